@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Numbers of the wire, with their source. Lengths are in bytes. */
+#ifndef NVO3SEC_CONSTANTS
+#define NVO3SEC_CONSTANTS
+
+const bit<16> ETHERTYPE_IPV4 = 0x0800;
+const bit<16> ETHERTYPE_ARP = 0x0806;
+const bit<16> ETHERTYPE_IPV6 = 0x86DD;
+const bit<16> ETHERTYPE_CTAG = 0x8100;  /* IEEE 802.1Q */
+const bit<16> ETHERTYPE_STAG = 0x88A8;  /* IEEE 802.1ad */
+
+const bit<8> IPV4_VERSION_IHL = 0x45;   /* no options (RFC 791) */
+const bit<8> IPV4_TTL = 64;
+const bit<8> IP_PROTOCOL_TCP = 6;
+const bit<8> IP_PROTOCOL_UDP = 17;
+const bit<8> IP_PROTOCOL_SCTP = 132;
+const bit<2> ECN_NOT_ECT = 0;           /* RFC 3168 */
+const bit<2> ECN_CE = 3;
+
+const bit<16> ARP_HTYPE_ETHERNET = 1;   /* RFC 826 */
+const bit<16> ARP_HLEN_PLEN = 0x0604;
+const bit<16> ARP_REQUEST = 1;
+const bit<16> ARP_REPLY = 2;
+
+const bit<16> UDP_PORT_GENEVE = 6081;   /* RFC 8926 3.3 */
+const bit<16> GENEVE_PROTOCOL_ETHERNET = 0x6558;
+const bit<6> GENEVE_OPTION_WORDS = 9;   /* this option and no other */
+
+/* The protection option (docs/wire-format.md). */
+const bit<16> OPTION_CLASS = 0xFF01;    /* experimental (RFC 8926 7) */
+const bit<8> OPTION_TYPE = 0x81;        /* top bit: critical */
+const bit<5> OPTION_DATA_WORDS = 8;
+
+/* Suites, ordered by strength: a VN that demands one accepts every greater one. */
+const bit<8> SUITE_CHASKEY12 = 1;       /* integrity */
+const bit<8> SUITE_ASCON_AEAD128 = 2;   /* integrity and confidentiality; reserved, not accepted yet */
+
+/* Domain separation of the last header word of suite 1. */
+const bit<16> MAC_DOMAIN = 0x4E33;
+
+const bit<16> COVERAGE_WHOLE_FRAME = 0xFFFF;
+
+const bit<16> ETHERNET_LENGTH = 14;
+const bit<16> VLAN_TAG_LENGTH = 4;
+const bit<16> IPV4_LENGTH = 20;
+const bit<16> UDP_LENGTH = 8;
+const bit<16> GENEVE_LENGTH = 8;
+const bit<16> OPTION_LENGTH = 36;
+const bit<16> FRAME_HEAD_LENGTH = 16;   /* addresses, type, and the two bytes that complete a cipher block */
+
+/* The overhead of protection, computed here and nowhere else: from an inner frame to ... */
+const bit<16> UDP_OVERHEAD = UDP_LENGTH + GENEVE_LENGTH + OPTION_LENGTH;  /* ... the UDP length: 52 */
+const bit<16> IPV4_OVERHEAD = IPV4_LENGTH + UDP_OVERHEAD;                 /* ... the IPv4 total length: 72 */
+
+/* A packet-in carries at most this much of the frame: enough for every header that an agent acts on. */
+const bit<16> PUNT_FRAME_LENGTH = 128;
+
+#endif

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef NVO3SEC_METADATA
+#define NVO3SEC_METADATA
+
+#include "headers.p4"
+#include "drop_reasons.p4"
+
+enum bit<2> origin_t {
+    ACCESS = 0,
+    UNDERLAY = 1,
+    CPU = 2
+}
+
+/* What the switch knows about itself, read once in ingress and needed by both pipelines. */
+struct self_t {
+    incarnation_t incarnation;   /* of the entry; 0: none */
+    bit<1> incarnation_agrees;   /* the entry and the register of the ingress pipeline */
+    bit<1> lease_granted;
+    time_us_t lease_not_after;   /* microseconds, switch clock */
+}
+
+/* The SA of a received packet. */
+struct sa_rx_t {
+    key128_t key;
+    bit<8> suite;
+    bit<16> min_coverage;        /* bytes; COVERAGE_WHOLE_FRAME: nothing less */
+    bit<RING_PAIR_BITS> pair;
+    generation_t generation;
+    time_us_t not_after;
+    incarnation_t incarnation;   /* of this switch, for which the key was derived */
+}
+
+/* The SA of a packet to be sent. */
+struct sa_tx_t {
+    key128_t key;
+    bit<8> suite;
+    spi_t spi;
+    sequence_t sequence;
+    time_us_t not_after;
+    incarnation_t incarnation;
+}
+
+/* Fields of the inner frame. From the underlay they are filled in only after verification. */
+struct inner_t {
+    bit<2> ip_kind;              /* 0 none, 1 IPv4, 2 IPv6, 3 ARP */
+    bit<128> source_ip;          /* IPv4 in the low 32 bits */
+    bit<1> arp_valid;
+    bit<16> arp_operation;
+    ipv4_t arp_target_ip;
+}
+
+struct metadata_t {
+    drop_reason_t drop_reason;   /* decided where it is found, applied at the end; sticky */
+    origin_t origin;
+    bit<1> port_is_underlay;     /* what port_role says */
+    mac_t port_mac;
+
+    bit<16> remaining;           /* parser: bytes of the frame not yet extracted */
+    bit<16> frame_length;        /* inner frame without tag, bytes */
+
+    self_t self;
+    sa_rx_t sa_rx;
+    sa_tx_t sa_tx;
+    inner_t inner;
+
+    vni_t vni;
+    bit<8> level;                /* suite that the VN demands */
+    bit<8> vn_min_suite;         /* received: suite that the authorization of the sender demands */
+    interface_t ingress_interface;
+    interface_t egress_interface;
+
+    /* Forwarding decision, applied once at the end of ingress. */
+    bit<9> egress_port;
+    bit<16> multicast_group;     /* 0: unicast */
+    bit<1> hairpin;              /* an answer to where the frame came from is intended */
+    bit<1> punt;
+    punt_reason_t punt_reason;
+
+    bit<2> colour;               /* of the last meter */
+    bit<128> icv;                /* computed */
+    bit<16> flow;                /* keyed hash of the inner flow */
+}
+
+const interface_t INTERFACE_TUNNEL = 0x8000;
+const bit<2> COLOUR_RED = 2;
+
+const bit<2> IP_KIND_NONE = 0;
+const bit<2> IP_KIND_IPV4 = 1;
+const bit<2> IP_KIND_IPV6 = 2;
+const bit<2> IP_KIND_ARP = 3;
+
+#endif

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef NVO3SEC_BRIDGING
+#define NVO3SEC_BRIDGING
+
+#include "arch.p4"
+#include "../common/headers.p4"
+#include "../common/ids.p4"
+#include "../common/metadata.p4"
+#include "../common/arp_answer.p4"
+
+/* Where a frame of a VN goes: answered from the neighbor table, to one interface, replicated, or to the agent. */
+control Bridging(inout headers_t hdr, inout metadata_t meta, in bit<9> ingress_port) {
+    ArpAnswer() arp_answer;
+    direct_meter<bit<2>>(MeterType.packets) punt_rate;
+    mac_t neighbor_mac;
+
+    @id(ACTION_NEIGHBOR_ANSWER)
+    action answer(@id(1) mac_t mac) {
+        neighbor_mac = mac;
+    }
+
+    @id(ACTION_NEIGHBOR_UNKNOWN)
+    action unknown_neighbor() {
+        meta.punt = 1;
+        meta.punt_reason = punt_reason_t.UNKNOWN_NEIGHBOR;
+    }
+
+    @name("neighbor") @id(TABLE_NEIGHBOR)
+    table neighbor {
+        key = {
+            meta.vni: exact @name("vni");
+            meta.inner.arp_target_ip: exact @name("ip");
+        }
+        actions = { answer; @defaultonly unknown_neighbor; }
+        const default_action = unknown_neighbor();
+        size = NEIGHBOR_SIZE;
+    }
+
+    @id(ACTION_BRIDGE_TO_VAP)
+    action to_vap(@id(1) bit<9> port, @id(2) interface_t interface) {
+        meta.egress_port = port;
+        meta.egress_interface = interface;
+    }
+
+    @id(ACTION_BRIDGE_TO_TUNNEL)
+    action to_tunnel(@id(1) interface_t interface) {
+        meta.egress_interface = interface;
+    }
+
+    @id(ACTION_BRIDGE_UNKNOWN)
+    action unknown_destination() {
+        meta.punt = 1;
+        meta.punt_reason = punt_reason_t.UNKNOWN_DESTINATION;
+    }
+
+    @name("bridge") @id(TABLE_BRIDGE)
+    table bridge {
+        key = {
+            meta.vni: exact @name("vni");
+            hdr.addresses.dst: exact @name("mac");
+        }
+        actions = { to_vap; to_tunnel; @defaultonly unknown_destination; }
+        const default_action = unknown_destination();
+        size = BRIDGE_SIZE;
+    }
+
+    @id(ACTION_FLOOD_REPLICATE)
+    action replicate(@id(1) bit<16> group) {
+        meta.multicast_group = group;
+    }
+
+    @id(ACTION_FLOOD_NO_GROUP)
+    action no_group() {
+        meta.drop_reason = drop_reason_t.NO_FLOOD_GROUP;
+    }
+
+    /* Frames from the underlay have a replication list of their own, without tunnels. */
+    @name("flood") @id(TABLE_FLOOD)
+    table flood {
+        key = {
+            meta.vni: exact @name("vni");
+            meta.port_is_underlay: exact @name("from_underlay");
+        }
+        actions = { replicate; @defaultonly no_group; }
+        const default_action = no_group();
+        size = FLOOD_SIZE;
+    }
+
+    @id(ACTION_TUNNEL_ROUTE_SEND)
+    action send(@id(1) bit<9> port) {
+        meta.egress_port = port;
+    }
+
+    @id(ACTION_TUNNEL_NO_ROUTE)
+    action no_route() {
+        meta.drop_reason = drop_reason_t.NO_TUNNEL_ROUTE;
+    }
+
+    @name("tunnel_route") @id(TABLE_TUNNEL_ROUTE)
+    table tunnel_route {
+        key = { meta.egress_interface: exact @name("interface"); }
+        actions = { send; @defaultonly no_route; }
+        const default_action = no_route();
+        size = TUNNEL_SIZE;
+    }
+
+    @id(ACTION_PUNT_POLICE)
+    action police_punt() {
+        punt_rate.read(meta.colour);
+    }
+
+    @id(ACTION_PUNT_FORBIDDEN)
+    action forbid_punt() {
+        meta.drop_reason = drop_reason_t.PUNT_FORBIDDEN;
+    }
+
+    /* A meter for each VAP, so that one tenant cannot use up another's share of the agent. */
+    @name("punt_meter") @id(TABLE_PUNT_METER)
+    table punt_meter {
+        key = { meta.ingress_interface: exact @name("interface"); }
+        actions = { police_punt; @defaultonly forbid_punt; }
+        const default_action = forbid_punt();
+        meters = punt_rate;
+        size = PUNT_METER_SIZE;
+    }
+
+    apply {
+        if (hdr.addresses.src[40:40] == 1) {
+            meta.drop_reason = drop_reason_t.SOURCE_ADDRESS;
+        } else if (hdr.addresses.dst[47:4] == 44w0x0180C200000) {
+            meta.drop_reason = drop_reason_t.RESERVED_ADDRESS;
+        } else if (meta.port_is_underlay == 0 && meta.inner.ip_kind == IP_KIND_ARP
+                   && meta.inner.arp_operation == ARP_REQUEST
+                   && meta.inner.source_ip[31:0] != meta.inner.arp_target_ip) {
+            if (neighbor.apply().hit) {
+                arp_answer.apply(hdr, meta, neighbor_mac);
+                meta.egress_port = ingress_port;
+                meta.egress_interface = meta.ingress_interface;
+                meta.hairpin = 1;
+            }
+        } else if (hdr.addresses.dst[40:40] == 1) {
+            flood.apply();
+        } else if (bridge.apply().hit) {
+            if (meta.egress_interface & INTERFACE_TUNNEL != 0) {
+                if (meta.port_is_underlay == 1) {
+                    meta.drop_reason = drop_reason_t.TUNNEL_TO_TUNNEL;
+                } else {
+                    tunnel_route.apply();
+                }
+            }
+        }
+        if (meta.punt == 1) {
+            if (meta.port_is_underlay == 1) {
+                meta.drop_reason = drop_reason_t.UNKNOWN_DESTINATION;
+            } else if (punt_meter.apply().hit && meta.colour == COLOUR_RED) {
+                meta.drop_reason = drop_reason_t.PUNT_RATE;
+            }
+        }
+    }
+}
+
+#endif

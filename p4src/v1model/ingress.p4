@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef NVO3SEC_INGRESS
+#define NVO3SEC_INGRESS
+
+#include "arch.p4"
+#include "parser.p4"
+#include "switch_self.p4"
+#include "port_roles.p4"
+#include "tunnel_admission.p4"
+#include "decapsulation.p4"
+#include "access_admission.p4"
+#include "bridging.p4"
+
+control NveIngress(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t standard_metadata) {
+    ParserVerdict() parser_verdict;
+    SwitchSelf() switch_self;
+    PortRoles() port_roles;
+    TunnelAdmission() tunnel_admission;
+    Decapsulation() decapsulation;
+    AccessAdmission() access_admission;
+    Bridging() bridging;
+
+    counter(DROP_REASON_COUNT, CounterType.packets_and_bytes) drops_ingress;
+
+    apply {
+        parser_verdict.apply(meta, standard_metadata);
+
+        if (meta.drop_reason == drop_reason_t.NONE) {
+            switch_self.apply(hdr, meta);
+            if (meta.origin == origin_t.CPU) {
+                /* The agent may send to one interface, or ask. Tunnels are as closed to it as to anybody. */
+                if (hdr.packet_out.operation == packet_out_op_t.FORWARD) {
+                    meta.egress_port = hdr.packet_out.egress_port[8:0];
+                    meta.egress_interface = hdr.packet_out.interface;
+                    meta.vni = hdr.packet_out.vni;
+                    meta.level = hdr.packet_out.level;
+                } else if (hdr.packet_out.operation == packet_out_op_t.SET_INCARNATION
+                           || hdr.packet_out.operation == packet_out_op_t.REPORT_STATE) {
+                    meta.punt = 1;
+                    meta.punt_reason = punt_reason_t.STATE;
+                    meta.egress_interface = hdr.packet_out.interface;
+                } else {
+                    meta.drop_reason = drop_reason_t.PACKET_OUT_OPERATION;
+                }
+            } else {
+                port_roles.apply(meta, standard_metadata.ingress_port);
+                if (meta.drop_reason == drop_reason_t.NONE) {
+                    if (meta.origin == origin_t.UNDERLAY) {
+                        tunnel_admission.apply(hdr, meta, standard_metadata.ingress_port,
+                                               standard_metadata.ingress_global_timestamp,
+                                               standard_metadata.checksum_error);
+                        if (meta.drop_reason == drop_reason_t.NONE) {
+                            decapsulation.apply(hdr, meta);
+                        }
+                    } else {
+                        access_admission.apply(hdr, meta, standard_metadata.ingress_port);
+                    }
+                }
+                if (meta.drop_reason == drop_reason_t.NONE) {
+                    bridging.apply(hdr, meta, standard_metadata.ingress_port);
+                }
+            }
+        }
+
+        /* The only place of ingress that tells the traffic manager anything. Nothing after it can undo a drop. */
+        if (meta.drop_reason != drop_reason_t.NONE) {
+            drops_ingress.count((bit<32>)(bit<8>)meta.drop_reason);
+            mark_to_drop(standard_metadata);
+        } else if (meta.punt == 1) {
+            standard_metadata.egress_spec = PORT_CPU;
+        } else if (meta.multicast_group != 0) {
+            standard_metadata.mcast_grp = meta.multicast_group;
+        } else {
+            standard_metadata.egress_spec = meta.egress_port;
+        }
+    }
+}
+
+#endif

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef NVO3SEC_PARSER
+#define NVO3SEC_PARSER
+
+#include "arch.p4"
+#include "../common/headers.p4"
+#include "../common/metadata.p4"
+
+/* `reject` and a `select` without a match silently accept on v1model; only verify() refuses. So every select ends in a state
+ * that fails one, and ingress maps each error to a drop reason. */
+error {
+    NotIpv4,
+    Ipv4Options,
+    Ipv4Fragment,
+    NotUdp,
+    NotGeneve,
+    UdpLengthMismatch,
+    GeneveOptionsLength,
+    FrameTooShort,
+    FrameTooLong
+}
+
+parser NveParser(packet_in packet, out headers_t hdr, inout metadata_t meta, inout standard_metadata_t standard_metadata) {
+    state start {
+        transition select(standard_metadata.ingress_port) {
+            PORT_CPU: parse_packet_out;
+            PORT_UNDERLAY_BIT &&& PORT_UNDERLAY_BIT: parse_underlay;
+            default: parse_access;
+        }
+    }
+
+    state parse_packet_out {
+        meta.origin = origin_t.CPU;
+        packet.extract(hdr.packet_out);
+        transition select(hdr.packet_out.operation) {
+            packet_out_op_t.FORWARD: parse_packet_out_frame;
+            packet_out_op_t.SET_INCARNATION: parse_incarnation;
+            default: accept;  /* ingress refuses what it does not know */
+        }
+    }
+
+    state parse_incarnation {
+        packet.extract(hdr.incarnation);
+        transition accept;
+    }
+
+    state parse_packet_out_frame {
+        meta.remaining = (bit<16>)standard_metadata.packet_length - PACKET_OUT_LENGTH;
+        meta.frame_length = meta.remaining;
+        verify(meta.remaining >= FRAME_HEAD_LENGTH, error.FrameTooShort);
+        packet.extract(hdr.addresses);
+        transition parse_frame_type;
+    }
+
+    state parse_access {
+        meta.origin = origin_t.ACCESS;
+        meta.remaining = (bit<16>)standard_metadata.packet_length;
+        meta.frame_length = meta.remaining;
+        verify(meta.remaining >= FRAME_HEAD_LENGTH, error.FrameTooShort);
+        packet.extract(hdr.addresses);
+        transition select(packet.lookahead<bit<16>>()) {
+            ETHERTYPE_CTAG: parse_vlan;
+            default: parse_frame_type;
+        }
+    }
+
+    state parse_vlan {
+        verify(meta.remaining >= FRAME_HEAD_LENGTH + VLAN_TAG_LENGTH, error.FrameTooShort);
+        packet.extract(hdr.vlan);
+        meta.remaining = meta.remaining - VLAN_TAG_LENGTH;
+        meta.frame_length = meta.remaining;
+        transition parse_frame_type;
+    }
+
+    state parse_underlay {
+        meta.origin = origin_t.UNDERLAY;
+        packet.extract(hdr.ethernet);
+        verify(hdr.ethernet.ether_type == ETHERTYPE_IPV4, error.NotIpv4);
+        packet.extract(hdr.ipv4);
+        verify(hdr.ipv4.version_ihl == IPV4_VERSION_IHL, error.Ipv4Options);
+        verify(hdr.ipv4.more_fragments == 0 && hdr.ipv4.fragment_offset == 0, error.Ipv4Fragment);
+        verify(hdr.ipv4.protocol == IP_PROTOCOL_UDP, error.NotUdp);
+        packet.extract(hdr.udp);
+        verify(hdr.udp.dst_port == UDP_PORT_GENEVE, error.NotGeneve);
+        verify(hdr.ipv4.total_length == hdr.udp.length + IPV4_LENGTH && hdr.ipv4.total_length >= IPV4_LENGTH,
+               error.UdpLengthMismatch);
+        packet.extract(hdr.geneve);
+        verify(hdr.geneve.option_words == GENEVE_OPTION_WORDS, error.GeneveOptionsLength);
+        packet.extract(hdr.protection);
+        verify(hdr.udp.length >= UDP_OVERHEAD + FRAME_HEAD_LENGTH, error.FrameTooShort);
+        meta.remaining = hdr.udp.length - UDP_OVERHEAD;
+        meta.frame_length = meta.remaining;
+        packet.extract(hdr.addresses);
+        transition parse_frame_type;
+    }
+
+    state parse_frame_type {
+        packet.extract(hdr.frame_type);
+        verify(meta.remaining < FRAME_HEAD_LENGTH + 16 * (FRAME_BLOCKS + 1), error.FrameTooLong);
+        meta.remaining = meta.remaining - FRAME_HEAD_LENGTH;
+        transition select(meta.remaining[15:4]) {
+            0: parse_tail;
+            default: parse_block;
+        }
+    }
+
+    state parse_block {
+        packet.extract(hdr.block.next);
+        meta.remaining = meta.remaining - 16;
+        transition select(meta.remaining[15:4]) {
+            0: parse_tail;
+            default: parse_block;
+        }
+    }
+
+    state parse_tail {
+        transition select(meta.remaining[3:3]) {
+            1: parse_tail8;
+            default: parse_tail_below_8;
+        }
+    }
+
+    state parse_tail8 {
+        packet.extract(hdr.tail8);
+        transition parse_tail_below_8;
+    }
+
+    state parse_tail_below_8 {
+        transition select(meta.remaining[2:2]) {
+            1: parse_tail4;
+            default: parse_tail_below_4;
+        }
+    }
+
+    state parse_tail4 {
+        packet.extract(hdr.tail4);
+        transition parse_tail_below_4;
+    }
+
+    state parse_tail_below_4 {
+        transition select(meta.remaining[1:1]) {
+            1: parse_tail2;
+            default: parse_tail_below_2;
+        }
+    }
+
+    state parse_tail2 {
+        packet.extract(hdr.tail2);
+        transition parse_tail_below_2;
+    }
+
+    state parse_tail_below_2 {
+        transition select(meta.remaining[0:0]) {
+            1: parse_tail1;
+            default: accept;
+        }
+    }
+
+    state parse_tail1 {
+        packet.extract(hdr.tail1);
+        transition accept;
+    }
+}
+
+/* Outcome of the parser as a drop reason. */
+control ParserVerdict(inout metadata_t meta, in standard_metadata_t standard_metadata) {
+    apply {
+        if (standard_metadata.parser_error == error.NoError) {
+            meta.drop_reason = drop_reason_t.NONE;
+        } else if (standard_metadata.parser_error == error.PacketTooShort) {
+            meta.drop_reason = drop_reason_t.TRUNCATED;
+        } else if (standard_metadata.parser_error == error.FrameTooShort) {
+            meta.drop_reason = drop_reason_t.FRAME_TOO_SHORT;
+        } else if (standard_metadata.parser_error == error.FrameTooLong) {
+            meta.drop_reason = drop_reason_t.FRAME_TOO_LONG;
+        } else if (standard_metadata.parser_error == error.NotIpv4) {
+            meta.drop_reason = drop_reason_t.NOT_IPV4;
+        } else if (standard_metadata.parser_error == error.Ipv4Options) {
+            meta.drop_reason = drop_reason_t.IPV4_OPTIONS;
+        } else if (standard_metadata.parser_error == error.Ipv4Fragment) {
+            meta.drop_reason = drop_reason_t.IPV4_FRAGMENT;
+        } else if (standard_metadata.parser_error == error.NotUdp) {
+            meta.drop_reason = drop_reason_t.NOT_UDP;
+        } else if (standard_metadata.parser_error == error.NotGeneve) {
+            meta.drop_reason = drop_reason_t.NOT_GENEVE;
+        } else if (standard_metadata.parser_error == error.UdpLengthMismatch) {
+            meta.drop_reason = drop_reason_t.UDP_LENGTH_MISMATCH;
+        } else if (standard_metadata.parser_error == error.GeneveOptionsLength) {
+            meta.drop_reason = drop_reason_t.GENEVE_OPTIONS_LENGTH;
+        } else {
+            meta.drop_reason = drop_reason_t.PARSER_ERROR;
+        }
+    }
+}
+
+#endif

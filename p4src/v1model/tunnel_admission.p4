@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef NVO3SEC_TUNNEL_ADMISSION
+#define NVO3SEC_TUNNEL_ADMISSION
+
+#include "arch.p4"
+#include "../common/headers.p4"
+#include "../common/ids.p4"
+#include "../common/metadata.p4"
+#include "../common/outer_validation.p4"
+#include "../crypto/chaskey.p4"
+#include "replay_window.p4"
+
+/* From the underlay up to a verified packet, in the order of RFC 4303 3.4 with a packet filter ahead of it (section 7.3 of
+ * the requirements draft): everything that can be refused without cryptography is. */
+control TunnelAdmission(in headers_t hdr, inout metadata_t meta, in bit<9> ingress_port, in time_us_t now,
+                        in bit<1> ipv4_checksum_wrong) {
+    OuterValidation() outer_validation;
+    ReplayWindow() window;
+    ChaskeyIcv() chaskey_icv;
+    direct_meter<bit<2>>(MeterType.packets) peer_meter_rate;
+    direct_counter(CounterType.packets_and_bytes) sa_rx_use;
+
+    @id(ACTION_AUTHORIZED_NVE_PERMIT)
+    action permit() {}
+
+    @id(ACTION_UNAUTHORIZED_NVE)
+    action unauthorized() {
+        meta.drop_reason = drop_reason_t.UNAUTHORIZED_NVE;
+    }
+
+    @name("authorized_nve") @id(TABLE_AUTHORIZED_NVE)
+    table authorized_nve {
+        key = {
+            hdr.ipv4.src: exact @name("source");
+            hdr.ipv4.dst: exact @name("destination");
+        }
+        actions = { permit; @defaultonly unauthorized; }
+        const default_action = unauthorized();
+        size = AUTHORIZED_NVE_SIZE;
+    }
+
+    /* not_after: hard limit of the key, microseconds of the switch clock. pair: which two replay rings. incarnation: of this
+     * switch, as it stands in the key's derivation. min_coverage: bytes, COVERAGE_WHOLE_FRAME for the whole frame. */
+    @id(ACTION_SA_RX_ACCEPT)
+    action accept(@id(1) bit<8> suite, @id(2) key128_t key, @id(3) bit<16> min_coverage, @id(4) bit<RING_PAIR_BITS> pair,
+                  @id(5) generation_t generation, @id(6) time_us_t not_after, @id(7) incarnation_t incarnation) {
+        meta.sa_rx.suite = suite;
+        meta.sa_rx.key = key;
+        meta.sa_rx.min_coverage = min_coverage;
+        meta.sa_rx.pair = pair;
+        meta.sa_rx.generation = generation;
+        meta.sa_rx.not_after = not_after;
+        meta.sa_rx.incarnation = incarnation;
+    }
+
+    @id(ACTION_NO_SA_RX)
+    action no_sa() {
+        meta.drop_reason = drop_reason_t.NO_SA;
+    }
+
+    @name("sa_rx") @id(TABLE_SA_RX)
+    table sa_rx {
+        key = {
+            hdr.ipv4.src: exact @name("source");
+            hdr.ipv4.dst: exact @name("destination");
+            hdr.protection.spi: exact @name("spi");
+        }
+        actions = { accept; @defaultonly no_sa; }
+        const default_action = no_sa();
+        counters = sa_rx_use;
+        size = SA_SIZE;
+    }
+
+    @id(ACTION_PEER_METER_POLICE)
+    action police() {
+        peer_meter_rate.read(meta.colour);
+    }
+
+    @id(ACTION_PEER_METER_MISSING)
+    action no_meter() {
+        meta.drop_reason = drop_reason_t.PEER_METER_MISSING;
+    }
+
+    @name("peer_meter") @id(TABLE_PEER_METER)
+    table peer_meter {
+        key = {
+            ingress_port: exact @name("port");
+            hdr.ipv4.src: exact @name("source");
+        }
+        actions = { police; @defaultonly no_meter; }
+        const default_action = no_meter();
+        meters = peer_meter_rate;
+        size = PEER_METER_SIZE;
+    }
+
+    apply {
+        outer_validation.apply(hdr, meta, ipv4_checksum_wrong);
+        if (meta.drop_reason == drop_reason_t.NONE) {
+            if (meta.self.incarnation_agrees != 1) {
+                meta.drop_reason = drop_reason_t.INCARNATION;
+            } else if (authorized_nve.apply().hit) {
+                if (meta.self.lease_granted != 1) {
+                    meta.drop_reason = drop_reason_t.LEASE_ABSENT;
+                } else if (now >= meta.self.lease_not_after) {
+                    meta.drop_reason = drop_reason_t.LEASE_EXPIRED;
+                } else if (sa_rx.apply().hit) {
+                    if (meta.sa_rx.incarnation != meta.self.incarnation) {
+                        meta.drop_reason = drop_reason_t.SA_INCARNATION;
+                    } else if (now >= meta.sa_rx.not_after) {
+                        meta.drop_reason = drop_reason_t.SA_EXPIRED;
+                    } else if (hdr.protection.suite != meta.sa_rx.suite) {
+                        meta.drop_reason = drop_reason_t.SUITE_MISMATCH;
+                    } else if (meta.sa_rx.suite != SUITE_CHASKEY12) {
+                        meta.drop_reason = drop_reason_t.SUITE_UNSUPPORTED;
+                    } else if (hdr.protection.coverage != meta.frame_length
+                               && (hdr.protection.coverage < meta.sa_rx.min_coverage
+                                   || hdr.protection.coverage < FRAME_HEAD_LENGTH
+                                   || hdr.protection.coverage > meta.frame_length
+                                   || hdr.protection.coverage[3:0] != 0)) {
+                        meta.drop_reason = drop_reason_t.COVERAGE;
+                    }
+                }
+            }
+        }
+        if (meta.drop_reason == drop_reason_t.NONE) {
+            window.apply(hdr, meta, 0);
+        }
+        if (meta.drop_reason == drop_reason_t.NONE) {
+            if (peer_meter.apply().hit && meta.colour == COLOUR_RED) {
+                meta.drop_reason = drop_reason_t.PEER_RATE;
+            }
+        }
+        if (meta.drop_reason == drop_reason_t.NONE) {
+            /* One branch a suite; the test above has left only those that are implemented. */
+            chaskey_icv.apply(hdr, meta.sa_rx.key, meta.frame_length, meta.icv);
+            if (meta.icv != hdr.protection.icv) {
+                meta.drop_reason = drop_reason_t.BAD_ICV;
+            } else {
+                window.apply(hdr, meta, 1);
+            }
+        }
+    }
+}
+
+#endif
