@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""P4Runtime server of the embedded switch.
+
+It stands where BMv2's simple_switch_grpc stands and answers as that does, errors included, so that a client cannot tell
+the two apart except by their speed. Read from the sources of BMv2 and of its P4Runtime front end (PI), and tested
+against both.
+
+Stricter than BMv2, so that nothing comes to lean on what BMv2 happens to admit:
+
+- an empty byte string, a negative priority, a parameter or match field that stands twice, a meter configuration with a
+  single -1, a replica above port 511, backup replicas, excess bursts, direct resources of a default entry, a role other
+  than the
+  default: refused; BMv2 reads zero, overflows, or forgets;
+- VERIFY compiles the program; BMv2 looks at the p4info only. A device config that is no program, or that the p4info
+  does not describe, is refused and the old pipeline runs on; BMv2 is left in an inconsistent state.
+
+Otherwise different:
+
+- a full table, and a full replication engine, answer RESOURCE_EXHAUSTED, as the specification says; BMv2 answers
+  UNKNOWN;
+- groups and clone sessions end with the pipeline that they were made for; BMv2's replication engine keeps copies of
+  them that P4Runtime no longer sees;
+- packet-ins and packet-outs have the header of the running program even while another one is saved;
+- a packet-in that a slow client does not take is dropped and counted; BMv2 holds up its egress thread;
+- idle timeouts, action profiles, digests are refused by name;
+- table entries that come with the program can be read, also where more can be added;
+- without `--grpc-server-addr` it listens on the loopback interface only, and its UNIX sockets are their owner's alone.
+"""
+
+from .device import Device, EngineFactory
+from .ports import Ports, PortSpec, parse_port
+from .replication import Limits
+from .runner import Switch, SwitchOptions, TlsFiles
+from .status import P4Error
+
+__all__ = [
+    "Device",
+    "EngineFactory",
+    "Limits",
+    "P4Error",
+    "PortSpec",
+    "Ports",
+    "Switch",
+    "SwitchOptions",
+    "TlsFiles",
+    "parse_port",
+]

@@ -1,0 +1,313 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The device: which pipeline runs, which one P4Runtime talks to, and how a push changes both.
+
+What a push does is BMv2's behaviour, read from its source and confirmed on it:
+
+- VERIFY_AND_SAVE loads the new program beside the running one. From then on Write and Read go to the new one, which is
+  empty, while packets still pass through the old one. COMMIT swaps them. Until then any other push is refused.
+- VERIFY_AND_COMMIT does both at once: registers, entries, counters, meters, groups start anew.
+- RECONCILE_AND_COMMIT loads the new program, inserts the old one's table entries into it, and swaps: registers,
+  counters, meters, default actions and groups start anew, entries stay. If one cannot be inserted (in particular every
+  cell of an indexed counter or meter, see `Pipeline.forwarding_state`), it is refused with the new program saved, and a
+  COMMIT after it succeeds with the entries that could be inserted.
+- COMMIT without a saved program is refused.
+
+Where BMv2 is left broken this server refuses and keeps what runs: a device config that is no program, a p4info that
+does not describe it, a program with something that the engine does not implement. BMv2's replication engine keeps
+replicating for groups that P4Runtime no longer knows; here groups and clone sessions end with the program that they
+were made for.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from finsy.proto import p4r
+
+from ..engine_api import Engine, EngineError, UnsupportedProgram
+from . import consistency
+from .pipeline import Pipeline
+from .ports import Ports
+from .replication import Limits
+from .schema import Schema, read_p4info
+from .status import Code, P4Error, invalid
+
+_LOG = logging.getLogger(__name__)
+
+EngineFactory = Callable[[bytes], Engine]
+"""Compiles and loads a program; the engine has no ports and does not run yet."""
+
+_Request = p4r.SetForwardingPipelineConfigRequest
+_LOADS = frozenset({_Request.VERIFY_AND_SAVE, _Request.VERIFY_AND_COMMIT, _Request.RECONCILE_AND_COMMIT})
+
+
+@dataclass
+class _Loaded:
+    """A program in an engine; without a pipeline as long as no p4info has been pushed for it."""
+
+    engine: Engine
+    program: bytes
+    pipeline: Pipeline | None = None
+
+
+def _first_phase(reason: str) -> P4Error:
+    return P4Error(Code.UNKNOWN, f"Error in first phase of device update: {reason}")
+
+
+class Device:
+    """Thread-safe. Packets never wait for it: they meet engines, not this object's lock."""
+
+    def __init__(
+        self, device_id: int, factory: EngineFactory, ports: Ports, *, limits: Limits | None = None, swap: bool = True
+    ) -> None:
+        self.device_id = device_id
+        self._factory = factory
+        self._ports = ports
+        self._limits = limits or Limits()
+        self._swap_allowed = swap
+        # One push at a time. Compiling takes a second and must not hold up Read and Write, hence two locks.
+        self._push_lock = threading.Lock()
+        self._lock = threading.Lock()
+        self._running: _Loaded | None = None
+        self._saved: _Loaded | None = None
+        self._config: Any = None
+        self._touched = False
+
+    # ------------------------------------------------------------------- packets
+
+    def packet_in(self, data: bytes) -> Any | None:
+        """p4.v1.PacketIn of bytes from the CPU port; None while no p4info says what they mean, or if they are too
+        short."""
+        running = self._running
+        if running is None or running.pipeline is None:
+            return None
+        return running.pipeline.codec.packet_in(data)
+
+    def packet_out(self, packet: Any, cpu_port: int) -> None:
+        """Hand a p4.v1.PacketOut to the running pipeline; without one it is lost, as on BMv2.
+
+        Raises:
+            P4Error: the metadata does not fit.
+        """
+        running = self._running
+        if running is None or running.pipeline is None:
+            return
+        self._inject(running, cpu_port, running.pipeline.codec.packet_out(packet))
+
+    def inject(self, port: int, data: bytes) -> bool:
+        """A packet arrives on a port; False without a running pipeline."""
+        running = self._running
+        if running is None:
+            return False
+        self._inject(running, port, data)
+        return True
+
+    @staticmethod
+    def _inject(running: _Loaded, port: int, data: bytes) -> None:
+        try:
+            running.engine.inject(port, data)
+        except EngineError as error:
+            raise P4Error(Code.UNKNOWN, f"the data plane refuses the packet: {error}") from None
+
+    # ------------------------------------------------------------ read and write
+
+    def _view(self) -> Pipeline:
+        loaded = self._saved or self._running
+        if loaded is None or loaded.pipeline is None:
+            raise P4Error(Code.FAILED_PRECONDITION, "No forwarding pipeline config set for this device")
+        return loaded.pipeline
+
+    def write(self, updates: Sequence[Any]) -> list[P4Error | None]:
+        """Apply updates; the result says for each what went wrong.
+
+        Raises:
+            P4Error: FAILED_PRECONDITION without a pipeline.
+        """
+        with self._lock:
+            return self._view().write(updates)
+
+    def read(self, entities: Sequence[Any], response: Any) -> None:
+        """Append to the response what the entities select.
+
+        Raises:
+            P4Error: see `Pipeline.read`; FAILED_PRECONDITION without a pipeline.
+        """
+        with self._lock:
+            self._view().read(entities, response)
+
+    # ----------------------------------------------------------------- pipelines
+
+    def get_config(self, response_type: int, config: Any) -> None:
+        """Fill a p4.v1.ForwardingPipelineConfig with what was pushed last.
+
+        Raises:
+            P4Error: FAILED_PRECONDITION before the first push, INVALID_ARGUMENT for an unknown type of response.
+        """
+        kind = p4r.GetForwardingPipelineConfigRequest
+        with self._lock:
+            stored = self._config
+            if stored is None:
+                if self._touched:
+                    return  # as BMv2 after a first push that failed
+                raise P4Error(Code.FAILED_PRECONDITION, "No forwarding pipeline config set for this device")
+        if response_type not in (kind.ALL, kind.COOKIE_ONLY, kind.P4INFO_AND_COOKIE, kind.DEVICE_CONFIG_AND_COOKIE):
+            raise invalid("unknown response type")
+        if response_type in (kind.ALL, kind.P4INFO_AND_COOKIE):
+            config.p4info.CopyFrom(stored.p4info)
+        if response_type in (kind.ALL, kind.DEVICE_CONFIG_AND_COOKIE):
+            config.p4_device_config = stored.p4_device_config
+        if stored.HasField("cookie"):
+            config.cookie.CopyFrom(stored.cookie)
+
+    def boot(self, program: bytes) -> None:
+        """Run a program from the command line: packets pass, P4Runtime waits for a p4info.
+
+        Raises:
+            P4Error: not a program, or one that the engine does not implement.
+        """
+        with self._push_lock:
+            consistency.parse_json(program)
+            loaded = self._load(program)
+            with self._lock:
+                self._switch_to(loaded)
+
+    def set_config(self, action: int, config: Any) -> None:
+        """SetForwardingPipelineConfig; see the head of this module.
+
+        Raises:
+            P4Error: refused. What runs goes on; only a refused RECONCILE_AND_COMMIT leaves the new program saved.
+        """
+        with self._push_lock:
+            self._touched = True
+            if action == _Request.COMMIT:
+                with self._lock:
+                    self._commit()
+                return
+            if action != _Request.VERIFY and action not in _LOADS:
+                raise invalid("unknown action")
+            schema = read_p4info(config.p4info)
+            program = bytes(config.p4_device_config)
+            if action == _Request.VERIFY:
+                self._verify(schema, program)
+                return
+            if not self._swap_allowed:
+                raise _first_phase("the switch was started with --disable-swap")
+            if self._saved is not None:
+                raise _first_phase("a saved pipeline waits for its COMMIT")
+            if not program and action == _Request.VERIFY_AND_COMMIT and self._running is not None:
+                self._adopt(schema, config)
+                return
+            consistency.check(schema, program)
+            if action == _Request.VERIFY_AND_COMMIT and self._restart(schema, program, config):
+                return
+            self._save(action, schema, program, config)
+
+    def _load(self, program: bytes) -> _Loaded:
+        try:
+            return _Loaded(self._factory(program), program)
+        except UnsupportedProgram as error:
+            raise _first_phase(f"not supported: {error}") from None
+        except EngineError as error:
+            raise _first_phase(str(error)) from None
+        except Exception as error:  # noqa: BLE001 - whatever a damaged program does to the compiler, the old one runs on
+            _LOG.exception("the engine failed to load a program")
+            raise _first_phase(f"the engine failed ({type(error).__name__})") from None
+
+    def _verify(self, schema: Schema, program: bytes) -> None:
+        # BMv2 looks at the p4info only.
+        consistency.check(schema, program)
+        self._load(program).engine.stop()
+
+    def _remember(self, config: Any) -> None:
+        self._config = p4r.ForwardingPipelineConfig()
+        self._config.CopyFrom(config)
+
+    def _adopt(self, schema: Schema, config: Any) -> None:
+        """An empty device config: the p4info is for the program that runs."""
+        running = self._running
+        if running is None:
+            raise _first_phase("no program runs")
+        consistency.check(schema, running.program)
+        with self._lock:
+            running.pipeline = Pipeline(schema, running.engine, self._limits)
+            self._remember(config)
+
+    def _restart(self, schema: Schema, program: bytes, config: Any) -> bool:
+        """The same program again: the engine resets itself, ports stay open. False if it is another program."""
+        running = self._running
+        if running is None or running.program != program:
+            return False
+        with self._lock:
+            running.engine.reset_state(keep_entries=False)
+            running.pipeline = Pipeline(schema, running.engine, self._limits)
+            self._remember(config)
+        _LOG.info("pipeline restarted")
+        return True
+
+    def _save(self, action: int, schema: Schema, program: bytes, config: Any) -> None:
+        loaded = self._load(program)
+        pipeline = loaded.pipeline = Pipeline(schema, loaded.engine, self._limits)
+        try:
+            with self._lock:
+                if action == _Request.RECONCILE_AND_COMMIT:
+                    self._reconcile(loaded, pipeline, config)
+                elif action == _Request.VERIFY_AND_COMMIT:
+                    self._switch_to(loaded)  # before anything is remembered: it may fail
+                    self._remember(config)
+                else:
+                    self._saved = loaded
+                    self._remember(config)
+        finally:
+            if loaded is not self._saved and loaded is not self._running:
+                loaded.engine.stop()
+
+    def _reconcile(self, loaded: _Loaded, pipeline: Pipeline, config: Any) -> None:
+        running = self._running
+        state = running.pipeline.forwarding_state() if running is not None and running.pipeline is not None else []
+        self._saved = loaded
+        self._remember(config)
+        failed = next((error for error in pipeline.write(state) if error is not None), None)
+        if failed is not None:
+            raise P4Error(Code.UNKNOWN, f"Error when reconciling config: {failed.message}")
+        self._commit()
+
+    def _commit(self) -> None:
+        saved = self._saved
+        if saved is None:
+            raise P4Error(Code.UNKNOWN, "Error in second phase of device update: no pipeline is saved")
+        self._switch_to(saved)
+        self._saved = None
+
+    def _switch_to(self, loaded: _Loaded) -> None:
+        """Move the ports to another engine and run it. On failure the old one has them back."""
+        old = self._running
+        if old is not None:
+            self._ports.detach(old.engine)
+        try:
+            self._ports.attach(loaded.engine)
+            try:
+                loaded.engine.start()
+            except Exception:
+                self._ports.detach(loaded.engine)
+                raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, the ports go back to the old engine
+            if old is not None:
+                self._ports.attach(old.engine)
+            reason = str(error) if isinstance(error, EngineError | OSError) else type(error).__name__
+            raise P4Error(Code.UNKNOWN, f"Error in second phase of device update: {reason}") from None
+        self._running = loaded
+        if old is not None:
+            old.engine.stop()
+        _LOG.info("pipeline running")
+
+    def stop(self) -> None:
+        """Stop the engines. Idempotent."""
+        with self._push_lock, self._lock:
+            for loaded in (self._running, self._saved):
+                if loaded is not None:
+                    loaded.engine.stop()
+            self._running = self._saved = None

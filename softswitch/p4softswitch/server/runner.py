@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A whole switch: device, gRPC servers, ports."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc
+from finsy.proto import p4r_grpc
+
+from .dataplane import DataplaneService
+from .device import Device, EngineFactory
+from .ports import MAX_PORT, Ports, PortSpec
+from .replication import Limits
+from .service import MAX_STREAMS, P4RuntimeService
+from .streamconfig import StreamConfigs
+
+MAX_REQUEST = 256 * 1024 * 1024
+"""Bytes of a request, BMv2's limit."""
+
+
+@dataclass(frozen=True)
+class TlsFiles:
+    """PEM files for TLS; `client_ca` is needed if clients must show a certificate."""
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None = None
+    client_auth: bool = False
+
+
+@dataclass(frozen=True)
+class SwitchOptions:
+    """Everything that the command line says."""
+
+    grpc_address: str = "127.0.0.1:9559"
+    dataplane_address: str | None = None
+    device_id: int = 0
+    cpu_port: int | None = None
+    drop_port: int = MAX_PORT
+    ports: Sequence[PortSpec] = ()
+    pcap_dir: str | None = None
+    limits: Limits = field(default_factory=Limits)
+    swap: bool = True
+    tls: TlsFiles | None = None
+
+
+@contextmanager
+def _private_sockets() -> Iterator[None]:
+    """A UNIX socket made meanwhile belongs to its owner alone: who can open it reads keys and writes entries."""
+    old = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(old)
+
+
+def _server(workers: int) -> grpc.Server:
+    options = [("grpc.max_receive_message_length", MAX_REQUEST), ("grpc.so_reuseport", 0)]
+    return grpc.server(ThreadPoolExecutor(workers, thread_name_prefix="grpc"), options=options)
+
+
+def _listen(server: grpc.Server, address: str, tls: TlsFiles | None) -> int:
+    with _private_sockets():
+        if tls is None:
+            return int(server.add_insecure_port(address))
+        ca = tls.client_ca.read_bytes() if tls.client_ca is not None else None
+        credentials = grpc.ssl_server_credentials(
+            [(tls.key.read_bytes(), tls.certificate.read_bytes())], ca, tls.client_auth
+        )
+        return int(server.add_secure_port(address, credentials))
+
+
+class Switch:
+    """Start with `start`, end with `stop`; also a context manager, which stops."""
+
+    def __init__(self, factory: EngineFactory, options: SwitchOptions) -> None:
+        self._options = options
+        self._dataplane = DataplaneService(options.device_id) if options.dataplane_address else None
+        ports = Ports(
+            options.ports,
+            pcap_dir=options.pcap_dir,
+            cpu=None if options.cpu_port is None else (options.cpu_port, self._packet_in),
+            sink_of=None if self._dataplane is None else self._dataplane.sink_of,
+            drop_port=options.drop_port,
+        )
+        self.device = Device(options.device_id, factory, ports, limits=options.limits, swap=options.swap)
+        configs = StreamConfigs(options.device_id)
+        self._service = P4RuntimeService(self.device, options.cpu_port, configs)
+        self._servers: list[grpc.Server] = []
+        server = _server(MAX_STREAMS + 16)
+        p4r_grpc.add_P4RuntimeServicer_to_server(self._service, server)
+        server.add_generic_rpc_handlers((configs.handler(),))
+        self._servers.append(server)
+        if self._dataplane is not None:
+            self._dataplane.serve(self.device)
+            dataplane_server = _server(4)
+            dataplane_server.add_generic_rpc_handlers((self._dataplane.handler(),))
+            self._servers.append(dataplane_server)
+
+    def _packet_in(self, data: bytes) -> None:
+        self._service.packet_in(data)
+
+    def start(self, program: bytes | None = None) -> int:
+        """Load the program, if any, then listen. The TCP port of the P4Runtime server, or 1 for a UNIX socket.
+
+        Raises:
+            P4Error: the program cannot run.
+            RuntimeError: an address cannot be used.
+            OSError: a file for TLS cannot be read.
+        """
+        if program is not None:
+            self.device.boot(program)
+        port = _listen(self._servers[0], self._options.grpc_address, self._options.tls)
+        if self._options.dataplane_address:
+            _listen(self._servers[1], self._options.dataplane_address, None)
+        for server in self._servers:
+            server.start()
+        return port
+
+    def stop(self, grace: float | None = 1.0) -> None:
+        """End streams, close sockets, stop the engine. Idempotent."""
+        for event in [server.stop(grace) for server in self._servers]:
+            event.wait()
+        self.device.stop()
+
+    def __enter__(self) -> Switch:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()

@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The gRPC service p4.v1.P4Runtime."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+import grpc
+from finsy.proto import p4r, p4r_grpc
+
+from .arbitration import Arbiter, Connection, election_number
+from .device import Device
+from .outbox import Outbox
+from .status import Code, P4Error, batch_status, to_grpc, to_status, unimplemented
+from .streamconfig import ErrorReporting, StreamConfigs
+
+_LOG = logging.getLogger(__name__)
+
+API_VERSION = "1.3.0"
+"""What BMv2 answers to Capabilities."""
+
+MAX_STREAMS = 32
+"""Open StreamChannels in all; each holds a thread of the server, and the rest must stay free for Read and Write."""
+
+
+def _abort(context: grpc.ServicerContext, status: Any) -> NoReturn:
+    context.abort_with_status(to_grpc(status))
+    raise AssertionError("abort_with_status returned")
+
+
+def _plain(error: P4Error) -> tuple[grpc.StatusCode, str]:
+    return error.code, error.message
+
+
+def _check_role(request: Any) -> None:
+    # BMv2 ignores roles and gives everybody everything. Who asks for less must not believe to have got it.
+    if request.role or getattr(request, "role_id", 0):
+        raise unimplemented("roles other than the default one are not supported")
+
+
+class P4RuntimeService(p4r_grpc.P4RuntimeServicer):
+    """One device. Requests for other device ids get BMv2's answers for a device that is not there."""
+
+    def __init__(self, device: Device, cpu_port: int | None, configs: StreamConfigs) -> None:
+        self._device = device
+        self._cpu_port = cpu_port
+        self._configs = configs
+        self._arbiter = Arbiter(device.device_id)
+        self._others: dict[int, Arbiter] = {}
+        self._lock = threading.Lock()
+        self._streams = 0
+
+    # ------------------------------------------------------------------ helpers
+
+    def _arbiter_of(self, device_id: int) -> Arbiter:
+        if device_id == self._device.device_id:
+            return self._arbiter
+        with self._lock:
+            # Kept only while somebody is connected, so that the ids of strangers fill no memory.
+            for number in [n for n, arbiter in self._others.items() if not len(arbiter)]:
+                del self._others[number]
+            return self._others.setdefault(device_id, Arbiter(device_id))
+
+    def _device_of(self, device_id: int) -> Device:
+        if device_id != self._device.device_id:
+            raise P4Error(Code.FAILED_PRECONDITION, "No forwarding pipeline config set for this device")
+        return self._device
+
+    def _check_primary(self, request: Any) -> None:
+        arbiter = self._arbiter_of(request.device_id)
+        if not arbiter.may_write(election_number(request.election_id), request.HasField("election_id")):
+            raise P4Error(Code.PERMISSION_DENIED, "Not primary")
+
+    def _run(self, context: grpc.ServicerContext, call: Callable[[], Any]) -> Any:
+        """Answer a unary request; whatever goes wrong becomes a status, and the server lives on."""
+        try:
+            return call()
+        except P4Error as error:
+            status = to_status(error)
+        except Exception as error:  # noqa: BLE001 - its text may contain values of entries
+            _LOG.error("internal error (%s)", type(error).__name__)
+            status = to_status(P4Error(Code.INTERNAL, f"internal error ({type(error).__name__})"))
+        _abort(context, status)
+
+    # -------------------------------------------------------------------- unary
+
+    def Capabilities(self, request: Any, context: grpc.ServicerContext) -> Any:
+        """The version of the API."""
+        return p4r.CapabilitiesResponse(p4runtime_api_version=API_VERSION)
+
+    def Write(self, request: Any, context: grpc.ServicerContext) -> Any:
+        """Updates one by one; errors per update in the details."""
+
+        def call() -> Any:
+            self._check_primary(request)
+            _check_role(request)
+            device = self._device_of(request.device_id)
+            if request.atomicity != p4r.WriteRequest.CONTINUE_ON_ERROR:
+                raise unimplemented("Support for atomic write modes has not been implemented yet")
+            return batch_status(device.write(request.updates))
+
+        status = self._run(context, call)
+        if status is not None:
+            _abort(context, status)
+        return p4r.WriteResponse()
+
+    def Read(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+        """One response, as BMv2: also before an error, with what was found up to there."""
+        response = p4r.ReadResponse()
+
+        def find() -> P4Error | None:
+            _check_role(request)
+            device = self._device_of(request.device_id)
+            try:
+                device.read(request.entities, response)
+            except P4Error as error:
+                if error.code is Code.FAILED_PRECONDITION:
+                    raise
+                return error
+            return None
+
+        failed = self._run(context, find)
+        yield response
+        if failed is not None:
+            _abort(context, to_status(failed))
+
+    def SetForwardingPipelineConfig(self, request: Any, context: grpc.ServicerContext) -> Any:
+        """See `Device.set_config`."""
+
+        def call() -> Any:
+            self._check_primary(request)
+            _check_role(request)
+            if request.device_id != self._device.device_id:
+                raise P4Error(Code.UNKNOWN, "Error when trying to assign device")
+            self._device.set_config(request.action, request.config)
+            return p4r.SetForwardingPipelineConfigResponse()
+
+        return self._run(context, call)
+
+    def GetForwardingPipelineConfig(self, request: Any, context: grpc.ServicerContext) -> Any:
+        """What was pushed last."""
+
+        def call() -> Any:
+            response = p4r.GetForwardingPipelineConfigResponse()
+            response.config.SetInParent()
+            self._device_of(request.device_id).get_config(request.response_type, response.config)
+            return response
+
+        return self._run(context, call)
+
+    # ------------------------------------------------------------------- stream
+
+    def packet_in(self, data: bytes) -> None:
+        """Bytes from the CPU port, on a thread of the data plane: to the primary, if there is one. Never waits."""
+        primary = self._arbiter.primary()
+        if primary is None:
+            return
+        packet = self._device.packet_in(data)
+        if packet is not None:
+            primary.outbox.put_packet(p4r.StreamMessageResponse(packet=packet))
+
+    def StreamChannel(self, requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
+        """Arbitration, packet-out, packet-in. The stream ends when the client stops sending."""
+        with self._lock:
+            full = self._streams >= MAX_STREAMS
+            self._streams += not full
+        if full:
+            context.abort(Code.RESOURCE_EXHAUSTED, "Too many connections")
+        outbox = Outbox("packet-in")
+        stream = _Stream(self, requests, outbox)
+        context.add_callback(outbox.abandon)
+        reader = threading.Thread(target=stream.receive, name="p4runtime-stream", daemon=True)
+        try:
+            reader.start()
+            yield from outbox
+        finally:
+            stream.leave()
+            with self._lock:
+                self._streams -= 1
+        if stream.failed is not None:
+            context.abort(*_plain(stream.failed))
+
+    def _packet_out(self, connection: Connection, packet: Any) -> None:
+        try:
+            if self._cpu_port is None:
+                raise P4Error(Code.UNKNOWN, "the switch has no CPU port (--cpu-port)")
+            self._device.packet_out(packet, self._cpu_port)
+        except P4Error as error:
+            self._report(connection, packet, error)
+
+    def _report(self, connection: Connection, packet: Any, error: P4Error) -> None:
+        level = self._configs.level(self._device.device_id)
+        if level is ErrorReporting.DISABLED:
+            return
+        message = p4r.StreamMessageResponse()
+        message.error.canonical_code = error.number
+        message.error.message = error.message
+        message.error.space = "ALL-sswitch-p4org"
+        message.error.packet_out.SetInParent()
+        if level is ErrorReporting.DETAILED:
+            message.error.packet_out.packet_out.CopyFrom(packet)
+        connection.outbox.put_packet(message)
+
+
+class _Stream:
+    """The receiving half of one StreamChannel, on a thread of its own."""
+
+    def __init__(self, service: P4RuntimeService, requests: Iterator[Any], outbox: Outbox) -> None:
+        self._service = service
+        self._requests = requests
+        self._outbox = outbox
+        self._device_id: int | None = None
+        self._connection: Connection | None = None
+        self._left = False
+        self._lock = threading.Lock()
+        self.failed: P4Error | None = None
+
+    def receive(self) -> None:
+        """Handle requests until the client stops or is gone."""
+        try:
+            for request in self._requests:
+                self._handle(request)
+        except P4Error as error:
+            self.failed = error
+        except Exception as error:  # noqa: BLE001 - grpc ends the iterator with a bare Exception when the client is gone
+            _LOG.debug("stream ended (%s)", type(error).__name__)
+        self.leave()
+        self._outbox.close()
+
+    def leave(self) -> None:
+        """No longer a controller. Idempotent; a message that is still on its way does not bring it back."""
+        with self._lock:
+            self._left = True
+            connection, self._connection = self._connection, None
+        if connection is not None and self._device_id is not None:
+            self._service._arbiter_of(self._device_id).remove(connection)
+
+    def _handle(self, request: Any) -> None:
+        kind = request.WhichOneof("update")
+        if kind == "arbitration":
+            self._arbitrate(request.arbitration)
+        elif kind == "packet":
+            connection = self._connection
+            if connection is None or self._service._arbiter.primary() is not connection:
+                return  # as BMv2: not a word to who is not the primary
+            self._service._packet_out(connection, request.packet)
+        # Digest acknowledgements have nothing to acknowledge; BMv2 is silent about everything else, too.
+
+    def _arbitrate(self, update: Any) -> None:
+        if update.HasField("role") and (update.role.name or update.role.id or update.role.HasField("config")):
+            raise unimplemented("roles other than the default one are not supported")
+        election_id = election_number(update.election_id)
+        with self._lock:
+            if self._left:
+                return
+            connection = self._connection
+            if connection is None:
+                connection = Connection(election_id, self._outbox)
+                self._service._arbiter_of(update.device_id).add(connection)
+                self._device_id, self._connection = update.device_id, connection
+                return
+        if self._device_id != update.device_id:
+            raise P4Error(Code.FAILED_PRECONDITION, "Invalid device id")
+        self._service._arbiter_of(update.device_id).update(connection, election_id)
