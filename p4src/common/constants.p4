@@ -33,12 +33,10 @@ const bit<5> OPTION_DATA_WORDS = 8;
 
 /* Suites, ordered by strength: a VN that demands one accepts every greater one. */
 const bit<8> SUITE_CHASKEY12 = 1;       /* integrity */
-const bit<8> SUITE_ASCON_AEAD128 = 2;   /* integrity and confidentiality; reserved, not accepted yet */
+/* 2 is Ascon-AEAD128 (integrity and confidentiality): reserved, not accepted yet. */
 
 /* Domain separation of the last header word of suite 1. */
 const bit<16> MAC_DOMAIN = 0x4E33;
-
-const bit<16> COVERAGE_WHOLE_FRAME = 0xFFFF;
 
 const bit<16> ETHERNET_LENGTH = 14;
 const bit<16> VLAN_TAG_LENGTH = 4;

@@ -91,7 +91,7 @@ header udp_h {
 header geneve_h {
     bit<2> version;
     bit<6> option_words;
-    bit<1> control;
+    bit<1> oam;                 /* O: control packet */
     bit<1> critical;
     bit<6> reserved1;
     bit<16> protocol;

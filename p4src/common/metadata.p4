@@ -23,7 +23,7 @@ struct self_t {
 struct sa_rx_t {
     key128_t key;
     bit<8> suite;
-    bit<16> min_coverage;        /* bytes; COVERAGE_WHOLE_FRAME: nothing less */
+    bit<16> min_coverage;        /* bytes; 0xFFFF: the whole frame and nothing less */
     bit<RING_PAIR_BITS> pair;
     generation_t generation;
     time_us_t not_after;
@@ -77,8 +77,6 @@ struct metadata_t {
     punt_reason_t punt_reason;
 
     bit<2> colour;               /* of the last meter */
-    bit<128> icv;                /* computed */
-    bit<16> flow;                /* keyed hash of the inner flow */
 }
 
 const interface_t INTERFACE_TUNNEL = 0x8000;

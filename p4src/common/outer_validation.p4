@@ -16,7 +16,7 @@ control OuterValidation(in headers_t hdr, inout metadata_t meta, in bit<1> ipv4_
             meta.drop_reason = drop_reason_t.UDP_CHECKSUM_PRESENT;
         } else if (hdr.geneve.version != 0) {
             meta.drop_reason = drop_reason_t.GENEVE_VERSION;
-        } else if (hdr.geneve.control != 0) {
+        } else if (hdr.geneve.oam != 0) {
             meta.drop_reason = drop_reason_t.GENEVE_CONTROL;
         } else if (hdr.geneve.critical != 1) {
             meta.drop_reason = drop_reason_t.GENEVE_NOT_CRITICAL;

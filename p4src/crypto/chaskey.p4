@@ -7,20 +7,10 @@
 #include "../common/headers.p4"
 #include "../common/metadata.p4"
 
+/* Swaps bytes within halves, then the halves: on BMv2 every operation costs the same whatever its width. */
 bit<32> le32(in bit<32> word) {
-    return word[7:0] ++ word[15:8] ++ word[23:16] ++ word[31:24];
-}
-
-/* Four words of a block as one number, so that a state or a subkey can be handled whole: v[127:96] is the first word. */
-bit<128> le_words(in bit<128> block) {
-    return le32(block[127:96]) ++ le32(block[95:64]) ++ le32(block[63:32]) ++ le32(block[31:0]);
-}
-
-/* Multiplication by x in GF(2^128). The first word is the least significant. */
-bit<128> times_two(in bit<128> k) {
-    bit<128> number = k[31:0] ++ k[63:32] ++ k[95:64] ++ k[127:96];
-    bit<128> doubled = (number << 1) ^ (number[127:127] == 1 ? 128w0x87 : 128w0);
-    return doubled[31:0] ++ doubled[63:32] ++ doubled[95:64] ++ doubled[127:96];
+    bit<32> pairs = ((word & 0x00FF00FF) << 8) | ((word >> 8) & 0x00FF00FF);
+    return (pairs << 16) | (pairs >> 16);
 }
 
 #define ROTATE_LEFT(x, n) (((x) << n) | ((x) >> (32 - n)))
@@ -43,56 +33,94 @@ control ChaskeyIcv(in headers_t hdr, in key128_t key, in bit<16> frame_length, o
     bit<32> v1;
     bit<32> v2;
     bit<32> v3;
-    bit<128> subkey;
-    bit<128> last;       /* the block not absorbed yet: the last one is treated differently */
+    bit<32> k0;          /* subkey; k3 is its most significant word */
+    bit<32> k1;
+    bit<32> k2;
+    bit<32> k3;
+    bit<32> m0;          /* the block not absorbed yet, as it stands on the wire: the last one is treated differently */
+    bit<32> m1;
+    bit<32> m2;
+    bit<32> m3;
     bit<8> block_count;
 
-    action absorb(in bit<128> block) {
-        v0 = v0 ^ le32(block[127:96]);
-        v1 = v1 ^ le32(block[95:64]);
-        v2 = v2 ^ le32(block[63:32]);
-        v3 = v3 ^ le32(block[31:0]);
+    /* Multiplication by x in GF(2^128). */
+    action next_subkey() {
+        bit<32> reduction = k3[31:31] == 1 ? 32w0x87 : 0;
+        k3 = (k3 << 1) | (k2 >> 31);
+        k2 = (k2 << 1) | (k1 >> 31);
+        k1 = (k1 << 1) | (k0 >> 31);
+        k0 = (k0 << 1) ^ reduction;
+    }
+
+    action absorb() {
+        v0 = v0 ^ le32(m0);
+        v1 = v1 ^ le32(m1);
+        v2 = v2 ^ le32(m2);
+        v3 = v3 ^ le32(m3);
         CHASKEY_PERMUTE(v0, v1, v2, v3)
     }
 
+    action load_key() {
+        k0 = le32(key[127:96]);
+        k1 = le32(key[95:64]);
+        k2 = le32(key[63:32]);
+        k3 = le32(key[31:0]);
+        v0 = k0;
+        v1 = k1;
+        v2 = k2;
+        v3 = k3;
+    }
+
     action absorb_headers_and_blocks() {
-        v0 = le32(key[127:96]);
-        v1 = le32(key[95:64]);
-        v2 = le32(key[63:32]);
-        v3 = le32(key[31:0]);
-        absorb(hdr.geneve.version ++ hdr.geneve.option_words ++ hdr.geneve.control ++ hdr.geneve.critical
-               ++ hdr.geneve.reserved1 ++ hdr.geneve.protocol ++ hdr.geneve.vni ++ hdr.geneve.reserved2
-               ++ hdr.protection.option_class ++ hdr.protection.option_type ++ hdr.protection.reserved
-               ++ hdr.protection.data_words ++ hdr.protection.spi);
-        absorb(hdr.protection.sequence ++ hdr.protection.coverage ++ hdr.protection.suite ++ hdr.protection.flags
-               ++ frame_length ++ MAC_DOMAIN);
-        last = hdr.addresses.dst ++ hdr.addresses.src ++ hdr.frame_type.ether_type ++ hdr.frame_type.first;
+        next_subkey();
+        m0 = hdr.geneve.version ++ hdr.geneve.option_words ++ hdr.geneve.oam ++ hdr.geneve.critical
+             ++ hdr.geneve.reserved1 ++ hdr.geneve.protocol;
+        m1 = hdr.geneve.vni ++ hdr.geneve.reserved2;
+        m2 = hdr.protection.option_class ++ hdr.protection.option_type ++ hdr.protection.reserved
+             ++ hdr.protection.data_words;
+        m3 = hdr.protection.spi;
+        absorb();
+        m0 = hdr.protection.sequence[63:32];
+        m1 = hdr.protection.sequence[31:0];
+        m2 = hdr.protection.coverage ++ hdr.protection.suite ++ hdr.protection.flags;
+        m3 = frame_length ++ MAC_DOMAIN;
+        absorb();
+        m0 = hdr.addresses.dst[47:16];
+        m1 = hdr.addresses.dst[15:0] ++ hdr.addresses.src[47:32];
+        m2 = hdr.addresses.src[31:0];
+        m3 = hdr.frame_type.ether_type ++ hdr.frame_type.first;
         for (bit<8> i = 0; i < block_count; i = i + 1) {
-            absorb(last);
-            last = hdr.block[i].w0 ++ hdr.block[i].w1 ++ hdr.block[i].w2 ++ hdr.block[i].w3;
+            absorb();
+            m0 = hdr.block[i].w0;
+            m1 = hdr.block[i].w1;
+            m2 = hdr.block[i].w2;
+            m3 = hdr.block[i].w3;
         }
     }
 
     /* A last block that is not full is absorbed under the second subkey, padded with 0x01 and zeros. */
     action pad(in bit<128> tail, in bit<8> tail_length) {
-        absorb(last);
-        last = ((tail << 8) | 1) << (8 * (15 - tail_length));
-        subkey = times_two(subkey);
+        bit<128> padded = ((tail << 8) | 1) << (8 * (15 - tail_length));
+        absorb();
+        m0 = padded[127:96];
+        m1 = padded[95:64];
+        m2 = padded[63:32];
+        m3 = padded[31:0];
+        next_subkey();
     }
 
     action finish() {
-        last = le_words(last) ^ subkey;
-        v0 = v0 ^ last[127:96];
-        v1 = v1 ^ last[95:64];
-        v2 = v2 ^ last[63:32];
-        v3 = v3 ^ last[31:0];
-        CHASKEY_PERMUTE(v0, v1, v2, v3)
-        icv = le_words((v0 ++ v1 ++ v2 ++ v3) ^ subkey);
+        v0 = v0 ^ k0;
+        v1 = v1 ^ k1;
+        v2 = v2 ^ k2;
+        v3 = v3 ^ k3;
+        absorb();
+        icv = le32(v0 ^ k0) ++ le32(v1 ^ k1) ++ le32(v2 ^ k2) ++ le32(v3 ^ k3);
     }
 
     apply {
         block_count = (bit<8>)((hdr.protection.coverage - FRAME_HEAD_LENGTH) >> 4);
-        subkey = times_two(le_words(key));
+        load_key();
         absorb_headers_and_blocks();
         bit<4> tail_length = hdr.protection.coverage[3:0];
         if (tail_length != 0) {
@@ -108,7 +136,7 @@ control ChaskeyIcv(in headers_t hdr, in key128_t key, in bit<16> frame_length, o
 }
 
 /* One block under a key (Even-Mansour over the same permutation). Not a MAC: it spreads flows and hides the inner ones. */
-control ChaskeyHash(in key128_t key, in bit<128> block, out bit<16> hash) {
+control ChaskeyHash(in key128_t key, in bit<128> block, out bit<16> spread) {
     bit<32> v0;
     bit<32> v1;
     bit<32> v2;
@@ -120,7 +148,7 @@ control ChaskeyHash(in key128_t key, in bit<128> block, out bit<16> hash) {
         v2 = le32(key[63:32] ^ block[63:32]);
         v3 = le32(key[31:0] ^ block[31:0]);
         CHASKEY_PERMUTE(v0, v1, v2, v3)
-        hash = v0[15:0] ^ le32(key[127:96])[15:0];
+        spread = v0[15:0] ^ le32(key[127:96])[15:0];
     }
 
     apply {

@@ -125,6 +125,7 @@ control Bridging(inout headers_t hdr, inout metadata_t meta, in bit<9> ingress_p
     }
 
     apply {
+        neighbor_mac = 0;
         if (hdr.addresses.src[40:40] == 1) {
             meta.drop_reason = drop_reason_t.SOURCE_ADDRESS;
         } else if (hdr.addresses.dst[47:4] == 44w0x0180C200000) {

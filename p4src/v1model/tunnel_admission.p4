@@ -17,6 +17,7 @@ control TunnelAdmission(in headers_t hdr, inout metadata_t meta, in bit<9> ingre
     OuterValidation() outer_validation;
     ReplayWindow() window;
     ChaskeyIcv() chaskey_icv;
+    bit<128> icv;
     direct_meter<bit<2>>(MeterType.packets) peer_meter_rate;
     direct_counter(CounterType.packets_and_bytes) sa_rx_use;
 
@@ -40,7 +41,7 @@ control TunnelAdmission(in headers_t hdr, inout metadata_t meta, in bit<9> ingre
     }
 
     /* not_after: hard limit of the key, microseconds of the switch clock. pair: which two replay rings. incarnation: of this
-     * switch, as it stands in the key's derivation. min_coverage: bytes, COVERAGE_WHOLE_FRAME for the whole frame. */
+     * switch, as it stands in the key's derivation. min_coverage: bytes, 0xFFFF for the whole frame. */
     @id(ACTION_SA_RX_ACCEPT)
     action accept(@id(1) bit<8> suite, @id(2) key128_t key, @id(3) bit<16> min_coverage, @id(4) bit<RING_PAIR_BITS> pair,
                   @id(5) generation_t generation, @id(6) time_us_t not_after, @id(7) incarnation_t incarnation) {
@@ -132,8 +133,8 @@ control TunnelAdmission(in headers_t hdr, inout metadata_t meta, in bit<9> ingre
         }
         if (meta.drop_reason == drop_reason_t.NONE) {
             /* One branch a suite; the test above has left only those that are implemented. */
-            chaskey_icv.apply(hdr, meta.sa_rx.key, meta.frame_length, meta.icv);
-            if (meta.icv != hdr.protection.icv) {
+            chaskey_icv.apply(hdr, meta.sa_rx.key, meta.frame_length, icv);
+            if (icv != hdr.protection.icv) {
                 meta.drop_reason = drop_reason_t.BAD_ICV;
             } else {
                 window.apply(hdr, meta, 1);

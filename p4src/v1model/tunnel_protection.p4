@@ -24,6 +24,7 @@ control TunnelProtection(inout headers_t hdr, inout metadata_t meta, in bit<1> e
     bit<128> flow;
     sequence_t next_sequence;
     bit<16> mtu;
+    bit<128> icv;
 
     /* mtu: largest IPv4 packet that the underlay carries towards this peer, bytes. */
     @id(ACTION_TUNNEL_ENCAPSULATE)
@@ -127,7 +128,7 @@ control TunnelProtection(inout headers_t hdr, inout metadata_t meta, in bit<1> e
         hdr.geneve.setValid();
         hdr.geneve.version = 0;
         hdr.geneve.option_words = GENEVE_OPTION_WORDS;
-        hdr.geneve.control = 0;
+        hdr.geneve.oam = 0;
         hdr.geneve.critical = 1;
         hdr.geneve.reserved1 = 0;
         hdr.geneve.protocol = GENEVE_PROTOCOL_ETHERNET;
@@ -154,6 +155,7 @@ control TunnelProtection(inout headers_t hdr, inout metadata_t meta, in bit<1> e
     }
 
     apply {
+        mtu = 0;
         if (meta.punt == 1) {
             report_sequence();
         } else if ((meta.self.incarnation_agrees & egress_agrees) != 1) {
@@ -187,7 +189,8 @@ control TunnelProtection(inout headers_t hdr, inout metadata_t meta, in bit<1> e
                         copy_ecn(hdr.frame_type.first[5:4]);
                     }
                     add_geneve(flow_bits);
-                    chaskey_icv.apply(hdr, meta.sa_tx.key, meta.frame_length, hdr.protection.icv);
+                    chaskey_icv.apply(hdr, meta.sa_tx.key, meta.frame_length, icv);
+                    hdr.protection.icv = icv;
                 }
             }
         }
