@@ -78,6 +78,7 @@ enum bit<8> drop_reason_t {
     PUNT_RATE = 95,
     TUNNEL_TO_TUNNEL = 96,
     NO_TUNNEL_ROUTE = 97,
+    EGRESS_PORT = 98,            /* an entry or a packet-out names the drop port */
 
     /* Egress */
     SOURCE_PRUNED = 112,         /* would leave where it came in */

@@ -10,5 +10,6 @@
  * port_role confirms it. */
 const bit<9> PORT_UNDERLAY_BIT = 0x100;
 const bit<9> PORT_CPU = 510;
+const bit<9> PORT_DROP = 511;  /* the traffic manager drops what is sent there, without a counter */
 
 #endif

@@ -62,6 +62,11 @@ control NveIngress(inout headers_t hdr, inout metadata_t meta, inout standard_me
             }
         }
 
+        if (meta.drop_reason == drop_reason_t.NONE && meta.punt == 0 && meta.multicast_group == 0
+            && meta.egress_port == PORT_DROP) {
+            meta.drop_reason = drop_reason_t.EGRESS_PORT;
+        }
+
         /* The only place of ingress that tells the traffic manager anything. Nothing after it can undo a drop. */
         if (meta.drop_reason != drop_reason_t.NONE) {
             drops_ingress.count((bit<32>)(bit<8>)meta.drop_reason);
