@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the schema of a single field cannot see: that the parts of a domain file fit each other."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from nvo3sec.config.convert import port_towards
+from nvo3sec.config.schema import DomainFile, NveSection
+from nvo3sec.config.yaml_lines import Path
+from nvo3sec.domain.addresses import format_mac
+from nvo3sec.domain.model import IPV4_OVERHEAD_BYTES, REPLICAS_PER_PORT_LIMIT
+
+SOCKET_PATH_LIMIT = 107
+"""Bytes of a UNIX socket path that Linux takes (sun_path without its terminator)."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One contradiction: where, and what would be right."""
+
+    path: Path
+    message: str
+
+
+def cross_check(parsed: DomainFile) -> Iterator[Fault]:
+    """Every contradiction of a file whose single fields are well-formed."""
+    yield from _unique(((("vns", i, "name"), vn.name) for i, vn in enumerate(parsed.vns)), "VN name")
+    yield from _unique(((("vns", i, "vni"), vn.vni) for i, vn in enumerate(parsed.vns)), "VNI")
+    yield from _unique(((("nves", i, "name"), nve.name) for i, nve in enumerate(parsed.nves)), "NVE name")
+    yield from _unique(((("nves", i, "p4runtime"), n.p4runtime) for i, n in enumerate(parsed.nves)), "switch")
+    yield from _unique(
+        ((("nves", i, "underlay", "address"), n.underlay.address) for i, n in enumerate(parsed.nves)),
+        "underlay address",
+    )
+    yield from _unique(
+        ((("tenant_systems", i, "name"), system.name) for i, system in enumerate(parsed.tenant_systems)),
+        "tenant system name",
+    )
+    for index, nve in enumerate(parsed.nves):
+        yield from _check_underlay(parsed, index, nve)
+        yield from _check_vaps(parsed, index, nve)
+    yield from _check_port_macs(parsed)
+    yield from _check_mtu(parsed)
+    yield from _check_replicas(parsed)
+    yield from _check_tenant_systems(parsed)
+
+
+def _unique(items: Iterable[tuple[Path, object]], what: str) -> Iterator[Fault]:
+    seen: dict[object, Path] = {}
+    for path, value in items:
+        if value in seen:
+            yield Fault(path, f"{what} {value} is already used by {seen[value][0]}[{seen[value][1]}]")
+        seen.setdefault(value, path)
+
+
+def _choices(names: Iterable[str]) -> str:
+    return "one of: " + ", ".join(sorted(names)) if names else "there is none"
+
+
+def _check_underlay(parsed: DomainFile, index: int, nve: NveSection) -> Iterator[Fault]:
+    base: Path = ("nves", index, "underlay")
+    peers = {other.name for other in parsed.nves} - {nve.name}
+    seen: set[str] = set()
+    for position, route in enumerate(nve.underlay.routes):
+        path = (*base, "routes", position, "peer")
+        if route.peer not in peers:
+            yield Fault(path, f"{route.peer} is not another NVE of this file; {_choices(peers)}")
+        elif route.peer in seen:
+            yield Fault(path, f"{route.peer} has a route already")
+        seen.add(route.peer)
+        if route.port is not None and route.port != nve.underlay.port and route.mac is None:
+            yield Fault((*path[:-1], "port"), "another port than underlay.port needs a mac of its own")
+    if nve.p4runtime.removeprefix("unix:").encode()[SOCKET_PATH_LIMIT:]:
+        yield Fault(("nves", index, "p4runtime"), f"a socket path has at most {SOCKET_PATH_LIMIT} bytes")
+
+
+def _check_port_macs(parsed: DomainFile) -> Iterator[Fault]:
+    """A port has one MAC address, and no address has two ports."""
+    owners: dict[int, tuple[str, int]] = {}
+    for index, nve in enumerate(parsed.nves):
+        ports: dict[int, int] = {}
+        sides: list[tuple[Path, int, int]] = [(("nves", index, "underlay", "mac"), nve.underlay.port, nve.underlay.mac)]
+        for position, route in enumerate(nve.underlay.routes):
+            port, mac = port_towards(nve, route.peer)
+            sides.append((("nves", index, "underlay", "routes", position), port, mac))
+        for path, port, mac in sides:
+            if ports.setdefault(port, mac) != mac:
+                yield Fault(path, f"port {port} has the MAC address {format_mac(ports[port])} already")
+            elif owners.setdefault(mac, (nve.name, port)) != (nve.name, port):
+                other, other_port = owners[mac]
+                yield Fault(path, f"MAC address {format_mac(mac)} is already that of {other} port {other_port}")
+
+
+def _check_vaps(parsed: DomainFile, index: int, nve: NveSection) -> Iterator[Fault]:
+    vns = {vn.name for vn in parsed.vns}
+    places: dict[tuple[int, int], int] = {}
+    for position, vap in enumerate(nve.vaps):
+        path: Path = ("nves", index, "vaps", position)
+        if vap.vn not in vns:
+            yield Fault((*path, "vn"), f"there is no VN {vap.vn}; {_choices(vns)}")
+        if places.setdefault((vap.port, vap.vlan), position) != position:
+            yield Fault(path, f"port {vap.port} VLAN {vap.vlan} is a VAP of {nve.name} already")
+
+
+def _serving(parsed: DomainFile, vn: str) -> list[tuple[int, NveSection]]:
+    return [(i, nve) for i, nve in enumerate(parsed.nves) if any(vap.vn == vn for vap in nve.vaps)]
+
+
+def _check_mtu(parsed: DomainFile) -> Iterator[Fault]:
+    for vn in parsed.vns:
+        serving = _serving(parsed, vn.name)
+        if len(serving) < 2:
+            continue  # no tunnel carries it
+        need = vn.mtu + IPV4_OVERHEAD_BYTES
+        for index, nve in serving:
+            if nve.underlay.mtu < need:
+                yield Fault(
+                    ("nves", index, "underlay", "mtu"),
+                    f"{nve.underlay.mtu} is too small for VN {vn.name}: its MTU {vn.mtu} + {IPV4_OVERHEAD_BYTES} bytes"
+                    f" of protection need {need}",
+                )
+
+
+def _check_replicas(parsed: DomainFile) -> Iterator[Fault]:
+    for vn in parsed.vns:
+        serving = _serving(parsed, vn.name)
+        for index, nve in serving:
+            towards = Counter(port_towards(nve, peer.name)[0] for _, peer in serving if peer.name != nve.name)
+            local = Counter(vap.port for vap in nve.vaps if vap.vn == vn.name)
+            for port, replicas in (towards + local).items():
+                if replicas > REPLICAS_PER_PORT_LIMIT:
+                    yield Fault(
+                        ("nves", index),
+                        f"a broadcast in VN {vn.name} makes {replicas} copies to port {port}; a port's queue takes"
+                        f" {REPLICAS_PER_PORT_LIMIT} at once and loses the others without counting them",
+                    )
+
+
+def _check_tenant_systems(parsed: DomainFile) -> Iterator[Fault]:
+    vns = {vn.name for vn in parsed.vns}
+    nves = {nve.name: nve for nve in parsed.nves}
+    macs: dict[tuple[str, int], str] = {}
+    ips: dict[tuple[str, object], str] = {}
+    for index, system in enumerate(parsed.tenant_systems):
+        path: Path = ("tenant_systems", index)
+        if system.vn not in vns:
+            yield Fault((*path, "vn"), f"there is no VN {system.vn}; {_choices(vns)}")
+            continue
+        owner = macs.setdefault((system.vn, system.mac), system.name)
+        if owner != system.name:
+            yield Fault((*path, "mac"), f"{format_mac(system.mac)} is {owner}'s in VN {system.vn}")
+        for position, ip in enumerate(system.ips):
+            holder = ips.setdefault((system.vn, ip), system.name)
+            if holder != system.name:
+                yield Fault((*path, "ips", position), f"{ip} is {holder}'s in VN {system.vn}")
+        if len(set(system.ips)) != len(system.ips):
+            yield Fault((*path, "ips"), "names an address twice")
+        if system.nve not in nves:
+            yield Fault((*path, "nve"), f"there is no NVE {system.nve}; {_choices(nves)}")
+            continue
+        vap = next((v for v in nves[system.nve].vaps if (v.port, v.vlan) == (system.port, system.vlan)), None)
+        if vap is None:
+            yield Fault(path, f"{system.nve} has no VAP at port {system.port} VLAN {system.vlan}")
+        elif vap.vn != system.vn:
+            place = f"port {system.port} VLAN {system.vlan} of {system.nve}"
+            yield Fault(path, f"the VAP at {place} belongs to VN {vap.vn}")

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the file's sections to the domain model: defaults are filled in here, and nowhere else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nvo3sec.config.schema import DomainFile, LifetimesSection, NveSection, RateSection, RouteSection
+from nvo3sec.domain.model import Domain, Lifetimes, Nve, Rate, Route, Suite, TenantSystem, Vap, Vn
+
+_LEVELS = {"integrity": Suite.CHASKEY12}
+
+
+def route_section(nve: NveSection, peer: str) -> RouteSection | None:
+    """What `nve` says about its way to `peer`, if anything."""
+    return next((route for route in nve.underlay.routes if route.peer == peer), None)
+
+
+def port_towards(nve: NveSection, peer: str) -> tuple[int, int]:
+    """(port, own MAC address) of `nve` towards `peer`."""
+    section = route_section(nve, peer)
+    port = section.port if section and section.port is not None else nve.underlay.port
+    mac = section.mac if section and section.mac is not None else nve.underlay.mac
+    return port, mac
+
+
+def to_domain(parsed: DomainFile, directory: Path) -> Domain:
+    """The domain that a checked file describes. Relative socket paths start at `directory`."""
+    vns = tuple(
+        Vn(
+            name=vn.name,
+            vni=vn.vni,
+            level=_LEVELS[vn.level],
+            mtu=vn.mtu,
+            punt=_rate(vn.punt),
+            negative_quota=vn.negative_quota,
+        )
+        for vn in parsed.vns
+    )
+    tenant_systems = tuple(
+        TenantSystem(
+            name=system.name,
+            vn=system.vn,
+            nve=system.nve,
+            port=system.port,
+            vlan=system.vlan,
+            mac=system.mac,
+            ips=system.ips,
+            allow_other_ethertypes=system.allow_other_ethertypes,
+            allow_unspecified_source=system.allow_unspecified_source,
+        )
+        for system in parsed.tenant_systems
+    )
+    return Domain(
+        name=parsed.domain,
+        lifetimes=_lifetimes(parsed.lifetimes),
+        vns=vns,
+        nves=tuple(_nve(nve, parsed, directory) for nve in parsed.nves),
+        tenant_systems=tenant_systems,
+    )
+
+
+def _rate(section: RateSection) -> Rate:
+    return Rate(section.rate, section.burst)
+
+
+def _or(value: float | None, default: float) -> float:
+    return default if value is None else value
+
+
+def _lifetimes(section: LifetimesSection) -> Lifetimes:
+    return Lifetimes(
+        lease_s=section.lease_s,
+        lease_renew_s=_or(section.lease_renew_s, section.lease_s / 3),
+        key_soft_s=section.key_soft_s,
+        key_hard_s=_or(section.key_hard_s, section.key_soft_s * 1.1 + section.grace_s),
+        key_jitter_s=_or(section.key_jitter_s, section.key_soft_s / 10),
+        grace_s=section.grace_s,
+        confirm_s=section.confirm_s,
+    )
+
+
+def _nve(nve: NveSection, parsed: DomainFile, directory: Path) -> Nve:
+    routes = []
+    ports = {nve.underlay.port: nve.underlay.mac}
+    for peer in parsed.nves:
+        if peer.name == nve.name:
+            continue
+        section = route_section(nve, peer.name)
+        port, mac = port_towards(nve, peer.name)
+        ports[port] = mac
+        next_hop = section.next_hop_mac if section and section.next_hop_mac is not None else None
+        meter = section.meter if section and section.meter is not None else nve.underlay.peer_meter
+        routes.append(
+            Route(
+                peer=peer.name,
+                port=port,
+                mac=mac,
+                next_hop_mac=next_hop if next_hop is not None else port_towards(peer, nve.name)[1],
+                meter=_rate(meter),
+            )
+        )
+    path = directory / nve.p4runtime.removeprefix("unix:")
+    return Nve(
+        name=nve.name,
+        device_id=nve.device_id,
+        p4runtime=f"unix:{path}",
+        address=nve.underlay.address,
+        mtu=nve.underlay.mtu,
+        underlay_ports=tuple(sorted(ports.items())),
+        routes=tuple(routes),
+        vaps=tuple(Vap(vap.port, vap.vlan, vap.vn, _rate(vap.meter)) for vap in nve.vaps),
+    )

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a domain file to a `Domain`, or to a list of everything that is wrong with it. Nothing in between."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from nvo3sec.config.checks import cross_check
+from nvo3sec.config.convert import to_domain
+from nvo3sec.config.schema import DomainFile
+from nvo3sec.config.yaml_lines import LinedDocument, dotted, parse_yaml
+from nvo3sec.domain.model import Domain
+from nvo3sec.errors import ConfigError, Finding
+
+
+def example_path() -> Path:
+    """The complete example that comes with the package."""
+    return Path(str(resources.files("nvo3sec.examples") / "three-leaves.yaml"))
+
+
+def load_domain(path: Path) -> Domain:
+    """Read the domain file at `path`. Raises ConfigError with every finding."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(str(path), [Finding(0, "(file)", error.strerror or "cannot be read")]) from None
+    except UnicodeDecodeError:
+        raise ConfigError(str(path), [Finding(0, "(file)", "is not UTF-8 text")]) from None
+    return parse_domain(text, str(path), path.resolve().parent)
+
+
+def parse_domain(text: str, source: str, directory: Path) -> Domain:
+    """Parse the domain file `text`. `source` names it in errors; relative socket paths start at `directory`."""
+    document = parse_yaml(text, source)
+    if not isinstance(document.value, dict):
+        raise ConfigError(source, [Finding(1, "(the whole file)", "must be a mapping, beginning with `domain:`")])
+    try:
+        parsed = DomainFile.model_validate(document.value)
+    except ValidationError as error:
+        raise ConfigError(source, _schema_findings(error, document)) from None
+    findings = [
+        Finding(document.line_of(fault.path), dotted(fault.path), fault.message) for fault in cross_check(parsed)
+    ]
+    if findings:
+        raise ConfigError(source, findings)
+    return to_domain(parsed, directory)
+
+
+def _schema_findings(error: ValidationError, document: LinedDocument) -> list[Finding]:
+    findings: dict[tuple[int, str], Finding] = {}
+    for fault in error.errors(include_url=False):
+        # pydantic adds the name of a union's branch to the path, which is nothing that the file has.
+        path: tuple[str | int, ...] = ()
+        value: Any = document.value
+        for part in fault["loc"]:
+            if isinstance(value, dict) and part not in value and fault["type"] != "missing":
+                break
+            path = (*path, part)
+            if path not in document.lines:
+                break
+            value = value[part]
+        message = fault["msg"].removeprefix("Value error, ")
+        if fault["type"] == "extra_forbidden":
+            message = "is not a field here"
+        elif fault["type"] == "missing":
+            message = "is missing"
+        else:
+            message = f"{message[:1].lower()}{message[1:]}"
+        finding = Finding(document.line_of(path), dotted(path), message)
+        findings.setdefault((finding.line, finding.field), finding)
+    return list(findings.values())

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Schema of the domain file. Unknown fields are errors: a misspelt limit must not become no limit.
+
+Names carry their units: `_s` seconds, rates in packets a second, bursts in packets, MTUs in bytes of IP packet.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from nvo3sec.domain.addresses import is_group_mac, parse_mac, unicast_fault
+from nvo3sec.domain.model import (
+    FIRST_UNDERLAY_PORT,
+    FRAME_LIMIT_BYTES,
+    LAST_ACCESS_PORT,
+    LAST_UNDERLAY_PORT,
+)
+
+ETHERNET_BYTES = 14
+
+
+def _mac(value: object) -> int:
+    if not isinstance(value, str):
+        # YAML 1.1 reads 02:00:00:00:01:00 as a number in base 60 if every digit is decimal and below 60.
+        raise ValueError('not text; quote the MAC address, like "02:00:00:00:01:00"')
+    mac = parse_mac(value)
+    if is_group_mac(mac):
+        raise ValueError("a group address; a unicast MAC address has an even first byte")
+    if mac == 0:
+        raise ValueError("the all-zero address belongs to nobody")
+    return mac
+
+
+def _unicast(value: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    fault = unicast_fault(value)
+    if fault:
+        raise ValueError(fault)
+    return value
+
+
+def _unix_target(value: str) -> str:
+    if not value.startswith("unix:") or len(value) == len("unix:"):
+        raise ValueError(
+            "must be unix:PATH; whoever reaches a P4Runtime server reads the keys of its switch, so TCP is not offered"
+        )
+    return value
+
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+"""A DNS label: it becomes part of the identity in a certificate."""
+
+DomainName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
+Mac = Annotated[int, BeforeValidator(_mac)]
+UnicastIpv4 = Annotated[IPv4Address, AfterValidator(_unicast)]
+UnicastIp = Annotated[IPv4Address | IPv6Address, AfterValidator(_unicast)]
+UnderlayPort = Annotated[int, Field(ge=FIRST_UNDERLAY_PORT, le=LAST_UNDERLAY_PORT)]
+AccessPort = Annotated[int, Field(ge=1, le=LAST_ACCESS_PORT)]
+VlanId = Annotated[int, Field(ge=0, le=4094)]
+Vni = Annotated[int, Field(ge=1, le=0xFFFFFF)]
+Seconds = Annotated[float, Field(gt=0, le=365 * 86400, allow_inf_nan=False)]
+P4RuntimeTarget = Annotated[str, AfterValidator(_unix_target)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+
+
+class RateSection(_Section):
+    """A meter: packets a second, and packets at once."""
+
+    rate: Annotated[int, Field(ge=1, le=100_000_000)]
+    burst: Annotated[int, Field(ge=1, le=10_000_000)]
+
+
+class LifetimesSection(_Section):
+    """Lives of leases and keys."""
+
+    lease_s: Seconds = 30
+    """Without news from the NVA the tunnels of a switch close after this time."""
+    lease_renew_s: Seconds | None = None
+    """How often the lease is renewed; a third of lease_s unless told."""
+    key_soft_s: Seconds = 3600
+    """Age at which a key is replaced."""
+    key_hard_s: Seconds | None = None
+    """Age from which the pipeline refuses a key; a tenth above key_soft_s unless told."""
+    key_jitter_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    """Keys are replaced up to this much earlier, so that not all turn over at once. A tenth of key_soft_s."""
+    grace_s: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = 5
+    """How long an old key still receives after its sender has switched."""
+    confirm_s: Seconds = 10
+    """An NVE that has not confirmed a key after this time is reported."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.lease_renew_s is not None and self.lease_renew_s * 2 > self.lease_s:
+            raise ValueError("lease_renew_s must be at most half of lease_s, so that one lost renewal closes nothing")
+        if self.key_hard_s is not None and self.key_hard_s <= self.key_soft_s + self.grace_s:
+            raise ValueError("key_hard_s must be above key_soft_s + grace_s, or keys end before they are replaced")
+        if self.key_jitter_s is not None and self.key_jitter_s >= self.key_soft_s:
+            raise ValueError("key_jitter_s must be below key_soft_s")
+        return self
+
+
+class VnSection(_Section):
+    """A virtual network."""
+
+    name: Name
+    vni: Vni
+    level: Literal["integrity"] = "integrity"
+    """What its tunnels must give at least. `confidentiality` comes with the second suite of the data plane."""
+    mtu: Annotated[int, Field(ge=576, le=FRAME_LIMIT_BYTES - ETHERNET_BYTES)] = 1400
+    """IP MTU of the tenant systems; the underlay needs 86 bytes more."""
+    punt: RateSection = RateSection(rate=20, burst=20)
+    """What each VAP may send to its agent: unknown destinations and neighbors."""
+    negative_quota: Annotated[int, Field(ge=1, le=65536)] = 128
+    """How many addresses without an answer an agent remembers for each VAP."""
+
+
+class RouteSection(_Section):
+    """How this NVE reaches one peer, where it differs from the default."""
+
+    peer: Name
+    port: UnderlayPort | None = None
+    """Underlay port of this NVE towards the peer; underlay.port unless told."""
+    mac: Mac | None = None
+    """This NVE's own MAC address on that port; underlay.mac unless told."""
+    next_hop_mac: Mac | None = None
+    """The peer's own MAC address on its port towards this NVE unless told."""
+    meter: RateSection | None = None
+
+
+class UnderlaySection(_Section):
+    """The underlay side of an NVE."""
+
+    address: UnicastIpv4
+    port: UnderlayPort
+    mac: Mac
+    mtu: Annotated[int, Field(ge=576 + 86, le=9216)] = 1500
+    peer_meter: RateSection = RateSection(rate=100_000, burst=10_000)
+    """What may come from one peer and reach the cryptography."""
+    routes: tuple[RouteSection, ...] = ()
+
+
+class VapSection(_Section):
+    """A virtual access point."""
+
+    port: AccessPort
+    vlan: VlanId = 0
+    vn: Name
+    meter: RateSection = RateSection(rate=100_000, burst=10_000)
+
+
+class NveSection(_Section):
+    """A network virtualization edge."""
+
+    name: Name
+    device_id: Annotated[int, Field(ge=1, le=2**63 - 1)]
+    p4runtime: P4RuntimeTarget
+    """unix:PATH; a relative path starts at the directory of the domain file."""
+    underlay: UnderlaySection
+    vaps: tuple[VapSection, ...] = ()
+
+
+class TenantSystemSection(_Section):
+    """A tenant system, and the VAP behind which it stands."""
+
+    name: Name
+    vn: Name
+    nve: Name
+    port: AccessPort
+    vlan: VlanId = 0
+    mac: Mac
+    ips: tuple[UnicastIp, ...] = ()
+    allow_other_ethertypes: bool = False
+    """Lets frames that are neither IP nor ARP pass the source guard."""
+    allow_unspecified_source: bool = False
+    """Lets 0.0.0.0 and :: pass as sources (DHCP, address probes of RFC 5227, RFC 4862)."""
+
+
+class DomainFile(_Section):
+    """The whole file."""
+
+    domain: DomainName
+    lifetimes: LifetimesSection = LifetimesSection()
+    vns: Annotated[tuple[VnSection, ...], Field(min_length=1)]
+    nves: Annotated[tuple[NveSection, ...], Field(min_length=1)]
+    tenant_systems: tuple[TenantSystemSection, ...] = ()

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The overlay as it is configured: virtual networks, NVEs, tenant systems, limits (RFC 7365, RFC 8014)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import cached_property
+from ipaddress import IPv4Address
+
+from nvo3sec.domain.addresses import IpAddress
+
+IPV4_OVERHEAD_BYTES = 86
+"""From a tenant's IP packet to the outer IPv4 packet: 14 Ethernet + 20 IPv4 + 8 UDP + 8 Geneve + 36 protection."""
+
+FRAME_LIMIT_BYTES = 1567
+"""Largest inner frame that the data plane takes, bytes."""
+
+FIRST_UNDERLAY_PORT = 256
+LAST_UNDERLAY_PORT = 509
+LAST_ACCESS_PORT = 255
+"""The parser tells the class of a port by its number. 510 is the agent's port, 511 is where dropped packets go."""
+
+REPLICAS_PER_PORT_LIMIT = 60
+"""BMv2 queues 64 packets for a port and drops the others in silence."""
+
+
+class Suite(IntEnum):
+    """Cipher suite of a tunnel, ordered by strength. The number is the one on the wire, and the level of a VN."""
+
+    CHASKEY12 = 1
+    ASCON_AEAD128 = 2
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A meter: `per_second` packets, and `burst` packets at once."""
+
+    per_second: int
+    burst: int
+
+
+@dataclass(frozen=True)
+class Vn:
+    """A virtual network. `level` is the weakest suite that may carry it; `mtu` is its tenants' IP MTU in bytes."""
+
+    name: str
+    vni: int
+    level: Suite
+    mtu: int
+    punt: Rate
+    negative_quota: int
+
+
+@dataclass(frozen=True)
+class Vap:
+    """A virtual access point: one VLAN of an access port, attached to one VN. VLAN 0 is untagged."""
+
+    port: int
+    vlan: int
+    vn: str
+    meter: Rate
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """(port, VLAN), which names the VAP within its NVE."""
+        return self.port, self.vlan
+
+
+@dataclass(frozen=True)
+class Route:
+    """How an NVE reaches one peer: out of `port` from `mac` to `next_hop_mac`; `meter` limits what comes from it."""
+
+    peer: str
+    port: int
+    mac: int
+    next_hop_mac: int
+    meter: Rate
+
+
+@dataclass(frozen=True)
+class Nve:
+    """A network virtualization edge: one switch, its underlay side, and its VAPs."""
+
+    name: str
+    device_id: int
+    p4runtime: str
+    address: IPv4Address
+    mtu: int
+    underlay_ports: tuple[tuple[int, int], ...]
+    routes: tuple[Route, ...]
+    vaps: tuple[Vap, ...]
+
+    @cached_property
+    def vn_names(self) -> frozenset[str]:
+        """Names of the VNs that this NVE serves."""
+        return frozenset(vap.vn for vap in self.vaps)
+
+    def route_to(self, peer: str) -> Route:
+        """The route to `peer`. Raises KeyError if there is none."""
+        for route in self.routes:
+            if route.peer == peer:
+                return route
+        raise KeyError(peer)
+
+
+@dataclass(frozen=True)
+class TenantSystem:
+    """A mapping (RFC 8014 4.3): the addresses of a tenant system, and the VAP behind which it stands."""
+
+    name: str
+    vn: str
+    nve: str
+    port: int
+    vlan: int
+    mac: int
+    ips: tuple[IpAddress, ...]
+    allow_other_ethertypes: bool
+    allow_unspecified_source: bool
+
+
+@dataclass(frozen=True)
+class Lifetimes:
+    """Lives of leases and keys, seconds. From soft on a key is replaced, from hard on the pipeline refuses it."""
+
+    lease_s: float
+    lease_renew_s: float
+    key_soft_s: float
+    key_hard_s: float
+    key_jitter_s: float
+    grace_s: float
+    confirm_s: float
+
+
+@dataclass(frozen=True)
+class Domain:
+    """One administrative domain: everything under one NVA."""
+
+    name: str
+    lifetimes: Lifetimes
+    vns: tuple[Vn, ...]
+    nves: tuple[Nve, ...]
+    tenant_systems: tuple[TenantSystem, ...]
+
+    @cached_property
+    def vn_by_name(self) -> dict[str, Vn]:
+        """VNs by name."""
+        return {vn.name: vn for vn in self.vns}
+
+    @cached_property
+    def nve_by_name(self) -> dict[str, Nve]:
+        """NVEs by name."""
+        return {nve.name: nve for nve in self.nves}

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one exception tree of the controller.
+
+    Nvo3secError
+    ├── ConfigError              the domain file is wrong; nothing of it was applied
+    ├── ArtifactError            the compiled data plane is missing, altered, or not the one this package was built for
+    ├── SwitchError              a switch did not do what it was asked
+    │   ├── SwitchUnreachable    no connection, or the connection broke
+    │   ├── NotPrimary           somebody else is the primary of the switch
+    │   ├── PipelineRefused      the pipeline was not accepted; the switch has to be restarted
+    │   ├── PipelineMissing      the switch has no pipeline
+    │   ├── WriteRefused         some updates of a write were refused, each with its reason
+    │   ├── ReadRefused          a read was refused, or its answer cannot be understood
+    │   └── NoAnswer             the pipeline did not answer a packet-out in time
+    ├── DerivationError          a key cannot be derived
+    ├── AuthorizationError       the caller may not ask for this
+    └── OperatorError            what the operator asked for cannot be done
+
+Libraries raise these; only the command line turns them into an exit status. No message contains key material.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class Nvo3secError(Exception):
+    """Root of everything that this package raises on purpose."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong in a domain file: `line` counts from 1 (0: unknown), `field` is a dotted path."""
+
+    line: int
+    field: str
+    message: str
+
+    def __str__(self) -> str:
+        where = f"line {self.line}" if self.line else "line unknown"
+        return f"{where}: {self.field}: {self.message}"
+
+
+class ConfigError(Nvo3secError):
+    """The domain file `source` is wrong; `findings` says what, in the order of its lines."""
+
+    def __init__(self, source: str, findings: Sequence[Finding]) -> None:
+        self.source = source
+        self.findings = tuple(sorted(findings, key=lambda finding: (finding.line, finding.field)))
+        super().__init__("\n".join(f"{source}: {finding}" for finding in self.findings))
+
+
+class ArtifactError(Nvo3secError):
+    """The compiled data plane is missing, altered, or not the one this package was built for."""
+
+
+class SwitchError(Nvo3secError):
+    """A switch did not do what it was asked."""
+
+
+class SwitchUnreachable(SwitchError):
+    """No connection to the switch, or the connection broke."""
+
+
+class NotPrimary(SwitchError):
+    """Somebody else is the primary client of the switch: whoever that is can read keys."""
+
+
+class PipelineRefused(SwitchError):
+    """The pipeline was not accepted. The switch's server is inconsistent afterwards and has to be restarted."""
+
+
+class PipelineMissing(SwitchError):
+    """The switch has no pipeline."""
+
+
+@dataclass(frozen=True)
+class RefusedUpdate:
+    """One update that a switch refused: `entry` names it without secrets, `reason` is the switch's code and text."""
+
+    entry: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.entry}: {self.reason}"
+
+
+class WriteRefused(SwitchError):
+    """Some updates of a write were refused.
+
+    `refused` holds every refused update, `applied` counts the others of the same write, which took effect: P4Runtime on
+    BMv2 continues after an error. `complete` is False if the switch did not say which ones failed; the caller then has
+    to read back before it knows anything.
+    """
+
+    def __init__(self, switch: str, refused: Sequence[RefusedUpdate], applied: int, *, complete: bool = True) -> None:
+        self.refused = tuple(refused)
+        self.applied = applied
+        self.complete = complete
+        known = f"{applied} others applied" if complete else "which others applied is unknown"
+        reasons = "; ".join(map(str, self.refused))
+        super().__init__(f"{switch}: {len(self.refused)} updates refused, {known}: {reasons}")
+
+
+class ReadRefused(SwitchError):
+    """A read was refused, or its answer cannot be understood."""
+
+
+class NoAnswer(SwitchError):
+    """The pipeline did not answer a packet-out in time."""
+
+
+class DerivationError(Nvo3secError):
+    """A key cannot be derived: its context is incomplete or malformed."""
+
+
+class AuthorizationError(Nvo3secError):
+    """The caller may not ask for this."""
+
+
+class OperatorError(Nvo3secError):
+    """What the operator asked for cannot be done."""
