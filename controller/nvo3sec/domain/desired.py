@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a switch should hold, computed from what its NVE serves, its keys, and what it has learned. A pure function."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+from nvo3sec.domain.addresses import IpAddress
+from nvo3sec.domain.entries import (
+    AuthorizedNve,
+    BridgeToTunnel,
+    BridgeToVap,
+    DesiredState,
+    Flood,
+    IpKind,
+    Neighbor,
+    PeerMeter,
+    PortRole,
+    PuntMeter,
+    ReceiveEntry,
+    ReplicationGroup,
+    SendEntry,
+    SourceGuard,
+    SwitchEntry,
+    TunnelEntry,
+    TunnelRoute,
+    VapEgress,
+    VapEntry,
+    VnAuthorization,
+)
+from nvo3sec.domain.messages import NveView
+from nvo3sec.domain.model import Suite, TenantSystem
+from nvo3sec.domain.numbers import GROUPS, RING_PAIRS, TUNNEL_INTERFACES, VAP_INTERFACES, Numbers, Reserved, allocate
+from nvo3sec.domain.secret import Secret
+
+
+@dataclass(frozen=True)
+class InstalledReceive:
+    """A key to receive with, its end in switch time decided."""
+
+    peer: str
+    suite: Suite
+    spi: int
+    generation: int
+    key: Secret
+    min_coverage: int
+    not_after_us: int
+
+
+@dataclass(frozen=True)
+class InstalledSend:
+    """The key to send with to a peer at one level, its end in switch time decided."""
+
+    peer: str
+    suite: Suite
+    spi: int
+    key: Secret
+    not_after_us: int
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A tenant system behind another NVE, as the NVA answered: its MAC address, its NVE, its IP addresses."""
+
+    vni: int
+    mac: int
+    nve: str
+    ips: tuple[IpAddress, ...]
+
+
+def number_everything(view: NveView, suites: Iterable[tuple[str, Suite]], known: Numbers, held: Reserved) -> Numbers:
+    """Numbers for everything in `view`, and for the (peer, suite) of its keys.
+
+    `known`: those in use. `held`: those that the switch still holds, for whatever; new things keep away from them.
+    """
+    vni = {vn.name: vn.vni for vn in view.vns}
+    address = {peer.name: peer.address for peer in view.peers}
+    vaps = [(vap.port, vap.vlan, vni[vap.vn]) for vap in view.vaps]
+    pairs = sorted({(address[peer], suite) for peer, suite in suites if peer in address})
+    groups = [(vn.vni, from_underlay) for vn in view.vns for from_underlay in (False, True)]
+    tunnels = [peer.address for peer in view.peers]
+    return Numbers(
+        vaps=allocate(vaps, known.vaps, VAP_INTERFACES, held.interfaces),
+        tunnels=allocate(tunnels, known.tunnels, TUNNEL_INTERFACES, held.interfaces),
+        pairs=allocate(pairs, known.pairs, RING_PAIRS, held.pairs),
+        groups=allocate(groups, known.groups, GROUPS, held.groups),
+    )
+
+
+def desired_state(
+    view: NveView,
+    numbers: Numbers,
+    incarnation: bytes,
+    receive: Iterable[InstalledReceive] = (),
+    send: Iterable[InstalledSend] = (),
+    learned: Iterable[Learned] = (),
+) -> DesiredState:
+    """All entries and replication groups of the switch of `view`. `numbers` must cover the view and the keys."""
+    entries: set[SwitchEntry] = set()
+    entries.update(_ports(view))
+    entries.update(_access(view, numbers))
+    entries.update(_peers(view, numbers))
+    entries.update(_keys(view, numbers, incarnation, receive, send))
+    entries.update(_learned(view, numbers, learned))
+    groups = frozenset(_groups(view, numbers))
+    entries.update(
+        Flood(vni, from_underlay, number)
+        for (vni, from_underlay), number in numbers.groups.items()
+        if any(group.group == number for group in groups)
+    )
+    return DesiredState(frozenset(entries), groups)
+
+
+def _ports(view: NveView) -> Iterator[SwitchEntry]:
+    for port, mac in view.underlay_ports:
+        yield PortRole(port, mac)
+    for port in {vap.port for vap in view.vaps}:
+        yield PortRole(port, None)
+
+
+def _access(view: NveView, numbers: Numbers) -> Iterator[SwitchEntry]:
+    vns = {vn.name: vn for vn in view.vns}
+    interfaces: dict[tuple[int, int], int] = {}
+    for vap in view.vaps:
+        vn = vns[vap.vn]
+        interface = numbers.vaps[vap.port, vap.vlan, vn.vni]
+        interfaces[vap.place] = interface
+        yield VapEntry(vap.port, vap.vlan, interface, vn.vni, vn.level, vap.meter)
+        yield VapEgress(vap.port, interface, vap.vlan)
+        yield PuntMeter(interface, vn.punt)
+    for system in view.tenant_systems:
+        vni = vns[system.vn].vni
+        interface = interfaces[system.port, system.vlan]
+        yield BridgeToVap(vni, system.mac, system.port, interface)
+        yield from _guards(system, interface)
+        yield from _neighbors(vni, system.mac, system.ips)
+
+
+def _guards(system: TenantSystem, interface: int) -> Iterator[SwitchEntry]:
+    def guard(kind: IpKind, ip: int) -> SourceGuard:
+        return SourceGuard(interface, system.mac, kind, ip)
+
+    for ip in system.ips:
+        if isinstance(ip, IPv4Address):
+            yield guard(IpKind.IPV4, int(ip))
+            yield guard(IpKind.ARP, int(ip))
+        else:
+            yield guard(IpKind.IPV6, int(ip))
+    if system.allow_unspecified_source:
+        for kind in (IpKind.IPV4, IpKind.ARP, IpKind.IPV6):
+            yield guard(kind, 0)
+    if system.allow_other_ethertypes:
+        yield guard(IpKind.OTHER, 0)
+
+
+def _neighbors(vni: int, mac: int, ips: Iterable[IpAddress]) -> Iterator[SwitchEntry]:
+    for ip in ips:
+        if isinstance(ip, IPv4Address):
+            yield Neighbor(vni, ip, mac)
+
+
+def _peers(view: NveView, numbers: Numbers) -> Iterator[SwitchEntry]:
+    for peer in view.peers:
+        tunnel = numbers.tunnels[peer.address]
+        yield AuthorizedNve(peer.address, view.address)
+        yield PeerMeter(peer.port, peer.address, peer.meter)
+        yield TunnelRoute(tunnel, peer.port)
+        yield TunnelEntry(
+            port=peer.port,
+            interface=tunnel,
+            source_mac=peer.mac,
+            next_hop_mac=peer.next_hop_mac,
+            source=view.address,
+            destination=peer.address,
+            mtu=view.mtu,
+        )
+        for vni, min_suite in peer.vnis:
+            yield VnAuthorization(peer.address, vni, min_suite)
+
+
+def _keys(
+    view: NveView,
+    numbers: Numbers,
+    incarnation: bytes,
+    receive: Iterable[InstalledReceive],
+    send: Iterable[InstalledSend],
+) -> Iterator[SwitchEntry]:
+    address: Mapping[str, IPv4Address] = {peer.name: peer.address for peer in view.peers}
+    for sa in receive:
+        if sa.peer in address:
+            source = address[sa.peer]
+            yield ReceiveEntry(
+                source=source,
+                destination=view.address,
+                spi=sa.spi,
+                suite=sa.suite,
+                key=sa.key,
+                min_coverage=sa.min_coverage,
+                pair=numbers.pairs[source, sa.suite],
+                generation=sa.generation,
+                not_after_us=sa.not_after_us,
+                incarnation=incarnation,
+            )
+    for out in send:
+        if out.peer in address:
+            yield SendEntry(
+                interface=numbers.tunnels[address[out.peer]],
+                level=out.suite,
+                suite=out.suite,
+                key=out.key,
+                spi=out.spi,
+                not_after_us=out.not_after_us,
+                incarnation=incarnation,
+            )
+
+
+def _learned(view: NveView, numbers: Numbers, learned: Iterable[Learned]) -> Iterator[SwitchEntry]:
+    shared = {peer.name: (peer.address, {vni for vni, _ in peer.vnis}) for peer in view.peers}
+    vns = {vn.name: vn.vni for vn in view.vns}
+    own = {(vns[system.vn], system.mac) for system in view.tenant_systems}
+    own_ips = {(vns[system.vn], ip) for system in view.tenant_systems for ip in system.ips}
+    for mapping in learned:
+        address, vnis = shared.get(mapping.nve, (None, set[int]()))
+        if address is None or mapping.vni not in vnis or (mapping.vni, mapping.mac) in own:
+            continue  # the view is newer than the answer, and it decides
+        yield BridgeToTunnel(mapping.vni, mapping.mac, numbers.tunnels[address])
+        ips = [ip for ip in mapping.ips if (mapping.vni, ip) not in own_ips]
+        yield from _neighbors(mapping.vni, mapping.mac, ips)
+
+
+def _groups(view: NveView, numbers: Numbers) -> Iterator[ReplicationGroup]:
+    for vn in view.vns:
+        local = [(vap.port, numbers.vaps[vap.port, vap.vlan, vn.vni]) for vap in view.vaps if vap.vn == vn.name]
+        remote = [
+            (peer.port, numbers.tunnels[peer.address])
+            for peer in view.peers
+            if any(vni == vn.vni for vni, _ in peer.vnis)
+        ]
+        yield ReplicationGroup(numbers.groups[vn.vni, False], tuple(sorted(local + remote)))
+        if local:
+            yield ReplicationGroup(numbers.groups[vn.vni, True], tuple(sorted(local)))

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a switch holds, as typed values: one class for each kind of entry. Times are microseconds, switch clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from ipaddress import IPv4Address
+from typing import TypeAlias
+
+from nvo3sec.domain.model import Rate, Suite
+from nvo3sec.domain.secret import Secret
+
+TUNNEL_BIT = 0x8000
+"""Top bit of an overlay interface that is a tunnel; without it, a VAP."""
+
+
+class IpKind(IntEnum):
+    """What the source guard sees in a frame."""
+
+    OTHER = 0
+    IPV4 = 1
+    IPV6 = 2
+    ARP = 3
+
+
+@dataclass(frozen=True)
+class PortRole:
+    """A port with a role: access (`mac` None), or underlay with its own MAC address."""
+
+    port: int
+    mac: int | None
+
+
+@dataclass(frozen=True)
+class AuthorizedNve:
+    """Packets from `source` to `destination` may reach the cryptography."""
+
+    source: IPv4Address
+    destination: IPv4Address
+
+
+@dataclass(frozen=True)
+class ReceiveEntry:
+    """A key to receive with; `pair` names the two replay rings of the address pair."""
+
+    source: IPv4Address
+    destination: IPv4Address
+    spi: int
+    suite: Suite
+    key: Secret
+    min_coverage: int
+    pair: int
+    generation: int
+    not_after_us: int
+    incarnation: bytes
+
+
+@dataclass(frozen=True)
+class PeerMeter:
+    """What may come from a peer through a port."""
+
+    port: int
+    source: IPv4Address
+    rate: Rate
+
+
+@dataclass(frozen=True)
+class VnAuthorization:
+    """`source` may send into `vni`, with `min_suite` or better (requirement 14)."""
+
+    source: IPv4Address
+    vni: int
+    min_suite: Suite
+
+
+@dataclass(frozen=True)
+class VapEntry:
+    """A VAP: port and VLAN to interface and VN."""
+
+    port: int
+    vlan: int
+    interface: int
+    vni: int
+    level: Suite
+    rate: Rate
+
+
+@dataclass(frozen=True)
+class SourceGuard:
+    """This source may appear at this VAP. `ip` as a number, 0 for neither IP nor ARP."""
+
+    interface: int
+    mac: int
+    ip_kind: IpKind
+    ip: int
+
+
+@dataclass(frozen=True)
+class Neighbor:
+    """The answer to an ARP request."""
+
+    vni: int
+    ip: IPv4Address
+    mac: int
+
+
+@dataclass(frozen=True)
+class BridgeToVap:
+    """A tenant system behind a VAP of this NVE."""
+
+    vni: int
+    mac: int
+    port: int
+    interface: int
+
+
+@dataclass(frozen=True)
+class BridgeToTunnel:
+    """A tenant system behind another NVE."""
+
+    vni: int
+    mac: int
+    interface: int
+
+
+@dataclass(frozen=True)
+class Flood:
+    """Where broadcast and multicast of a VN go."""
+
+    vni: int
+    from_underlay: bool
+    group: int
+
+
+@dataclass(frozen=True)
+class PuntMeter:
+    """What a VAP may send to the agent."""
+
+    interface: int
+    rate: Rate
+
+
+@dataclass(frozen=True)
+class TunnelRoute:
+    """The port of a tunnel."""
+
+    interface: int
+    port: int
+
+
+@dataclass(frozen=True)
+class TunnelEntry:
+    """The outer headers of a tunnel. `mtu`: largest outer IPv4 packet, bytes."""
+
+    port: int
+    interface: int
+    source_mac: int
+    next_hop_mac: int
+    source: IPv4Address
+    destination: IPv4Address
+    mtu: int
+
+
+@dataclass(frozen=True)
+class SendEntry:
+    """The key to send with into a tunnel, for VNs of one level."""
+
+    interface: int
+    level: Suite
+    suite: Suite
+    key: Secret
+    spi: int
+    not_after_us: int
+    incarnation: bytes
+
+
+@dataclass(frozen=True)
+class VapEgress:
+    """The tag of a VAP's frames; VLAN 0 is untagged."""
+
+    port: int
+    interface: int
+    vlan: int
+
+
+@dataclass(frozen=True)
+class ReplicationGroup:
+    """Copies of a frame: (port, interface), sorted."""
+
+    group: int
+    replicas: tuple[tuple[int, int], ...]
+
+
+SwitchEntry: TypeAlias = (
+    PortRole
+    | AuthorizedNve
+    | ReceiveEntry
+    | PeerMeter
+    | VnAuthorization
+    | VapEntry
+    | SourceGuard
+    | Neighbor
+    | BridgeToVap
+    | BridgeToTunnel
+    | Flood
+    | PuntMeter
+    | TunnelRoute
+    | TunnelEntry
+    | SendEntry
+    | VapEgress
+)
+
+
+@dataclass(frozen=True)
+class DesiredState:
+    """Everything that a switch should hold, apart from its incarnation and its lease."""
+
+    entries: frozenset[SwitchEntry]
+    groups: frozenset[ReplicationGroup]

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which NVEs serve which VN, which tunnels follow from it, and who may send into a VN (requirement 14)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from nvo3sec.domain.model import Domain, Suite, Vn
+
+
+@dataclass(frozen=True, order=True)
+class Tunnel:
+    """One direction between two NVEs, at one level of protection. It has keys of its own."""
+
+    sender: str
+    receiver: str
+    suite: Suite
+
+
+class Membership:
+    """VN membership of the NVEs of a domain, without those in `revoked`. NVEs without a common VN share nothing."""
+
+    def __init__(self, domain: Domain, revoked: Iterable[str] = ()) -> None:
+        self._domain = domain
+        gone = frozenset(revoked)
+        self._nves = {nve.name: nve.vn_names for nve in domain.nves if nve.name not in gone}
+
+    def serves(self, nve: str, vn: str) -> bool:
+        """Does `nve` serve `vn`: may it send into it, and ask about it?"""
+        return vn in self._nves.get(nve, frozenset())
+
+    def vns_of(self, nve: str) -> tuple[Vn, ...]:
+        """The VNs that `nve` serves, in the order of the domain."""
+        return tuple(vn for vn in self._domain.vns if self.serves(nve, vn.name))
+
+    def members(self, vn: str) -> tuple[str, ...]:
+        """The NVEs that serve `vn`, sorted."""
+        return tuple(sorted(name for name, vns in self._nves.items() if vn in vns))
+
+    def peers_of(self, nve: str) -> tuple[str, ...]:
+        """The NVEs that share at least one VN with `nve`, sorted."""
+        own = self._nves.get(nve, frozenset())
+        return tuple(sorted(name for name, vns in self._nves.items() if name != nve and own & vns))
+
+    def shared(self, one: str, other: str) -> tuple[Vn, ...]:
+        """The VNs that both serve, in the order of the domain."""
+        return tuple(vn for vn in self.vns_of(one) if self.serves(other, vn.name))
+
+    def tunnels(self) -> frozenset[Tunnel]:
+        """Every direction between NVEs that share a VN, at each level that their common VNs demand."""
+        return frozenset(
+            Tunnel(sender, receiver, vn.level)
+            for sender in self._nves
+            for receiver in self.peers_of(sender)
+            for vn in self.shared(sender, receiver)
+        )

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the NVA and the agent of an NVE say to each other (RFC 8014 4): values only, so that they can go over a wire.
+
+Down come two kinds of state, each as a whole with a version: what the NVE serves (`NveView`) and its keys (`KeyState`).
+The newer one replaces the older; an agent that missed some has missed nothing. Times are durations in seconds, counted
+from the moment the message was made: the clocks of the two ends have nothing in common.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import IPv4Address
+from typing import TypeAlias
+
+from nvo3sec.domain.addresses import IpAddress
+from nvo3sec.domain.model import Rate, Suite, TenantSystem, Vap, Vn
+from nvo3sec.domain.sa import Held
+from nvo3sec.domain.secret import Secret
+
+WHOLE_FRAME = 0xFFFF
+"""Minimum coverage of an SA that protects whole frames."""
+
+
+# --- down: NVA to agent ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PeerView:
+    """A peer as one NVE sees it. `vnis`: into which the peer may send here, with the weakest suite each accepts."""
+
+    name: str
+    address: IPv4Address
+    port: int
+    mac: int
+    next_hop_mac: int
+    meter: Rate
+    vnis: tuple[tuple[int, Suite], ...]
+
+
+@dataclass(frozen=True)
+class NveView:
+    """All that one NVE serves: its VNs and VAPs, its peers, and the tenant systems behind its own VAPs."""
+
+    version: int
+    name: str
+    address: IPv4Address
+    mtu: int
+    underlay_ports: tuple[tuple[int, int], ...]
+    vns: tuple[Vn, ...]
+    vaps: tuple[Vap, ...]
+    peers: tuple[PeerView, ...]
+    tenant_systems: tuple[TenantSystem, ...]
+    lease_s: float
+    lease_renew_s: float
+
+
+@dataclass(frozen=True)
+class ReceiveSa:
+    """A key to receive with. `key` None: keep what the switch holds under this SPI; the NVA can no longer derive it."""
+
+    peer: str
+    suite: Suite
+    spi: int
+    generation: int
+    key: Secret | None
+    remaining_s: float
+    min_coverage: int = WHOLE_FRAME
+
+
+@dataclass(frozen=True)
+class SendSa:
+    """The key to send with, at one level. `key` None: keep what the switch holds."""
+
+    peer: str
+    suite: Suite
+    spi: int
+    key: Secret | None
+    remaining_s: float
+
+
+@dataclass(frozen=True)
+class KeyState:
+    """Every key of one NVE. `incarnation`: of its switch, for which they were derived; for another they are worthless."""
+
+    version: int
+    incarnation: bytes
+    receive: tuple[ReceiveSa, ...]
+    send: tuple[SendSa, ...]
+
+
+Update: TypeAlias = NveView | KeyState
+
+
+@dataclass(frozen=True)
+class LeaseGrant:
+    """The tunnels of the switch may stay open this long from the moment the lease was asked for."""
+
+    duration_s: float
+
+
+class LookupResult(StrEnum):
+    """Outcome of a lookup."""
+
+    FOUND = "found"
+    UNKNOWN = "unknown"
+    REFUSED = "refused"
+    """The NVE does not serve the VN."""
+
+
+@dataclass(frozen=True)
+class LookupAnswer:
+    """Where a tenant system is. `valid_s`: how long the answer, positive or negative, may be remembered."""
+
+    result: LookupResult
+    valid_s: float
+    mac: int = 0
+    nve: str = ""
+    ips: tuple[IpAddress, ...] = ()
+
+
+# --- up: agent to NVA -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class HeldReceive:
+    """An SA that the switch was found receiving with, from `source`."""
+
+    source: IPv4Address
+    suite: Suite
+    held: Held
+
+
+@dataclass(frozen=True)
+class HeldSend:
+    """An SA that the switch was found sending with, to `destination`."""
+
+    destination: IPv4Address
+    suite: Suite
+    held: Held
+
+
+@dataclass(frozen=True)
+class Registration:
+    """An agent introduces its switch: the incarnation, and the keys derived for it that the switch already holds."""
+
+    incarnation: bytes
+    receive: tuple[HeldReceive, ...] = ()
+    send: tuple[HeldSend, ...] = ()
+
+
+@dataclass(frozen=True)
+class ReadBack:
+    """What the switch was read back with after a reconciliation: peer and suite, with the SPIs of each direction."""
+
+    incarnation: bytes
+    receive: tuple[tuple[str, Suite, int], ...]
+    send: tuple[tuple[str, Suite, int], ...]
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """Who has this address in this VN? Either a MAC address or an IP address."""
+
+    vni: int
+    mac: int | None = None
+    ip: IpAddress | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """Something that the operator should know. `event` is a fixed word, `detail` has no secrets."""
+
+    event: str
+    detail: str

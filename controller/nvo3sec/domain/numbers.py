@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Numbers that mean something in one switch only: overlay interfaces, replay ring pairs, replication groups.
+
+They are given out by the agent, stay what they are as long as the switch runs, and are found again by reading it. A
+number in use is never given to something else, and neither is one that the switch still holds for something that is
+going away: between two writes the old entries would apply to the new owner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+from typing import TypeVar
+
+from nvo3sec.domain.entries import TUNNEL_BIT
+from nvo3sec.domain.model import Suite
+from nvo3sec.errors import Nvo3secError
+
+VAP_INTERFACES = range(1, TUNNEL_BIT)
+TUNNEL_INTERFACES = range(TUNNEL_BIT, 2 * TUNNEL_BIT)
+RING_PAIRS = range(1 << 12)
+GROUPS = range(1, 1 << 15)
+"""BMv2 reserves the upper half of the group ids for clone sessions."""
+
+K = TypeVar("K")
+
+
+class NumbersExhausted(Nvo3secError):
+    """The switch has no free number of this kind left."""
+
+
+def allocate(wanted: Iterable[K], known: Mapping[K, int], numbers: range, reserved: Iterable[int] = ()) -> dict[K, int]:
+    """A number for everything `wanted`: the `known` one where there is one, else the lowest that nothing has.
+
+    `reserved` are further numbers not to give out. Raises NumbersExhausted.
+    """
+    result = {key: known[key] for key in wanted if key in known}
+    used = {*known.values(), *reserved}
+    free = (number for number in numbers if number not in used)
+    for key in wanted:
+        if key not in result:
+            number = next(free, None)
+            if number is None:
+                raise NumbersExhausted(f"all {len(numbers)} numbers are in use")
+            result[key] = number
+    return result
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """The numbers of one switch.
+
+    vaps: (port, VLAN, VNI) to interface. tunnels: peer address to interface. pairs: (peer address, suite) to replay
+    ring pair. groups: (VNI, from the underlay?) to replication group.
+    """
+
+    vaps: Mapping[tuple[int, int, int], int] = field(default_factory=dict)
+    tunnels: Mapping[IPv4Address, int] = field(default_factory=dict)
+    pairs: Mapping[tuple[IPv4Address, Suite], int] = field(default_factory=dict)
+    groups: Mapping[tuple[int, bool], int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Reserved:
+    """Numbers that the switch still holds, for whatever: nothing new gets them."""
+
+    interfaces: frozenset[int] = frozenset()
+    pairs: frozenset[int] = frozenset()
+    groups: frozenset[int] = frozenset()

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Names of keys: the SPI on the wire (RFC 4301 4.1) with its phase, and the generation that orders a replay ring."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from nvo3sec.errors import DerivationError
+
+PHASE_BIT = 1 << 31
+RANDOM_MASK = PHASE_BIT - 1
+LAST_GENERATION = (1 << 32) - 1
+
+
+def phase_of(spi: int) -> int:
+    """0 or 1: which of the two replay rings of its address pair the SPI uses."""
+    return spi >> 31
+
+
+def choose_spi(phase: int, draws: Iterable[int], taken: Collection[int]) -> int:
+    """The first usable of the random numbers `draws` as an SPI of `phase`.
+
+    The low 31 bits are random and not zero; `taken` are the SPIs of every key of the address pair that still exists.
+    Raises DerivationError if no draw is usable.
+    """
+    for draw in draws:
+        low = draw & RANDOM_MASK
+        spi = phase << 31 | low
+        if low and spi not in taken:
+            return spi
+    raise DerivationError("no SPI is free among those drawn")
+
+
+def next_generation(last: int, seconds: int) -> int:
+    """A generation above `last`, and at least `seconds`.
+
+    `seconds` is coarse wall time since a fixed date. The counter follows it so that one that was lost with its process
+    continues above everything it gave out before: in the long run a receiver gets less than one key a second.
+    """
+    generation = max(last + 1, seconds)
+    if generation > LAST_GENERATION:
+        raise DerivationError("generations have run out")
+    return generation
