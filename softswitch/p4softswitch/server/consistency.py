@@ -75,7 +75,8 @@ def _check_table(table: Table, found: Mapping[str, Any], widths: _Widths, schema
         name = schema.actions[number].name
         if name not in names:
             raise _refuse(f"table {table.name} has no action {name} in the program")
-    if table.size != found.get("max_size", table.size):
+    # For a constant table p4c writes its default size into the p4info and the number of entries into the program.
+    if table.size != found.get("max_size", table.size) and not table.is_const:
         raise _refuse(f"table {table.name}: the sizes differ")
     if table.counter is not None and not found.get("with_counters", False):
         raise _refuse(f"table {table.name} has no direct counter in the program")

@@ -14,7 +14,7 @@ from .packetio import PacketCodec
 from .replication import Limits, Replication
 from .resources import IndexedResources
 from .schema import Schema
-from .status import Code, P4Error, invalid, unimplemented
+from .status import Code, P4Error, unimplemented
 from .tables import Tables
 
 _LOG = logging.getLogger(__name__)
@@ -125,7 +125,7 @@ class Pipeline:
 
     def _digest(self, entry: Any) -> P4Error:
         if entry.digest_id not in self.schema.digests:
-            return invalid(f"Invalid P4 id: there is no digest {entry.digest_id:#010x}")
+            return P4Error(Code.NOT_FOUND, f"there is no digest {entry.digest_id:#010x}")
         return unimplemented("the embedded switch does not implement digests")
 
     def _digest_write(self, update: int, entry: Any) -> None:

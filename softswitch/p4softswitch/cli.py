@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command `p4softswitch`: simple_switch_grpc's command line in front of the embedded switch."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import NoReturn
+
+from .engine_api import Engine
+from .server import EngineFactory, Limits, P4Error, PortSpec, Switch, SwitchOptions, TlsFiles, parse_port
+from .server.ports import MAX_PORT
+
+_LEVELS = {
+    "trace": logging.DEBUG,
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warn": logging.WARNING,
+    "error": logging.ERROR,
+    "off": logging.CRITICAL + 1,
+}
+
+_IGNORED = ("thrift-port", "notifications-addr", "nanolog", "log-file-max-size", "log-file-max-files", "max-port-count")
+"""Options of BMv2 about things that the embedded switch does not have; said once, then forgotten."""
+
+_REFUSED = ("use-files", "packet-in", "restore-state", "debugger-addr", "dump-packet-data")
+"""Options of BMv2 that a user would miss, or that print what must not be printed."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        print(f"p4softswitch: {message}", file=sys.stderr)
+        sys.exit(1)  # BMv2's exit status
+
+
+def _port(text: str) -> PortSpec:
+    try:
+        return parse_port(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _number(low: int, high: int) -> type:
+    def convert(text: str) -> int:
+        if not text.isdecimal() or not low <= int(text) <= high:
+            raise argparse.ArgumentTypeError(f"a number from {low} to {high}")
+        return int(text)
+
+    return convert  # type: ignore[return-value]  # argparse takes any callable
+
+
+def _general_parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="p4softswitch",
+        description="Software switch for P4_16 programs compiled for BMv2, with simple_switch_grpc's interfaces.",
+        usage="p4softswitch [options] <program.json> [-- target options]",
+    )
+    add = parser.add_argument
+    add("program", nargs="?", type=Path, help="BMv2 JSON to run from the start")
+    add("-i", "--interface", action="append", default=[], type=_port, metavar="PORT@IFACE",
+        help="attach a network interface, or a UNIX datagram socket with PORT@unix:LOCAL,PEER")  # fmt: skip
+    add("--device-id", type=_number(0, 2**64 - 1), default=0, help="device id in P4Runtime (default 0)")
+    add("--no-p4", action="store_true", help="start without a program")
+    add(
+        "--pcap", nargs="?", const=".", metavar="DIR", help="write a capture file for every port (default directory: .)"
+    )
+    add("--log-console", action="store_true", help="log to standard output")
+    add("--log-file", type=Path, help="log to a file")
+    add("-L", "--log-level", choices=sorted(_LEVELS), default="warn")
+    add("--log-flush", action="store_true", help=argparse.SUPPRESS)
+    add("--debugger", action="store_true", help=argparse.SUPPRESS)
+    for name in (*_IGNORED, *_REFUSED):
+        add(f"--{name}", help=argparse.SUPPRESS)
+    add("--ready-fd", type=_number(0, 2**31 - 1), metavar="FD", help="write a line to this descriptor when serving")
+    add("--cache-dir", type=Path, help="where compiled programs are kept")
+    return parser
+
+
+def _target_parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="p4softswitch ... --", add_help=False)
+    add = parser.add_argument
+    add("--grpc-server-addr", default="127.0.0.1:9559", help="host:port, or unix:PATH")
+    add("--grpc-server-ssl", action="store_true")
+    for name in ("cacert", "cert", "key"):
+        add(f"--grpc-server-{name}", type=Path)
+    add("--grpc-server-with-client-auth", action="store_true")
+    add("--cpu-port", type=_number(1, MAX_PORT))
+    add("--drop-port", type=_number(0, MAX_PORT), default=MAX_PORT)
+    add("--dp-grpc-server-addr", help="host:port, or unix:PATH: carry data packets over gRPC")
+    add("--priority-queues", type=_number(1, 1), default=1)
+    add("--max-mc-groups", type=_number(1, 2**31 - 1), default=Limits.groups)
+    add("--max-l1-entries", type=_number(1, 2**31 - 1), default=Limits.l1_entries)
+    add("--max-l2-entries", type=_number(1, 2**31 - 1), default=Limits.l2_entries)
+    add("--disable-swap", action="store_true")
+    return parser
+
+
+def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Options before and after `--`. `--pcap` takes the next word only if that is a directory: it may be the
+    program."""
+    general, target = list(argv), []
+    if "--" in general:
+        at = general.index("--")
+        general, target = general[:at], general[at + 1 :]
+    for at, word in enumerate(general):
+        if word == "--pcap":
+            if at + 1 < len(general) and Path(general[at + 1]).is_dir():
+                general[at : at + 2] = [f"--pcap={general[at + 1]}"]
+            else:
+                general[at] = "--pcap=."
+            break
+    return general, target
+
+
+def _log_to(args: argparse.Namespace) -> None:
+    handler: logging.Handler
+    if args.log_file is not None:
+        handler = logging.FileHandler(args.log_file)
+    else:
+        handler = logging.StreamHandler(sys.stdout if args.log_console else sys.stderr)
+    handler.setFormatter(logging.Formatter("[%(asctime)s] [%(levelname)s] %(name)s: %(message)s"))
+    logger = logging.getLogger("p4softswitch")
+    logger.addHandler(handler)
+    logger.setLevel(_LEVELS[args.log_level])
+    logger.propagate = False
+    # grpc logs the requests that a handler fails on; entries carry keys.
+    logging.getLogger("grpc").setLevel(logging.CRITICAL + 1)
+
+
+def _tls(parser: argparse.ArgumentParser, target: argparse.Namespace) -> TlsFiles | None:
+    if not target.grpc_server_ssl:
+        if target.grpc_server_cacert or target.grpc_server_cert or target.grpc_server_key:
+            parser.error("certificates are given, but --grpc-server-ssl is not")
+        return None
+    if target.grpc_server_cert is None or target.grpc_server_key is None:
+        parser.error("--grpc-server-ssl needs --grpc-server-cert and --grpc-server-key")
+    if target.grpc_server_with_client_auth and target.grpc_server_cacert is None:
+        parser.error("--grpc-server-with-client-auth needs --grpc-server-cacert")
+    return TlsFiles(
+        certificate=target.grpc_server_cert,
+        key=target.grpc_server_key,
+        client_ca=target.grpc_server_cacert,
+        client_auth=target.grpc_server_with_client_auth,
+    )
+
+
+def _check(parser: argparse.ArgumentParser, args: argparse.Namespace, target: argparse.Namespace) -> None:
+    for name in _REFUSED:
+        if getattr(args, name.replace("-", "_")) not in (None, "0"):
+            parser.error(f"--{name} is not supported")
+    if args.debugger:
+        parser.error("--debugger is not supported")
+    if args.program is None and not args.no_p4:
+        parser.error("please specify a BMv2 JSON file, or --no-p4")
+    numbers = [spec.port for spec in args.interface]
+    if len(set(numbers)) != len(numbers):
+        parser.error("a port is used twice")
+    if target.cpu_port is not None and target.cpu_port in (*numbers, target.drop_port):
+        parser.error(f"the CPU port {target.cpu_port} is used as a data port or as the drop port")
+    if args.pcap is not None and not Path(args.pcap).is_dir():
+        parser.error(f"the capture directory {args.pcap} does not exist")
+    for spec in args.interface:
+        if spec.interface is not None and target.dp_grpc_server_addr is None:
+            try:
+                socket.if_nametoindex(spec.interface)
+            except OSError:
+                parser.error(f"there is no interface {spec.interface}")
+
+
+def _factory(args: argparse.Namespace, target: argparse.Namespace) -> EngineFactory:
+    # Late, so that --help and a wrong command line need no compiler.
+    from .engine import EngineConfig, load
+
+    config = EngineConfig(cpu_port=target.cpu_port, drop_port=target.drop_port, cache_dir=args.cache_dir)
+
+    def load_engine(program: bytes) -> Engine:
+        return load(program, config=config)
+
+    return load_engine
+
+
+def _options(args: argparse.Namespace, target: argparse.Namespace, tls: TlsFiles | None) -> SwitchOptions:
+    return SwitchOptions(
+        grpc_address=target.grpc_server_addr,
+        dataplane_address=target.dp_grpc_server_addr,
+        device_id=args.device_id,
+        cpu_port=target.cpu_port,
+        drop_port=target.drop_port,
+        ports=tuple(args.interface),
+        pcap_dir=args.pcap,
+        limits=Limits(target.max_mc_groups, target.max_l1_entries, target.max_l2_entries),
+        swap=not target.disable_swap,
+        tls=tls,
+    )
+
+
+def _announce(address: str, ready_fd: int | None) -> None:
+    print(f"Server listening on {address}", flush=True)
+    if ready_fd is not None:
+        with closing(os.fdopen(ready_fd, "w")) as ready:
+            ready.write("ready\n")
+
+
+def _serve(switch: Switch, args: argparse.Namespace, address: str) -> None:
+    """Until SIGINT or SIGTERM."""
+    signals = {signal.SIGINT, signal.SIGTERM}
+    # Blocked before the threads exist, which inherit it: the signal comes to sigwait and to nobody else.
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    program = args.program.read_bytes() if args.program is not None and not args.no_p4 else None
+    with switch:
+        switch.start(program)
+        _announce(address, args.ready_fd)
+        signal.sigwait(signals)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the switch until it is told to stop. Exit status 0, or 1 with one line on standard error."""
+    parser = _general_parser()
+    general, rest = _split(sys.argv[1:] if argv is None else argv)
+    args, target = parser.parse_args(general), _target_parser().parse_args(rest)
+    _check(parser, args, target)
+    tls = _tls(parser, target)
+    _log_to(args)
+    for name in _IGNORED:
+        if getattr(args, name.replace("-", "_")) is not None:
+            logging.getLogger(__name__).warning("--%s has no effect", name)
+    try:
+        switch = Switch(_factory(args, target), _options(args, target, tls))
+        _serve(switch, args, target.grpc_server_addr)
+    except (P4Error, RuntimeError, OSError) as error:
+        print(f"p4softswitch: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
