@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The domain file that the controller is started with, made from a topology."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]  # PyYAML has no types
+
+from nvo3lab.topology import TENANT_MTU, UNDERLAY_MTU, AccessPort, Leaf, Topology
+
+#: What a VAP may punt, packets a second and at once: enough for every host of the lab to be looked up, and a bound
+#: that the drill's flood exceeds.
+PUNT = {"rate": 20, "burst": 20}
+
+
+def domain(topology: Topology, sockets: dict[str, Path]) -> dict[str, Any]:
+    """The domain as plain data.
+
+    Args:
+        sockets: of each leaf, the P4Runtime socket of its switch.
+    """
+    return {
+        "domain": "lab.example",
+        "vns": [{"name": tenant.name, "vni": tenant.vni, "mtu": TENANT_MTU, "punt": PUNT} for tenant in
+        topology.tenants], "nves": [_nve(leaf, sockets[leaf.name]) for leaf in topology.leaves],
+        "tenant_systems": [
+            {"name": host.name, "vn": host.tenant, "nve": leaf.name, "port": port.number, "vlan": host.vlan or 0,
+             "mac": host.mac, "ips": [host.ip]}
+            for leaf in topology.leaves for port in leaf.ports for host in port.hosts
+        ],
+    }
+
+
+def write(topology: Topology, sockets: dict[str, Path], path: Path) -> None:
+    """Write the domain file, readable by its owner only."""
+    path.touch(mode=0o600)
+    path.write_text(yaml.safe_dump(domain(topology, sockets), sort_keys=False), encoding="utf-8")
+
+
+def _nve(leaf: Leaf, socket: Path) -> dict[str, Any]:
+    return {
+        "name": leaf.name,
+        "device_id": leaf.device_id,
+        "p4runtime": f"unix:{socket}",
+        "underlay": {"address": leaf.address, "port": leaf.underlay_port, "mac": leaf.mac, "mtu": UNDERLAY_MTU},
+        "vaps": [vap for port in leaf.ports for vap in _vaps(port)],
+    }
+
+
+def _vaps(port: AccessPort) -> list[dict[str, Any]]:
+    seen: dict[int, str] = {}
+    for host in port.hosts:
+        seen.setdefault(host.vlan or 0, host.tenant)
+    return [{"port": port.number, "vlan": vlan, "vn": vn} for vlan, vn in seen.items()]

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What can go wrong in the lab.
+
+LabError
+├── UsageError        the caller asked for something that does not exist (exit status 2)
+├── PreflightError    this machine lacks something; the message says what to do
+├── ProcessError      a process of the lab ended, or did not become ready in time
+├── RemoteError       a process of the lab refused or failed a request
+└── SwitchError       a switch answered P4Runtime with something unusable
+"""
+
+
+class LabError(Exception):
+    """Base of every error that the lab raises on purpose."""
+
+
+class UsageError(LabError):
+    """The caller asked for something that does not exist."""
+
+
+class PreflightError(LabError):
+    """This machine lacks something that the lab needs."""
+
+
+class ProcessError(LabError):
+    """A process of the lab ended, or did not become ready in time."""
+
+
+class RemoteError(LabError):
+    """A process of the lab refused or failed a request."""
+
+
+class SwitchError(LabError):
+    """A switch answered P4Runtime with something unusable."""

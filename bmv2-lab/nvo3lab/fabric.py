@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The underlay: one link to each NVE, frames forwarded by destination MAC address, and everything observed.
+
+It is also where an attacker on the path sits. It can be asked for a copy of what passes, to keep a packet from its
+receiver, and to send frames of its own to an NVE. Its own frames are not the NVEs', so the observers do not look at
+them.
+"""
+
+import argparse
+import asyncio
+import base64
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+from nvo3lab.frames import mac_text
+from nvo3lab.observer import Observer
+from nvo3lab.protection import Protected
+from nvo3lab.rpc import serve
+from nvo3lab.wire import Port, open_port, send_paced
+
+#: A frame handed to the interceptor must be one of those asked for; more than this many are never kept.
+_INTERCEPT_LIMIT = 4096
+
+
+class Fabric:
+    """All links, in the running event loop."""
+
+    def __init__(self, configuration: dict[str, Any]) -> None:
+        self._ports: dict[str, Port] = {}
+        self._observers: dict[str, Observer] = {}
+        self._by_mac: dict[str, str] = {}
+        self.undeliverable = 0
+        self._wanted = b""
+        self._wanted_count = 0
+        self._withhold = False
+        self._intercepted: list[bytes] = []
+        captures = Path(configuration["captures"])
+        for link in configuration["links"]:
+            name = link["name"]
+            self._by_mac[link["mac"]] = name
+            self._observers[name] = Observer(name, link["address"])
+
+            def on_frame(frame: bytes, foreign: bool, name: str = name) -> None:
+                self._on_frame(name, frame, foreign)
+
+            self._ports[name] = open_port(link["wire"], on_frame, captures / f"underlay-{name}.pcap")
+
+    def _on_frame(self, name: str, frame: bytes, foreign: bool) -> None:
+        if foreign:
+            self._observers[name].foreign(frame)
+            return
+        packet = self._observers[name].sent(frame)
+        if packet is not None and self._intercept(packet, frame):
+            return
+        destination = self._by_mac.get(mac_text(frame[:6]))
+        if destination is None:
+            self.undeliverable += 1
+        else:
+            self._ports[destination].send(frame)
+
+    def _intercept(self, packet: Protected, frame: bytes) -> bool:
+        """Whether the frame is kept from its receiver."""
+        if not self._wanted_count or self._wanted not in packet.inner:
+            return False
+        self._wanted_count -= 1
+        self._intercepted.append(frame)
+        return self._withhold
+
+    def intercept(self, marker: str, count: int, withhold: bool) -> None:
+        """Copy the next `count` packets whose inner frame contains `marker` (hex), and keep them back if told to."""
+        self._wanted, self._wanted_count = bytes.fromhex(marker), min(count, _INTERCEPT_LIMIT)
+        self._withhold = withhold
+        self._intercepted = []
+
+    def intercepted(self) -> list[str]:
+        """What was intercepted so far (base64)."""
+        return [base64.b64encode(frame).decode() for frame in self._intercepted]
+
+    def sequences(self, name: str) -> list[dict[str, Any]]:
+        """The highest sequence number that an NVE has used towards each destination, by SPI."""
+        return [{"destination": destination, "spi": spi, "sequence": sequence}
+                for (destination, spi), sequence in self._observers[name].last.items()]
+
+    async def inject(self, name: str, frames: list[str], rate: float | None = None, repeat: int = 1) -> int:
+        """Send frames (base64) to an NVE, `repeat` times, at a rate (frames a second). Returns how many were sent."""
+        return await send_paced(self._ports[name], [base64.b64decode(frame) for frame in frames], rate, repeat)
+
+    def report(self) -> dict[str, Any]:
+        """What the observers have seen, to the last frame that is waiting."""
+        for port in self._ports.values():
+            port.drain()
+        return {
+            "links": [self._observers[name].report(port.missed()) for name, port in self._ports.items()],
+            "undeliverable": self.undeliverable,
+            "overflowed": sum(port.overflowed for port in self._ports.values()),
+        }
+
+
+async def _run(configuration: dict[str, Any]) -> None:
+    fabric = Fabric(configuration)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    methods = ("intercept", "intercepted", "sequences", "inject", "report")
+    server = await serve(Path(configuration["control"]), {name: getattr(fabric, name) for name in methods})
+    async with server:
+        await stop.wait()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="nvo3lab.fabric")
+    parser.add_argument("configuration", type=Path)
+    asyncio.run(_run(json.loads(parser.parse_args().configuration.read_text())))
+
+
+if __name__ == "__main__":
+    main()

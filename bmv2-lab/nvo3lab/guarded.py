@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lab's side of its guardian: start and stop processes by name, and hear of those that end by themselves."""
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from nvo3lab.errors import LabError, ProcessError
+
+_START_TIMEOUT = 20.0
+#: A clean-up ends every process in turn, each with its grace.
+_END_TIMEOUT = 120.0
+
+
+class Guarded:
+    """A running guardian."""
+
+    def __init__(self, process: subprocess.Popen[bytes], reader: asyncio.StreamReader, writer: asyncio.StreamWriter,
+                 on_end: Callable[[str, int], None]) -> None:
+        self.pid = process.pid
+        self._process = process
+        self._reader = reader
+        self._writer = writer
+        self._on_end = on_end
+        self._pending: dict[int, asyncio.Future[Any]] = {}
+        self._last_id = 0
+        self._expected: set[str] = set()
+        self._task = asyncio.create_task(self._receive())
+
+    @classmethod
+    async def launch(cls, run_directory: Path, user_namespace: bool, on_end: Callable[[str, int], None],
+                     keep_open: tuple[int, ...] = ()) -> "Guarded":
+        """Start a guardian for a run directory.
+
+        Args:
+            user_namespace: have it enter a user namespace first, where it is root.
+            on_end: called with name and exit status of each process that ends without having been asked to.
+            keep_open: descriptors that it is to hold as long as it lives (the lock of the run directory).
+        """
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = subprocess.Popen(  # noqa: S603 - this interpreter, a module of this package
+                [sys.executable, "-P", "-m", "nvo3lab.guardian", str(theirs.fileno()), str(run_directory),
+                 "1" if user_namespace else "0"],
+                pass_fds=(theirs.fileno(), *keep_open), stdin=subprocess.DEVNULL, start_new_session=True,
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            )
+        reader, writer = await asyncio.open_unix_connection(sock=ours, limit=1 << 24)
+        guarded = cls(process, reader, writer, on_end)
+        await guarded._call("processes", {})  # it answers, so it is there
+        return guarded
+
+    async def namespace(self, name: str) -> None:
+        await self._call("namespace", {"name": name})
+
+    async def plumb(self, plan: dict[str, Any]) -> None:
+        await self._call("plumb", {"plan": plan})
+
+    async def start(self, name: str, argv: list[str], log: Path, namespace: str | None = None,
+                    environment: dict[str, str] | None = None) -> int:
+        """Start a process. Returns its id; raises ProcessError where it cannot be executed."""
+        self._expected.discard(name)
+        arguments = {"name": name, "argv": argv, "log": str(log), "namespace": namespace, "environment": environment}
+        return int(await self._call("start", arguments))
+
+    async def stop(self, *names: str) -> dict[str, int]:
+        """End processes, by their ids, and wait until they are gone. Returns their exit status."""
+        self._expected.update(names)
+        return dict(await self._call("stop", {"names": list(names)}))
+
+    async def processes(self) -> dict[str, int]:
+        """Names and ids of what runs."""
+        return dict(await self._call("processes", {}))
+
+    async def end(self) -> None:
+        """Let go of the guardian, and wait until it has ended everything."""
+        self._expected.update(await self.processes() if not self._task.done() else ())
+        self._writer.close()
+        with contextlib.suppress(ConnectionError):
+            await self._writer.wait_closed()
+        self._task.cancel()
+        try:
+            await asyncio.to_thread(self._process.wait, _END_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            raise LabError(f"the guardian (process {self.pid}) has not ended within {_END_TIMEOUT:g} s") from None
+
+    async def _call(self, method: str, arguments: dict[str, Any]) -> Any:
+        if self._task.done():
+            raise ProcessError("the lab's guardian has ended")
+        self._last_id += 1
+        request = self._last_id
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._pending[request] = future
+        self._writer.write(json.dumps({"id": request, "method": method, "arguments": arguments}).encode() + b"\n")
+        try:
+            return await asyncio.wait_for(future, _END_TIMEOUT if method == "stop" else _START_TIMEOUT)
+        except TimeoutError:
+            raise ProcessError(f"the lab's guardian did not answer {method}") from None
+        finally:
+            del self._pending[request]
+
+    async def _receive(self) -> None:
+        with contextlib.suppress(ConnectionError):
+            while line := await self._reader.readline():
+                message = json.loads(line)
+                if "ended" in message:
+                    if message["ended"] not in self._expected:
+                        self._on_end(message["ended"], message["status"])
+                    continue
+                future = self._pending.get(message["id"])
+                if future is None or future.done():
+                    continue
+                if "error" in message:
+                    future.set_exception(ProcessError(message["error"]))
+                else:
+                    future.set_result(message["result"])
+        for future in self._pending.values():
+            if not future.done():
+                future.set_exception(ProcessError("the lab's guardian has ended"))

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The guardian: the one parent of every process of a lab, and the end of them all.
+
+It holds one end of a socket pair whose other end only the lab has. When that end closes, for whatever reason (a tidy
+end, an exception, kill -9), it stops what it started, newest first, then whatever those had started, and removes the
+run directory. Should the guardian itself be killed, the kernel kills its children (PR_SET_PDEATHSIG). Network
+namespaces have no names: they end with the descriptors that it holds and the processes in them, and the veth pairs
+end with them.
+
+Requests and answers are JSON lines; it also reports each process that ends. It runs in one thread, so that work
+between fork and exec is safe.
+"""
+
+import contextlib
+import json
+import os
+import selectors
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from nvo3lab import linux
+
+#: Seconds between SIGTERM and SIGKILL.
+GRACE = 5.0
+_POLL = 0.01
+
+
+class Guardian:
+    """State of one guardian; `run` returns when the lab's end of the socket has closed and everything is gone."""
+
+    def __init__(self, lab: socket.socket, run_directory: Path) -> None:
+        self._lab = lab
+        self._run_directory = run_directory
+        self._namespaces: dict[str, int] = {}
+        self._pids: dict[str, int] = {}       # in the order of their start
+        self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        self._status: dict[str, int] = {}
+        self._buffer = b""
+        self._methods: dict[str, Callable[..., Any]] = {
+            "namespace": self.namespace, "plumb": self.plumb, "start": self.start, "stop": self.stop,
+            "processes": self.processes,
+        }
+
+    def run(self) -> None:
+        wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(wake_write)
+        signal.signal(signal.SIGCHLD, lambda _signal, _frame: None)
+        # Ctrl-C is for the lab; the guardian ends when the lab has.
+        for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
+            signal.signal(ignored, signal.SIG_IGN)
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._lab, selectors.EVENT_READ)
+            selector.register(wake_read, selectors.EVENT_READ)
+            alive = True
+            while alive:
+                for key, _events in selector.select():
+                    if key.fileobj is self._lab:
+                        alive = self._receive()
+                    else:
+                        with contextlib.suppress(BlockingIOError):
+                            os.read(wake_read, 4096)
+                        self._reap()
+        self._stop_all()
+        shutil.rmtree(self._run_directory, ignore_errors=True)
+
+    def _receive(self) -> bool:
+        try:
+            data = self._lab.recv(1 << 20)
+        except ConnectionError:
+            return False
+        if not data:
+            return False
+        self._buffer += data
+        while b"\n" in self._buffer:
+            line, self._buffer = self._buffer.split(b"\n", 1)
+            request = json.loads(line)
+            reply: dict[str, Any] = {"id": request["id"]}
+            try:
+                reply["result"] = self._methods[request["method"]](**request["arguments"])
+            except (OSError, ValueError, KeyError, subprocess.SubprocessError) as error:
+                reply["error"] = f"{type(error).__name__}: {error}"
+            self._send(reply)
+        return True
+
+    def namespace(self, name: str) -> None:
+        """Make a network namespace, known by this name to this guardian only."""
+        self._namespaces[name] = linux.new_network_namespace()
+
+    def plumb(self, plan: dict[str, Any]) -> None:
+        """Have the wires of a plan made (nvo3lab.plumbing), in a process of its own: it moves between namespaces."""
+        descriptors = {name: str(fd) for name, fd in self._namespaces.items()}
+        request = json.dumps({"plan": plan, "fds": descriptors})
+        done = subprocess.run([sys.executable, "-P", "-m", "nvo3lab.plumbing"], input=request.encode(),
+                              pass_fds=list(self._namespaces.values()), capture_output=True, timeout=60, check=False)
+        if done.returncode:
+            raise OSError(done.stderr.decode(errors="replace").strip().splitlines()[-1])
+
+    def start(self, name: str, argv: list[str], log: str, namespace: str | None = None,
+              environment: dict[str, str] | None = None) -> int:
+        """Start a process. Returns its id; raises OSError where it cannot be executed."""
+        if name in self._pids:
+            raise ValueError(f"{name} is running")
+        descriptor = self._namespaces[namespace] if namespace else None
+
+        def prepare() -> None:
+            linux.die_with_parent()
+            if descriptor is not None:
+                linux.enter_network(descriptor)
+
+        with open(log, "ab", opener=_private) as output:
+            process = subprocess.Popen(  # noqa: S603 - the lab's own command lines
+                argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, preexec_fn=prepare,
+                start_new_session=True, env=os.environ | (environment or {}), cwd=self._run_directory,
+            )
+        self._pids[name] = process.pid
+        self._processes[process.pid] = process
+        self._status.pop(name, None)
+        return process.pid
+
+    def stop(self, names: list[str], grace: float = GRACE) -> dict[str, int]:
+        """End processes that this guardian started, together, by their ids.
+
+        Returns the exit status of each, negative for a signal.
+        """
+        pids = {name: self._pids[name] for name in names if name in self._pids}
+        self._end(list(pids.values()), grace)
+        return {name: self._status[name] for name in pids}
+
+    def processes(self) -> dict[str, int]:
+        return dict(self._pids)
+
+    def _stop_all(self) -> None:
+        # Newest first and one by one: what a process leans on ends after it.
+        for name in reversed(list(self._pids)):
+            if name in self._pids:
+                self._end([self._pids[name]], GRACE)
+        # What those had started has become a child of this process (PR_SET_CHILD_SUBREAPER).
+        orphans = linux.descendants(os.getpid())
+        self._end(orphans, GRACE)
+
+    def _end(self, pids: list[int], grace: float) -> None:
+        for number, limit in ((signal.SIGTERM, grace), (signal.SIGKILL, grace)):
+            waiting = [pid for pid in pids if self._exists(pid)]
+            for pid in waiting:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
+            deadline = time.monotonic() + limit
+            while any(self._exists(pid) for pid in waiting) and time.monotonic() < deadline:
+                time.sleep(_POLL)
+
+    def _exists(self, pid: int) -> bool:
+        self._reap()
+        return linux.start_time(pid) is not None
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            process = self._processes.pop(pid, None)
+            if process is None:
+                continue  # an adopted orphan
+            code = os.waitstatus_to_exitcode(status)
+            process.returncode = code
+            name = next(name for name, known in self._pids.items() if known == pid)
+            del self._pids[name]
+            self._status[name] = code
+            self._send({"ended": name, "status": code})
+
+    def _send(self, message: dict[str, Any]) -> None:
+        with contextlib.suppress(ConnectionError):
+            self._lab.sendall(json.dumps(message).encode() + b"\n")
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def main() -> None:
+    """Arguments: descriptor of the socket, run directory, and 1 where a user namespace is to be entered first."""
+    descriptor, run_directory, user_namespace = sys.argv[1:4]
+    if user_namespace == "1":
+        linux.become_root_of_user_namespace()
+    linux.adopt_orphans()
+    with socket.socket(fileno=int(descriptor)) as lab:
+        lab.set_inheritable(False)
+        Guardian(lab, Path(run_directory)).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What arrived at a tenant system, sorted into what had to arrive and what had not.
+
+A drill counts an attack packet as got through if it arrives here, so nothing is dismissed for being harmless: a frame
+is either explained (an echo of the lab's own traffic, seen once; an ARP answer that tells the truth; a segment of
+the lab's own transfers), or it counts.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from nvo3lab import frames
+
+#: Echoes of the lab carry this and a counter of their own, so that a second copy of one is told from the next.
+TOKEN = b"nvo3lab-echo----"
+#: TCP ports of the lab's transfers.
+TRANSFER_PORTS = range(50000, 50100)
+KINDS = ("explained", "duplicate", "marked", "other")
+_EXAMPLES = 8
+
+
+@dataclass
+class Ledger:
+    """Counts of one tenant system.
+
+    Args:
+        mac, ip: its own.
+        members: IPv4 address → MAC address of every system of its tenant.
+    """
+
+    mac: str
+    ip: str
+    members: dict[str, str]
+    on_echo_reply: Callable[[bytes], None] | None = None
+    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
+    examples: list[str] = field(default_factory=list)
+    _markers: list[bytes] = field(default_factory=list)
+    _seen: set[bytes] = field(default_factory=set)
+
+    def expect_marker(self, marker: bytes) -> None:
+        """Count frames that carry these bytes as marked: an attack puts them into what must not arrive."""
+        self._markers.append(marker)
+
+    def record(self, frame: bytes) -> None:
+        kind = self._sort(frame)
+        self.counts[kind] += 1
+        if kind != "explained" and len(self.examples) < _EXAMPLES:
+            self.examples.append(f"{kind}: {frame[:96].hex()}")
+
+    def _sort(self, frame: bytes) -> str:
+        if any(marker in frame for marker in self._markers):
+            return "marked"
+        ethernet = frames.parse_ethernet(frame)
+        if ethernet is None or ethernet.vlans or ethernet.destination not in (self.mac, frames.BROADCAST):
+            return "other"
+        if ethernet.ether_type == frames.ETHERTYPE_ARP:
+            return self._sort_arp(ethernet)
+        if ethernet.ether_type == frames.ETHERTYPE_IPV4 and ethernet.destination == self.mac:
+            return self._sort_ipv4(ethernet)
+        return "other"
+
+    def _sort_arp(self, ethernet: frames.Ethernet) -> str:
+        arp = frames.parse_arp(ethernet.payload)
+        if arp is None or self.members.get(arp.sender_ip) != arp.sender_mac or arp.sender_mac != ethernet.source:
+            return "other"
+        if arp.operation == frames.ARP_REPLY and (arp.target_ip, arp.target_mac) != (self.ip, self.mac):
+            return "other"
+        return "explained"
+
+    def _sort_ipv4(self, ethernet: frames.Ethernet) -> str:
+        packet = frames.parse_ipv4(ethernet.payload)
+        if packet is None or packet.destination != self.ip or self.members.get(packet.source) != ethernet.source:
+            return "other"
+        if packet.protocol == frames.PROTOCOL_ICMP:
+            echo = frames.parse_echo(packet.payload)
+            if echo is None or not echo.payload.startswith(TOKEN):
+                return "other"
+            # Requests and replies of both sides have the same payload; kind and sender tell them apart.
+            identity = bytes([echo.kind]) + frames.ip_bytes(packet.source) + echo.payload[:32]
+            if identity in self._seen:
+                return "duplicate"
+            self._seen.add(identity)
+            if echo.kind == frames.ICMP_ECHO_REPLY and self.on_echo_reply:
+                self.on_echo_reply(echo.payload)
+            return "explained"
+        if packet.protocol == frames.PROTOCOL_TCP and len(packet.payload) >= 20:
+            source, destination = int.from_bytes(packet.payload[:2]), int.from_bytes(packet.payload[2:4])
+            if source in TRANSFER_PORTS or destination in TRANSFER_PORTS:
+                return "explained"
+        return "other"

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The run directory of a lab: sockets, logs, captures and the lab's state, closed to other users.
+
+A lock in it is held by the lab and by its guardian: while either lives, nobody else uses the directory, and a lab
+that left it behind (both killed at once) is cleaned up by the next start.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import stat
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from nvo3lab.errors import LabError, UsageError
+
+#: Longest path of a UNIX socket, without the terminating zero (sun_path).
+SOCKET_PATH_LIMIT = 107
+_LONGEST_NAME = "/control/trunk-leaf2-2.sock"
+_STATE = "lab.json"
+
+
+def base_directory() -> Path:
+    """Where the run directories of this user are."""
+    return Path(os.environ.get("NVO3LAB_RUN", f"{tempfile.gettempdir()}/nvo3lab-{os.getuid()}"))
+
+
+class RunDirectory:
+    """One run directory, in the hands of one lab."""
+
+    def __init__(self, path: Path, lock: int) -> None:
+        self.path = path
+        self.lock = lock
+
+    @classmethod
+    def claim(cls, name: str, base: Path | None = None) -> "RunDirectory":
+        """Take the run directory of a lab of this name. Raises LabError where one is running."""
+        base = base or base_directory()
+        path = base / name
+        if len(f"{path}{_LONGEST_NAME}".encode()) > SOCKET_PATH_LIMIT:
+            raise UsageError(f"{path} is too long for UNIX sockets; set NVO3LAB_RUN to a shorter path")
+        _private_directory(base)
+        # Beside the directory, not in it: the guardian removes the directory while it still holds the lock.
+        lock = os.open(base / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            raise LabError(f"a lab named {name} is running (or being cleaned up); `nvo3sec lab ps` shows it") from None
+        shutil.rmtree(path, ignore_errors=True)
+        _private_directory(path)
+        for part in ("control", "wire", "log", "captures"):
+            _private_directory(path / part)
+        return cls(path, lock)
+
+    def control(self, name: str) -> Path:
+        return self.path / "control" / f"{name}.sock"
+
+    def wire(self, name: str) -> Path:
+        return self.path / "wire" / name
+
+    def log(self, name: str) -> Path:
+        return self.path / "log" / f"{name}.log"
+
+    @property
+    def captures(self) -> Path:
+        return self.path / "captures"
+
+    def configure(self, name: str, configuration: dict[str, Any]) -> Path:
+        """Write the configuration of a process of the lab."""
+        path = self.path / f"{name}.json"
+        path.write_text(json.dumps(configuration), encoding="utf-8")
+        return path
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Publish the state of a lab that is up, at once and whole."""
+        draft = self.path / f"{_STATE}.new"
+        draft.write_text(json.dumps(state, indent=1), encoding="utf-8")
+        draft.replace(self.path / _STATE)
+
+    def release(self) -> None:
+        with contextlib.suppress(OSError):
+            os.close(self.lock)
+
+
+def load_state(name: str, base: Path | None = None) -> dict[str, Any]:
+    """The state of a running lab. Raises UsageError where none of this name is up."""
+    path = (base or base_directory()) / name / _STATE
+    try:
+        _check_private(path.parent)
+        state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise UsageError(f"no lab named {name} is up; `nvo3sec lab up` starts one") from None
+    return state
+
+
+def _private_directory(path: Path) -> None:
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _check_private(path)
+
+
+def _check_private(path: Path) -> None:
+    """Fail closed: in a world-writable place somebody else may have been there first."""
+    status = path.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or stat.S_IMODE(status.st_mode) & 0o077:
+        raise LabError(f"{path} must be a directory of this user's with mode 0700")

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the lab consists of: NVEs, tenants, hosts, and the wires between them. Pure data, no I/O.
+
+The reference topology has what an overlay has to keep apart: two tenants with the same IPv4 addresses, hosts of one
+tenant behind several NVEs, a port with two VAPs, a port with one tagged VAP, and an NVE (leaf3) that serves one of
+the tenants only.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+#: Bytes that a port of an underlay link carries: an inner frame of 1514 bytes and the overhead of protection (86
+#: bytes).
+UNDERLAY_MTU = 1600
+TENANT_MTU = 1500
+#: Underlay ports have numbers from 256 on: the parser of the NVE program cannot look a role up.
+UNDERLAY_PORT = 256
+
+
+@dataclass(frozen=True)
+class Host:
+    """A tenant system.
+
+    Attributes:
+        vlan: tag under which the NVE sees it; None for untagged.
+    """
+
+    name: str
+    tenant: str
+    mac: str
+    ip: str
+    vlan: int | None = None
+
+
+@dataclass(frozen=True)
+class AccessPort:
+    """A port of an NVE towards tenant systems; several of them, or a tagged one, sit behind a trunk."""
+
+    number: int
+    hosts: tuple[Host, ...]
+
+    @property
+    def is_trunk(self) -> bool:
+        return any(host.vlan is not None for host in self.hosts)
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """An NVE."""
+
+    name: str
+    device_id: int
+    address: str
+    mac: str
+    ports: tuple[AccessPort, ...]
+    underlay_port: int = UNDERLAY_PORT
+
+    @property
+    def hosts(self) -> tuple[Host, ...]:
+        return tuple(host for port in self.ports for host in port.hosts)
+
+
+@dataclass(frozen=True)
+class Tenant:
+    name: str
+    vni: int
+
+
+@dataclass(frozen=True)
+class Topology:
+    tenants: tuple[Tenant, ...]
+    leaves: tuple[Leaf, ...]
+    prefix_length: int = 24
+    _by_name: dict[str, Host] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self._by_name.update({host.name: host for leaf in self.leaves for host in leaf.hosts})
+        if len(self._by_name) != sum(len(leaf.hosts) for leaf in self.leaves):
+            raise ValueError("two hosts of one name")
+
+    @property
+    def hosts(self) -> tuple[Host, ...]:
+        return tuple(self._by_name.values())
+
+    def host(self, name: str) -> Host:
+        return self._by_name[name]
+
+    def leaf(self, name: str) -> Leaf:
+        return next(leaf for leaf in self.leaves if leaf.name == name)
+
+    def leaf_of(self, host: Host | str) -> Leaf:
+        name = host if isinstance(host, str) else host.name
+        return next(leaf for leaf in self.leaves if any(each.name == name for each in leaf.hosts))
+
+    def tenant(self, name: str) -> Tenant:
+        return next(tenant for tenant in self.tenants if tenant.name == name)
+
+    def members(self, tenant: str) -> tuple[Host, ...]:
+        return tuple(host for host in self.hosts if host.tenant == tenant)
+
+    def leaves_of(self, tenant: str) -> tuple[Leaf, ...]:
+        return tuple(leaf for leaf in self.leaves if any(host.tenant == tenant for host in leaf.hosts))
+
+    def pairs(self) -> Iterator[tuple[Host, Host]]:
+        """Ordered pairs of different hosts of one tenant: those that must be able to talk."""
+        for source in self.hosts:
+            for destination in self.members(source.tenant):
+                if source.name != destination.name:
+                    yield source, destination
+
+
+def reference() -> Topology:
+    """The topology of `lab up`, `lab run` and the drill."""
+    return Topology(
+        tenants=(Tenant("red", 5001), Tenant("blue", 5002)),
+        leaves=(
+            Leaf("leaf1", 1, "192.0.2.1", "02:aa:00:00:00:01", (
+                AccessPort(1, (Host("red1", "red", "02:00:00:00:01:01", "10.0.0.1"),)),
+                AccessPort(2, (Host("blue1", "blue", "02:00:00:00:02:01", "10.0.0.1"),)),
+            )),
+            Leaf("leaf2", 2, "192.0.2.2", "02:aa:00:00:00:02", (
+                AccessPort(1, (Host("red2", "red", "02:00:00:00:01:02", "10.0.0.2"),)),
+                AccessPort(2, (
+                    Host("red3", "red", "02:00:00:00:01:03", "10.0.0.3", vlan=10),
+                    Host("blue2", "blue", "02:00:00:00:02:02", "10.0.0.2", vlan=20),
+                )),
+            )),
+            Leaf("leaf3", 3, "192.0.2.3", "02:aa:00:00:00:03", (
+                AccessPort(1, (Host("blue3", "blue", "02:00:00:00:02:03", "10.0.0.3", vlan=30),)),
+            )),
+        ),
+    )
