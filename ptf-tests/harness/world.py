@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The scene of the tests: an NVE with four VAPs in two VNs and two peers.
+
+    VN RED:   host a (port 1, untagged), host b (port 2, VLAN 10), hosts behind peers 1 and 2
+    VN BLUE:  host c (port 3, untagged), host d (port 2, VLAN 20), a host behind peer 1
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from harness.schema import Entry, entry
+from harness.session import FOREVER, PORT_MAC, Session
+from oracle.frames import ip4, ip4_frame, ip6, mac, tagged
+from oracle.flow import source_port
+from oracle.tunnel import SUITE_CHASKEY12, TunnelPacket
+
+RED, BLUE = 5001, 5002
+LOCAL = ip4("192.0.2.2")
+MTU = 9000
+PAIRS = 1 << 12
+TUNNELS = 0xFE00 - 0x8000  # above are the sentinels'
+IP_NONE, IP_V4, IP_V6, IP_ARP = range(4)
+
+
+def derived(*context: object) -> bytes:
+    """Sixteen bytes that stand for a key: the same in every run."""
+    return hashlib.sha256(repr(context).encode()).digest()[:16]
+
+
+@dataclass(frozen=True)
+class Host:
+    """A tenant system at a VAP, or behind a peer (then port, vlan and interface are 0)."""
+
+    vni: int
+    mac: bytes
+    ip: bytes
+    ip6: bytes
+    port: int = 0
+    vlan: int = 0
+    interface: int = 0
+
+    def frame_to(self, other: Host, length: int = 60, seed: int = 0, tos: int = 0) -> bytes:
+        """Without a tag."""
+        return ip4_frame(other.mac, self.mac, self.ip, other.ip, length, seed, tos)
+
+    def on_wire(self, frame: bytes) -> bytes:
+        """As it looks on the link of this host."""
+        return tagged(frame, self.vlan) if self.vlan else frame
+
+    def vap_entries(self, level: int = SUITE_CHASKEY12) -> list[Entry]:
+        """VAP in both directions and all source guard entries."""
+        out = entry("vap_egress", {"port": self.port, "interface": self.interface},
+                    *(["tagged"] if self.vlan else ["untagged"]), **({"vlan": self.vlan} if self.vlan else {}))
+        attach = entry("vap", {"port": self.port, "vlan": self.vlan}, "attach", interface=self.interface, vni=self.vni,
+                       level=level)
+        return [attach, out, *self.guard_entries()]
+
+    def guard_entries(self) -> list[Entry]:
+        permitted = ((IP_V4, self.ip), (IP_V6, self.ip6), (IP_ARP, self.ip))
+        return [self.guard(kind, address) for kind, address in permitted]
+
+    def guard(self, kind: int, address: bytes | int) -> Entry:
+        return entry("source_guard", {"interface": self.interface, "mac": self.mac, "ip_kind": kind, "ip": address},
+                     "permit_source")
+
+    def bridge_entry(self) -> Entry:
+        return entry("bridge", {"vni": self.vni, "mac": self.mac}, "to_vap", port=self.port, interface=self.interface)
+
+
+def host(number: int, vni: int, port: int = 0, vlan: int = 0, interface: int = 0) -> Host:
+    return Host(vni, mac(number), bytes([10, 0, vni & 0xFF, number]), ip6(vni << 8 | number), port, vlan, interface)
+
+
+A = host(1, RED, 1, 0, 1)
+B = host(2, RED, 2, 10, 2)
+C = host(3, BLUE, 3, 0, 3)
+D = host(4, BLUE, 2, 20, 4)
+
+
+class Peer:
+    """Another NVE, with an SA in each direction and numbers that no other test has used."""
+
+    def __init__(self, session: Session, number: int, port: int, networks: tuple[int, ...], context: str) -> None:
+        self.address = bytes([192, 0, 2, number])
+        self.port = port
+        self.mac = mac(0x9900 + number)
+        self.networks = networks
+        self.interface = 0x8000 + session.fresh("tunnel", TUNNELS)
+        self.pair = session.fresh("pair", PAIRS)
+        self.incarnation = bytes(16)  # of the switch; set by World
+        self.rx_key = derived(context, number, "rx")
+        self.tx_key = derived(context, number, "tx")
+        self.rx_spi = 0x00010000 | number
+        self.tx_spi = 0x80020000 | number
+        self.generation = 1
+        self.rx_sequence = 0
+        self.tx_sequence = 0
+        self.entropy: bytes | None = None
+
+    # What arrives from the peer
+
+    def packet(self, inner: bytes, vni: int = RED, **changes: object) -> TunnelPacket:
+        """Well-formed, under the next sequence number unless one is given."""
+        if "sequence" not in changes:
+            self.rx_sequence += 1
+            changes["sequence"] = self.rx_sequence
+        base = TunnelPacket(inner=inner, key=self.rx_key, spi=self.rx_spi, sequence=0, vni=vni, source=self.address,
+                            destination=LOCAL, eth_dst=PORT_MAC[self.port], eth_src=self.mac)
+        return base.but(**changes)
+
+    # What the switch sends to the peer
+
+    def sent(self, inner: bytes, vni: int = RED, **changes: object) -> bytes:
+        """The next packet into this tunnel, byte by byte."""
+        if "sequence" not in changes:
+            self.tx_sequence += 1
+            changes["sequence"] = self.tx_sequence
+        base = TunnelPacket(inner=inner, key=self.tx_key, spi=self.tx_spi, sequence=0, vni=vni, source=LOCAL,
+                            destination=self.address, eth_dst=self.mac, eth_src=PORT_MAC[self.port],
+                            udp_source=source_port(self.entropy, inner))
+        return base.but(**changes).encode()
+
+    # Entries
+
+    def permit(self) -> Entry:
+        return entry("authorized_nve", {"source": self.address, "destination": LOCAL}, "permit")
+
+    def sa_rx(self, spi: int | None = None, **changes: int | bytes) -> Entry:
+        params: dict[str, int | bytes] = {
+            "suite": SUITE_CHASKEY12, "key": self.rx_key, "min_coverage": 0xFFFF, "pair": self.pair,
+            "generation": self.generation, "not_after": FOREVER, "incarnation": self.incarnation}
+        key = {"source": self.address, "destination": LOCAL, "spi": self.rx_spi if spi is None else spi}
+        return entry("sa_rx", key, "accept", **(params | changes))
+
+    def meter(self) -> Entry:
+        return entry("peer_meter", {"port": self.port, "source": self.address}, "police")
+
+    def authorization(self, vni: int, min_suite: int = SUITE_CHASKEY12) -> Entry:
+        return entry("vn_ingress_authorization", {"source": self.address, "vni": vni}, "authorize", min_suite=min_suite)
+
+    def route(self) -> Entry:
+        return entry("tunnel_route", {"interface": self.interface}, "send", port=self.port)
+
+    def tunnel(self, **changes: int | bytes) -> Entry:
+        params: dict[str, int | bytes] = {
+            "source_mac": PORT_MAC[self.port], "next_hop_mac": self.mac, "source": LOCAL, "destination": self.address,
+            "underlay_mtu": MTU}
+        return entry("tunnel", {"port": self.port, "interface": self.interface}, "encapsulate", **(params | changes))
+
+    def sa_tx(self, level: int = SUITE_CHASKEY12, **changes: int | bytes) -> Entry:
+        params: dict[str, int | bytes] = {"suite": SUITE_CHASKEY12, "key": self.tx_key, "spi": self.tx_spi,
+                                          "not_after": FOREVER, "incarnation": self.incarnation}
+        return entry("sa_tx", {"interface": self.interface, "level": level}, "protect", **(params | changes))
+
+    def bridge_entry(self, remote: Host) -> Entry:
+        return entry("bridge", {"vni": remote.vni, "mac": remote.mac}, "to_tunnel", interface=self.interface)
+
+    def rx_entries(self) -> list[Entry]:
+        return [self.permit(), self.sa_rx(), self.meter(), *(self.authorization(vni) for vni in self.networks)]
+
+    def tx_entries(self) -> list[Entry]:
+        return [self.route(), self.tunnel(), self.sa_tx()]
+
+
+class World:
+    """Everything that a test finds in the switch, by name, so that it can take a part away."""
+
+    def __init__(self, session: Session, context: str) -> None:
+        self.incarnation = derived(context, "incarnation")
+        self.peer1 = Peer(session, 1, 256, (RED, BLUE), context)
+        self.peer2 = Peer(session, 3, 257, (RED,), context)
+        self.far1 = host(11, RED)
+        self.far2 = host(12, RED)
+        self.far_blue = host(13, BLUE)
+        self.groups = {name: session.fresh("group", 0x7F00) for name in ("red", "red_in", "blue", "blue_in")}
+        for peer in self.peers:
+            peer.incarnation = self.incarnation
+
+    @property
+    def peers(self) -> tuple[Peer, Peer]:
+        return self.peer1, self.peer2
+
+    def flood_entry(self, vni: int, from_underlay: int, group: str) -> Entry:
+        return entry("flood", {"vni": vni, "from_underlay": from_underlay}, "replicate", group=self.groups[group])
+
+    def entries(self) -> list[Entry]:
+        found: list[Entry] = []
+        for local in (A, B, C, D):
+            found += [*local.vap_entries(), local.bridge_entry()]
+        for peer in self.peers:
+            found += [*peer.rx_entries(), *peer.tx_entries()]
+        found += [self.peer1.bridge_entry(self.far1), self.peer2.bridge_entry(self.far2),
+                  self.peer1.bridge_entry(self.far_blue)]
+        found += [self.flood_entry(RED, 0, "red"), self.flood_entry(RED, 1, "red_in"),
+                  self.flood_entry(BLUE, 0, "blue"), self.flood_entry(BLUE, 1, "blue_in")]
+        return found
+
+    def replicas(self) -> dict[int, list[tuple[int, int]]]:
+        """Replication lists by group: (port, interface)."""
+        red, blue = [(1, A.interface), (2, B.interface)], [(3, C.interface), (2, D.interface)]
+        tunnel1, tunnel2 = (256, self.peer1.interface), (257, self.peer2.interface)
+        return {self.groups["red"]: [*red, tunnel1, tunnel2], self.groups["red_in"]: red,
+                self.groups["blue"]: [*blue, tunnel1], self.groups["blue_in"]: blue}

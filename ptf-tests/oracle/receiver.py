@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What becomes of any sequence of bytes that arrives from the underlay: the first rule that it breaks, or its inner frame.
+
+Order of checks: RFC 4303 3.4 with a packet filter ahead of it. A header is judged as soon as it is there whole; lengths are
+judged before the bytes that they promise are asked for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from oracle import chaskey
+from oracle import tunnel as t
+from oracle.frames import ETHERTYPE_ARP, ETHERTYPE_CTAG, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_STAG, checksum
+from oracle.reasons import Reason
+from oracle.window import Window
+
+SHORTEST_FRAME = 16
+LONGEST_FRAME = 16 + 16 * 96 + 15
+WHOLE_FRAME = 0xFFFF
+CE = 3
+
+
+class Refused(Exception):  # noqa: N818 - a verdict, not a fault
+    """Carries the reason."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason.name)
+        self.reason = reason
+
+
+@dataclass
+class RxSa:
+    """Security association of one sender, as installed at the receiver."""
+
+    key: bytes
+    generation: int
+    window: Window
+    suite: int = t.SUITE_CHASKEY12
+    min_coverage: int = WHOLE_FRAME
+
+
+@dataclass
+class Receiver:
+    """The receiving half of an NVE, as far as it decides over packets from the underlay."""
+
+    port_mac: bytes
+    authorized: set[tuple[bytes, bytes]] = field(default_factory=set)
+    associations: dict[tuple[bytes, bytes, int], RxSa] = field(default_factory=dict)
+    networks: dict[tuple[bytes, int], int] = field(default_factory=dict)
+
+    def receive(self, packet: bytes) -> tuple[Reason | None, int, bytes]:
+        """(None, VNI, inner frame) of an accepted packet, (reason, 0, b"") of a refused one. The window moves."""
+        try:
+            inner_length = _parse(packet)
+            _outer(packet, self.port_mac)
+            return None, *self._admit(packet, inner_length)
+        except Refused as refused:
+            return refused.reason, 0, b""
+
+    def _admit(self, packet: bytes, inner_length: int) -> tuple[int, bytes]:
+        source, destination = packet[26:30], packet[30:34]
+        if (source, destination) not in self.authorized:
+            raise Refused(Reason.UNAUTHORIZED_NVE)
+        sa = self.associations.get((source, destination, _number(packet, t.SPI_AT, 4)))
+        if sa is None:
+            raise Refused(Reason.NO_SA)
+        sequence = _number(packet, t.SEQUENCE_AT, 8)
+        coverage = _number(packet, t.COVERAGE_AT, 2)
+        if packet[t.SUITE_AT] != sa.suite:
+            raise Refused(Reason.SUITE_MISMATCH)
+        partial = coverage % 16 == 0 and 16 <= coverage < inner_length and coverage >= sa.min_coverage
+        if coverage != inner_length and not partial:
+            raise Refused(Reason.COVERAGE)
+        late = sa.window.judge(sa.generation, sequence)
+        if late is not None:
+            raise Refused(late)
+        inner = packet[t.INNER_AT:t.INNER_AT + inner_length]
+        geneve_base, option = packet[t.GENEVE_AT:t.OPTION_AT], packet[t.OPTION_AT:t.INNER_AT]
+        if option[20:] != chaskey.mac(sa.key, t.authenticated(geneve_base, option, inner_length, inner[:coverage])):
+            raise Refused(Reason.BAD_ICV)
+        sa.window.commit(sa.generation, sequence)
+        return self._decapsulate(packet, source, sa, inner)
+
+    def _decapsulate(self, packet: bytes, source: bytes, sa: RxSa, inner: bytes) -> tuple[int, bytes]:
+        vni = _number(packet, t.GENEVE_AT + 4, 3)
+        demanded = self.networks.get((source, vni))
+        if demanded is None:
+            raise Refused(Reason.VN_UNAUTHORIZED)
+        if sa.suite < demanded:
+            raise Refused(Reason.VN_SUITE)
+        if _number(inner, 12, 2) in (ETHERTYPE_CTAG, ETHERTYPE_STAG):
+            raise Refused(Reason.INNER_VLAN)
+        return vni, decapsulated_ecn(packet[15] & 3, inner)
+
+
+def _number(packet: bytes, at: int, length: int) -> int:
+    return int.from_bytes(packet[at:at + length], "big")
+
+
+def _need(packet: bytes, length: int) -> None:
+    if len(packet) < length:
+        raise Refused(Reason.TRUNCATED)
+
+
+def _refuse_if(wrong: bool, reason: Reason) -> None:
+    if wrong:
+        raise Refused(reason)
+
+
+def _parse(packet: bytes) -> int:
+    """The length of the inner frame, once all that the headers promise is there."""
+    _need(packet, t.IPV4_AT)
+    _refuse_if(_number(packet, 12, 2) != ETHERTYPE_IPV4, Reason.NOT_IPV4)
+    _need(packet, t.UDP_AT)
+    _refuse_if(packet[14] != 0x45, Reason.IPV4_OPTIONS)
+    _refuse_if(_number(packet, 20, 2) & 0x3FFF != 0, Reason.IPV4_FRAGMENT)
+    _refuse_if(packet[23] != 17, Reason.NOT_UDP)
+    _need(packet, t.GENEVE_AT)
+    _refuse_if(_number(packet, 36, 2) != t.GENEVE_PORT, Reason.NOT_GENEVE)
+    udp_length = _number(packet, 38, 2)
+    _refuse_if(_number(packet, 16, 2) != udp_length + 20, Reason.UDP_LENGTH_MISMATCH)
+    _need(packet, t.OPTION_AT)
+    _refuse_if(packet[t.GENEVE_AT] & 0x3F != 9, Reason.GENEVE_OPTIONS_LENGTH)
+    _need(packet, t.INNER_AT)
+    inner_length = udp_length - 52
+    _refuse_if(inner_length < SHORTEST_FRAME, Reason.FRAME_TOO_SHORT)
+    _need(packet, t.INNER_AT + SHORTEST_FRAME)
+    _refuse_if(inner_length > LONGEST_FRAME, Reason.FRAME_TOO_LONG)
+    _need(packet, t.INNER_AT + inner_length)
+    return inner_length
+
+
+def _outer(packet: bytes, port_mac: bytes) -> None:
+    geneve = packet[t.GENEVE_AT:t.OPTION_AT]
+    option = packet[t.OPTION_AT:t.INNER_AT]
+    _refuse_if(packet[:6] != port_mac, Reason.UNDERLAY_MAC)
+    _refuse_if(checksum(packet[t.IPV4_AT:t.UDP_AT]) != 0, Reason.IPV4_CHECKSUM)
+    _refuse_if(packet[40:42] != b"\0\0", Reason.UDP_CHECKSUM_PRESENT)
+    _refuse_if(geneve[0] >> 6 != 0, Reason.GENEVE_VERSION)
+    _refuse_if(geneve[1] & 0x80 != 0, Reason.GENEVE_CONTROL)
+    _refuse_if(geneve[1] & 0x40 == 0, Reason.GENEVE_NOT_CRITICAL)
+    _refuse_if(_number(geneve, 2, 2) != t.GENEVE_ETHERNET, Reason.GENEVE_PROTOCOL)
+    _refuse_if(option[:3] != b"\xff\x01\x81" or option[3] & 0x1F != 8, Reason.OPTION_UNKNOWN)
+    _refuse_if(option[19] != 0, Reason.OPTION_FLAGS)
+
+
+# RFC 6040 figure 4: rows are the inner field, columns the outer one (not-ECT, ECT(1), ECT(0), CE); None: drop.
+_ECN_OUT: dict[int, tuple[int | None, ...]] = {
+    0: (0, 0, 0, None),
+    1: (1, 1, 1, CE),
+    2: (2, 1, 2, CE),
+    3: (CE, CE, CE, CE),
+}
+
+
+def decapsulated_ecn(outer: int, inner: bytes) -> bytes:
+    """The inner frame with the congestion that the underlay marked (RFC 6040 4.2). Frames without ECN count as not-ECT."""
+    ether_type = _number(inner, 12, 2)
+    if ether_type == ETHERTYPE_IPV4 and len(inner) >= 32:
+        old, shift, at = inner[15] & 3, 0, 15
+    elif ether_type == ETHERTYPE_IPV6:
+        old, shift, at = inner[15] >> 4 & 3, 4, 15
+    else:
+        _refuse_if(outer == CE, Reason.ECN_NOT_CAPABLE)
+        return inner
+    new = _ECN_OUT[old][outer]
+    if new is None:
+        raise Refused(Reason.ECN_NOT_CAPABLE)
+    if new == old:
+        return inner
+    marked = bytearray(inner)
+    marked[at] = inner[at] & ~(3 << shift) | new << shift
+    if ether_type == ETHERTYPE_IPV4:
+        # RFC 1624 equation 3, so that a checksum that was wrong stays wrong.
+        total = (~_number(inner, 24, 2) & 0xFFFF) + (~_number(inner, 14, 2) & 0xFFFF) + _number(bytes(marked), 14, 2)
+        total = (total & 0xFFFF) + (total >> 16)
+        total = (total & 0xFFFF) + (total >> 16)
+        marked[24:26] = (~total & 0xFFFF).to_bytes(2, "big")
+    return bytes(marked)
+
+
+def is_arp(inner: bytes) -> bool:
+    return _number(inner, 12, 2) == ETHERTYPE_ARP
