@@ -109,13 +109,11 @@ def update_codes(error: grpc.RpcError) -> list[int]:
     return codes
 
 
-def _connect(address: str) -> grpc.Channel:
-    """A channel that is ready; tries often, since the switch may just be starting."""
+def _channel(address: str) -> grpc.Channel:
+    """Tries often to connect, since the switch may just be starting."""
     options = [("grpc.max_receive_message_length", -1)]
     options += [(f"grpc.{name}_reconnect_backoff_ms", 20) for name in ("initial", "min", "max")]
-    channel = grpc.insecure_channel(address, options=options)
-    grpc.channel_ready_future(channel).result(timeout=TIMEOUT)
-    return channel
+    return grpc.insecure_channel(address, options=options)
 
 
 class Controller:
@@ -124,8 +122,9 @@ class Controller:
     def __init__(self, address: str, device_id: int = DEVICE_ID, election_id: int = 1) -> None:
         self.device_id = device_id
         self.election_id: int | None = election_id
-        self._channel = _connect(address)
+        self._channel = _channel(address)
         self.stub = p4r_grpc.P4RuntimeStub(self._channel)
+        self.stub.Capabilities(p4r.CapabilitiesRequest(), wait_for_ready=True, timeout=TIMEOUT)
         self._out: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._in: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._stream: Any = None
@@ -254,7 +253,7 @@ class DataPort:
     """Client of the data-plane service."""
 
     def __init__(self, address: str) -> None:
-        self._channel = _connect(address)
+        self._channel = _channel(address)
         self._out: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._in: queue.SimpleQueue[Any] = queue.SimpleQueue()
         call = self._channel.stream_stream(
@@ -262,7 +261,7 @@ class DataPort:
             PacketStreamRequest.SerializeToString,
             PacketStreamResponse.FromString,
         )
-        self._stream = call(iter(self._out.get, None))
+        self._stream = call(iter(self._out.get, None), wait_for_ready=True)
         threading.Thread(target=self._receive, daemon=True).start()
 
     def _receive(self) -> None:

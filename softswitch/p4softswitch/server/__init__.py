@@ -9,8 +9,9 @@ Stricter than BMv2, so that nothing comes to lean on what BMv2 happens to admit:
 
 - an empty byte string, a negative priority, a parameter or match field that stands twice, a meter configuration with a
   single -1, a replica above port 511, backup replicas, excess bursts, direct resources of a default entry, a role other
-  than the
-  default: refused; BMv2 reads zero, overflows, or forgets;
+  than the default: refused; BMv2 reads zero, overflows, or forgets;
+- an entry that is refused for its meter configuration is not there; BMv2 has it then, and cannot read the table any
+  more;
 - VERIFY compiles the program; BMv2 looks at the p4info only. A device config that is no program, or that the p4info
   does not describe, is refused and the old pipeline runs on; BMv2 is left in an inconsistent state.
 
@@ -18,6 +19,7 @@ Otherwise different:
 
 - a full table, and a full replication engine, answer RESOURCE_EXHAUSTED, as the specification says; BMv2 answers
   UNKNOWN;
+- a new entry has a new direct meter; BMv2 gives it the meter of the entry that had its place before;
 - groups and clone sessions end with the pipeline that they were made for; BMv2's replication engine keeps copies of
   them that P4Runtime no longer sees;
 - packet-ins and packet-outs have the header of the running program even while another one is saved;
