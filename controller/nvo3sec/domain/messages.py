@@ -81,7 +81,7 @@ class SendSa:
 
 @dataclass(frozen=True)
 class KeyState:
-    """Every key of one NVE. `incarnation`: of its switch, for which they were derived; for another they are worthless."""
+    """Every key of one NVE. `incarnation`: of its switch, for which they were derived."""
 
     version: int
     incarnation: bytes
