@@ -19,7 +19,7 @@ class EngineError(Exception):
 
 
 class UnsupportedProgram(EngineError):
-    """The program uses a construct that the embedded switch does not implement; the message names it and where it is."""
+    """The program uses a construct that the embedded switch does not implement; the message names it and its place."""
 
 
 class TableFull(EngineError):
@@ -85,7 +85,11 @@ class TableEntry:
 
 
 class Engine(Protocol):
-    """A loaded program with its ports. Names are those of the BMv2 JSON."""
+    """A loaded program with its ports. Names are those of the BMv2 JSON.
+
+    Priorities are P4Runtime's: the larger one wins. Tables without priorities (exact, lpm) ignore them and report 0. Constant
+    entries report what PI makes of the JSON's: 2**31 - 1 minus it.
+    """
 
     def table_insert(self, table: str, key: Sequence[KeyPart], priority: int, action: ActionCall) -> None: ...
     def table_modify(self, table: str, key: Sequence[KeyPart], priority: int, action: ActionCall) -> None: ...
@@ -98,7 +102,9 @@ class Engine(Protocol):
     def direct_counter_read(self, table: str, key: Sequence[KeyPart], priority: int) -> CounterValue: ...
     def direct_counter_write(self, table: str, key: Sequence[KeyPart], priority: int, value: CounterValue) -> None: ...
     def direct_meter_read(self, table: str, key: Sequence[KeyPart], priority: int) -> MeterRates | None: ...
-    def direct_meter_write(self, table: str, key: Sequence[KeyPart], priority: int, rates: MeterRates | None) -> None: ...
+    def direct_meter_write(
+        self, table: str, key: Sequence[KeyPart], priority: int, rates: MeterRates | None
+    ) -> None: ...
 
     def counter_size(self, counter: str) -> int: ...
     def counter_read(self, counter: str, index: int) -> CounterValue: ...
@@ -115,10 +121,13 @@ class Engine(Protocol):
     def clone_session_delete(self, session_id: int) -> None: ...
 
     def inject(self, port: int, packet: bytes) -> None:
-        """Hand a packet to the ingress pipeline as if it had arrived on the port (CPU port: a packet-out with its header)."""
+        """Hand a packet to ingress as if it had arrived on the port (CPU port: a packet-out with its header)."""
+
+    def set_digest_sink(self, sink: Callable[[str, bytes], None] | None) -> None:
+        """Digests go to the callable: name of the list, its fields one behind the other, each in whole bytes."""
 
     def set_packet_sink(self, port: int, sink: Callable[[bytes], None] | None) -> None:
-        """Packets sent to the port go to the callable (CPU port: packet-in with its header), from a thread of the engine's."""
+        """Packets sent to the port go to the callable, from a thread of the engine's (CPU port: with its header)."""
 
     def attach_interface(self, port: int, interface: str, pcap: str | None = None) -> None:
         """AF_PACKET ring on a network interface. Needs CAP_NET_RAW."""

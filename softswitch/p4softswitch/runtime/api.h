@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the host program calls. Every function that touches state takes the lock of the switch. Errors are negative:
+ * those of tables.h, or errno values for ports. */
+#ifndef P4_API_H
+#define P4_API_H
+#define EXPORT __attribute__((visibility("default")))
+#define P4_ABI 1
+
+EXPORT uint32_t p4_abi(void) { return P4_ABI; }
+EXPORT void p4_destroy(struct sw *S);
+
+EXPORT struct sw *p4_create(uint32_t drop_port, uint64_t out_limit, uint64_t seed, int log_enabled) {
+  struct sw *S = calloc(1, sizeof *S);
+  if (!S) return 0;
+  pthread_mutex_init(&S->lock, 0);
+  pthread_condattr_t attr;
+  pthread_condattr_init(&attr);
+  pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+  pthread_cond_init(&S->out_ready, &attr);
+  S->drop_port = drop_port;
+  S->out_limit = out_limit;
+  S->log_enabled = log_enabled;
+  S->start_ns = clock_ns();
+  S->random[0] = seed | 1;
+  S->random[1] = mix(seed, 0x9e3779b97f4a7c15ull) | 1;
+  S->again.tail = &S->again.head;
+  S->clones.tail = &S->clones.head;
+  int bad = !(S->worker = worker_new());
+  bad |= !(S->groups = calloc(65536, sizeof *S->groups));
+  bad |= !(S->sessions = calloc(32768, sizeof *S->sessions));
+  bad |= !(S->ports = calloc(65536, sizeof *S->ports));
+  bad |= !(S->scratch = malloc(P4_SCRATCH));
+  bad |= !(S->frame = malloc(P4_SCRATCH));
+  for (int i = 0; i < n_tables; i++) bad |= table_init(&S->tables[i], &table_descriptions[i], random_next(S)) != T_OK;
+  for (int i = 0; i < n_counters; i++) bad |= !(S->counters[i] = calloc(counter_sizes[i] + 1, sizeof(struct counter)));
+  for (int i = 0; i < n_meters; i++) bad |= !(S->meters[i] = calloc(meter_descriptions[i].size + 1, sizeof(struct meter)));
+  for (int i = 0; i < n_registers; i++)
+    bad |= !(S->registers[i].cells = calloc(register_descriptions[i].size + 1, register_descriptions[i].cell));
+  if (bad) { p4_destroy(S); return 0; }
+  tick(S);
+  return S;
+}
+
+EXPORT int p4_start(struct sw *S) {
+  struct worker *w = S->worker;
+  if (w->running) return 0;
+  w->stop = 0;
+  int rc = pthread_create(&w->thread, 0, worker_main, S);
+  if (rc) return -rc;
+  pthread_setname_np(w->thread, "p4-data-plane");
+  w->running = 1;
+  return 0;
+}
+EXPORT void p4_stop(struct sw *S) {
+  struct worker *w = S->worker;
+  if (!w || !w->running) return;
+  __atomic_store_n(&w->stop, 1, __ATOMIC_RELEASE);
+  worker_wake(w);
+  pthread_join(w->thread, 0);
+  w->running = 0;
+  pthread_mutex_lock(&w->input_lock);
+  pthread_cond_broadcast(&w->input_room);
+  pthread_mutex_unlock(&w->input_lock);
+}
+EXPORT void p4_destroy(struct sw *S) {
+  p4_stop(S);
+  for (uint32_t i = 0; S->ports && i < 65536; i++) port_free(S->ports[i]);
+  for (uint32_t i = 0; S->groups && i < 65536; i++) free(S->groups[i]);
+  for (uint32_t i = 0; S->sessions && i < 32768; i++) free(S->sessions[i]);
+  for (int i = 0; i < n_tables; i++) if (S->tables[i].d) table_free(&S->tables[i]);
+  for (int i = 0; i < n_counters; i++) free(S->counters[i]);
+  for (int i = 0; i < n_meters; i++) free(S->meters[i]);
+  for (int i = 0; i < n_registers; i++) free(S->registers[i].cells);
+  queue_clear(&S->again);
+  queue_clear(&S->clones);
+  free(S->groups);
+  free(S->sessions);
+  free(S->ports);
+  free(S->scratch);
+  free(S->frame);
+  free(S->out.data);
+  free(S->taken.data);
+  free(S->direct.data);
+  if (S->worker) worker_free(S->worker);
+  pthread_mutex_destroy(&S->lock);
+  pthread_cond_destroy(&S->out_ready);
+  free(S);
+}
+
+/* Tables. `entry` calls write header, key, mask, parameters of one entry into out. */
+
+EXPORT int p4_table_insert(struct sw *S, uint32_t t, const uint64_t *key, const uint64_t *mask, uint32_t prefix,
+                           int32_t priority, uint32_t action, const uint64_t *params, uint32_t n_params) {
+  control_lock(S);
+  int rc = table_insert(&S->tables[t], key, mask, prefix, priority, action, params, n_params);
+  control_unlock(S);
+  return rc;
+}
+EXPORT int p4_table_modify(struct sw *S, uint32_t t, const uint64_t *key, const uint64_t *mask, uint32_t prefix,
+                           int32_t priority, uint32_t action, const uint64_t *params, uint32_t n_params) {
+  control_lock(S);
+  struct table *T = &S->tables[t];
+  struct entry *e = table_find(T, key, mask, prefix, priority);
+  if (e) {
+    e->action = action;
+    memcpy(entry_params(T, e), params, n_params * sizeof *params);
+  }
+  control_unlock(S);
+  return e ? T_OK : T_NONE;
+}
+EXPORT int p4_table_delete(struct sw *S, uint32_t t, const uint64_t *key, const uint64_t *mask, uint32_t prefix, int32_t priority) {
+  control_lock(S);
+  struct entry *e = table_find(&S->tables[t], key, mask, prefix, priority);
+  if (e) table_remove(&S->tables[t], e);
+  control_unlock(S);
+  return e ? T_OK : T_NONE;
+}
+EXPORT uint32_t p4_table_count(struct sw *S, uint32_t t) {
+  control_lock(S);
+  uint32_t n = S->tables[t].count;
+  control_unlock(S);
+  return n;
+}
+EXPORT uint64_t p4_table_stride(struct sw *S, uint32_t t) { return S->tables[t].stride; }
+/* Copies all entries, by slot; gives their number. out holds room entries of p4_table_stride bytes. */
+EXPORT uint32_t p4_table_dump(struct sw *S, uint32_t t, uint8_t *out, uint32_t room) {
+  uint32_t n = 0;
+  control_lock(S);
+  const struct table *T = &S->tables[t];
+  for (uint32_t s = 0; s < T->capacity && n < room; s++)
+    if (T->used[s]) memcpy(out + T->stride * n++, entry_at(T, s), T->stride);
+  control_unlock(S);
+  return n;
+}
+EXPORT void p4_table_default_get(struct sw *S, uint32_t t, uint8_t *out) {
+  control_lock(S);
+  memcpy(out, S->tables[t].fallback, S->tables[t].stride);
+  control_unlock(S);
+}
+EXPORT void p4_table_default_set(struct sw *S, uint32_t t, uint32_t action, const uint64_t *params, uint32_t n_params) {
+  control_lock(S);
+  table_set_default(&S->tables[t], action, params, n_params);
+  control_unlock(S);
+}
+EXPORT int p4_entry_counter(struct sw *S, uint32_t t, const uint64_t *key, const uint64_t *mask, uint32_t prefix,
+                            int32_t priority, int write, uint64_t *value) {
+  control_lock(S);
+  struct entry *e = table_find(&S->tables[t], key, mask, prefix, priority);
+  if (e && write) { e->packets = value[0]; e->bytes = value[1]; }
+  if (e) { value[0] = e->packets; value[1] = e->bytes; }
+  control_unlock(S);
+  return e ? T_OK : T_NONE;
+}
+
+/* Meters: mode 0 reads, 1 writes, 2 resets. rates: committed and peak per second, bursts likewise. */
+static int meter_access(struct sw *S, struct meter *m, int mode, uint64_t *rates) {
+  (void)S;
+  if (!m) return T_NONE;
+  if (mode == 2) m->configured = 0;
+  if (mode == 1) {
+    tick(S);
+    for (int i = 0; i < 2; i++) {
+      m->rate[i] = (double)rates[1 - i] / 1000000.0;
+      m->burst[i] = m->tokens[i] = rates[3 - i];
+      m->last[i] = 0;
+    }
+    m->configured = 1;
+  }
+  if (mode == 0 && m->configured) {
+    for (int i = 0; i < 2; i++) {
+      rates[1 - i] = (uint64_t)(m->rate[i] * 1000000.0);
+      rates[3 - i] = m->burst[i];
+    }
+  }
+  return m->configured;
+}
+EXPORT int p4_entry_meter(struct sw *S, uint32_t t, const uint64_t *key, const uint64_t *mask, uint32_t prefix,
+                          int32_t priority, int mode, uint64_t *rates) {
+  control_lock(S);
+  struct entry *e = table_find(&S->tables[t], key, mask, prefix, priority);
+  int rc = e ? meter_access(S, e->meter, mode, rates) : T_NONE;
+  control_unlock(S);
+  return rc;
+}
+EXPORT int p4_meter(struct sw *S, uint32_t m, uint64_t index, int mode, uint64_t *rates) {
+  if (index >= meter_descriptions[m].size) return T_NONE;
+  control_lock(S);
+  int rc = meter_access(S, &S->meters[m][index], mode, rates);
+  control_unlock(S);
+  return rc;
+}
+EXPORT int p4_counter(struct sw *S, uint32_t c, uint64_t index, int write, uint64_t *value) {
+  if (index >= counter_sizes[c]) return T_NONE;
+  control_lock(S);
+  struct counter *x = &S->counters[c][index];
+  if (write) *x = (struct counter){value[0], value[1]};
+  value[0] = x->packets;
+  value[1] = x->bytes;
+  control_unlock(S);
+  return T_OK;
+}
+EXPORT int p4_register(struct sw *S, uint32_t r, uint64_t index, int write, uint8_t *value) {
+  const uint32_t cell = register_descriptions[r].cell;
+  if (index >= register_descriptions[r].size) return T_NONE;
+  control_lock(S);
+  uint8_t *x = (uint8_t *)S->registers[r].cells + index * cell;
+  if (write) memcpy(x, value, cell);
+  else memcpy(value, x, cell);
+  control_unlock(S);
+  return T_OK;
+}
+
+static int group_put(struct sw *S, struct group **where, const uint32_t *replicas, uint32_t count, uint32_t truncate, int set) {
+  struct group *fresh = 0;
+  if (set) {
+    fresh = malloc(sizeof *fresh + count * sizeof fresh->replicas[0]);
+    if (!fresh) return T_MEMORY;
+    fresh->count = count;
+    fresh->truncate = truncate;
+    for (uint32_t i = 0; i < count; i++) fresh->replicas[i] = (struct replica){replicas[2 * i], replicas[2 * i + 1]};
+  }
+  control_lock(S);
+  struct group *old = *where;
+  *where = fresh;
+  control_unlock(S);
+  free(old);
+  return set || old ? T_OK : T_NONE;
+}
+EXPORT int p4_group(struct sw *S, uint32_t id, const uint32_t *replicas, uint32_t count, int set) {
+  return id < 1 || id > 65535 ? T_NONE : group_put(S, &S->groups[id], replicas, count, 0, set);
+}
+EXPORT int p4_session(struct sw *S, uint32_t id, const uint32_t *replicas, uint32_t count, uint32_t truncate, int set) {
+  return id > 32767 ? T_NONE : group_put(S, &S->sessions[id], replicas, count, truncate, set);
+}
+
+/* What a pipeline push resets. Constant entries and default actions come back from the caller. */
+EXPORT void p4_reset(struct sw *S, int keep_entries) {
+  control_lock(S);
+  for (int i = 0; i < n_registers; i++)
+    memset(S->registers[i].cells, 0, register_descriptions[i].size * register_descriptions[i].cell);
+  if (!keep_entries) {
+    for (int i = 0; i < n_tables; i++) {
+      table_clear(&S->tables[i]);
+      const struct table_description *d = &table_descriptions[i];
+      table_set_default(&S->tables[i], d->default_action, d->default_params, d->default_words);
+    }
+    for (int i = 0; i < n_counters; i++) memset(S->counters[i], 0, counter_sizes[i] * sizeof(struct counter));
+    for (int i = 0; i < n_meters; i++) memset(S->meters[i], 0, meter_descriptions[i].size * sizeof(struct meter));
+    for (uint32_t i = 0; i < 65536; i++) { free(S->groups[i]); S->groups[i] = 0; }
+    for (uint32_t i = 0; i < 32768; i++) { free(S->sessions[i]); S->sessions[i] = 0; }
+  }
+  control_unlock(S);
+}
+
+EXPORT void p4_statistics(struct sw *S, uint64_t *out, uint32_t count) {
+  control_lock(S);
+  if (count > sizeof S->stats / sizeof *out) count = sizeof S->stats / sizeof *out;
+  memcpy(out, &S->stats, count * sizeof *out);
+  control_unlock(S);
+}
+EXPORT uint64_t p4_now(struct sw *S) { return S->clock_fixed ? S->fixed_now : (clock_ns() - S->start_ns) / 1000; }
+/* For tests: stops the clock at a time, in microseconds since the start. */
+EXPORT void p4_clock(struct sw *S, int fixed, uint64_t now) {
+  control_lock(S);
+  S->clock_fixed = fixed;
+  S->fixed_now = now;
+  tick(S);
+  control_unlock(S);
+}
+
+/* Packets */
+
+/* Waits for room while the worker runs. Gives 0 or T_FULL. */
+EXPORT int p4_inject(struct sw *S, uint32_t port, const uint8_t *data, uint32_t len) {
+  struct worker *w = S->worker;
+  if (len > P4_MAX_FRAME || port > 65535) return T_NONE;
+  struct injected *item = malloc(sizeof *item + len);
+  if (!item) return T_MEMORY;
+  *item = (struct injected){0, port, len};
+  if (len) memcpy(item->data, data, len);
+  pthread_mutex_lock(&w->input_lock);
+  while (w->input_count >= P4_INPUT_LIMIT && w->running) pthread_cond_wait(&w->input_room, &w->input_lock);
+  if (w->input_count >= P4_INPUT_LIMIT) {
+    pthread_mutex_unlock(&w->input_lock);
+    free(item);
+    control_lock(S);
+    S->stats.input_overflow++;
+    control_unlock(S);
+    return T_FULL;
+  }
+  *w->input_tail = item;
+  w->input_tail = &item->next;
+  const int first = w->input_count++ == 0;
+  pthread_mutex_unlock(&w->input_lock);
+  if (first) worker_wake(w);
+  return T_OK;
+}
+/* Runs one packet in the calling thread; everything that comes out, to whatever port, is in the records at *out. */
+EXPORT uint64_t p4_process(struct sw *S, uint32_t port, const uint8_t *data, uint32_t len, uint8_t **out) {
+  control_lock(S);
+  const struct outbuf kept = S->out;
+  S->out = S->direct;
+  S->out.used = 0;
+  S->capture = 1;
+  tick(S);
+  process(S, port, data, len);
+  process_again(S);
+  S->capture = 0;
+  S->direct = S->out;
+  S->out = kept;
+  *out = S->direct.data;
+  const uint64_t used = S->direct.used;
+  control_unlock(S);
+  return used;
+}
+/* The same for count packets, rounds times; outputs are thrown away after each batch. Gives nanoseconds; *sent counts. */
+EXPORT uint64_t p4_bench(struct sw *S, uint32_t port, const uint8_t *const *data, const uint32_t *len, uint32_t count,
+                         uint32_t rounds, uint64_t *sent) {
+  control_lock(S);
+  const struct outbuf kept = S->out;
+  const uint64_t before = S->stats.packets_out;
+  S->out = S->direct;
+  S->capture = 1;
+  const uint64_t start = clock_ns();
+  for (uint32_t r = 0; r < rounds; r++) {
+    tick(S);
+    S->out.used = 0;
+    for (uint32_t i = 0; i < count; i++) process(S, port, data[i], len[i]);
+  }
+  const uint64_t taken = clock_ns() - start;
+  S->capture = 0;
+  S->direct = S->out;
+  S->out = kept;
+  *sent = S->stats.packets_out - before;
+  control_unlock(S);
+  return taken;
+}
+/* Waits for records; *out stays valid until the next call. */
+EXPORT uint64_t p4_wait(struct sw *S, uint32_t milliseconds, uint8_t **out) {
+  struct timespec until;
+  clock_gettime(CLOCK_MONOTONIC, &until);
+  until.tv_sec += milliseconds / 1000;
+  until.tv_nsec += (long)(milliseconds % 1000) * 1000000;
+  if (until.tv_nsec >= 1000000000) { until.tv_sec++; until.tv_nsec -= 1000000000; }
+  control_lock(S);
+  while (!S->out.used)
+    if (pthread_cond_timedwait(&S->out_ready, &S->lock, &until)) break;
+  const struct outbuf filled = S->out;
+  S->out = S->taken;
+  S->out.used = 0;
+  S->taken = filled;
+  *out = filled.data;
+  control_unlock(S);
+  return filled.used;
+}
+
+/* Ports */
+
+static int port_add(struct sw *S, struct port *p, int rc) {
+  struct worker *w = S->worker;
+  if (rc < 0) { port_free(p); return rc; }
+  control_lock(S);
+  if (S->ports[p->number]) rc = -EEXIST;
+  struct epoll_event e = {.events = EPOLLIN, .data = {.u32 = p->number}};
+  if (rc >= 0 && p->fd >= 0 && epoll_ctl(w->epoll, EPOLL_CTL_ADD, p->fd, &e) < 0) rc = -errno;
+  if (rc >= 0) {
+    S->ports[p->number] = p;
+    p->next = S->port_list;
+    S->port_list = p;
+  }
+  control_unlock(S);
+  if (rc < 0) port_free(p);
+  return rc;
+}
+EXPORT int p4_attach(struct sw *S, uint32_t number, int kind, const char *first, const char *second, const char *pcap) {
+  if (number > 65535 || number == S->drop_port) return -EINVAL;
+  struct port *p = port_new(number, kind);
+  if (!p) return -ENOMEM;
+  int rc = kind == PORT_SOCKET ? port_open_socket(p, first, second) : kind == PORT_INTERFACE ? port_open_interface(p, first) : 0;
+  if (rc >= 0) rc = port_capture(p, pcap);
+  return port_add(S, p, rc);
+}
+EXPORT int p4_detach(struct sw *S, uint32_t number) {
+  if (number > 65535) return -EINVAL;
+  control_lock(S);
+  struct port *p = S->ports[number];
+  S->ports[number] = 0;
+  for (struct port **at = &S->port_list; p && *at; at = &(*at)->next)
+    if (*at == p) { *at = p->next; break; }
+  control_unlock(S);
+  port_free(p);
+  return p ? 0 : -ENODEV;
+}
+#endif

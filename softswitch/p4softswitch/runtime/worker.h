@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The thread that moves packets. It holds the lock of the switch for one batch at a time; a call of the control plane
+ * comes in between two batches, so packets see every change whole. */
+#ifndef P4_WORKER_H
+#define P4_WORKER_H
+#include <sched.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+
+#define P4_VLAN_ROOM 4u
+#define P4_RX_FRAME (P4_MAX_FRAME + 64u)
+#define P4_INPUT_LIMIT 4096u
+
+struct injected { struct injected *next; uint32_t port, len; uint8_t data[]; };
+struct worker {
+  pthread_t thread;
+  int running, stop, epoll, wake;
+  pthread_mutex_t input_lock;
+  pthread_cond_t input_room;
+  struct injected *input, **input_tail;
+  uint32_t input_count;
+  uint8_t *rx;
+  struct iovec iov[P4_BATCH];
+  struct mmsghdr msg[P4_BATCH];
+  union { struct cmsghdr align; char room[CMSG_SPACE(sizeof(struct tpacket_auxdata))]; } control[P4_BATCH];
+};
+
+/* Taking the lock from outside: the worker steps back as long as somebody waits. */
+static void control_lock(struct sw *S) {
+  __atomic_add_fetch(&S->waiting, 1, __ATOMIC_SEQ_CST);
+  pthread_mutex_lock(&S->lock);
+  __atomic_sub_fetch(&S->waiting, 1, __ATOMIC_SEQ_CST);
+}
+static void control_unlock(struct sw *S) { pthread_mutex_unlock(&S->lock); }
+static void batch_begin(struct sw *S) {
+  while (__atomic_load_n(&S->waiting, __ATOMIC_SEQ_CST)) sched_yield();
+  pthread_mutex_lock(&S->lock);
+  tick(S);
+}
+static void batch_end(struct sw *S) {
+  process_again(S);
+  for (struct port *p = S->port_list; p; p = p->next) {
+    if (p->tx_count) port_flush(S, p);
+    if (p->pcap) fflush(p->pcap);
+  }
+  if (S->out.used) pthread_cond_signal(&S->out_ready);
+  pthread_mutex_unlock(&S->lock);
+}
+
+/* Puts a VLAN tag back that the kernel took out. The buffer has room in front of the frame. */
+static uint8_t *untag(struct msghdr *m, uint8_t *frame, uint32_t *len) {
+  for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
+    if (c->cmsg_level != SOL_PACKET || c->cmsg_type != PACKET_AUXDATA) continue;
+    struct tpacket_auxdata aux;
+    memcpy(&aux, CMSG_DATA(c), sizeof aux);
+    if (!(aux.tp_status & TP_STATUS_VLAN_VALID) || *len < 12) return frame;
+    const uint16_t tpid = aux.tp_status & TP_STATUS_VLAN_TPID_VALID ? aux.tp_vlan_tpid : ETH_P_8021Q;
+    frame -= P4_VLAN_ROOM;
+    memmove(frame, frame + P4_VLAN_ROOM, 12);
+    ST16(frame + 12, tpid);
+    ST16(frame + 14, aux.tp_vlan_tci);
+    *len += P4_VLAN_ROOM;
+    return frame;
+  }
+  return frame;
+}
+
+static void receive(struct sw *S, uint32_t number) {
+  struct worker *w = S->worker;
+  struct port *p = S->ports[number];
+  if (!p || p->fd < 0) return;
+  for (uint32_t i = 0; i < P4_BATCH; i++) {
+    struct msghdr *m = &w->msg[i].msg_hdr;
+    memset(m, 0, sizeof *m);
+    w->iov[i].iov_base = w->rx + (size_t)i * (P4_RX_FRAME + P4_VLAN_ROOM) + P4_VLAN_ROOM;
+    w->iov[i].iov_len = P4_RX_FRAME;
+    m->msg_iov = &w->iov[i];
+    m->msg_iovlen = 1;
+    if (p->kind == PORT_INTERFACE) {
+      m->msg_control = &w->control[i];
+      m->msg_controllen = sizeof w->control[i];
+    }
+  }
+  const int n = recvmmsg(p->fd, w->msg, P4_BATCH, MSG_DONTWAIT, 0);
+  if (n < 0) {
+    if (errno != EAGAIN && errno != EINTR) S->stats.receive_failed++; /* an interface went down, a peer went away */
+    return;
+  }
+  for (int i = 0; i < n; i++) {
+    uint32_t len = w->msg[i].msg_len;
+    uint8_t *frame = w->iov[i].iov_base;
+    if ((w->msg[i].msg_hdr.msg_flags & MSG_TRUNC) || len > P4_MAX_FRAME - P4_VLAN_ROOM) { S->stats.oversize++; continue; }
+    if (p->kind == PORT_INTERFACE) frame = untag(&w->msg[i].msg_hdr, frame, &len);
+    if (p->pcap) pcap_frame(S, p, frame, len);
+    process(S, number, frame, len);
+  }
+}
+
+static void receive_injected(struct sw *S) {
+  struct worker *w = S->worker;
+  for (uint32_t n = 0; n < P4_BATCH; n++) {
+    pthread_mutex_lock(&w->input_lock);
+    struct injected *item = w->input;
+    if (item) {
+      w->input = item->next;
+      w->input_count--;
+      if (!w->input) w->input_tail = &w->input;
+      pthread_cond_signal(&w->input_room);
+    }
+    pthread_mutex_unlock(&w->input_lock);
+    if (!item) return;
+    struct port *p = S->ports[item->port];
+    if (p && p->pcap) pcap_frame(S, p, item->data, item->len);
+    process(S, item->port, item->data, item->len);
+    free(item);
+  }
+}
+
+static void *worker_main(void *arg) {
+  struct sw *S = arg;
+  struct worker *w = S->worker;
+  struct epoll_event events[64];
+  while (!__atomic_load_n(&w->stop, __ATOMIC_ACQUIRE)) {
+    const int busy = __atomic_load_n(&w->input_count, __ATOMIC_RELAXED) || S->again.head || S->clones.head;
+    const int n = epoll_wait(w->epoll, events, 64, busy ? 0 : 1000);
+    if (n <= 0 && !busy) continue;
+    batch_begin(S);
+    if (S->clones.head) drain(S);
+    for (int i = 0; i < n; i++) {
+      if (events[i].data.u32 == ~0u) {
+        uint64_t count;
+        if (read(w->wake, &count, sizeof count) < 0) continue;
+      } else {
+        receive(S, events[i].data.u32);
+      }
+    }
+    receive_injected(S);
+    batch_end(S);
+  }
+  return 0;
+}
+
+static void worker_wake(struct worker *w) {
+  const uint64_t one = 1;
+  if (write(w->wake, &one, sizeof one) < 0) return; /* the counter is full: it is awake */
+}
+
+static struct worker *worker_new(void) {
+  struct worker *w = calloc(1, sizeof *w);
+  if (!w) return 0;
+  w->input_tail = &w->input;
+  w->rx = malloc((size_t)P4_BATCH * (P4_RX_FRAME + P4_VLAN_ROOM));
+  w->epoll = epoll_create1(EPOLL_CLOEXEC);
+  w->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  pthread_mutex_init(&w->input_lock, 0);
+  pthread_cond_init(&w->input_room, 0);
+  struct epoll_event e = {.events = EPOLLIN, .data = {.u32 = ~0u}};
+  if (!w->rx || w->epoll < 0 || w->wake < 0 || epoll_ctl(w->epoll, EPOLL_CTL_ADD, w->wake, &e) < 0) {
+    if (w->epoll >= 0) close(w->epoll);
+    if (w->wake >= 0) close(w->wake);
+    free(w->rx);
+    free(w);
+    return 0;
+  }
+  return w;
+}
+static void worker_free(struct worker *w) {
+  while (w->input) {
+    struct injected *item = w->input;
+    w->input = item->next;
+    free(item);
+  }
+  close(w->epoll);
+  close(w->wake);
+  free(w->rx);
+  free(w);
+}
+#endif
