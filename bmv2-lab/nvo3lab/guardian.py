@@ -52,9 +52,10 @@ class Guardian:
         wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wake_write)
         signal.signal(signal.SIGCHLD, lambda _signal, _frame: None)
-        # Ctrl-C is for the lab; the guardian ends when the lab has.
-        for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
-            signal.signal(ignored, signal.SIG_IGN)
+        # Ctrl-C is for the lab; the guardian ends when the lab has. Handlers, because what is ignored stays ignored in
+        # the programs that it starts.
+        for unheeded in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
+            signal.signal(unheeded, lambda _signal, _frame: None)
         with selectors.DefaultSelector() as selector:
             selector.register(self._lab, selectors.EVENT_READ)
             selector.register(wake_read, selectors.EVENT_READ)

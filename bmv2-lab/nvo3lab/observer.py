@@ -36,12 +36,15 @@ class Observer:
         self.frames += 1
         packet = protection.parse(frame)
         if isinstance(packet, str):
-            return self._complain(packet, frame)
+            self._complain(packet, frame)
+            return None
         if packet.source != self.address:
-            return self._complain(f"source {packet.source}, but the link is that of {self.address}", frame)
+            self._complain(f"source {packet.source}, but the link is that of {self.address}", frame)
+            return None
         use = (packet.destination, packet.spi, packet.sequence)
         if use in self._seen:
-            return self._complain(f"sequence {packet.sequence} a second time under SPI {packet.spi:#010x}", frame)
+            self._complain(f"sequence {packet.sequence} a second time under SPI {packet.spi:#010x}", frame)
+            return None
         self._seen.add(use)
         key = packet.destination, packet.spi
         self.last[key] = max(self.last.get(key, 0), packet.sequence)

@@ -60,8 +60,7 @@ def switch_executable(target: str) -> str:
 
 def check_compiler() -> None:
     """The embedded switch compiles its program with the system's C compiler. Raises PreflightError without one."""
-    named = os.environ.get("CC", "").split()
-    if named and shutil.which(named[0]):
+    if any(shutil.which(os.environ.get(variable, "")) for variable in ("P4SOFTSWITCH_CC", "CC")):
         return
     if any(shutil.which(name) for name in _COMPILERS) or importlib.util.find_spec("ziglang"):
         return
@@ -93,7 +92,8 @@ def choose_wiring(wires: str, target: str) -> Wiring:
     reason = f"no network namespaces here ({refusal}; in a user namespace: {in_user_namespace})"
     if wires == "kernel" or target == "bmv2":
         raise PreflightError(
-            f"{reason}.\n  Run it as root with CAP_NET_ADMIN and CAP_SYS_ADMIN (in a container: --privileged), allow user\n"
+            f"{reason}.\n"
+            "  Run it as root with CAP_NET_ADMIN and CAP_SYS_ADMIN (in a container: --privileged), or allow user\n"
             "  namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone), or use\n"
             "  --target embedded --wires unix, which needs no privileges."
         )
@@ -102,10 +102,12 @@ def choose_wiring(wires: str, target: str) -> Wiring:
 
 def _probe(user_namespace: bool) -> str | None:
     """Make two namespaces and a veth pair, in a process of its own. None if that works, else why not."""
-    command = [sys.executable, "-P", "-m", "nvo3lab.plumbing", "--probe"]
+    option = "--user-namespace" if user_namespace else "--root"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    done = subprocess.run(command + ["--user-namespace"] * user_namespace, capture_output=True, text=True, timeout=30,
-                          env=environment, check=False)
+    done = subprocess.run(  # noqa: S603 - this interpreter, a module of this package
+        [sys.executable, "-P", "-m", "nvo3lab.plumbing", "--probe", option], capture_output=True, text=True, timeout=30,
+        env=environment, check=False,
+    )
     if done.returncode == 0:
         return None
     lines = done.stderr.strip().splitlines()

@@ -34,11 +34,15 @@ class TenantHost:
         """The MAC address that this system believes to be that of an IPv4 address, asking for it if need be."""
         raise NotImplementedError
 
-    async def transfer_receive(self, port: int, timeout: float) -> dict[str, Any]:
-        """Accept one TCP connection and take what it brings. Returns bytes, SHA-256, and seconds."""
+    def transfer_listen(self, port: int) -> None:
+        """Be ready for one TCP connection, which `transfer_receive` takes."""
         raise NotImplementedError
 
-    async def transfer_send(self, destination: str, port: int, length: int, timeout: float) -> dict[str, Any]:
+    async def transfer_receive(self, port: int, limit: float) -> dict[str, Any]:
+        """Accept the connection and take what it brings. Returns bytes, SHA-256, and seconds."""
+        raise NotImplementedError
+
+    async def transfer_send(self, destination: str, port: int, length: int, limit: float) -> dict[str, Any]:
         """Connect and send a number of bytes. Returns bytes, SHA-256, and seconds."""
         raise NotImplementedError
 

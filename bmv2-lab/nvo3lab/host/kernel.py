@@ -25,6 +25,7 @@ class KernelHost(TenantHost):
         self._icmp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)
         self._icmp.setblocking(False)
         self._sequence = 0
+        self._listeners: dict[int, socket.socket] = {}
 
     def send_echo(self, destination: str, identifier: int, payload: bytes) -> None:
         self._sequence = (self._sequence + 1) & 0xFFFF
@@ -40,13 +41,16 @@ class KernelHost(TenantHost):
                     return fields[3]
         return None
 
-    async def transfer_receive(self, port: int, timeout: float) -> dict[str, Any]:
+    def transfer_listen(self, port: int) -> None:
+        self._listeners[port] = socket.create_server((self.ip, port))
+        self._listeners[port].setblocking(False)
+
+    async def transfer_receive(self, port: int, limit: float) -> dict[str, Any]:
         loop = asyncio.get_running_loop()
         digest = hashlib.sha256()
         total = 0
-        with socket.create_server((self.ip, port)) as listener:
-            listener.setblocking(False)
-            async with asyncio.timeout(timeout):
+        with self._listeners.pop(port) as listener:
+            async with asyncio.timeout(limit):
                 connection, _peer = await loop.sock_accept(listener)
                 with connection:
                     connection.setblocking(False)
@@ -57,13 +61,13 @@ class KernelHost(TenantHost):
                     seconds = time.monotonic() - start
         return {"bytes": total, "sha256": digest.hexdigest(), "seconds": seconds}
 
-    async def transfer_send(self, destination: str, port: int, length: int, timeout: float) -> dict[str, Any]:
+    async def transfer_send(self, destination: str, port: int, length: int, limit: float) -> dict[str, Any]:
         loop = asyncio.get_running_loop()
         digest = hashlib.sha256()
         start = time.monotonic()
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as connection:
             connection.setblocking(False)
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(limit):
                 await loop.sock_connect(connection, (destination, port))
                 left = length
                 while left:

@@ -44,10 +44,12 @@ class UserHost(TenantHost):
             await asyncio.sleep(0.005)
         return self._neighbors.get(ip)
 
-    async def transfer_receive(self, port: int, timeout: float) -> dict[str, Any]:
+    def transfer_listen(self, port: int) -> None:
         self._listeners[port] = asyncio.get_running_loop().create_future()
+
+    async def transfer_receive(self, port: int, limit: float) -> dict[str, Any]:
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(limit):
                 connection = await self._listeners[port]
                 start = time.monotonic()
                 await connection.finished
@@ -56,14 +58,14 @@ class UserHost(TenantHost):
         return {"bytes": connection.received, "sha256": connection.digest.hexdigest(),
                 "seconds": time.monotonic() - start}
 
-    async def transfer_send(self, destination: str, port: int, length: int, timeout: float) -> dict[str, Any]:
+    async def transfer_send(self, destination: str, port: int, length: int, limit: float) -> dict[str, Any]:
         local = self._next_port
         self._next_port += 1
         start = time.monotonic()
         connection = tcp.Connection(self.ip, destination, local, port, self._send_segment)
         self._connections[destination, port, local] = connection
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(limit):
                 await connection.send(length)
         finally:
             connection.close()

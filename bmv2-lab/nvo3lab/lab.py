@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Brings a lab up and takes it down again: underlay first and last, so that its observers miss nothing."""
+
+import asyncio
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nvo3lab import audit, controller, domain_file, preflight, switches, wiring
+from nvo3lab.errors import LabError, ProcessError
+from nvo3lab.guarded import Guarded
+from nvo3lab.rundir import RunDirectory
+from nvo3lab.topology import Topology, reference
+from nvo3lab.view import View, connect_when_ready
+
+#: Seconds for a process of the lab's own, and for a switch (whose interpreter may be busy compiling on a small
+#: machine).
+_OWN_READY = 20.0
+_SWITCH_READY = 60.0
+_LOG_TAIL = 12
+#: Exit statuses of a process that was asked to end: by itself, or by the signal.
+_TIDY = (0, -signal.SIGTERM)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a lab is made of.
+
+    Attributes:
+        captures: where captures are left after the end; None: nowhere.
+        with_controller: False leaves the switches unconfigured, so that nothing passes.
+    """
+
+    target: str = "embedded"
+    wires: str = "auto"
+    name: str = "lab"
+    base: Path | None = None
+    captures: Path | None = None
+    with_controller: bool = True
+
+
+@dataclass
+class Closing:
+    """What the last look at a lab has shown."""
+
+    observation: dict[str, Any] = field(default_factory=dict)
+    strays: dict[str, list[str]] = field(default_factory=dict)
+    statuses: dict[str, int] = field(default_factory=dict)
+
+    def faults(self) -> list[str]:
+        """In words, what should not have been."""
+        found = []
+        for link in self.observation.get("links", []):
+            if link["violations"]:
+                found.append(f"underlay link of {link['link']}: {link['violations']} frames that are not protected"
+                             f" packets; first: {link['examples'][0]}")
+            if link["missed"]:
+                found.append(f"underlay link of {link['link']}: the observer missed {link['missed']} frames")
+        if not self.observation:
+            found.append("the observers did not report")
+        found += [f"{name}: {len(frames)} frames of no VLAN of this trunk"
+                  for name, frames in self.strays.items() if frames]
+        found += [f"{name} ended with status {code}" for name, code in self.statuses.items() if code not in _TIDY]
+        return found
+
+
+class Lab:
+    """One lab. `up` may fail at any point; `down` ends whatever there is by then, and may be called twice."""
+
+    def __init__(self, options: Options, say: Callable[[str], None] = lambda _text: None,
+                 topology: Topology | None = None) -> None:
+        self.options = options
+        self.topology = topology or reference()
+        self.say = say
+        self.closing = Closing()
+        #: Resolves with the name of the first process that ended without having been asked to.
+        self.broken: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._ended: dict[str, asyncio.Future[int]] = {}
+        self._pids: dict[str, int] = {}
+        self._run: RunDirectory | None = None
+        self._guard: Guarded | None = None
+        self._view: View | None = None
+        self.wiring: preflight.Wiring | None = None
+
+    @property
+    def view(self) -> View:
+        if self._view is None:
+            raise LabError("the lab is not up")
+        return self._view
+
+    @property
+    def run_directory(self) -> RunDirectory:
+        if self._run is None:
+            raise LabError("the lab is not up")
+        return self._run
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Ids of the processes that were started."""
+        return dict(self._pids)
+
+    async def up(self) -> View:
+        """Bring everything up, each process ready before the next one leans on it.
+
+        Raises:
+            PreflightError: this machine lacks something.
+            ProcessError: a process ended or was not ready in time; the message has the end of its log.
+        """
+        executable = preflight.switch_executable(self.options.target)
+        if self.options.target == "embedded":
+            preflight.check_compiler()
+        if self.options.with_controller:
+            preflight.executable("nvo3sec")
+        self.wiring = await asyncio.to_thread(preflight.choose_wiring, self.options.wires, self.options.target)
+        self.say(f"wires: {'namespaces and veth' if self.wiring.kernel else 'UNIX sockets'} ({self.wiring.reason})")
+        self._run = RunDirectory.claim(self.options.name, self.options.base)
+        self._guard = await Guarded.launch(self._run.path, self.wiring.user_namespace, self._on_end, (self._run.lock,))
+        plan = await self._lay_wires()
+        sockets = {leaf.name: self._run.control(leaf.name) for leaf in self.topology.leaves}
+        self._view = View(self.topology, self.options.target, self.wiring.kernel, sockets)
+        await self._start_underlay(plan)
+        await asyncio.gather(*(self._start_switch(executable, leaf.name, plan) for leaf in self.topology.leaves))
+        self.audit_switches()
+        await self._start_hosts(plan)
+        if self.options.with_controller:
+            await self._start_controller(sockets)
+            self.audit_switches()
+        self._publish()
+        return self._view
+
+    async def down(self) -> Closing:
+        """Take everything down: the controller and the switches, then the observers' last word, then the rest."""
+        guard, self._guard = self._guard, None
+        try:
+            if guard is not None:
+                await self._wind_up(guard)
+        except LabError as error:
+            self.say(f"while going down: {error}")
+        finally:
+            if self._view is not None:
+                await self._view.close()
+                self._view = None
+            if guard is not None:
+                await guard.end()
+            if self._run is not None:
+                self._run.release()
+        return self.closing
+
+    def audit_switches(self) -> None:
+        """Raises LabError where a switch has any TCP or UDP socket: its P4Runtime server asks nobody who they are."""
+        for leaf in self.topology.leaves:
+            found = audit.internet_sockets_of_tree(self._pids[leaf.name])
+            if found:
+                raise LabError(f"the switch of {leaf.name} is on the network: {', '.join(found)}")
+
+    async def _lay_wires(self) -> wiring.Plan:
+        guard, run = self._needed()
+        if self.wiring is None or not self.wiring.kernel:
+            return wiring.plan_unix(self.topology, run.wire)
+        plan = wiring.plan_kernel(self.topology)
+        for name in plan.namespaces:
+            await guard.namespace(name)
+        await guard.plumb({"namespaces": plan.namespaces, "links": plan.links})
+        return plan
+
+    async def _start_underlay(self, plan: wiring.Plan) -> None:
+        _guard, run = self._needed()
+        links = [{"name": leaf.name, "mac": leaf.mac, "address": leaf.address, "wire": plan.fabric[leaf.name]}
+                 for leaf in self.topology.leaves]
+        await self._start_own("underlay", "nvo3lab.fabric", {"links": links, "captures": str(run.captures)})
+        self.say(f"underlay: {len(links)} links, observed from now on")
+
+    async def _start_switch(self, executable: str, name: str, plan: wiring.Plan) -> None:
+        _guard, run = self._needed()
+        socket = run.control(name)
+        argv = switches.command(executable, self.topology.leaf(name), plan.switch_ports[name], socket)
+        await self._start(name, argv)
+        if not await switches.wait_listening(socket, _SWITCH_READY, self._ended[name]):
+            raise self._not_ready(name, _SWITCH_READY)
+        numbers = ", ".join(port.split("@")[0] for port in plan.switch_ports[name])
+        self.say(f"{name}: {Path(executable).name}, ports {numbers}")
+
+    async def _start_hosts(self, plan: wiring.Plan) -> None:
+        _guard, run = self._needed()
+        for name, ends in plan.trunks.items():
+            await self._start_own(name, "nvo3lab.trunk", {**ends, "name": name, "captures": str(run.captures)})
+        await asyncio.gather(*(self._start_host(name, wire) for name, wire in plan.hosts.items()))
+        self.say(f"hosts: {', '.join(plan.hosts)}")
+
+    async def _start_host(self, name: str, wire: dict[str, str]) -> None:
+        _guard, run = self._needed()
+        host = self.topology.host(name)
+        members = {member.ip: member.mac for member in self.topology.members(host.tenant)}
+        await self._start_own(name, "nvo3lab.host", {
+            "name": name, "mac": host.mac, "ip": host.ip, "members": members, "wire": wire,
+            "stack": "kernel" if self.view.kernel else "user", "captures": str(run.captures),
+        })
+
+    async def _start_own(self, name: str, module: str, configuration: dict[str, Any]) -> None:
+        """Start a process of the lab's own, in the namespace of its name, and connect to it."""
+        _guard, run = self._needed()
+        path = run.configure(name, {**configuration, "control": str(run.control(name))})
+        await self._start(name, [sys.executable, "-P", "-m", module, str(path)])
+        try:
+            client = await connect_when_ready(name, run.control(name), _OWN_READY, self._ended[name])
+        except ProcessError:
+            raise self._not_ready(name, _OWN_READY) from None
+        self.view.adopt(name, client)
+
+    async def _start_controller(self, sockets: dict[str, Path]) -> None:
+        guard, run = self._needed()
+        path = run.path / "domain.yaml"
+        domain_file.write(self.topology, sockets, path)
+        argv = controller.run_command(path, run.path)
+        self._ended[controller.NAME] = asyncio.get_running_loop().create_future()
+        self._pids[controller.NAME] = await guard.start(controller.NAME, argv, run.log(controller.NAME))
+        missing = await controller.wait_ready(run.path, self.topology, self._ended[controller.NAME])
+        if missing:
+            raise ProcessError(f"controller: {missing}\n{self.log_tail(controller.NAME)}")
+        self.say("controller: every NVE is ready")
+
+    async def _start(self, name: str, argv: list[str]) -> None:
+        guard, run = self._needed()
+        self._ended[name] = asyncio.get_running_loop().create_future()
+        namespace = None
+        if self.wiring is not None and self.wiring.kernel:
+            namespace = name
+        self._pids[name] = await guard.start(name, argv, run.log(name), namespace)
+
+    async def _wind_up(self, guard: Guarded) -> None:
+        self.closing.statuses |= await guard.stop(controller.NAME)
+        self.closing.statuses |= await guard.stop(*(leaf.name for leaf in self.topology.leaves))
+        if self._view is not None:
+            if self._view.fabric is not None:
+                self.closing.observation = await self._view.fabric.call("report")
+            for name, trunk in self._view.trunks.items():
+                self.closing.strays[name] = (await trunk.call("report"))["strays"]
+        if self._run is not None and self.options.captures is not None:
+            await asyncio.to_thread(_keep_captures, self._run.captures, self.options.captures)
+
+    def _publish(self) -> None:
+        guard, run = self._needed()
+        controls = {name: str(run.control(name)) for name in (*self.view.hosts, *self.view.trunks, "underlay")}
+        run.save({
+            "name": self.options.name, "target": self.options.target, "kernel": self.view.kernel,
+            "owner": os.getpid(), "guardian": guard.pid, "pids": self._pids, "controls": controls,
+            "switches": {name: str(path) for name, path in self.view.switches.items()},
+        })
+
+    def log_tail(self, name: str) -> str:
+        """The last lines of a process's log."""
+        try:
+            lines = self.run_directory.log(name).read_text(errors="replace").splitlines()
+        except OSError:
+            lines = []
+        return "\n".join(f"  {name}| {line}" for line in lines[-_LOG_TAIL:])
+
+    def _not_ready(self, name: str, timeout: float) -> ProcessError:
+        ended = self._ended[name]
+        what = f"ended with status {ended.result()}" if ended.done() else f"was not ready within {timeout:g} s"
+        return ProcessError(f"{name} {what}\n{self.log_tail(name)}")
+
+    def _on_end(self, name: str, status: int) -> None:
+        future = self._ended.get(name)
+        if future is not None and not future.done():
+            future.set_result(status)
+        self.closing.statuses[name] = status
+        if not self.broken.done():
+            self.broken.set_result(name)
+
+    def _needed(self) -> tuple[Guarded, RunDirectory]:
+        if self._guard is None or self._run is None:
+            raise LabError("the lab is going down")
+        return self._guard, self._run
+
+
+def _keep_captures(source: Path, target: Path) -> None:
+    target.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for capture in source.glob("*.pcap"):
+        shutil.copyfile(capture, target / capture.name)

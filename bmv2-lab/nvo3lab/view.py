@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A running lab as its users see it: connections to its hosts, its underlay and its trunks."""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nvo3lab.errors import LabError, ProcessError
+from nvo3lab.rpc import Client
+from nvo3lab.rundir import load_state
+from nvo3lab.topology import Topology, reference
+
+_READY_INTERVAL = 0.02
+
+
+async def connect_when_ready(name: str, path: Path, timeout: float,
+                             ended: asyncio.Future[int] | None = None) -> Client:
+    """Connect to a process of the lab as soon as it listens.
+
+    Args:
+        ended: resolves with the exit status if the process ends before.
+
+    Raises:
+        ProcessError: it ended, or did not listen in time.
+    """
+    deadline = asyncio.get_running_loop().time() + timeout
+    while True:
+        try:
+            return await Client.connect(name, path)
+        except OSError:
+            if ended is not None and ended.done():
+                raise ProcessError(f"{name} ended with status {ended.result()} before it was ready") from None
+            if asyncio.get_running_loop().time() > deadline:
+                raise ProcessError(f"{name} was not ready within {timeout:g} s") from None
+            await asyncio.sleep(_READY_INTERVAL)
+
+
+@dataclass
+class View:
+    """Connections to the processes of a lab.
+
+    Attributes:
+        target: "embedded" or "bmv2".
+        kernel: whether hosts have the kernel's stack.
+        switches: of each leaf, the P4Runtime socket of its switch.
+    """
+
+    topology: Topology
+    target: str
+    kernel: bool
+    switches: dict[str, Path]
+    hosts: dict[str, Client] = field(default_factory=dict)
+    trunks: dict[str, Client] = field(default_factory=dict)
+    fabric: Client | None = None
+
+    @classmethod
+    async def of_running(cls, name: str) -> "View":
+        """Connect to a lab that is up. Raises UsageError where there is none of this name."""
+        state = load_state(name)
+        view = cls(reference(), state["target"], state["kernel"],
+                   {leaf: Path(path) for leaf, path in state["switches"].items()})
+        try:
+            for process, path in state["controls"].items():
+                view.adopt(process, await Client.connect(process, Path(path)))
+        except OSError as error:
+            await view.close()
+            raise LabError(f"the lab named {name} does not answer: {error}") from None
+        return view
+
+    def adopt(self, process: str, client: Client) -> None:
+        if process == "underlay":
+            self.fabric = client
+        elif process.startswith("trunk-"):
+            self.trunks[process] = client
+        else:
+            self.hosts[process] = client
+
+    @property
+    def underlay(self) -> Client:
+        if self.fabric is None:
+            raise LabError("the lab has no underlay")
+        return self.fabric
+
+    def clients(self) -> Iterable[Client]:
+        return (*self.hosts.values(), *self.trunks.values(), *((self.fabric,) if self.fabric else ()))
+
+    async def close(self) -> None:
+        for client in self.clients():
+            await client.close()
+
+    async def received(self) -> dict[str, dict[str, Any]]:
+        """The ledger of every host."""
+        names = list(self.hosts)
+        answers = await asyncio.gather(*(self.hosts[name].call("received") for name in names))
+        return dict(zip(names, answers, strict=True))

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the tests of the lab share: a place for run directories, guardians, and pairs of hosts on one wire."""
+
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nvo3lab import preflight
+from nvo3lab.guarded import Guarded
+from nvo3lab.rpc import Client
+from nvo3lab.view import connect_when_ready
+
+READY = 20.0
+
+
+@pytest.fixture
+def short_directory() -> Iterator[Path]:
+    """A directory whose path is short enough for UNIX sockets, which pytest's own is not always."""
+    path = Path(tempfile.mkdtemp(prefix="nvo3lab-"))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(params=["kernel", "unix"])
+def wiring(request: pytest.FixtureRequest) -> preflight.Wiring:
+    """Both kinds of wires, as far as this machine has them."""
+    chosen = preflight.choose_wiring("auto" if request.param == "kernel" else "unix", "embedded")
+    if request.param == "kernel" and not chosen.kernel:
+        pytest.skip(chosen.reason)
+    return chosen
+
+
+@asynccontextmanager
+async def guardian(directory: Path, user_namespace: bool = False) -> AsyncIterator[Guarded]:
+    """A guardian whose run directory is `directory`/run."""
+    run = directory / "run"
+    run.mkdir(mode=0o700)
+    guarded = await Guarded.launch(run, user_namespace, lambda _name, _status: None)
+    try:
+        yield guarded
+    finally:
+        await guarded.end()
+
+
+HOSTS = {"a": ("02:00:00:00:00:0a", "10.0.0.1"), "b": ("02:00:00:00:00:0b", "10.0.0.2")}
+
+
+@asynccontextmanager
+async def host_pair(directory: Path, wiring: preflight.Wiring) -> AsyncIterator[dict[str, Client]]:
+    """Two tenant systems at the two ends of one wire."""
+    async with guardian(directory, wiring.user_namespace) as guarded:
+        run = directory / "run"
+        wires: dict[str, dict[str, str]]
+        if wiring.kernel:
+            ends = []
+            for name, (mac, ip) in HOSTS.items():
+                await guarded.namespace(name)
+                ends.append({"namespace": name, "interface": "eth0", "mtu": 1500, "mac": mac, "ip": ip,
+                             "prefix_length": 24})
+            await guarded.plumb({"namespaces": list(HOSTS), "links": [ends]})
+            wires = {name: {"interface": "eth0"} for name in HOSTS}
+        else:
+            wires = {"a": {"local": str(run / "a"), "peer": str(run / "b")},
+                     "b": {"local": str(run / "b"), "peer": str(run / "a")}}
+        clients: dict[str, Client] = {}
+        stack = AsyncExitStack()
+        for name, (mac, ip) in HOSTS.items():
+            control = run / f"{name}.sock"
+            configuration: dict[str, Any] = {
+                "name": name, "mac": mac, "ip": ip, "members": {ip: mac for mac, ip in HOSTS.values()},
+                "wire": wires[name], "stack": "kernel" if wiring.kernel else "user", "captures": str(run),
+                "control": str(control),
+            }
+            clients[name] = await start_own(guarded, run, name, "nvo3lab.host", configuration,
+                                            name if wiring.kernel else None)
+            stack.push_async_callback(clients[name].close)
+        async with stack:
+            yield clients
+
+
+async def start_own(guarded: Guarded, run: Path, name: str, module: str, configuration: dict[str, Any],
+                    namespace: str | None) -> Client:
+    """Start a process of the lab's and connect to it."""
+
+    path = run / f"{name}.json"
+    path.write_text(json.dumps(configuration))
+    await guarded.start(name, [sys.executable, "-P", "-m", module, str(path)], run / f"{name}.log", namespace)
+    try:
+        return await connect_when_ready(name, Path(configuration["control"]), READY)
+    except Exception:
+        print((run / f"{name}.log").read_text())
+        raise

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The drill's own packet builder and the observers' parser."""
+
+from dataclasses import replace
+
+import pytest
+from nvo3lab import chaskey, frames, protection
+from nvo3lab.observer import Observer
+
+# Known answers, made with the designers' reference code; message byte i is i mod 256.
+KEY = bytes.fromhex("33343d839f389f004fe6982339cf7a41")
+TAGS = {
+    0: "411fcb43c2a0eb51c38a0aff42f6e37e",
+    1: "6720acf946a8359c3dad1a4430737b77",
+    512: "b4ecb5e95c9fba6bfa5e33621b6f3fae",
+    1500: "5cdd1d86e57df9f7b5a47c7ef9edfc1e",
+}
+# One packet written out byte by byte, from the Geneve header on.
+PACKET_KEY = bytes.fromhex("ddcf123ece056dbdbef8026df15edb7c")
+GENEVE = bytes.fromhex(
+    "0940655800138900ff0181088000123400000000000010ce003c0100c97223a7d3701616f05ad3a202b7a5d4020000000002020000000001"
+    "08003c434a51585f666d747b828990979ea5acb3bac1c8cfd6dde4ebf2f900070e151c232a31383f464d545b62697077")
+
+
+def packet() -> protection.Protected:
+    return protection.Protected("02:aa:00:00:00:01", "02:aa:00:00:00:02", "192.0.2.1", "192.0.2.2", 5001, 0x80001234,
+                                4302, GENEVE[44:]).sealed(PACKET_KEY)
+
+
+@pytest.mark.parametrize("length", TAGS)
+def test_chaskey_known_answers(length: int) -> None:
+    assert chaskey.tag(KEY, bytes(index & 0xFF for index in range(length))).hex() == TAGS[length]
+
+
+def test_chaskey_refuses_other_keys() -> None:
+    with pytest.raises(ValueError, match="16 bytes"):
+        chaskey.tag(bytes(15), b"")
+
+
+class TestProtected:
+    def test_worked_packet(self) -> None:
+        assert packet().build()[42:] == GENEVE
+
+    def test_parse_is_the_inverse(self) -> None:
+        parsed = protection.parse(packet().build())
+        assert parsed == packet()
+
+    @pytest.mark.parametrize(("change", "reason"), [
+        (lambda data: data[:12] + b"\x86\xdd" + data[14:], "not IPv4"),
+        (lambda data: data[:12] + b"\x08\x06" + data[14:], "not IPv4"),
+        (lambda data: data[:60], "too short"),
+        (lambda data: data + b"\x00", "IPv4 says"),
+        (lambda data: data[:24] + b"\x00\x00" + data[26:], "checksum"),
+        (lambda data: data[:36] + b"\x12\xb5" + data[38:], "not Geneve"),
+        (lambda data: data[:42] + b"\x00" + data[43:], "exactly the protection option"),
+        (lambda data: data[:50] + b"\x01\x02" + data[52:], "another option"),
+        (lambda data: data[:68] + b"\x00" + data[69:], "suite 0"),
+        (lambda data: data[:66] + b"\x00\x10" + data[68:], "are covered"),
+        (lambda data: data[:70] + bytes(16) + data[86:], "empty"),
+    ])
+    def test_what_is_not_protected(self, change: object, reason: str) -> None:
+        assert callable(change)
+        result = protection.parse(change(packet().build()))
+        assert isinstance(result, str)
+        assert reason in result
+
+
+class TestObserver:
+    def test_protected_packets_pass(self) -> None:
+        observer = Observer("leaf1", "192.0.2.1")
+        assert observer.sent(packet().build()) == packet()
+        assert observer.sent(replace(packet(), sequence=4303).build()) is not None
+        assert observer.report(0)["violations"] == 0
+        assert observer.last == {("192.0.2.2", 0x80001234): 4303}
+
+    def test_an_unprotected_frame_is_a_violation(self) -> None:
+        observer = Observer("leaf1", "192.0.2.1")
+        arp = frames.arp(frames.ARP_REQUEST, "02:aa:00:00:00:01", "192.0.2.1", "00:00:00:00:00:00", "192.0.2.2")
+        observer.sent(frames.ethernet(frames.BROADCAST, "02:aa:00:00:00:01", frames.ETHERTYPE_ARP, arp))
+        report = observer.report(0)
+        assert report["violations"] == 1
+        assert "not IPv4" in report["examples"][0]
+
+    def test_a_sequence_number_twice_is_a_violation(self) -> None:
+        observer = Observer("leaf1", "192.0.2.1")
+        observer.sent(packet().build())
+        assert observer.sent(replace(packet(), inner=bytes(60)).sealed(PACKET_KEY).build()) is None
+        assert "second time" in observer.report(0)["examples"][0]
+
+    def test_another_source_is_a_violation(self) -> None:
+        observer = Observer("leaf1", "192.0.2.1")
+        assert observer.sent(replace(packet(), source="192.0.2.7").build()) is None
+
+    def test_a_talking_kernel_is_a_violation(self) -> None:
+        observer = Observer("leaf1", "192.0.2.1")
+        observer.foreign(bytes(60))
+        assert observer.report(0)["violations"] == 1
