@@ -3,6 +3,8 @@
 #ifndef NVO3SEC_CONSTANTS
 #define NVO3SEC_CONSTANTS
 
+#include "sizes.p4"
+
 const bit<16> ETHERTYPE_IPV4 = 0x0800;
 const bit<16> ETHERTYPE_ARP = 0x0806;
 const bit<16> ETHERTYPE_IPV6 = 0x86DD;
@@ -15,6 +17,8 @@ const bit<8> IP_PROTOCOL_TCP = 6;
 const bit<8> IP_PROTOCOL_UDP = 17;
 const bit<8> IP_PROTOCOL_SCTP = 132;
 const bit<2> ECN_NOT_ECT = 0;           /* RFC 3168 */
+const bit<2> ECN_ECT1 = 1;
+const bit<2> ECN_ECT0 = 2;
 const bit<2> ECN_CE = 3;
 
 const bit<16> ARP_HTYPE_ETHERNET = 1;   /* RFC 826 */
@@ -45,6 +49,7 @@ const bit<16> UDP_LENGTH = 8;
 const bit<16> GENEVE_LENGTH = 8;
 const bit<16> OPTION_LENGTH = 36;
 const bit<16> FRAME_HEAD_LENGTH = 16;   /* addresses, type, and the two bytes that complete a cipher block */
+const bit<16> FRAME_LIMIT = FRAME_HEAD_LENGTH + 16 * (FRAME_BLOCKS + 1);  /* first length that is too long */
 
 /* The overhead of protection, computed here and nowhere else: from an inner frame to ... */
 const bit<16> UDP_OVERHEAD = UDP_LENGTH + GENEVE_LENGTH + OPTION_LENGTH;  /* ... the UDP length: 52 */

@@ -94,7 +94,8 @@ enum bit<8> drop_reason_t {
     TX_SA_EXPIRED = 122,
     TX_SUITE_UNSUPPORTED = 123,
     TX_SUITE_TOO_WEAK = 124,
-    TX_INTERFACE = 125           /* no outgoing interface was decided */
+    TX_INTERFACE = 125,          /* no outgoing interface was decided */
+    TX_PORT_CLASS = 126          /* a VAP on an underlay port, or a tunnel on an access port */
 }
 
 #endif

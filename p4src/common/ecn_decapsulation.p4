@@ -5,37 +5,38 @@
 #include "headers.p4"
 #include "metadata.p4"
 
-/* Carries congestion marked in the underlay into the inner packet (RFC 6040 4.2), after verification. The inner IPv4
- * checksum is updated incrementally (RFC 1624). */
+/* Carries congestion marked in the underlay into the inner packet, after verification: the table of RFC 6040, figure 4. The
+ * inner IPv4 checksum is updated incrementally (RFC 1624). */
 control EcnDecapsulation(inout headers_t hdr, inout metadata_t meta) {
-    action mark_ipv4() {
-        bit<2> old = hdr.frame_type.first[1:0];
-        bit<32> sum = (bit<32>)(~hdr.block[0].w2[31:16]) + (bit<32>)(ECN_CE - old);
+    action set_ipv4(bit<2> ecn) {
+        bit<16> marked = hdr.frame_type.first[15:2] ++ ecn;
+        bit<32> sum = (bit<32>)(~hdr.block[0].w2[31:16]) + (bit<32>)(~hdr.frame_type.first) + (bit<32>)marked;
+        sum = (sum & 0xFFFF) + (sum >> 16);
         sum = (sum & 0xFFFF) + (sum >> 16);
         hdr.block[0].w2 = ~sum[15:0] ++ hdr.block[0].w2[15:0];
-        hdr.frame_type.first = hdr.frame_type.first | 3;
+        hdr.frame_type.first = marked;
     }
 
-    action mark_ipv6() {
-        hdr.frame_type.first = hdr.frame_type.first | 0x0030;
+    action set_ipv6(bit<2> ecn) {
+        hdr.frame_type.first = hdr.frame_type.first[15:6] ++ ecn ++ hdr.frame_type.first[3:0];
     }
 
     apply {
-        if (hdr.ipv4.ecn == ECN_CE) {
-            if (meta.inner.ip_kind == IP_KIND_IPV4 && hdr.block[0].isValid()) {
-                if (hdr.frame_type.first[1:0] == ECN_NOT_ECT) {
-                    meta.drop_reason = drop_reason_t.ECN_NOT_CAPABLE;
-                } else if (hdr.frame_type.first[1:0] != ECN_CE) {
-                    mark_ipv4();
-                }
-            } else if (meta.inner.ip_kind == IP_KIND_IPV6) {
-                if (hdr.frame_type.first[5:4] == ECN_NOT_ECT) {
-                    meta.drop_reason = drop_reason_t.ECN_NOT_CAPABLE;
-                } else {
-                    mark_ipv6();
-                }
+        bit<2> inner = ECN_NOT_ECT;
+        bit<1> is_ipv4 = 0;
+        if (meta.inner.ip_kind == IP_KIND_IPV4 && hdr.block[0].isValid()) {
+            is_ipv4 = 1;
+            inner = hdr.frame_type.first[1:0];
+        } else if (meta.inner.ip_kind == IP_KIND_IPV6) {
+            inner = hdr.frame_type.first[5:4];
+        }
+        if (hdr.ipv4.ecn == ECN_CE && inner == ECN_NOT_ECT) {
+            meta.drop_reason = drop_reason_t.ECN_NOT_CAPABLE;
+        } else if ((hdr.ipv4.ecn == ECN_CE && inner != ECN_CE) || (hdr.ipv4.ecn == ECN_ECT1 && inner == ECN_ECT0)) {
+            if (is_ipv4 == 1) {
+                set_ipv4(hdr.ipv4.ecn);
             } else {
-                meta.drop_reason = drop_reason_t.ECN_NOT_CAPABLE;
+                set_ipv6(hdr.ipv4.ecn);
             }
         }
     }

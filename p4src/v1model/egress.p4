@@ -46,6 +46,9 @@ control NveEgress(inout headers_t hdr, inout metadata_t meta, inout standard_met
             meta.drop_reason = drop_reason_t.TX_INTERFACE;
         } else if (meta.egress_interface == meta.ingress_interface && meta.hairpin == 0) {
             meta.drop_reason = drop_reason_t.SOURCE_PRUNED;
+        } else if (meta.egress_interface[15:15] != standard_metadata.egress_port[8:8]) {
+            /* Whatever the entries say: no frame leaves an underlay port other than through a tunnel. */
+            meta.drop_reason = drop_reason_t.TX_PORT_CLASS;
         } else if (meta.egress_interface & INTERFACE_TUNNEL == 0) {
             vap_egress.apply(hdr, meta, standard_metadata.egress_port);
             if (hdr.vlan.isValid()) {

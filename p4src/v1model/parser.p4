@@ -45,6 +45,7 @@ parser NveParser(packet_in packet, out headers_t hdr, inout metadata_t meta, ino
     }
 
     state parse_packet_out_frame {
+        verify(standard_metadata.packet_length < (bit<32>)(PACKET_OUT_LENGTH + FRAME_LIMIT), error.FrameTooLong);
         meta.remaining = (bit<16>)standard_metadata.packet_length - PACKET_OUT_LENGTH;
         meta.frame_length = meta.remaining;
         verify(meta.remaining >= FRAME_HEAD_LENGTH, error.FrameTooShort);
@@ -54,6 +55,8 @@ parser NveParser(packet_in packet, out headers_t hdr, inout metadata_t meta, ino
 
     state parse_access {
         meta.origin = origin_t.ACCESS;
+        /* On all 32 bits: the lengths from here on have 16. */
+        verify(standard_metadata.packet_length < (bit<32>)(FRAME_LIMIT + VLAN_TAG_LENGTH), error.FrameTooLong);
         meta.remaining = (bit<16>)standard_metadata.packet_length;
         meta.frame_length = meta.remaining;
         verify(meta.remaining >= FRAME_HEAD_LENGTH, error.FrameTooShort);
@@ -96,7 +99,7 @@ parser NveParser(packet_in packet, out headers_t hdr, inout metadata_t meta, ino
 
     state parse_frame_type {
         packet.extract(hdr.frame_type);
-        verify(meta.remaining < FRAME_HEAD_LENGTH + 16 * (FRAME_BLOCKS + 1), error.FrameTooLong);
+        verify(meta.remaining < FRAME_LIMIT, error.FrameTooLong);
         meta.remaining = meta.remaining - FRAME_HEAD_LENGTH;
         transition select(meta.remaining[15:4]) {
             0: parse_tail;
