@@ -36,6 +36,7 @@ class NveTest(BaseTest):
             self.skipTest(self.unsupported[self.session.target])
         self._present: dict[tuple[str, tuple[tuple[str, Value], ...]], Entry] = {}
         self._groups: set[int] = set()
+        self._metered: set[tuple[str, tuple[tuple[str, Value], ...]]] = set()
         self.world = World(self.session, type(self).__name__)
         self.addCleanup(self._take_away)
         self.session.set_incarnation(self.world.incarnation)
@@ -73,6 +74,14 @@ class NveTest(BaseTest):
         direct.config.cir = direct.config.pir = rate
         direct.config.cburst = direct.config.pburst = burst
         self.session.write([update("MODIFY", direct_meter_entry=direct)])
+        if (wanted.table, wanted.key) not in self._metered:
+            self._metered.add((wanted.table, wanted.key))
+            self.addCleanup(self._open_meter, wanted)
+
+    def _open_meter(self, wanted: Entry) -> None:
+        """BMv2 hands the rate of a deleted entry on to whichever entry comes next in its place."""
+        if (wanted.table, wanted.key) in self._present:
+            self.set_meter(wanted, rate=1_000_000, burst=1_000_000)
 
     def direct_counter(self, wanted: Entry) -> tuple[int, int]:
         """(packets, bytes) of an entry."""

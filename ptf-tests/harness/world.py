@@ -70,7 +70,7 @@ class Host:
 
 
 def host(number: int, vni: int, port: int = 0, vlan: int = 0, interface: int = 0) -> Host:
-    return Host(vni, mac(number), bytes([10, 0, vni & 0xFF, number]), ip6(vni << 8 | number), port, vlan, interface)
+    return Host(vni, mac(0xA00000 | number), bytes([10, 0, vni & 0xFF, number]), ip6(vni << 8 | number), port, vlan, interface)
 
 
 A = host(1, RED, 1, 0, 1)
@@ -82,8 +82,8 @@ D = host(4, BLUE, 2, 20, 4)
 class Peer:
     """Another NVE, with an SA in each direction and numbers that no other test has used."""
 
-    def __init__(self, session: Session, number: int, port: int, networks: tuple[int, ...], context: str) -> None:
-        self.address = bytes([192, 0, 2, number])
+    def __init__(self, session: Session, number: int, address: bytes, port: int, networks: tuple[int, ...], context: str) -> None:
+        self.address = address
         self.port = port
         self.mac = mac(0x9900 + number)
         self.networks = networks
@@ -169,8 +169,8 @@ class World:
 
     def __init__(self, session: Session, context: str) -> None:
         self.incarnation = derived(context, "incarnation")
-        self.peer1 = Peer(session, 1, 256, (RED, BLUE), context)
-        self.peer2 = Peer(session, 3, 257, (RED,), context)
+        self.peer1 = Peer(session, 1, ip4("192.0.2.1"), 256, (RED, BLUE), context)
+        self.peer2 = Peer(session, 2, ip4("203.0.113.9"), 257, (RED,), context)
         self.far1 = host(11, RED)
         self.far2 = host(12, RED)
         self.far_blue = host(13, BLUE)

@@ -1,0 +1,374 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who may send here, and under which key: everything that is decided before the cryptography, and what comes right after it."""
+
+from __future__ import annotations
+
+from harness.base import NveTest
+from harness.schema import entry
+from harness.session import SET_INCARNATION
+from harness.world import BLUE, LOCAL, RED, A, B, C, Peer, derived
+from oracle.frames import ETHERTYPE_CTAG, ETHERTYPE_LOCAL, ETHERTYPE_STAG, ethernet, ip4, pattern, tagged
+from oracle.reasons import Reason
+from oracle.tunnel import SUITE_ASCON_AEAD128, SUITE_CHASKEY12, TunnelPacket
+
+
+class _Admission(NveTest):
+    """One peer, one frame."""
+
+    def good(self, peer: Peer | None = None, **changes: object) -> TunnelPacket:
+        return (peer or self.world.peer1).packet(self.world.far1.frame_to(B), **changes)
+
+    def accepted(self, packet: TunnelPacket | None = None, port: int = 256) -> None:
+        packet = packet or self.good()
+        self.passes(port, packet.encode(), (B.port, B.on_wire(packet.inner)))
+
+    def refused(self, packet: TunnelPacket, reason: Reason, closed: Reason | None = None) -> None:
+        self.dropped(256, packet.encode(), reason, closed)
+
+
+class UnauthorizedNve(_Admission):
+    """Wrong source, wrong destination, both swapped, and a peer whose authorization is withdrawn."""
+
+    def runTest(self) -> None:
+        good = self.good()
+        strange = ip4("192.0.2.77")
+        self.refused(good.but(source=strange), Reason.UNAUTHORIZED_NVE)
+        self.refused(good.but(destination=strange), Reason.UNAUTHORIZED_NVE)
+        self.refused(good.but(source=good.destination, destination=good.source), Reason.UNAUTHORIZED_NVE)
+        self.refused(good.but(source=LOCAL), Reason.UNAUTHORIZED_NVE)
+        for address in ("0.0.0.0", "255.255.255.255", "224.0.0.1", "127.0.0.1"):  # noqa: S104 - a source, not a socket
+            self.refused(good.but(source=ip4(address)), Reason.UNAUTHORIZED_NVE)
+        self.delete(self.world.peer1.permit())
+        self.refused(good, Reason.UNAUTHORIZED_NVE)
+        self.insert(self.world.peer1.permit())
+        self.accepted(good)
+
+
+class UnauthorizedBeforeLease(_Admission):
+    """The packet filter comes first: strangers learn nothing of the lease, and peers fail for the right reason."""
+
+    def runTest(self) -> None:
+        self.session.set_default(entry("lease", {}, "no_lease"))
+        good = self.good()
+        self.refused(good.but(source=ip4("192.0.2.77")), Reason.UNAUTHORIZED_NVE, closed=Reason.TX_LEASE_ABSENT)
+        self.refused(good, Reason.LEASE_ABSENT, closed=Reason.TX_LEASE_ABSENT)
+
+
+class LeaseAbsent(_Admission):
+    """Without a lease no tunnel carries anything in, whatever its key."""
+
+    def runTest(self) -> None:
+        good = self.good()
+        self.session.set_default(entry("lease", {}, "no_lease"))
+        self.refused(good, Reason.LEASE_ABSENT, closed=Reason.TX_LEASE_ABSENT)
+        self.session.set_lease()
+        self.accepted(good)
+
+
+class NoAssociation(_Admission):
+    """An SPI of nobody, of another pair, with the other phase; and the right one before and after its time."""
+
+    def runTest(self) -> None:
+        peer, other = self.world.peers
+        good = self.good()
+        for spi in (0, 1, peer.rx_spi ^ 1, peer.rx_spi ^ 0x80000000, other.rx_spi, 0xFFFFFFFF):
+            self.refused(good.but(spi=spi), Reason.NO_SA)
+        self.delete(peer.sa_rx())
+        self.refused(good, Reason.NO_SA)
+        self.insert(peer.sa_rx())
+        self.accepted(good)
+
+
+class KeysOfOneTunnelOpenNoOther(_Admission):
+    """A packet that is redirected or re-sourced meets no key, or another key."""
+
+    def runTest(self) -> None:
+        peer, other = self.world.peers
+        good = self.good()
+        self.refused(good.but(source=other.address), Reason.NO_SA)
+        self.insert(entry("peer_meter", {"port": 256, "source": other.address}, "police"))
+        self.refused(good.but(source=other.address, spi=other.rx_spi), Reason.BAD_ICV)
+        self.refused(good.but(key=other.rx_key), Reason.BAD_ICV)
+        self.refused(good.but(key=peer.tx_key), Reason.BAD_ICV)
+        elsewhere = ip4("192.0.2.9")
+        self.insert(entry("authorized_nve", {"source": peer.address, "destination": elsewhere}, "permit"))
+        self.refused(good.but(destination=elsewhere), Reason.NO_SA)
+        self.accepted(good)
+
+
+class ReflectedPacket(_Admission):
+    """What this switch has sent comes back to it, as it is and with addresses swapped."""
+
+    def runTest(self) -> None:
+        peer = self.world.peer1
+        frame = A.frame_to(self.world.far1)
+        sent = peer.sent(frame)
+        self.passes(A.port, frame, (256, sent))
+        self.dropped(256, sent, Reason.UNDERLAY_MAC)
+        reflected = TunnelPacket(frame, peer.tx_key, peer.tx_spi, peer.tx_sequence, RED, LOCAL, peer.address,
+                                 self.good().eth_dst, peer.mac)
+        self.refused(reflected, Reason.UNAUTHORIZED_NVE)
+        self.refused(reflected.but(source=peer.address, destination=LOCAL), Reason.NO_SA)
+        self.refused(reflected.but(source=peer.address, destination=LOCAL, spi=peer.rx_spi), Reason.BAD_ICV)
+
+
+class SuiteMismatch(_Admission):
+    """The suite on the wire is the one of the SA, no other."""
+
+    def runTest(self) -> None:
+        good = self.good()
+        for suite in (0, SUITE_ASCON_AEAD128, 3, 0x81, 255):
+            self.refused(good.but(suite=suite), Reason.SUITE_MISMATCH)
+        self.accepted(good)
+
+
+class SuiteUnsupported(_Admission):
+    """An SA of a suite that the program does not have lets nothing in, not even what agrees with it."""
+
+    def runTest(self) -> None:
+        peer = self.world.peer1
+        good = self.good()
+        for suite in (0, SUITE_ASCON_AEAD128, 3, 255):
+            self.modify(peer.sa_rx(suite=suite))
+            self.refused(good.but(suite=suite), Reason.SUITE_UNSUPPORTED)
+            self.refused(good, Reason.SUITE_MISMATCH)
+        self.modify(peer.sa_rx())
+        self.accepted(good)
+
+
+class FullCoverage(_Admission):
+    """An SA of full coverage takes nothing less, and nothing more, though the MAC over it be right."""
+
+    def runTest(self) -> None:
+        good = self.good()
+        for coverage in (0, 1, 15, 16, 32, 48, 59, 61, 64, 0xFFF0, 0xFFFF):
+            self.refused(good.but(coverage=coverage), Reason.COVERAGE)
+        self.accepted(good)
+
+
+class PartialCoverage(_Admission):
+    """A smaller minimum: multiples of 16 from there on, or the whole frame. What is not covered may change on the way."""
+
+    def runTest(self) -> None:
+        self.modify(self.world.peer1.sa_rx(min_coverage=32))
+        inner = self.world.far1.frame_to(B, 100)
+        for coverage in (32, 48, 64, 80, 96, 100):
+            self.accepted(self.world.peer1.packet(inner, coverage=coverage))
+        for coverage in (0, 1, 15, 16, 31, 33, 47, 99, 101, 112, 0xFFF0, 0xFFFF):
+            self.refused(self.world.peer1.packet(inner, coverage=coverage), Reason.COVERAGE)
+        covered = self.world.peer1.packet(inner, coverage=64)
+        option = covered.option()
+        self.accepted(covered.but(inner=inner[:64] + pattern(36), icv=option[20:]))
+        for changed in (inner[:63] + pattern(37, 3), pattern(16) + inner[16:]):
+            self.refused(self.world.peer1.packet(inner, coverage=64).but(inner=changed, icv=option[20:]), Reason.BAD_ICV)
+        # The inner length is authenticated all the same.
+        longer = self.world.peer1.packet(inner, coverage=64)
+        self.refused(longer.but(inner=inner + pattern(16), icv=longer.option()[20:]), Reason.BAD_ICV)
+
+
+class PartialCoverageWithoutMinimum(_Admission):
+    """Even a minimum of nothing covers the addresses and the type."""
+
+    def runTest(self) -> None:
+        self.modify(self.world.peer1.sa_rx(min_coverage=0))
+        inner = self.world.far1.frame_to(B, 100)
+        for coverage in range(16):
+            self.refused(self.world.peer1.packet(inner, coverage=coverage), Reason.COVERAGE)
+        self.accepted(self.world.peer1.packet(inner, coverage=16))
+
+
+class MinimumAboveFrame(_Admission):
+    """A short frame under a minimum that it cannot reach is covered whole, or refused."""
+
+    def runTest(self) -> None:
+        self.modify(self.world.peer1.sa_rx(min_coverage=128))
+        inner = self.world.far1.frame_to(B, 100)
+        self.refused(self.world.peer1.packet(inner, coverage=96), Reason.COVERAGE)
+        self.accepted(self.world.peer1.packet(inner))
+
+
+class PeerMeterMissing(_Admission):
+    """A peer without a meter on this port; a packet that comes in over another port has another meter."""
+
+    def runTest(self) -> None:
+        peer = self.world.peer1
+        good = self.good()
+        self.delete(peer.meter())
+        self.refused(good, Reason.PEER_METER_MISSING)
+        self.insert(peer.meter())
+        elsewhere = good.but(eth_dst=self.good(self.world.peer2).eth_dst)
+        self.dropped(257, elsewhere.encode(), Reason.PEER_METER_MISSING)
+        self.accepted(good)
+
+
+class PeerRate(_Admission):
+    """Over its rate a peer is cut off, the other one is not. What was refused by the meter has moved no window."""
+
+    def runTest(self) -> None:
+        peer, other = self.world.peers
+        self.set_meter(peer.meter(), rate=1, burst=2)
+        for _ in range(2):
+            self.accepted()
+        third = self.good()
+        self.refused(third, Reason.PEER_RATE)
+        self.accepted(self.good(other, eth_dst=other.packet(b"").eth_dst), port=257)
+        self.set_meter(peer.meter(), rate=1_000_000, burst=1_000_000)
+        self.accepted(third)
+
+
+class OnlyCurrentPacketsDrainThePeerMeter(_Admission):
+    """Strangers, replays and wrong SPIs never reach the meter."""
+
+    def runTest(self) -> None:
+        peer = self.world.peer1
+        seen = self.good()
+        self.accepted(seen)
+        self.set_meter(peer.meter(), rate=1, burst=1)
+        for _ in range(3):
+            self.refused(seen, Reason.REPLAYED)
+            self.refused(seen.but(spi=9), Reason.NO_SA)
+            self.refused(seen.but(sequence=0), Reason.REPLAY_TOO_LATE)
+            self.refused(seen.but(coverage=16), Reason.COVERAGE)
+        self.accepted()
+        self.refused(self.good(), Reason.PEER_RATE)
+
+
+class BadIcv(_Admission):
+    """A zero ICV, that of another packet, that of another key. The packet that it was made of still passes afterwards."""
+
+    def runTest(self) -> None:
+        good = self.good()
+        other = self.good(vni=BLUE)
+        for icv in (bytes(16), b"\xff" * 16, other.option()[20:], good.option()[20:][::-1]):
+            self.refused(good.but(icv=icv), Reason.BAD_ICV)
+        self.refused(good.but(key=derived("stolen", "not")), Reason.BAD_ICV)
+        self.accepted(good)
+
+
+class VnUnauthorized(_Admission):
+    """A rightly keyed packet for a VN that its sender does not serve (requirement 14)."""
+
+    def runTest(self) -> None:
+        peer, other = self.world.peers
+        inner = self.world.far_blue.frame_to(C)
+        self.passes(256, peer.packet(inner, BLUE).encode(), (C.port, inner))
+        foreign = other.packet(inner, BLUE)
+        self.dropped(257, foreign.encode(), Reason.VN_UNAUTHORIZED)
+        # The packet was genuine: it has used up its number.
+        self.dropped(257, foreign.encode(), Reason.REPLAYED)
+        for vni in (0, RED - 1, RED ^ 0x800000, 0xFFFFFF):
+            self.dropped(257, other.packet(inner, vni).encode(), Reason.VN_UNAUTHORIZED)
+        self.insert(other.authorization(BLUE))
+        self.passes(257, other.packet(inner, BLUE).encode(), (C.port, inner))
+
+
+class WrongVniOnTheWire(_Admission):
+    """Changing the VNI of another's packet needs its key."""
+
+    def runTest(self) -> None:
+        good = self.good()
+        self.refused(good.but(vni=BLUE, icv=good.option()[20:]), Reason.BAD_ICV)
+        self.accepted(good)
+
+
+class VnSuite(_Admission):
+    """The VN demands a stronger suite than that of the SA."""
+
+    def runTest(self) -> None:
+        peer = self.world.peer1
+        self.modify(peer.authorization(RED, min_suite=SUITE_ASCON_AEAD128))
+        self.refused(self.good(), Reason.VN_SUITE)
+        inner = self.world.far_blue.frame_to(C)
+        self.passes(256, peer.packet(inner, BLUE).encode(), (C.port, inner))
+        self.modify(peer.authorization(RED, min_suite=SUITE_CHASKEY12))
+        self.accepted()
+
+
+class InnerVlan(_Admission):
+    """No tag inside a tunnel, of either kind, whatever stands behind it."""
+
+    def runTest(self) -> None:
+        inner = self.world.far1.frame_to(B)
+        for vlan in (0, 1, B.vlan, 4095):
+            for tpid in (ETHERTYPE_CTAG, ETHERTYPE_STAG):
+                self.refused(self.world.peer1.packet(tagged(inner, vlan, tpid)), Reason.INNER_VLAN)
+        short = ethernet(B.mac, self.world.far1.mac, ETHERTYPE_CTAG, b"\0\x0a")
+        self.refused(self.world.peer1.packet(short), Reason.INNER_VLAN)
+        self.accepted(self.world.peer1.packet(ethernet(B.mac, self.world.far1.mac, ETHERTYPE_LOCAL, pattern(46))))
+
+
+class IncarnationEntryWrong(_Admission):
+    """The entry differs from the register, or is not there; nothing passes until a whole new incarnation is set."""
+
+    def runTest(self) -> None:
+        closed = Reason.TX_INCARNATION
+        good = self.good()
+        for value in (derived("other"), bytes(16), self.world.incarnation[:15] + b"\0"):
+            self.session.set_default(entry("incarnation", {}, "set_incarnation", incarnation=value))
+            self.refused(good, Reason.INCARNATION, closed)
+        self.session.set_default(entry("incarnation", {}, "no_incarnation"))
+        self.refused(good, Reason.INCARNATION, closed)
+        self.session.set_default(entry("incarnation", {}, "set_incarnation", incarnation=self.world.incarnation))
+        self.accepted(good)
+
+
+class IncarnationRegisterWrong(_Admission):
+    """The registers hold another value, or zero under an entry of zero."""
+
+    def runTest(self) -> None:
+        good = self.good()
+        for value in (derived("other"), bytes(16)):
+            self.assertEqual(self.session.ask(SET_INCARNATION, payload=value)["agreement"], 0)
+            self.refused(good, Reason.INCARNATION, Reason.TX_INCARNATION)
+        self.session.set_default(entry("incarnation", {}, "set_incarnation", incarnation=0))
+        self.assertEqual(self.session.ask(SET_INCARNATION, payload=bytes(16))["agreement"], 0)
+        self.refused(good, Reason.INCARNATION, Reason.TX_INCARNATION)
+        self.session.set_incarnation(self.world.incarnation)
+        self.accepted(good)
+
+
+class IncarnationBeforeAuthorization(_Admission):
+    """While the incarnation is wrong, nobody's packet reaches a table of tunnels, malformed ones aside."""
+
+    def runTest(self) -> None:
+        self.session.set_default(entry("incarnation", {}, "no_incarnation"))
+        good = self.good()
+        self.refused(good.but(source=ip4("192.0.2.77")), Reason.INCARNATION, Reason.TX_INCARNATION)
+        self.refused(good.but(flags=1), Reason.OPTION_FLAGS, Reason.TX_INCARNATION)
+        self.assertEqual(self.direct_counter(self.world.peer1.sa_rx())[0], 0)
+
+
+class AssociationOfAnotherIncarnation(_Admission):
+    """An SA that was derived for another incarnation of this switch."""
+
+    def runTest(self) -> None:
+        peer = self.world.peer1
+        good = self.good()
+        for value in (derived("other"), bytes(16)):
+            self.modify(peer.sa_rx(incarnation=value))
+            self.refused(good, Reason.SA_INCARNATION)
+        self.modify(peer.sa_rx())
+        self.accepted(good)
+        later = self.good()
+        self.session.set_incarnation(derived("next incarnation"))
+        self.refused(later, Reason.SA_INCARNATION)
+
+
+class UnknownDestinationFromTunnel(_Admission):
+    """A verified frame to nobody here: dropped, never punted, so that a peer cannot drive the agent."""
+
+    def runTest(self) -> None:
+        peer = self.world.peer1
+        frame = self.world.far1.frame_to(C)  # C is of another VN
+        self.refused(peer.packet(frame), Reason.UNKNOWN_DESTINATION)
+        self.insert(entry("bridge", {"vni": RED, "mac": C.mac}, "to_vap", port=A.port, interface=A.interface))
+        self.passes(256, peer.packet(frame).encode(), (A.port, frame))
+
+
+class TunnelToTunnel(_Admission):
+    """A frame from one peer to a host behind another, or behind itself."""
+
+    def runTest(self) -> None:
+        peer = self.world.peer1
+        for target in (self.world.far2, self.world.far1):
+            self.refused(peer.packet(self.world.far1.frame_to(target)), Reason.TUNNEL_TO_TUNNEL)
