@@ -178,7 +178,7 @@ def _factory(args: argparse.Namespace, target: argparse.Namespace) -> EngineFact
     # Late, so that --help and a wrong command line need no compiler.
     from .engine import EngineConfig, load
 
-    config = EngineConfig(cpu_port=target.cpu_port, drop_port=target.drop_port, cache_dir=args.cache_dir)
+    config = EngineConfig(cpu_port=target.cpu_port, drop_port=target.drop_port, cache=args.cache_dir)
 
     def load_engine(program: bytes) -> Engine:
         return load(program, config=config)
