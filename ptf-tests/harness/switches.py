@@ -75,6 +75,10 @@ class Switch:
             self.stop()
             raise
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def version(self) -> str:
         executable = find(self.target)
         answer = subprocess.run([str(executable), "--version"], capture_output=True, check=True)  # noqa: S603
