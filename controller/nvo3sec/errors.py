@@ -11,7 +11,9 @@
     │   ├── PipelineMissing      the switch has no pipeline
     │   ├── WriteRefused         some updates of a write were refused, each with its reason
     │   ├── ReadRefused          a read was refused, or its answer cannot be understood
-    │   └── NoAnswer             the pipeline did not answer a packet-out in time
+    │   ├── NoAnswer             the pipeline did not answer a packet-out in time
+    │   └── IncarnationLost      the registers and the entry of the incarnation no longer agree
+    ├── NvaUnreachable           no session with the NVA, or it broke
     ├── DerivationError          a key cannot be derived
     ├── AuthorizationError       the caller may not ask for this
     └── OperatorError            what the operator asked for cannot be done
@@ -109,6 +111,14 @@ class ReadRefused(SwitchError):
 
 class NoAnswer(SwitchError):
     """The pipeline did not answer a packet-out in time."""
+
+
+class IncarnationLost(SwitchError):
+    """The registers and the entry of the incarnation no longer agree: sequence numbers or replay windows are gone."""
+
+
+class NvaUnreachable(Nvo3secError):
+    """No session with the NVA, or it broke."""
 
 
 class DerivationError(Nvo3secError):

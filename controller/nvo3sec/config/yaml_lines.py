@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-import yaml  # type: ignore[import-untyped]  # PyYAML has no types
+import yaml
 
 from nvo3sec.errors import ConfigError, Finding
 

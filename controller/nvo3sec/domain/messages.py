@@ -106,6 +106,8 @@ class LookupResult(StrEnum):
     UNKNOWN = "unknown"
     REFUSED = "refused"
     """The NVE does not serve the VN."""
+    BUSY = "busy"
+    """The NVE asks too often."""
 
 
 @dataclass(frozen=True)

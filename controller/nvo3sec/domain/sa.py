@@ -299,8 +299,8 @@ def _end_up(doing: _Step, name: str, end: End, held: tuple[Held, ...]) -> None:
 def _inherit(doing: _Step, name: str, held: tuple[Held, ...]) -> None:
     """Take over what the switches still hold, so that an NVA that restarts interrupts nothing.
 
-    Each end brings its half when it registers: the receiving half alone is worth keeping, a sending half without the
-    receiving one is not, because its receiver may have lost its windows.
+    Each end brings its half when it registers, in either order. A sending half that the receiver turns out not to hold
+    is worth nothing: its receiver has lost its windows.
     """
     d = doing.direction
     if name == "receiver":
@@ -318,6 +318,10 @@ def _inherit(doing: _Step, name: str, held: tuple[Held, ...]) -> None:
             for one in held
         ]
         doing.keep(_one_of_each_phase(tuple(found)))
+    elif held and not d.receiver.incarnation:
+        one = held[0]
+        sa = Sa(one.spi, 0, SaState.SENDING, doing.now, doing.now, doing.now + one.remaining_s, inherited=True)
+        doing.keep((sa,))
     elif held:
         spi = held[0].spi
         sas = tuple(
@@ -416,3 +420,22 @@ def receiver_sas(direction: Direction) -> tuple[Sa, ...]:
 def sender_sa(direction: Direction) -> Sa | None:
     """What the sender's switch should send with."""
     return direction.current
+
+
+def next_deadline(direction: Direction, now: float) -> float | None:
+    """When a Tick will next change something, if no other event comes first. Never in the past."""
+    d = direction
+    times: list[float] = []
+    for sa in d.sas:
+        times.append(sa.hard_at)
+        if sa.drain_until is not None:
+            times.append(sa.drain_until)
+        if not sa.reported_late and not sa.inherited and sa.state is not SaState.DRAINING:
+            times.append(sa.planned_at + d.confirm_s)
+    if d.sender.present and d.receiver.present and d.planned is None:
+        current = d.current
+        if current is not None and not d.rotation_wanted:
+            times.append(current.soft_at)
+        if d.last_planned_at is not None:
+            times.append(d.last_planned_at + ROTATION_INTERVAL_S)
+    return min((time for time in times if time > now), default=None)

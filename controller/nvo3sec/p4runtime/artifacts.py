@@ -12,7 +12,7 @@ from importlib.resources.abc import Traversable
 from typing import Any
 
 from finsy.proto import p4i
-from google.protobuf import text_format  # type: ignore[import-untyped]  # protobuf has no types
+from google.protobuf import text_format
 
 from nvo3sec.errors import ArtifactError
 

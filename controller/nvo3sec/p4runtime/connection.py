@@ -14,7 +14,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-import grpc  # type: ignore[import-untyped]  # grpcio has no types
+import grpc
 from finsy.proto import U128, p4r, p4r_grpc, rpc_code, rpc_status
 
 from nvo3sec.errors import NotPrimary, SwitchError, SwitchUnreachable

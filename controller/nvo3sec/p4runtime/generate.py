@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from finsy.proto import p4i
-from google.protobuf import text_format  # type: ignore[import-untyped]  # protobuf has no types
+from google.protobuf import text_format
 
 from nvo3sec.p4runtime.artifacts import P4INFO, read_artifact, read_manifest
 

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Adopt a running switch, or make a new incarnation of it.
+
+Sequence numbers and replay windows live in registers that only a pipeline load resets, and keys are bound to the
+incarnation that the registers belong to. So a switch is adopted only if entry and both registers agree; anything else
+gets a new incarnation, in an order in which no old key can meet new registers: keys out, entry, registers, answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from nvo3sec.domain.derivation import INCARNATION_BYTES, KEY_BYTES
+from nvo3sec.errors import IncarnationLost
+from nvo3sec.nve.clock import ClockReading
+from nvo3sec.nve.driver import SwitchDriver
+from nvo3sec.nve.translate import incarnation_of
+from nvo3sec.p4runtime import Operation, SwitchState, Table, Update
+from nvo3sec.p4runtime import generated as p4
+
+
+@dataclass(frozen=True)
+class BroughtUp:
+    """A switch that is ready for entries. `found`: what it held, if it was adopted."""
+
+    incarnation: bytes
+    found: SwitchState | None
+    reading: ClockReading
+
+    @property
+    def adopted(self) -> bool:
+        """Was it running with an incarnation that holds?"""
+        return self.found is not None
+
+
+async def bring_up(driver: SwitchDriver, random_bytes: Callable[[int], bytes]) -> BroughtUp:
+    """Adopt or initialize the switch. Raises SwitchError; after PipelineRefused it has to be restarted."""
+    client = driver.client
+    log = structlog.get_logger("nve").bind(nve=client.name)
+    if await client.has_pipeline():
+        state = await client.read()
+        incarnation = incarnation_of(state)
+        answer = await driver.ask_state()
+        if incarnation and answer.agrees:
+            await _set_entropy(driver, state, random_bytes)
+            log.info("switch adopted", entries=len(state.entries), groups=len(state.groups))
+            return BroughtUp(incarnation, state, answer.reading)
+        log.warning("incarnation of the switch does not hold; making a new one", entry=bool(incarnation))
+    else:
+        await client.push_pipeline()
+        log.info("pipeline loaded")
+    return await _new_incarnation(driver, random_bytes)
+
+
+async def _new_incarnation(driver: SwitchDriver, random_bytes: Callable[[int], bytes]) -> BroughtUp:
+    client = driver.client
+    state = await client.read((Table.SA_RX, Table.SA_TX, Table.LEASE, Table.FLOW_ENTROPY), groups=False)
+    await client.write([Update(Operation.MODIFY, p4.lease_no_lease())])
+    await client.write([Update(Operation.DELETE, entry) for entry in state.entries.values()])
+    incarnation = random_bytes(INCARNATION_BYTES)
+    entry = p4.incarnation_set_incarnation(incarnation=int.from_bytes(incarnation, "big"))
+    await client.write([Update(Operation.MODIFY, entry)])
+    answer = await driver.set_incarnation(incarnation)
+    if not answer.agrees:
+        raise IncarnationLost(f"{client.name}: the registers did not take the new incarnation")
+    await _set_entropy(driver, state, random_bytes)
+    return BroughtUp(incarnation, None, answer.reading)
+
+
+async def _set_entropy(driver: SwitchDriver, state: SwitchState, random_bytes: Callable[[int], bytes]) -> None:
+    """Give the flow hash a key, if it has none. It is nobody else's, and protects only the shape of tenant flows."""
+    entry = state.defaults.get(Table.FLOW_ENTROPY)
+    if entry is None or entry.action != "keyed":
+        keyed = p4.flow_entropy_keyed(key=int.from_bytes(random_bytes(KEY_BYTES), "big"))
+        await driver.client.write([Update(Operation.MODIFY, keyed)])

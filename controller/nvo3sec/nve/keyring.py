@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The keys of one switch, with their ends in switch time. An end is decided once, and never moved later.
+
+A key that the NVA cannot derive any more (it restarted) is taken from the switch itself and kept as it is there.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+
+from nvo3sec.domain.desired import InstalledReceive, InstalledSend
+from nvo3sec.domain.messages import KeyState, NveView
+from nvo3sec.domain.secret import Secret
+from nvo3sec.nve.clock import ClockReading
+from nvo3sec.p4runtime import Entry, SwitchState, Table
+
+KEY_BYTES = 16
+
+
+class Keyring:
+    """Keys of one incarnation of one switch. `found`: what the switch held when the agent adopted it."""
+
+    def __init__(self, found: SwitchState | None) -> None:
+        self._found_receive: dict[tuple[IPv4Address, int], Entry] = {}
+        self._found_send: dict[tuple[IPv4Address, int], Entry] = {}
+        if found is not None:
+            peers = {e["interface"]: IPv4Address(e["destination"]) for e in found.of_table(Table.TUNNEL)}
+            for entry in found.of_table(Table.SA_RX):
+                self._found_receive[IPv4Address(entry["source"]), entry["spi"]] = entry
+            for entry in found.of_table(Table.SA_TX):
+                if entry["interface"] in peers:
+                    self._found_send[peers[entry["interface"]], entry["spi"]] = entry
+        self._ends: dict[tuple[str, str, int], int] = {}
+        self.receive: tuple[InstalledReceive, ...] = ()
+        self.send: tuple[InstalledSend, ...] = ()
+
+    def take(self, keys: KeyState, view: NveView, reading: ClockReading, now: float) -> None:
+        """Replace what should be held by what the NVA says, received at local time `now`."""
+        address = {peer.name: peer.address for peer in view.peers}
+        receive: list[InstalledReceive] = []
+        for sa in keys.receive:
+            if sa.peer not in address:
+                continue
+            found = self._found_receive.get((address[sa.peer], sa.spi))
+            key, end = self._resolve(
+                "receive", sa.peer, sa.spi, sa.key, reading.deadline_us(now, sa.remaining_s), found
+            )
+            if key is not None:
+                receive.append(InstalledReceive(sa.peer, sa.suite, sa.spi, sa.generation, key, sa.min_coverage, end))
+        send: list[InstalledSend] = []
+        for out in keys.send:
+            if out.peer not in address:
+                continue
+            found = self._found_send.get((address[out.peer], out.spi))
+            key, end = self._resolve(
+                "send", out.peer, out.spi, out.key, reading.deadline_us(now, out.remaining_s), found
+            )
+            if key is not None:
+                send.append(InstalledSend(out.peer, out.suite, out.spi, key, end))
+        self.receive, self.send = tuple(receive), tuple(send)
+        living = {("receive", sa.peer, sa.spi) for sa in keys.receive} | {("send", sa.peer, sa.spi) for sa in keys.send}
+        self._ends = {name: end for name, end in self._ends.items() if name in living}
+
+    def _resolve(
+        self, direction: str, peer: str, spi: int, key: Secret | None, end: int, found: Entry | None
+    ) -> tuple[Secret | None, int]:
+        name = (direction, peer, spi)
+        known = self._ends.get(name)
+        if known is None:
+            known = end if found is None else min(end, found["not_after"])
+        # A message may only bring the end nearer.
+        self._ends[name] = min(known, end) if known - end > 1_000_000 else known
+        if key is None and found is not None:
+            key = Secret(found["key"].to_bytes(KEY_BYTES, "big"))
+        return key, self._ends[name]

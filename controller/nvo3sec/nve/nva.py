@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The NVA as an agent sees it: one session, authenticated by whatever carries it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeAlias
+
+from nvo3sec.domain.messages import LeaseGrant, Lookup, LookupAnswer, ReadBack, Registration, Report, Update
+
+
+class NvaSession(Protocol):
+    """Calls of an agent to its NVA. Each may raise NvaUnreachable or AuthorizationError."""
+
+    async def register(self, registration: Registration) -> None:
+        """Introduce the switch. State follows through `next_update`."""
+
+    async def next_update(self) -> Update:
+        """The next state; waits for it. A newer state of a kind replaces one that was not fetched."""
+
+    async def read_back(self, report: ReadBack) -> None:
+        """Say what the switch was read back with."""
+
+    async def renew_lease(self) -> LeaseGrant:
+        """Ask for time."""
+
+    async def look_up(self, query: Lookup) -> LookupAnswer:
+        """Ask where a tenant system is."""
+
+    async def report(self, report: Report) -> None:
+        """Tell the operator something."""
+
+    async def close(self) -> None:
+        """End the session."""
+
+
+NvaConnector: TypeAlias = Callable[[], Awaitable[NvaSession]]
+"""Opens a session. May raise NvaUnreachable or AuthorizationError."""

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The updates between what a switch holds and what it should hold, in an order that is safe at every point.
+
+    block        what forwards or permits and should not, goes first
+    limit, carry meters, tunnels, groups: what an opening will need
+    receive      keys to receive with, before anybody sends
+    allow        who may send to us, and into what
+    send         keys to send with
+    open         bridging, source guard, VAPs
+    remove       what only limited, carried or received, goes last
+
+If a stage fails, those after it are not tried: what should be blocked is, and nothing opens on half a foundation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+
+from nvo3sec.p4runtime import Entry, Group, Operation, SwitchState, Table, Update
+from nvo3sec.p4runtime.entry import Item
+
+
+class Stage(IntEnum):
+    """When an update is applied."""
+
+    BLOCK = 0
+    CARRY = 1
+    RECEIVE = 2
+    ALLOW = 3
+    SEND = 4
+    OPEN = 5
+    REMOVE = 6
+
+
+_STAGE_OF_TABLE = {
+    Table.PORT_ROLE: Stage.CARRY,
+    Table.AUTHORIZED_NVE: Stage.ALLOW,
+    Table.SA_RX: Stage.RECEIVE,
+    Table.PEER_METER: Stage.CARRY,
+    Table.VN_INGRESS_AUTHORIZATION: Stage.ALLOW,
+    Table.VAP: Stage.OPEN,
+    Table.SOURCE_GUARD: Stage.OPEN,
+    Table.NEIGHBOR: Stage.OPEN,
+    Table.BRIDGE: Stage.OPEN,
+    Table.FLOOD: Stage.OPEN,
+    Table.PUNT_METER: Stage.CARRY,
+    Table.TUNNEL_ROUTE: Stage.CARRY,
+    Table.TUNNEL: Stage.CARRY,
+    Table.SA_TX: Stage.SEND,
+    Table.VAP_EGRESS: Stage.CARRY,
+}
+_REMOVED_LAST = {Table.SA_RX, Table.PEER_METER, Table.PUNT_METER, Table.TUNNEL_ROUTE, Table.TUNNEL, Table.VAP_EGRESS}
+"""Removing one of these permits nothing and may interrupt something; everything else is removed first."""
+
+MANAGED_TABLES = tuple(_STAGE_OF_TABLE)
+"""Tables that are kept equal to the desired state; the keyless ones have their own ways."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Updates in order, stage by stage; `removed` and `altered` are what the switch holds that has to go or change."""
+
+    stages: tuple[tuple[Update, ...], ...]
+    removed: tuple[Item, ...]
+    altered: tuple[Item, ...]
+
+    @property
+    def updates(self) -> tuple[Update, ...]:
+        """All updates in order."""
+        return tuple(update for stage in self.stages for update in stage)
+
+    @property
+    def is_empty(self) -> bool:
+        """Is the switch as it should be?"""
+        return not any(self.stages)
+
+
+def make_plan(desired: Iterable[Item], actual: SwitchState, tables: Iterable[Table] = MANAGED_TABLES) -> Plan:
+    """The difference between `desired` and `actual`, looking only at `tables`, and at groups if all are looked at."""
+    looked_at = set(tables)
+    groups_too = looked_at.issuperset(MANAGED_TABLES)
+    stages: list[list[Update]] = [[] for _ in Stage]
+    altered: list[Item] = []
+    wanted: set[object] = set()
+    for item in desired:
+        if isinstance(item, Group):
+            if not groups_too:
+                continue
+            wanted.add(item.group)
+            found: Item | None = actual.groups.get(item.group)
+        else:
+            if item.table not in looked_at:
+                continue
+            wanted.add(item.key)
+            found = actual.entries.get(item.key)
+        if found == item:
+            continue
+        if found is not None:
+            altered.append(found)
+        operation = Operation.INSERT if found is None else Operation.MODIFY
+        stages[_stage(item)].append(Update(operation, item))
+    removed: list[Item] = [e for e in actual.entries.values() if e.table in looked_at and e.key not in wanted]
+    if groups_too:
+        removed += [group for group in actual.groups.values() if group.group not in wanted]
+    for item in removed:
+        late = isinstance(item, Group) or item.table in _REMOVED_LAST
+        stages[Stage.REMOVE if late else Stage.BLOCK].append(Update(Operation.DELETE, item))
+    return Plan(tuple(tuple(_ordered(stage)) for stage in stages), tuple(removed), tuple(altered))
+
+
+def _stage(item: Item) -> Stage:
+    return Stage.CARRY if isinstance(item, Group) else _STAGE_OF_TABLE[Table(item.table)]
+
+
+def _ordered(updates: list[Update]) -> list[Update]:
+    """Deterministic, and VAPs behind everything else that opens: they let the tenant's packets in."""
+
+    def rank(update: Update) -> tuple[bool, bool, str]:
+        item = update.item
+        is_vap = isinstance(item, Entry) and item.table == Table.VAP
+        # A group is removed after the entries that lead to it, in an earlier stage; added before, in an earlier stage.
+        return is_vap, isinstance(item, Group), item.name()
+
+    return sorted(updates, key=rank)

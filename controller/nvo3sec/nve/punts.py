@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Packets that the pipeline sent up: unknown destinations and unknown neighbors of tenants behind this NVE.
+
+Each becomes at most one question to the NVA. A found destination is installed first, then the packet that asked for it
+goes on its way if it came up whole; a found neighbor is installed, and its question answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from nvo3sec.domain.desired import Learned
+from nvo3sec.domain.frames import arp_reply, destination_of, parse_arp_request, untagged
+from nvo3sec.domain.lookups import LookupPolicy, Verdict, Wanted
+from nvo3sec.domain.messages import Lookup, LookupAnswer, LookupResult, NveView
+from nvo3sec.domain.model import Vap, Vn
+from nvo3sec.domain.numbers import Numbers
+from nvo3sec.errors import Nvo3secError
+from nvo3sec.nve.driver import SwitchDriver
+from nvo3sec.nve.nva import NvaSession
+from nvo3sec.p4runtime import PacketIn, PacketOutOp, PuntReason
+
+LOOKUP_TIMEOUT_S = 5.0
+
+
+class PuntHandler:
+    """Handles the punted packets of one NVE.
+
+    install: called with what was learned; returns when the switch has it.
+    context: the current view and numbers, or None while there are none.
+    """
+
+    def __init__(
+        self,
+        driver: SwitchDriver,
+        session: NvaSession,
+        install: Callable[[Learned], Awaitable[None]],
+        context: Callable[[], tuple[NveView, Numbers] | None],
+    ) -> None:
+        self._driver = driver
+        self._session = session
+        self._install = install
+        self._context = context
+        self._policy = LookupPolicy()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._log = structlog.get_logger("nve.punts").bind(nve=driver.client.name)
+        self.counts: Counter[str] = Counter()
+
+    async def run(self) -> None:
+        """Handle packets for ever."""
+        try:
+            while True:
+                self._handle(await self._driver.punts.get())
+        finally:
+            for task in self._tasks:
+                task.cancel()
+
+    def _handle(self, packet: PacketIn) -> None:
+        context = self._context()
+        if context is None:
+            self.counts["before-configuration"] += 1
+            return
+        view, numbers = context
+        found = _vap_of(packet, view, numbers)
+        wanted = _wanted(packet)
+        if found is None or wanted is None:
+            self.counts["not-understood"] += 1
+            return
+        vap, vn = found
+        verdict = self._policy.ask(wanted, packet["interface"], vn.punt, time.monotonic())
+        self.counts[verdict.value] += 1
+        if verdict is Verdict.ASK:
+            task = asyncio.create_task(self._look_up(wanted, packet, vap, vn))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _look_up(self, wanted: Wanted, packet: PacketIn, vap: Vap, vn: Vn) -> None:
+        negative_until: float | None = None
+        try:
+            answer = await asyncio.wait_for(
+                self._session.look_up(Lookup(wanted.vni, wanted.mac, wanted.ip)), LOOKUP_TIMEOUT_S
+            )
+            self.counts[f"answer-{answer.result.value}"] += 1
+            if answer.result is LookupResult.FOUND:
+                await self._found(wanted, answer, packet, vap, vn)
+            else:
+                negative_until = time.monotonic() + answer.valid_s
+        except (Nvo3secError, TimeoutError) as error:
+            self.counts["failed"] += 1
+            self._log.warning("lookup failed", vni=wanted.vni, error=str(error) or "no answer in time")
+        finally:
+            self._policy.answered(wanted, negative_until, vn.negative_quota)
+
+    async def _found(self, wanted: Wanted, answer: LookupAnswer, packet: PacketIn, vap: Vap, vn: Vn) -> None:
+        context = self._context()
+        if context is None or answer.nve == context[0].name:
+            return  # behind this NVE: its own entries decide
+        await self._install(Learned(wanted.vni, answer.mac, answer.nve, answer.ips))
+        if packet["reason"] == PuntReason.UNKNOWN_NEIGHBOR:
+            request = parse_arp_request(untagged(packet.frame))
+            if request is not None:
+                await self._driver.client.packet_out(
+                    PacketOutOp.FORWARD,
+                    arp_reply(request, answer.mac),
+                    egress_port=vap.port,
+                    interface=packet["interface"],
+                )
+                self.counts["answered"] += 1
+        else:
+            await self._forward(answer, packet, vn)
+
+    async def _forward(self, answer: LookupAnswer, packet: PacketIn, vn: Vn) -> None:
+        context = self._context()
+        if context is None:
+            return
+        view, numbers = context
+        peer = next((p for p in view.peers if p.name == answer.nve), None)
+        frame = untagged(packet.frame)
+        if peer is None or len(frame) != packet["frame_length"]:
+            self.counts["not-forwarded"] += 1  # cut on its way up, or to nowhere; its sender repeats it
+            return
+        await self._driver.client.packet_out(
+            PacketOutOp.FORWARD,
+            frame,
+            egress_port=peer.port,
+            interface=numbers.tunnels[peer.address],
+            vni=vn.vni,
+            level=vn.level,
+        )
+        self.counts["forwarded"] += 1
+
+
+def _vap_of(packet: PacketIn, view: NveView, numbers: Numbers) -> tuple[Vap, Vn] | None:
+    """The VAP that the packet came from, if the agent knows it and it belongs to the VN that the pipeline says."""
+    vns = {vn.name: vn for vn in view.vns}
+    for vap in view.vaps:
+        vn = vns[vap.vn]
+        if numbers.vaps.get((vap.port, vap.vlan, vn.vni)) == packet["interface"]:
+            return (vap, vn) if vn.vni == packet["vni"] else None
+    return None
+
+
+def _wanted(packet: PacketIn) -> Wanted | None:
+    frame = untagged(packet.frame)
+    if packet["reason"] == PuntReason.UNKNOWN_NEIGHBOR:
+        request = parse_arp_request(frame)
+        return None if request is None else Wanted(packet["vni"], ip=request.target_ip)
+    if packet["reason"] == PuntReason.UNKNOWN_DESTINATION:
+        mac = destination_of(frame)
+        return None if mac is None else Wanted(packet["vni"], mac=mac)
+    return None

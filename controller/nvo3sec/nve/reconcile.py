@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Makes a switch equal to what it should be, and proves it by reading it back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from nvo3sec.domain.desired import InstalledReceive, InstalledSend, Learned, desired_state, number_everything
+from nvo3sec.domain.messages import NveView
+from nvo3sec.domain.numbers import Numbers
+from nvo3sec.errors import IncarnationLost
+from nvo3sec.nve.driver import SwitchDriver
+from nvo3sec.nve.plan import MANAGED_TABLES, Plan, Stage, make_plan
+from nvo3sec.nve.translate import incarnation_of, numbers_of, to_items
+from nvo3sec.p4runtime import SwitchState, Table
+from nvo3sec.p4runtime.entry import Item
+
+KEY_TABLES = (Table.SA_RX, Table.SA_TX)
+MAPPING_TABLES = (Table.BRIDGE, Table.NEIGHBOR)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Everything that the state of a switch follows from."""
+
+    view: NveView
+    incarnation: bytes
+    receive: tuple[InstalledReceive, ...]
+    send: tuple[InstalledSend, ...]
+    learned: tuple[Learned, ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """After a reconciliation: the numbers in use, the items wanted, the switch as read back, what was done, and what is
+    still different (nothing, unless somebody else writes)."""
+
+    numbers: Numbers
+    desired: tuple[Item, ...]
+    actual: SwitchState
+    done: Plan
+    left: Plan
+
+
+def compute(wanted: Wanted, actual: SwitchState, own: Numbers | None) -> tuple[Numbers, tuple[Item, ...]]:
+    """Numbers and items for `wanted`, given what the switch holds. `own`: the numbers that the agent has given out; if
+    it has not given out any yet, those that it finds are taken over."""
+    found, reserved = numbers_of(actual)
+    known = found if own is None else own
+    suites = [(sa.peer, sa.suite) for sa in wanted.receive]
+    numbers = number_everything(wanted.view, suites, known, reserved)
+    desired = desired_state(wanted.view, numbers, wanted.incarnation, wanted.receive, wanted.send, wanted.learned)
+    return numbers, tuple(to_items(desired))
+
+
+class Reconciler:
+    """Reconciles one switch. It remembers what it installed, so that it can tell what is not its own."""
+
+    def __init__(self, driver: SwitchDriver) -> None:
+        self._driver = driver
+        self._actual: SwitchState | None = None
+        self._numbers: Numbers | None = None
+        self._installed: dict[str, Item] = {}
+        self.foreign: tuple[str, ...] = ()
+        """What the last reconciliation found in the switch that nobody had wanted there."""
+
+    async def preview(self, wanted: Wanted) -> Plan:
+        """The updates that `apply` would make; nothing is written."""
+        actual = await self._driver.client.read()
+        self._check_incarnation(wanted, actual)
+        return make_plan(compute(wanted, actual, self._numbers)[1], actual)
+
+    async def apply(self, wanted: Wanted, tables: Iterable[Table] = MANAGED_TABLES) -> Outcome:
+        """Reconcile `tables` (and groups, if it is all of them). Raises WriteRefused, IncarnationLost, SwitchError."""
+        looked_at = tuple(tables)
+        whole = set(looked_at) >= set(MANAGED_TABLES)
+        if self._actual is None or whole:
+            looked_at, whole = MANAGED_TABLES, True
+        before = await self._read(looked_at, whole)
+        self._check_incarnation(wanted, before)
+        numbers, desired = compute(wanted, before, self._numbers)
+        plan = make_plan(desired, before, looked_at)
+        self.foreign = self._foreign(plan)
+        self._actual = None  # until it has been read back, nothing is known
+        for stage in Stage:
+            if plan.stages[stage]:
+                await self._driver.client.write(plan.stages[stage])
+        self._actual = before
+        after = await self._read(looked_at, whole) if not plan.is_empty else before
+        self._actual, self._numbers = after, numbers
+        self._check_incarnation(wanted, after)
+        self._installed = {item.name(): item for item in desired}
+        return Outcome(numbers, desired, after, plan, make_plan(desired, after, looked_at))
+
+    async def _read(self, tables: tuple[Table, ...], whole: bool) -> SwitchState:
+        read = await self._driver.client.read((*tables, Table.INCARNATION), groups=whole)
+        if whole or self._actual is None:
+            return read
+        looked_at = set(tables)
+        entries = {key: entry for key, entry in self._actual.entries.items() if entry.table not in looked_at}
+        return SwitchState({**entries, **read.entries}, {**self._actual.defaults, **read.defaults}, self._actual.groups)
+
+    def _check_incarnation(self, wanted: Wanted, actual: SwitchState) -> None:
+        if incarnation_of(actual) != wanted.incarnation:
+            raise IncarnationLost(f"{self._driver.client.name}: the incarnation entry is not the agent's any more")
+
+    def _foreign(self, plan: Plan) -> tuple[str, ...]:
+        if not self._installed:
+            return ()  # first time: what is left over from before is not an intruder
+        strange = [f"unknown {item.describe()}" for item in plan.removed if item.name() not in self._installed]
+        strange += [
+            f"altered {item.describe()}"
+            for item in plan.altered
+            if item.name() in self._installed and self._installed[item.name()] != item
+        ]
+        return tuple(strange)

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the domain's typed entries to those of the NVE program, and from a switch to what its agent must know."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from ipaddress import IPv4Address
+from typing import TypeVar
+
+from nvo3sec.domain import entries as d
+from nvo3sec.domain.messages import HeldReceive, HeldSend
+from nvo3sec.domain.model import Rate, Suite
+from nvo3sec.domain.numbers import GROUPS, RING_PAIRS, TUNNEL_INTERFACES, VAP_INTERFACES, Numbers, Reserved
+from nvo3sec.domain.sa import Held
+from nvo3sec.domain.secret import Secret
+from nvo3sec.nve.clock import ClockReading
+from nvo3sec.p4runtime import Entry, Group, Meter, SwitchState, Table
+from nvo3sec.p4runtime import generated as p4
+from nvo3sec.p4runtime.entry import Item
+
+K = TypeVar("K")
+
+
+def _number(value: bytes | Secret) -> int:
+    return int.from_bytes(value.reveal() if isinstance(value, Secret) else value, "big")
+
+
+def _meter(rate: Rate) -> Meter:
+    return Meter(rate.per_second, rate.burst)
+
+
+def to_entry(entry: d.SwitchEntry) -> Entry:
+    """The table entry of the program that stands for `entry`."""
+    match entry:
+        case d.PortRole(port=port, mac=None):
+            return p4.port_role_access(port=port)
+        case d.PortRole(port=port, mac=int(mac)):
+            return p4.port_role_underlay(port=port, mac=mac)
+        case d.AuthorizedNve():
+            return p4.authorized_nve_permit(source=int(entry.source), destination=int(entry.destination))
+        case d.ReceiveEntry():
+            return p4.sa_rx_accept(
+                source=int(entry.source),
+                destination=int(entry.destination),
+                spi=entry.spi,
+                suite=entry.suite,
+                key=_number(entry.key),
+                min_coverage=entry.min_coverage,
+                pair=entry.pair,
+                generation=entry.generation,
+                not_after=entry.not_after_us,
+                incarnation=_number(entry.incarnation),
+            )
+        case d.PeerMeter():
+            return p4.peer_meter_police(port=entry.port, source=int(entry.source), meter=_meter(entry.rate))
+        case d.VnAuthorization():
+            return p4.vn_ingress_authorization_authorize(
+                source=int(entry.source), vni=entry.vni, min_suite=entry.min_suite
+            )
+        case d.VapEntry():
+            return p4.vap_attach(
+                port=entry.port,
+                vlan=entry.vlan,
+                interface=entry.interface,
+                vni=entry.vni,
+                level=entry.level,
+                meter=_meter(entry.rate),
+            )
+        case d.SourceGuard():
+            return p4.source_guard_permit_source(
+                interface=entry.interface, mac=entry.mac, ip_kind=entry.ip_kind, ip=entry.ip
+            )
+        case d.Neighbor():
+            return p4.neighbor_answer(vni=entry.vni, ip=int(entry.ip), mac=entry.mac)
+        case d.BridgeToVap():
+            return p4.bridge_to_vap(vni=entry.vni, mac=entry.mac, port=entry.port, interface=entry.interface)
+        case d.BridgeToTunnel():
+            return p4.bridge_to_tunnel(vni=entry.vni, mac=entry.mac, interface=entry.interface)
+        case d.Flood():
+            return p4.flood_replicate(vni=entry.vni, from_underlay=entry.from_underlay, group=entry.group)
+        case d.PuntMeter():
+            return p4.punt_meter_police_punt(interface=entry.interface, meter=_meter(entry.rate))
+        case d.TunnelRoute():
+            return p4.tunnel_route_send(interface=entry.interface, port=entry.port)
+        case d.TunnelEntry():
+            return p4.tunnel_encapsulate(
+                port=entry.port,
+                interface=entry.interface,
+                source_mac=entry.source_mac,
+                next_hop_mac=entry.next_hop_mac,
+                source=int(entry.source),
+                destination=int(entry.destination),
+                underlay_mtu=entry.mtu,
+            )
+        case d.SendEntry():
+            return p4.sa_tx_protect(
+                interface=entry.interface,
+                level=entry.level,
+                suite=entry.suite,
+                key=_number(entry.key),
+                spi=entry.spi,
+                not_after=entry.not_after_us,
+                incarnation=_number(entry.incarnation),
+            )
+        case d.VapEgress(vlan=0):
+            return p4.vap_egress_untagged(port=entry.port, interface=entry.interface)
+        case d.VapEgress():
+            return p4.vap_egress_tagged(port=entry.port, interface=entry.interface, vlan=entry.vlan)
+    raise TypeError(f"no table for {type(entry).__name__}")
+
+
+def to_items(state: d.DesiredState) -> list[Item]:
+    """Everything in `state`, as the program has it."""
+    groups: Iterable[Item] = (Group(group.group, group.replicas) for group in state.groups)
+    return [*(to_entry(entry) for entry in state.entries), *groups]
+
+
+# --- from a switch ----------------------------------------------------------------------------------------------------
+
+
+def incarnation_of(state: SwitchState) -> bytes:
+    """The incarnation entry (16 bytes), or nothing if the switch has none."""
+    entry = state.defaults.get(Table.INCARNATION)
+    value = dict(entry.params).get("incarnation", 0) if entry else 0
+    return value.to_bytes(16, "big") if value else b""
+
+
+def numbers_of(state: SwitchState) -> tuple[Numbers, Reserved]:
+    """The numbers that a switch was found with: those whose meaning is known, and all that occur anywhere."""
+    vaps = {(e["port"], e["vlan"], e["vni"]): e["interface"] for e in state.of_table(Table.VAP)}
+    tunnels = {IPv4Address(e["destination"]): e["interface"] for e in state.of_table(Table.TUNNEL)}
+    pairs: dict[tuple[IPv4Address, Suite], int] = {}
+    for entry in state.of_table(Table.SA_RX):
+        if entry["suite"] in set(Suite):
+            pairs[IPv4Address(entry["source"]), Suite(entry["suite"])] = entry["pair"]
+    groups = {(e["vni"], bool(e["from_underlay"])): e["group"] for e in state.of_table(Table.FLOOD)}
+    known = Numbers(
+        _usable(vaps, VAP_INTERFACES),
+        _usable(tunnels, TUNNEL_INTERFACES),
+        _usable(pairs, RING_PAIRS),
+        _usable(groups, GROUPS),
+    )
+    interfaces = {value for e in state.entries.values() for name, value in (*e.match, *e.params) if name == "interface"}
+    replicas = {instance for group in state.groups.values() for _, instance in group.replicas}
+    reserved = Reserved(
+        interfaces=frozenset(interfaces | replicas),
+        pairs=frozenset(e["pair"] for e in state.of_table(Table.SA_RX)),
+        groups=frozenset(state.groups),
+    )
+    return known, reserved
+
+
+def _usable(found: dict[K, int], numbers: range) -> dict[K, int]:
+    """Without numbers that stand for two things or are none of ours: nothing of that kind is taken over."""
+    uses = Counter(found.values())
+    return {key: number for key, number in found.items() if uses[number] == 1 and number in numbers}
+
+
+def held_keys(
+    state: SwitchState, incarnation: bytes, reading: ClockReading, now: float
+) -> tuple[tuple[HeldReceive, ...], tuple[HeldSend, ...]]:
+    """The keys derived for `incarnation` that a switch was found with and whose limit has not passed."""
+    peers = {e["interface"]: IPv4Address(e["destination"]) for e in state.of_table(Table.TUNNEL)}
+    own = int.from_bytes(incarnation, "big")
+    suites = set(Suite)
+    receive, send = [], []
+    for entry in state.of_table(Table.SA_RX):
+        remaining = reading.remaining_s(entry["not_after"], now)
+        if entry["incarnation"] == own and entry["suite"] in suites and remaining > 0:
+            held = Held(entry["spi"], entry["generation"], remaining)
+            receive.append(HeldReceive(IPv4Address(entry["source"]), Suite(entry["suite"]), held))
+    for entry in state.of_table(Table.SA_TX):
+        remaining = reading.remaining_s(entry["not_after"], now)
+        peer = peers.get(entry["interface"])
+        if entry["incarnation"] == own and entry["level"] in suites and remaining > 0 and peer is not None:
+            send.append(HeldSend(peer, Suite(entry["level"]), Held(entry["spi"], 0, remaining)))
+    return tuple(receive), tuple(send)
+
+
+def learned_addresses(state: SwitchState) -> list[tuple[int, int]]:
+    """(VNI, MAC) of each tenant system that the switch was found to reach through a tunnel."""
+    return [(e["vni"], e["mac"]) for e in state.of_table(Table.BRIDGE) if e.action == "to_tunnel"]
