@@ -149,6 +149,10 @@ class NveTest(BaseTest):
     def passes(self, port: int, frame: bytes, *outputs: tuple[int, bytes]) -> None:
         self.exchange([(port, frame)], outputs)
 
+    def floods(self, port: int, frame: bytes, *outputs: tuple[int, bytes]) -> None:
+        """The replica towards where the frame came from is dropped, and counted."""
+        self.exchange([(port, frame)], outputs, Reason.SOURCE_PRUNED)
+
     def dropped(self, port: int, frame: bytes, reason: Reason, closed: Reason | None = None) -> None:
         self.exchange([(port, frame)], drops=reason, closed=closed)
 
