@@ -136,6 +136,7 @@ class DropReason(IntEnum):
     TX_SUITE_UNSUPPORTED = 123
     TX_SUITE_TOO_WEAK = 124
     TX_INTERFACE = 125
+    TX_PORT_CLASS = 126
 
 
 METERED_TABLES = frozenset({Table.PEER_METER, Table.VAP, Table.PUNT_METER})

@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command `nvo3sec`. Only here does an error become an exit status: 2 for a wrong domain file or usage, else 1."""
+
+from nvo3sec.cli.main import app, main
+
+__all__ = ["app", "main"]

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Subcommands and how they end."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from nvo3sec.cli import operate, p4, shell
+from nvo3sec.cli.options import RunDirectory
+from nvo3sec.config import load_domain
+from nvo3sec.errors import ConfigError, Nvo3secError
+
+app = typer.Typer(
+    name="nvo3sec",
+    help="A secure NVO3 overlay: controller, operator commands, lab.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # a traceback with local variables could show keys
+    add_completion=False,
+)
+controller_app = typer.Typer(help="The controller process: NVA and NVE agents.", no_args_is_help=True)
+app.add_typer(controller_app, name="controller")
+app.add_typer(p4.app, name="p4")
+app.command("status")(operate.status)
+app.command("counters")(operate.counters)
+app.command("reconcile")(operate.reconcile)
+app.command("rotate")(operate.rotate)
+app.command("shell")(shell.shell)
+
+
+def _mount_lab() -> None:
+    """The lab is a package of its own, and not everybody installs it."""
+    try:
+        lab = importlib.import_module("nvo3lab.cli")
+    except ModuleNotFoundError as error:
+        if error.name not in ("nvo3lab", "nvo3lab.cli"):
+            raise
+        return
+    for name in ("lab", "drill"):
+        mounted = getattr(lab, name, None)
+        if isinstance(mounted, typer.Typer):
+            app.add_typer(mounted, name=name)
+
+
+@controller_app.command("run")
+def run(
+    domain: Annotated[Path, typer.Option("--domain", help="The domain file.")],
+    run_dir: RunDirectory = None,
+    log_json: Annotated[bool, typer.Option("--log-json", help="Log JSON lines instead of text.")] = False,
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+) -> None:
+    """Run the controller of a domain until it is told to stop (SIGTERM, SIGINT)."""
+    # Imported here, because nothing else needs gRPC, and every other command should start quickly.
+    from nvo3sec import logs
+    from nvo3sec.console import default_run_directory
+    from nvo3sec.process import Controller
+
+    if log_level not in ("debug", "info", "warning", "error"):
+        raise typer.BadParameter("one of: debug, info, warning, error", param_hint="--log-level")
+    configuration = load_domain(domain)
+    logs.configure(json_lines=log_json, level=log_level)
+
+    async def serve() -> None:
+        await Controller(configuration, run_dir or default_run_directory()).run()
+
+    asyncio.run(serve())
+
+
+@controller_app.command("check")
+def check(domain: Annotated[Path, typer.Argument(help="The domain file.")]) -> None:
+    """Check a domain file."""
+    found = load_domain(domain)
+    systems = len(found.tenant_systems)
+    print(f"{domain}: {found.name}: {len(found.nves)} NVEs, {len(found.vns)} VNs, {systems} tenant systems")
+
+
+def main() -> None:
+    """Entry point."""
+    if {"lab", "drill", "--help"} & set(sys.argv[1:2]) or len(sys.argv) == 1:
+        _mount_lab()
+    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    try:
+        app()
+    except ConfigError as error:
+        for finding in error.findings:
+            errors.print(f"{error.source}:{finding.line}: {finding.field}: {finding.message}", markup=False)
+        sys.exit(2)
+    except Nvo3secError as error:
+        errors.print(f"nvo3sec: {error}", markup=False)
+        sys.exit(1)

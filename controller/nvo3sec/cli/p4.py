@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Commands around the compiled data plane."""
+
+from __future__ import annotations
+
+import typer
+
+from nvo3sec.errors import ArtifactError
+
+app = typer.Typer(help="The compiled data plane.", no_args_is_help=True)
+
+
+@app.command("check")
+def check() -> None:
+    """Do sources, compiled program and generated names fit each other?"""
+    from nvo3sec import p4check
+
+    faults = p4check.check()
+    if faults:
+        raise ArtifactError("\n".join(faults))
+    print("data plane: sources, outputs and generated names are those of the manifest")
+
+
+@app.command("compile")
+def compile_() -> None:
+    """Compile the data plane with the p4c on PATH, and write outputs, manifest and generated names."""
+    from nvo3sec import p4check
+
+    version = p4check.compile_program()
+    print(f"data plane compiled with p4c {version}")

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+_SHOWN = 10
+
+
+def _yes(value: bool) -> Text:
+    return Text("yes", style="green") if value else Text("no", style="bold red")
+
+
+def _seconds(value: float | None) -> str:
+    if value is None:
+        return "-"
+    if abs(value) < 120:
+        return f"{value:.1f} s"
+    return f"{value / 60:.0f} min" if abs(value) < 7200 else f"{value / 3600:.1f} h"
+
+
+def _table(title: str, *columns: str, right: tuple[str, ...] = ()) -> Table:
+    table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return table
+
+
+def status(result: dict[str, Any]) -> Iterator[Any]:
+    """The status."""
+    switches = _table(
+        f"Domain {result['domain']}: switches",
+        *(
+            "NVE",
+            "connected",
+            "incarnation",
+            "agrees",
+            "lease left",
+            "in sync",
+            "expected",
+            "actual",
+            "learned",
+            "fault",
+        ),
+        right=("lease left", "expected", "actual", "learned"),
+    )
+    for one in result["switches"]:
+        switches.add_row(
+            one["nve"],
+            _yes(one["connected"]),
+            one["incarnation"] or "-",
+            _yes(one["incarnation_agrees"]),
+            _seconds(one["lease_left_s"]),
+            _yes(one["in_sync"]),
+            str(one["entries_expected"]),
+            str(one["entries_actual"]),
+            str(one["learned"]),
+            one["fault"],
+        )
+    yield switches
+    for one in result["switches"]:
+        for difference in one["differences"][:_SHOWN]:
+            yield Text(f"{one['nve']}: to do: {difference}", style="yellow")
+        for foreign in one["foreign"][:_SHOWN]:
+            yield Text(f"{one['nve']}: was not ours: {foreign}", style="bold red")
+    keys = _table(
+        "\nKeys",
+        *(
+            "sender",
+            "receiver",
+            "suite",
+            "state",
+            "SPI",
+            "generation",
+            "age",
+            "to soft",
+            "to hard",
+            "receiver",
+            "sender",
+        ),
+        right=("generation", "age", "to soft", "to hard"),
+    )
+    for key in result["keys"]:
+        keys.add_row(
+            key["sender"],
+            key["receiver"],
+            key["suite"],
+            key["state"] + (" (inherited)" if key["inherited"] else ""),
+            key["spi"],
+            str(key["generation"]),
+            _seconds(key["age_s"]),
+            _seconds(key["to_soft_s"]),
+            _seconds(key["to_hard_s"]),
+            _yes(key["at_receiver"]),
+            _yes(key["at_sender"]),
+        )
+    yield keys
+    for report in result["reports"][-_SHOWN:]:
+        yield Text(f"{_seconds(report['age_s'])} ago, {report['nve']}: {report['event']}: {report['detail']}")
+    for reason in result["not_ready"]:
+        yield Text(f"not ready: {reason}", style="yellow")
+
+
+def counters(result: list[dict[str, Any]]) -> Iterator[Any]:
+    """The counters."""
+    drops = _table("Drops", "NVE", "pipeline", "reason", "packets", "bytes", right=("packets", "bytes"))
+    for switch in result:
+        for pipeline, reasons in switch["drops"].items():
+            for reason, value in reasons.items():
+                drops.add_row(switch["nve"], pipeline, reason, str(value["packets"]), str(value["bytes"]))
+    yield drops if drops.row_count else Text("No drops")
+    titles = {
+        "sa_tx": "Sent, by SA",
+        "sa_rx": "Received, by SA (before verification)",
+        "vap": "From VAPs",
+        "vn": "Into VNs",
+    }
+    for name, title in titles.items():
+        rows = [(switch["nve"], row) for switch in result for row in switch[name]]
+        if not rows:
+            continue
+        fields = [field for field in rows[0][1] if field not in ("packets", "bytes")]
+        table = _table(f"\n{title}", "NVE", *fields, "packets", "bytes", right=("packets", "bytes"))
+        for nve, row in rows:
+            table.add_row(nve, *(str(row[field]) for field in (*fields, "packets", "bytes")))
+        yield table
+
+
+def updates(result: dict[str, list[str]], *, dry_run: bool) -> Iterator[Any]:
+    """What was done, or would be."""
+    for nve, done in result.items():
+        if not done:
+            yield f"{nve}: nothing to do"
+        for update in done:
+            yield Text(f"{nve}: {'would ' if dry_run else ''}{update}")

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`nvo3sec shell`: an interactive P4Runtime client on a switch of a running controller, for looking around."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from nvo3sec.cli.options import RunDirectory
+from nvo3sec.console import ask, default_run_directory
+from nvo3sec.errors import OperatorError
+
+ENVIRONMENT = ".venv-shell"
+"""p4runtime-shell needs an older protobuf than everything else, and so has an environment of its own."""
+
+
+def find_shell() -> Path:
+    """The python of the shell's environment: beside ours, or in the current directory. Raises OperatorError."""
+    places = [Path(sys.prefix).parent / ENVIRONMENT, Path.cwd() / ENVIRONMENT]
+    for place in places:
+        python = place / "bin" / "python"
+        if python.exists():
+            return python
+    raise OperatorError(f"there is no {ENVIRONMENT} with p4runtime-shell here; `make setup` makes it")
+
+
+def shell(
+    nve: Annotated[str, typer.Argument(help="The NVE whose switch to look at.")],
+    run_dir: RunDirectory = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask whether this is meant.")] = False,
+) -> None:
+    """Open p4runtime-shell on a switch. It reads everything, keys included; it is not primary and cannot write."""
+    status = ask(run_dir or default_run_directory(), "status")
+    switch = next((one for one in status["switches"] if one["nve"] == nve), None)
+    if switch is None:
+        names = ", ".join(one["nve"] for one in status["switches"])
+        raise OperatorError(f"no such NVE: {nve}; there are: {names}")
+    python = find_shell()
+    errors = Console(stderr=True, highlight=False)
+    errors.print(
+        "[bold red]This shell shows the keys of the tunnels of this switch.[/] Whoever sees the screen can forge"
+        " packets and read recorded ones. Rotate the keys afterwards: nvo3sec rotate " + nve
+    )
+    if not yes:
+        typer.confirm("Open it?", abort=True)
+    command = [
+        str(python),
+        "-m",
+        "p4runtime_sh",
+        "--grpc-addr",
+        switch["p4runtime"],
+        "--device-id",
+        str(switch["device_id"]),
+        "--election-id",
+        "0,1",
+    ]
+    os.execv(command[0], command)  # noqa: S606  # no shell, no arguments of strangers

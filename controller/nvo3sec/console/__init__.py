@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How an operator asks a running controller: a UNIX socket in its run directory, one JSON object a line.
+
+    -> {"method": "status", "params": {}}
+    <- {"result": ...}    or    {"error": {"kind": "OperatorError", "message": "..."}}
+
+The directory has mode 0700: who may enter it may operate the controller.
+"""
+
+from nvo3sec.console.client import ask
+from nvo3sec.console.rundir import default_run_directory, prepare_run_directory, socket_path
+from nvo3sec.console.server import ConsoleServer
+
+__all__ = ["ConsoleServer", "ask", "default_run_directory", "prepare_run_directory", "socket_path"]

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The controller's side of the operator socket."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import structlog
+
+from nvo3sec.console.rundir import prepare_run_directory, socket_path
+from nvo3sec.errors import Nvo3secError, OperatorError
+
+REQUEST_LIMIT_BYTES = 64 * 1024
+Method: TypeAlias = Callable[..., Awaitable[Any]]
+
+
+class ConsoleServer:
+    """Answers operators in `run_directory`. `methods`: by name; they take keyword arguments and return JSON values."""
+
+    def __init__(self, run_directory: Path, methods: Mapping[str, Method]) -> None:
+        self._path = socket_path(run_directory)
+        self._methods = dict(methods)
+        self._server: asyncio.Server | None = None
+        self._log = structlog.get_logger("console")
+
+    async def start(self) -> None:
+        """Begin to listen. Raises OperatorError if a controller runs in this directory already."""
+        prepare_run_directory(self._path.parent)
+        if self._path.exists():
+            try:
+                _, writer = await asyncio.open_unix_connection(str(self._path))
+            except OSError:
+                self._path.unlink()  # left over from one that was killed
+            else:
+                writer.close()
+                raise OperatorError(f"a controller is running in {self._path.parent} already")
+        try:
+            self._server = await asyncio.start_unix_server(self._serve, str(self._path), limit=REQUEST_LIMIT_BYTES)
+        except OSError as error:
+            raise OperatorError(f"{self._path}: {error.strerror or error}") from None
+        os.chmod(self._path, 0o600)
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        if self._server is not None:
+            self._server.close()
+            self._path.unlink(missing_ok=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while line := await reader.readline():
+                writer.write(json.dumps(await self._answer(line)).encode() + b"\n")
+                await writer.drain()
+        except (ConnectionError, ValueError):
+            pass  # gone, or a request beyond the limit: nothing to answer
+        finally:
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+
+    async def _answer(self, line: bytes) -> dict[str, Any]:
+        try:
+            request = json.loads(line)
+            name, params = request["method"], request.get("params", {})
+            method = self._methods[name]
+            return {"result": await method(**params)}
+        except Nvo3secError as error:
+            return _error(type(error).__name__, str(error))
+        except KeyError:
+            return _error("OperatorError", f"no such method; there are: {', '.join(sorted(self._methods))}")
+        except (ValueError, TypeError):
+            return _error("OperatorError", "the request is not understood")
+        except Exception as error:  # noqa: BLE001  # an operator's question must not end the controller
+            self._log.exception("operator request failed", method=str(line[:200]))
+            return _error(type(error).__name__, "internal error; the controller's log has the details")
+
+
+def _error(kind: str, message: str) -> dict[str, Any]:
+    return {"error": {"kind": kind, "message": message}}

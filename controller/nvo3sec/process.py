@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The controller process: an NVA, an agent for each NVE, and the operator's socket, in one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from nvo3sec.aio import run_together
+from nvo3sec.console import ConsoleServer
+from nvo3sec.domain.model import Domain
+from nvo3sec.errors import OperatorError
+from nvo3sec.nva import Nva, NvaSideSession
+from nvo3sec.nve import NveAgent
+from nvo3sec.p4runtime import load_artifacts
+from nvo3sec.reports import counters_report, status_report
+
+PROGRESS_S = 0.05
+
+
+class Controller:
+    """Everything of one domain. `run` it; the other coroutines are what an operator may ask."""
+
+    def __init__(self, domain: Domain, run_directory: Path) -> None:
+        self._domain = domain
+        self._log = structlog.get_logger("controller").bind(domain=domain.name)
+        artifacts = load_artifacts()
+        self._nva = Nva(domain, random_bytes=secrets.token_bytes)
+        self._agents = {
+            nve.name: NveAgent(nve, self._connector(nve.name), artifacts, random_bytes=secrets.token_bytes)
+            for nve in domain.nves
+        }
+        self._console = ConsoleServer(
+            run_directory,
+            {
+                "status": self.status,
+                "wait": self.wait,
+                "counters": self.counters,
+                "reconcile": self.reconcile,
+                "rotate": self.rotate,
+            },
+        )
+
+    def _connector(self, nve: str) -> Any:
+        async def connect() -> NvaSideSession:
+            return self._nva.open_session(nve)
+
+        return connect
+
+    async def run(self) -> None:
+        """Run until SIGTERM or SIGINT. The switches keep what they have, and their leases end by themselves."""
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        await self._console.start()
+        self._log.info("controller running", nves=len(self._agents), pid=os.getpid())
+        try:
+            await run_together(stop.wait(), self._nva.run(), *(agent.run() for agent in self._agents.values()))
+        finally:
+            await self._console.stop()
+        self._log.info("controller stopped")
+
+    # --- operator ---------------------------------------------------------------------------------------------------
+
+    async def status(self) -> dict[str, Any]:
+        """Switches, keys, reports."""
+        agents = {name: agent.status() for name, agent in self._agents.items()}
+        return status_report(
+            self._domain,
+            agents,
+            self._nva.directions(),
+            list(self._nva.reports),
+            self._nva.registered,
+            time.monotonic(),
+        )
+
+    async def wait(self, wait_s: float = 30.0) -> dict[str, Any]:
+        """The status as soon as everything is ready. Raises OperatorError if it is not in time."""
+        deadline = time.monotonic() + wait_s
+        while True:
+            status = await self.status()
+            if status["ready"]:
+                return status
+            if time.monotonic() >= deadline:
+                raise OperatorError(f"not ready after {wait_s:g} s: " + "; ".join(status["not_ready"]))
+            await asyncio.sleep(PROGRESS_S)
+
+    async def counters(self, nve: str | None = None) -> list[dict[str, Any]]:
+        """Counters of one switch, or of all that are connected."""
+        return [counters_report(await agent.counters()) for agent in self._chosen(nve)]
+
+    async def reconcile(self, nve: str | None = None, dry_run: bool = False) -> dict[str, list[str]]:
+        """Reconcile one switch or all; returns the updates of each."""
+        return {agent.nve.name: list(await agent.reconcile(dry_run=dry_run)) for agent in self._chosen(nve)}
+
+    async def rotate(self, nves: list[str] | None = None) -> dict[str, int]:
+        """New keys, make before break."""
+        return {"directions": self._nva.rotate(nves or ())}
+
+    def _chosen(self, nve: str | None) -> list[NveAgent]:
+        if nve is None:
+            return list(self._agents.values())
+        if nve not in self._agents:
+            raise OperatorError(f"no such NVE: {nve}; there are: {', '.join(sorted(self._agents))}")
+        return [self._agents[nve]]

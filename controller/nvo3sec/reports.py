@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What operators are told, as JSON values. Nothing in here has ever seen a key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from ipaddress import IPv4Address
+from typing import Any
+
+from nvo3sec.domain.model import Domain
+from nvo3sec.domain.sa import Direction
+from nvo3sec.nva.service import ReportRecord
+from nvo3sec.nve.agent import AgentStatus, SwitchCounters
+from nvo3sec.p4runtime import Table
+from nvo3sec.p4runtime.entry import CounterValue, Pairs
+
+REPORTS_SHOWN = 20
+
+
+def status_report(
+    domain: Domain,
+    agents: Mapping[str, AgentStatus],
+    directions: Iterable[Direction],
+    reports: list[ReportRecord],
+    registered: Iterable[str],
+    now: float,
+) -> dict[str, Any]:
+    """Switches with what is expected and what is there, every key by name, the last reports, and what is not ready."""
+    directions = list(directions)
+    present = set(registered)
+    switches = []
+    for nve in domain.nves:
+        switch = asdict(agents[nve.name])
+        switch |= {"registered": nve.name in present, "p4runtime": nve.p4runtime, "device_id": nve.device_id}
+        switches.append(switch)
+    missing = [f"{name}: {_why(status)}" for name, status in agents.items() if not _is_ready(status)]
+    missing += [
+        f"{d.tunnel.sender} to {d.tunnel.receiver}: no key confirmed at both ends"
+        for d in directions
+        if not d.is_established
+    ]
+    return {
+        "domain": domain.name,
+        "ready": not missing,
+        "not_ready": missing,
+        "switches": switches,
+        "keys": [key for direction in directions for key in _keys(direction, now)],
+        "reports": [
+            {"nve": r.nve, "age_s": round(now - r.at, 1), "event": r.report.event, "detail": r.report.detail}
+            for r in reports[-REPORTS_SHOWN:]
+        ],
+    }
+
+
+def _is_ready(status: AgentStatus) -> bool:
+    return (
+        status.connected
+        and status.in_sync
+        and status.incarnation_agrees
+        and status.lease_left_s is not None
+        and status.lease_left_s > 0
+    )
+
+
+def _why(status: AgentStatus) -> str:
+    if status.fault:
+        return status.fault
+    if not status.connected:
+        return "not connected"
+    if not status.in_sync:
+        return "switch and desired state differ"
+    return "no lease yet" if not status.lease_left_s else "the lease has run out"
+
+
+def _keys(direction: Direction, now: float) -> list[dict[str, Any]]:
+    return [
+        {
+            "sender": direction.tunnel.sender,
+            "receiver": direction.tunnel.receiver,
+            "suite": direction.tunnel.suite.name,
+            "state": sa.state.value,
+            "spi": f"{sa.spi:08x}",
+            "generation": sa.generation,
+            "age_s": round(now - sa.planned_at, 1),
+            "to_soft_s": round(sa.soft_at - now, 1),
+            "to_hard_s": round(sa.hard_at - now, 1),
+            "at_receiver": sa.spi in (direction.receiver.holds or ()),
+            "at_sender": sa.spi in (direction.sender.holds or ()),
+            "inherited": sa.inherited,
+        }
+        for sa in direction.sas
+    ]
+
+
+def counters_report(counters: SwitchCounters) -> dict[str, Any]:
+    """Drops by pipeline and reason, and what went through SAs, VAPs and into VNs."""
+
+    def rows(table: Table) -> list[dict[str, Any]]:
+        return [_row(match, value, counters.interfaces) for match, value in sorted(counters.direct[table].items())]
+
+    return {
+        "nve": counters.nve,
+        "drops": {
+            pipeline.removeprefix("drops_"): {reason.name: _value(value) for reason, value in sorted(reasons.items())}
+            for pipeline, reasons in counters.drops.items()
+        },
+        "sa_rx": rows(Table.SA_RX),
+        "sa_tx": rows(Table.SA_TX),
+        "vap": rows(Table.VAP),
+        "vn": rows(Table.VN_INGRESS_AUTHORIZATION),
+    }
+
+
+def _value(value: CounterValue) -> dict[str, int]:
+    return {"packets": value.packets, "bytes": value.bytes}
+
+
+def _row(match: Pairs, value: CounterValue, interfaces: Mapping[int, str]) -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    for name, number in match:
+        if name in ("source", "destination"):
+            row[name] = str(IPv4Address(number))
+        elif name == "spi":
+            row[name] = f"{number:08x}"
+        else:
+            row[name] = number
+        if name == "interface":
+            row["towards"] = interfaces.get(number, "")
+    return row | _value(value)
