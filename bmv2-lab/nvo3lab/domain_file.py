@@ -4,7 +4,7 @@
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]  # PyYAML has no types
+import yaml
 
 from nvo3lab.topology import TENANT_MTU, UNDERLAY_MTU, AccessPort, Leaf, Topology
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from nvo3lab.frames import mac_text
+from nvo3lab.host.ledger import TOKEN
 from nvo3lab.observer import Observer
 from nvo3lab.protection import Protected
 from nvo3lab.rpc import serve
@@ -35,6 +36,7 @@ class Fabric:
         self._wanted = b""
         self._wanted_count = 0
         self._withhold = False
+        self._uninvited = dict.fromkeys((link["name"] for link in configuration["links"]), 0)
         self._intercepted: list[bytes] = []
         captures = Path(configuration["captures"])
         for link in configuration["links"]:
@@ -52,6 +54,8 @@ class Fabric:
             self._observers[name].foreign(frame)
             return
         packet = self._observers[name].sent(frame)
+        if TOKEN not in frame:
+            self._uninvited[name] += 1
         if packet is not None and self._intercept(packet, frame):
             return
         destination = self._by_mac.get(mac_text(frame[:6]))
@@ -83,6 +87,11 @@ class Fabric:
         return [{"destination": destination, "spi": spi, "sequence": sequence}
                 for (destination, spi), sequence in self._observers[name].last.items()]
 
+    def uninvited(self, name: str) -> int:
+        """Frames that an NVE has sent so far and that are not echoes of the lab's own traffic."""
+        self._ports[name].drain()
+        return self._uninvited[name]
+
     async def inject(self, name: str, frames: list[str], rate: float | None = None, repeat: int = 1) -> int:
         """Send frames (base64) to an NVE, `repeat` times, at a rate (frames a second). Returns how many were sent."""
         return await send_paced(self._ports[name], [base64.b64decode(frame) for frame in frames], rate, repeat)
@@ -103,7 +112,7 @@ async def _run(configuration: dict[str, Any]) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    methods = ("intercept", "intercepted", "sequences", "inject", "report")
+    methods = ("intercept", "intercepted", "sequences", "uninvited", "inject", "report")
     server = await serve(Path(configuration["control"]), {name: getattr(fabric, name) for name in methods})
     async with server:
         await stop.wait()

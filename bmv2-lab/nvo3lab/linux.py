@@ -46,6 +46,15 @@ def enter_network(namespace: int) -> None:
     _check(_libc.setns(namespace, CLONE_NEWNET), "setns")
 
 
+def enter_namespaces_of(pid: int) -> None:
+    """Move the calling process into the network namespace of another one, and first into its user namespace."""
+    with open(f"/proc/{pid}/ns/net", "rb") as network:
+        if os.readlink(f"/proc/{pid}/ns/user") != os.readlink("/proc/self/ns/user"):
+            with open(f"/proc/{pid}/ns/user", "rb") as user:
+                _check(_libc.setns(user.fileno(), CLONE_NEWUSER), "setns")
+        enter_network(network.fileno())
+
+
 def die_with_parent() -> None:
     """Have the kernel kill this process when its parent ends, however that happens."""
     _check(_libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0), "prctl")

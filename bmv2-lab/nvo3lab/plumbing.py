@@ -11,7 +11,7 @@ import socket
 import sys
 from typing import Any
 
-from pyroute2 import IPRoute  # type: ignore[import-untyped]  # it has no types
+from pyroute2 import IPRoute
 
 from nvo3lab import linux
 

@@ -117,7 +117,7 @@ class TestCrash:
         run = short_directory / "run"
         run.mkdir(mode=0o700)
         namespaces = _namespaces()
-        with subprocess.Popen(  # noqa: S603 - this interpreter
+        with subprocess.Popen(
             [sys.executable, "-c", CRASHING_LAB, str(run), "1" if wiring.kernel else "0",
              "1" if wiring.user_namespace else "0"],
             stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},

@@ -97,7 +97,7 @@ class TestLedger:
                                 frames.ipv4("10.0.0.1", "10.0.0.2", frames.PROTOCOL_ICMP, echo))
         ledger.record(frame)
         ledger.record(frame)
-        assert ledger.counts == {"explained": 1, "duplicate": 1, "marked": 0, "other": 0}
+        assert ledger.counts == {"explained": 1, "bait": 0, "duplicate": 1, "marked": 0, "other": 0}
 
     @pytest.mark.parametrize("claim", [("10.0.0.1", "02:00:00:00:00:66"), ("10.0.0.9", HOSTS["a"][0])])
     def test_lying_arp_is_not_explained(self, claim: tuple[str, str]) -> None:

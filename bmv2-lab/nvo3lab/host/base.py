@@ -83,8 +83,8 @@ class TenantHost:
         """Send frames (base64) as they are, `repeat` times, at a rate (frames a second). Returns how many were sent."""
         return await send_paced(self.port, [base64.b64decode(frame) for frame in frames], rate, repeat)
 
-    def expect_marker(self, marker: str) -> None:
-        self.ledger.expect_marker(bytes.fromhex(marker))
+    def expect_marker(self, marker: str, kind: str = "marked") -> None:
+        self.ledger.expect_marker(bytes.fromhex(marker), kind)
 
     def received(self) -> dict[str, Any]:
         """The ledger: counts, and the first frames that had no business here."""

@@ -15,7 +15,8 @@ from nvo3lab import frames
 TOKEN = b"nvo3lab-echo----"
 #: TCP ports of the lab's transfers.
 TRANSFER_PORTS = range(50000, 50100)
-KINDS = ("explained", "duplicate", "marked", "other")
+#: `bait` are the lab's own packets that an attacker is to catch: each must arrive as often as it was let through.
+KINDS = ("explained", "bait", "duplicate", "marked", "other")
 _EXAMPLES = 8
 
 
@@ -34,22 +35,25 @@ class Ledger:
     on_echo_reply: Callable[[bytes], None] | None = None
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
     examples: list[str] = field(default_factory=list)
-    _markers: list[bytes] = field(default_factory=list)
+    _markers: dict[bytes, str] = field(default_factory=dict)
     _seen: set[bytes] = field(default_factory=set)
 
-    def expect_marker(self, marker: bytes) -> None:
-        """Count frames that carry these bytes as marked: an attack puts them into what must not arrive."""
-        self._markers.append(marker)
+    def expect_marker(self, marker: bytes, kind: str) -> None:
+        """Count frames that carry these bytes as of this kind: marked (an attacker's, must not arrive) or bait."""
+        if kind not in ("marked", "bait"):
+            raise ValueError(f"no kind of marker: {kind}")
+        self._markers[marker] = kind
 
     def record(self, frame: bytes) -> None:
         kind = self._sort(frame)
         self.counts[kind] += 1
-        if kind != "explained" and len(self.examples) < _EXAMPLES:
+        if kind in ("duplicate", "marked", "other") and len(self.examples) < _EXAMPLES:
             self.examples.append(f"{kind}: {frame[:96].hex()}")
 
     def _sort(self, frame: bytes) -> str:
-        if any(marker in frame for marker in self._markers):
-            return "marked"
+        kinds = {kind for marker, kind in self._markers.items() if marker in frame}
+        if kinds:
+            return "marked" if "marked" in kinds else "bait"
         ethernet = frames.parse_ethernet(frame)
         if ethernet is None or ethernet.vlans or ethernet.destination not in (self.mac, frames.BROADCAST):
             return "other"

@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Commands of the lab: `lab up`, `lab run`, `lab ps`, `lab ping`, `lab shell`, and `drill`.
+
+Exit status: 0 everything held, 1 something did not or could not be found out, 2 bad usage. Results go to standard
+output, progress to standard error.
+"""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Coroutine
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from nvo3lab import lab as lab_module
+from nvo3lab import linux, report, rundir, session, traffic
+from nvo3lab.drill.model import Result
+from nvo3lab.drill.run import ATTACKS, Drill, select
+from nvo3lab.drill.run import summary as drill_summary
+from nvo3lab.errors import LabError, UsageError
+from nvo3lab.view import View
+
+T = TypeVar("T")
+
+lab = typer.Typer(name="lab", no_args_is_help=True, help="A small overlay on this machine: three NVEs, two tenants.")
+
+
+class Target(StrEnum):
+    embedded = "embedded"
+    bmv2 = "bmv2"
+
+
+class Wires(StrEnum):
+    auto = "auto"
+    kernel = "kernel"
+    unix = "unix"
+
+
+class Output(StrEnum):
+    table = "table"
+    json = "json"
+
+
+TargetOption = Annotated[Target, typer.Option("--target", help="Switch: the project's own, or BMv2.")]
+WiresOption = Annotated[Wires, typer.Option(
+    "--wires", help="kernel: namespaces, veth, the kernel's stack in every host. unix: sockets and a small stack of the"
+                    " lab's own, for machines that allow nothing else. auto: the best that this machine allows.")]
+NameOption = Annotated[str, typer.Option("--name", help="Name of the lab; several may run at a time.")]
+OutputOption = Annotated[Output, typer.Option("--output", "-o", help="Form of the result on standard output.")]
+CapturesOption = Annotated[Path | None, typer.Option("--captures", help="Leave a pcap file of every port here.")]
+
+
+def _fail(error: LabError) -> typer.Exit:
+    Console(stderr=True, soft_wrap=True, highlight=False).print(f"[bold red]error:[/bold red] {escape(str(error))}")
+    return typer.Exit(2 if isinstance(error, UsageError) else 1)
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    try:
+        return asyncio.run(work)
+    except LabError as error:
+        raise _fail(error) from None
+
+
+def _options(target: Target, wires: Wires, name: str, captures: Path | None) -> lab_module.Options:
+    if not name.isidentifier():
+        raise _fail(UsageError(f"--name {name}: letters, digits and underscores, please"))
+    return lab_module.Options(target=target.value, wires=wires.value, name=name, captures=captures)
+
+
+@lab.command()
+def up(target: TargetOption = Target.embedded, wires: WiresOption = Wires.auto, name: NameOption = "lab",
+       captures: CapturesOption = None) -> None:
+    """Bring the lab up and keep it up until Ctrl-C."""
+    progress = report.Progress()
+
+    async def wait(running: lab_module.Lab) -> None:
+        progress(f"up; run directory {running.run_directory.path}")
+        progress("another terminal: nvo3sec lab ps, nvo3sec lab ping red1 red2, nvo3sec drill. Ctrl-C ends the lab.")
+        await asyncio.Event().wait()
+
+    outcome = _run(session.run(_options(target, wires, name, captures), wait, progress))
+    if outcome.error is not None:
+        raise _fail(outcome.error)
+    console = Console()
+    console.print(report.underlay_table(outcome.closing.observation))
+    faults = outcome.closing.faults()
+    report.print_faults(console, faults)
+    raise typer.Exit(1 if faults else 0)
+
+
+@lab.command()
+def run(target: TargetOption = Target.embedded, wires: WiresOption = Wires.auto, name: NameOption = "lab",
+        captures: CapturesOption = None, output: OutputOption = Output.table) -> None:
+    """Bring the lab up, let the tenants talk, play every attack, look at the underlay, and take it all down again."""
+    progress = report.Progress()
+
+    async def body(running: lab_module.Lab) -> tuple[traffic.Traffic, list[Result], traffic.Traffic]:
+        progress.heading("Tenants")
+        first = await traffic.run(running.view, progress)
+        progress.heading("Attackers")
+        results = await Drill(running.view, progress.result, progress.attack).run(ATTACKS)
+        progress.heading("Tenants, once more")
+        second = await traffic.run(running.view, progress)
+        running.audit_switches()
+        progress("no switch has a TCP or UDP socket")
+        return first, results, second
+
+    progress.heading("Lab")
+    outcome = _run(session.run(_options(target, wires, name, captures), body, progress))
+    if outcome.error is not None:
+        raise _fail(outcome.error)
+    faults = outcome.closing.faults()
+    results: list[Result] = []
+    document: dict[str, Any] = {"target": target.value, "observation": outcome.closing.observation}
+    if outcome.value is None:
+        faults.append("ended before it was through")
+    else:
+        first, results, second = outcome.value
+        faults = first.faults + second.faults + faults
+        faults += [f"{result.name}: {fault}" for result in results for fault in result.faults]
+        document |= {"traffic": [first.to_json(), second.to_json()], "drill": drill_summary(results)}
+    document |= {"held": not faults, "faults": faults}
+    if output is Output.json:
+        typer.echo(json.dumps(document, indent=1))
+    else:
+        console = Console()
+        console.print(report.drill_table(results), report.underlay_table(outcome.closing.observation), sep="\n\n")
+        report.print_faults(console, faults)
+        console.print("[bold red]Not everything held.[/]" if faults else "[bold green]Everything held.[/]")
+    raise typer.Exit(1 if faults else 0)
+
+
+@lab.command()
+def ps(name: NameOption = "lab", output: OutputOption = Output.table) -> None:
+    """List the processes of a running lab."""
+    try:
+        state = rundir.load_state(name)
+    except LabError as error:
+        raise _fail(error) from None
+    alive = {process: linux.start_time(pid) is not None for process, pid in state["pids"].items()}
+    if output is Output.json:
+        rows = {process: {"pid": pid, "alive": alive[process]} for process, pid in state["pids"].items()}
+        typer.echo(json.dumps(rows))
+        return
+    table = Table("process", "pid", "", title=f"Lab {name}, {state['target']}", title_justify="left")
+    for process, pid in state["pids"].items():
+        table.add_row(process, str(pid), "" if alive[process] else "has ended")
+    Console().print(table)
+
+
+@lab.command()
+def ping(source: Annotated[str, typer.Argument(help="Host that sends, such as red1.")],
+         destination: Annotated[str, typer.Argument(help="Host or IPv4 address.")],
+         count: Annotated[int, typer.Option("--count", "-c", min=1, max=10000)] = 5, name: NameOption = "lab",
+         output: OutputOption = Output.table) -> None:
+    """Send echo requests from one host of a running lab to another."""
+
+    async def work() -> dict[str, Any]:
+        view = await View.of_running(name)
+        try:
+            hosts = {host.name: host for host in view.topology.hosts}
+            if source not in hosts:
+                raise UsageError(f"no host named {source}; there are {', '.join(hosts)}")
+            ip = hosts[destination].ip if destination in hosts else destination
+            answer: dict[str, Any] = await view.hosts[source].call("ping", destination=ip, count=count, timeout=120)
+            return answer
+        finally:
+            await view.close()
+
+    answer = _run(work())
+    if output is Output.json:
+        typer.echo(json.dumps(answer))
+    else:
+        median = "—" if answer["median_ms"] is None else f"{answer['median_ms']:.2f} ms"
+        typer.echo(f"{answer['received']} of {answer['sent']} answers, median round trip {median}")
+    raise typer.Exit(0 if answer["received"] == answer["sent"] else 1)
+
+
+@lab.command()
+def shell(process: Annotated[str, typer.Argument(help="Host, NVE (leaf1), or underlay.")],
+          name: NameOption = "lab") -> None:
+    """Open a shell in the network namespace of a process of a running lab."""
+    try:
+        state = rundir.load_state(name)
+        if process not in state["pids"]:
+            raise UsageError(f"no process named {process}; there are {', '.join(state['pids'])}")
+        if not state["kernel"]:
+            raise UsageError("this lab has no namespaces (--wires unix); `nvo3sec lab ping` works in both")
+        linux.enter_namespaces_of(state["pids"][process])
+    except LabError as error:
+        raise _fail(error) from None
+    except OSError as error:
+        raise _fail(LabError(f"cannot enter the namespace of {process}: {error}")) from None
+    program = os.environ.get("SHELL", "/bin/sh")
+    os.execv(program, [program])  # noqa: S606 - the user's own shell
+
+
+def drill(
+    attacks: Annotated[list[str] | None, typer.Argument(help="Attacks to play; all unless told.")] = None,
+    name: NameOption = "lab", output: OutputOption = Output.table,
+    show: Annotated[bool, typer.Option("--list", help="List the attacks and end.")] = False,
+) -> None:
+    """Play the attackers of section 4 of the requirements draft against a running lab."""
+    if show:
+        table = Table("attack", "by", "what", "caught as")
+        for attack in ATTACKS:
+            reasons = ", ".join(sorted(attack.reasons)) or "not to be caught"
+            table.add_row(attack.name, attack.who, attack.summary, reasons)
+        Console().print(table)
+        return
+    progress = report.Progress()
+
+    async def work() -> list[Result]:
+        chosen = select(attacks or [])
+        view = await View.of_running(name)
+        try:
+            return await Drill(view, progress.result, progress.attack).run(chosen)
+        finally:
+            await view.close()
+
+    results = _run(work())
+    if output is Output.json:
+        typer.echo(json.dumps(drill_summary(results), indent=1))
+    else:
+        console = Console()
+        console.print(report.drill_table(results))
+        report.print_faults(console, [f"{result.name}: {fault}" for result in results for fault in result.faults])
+    raise typer.Exit(0 if all(result.held for result in results) else 1)
+
+
+def main() -> None:
+    """`python -m nvo3lab`, for the lab alone."""
+    app = typer.Typer(no_args_is_help=True, add_completion=False)
+    app.add_typer(lab)
+    app.command("drill")(drill)
+    app(prog_name=Path(sys.argv[0]).name)

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an attack is, what it did, and when it counts as held off."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nvo3lab.drill.world import World
+
+#: Effect of an attack on the median round trip of legitimate traffic that still counts as none: a factor and a constant
+#: (milliseconds), since a lab shares its processors with the attackers.
+LATENCY_FACTOR = 3.0
+LATENCY_SLACK_MS = 10.0
+
+
+@dataclass(frozen=True)
+class Shot:
+    """What an attacker sent.
+
+    Attributes:
+        sent: packets sent by the attacker.
+        drops: of these, how many a switch must drop and count; the others may arrive, changed into what was sent by a
+        legitimate
+            sender, or be handed to an agent.
+        bait: packets of legitimate senders that must arrive, exactly once each.
+        note: what else was measured, for people.
+        faults: what else was not as it must be.
+    """
+
+    sent: int
+    drops: int
+    bait: int = 0
+    note: str = ""
+    faults: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Attack:
+    """One attack of the drill.
+
+    Attributes:
+        who: outsider, insider or tenant (sections 4.1, 4.2, 4.3 of the requirements draft).
+        reasons: the drop reasons that may catch it; any other one is a fault, and so is silence.
+    """
+
+    name: str
+    who: str
+    summary: str
+    reasons: frozenset[str]
+    launch: Callable[["World"], Awaitable[Shot]]
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Legitimate traffic beside an attack: round trips of echoes, milliseconds."""
+
+    sent: int
+    lost: int
+    median_ms: float | None
+    p99_ms: float | None
+
+    @property
+    def loss(self) -> float:
+        """Share of requests without an answer."""
+        return self.lost / self.sent if self.sent else 1.0
+
+
+@dataclass
+class Result:
+    """An attack and everything that was measured about it."""
+
+    name: str
+    who: str
+    summary: str
+    sent: int
+    through: int
+    caught: dict[str, int]
+    baseline: Traffic
+    beside: Traffic
+    seconds: float
+    note: str = ""
+    faults: list[str] = field(default_factory=list)
+
+    @property
+    def held(self) -> bool:
+        return not self.faults
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self) | {"held": self.held}
+
+
+def judge(attack: Attack, shot: Shot, caught: dict[str, int], arrived: dict[str, int], baseline: Traffic,
+          beside: Traffic) -> tuple[int, list[str]]:
+    """How many packets got through, and in words everything that did not hold. Pure.
+
+    Args:
+        caught: drop reason → packets.
+        arrived: kind of the hosts' ledgers → frames, all hosts together.
+    """
+    faults = list(shot.faults)
+    extra_bait = max(arrived["bait"] - shot.bait, 0)
+    through = arrived["marked"] + arrived["other"] + arrived["duplicate"] + extra_bait
+    if through:
+        faults.append(f"{through} packets got through to hosts")
+    if arrived["bait"] < shot.bait:
+        faults.append(f"only {arrived['bait']} of {shot.bait} legitimate packets arrived")
+    expected = sum(count for reason, count in caught.items() if reason in attack.reasons)
+    if expected < shot.drops:
+        faults.append(f"only {expected} of {shot.drops} packets were counted as {' or '.join(sorted(attack.reasons))}")
+    unexpected = {reason: count for reason, count in caught.items() if reason not in attack.reasons}
+    if unexpected:
+        faults.append("drops for other reasons: " + ", ".join(f"{name} {count}" for name, count in unexpected.items()))
+    if expected > shot.sent:
+        faults.append(f"{expected} drops for {shot.sent} packets")
+    if beside.lost:
+        faults.append(f"legitimate traffic lost {beside.lost} of {beside.sent}")
+    if beside.median_ms is None or baseline.median_ms is None:
+        faults.append("no legitimate traffic was measured")
+    elif beside.median_ms > LATENCY_FACTOR * baseline.median_ms + LATENCY_SLACK_MS:
+        faults.append(f"legitimate round trips take {beside.median_ms:.1f} ms instead of {baseline.median_ms:.1f} ms")
+    return through, faults

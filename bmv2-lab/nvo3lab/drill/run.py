@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plays the attacks one by one, and measures each where it matters: at the hosts, in the counters, beside it."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from nvo3lab.drill import insider, outsider, tenant
+from nvo3lab.drill.model import Attack, Result, Shot, Traffic, judge
+from nvo3lab.drill.world import World
+from nvo3lab.drops import DropCounters
+from nvo3lab.errors import LabError, UsageError
+from nvo3lab.host.ledger import KINDS
+from nvo3lab.view import View
+
+ATTACKS: tuple[Attack, ...] = (*outsider.ATTACKS, *insider.ATTACKS, *tenant.ATTACKS)
+
+#: The legitimate traffic: one echo stream for each tenant, across the underlay, small and large packets in turn.
+_STREAMS = (("red1", "red2"), ("blue1", "blue2"))
+_INTERVAL = {"embedded": 0.01, "bmv2": 0.03}
+_SIZES = [56, 1000]
+_BASELINE_SECONDS = 1.5
+#: An attack is observed at least this long, so that there is traffic beside it.
+_WINDOW_SECONDS = 0.6
+#: What was sent may take this long to be accounted for.
+_SETTLE_SECONDS = 5.0
+_POLL = 0.02
+
+
+def select(names: Sequence[str]) -> tuple[Attack, ...]:
+    """The attacks of these names, or all. Raises UsageError for a name that no attack has."""
+    known = {attack.name: attack for attack in ATTACKS}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise UsageError(f"no attack named {', '.join(unknown)}; there are {', '.join(known)}")
+    return tuple(known[name] for name in names) or ATTACKS
+
+
+class Drill:
+    """One drill against one running lab."""
+
+    def __init__(self, view: View, on_result: Callable[[Result], None] = lambda _result: None,
+                 on_start: Callable[[Attack], None] = lambda _attack: None) -> None:
+        self._view = view
+        self._world = World(view)
+        self._on_result = on_result
+        self._on_start = on_start
+        self._baseline = Traffic(0, 0, None, None)
+
+    async def run(self, attacks: Sequence[Attack]) -> list[Result]:
+        """Play attacks. Raises LabError where the lab itself fails, so that nothing could be measured."""
+        topology = self._view.topology
+        switches = {leaf.name: (self._view.switches[leaf.name], leaf.device_id) for leaf in topology.leaves}
+        counters = await asyncio.to_thread(DropCounters, switches)
+        results = []
+        try:
+            await self._world.announce()
+            await self._warm_up()
+            await self._start_streams()
+            try:
+                self._baseline, _shot = await self._beside(lambda: asyncio.sleep(_BASELINE_SECONDS))
+                for attack in attacks:
+                    self._on_start(attack)
+                    results.append(await self._play(attack, counters))
+                    self._on_result(results[-1])
+            finally:
+                await self._stop_streams()
+        finally:
+            counters.close()
+        return results
+
+    async def _play(self, attack: Attack, counters: DropCounters) -> Result:
+        dropped_before, arrived_before = await counters.read(), await self._arrived()
+        start = time.monotonic()
+
+        async def launch() -> Shot:
+            shot = await attack.launch(self._world)
+            await self._settle(attack, shot, counters, dropped_before, arrived_before)
+            await asyncio.sleep(max(start + _WINDOW_SECONDS - time.monotonic(), 0))
+            return shot
+
+        beside, shot = await self._beside(launch)
+        seconds = time.monotonic() - start
+        dropped = await counters.read()
+        dropped.subtract(dropped_before)
+        caught: Counter[str] = Counter()
+        for (_leaf, reason), count in dropped.items():
+            if count:
+                caught[reason] += count
+        arrived = await self._arrived()
+        arrived.subtract(arrived_before)
+        through, faults = judge(attack, shot, dict(caught), dict(arrived), self._baseline, beside)
+        return Result(attack.name, attack.who, attack.summary, shot.sent, through, dict(caught), self._baseline, beside,
+                      seconds, shot.note, faults)
+
+    async def _settle(self, attack: Attack, shot: Shot, counters: DropCounters,
+                      dropped_before: Counter[tuple[str, str]], arrived_before: Counter[str]) -> None:
+        """Wait until what was sent is accounted for, or time is up; the judge then sees what is missing."""
+        deadline = time.monotonic() + _SETTLE_SECONDS
+        while time.monotonic() < deadline:
+            dropped = sum((await counters.read()).values()) - sum(dropped_before.values())
+            bait = (await self._arrived())["bait"] - arrived_before["bait"]
+            if dropped >= shot.drops and bait >= shot.bait:
+                return
+            await asyncio.sleep(_POLL)
+
+    async def _arrived(self) -> Counter[str]:
+        total: Counter[str] = Counter(dict.fromkeys(KINDS, 0))
+        for name, ledger in (await self._view.received()).items():
+            if ledger["missed"]:
+                raise LabError(f"{name} has missed {ledger['missed']} frames: nothing can be said about what arrived")
+            total.update(ledger["counts"])
+        return total
+
+    async def _warm_up(self) -> None:
+        """Let hosts and agents know each other before anything is measured."""
+        for source, destination in self._view.topology.pairs():
+            answer = await self._view.hosts[source.name].call("ping", destination=destination.ip, count=2)
+            if not answer["received"]:
+                raise LabError(f"{source.name} does not reach {destination.name}: there is no lab to attack")
+
+    async def _start_streams(self) -> None:
+        for source, destination in _STREAMS:
+            await self._view.hosts[source].call(
+                "stream_start", stream=destination, destination=self._world.host(destination).ip,
+                interval=_INTERVAL[self._view.target], sizes=_SIZES)
+
+    async def _stop_streams(self) -> None:
+        for source, destination in _STREAMS:
+            await self._view.hosts[source].call("stream_stop", stream=destination)
+
+    async def _beside(self, work: Callable[[], Awaitable[Any]]) -> tuple[Traffic, Any]:
+        """Measure the legitimate traffic while something is done. Returns it, and what the work returned."""
+        for source, destination in _STREAMS:
+            await self._view.hosts[source].call("stream_begin", stream=destination)
+        outcome = await work()
+        ends = await asyncio.gather(*(self._view.hosts[source].call("stream_end", stream=destination)
+                                      for source, destination in _STREAMS))
+        sent, received = sum(end["sent"] for end in ends), sum(end["received"] for end in ends)
+        medians = [end["median_ms"] for end in ends]
+        tails = [end["p99_ms"] for end in ends]
+        if None in medians:
+            return Traffic(sent, sent - received, None, None), outcome
+        return Traffic(sent, sent - received, max(medians), max(tails)), outcome
+
+
+def summary(results: Sequence[Result]) -> dict[str, Any]:
+    """The whole drill as JSON."""
+    return {"held": all(result.held for result in results), "attacks": [result.to_json() for result in results]}

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Malicious tenant systems (section 4.3): they send what they like into their own port."""
+
+import os
+import time
+
+from nvo3lab import domain_file, frames
+from nvo3lab.drill.model import Attack, Shot
+from nvo3lab.drill.world import World
+
+_COPIES = 20
+_FLOOD_SECONDS = 1.5
+#: Frames of a flood beyond which the agent's share ends: the meter's burst, its rate while the flood lasts, and what
+#: one more second of a slow machine adds.
+_SLOW_MACHINE_SECONDS = 1.0
+
+
+async def vlan_hop(world: World) -> Shot:
+    """Tags of another tenant's VLAN, double ones, service tags, from an untagged and from a tagged VAP."""
+    blue, red = world.host("blue2"), world.host("red2")
+    to_blue, to_red = world.marked_frame("red3", blue), world.marked_frame("red3", red)
+    outside = frames.tagged(world.marked_frame("red1", blue), 20)
+    from_untagged = [
+        outside,
+        frames.tagged(world.marked_frame("red1", blue), 10),
+        frames.tagged(outside, 0),
+        frames.tagged(outside, 20),
+        frames.tagged(outside, 20, frames.ETHERTYPE_STAG),
+        frames.tagged(world.marked_frame("red1", red), 4095),
+    ]
+    # Behind the trunk each of these gets the tag of its own VLAN (10) in front.
+    from_tagged = [frames.tagged(to_blue, 20), frames.tagged(to_red, 0), frames.tagged(to_red, 10),
+                   frames.tagged(to_blue, 20, frames.ETHERTYPE_STAG)]
+    sent = await world.from_host("red1", from_untagged * _COPIES)
+    sent += await world.from_host("red3", from_tagged * _COPIES)
+    return Shot(sent, sent)
+
+
+async def spoof(world: World) -> Shot:
+    """Another's MAC, another's IP, both, ARP lies in every form, group addresses as source; caches must stay right."""
+    own, other, victim = world.host("red1"), world.host("red3"), world.host("red2")
+    udp = frames.udp(other.ip, victim.ip, 7, 9, world.marker)
+    as_other = frames.ipv4(other.ip, victim.ip, frames.PROTOCOL_UDP, udp)
+    as_own = frames.ipv4(own.ip, victim.ip, frames.PROTOCOL_UDP, frames.udp(own.ip, victim.ip, 7, 9, world.marker))
+
+    def arp(source: str, sender_mac: str, sender_ip: str, operation: int, target: str = frames.BROADCAST) -> bytes:
+        lie = frames.arp(operation, sender_mac, sender_ip, victim.mac, victim.ip)
+        return frames.ethernet(target, source, frames.ETHERTYPE_ARP, lie + world.marker)
+
+    packets = [
+        frames.ethernet(victim.mac, other.mac, frames.ETHERTYPE_IPV4, as_other),
+        frames.ethernet(victim.mac, own.mac, frames.ETHERTYPE_IPV4, as_other),
+        frames.ethernet(victim.mac, other.mac, frames.ETHERTYPE_IPV4, as_own),
+        frames.ethernet(frames.BROADCAST, own.mac, frames.ETHERTYPE_IPV4, as_other),
+        frames.ethernet(victim.mac, "03:00:00:00:01:01", frames.ETHERTYPE_IPV4, as_own),
+        frames.ethernet(victim.mac, own.mac, frames.ETHERTYPE_EXPERIMENTAL, world.marker + bytes(40)),
+        arp(own.mac, own.mac, other.ip, frames.ARP_REPLY, victim.mac),
+        arp(own.mac, own.mac, other.ip, frames.ARP_REPLY),
+        arp(own.mac, own.mac, other.ip, frames.ARP_REQUEST),
+        arp(other.mac, other.mac, other.ip, frames.ARP_REPLY, victim.mac),
+        arp(own.mac, other.mac, other.ip, frames.ARP_REPLY, victim.mac),
+        arp(own.mac, other.mac, own.ip, frames.ARP_REQUEST),
+        frames.ethernet(frames.BROADCAST, own.mac, frames.ETHERTYPE_ARP, b"\x00\x01\x86\xdd" + bytes(40)),
+    ]
+    sent = await world.from_host("red1", packets * _COPIES)
+    believed = await world.view.hosts["red2"].call("resolve", ip=other.ip)
+    faults = () if believed == other.mac else (f"red2 believes that {other.ip} is at {believed}",)
+    return Shot(sent, sent, note=f"red2 still finds {other.name} at its own address", faults=faults)
+
+
+async def unknown_flood(world: World) -> Shot:
+    """Frames to ever new destinations that nobody has: they cost the agent no more than this VAP's share of it."""
+    own = world.host("red1")
+    body = frames.ipv4(own.ip, "10.0.0.200", frames.PROTOCOL_UDP, frames.udp(own.ip, "10.0.0.200", 7, 9, world.marker))
+    count = int(_FLOOD_SECONDS * world.flood_rate)
+    packets = [b"\x02\x00\x77" + os.urandom(3) + frames.mac_bytes(own.mac) + b"\x08\x00" + body for _ in range(count)]
+    return await _punted(world, "red1", packets)
+
+
+async def arp_flood(world: World) -> Shot:
+    """ARP requests for ever new addresses that nobody has."""
+    own = world.host("red1")
+    count = int(_FLOOD_SECONDS * world.flood_rate)
+    nobody = "00:00:00:00:00:00"
+    packets = [frames.ethernet(frames.BROADCAST, own.mac, frames.ETHERTYPE_ARP, frames.arp(
+        frames.ARP_REQUEST, own.mac, own.ip, nobody, f"10.{number >> 16 & 0xFF}.{number >> 8 & 0xFF}.{number & 0xFF}")
+        + world.marker) for number in range(1 << 16, (1 << 16) + count)]
+    return await _punted(world, "red1", packets)
+
+
+async def _punted(world: World, host: str, packets: list[bytes]) -> Shot:
+    """Send, and say how many may at most have reached the agent; every other one must have been dropped."""
+    start = time.monotonic()
+    sent = await world.from_host(host, packets, rate=world.flood_rate)
+    seconds = time.monotonic() - start + _SLOW_MACHINE_SECONDS
+    share = int(domain_file.PUNT["burst"] + domain_file.PUNT["rate"] * seconds)
+    rate = sent / (seconds - _SLOW_MACHINE_SECONDS)
+    return Shot(sent, max(sent - share, 0), note=f"{rate:.0f} packets/s; the agent's share is {share}")
+
+
+ATTACKS = (
+    Attack("vlan-hop", "tenant", "tags of others, and two of them", frozenset({"VAP_UNKNOWN", "SECOND_TAG"}), vlan_hop),
+    Attack("spoof", "tenant", "another's MAC, IP, ARP", frozenset({"SOURCE_GUARD", "MALFORMED_ARP", "SOURCE_ADDRESS"}),
+           spoof),
+    Attack("unknown-flood", "tenant", "a flood to unknown destinations", frozenset({"PUNT_RATE"}), unknown_flood),
+    Attack("arp-flood", "tenant", "a flood of ARP for unknown addresses", frozenset({"PUNT_RATE"}), arp_flood),
+)

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What attackers have to work with: the wires, what they can catch there, and one stolen NVE."""
+
+import asyncio
+import base64
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Address
+
+from nvo3lab import frames, protection
+from nvo3lab.errors import LabError
+from nvo3lab.p4rt import SwitchReader
+from nvo3lab.protection import Protected
+from nvo3lab.topology import Host, Leaf, Topology
+from nvo3lab.view import View
+
+#: Frames a second that an attacker sends, where the rate is not the point: below what each target can work off, so
+#: that what a switch did not count is not excused by what it never saw.
+_PACE = {"embedded": 2000.0, "bmv2": 300.0}
+#: Frames a second of a flood.
+_FLOOD = {"embedded": 8000.0, "bmv2": 1000.0}
+#: How far ahead of the sender an insider numbers its own packets: within the replay window, beyond what is sent
+#: meanwhile.
+_AHEAD = 4000
+_CATCH_TIMEOUT = 5.0
+
+
+@dataclass(frozen=True)
+class StolenKey:
+    """What the owner of a switch finds in it. The key does not show in a repr."""
+
+    sender: Leaf
+    receiver: Leaf
+    spi: int
+    key: bytes = field(repr=False)
+
+
+class World:
+    """The attackers' view of a running lab, and the tools they share."""
+
+    def __init__(self, view: View) -> None:
+        self.view = view
+        self.topology: Topology = view.topology
+        self.pace = _PACE[view.target]
+        self.flood_rate = _FLOOD[view.target]
+        #: In every packet that must not arrive.
+        self.marker = os.urandom(16)
+        #: In legitimate packets that attackers are to catch.
+        self.bait_marker = os.urandom(16)
+        self._stolen: dict[tuple[str, str], StolenKey] = {}
+        self._used: dict[tuple[str, str], int] = {}
+
+    async def announce(self) -> None:
+        """Tell the hosts what to look for."""
+        for host in self.view.hosts.values():
+            await host.call("expect_marker", marker=self.marker.hex(), kind="marked")
+            await host.call("expect_marker", marker=self.bait_marker.hex(), kind="bait")
+
+    def leaf(self, name: str) -> Leaf:
+        return self.topology.leaf(name)
+
+    def host(self, name: str) -> Host:
+        return self.topology.host(name)
+
+    def vni(self, tenant: str) -> int:
+        return self.topology.tenant(tenant).vni
+
+    # Sending.
+
+    async def into_underlay(self, leaf: str, packets: Iterable[bytes], rate: float | None = None,
+                            repeat: int = 1) -> int:
+        """Put frames onto the link towards an NVE. Returns how many."""
+        data = [base64.b64encode(packet).decode() for packet in packets]
+        rate = rate or self.pace
+        sent = await self.view.underlay.call("inject", name=leaf, frames=data, rate=rate, repeat=repeat, timeout=120)
+        return int(sent)
+
+    async def from_host(self, host: str, packets: Iterable[bytes], rate: float | None = None) -> int:
+        """Send frames from a tenant system, as they are. Returns how many."""
+        data = [base64.b64encode(packet).decode() for packet in packets]
+        rate = rate or self.pace
+        return int(await self.view.hosts[host].call("inject", frames=data, rate=rate, timeout=120))
+
+    async def uninvited_from(self, leaf: str) -> int:
+        """Packets that an NVE has sent into the underlay so far and that are not the lab's own echoes."""
+        return int(await self.view.underlay.call("uninvited", name=leaf))
+
+    # What an attacker sends.
+
+    def marked_frame(self, source: str, destination: Host, number: int = 0) -> bytes:
+        """An inner frame to a host, with the marker and a number."""
+        body = frames.udp(self.host(source).ip, destination.ip, 7, 9, self.marker + number.to_bytes(4) + bytes(32))
+        packet = frames.ipv4(self.host(source).ip, destination.ip, frames.PROTOCOL_UDP, body)
+        return frames.ethernet(destination.mac, self.host(source).mac, frames.ETHERTYPE_IPV4, packet)
+
+    def protected(self, sender: Leaf, receiver: Leaf, vni: int, spi: int, sequence: int, inner: bytes) -> Protected:
+        return Protected(sender.mac, receiver.mac, sender.address, receiver.address, vni, spi, sequence, inner)
+
+    # What an attacker on the path catches.
+
+    async def catch(self, source: str, destination: str, count: int, withhold: bool) -> list[bytes]:
+        """Real packets between two hosts, as their NVE protected them, from the wire.
+
+        Args:
+            withhold: keep them from their receiver; the attacker then has packets whose numbers nobody has seen.
+        """
+        sender, receiver = self.host(source), self.host(destination)
+        bodies = (frames.udp(sender.ip, receiver.ip, 7, 9, self.bait_marker + number.to_bytes(4) + bytes(12))
+                  for number in range(count))
+        bait = [frames.ethernet(receiver.mac, sender.mac, frames.ETHERTYPE_IPV4,
+                                frames.ipv4(sender.ip, receiver.ip, frames.PROTOCOL_UDP, body)) for body in bodies]
+        await self.view.underlay.call("intercept", marker=self.bait_marker.hex(), count=count, withhold=withhold)
+        await self.from_host(source, bait)
+        deadline = asyncio.get_running_loop().time() + _CATCH_TIMEOUT
+        while True:
+            caught: list[str] = await self.view.underlay.call("intercepted")
+            if len(caught) == count:
+                return [base64.b64decode(frame) for frame in caught]
+            if asyncio.get_running_loop().time() > deadline:
+                raise LabError(f"only {len(caught)} of {count} packets of {source} crossed the underlay")
+            await asyncio.sleep(0.01)
+
+    async def catch_one(self, source: str, destination: str) -> Protected:
+        """One real packet, withheld, taken apart."""
+        packet = protection.parse((await self.catch(source, destination, 1, withhold=True))[0])
+        if isinstance(packet, str):
+            raise LabError(f"what crossed the underlay is not protected: {packet}")
+        return packet
+
+    # What an insider has.
+
+    async def steal(self, sender: str, receiver: str) -> StolenKey:
+        """The key of the tunnel between two NVEs, out of the sender's switch: the insider owns that switch."""
+        pair = sender, receiver
+        if pair not in self._stolen:
+            self._stolen[pair] = await asyncio.to_thread(self._read_key, self.leaf(sender), self.leaf(receiver))
+        return self._stolen[pair]
+
+    def _read_key(self, sender: Leaf, receiver: Leaf) -> StolenKey:
+        destination = int(IPv4Address(receiver.address))
+        with SwitchReader(self.view.switches[sender.name], sender.device_id) as switch:
+            tunnels = {entry.key["interface"] for entry in switch.entries("tunnel")
+                       if entry.parameters["destination"] == destination}
+            for entry in switch.entries("sa_tx"):
+                if entry.key["interface"] in tunnels:
+                    key = entry.parameters["key"].to_bytes(16)
+                    return StolenKey(sender, receiver, entry.parameters["spi"], key)
+        raise LabError(f"{sender.name} has no key for {receiver.name}")
+
+    async def forge(self, stolen: StolenKey, vni: int, inner: Iterable[bytes]) -> list[Protected]:
+        """Correctly keyed packets, numbered ahead of those that the real switch sends."""
+        pair = stolen.sender.name, stolen.receiver.name
+        seen = await self.view.underlay.call("sequences", name=stolen.sender.name)
+        present = max((use["sequence"] for use in seen
+                       if (use["destination"], use["spi"]) == (stolen.receiver.address, stolen.spi)), default=0)
+        number = max(present + _AHEAD, self._used.get(pair, 0))
+        packets = []
+        for frame in inner:
+            number += 1
+            packet = self.protected(stolen.sender, stolen.receiver, vni, stolen.spi, number, frame)
+            packets.append(packet.sealed(stolen.key))
+        self._used[pair] = number
+        return packets
+
+    @staticmethod
+    def unsealed(packet: Protected, number: int) -> Protected:
+        """A packet with an ICV that is as good as any guess."""
+        return replace(packet, sequence=number, icv=os.urandom(protection.ICV_LENGTH))

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What people read: progress while a lab works, and tables at the end."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from nvo3lab.drill.model import Attack, Result
+
+
+class Progress:
+    """Lines with the time since the start, on standard error, so that standard output is the result only."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self._console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+        self._start = time.monotonic()
+
+    def __call__(self, text: str) -> None:
+        self._console.print(f"[dim]{time.monotonic() - self._start:6.1f} s[/dim]  ", Text(text), sep="", end="\n")
+
+    def heading(self, text: str) -> None:
+        self._console.print(f"\n[bold]{text}[/bold]")
+
+    def attack(self, attack: Attack) -> None:
+        self(f"{attack.who}: {attack.name} — {attack.summary}")
+
+    def result(self, result: Result) -> None:
+        mark = "held" if result.held else "DID NOT HOLD"
+        self(f"    {mark}: {result.sent} sent, {result.through} got through, {sum(result.caught.values())} caught")
+
+
+def _latency(result: Result) -> str:
+    before, beside = result.baseline.median_ms, result.beside.median_ms
+    if before is None or beside is None:
+        return "unknown"
+    return f"{beside:.1f} ({before:.1f})"
+
+
+def drill_table(results: Sequence[Result]) -> Table:
+    """One row an attack."""
+    table = Table(title="Attack drill", title_justify="left")
+    table.add_column("attack", no_wrap=True)
+    table.add_column("by")
+    table.add_column("sent", justify="right")
+    table.add_column("got\nthrough", justify="right")
+    table.add_column("caught as", overflow="fold")
+    table.add_column("legitimate\nlost", justify="right")
+    table.add_column("round trip, ms\n(without attack)", justify="right")
+    table.add_column("")
+    for result in results:
+        most = sorted(result.caught.items(), key=lambda item: -item[1])[:4]
+        caught = ", ".join(f"{reason} {count}" for reason, count in most)
+        more = len(result.caught) - 4
+        table.add_row(
+            result.name, result.who, str(result.sent), str(result.through),
+            (caught or "—") + (f" and {more} more" if more > 0 else ""),
+            f"{result.beside.lost}/{result.beside.sent}", _latency(result),
+            Text("held", style="green") if result.held else Text("DID NOT HOLD", style="bold red"),
+        )
+    return table
+
+
+def underlay_table(observation: dict[str, Any]) -> Table:
+    """One row an underlay link."""
+    table = Table(title="Underlay, from the first frame to the last", title_justify="left")
+    for name in ("link of", "frames", "protected", "violations", "missed"):
+        table.add_column(name, justify="left" if name == "link of" else "right")
+    for link in observation.get("links", []):
+        table.add_row(link["link"], *(str(link[name]) for name in ("frames", "protected", "violations", "missed")))
+    return table
+
+
+def print_faults(console: Console, faults: Sequence[str]) -> None:
+    for fault in faults:
+        console.print(Text(f"✗ {fault}", style="red"), soft_wrap=True)

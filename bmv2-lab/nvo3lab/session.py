@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The life of a lab in one command: up, do something, and down again, whatever happens in between."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from nvo3lab.errors import LabError, ProcessError
+from nvo3lab.lab import Closing, Lab, Options
+
+T = TypeVar("T")
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@dataclass
+class Outcome(Generic[T]):
+    """How a lab ended.
+
+    Attributes:
+        value: what the body returned; None where it did not finish.
+        error: what kept it from finishing.
+        interrupted: whether somebody asked it to end (Ctrl-C, SIGTERM, SIGHUP).
+    """
+
+    closing: Closing
+    value: T | None = None
+    error: LabError | None = None
+    interrupted: bool = False
+
+
+async def run(options: Options, body: Callable[[Lab], Awaitable[T]], say: Callable[[str], None]) -> Outcome[T]:
+    """Bring a lab up, run `body`, take the lab down. A process of the lab that ends by itself ends the body."""
+    lab = Lab(options, say)
+    outcome: Outcome[T] = Outcome(lab.closing)
+    loop = asyncio.get_running_loop()
+    work = asyncio.create_task(_work(lab, body))
+
+    def interrupt() -> None:
+        if not outcome.interrupted:
+            outcome.interrupted = True
+            say("asked to end: going down")
+        work.cancel()
+
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, interrupt)
+    try:
+        outcome.value = await work
+    except LabError as error:
+        outcome.error = error
+    except asyncio.CancelledError:
+        if not outcome.interrupted:
+            raise
+    finally:
+        # Handlers stay: a second Ctrl-C must not cut the way down short.
+        outcome.closing = await lab.down()
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
+    return outcome
+
+
+async def _work(lab: Lab, body: Callable[[Lab], Awaitable[T]]) -> T:
+    await lab.up()
+    task = asyncio.ensure_future(body(lab))
+    try:
+        await asyncio.wait((task, lab.broken), return_when=asyncio.FIRST_COMPLETED)
+        if lab.broken.done() and not task.done():
+            name = lab.broken.result()
+            raise ProcessError(f"{name} has ended by itself\n{lab.log_tail(name)}")
+        return await task
+    finally:
+        if not task.done():
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, LabError):
+                await task
