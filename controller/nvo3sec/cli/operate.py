@@ -14,6 +14,9 @@ from nvo3sec.cli import render
 from nvo3sec.cli.options import Output, OutputOption, RunDirectory
 from nvo3sec.console import ask, default_run_directory
 
+PIPE_WIDTH = 200
+"""Columns where there is no terminal: nothing is folded in a log."""
+
 
 def _ask(run_dir: Path | None, method: str, **params: Any) -> Any:
     return ask(run_dir or default_run_directory(), method, **params)
@@ -24,6 +27,8 @@ def _show(result: Any, output: Output, *tables: Any) -> None:
         print(json.dumps(result, indent=1))
         return
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=PIPE_WIDTH)
     for table in tables:
         console.print(table)
 

@@ -46,6 +46,8 @@ class Sa:
     hard_at: float
     inherited: bool = False
     drain_until: float | None = None
+    confirmed: bool = False
+    """The sender's switch has been read back with it."""
     reported_late: bool = False
 
     @property
@@ -368,6 +370,7 @@ def _drain(doing: _Step) -> None:
     if current is None:
         return
     if current.spi in (d.sender.holds or ()):
+        doing.put(replace(current, confirmed=True))
         for sa in d.sas:
             if sa.state is SaState.DRAINING and sa.drain_until is None:
                 doing.put(replace(sa, drain_until=doing.now + d.grace_s))
@@ -381,7 +384,7 @@ def _report_late(doing: _Step) -> None:
             continue
         if sa.state is SaState.PLANNED:
             doing.effects.append(Late(sa.spi, "receiver"))
-        elif sa.state is SaState.SENDING and sa.spi not in (d.sender.holds or ()):
+        elif sa.state is SaState.SENDING and not sa.confirmed:
             doing.effects.append(Late(sa.spi, "sender"))
         else:
             continue
@@ -430,7 +433,7 @@ def next_deadline(direction: Direction, now: float) -> float | None:
         times.append(sa.hard_at)
         if sa.drain_until is not None:
             times.append(sa.drain_until)
-        if not sa.reported_late and not sa.inherited and sa.state is not SaState.DRAINING:
+        if not (sa.reported_late or sa.inherited or sa.confirmed or sa.state is SaState.DRAINING):
             times.append(sa.planned_at + d.confirm_s)
     if d.sender.present and d.receiver.present and d.planned is None:
         current = d.current

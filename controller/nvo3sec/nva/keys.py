@@ -16,6 +16,7 @@ from nvo3sec.domain.model import Domain
 from nvo3sec.domain.sa import (
     Direction,
     Dropped,
+    Effect,
     Event,
     Expired,
     Late,
@@ -111,24 +112,8 @@ class KeyService:
                 match effect:
                     case NeedKey(phase=phase):
                         pending.append(self._plan(direction, phase, now))
-                    case Switched(spi=spi):
-                        self._note(tunnel, "sender switches to new key", spi)
-                    case Late(spi=spi, end=end):
-                        self._log.warning(
-                            "key not confirmed in time",
-                            sender=tunnel.sender,
-                            receiver=tunnel.receiver,
-                            late=end,
-                            spi=spi,
-                        )
-                    case Expired(spi=spi):
-                        self._log.error(
-                            "key expired without successor", sender=tunnel.sender, receiver=tunnel.receiver, spi=spi
-                        )
-                    case Dropped(end=end):
-                        self._log.warning(
-                            "keys dropped, new incarnation", sender=tunnel.sender, receiver=tunnel.receiver, at=end
-                        )
+                    case _:
+                        self._note(tunnel, effect)
         self._schedule(tunnel, now)
         after = self._directions[tunnel]
         if after.sas == before.sas:
@@ -136,8 +121,19 @@ class KeyService:
         self._forget(tunnel, before, after)
         return {tunnel.sender, tunnel.receiver}
 
-    def _note(self, tunnel: Tunnel, text: str, spi: int) -> None:
-        self._log.info(text, sender=tunnel.sender, receiver=tunnel.receiver, spi=f"{spi:08x}")
+    def _note(self, tunnel: Tunnel, effect: Effect) -> None:
+        log = self._log.bind(sender=tunnel.sender, receiver=tunnel.receiver)
+        match effect:
+            case Switched(spi=spi):
+                log.info("sender switches to new key", spi=f"{spi:08x}")
+            case Late(spi=spi, end=end):
+                log.warning("key not confirmed in time", late=end, spi=f"{spi:08x}")
+            case Expired(spi=spi):
+                log.error("key expired without successor", spi=f"{spi:08x}")
+            case Dropped(end=end):
+                log.warning("keys dropped, new incarnation", at=end)
+            case _:
+                pass
 
     def _forget(self, tunnel: Tunnel, before: Direction, after: Direction) -> None:
         for spi in {sa.spi for sa in before.sas} - {sa.spi for sa in after.sas}:

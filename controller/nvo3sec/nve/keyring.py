@@ -15,6 +15,7 @@ from nvo3sec.nve.clock import ClockReading
 from nvo3sec.p4runtime import Entry, SwitchState, Table
 
 KEY_BYTES = 16
+TOLERANCE_US = 1_000_000
 
 
 class Keyring:
@@ -65,11 +66,9 @@ class Keyring:
         self, direction: str, peer: str, spi: int, key: Secret | None, end: int, found: Entry | None
     ) -> tuple[Secret | None, int]:
         name = (direction, peer, spi)
-        known = self._ends.get(name)
-        if known is None:
-            known = end if found is None else min(end, found["not_after"])
-        # A message may only bring the end nearer.
-        self._ends[name] = min(known, end) if known - end > 1_000_000 else known
+        known = self._ends.get(name, end if found is None else found["not_after"])
+        # Each message counts the same end from another moment; only one that brings it clearly nearer means something.
+        self._ends[name] = end if end < known - TOLERANCE_US else known
         if key is None and found is not None:
             key = Secret(found["key"].to_bytes(KEY_BYTES, "big"))
         return key, self._ends[name]
