@@ -126,7 +126,9 @@ def checksum(data: bytes) -> int:
     return ~total & 0xFFFF
 
 
-def ipv4_packet(rng: random.Random, dst: int, *, ttl: int = 64, proto: int = 17, good: bool = True, ihl: int = 5) -> bytes:
+def ipv4_packet(
+    rng: random.Random, dst: int, *, ttl: int = 64, proto: int = 17, good: bool = True, ihl: int = 5
+) -> bytes:
     payload = rng.randbytes(rng.choice([0, 1, 7, 18, 64, 333]))
     udp = struct.pack(">HHHH", rng.randrange(65536), rng.randrange(65536), 8 + len(payload), rng.choice([0, 0x1234]))
     body = (udp if proto == 17 else b"") + payload
@@ -187,6 +189,8 @@ def copies(seed: int, count: int) -> Scenario:
     for _ in range(count):
         ingress = rng.randrange(256) & rng.randrange(256)
         egress = rng.randrange(256) & rng.randrange(256) & 0x7F
+        if egress & 3 == 3:
+            egress &= ~1  # clones that go round and are cloned again overflow BMv2's queue of 64 packets
         group = rng.choice([1, 2, 3])
         command = bytes([ingress, egress, rng.choice([1, 2, 3]), rng.randrange(40)])
         command += group.to_bytes(2, "big") + bytes([rng.choice([1, 2, 3, 9]), rng.randrange(256)])

@@ -87,10 +87,9 @@ class Values:
             return CValue(number(0, bits), bits, 0)
         if len(found) == 1 and found[0].dst == 0 and found[0].src == 0 and found[0].source is not None:
             inner = found[0]
-            if inner.width < width and not (inner.source.lo >= 0 and inner.source.bits <= inner.width):
-                # The mask that made the piece smaller than what is asked for has to be applied.
-                return convert(masked(self._compute(inner.source, inner.width), inner.width), bits)
-            return convert(self._compute(inner.source, inner.width), bits)
+            value = self._compute(inner.source, inner.width)
+            # What was computed is right in inner.width bits only; where more are looked at, those are zero.
+            return convert(masked(value, inner.width) if inner.width < width else value, bits)
         return self._assemble(found, bits)
 
     def exact(self, node: x.Data) -> CValue:
@@ -157,8 +156,10 @@ class Values:
                     inner = convert(value, max(32, 8 * count))
                     swap = f"__builtin_bswap{8 * count}" if count < 16 else "bswap128"
                     if count == 2:
-                        inner = CValue(f"(uint16_t)({inner.text})", 32, 16)
-                    value = CValue(f"{swap}({inner.text})", max(32, 8 * count), 8 * count)
+                        # A short is promoted to a signed int, which a shift would overflow.
+                        value = CValue(f"(uint32_t){swap}((uint16_t)({inner.text}))", 32, 16)
+                    else:
+                        value = CValue(f"{swap}({inner.text})", 8 * count, 8 * count)
                     taken = count
                     break
             else:

@@ -40,7 +40,7 @@ control IngressPipe(inout headers_t hdr, inout metadata_t meta, inout standard_m
         if (hdr.command.ingress[1:1] == 1 && meta.passes < 3) {
             resubmit_preserving_field_list(2);
         }
-        if (hdr.command.ingress[2:2] == 1) { std.mcast_grp = hdr.command.group; }
+        if (hdr.command.ingress[2:2] == 1 && meta.passes < 3) { std.mcast_grp = hdr.command.group; }
         if (hdr.command.ingress[3:3] == 1) { mark_to_drop(std); }
         if (hdr.command.ingress[4:4] == 1) { std.egress_spec = 6; }
         if (hdr.command.ingress[5:5] == 1) { truncate((bit<32>)hdr.command.length); }

@@ -10,7 +10,7 @@ header tail_t { bit<8> v; }
 
 error { TooMany }
 struct headers_t { head_t head; item_t[6] items; tail_t tail; item_t extra; }
-struct metadata_t { bit<8> left; bit<16> sum; bit<8> peek; }
+struct metadata_t { bit<8> left; bit<16> sum; bit<8> peek; bit<16> sixth; }
 
 parser P(packet_in packet, out headers_t hdr, inout metadata_t meta, inout standard_metadata_t std) {
     state start {
@@ -66,7 +66,7 @@ control IngressPipe(inout headers_t hdr, inout metadata_t meta, inout standard_m
     action check() { assert(hdr.head.value != 0xdead); log_msg("value {} of {}", { hdr.head.value, hdr.head.count }); }
     action same() { if (hdr.items[0] == hdr.items[1]) { meta.sum = 0xffff; } }
     table ops {
-        key = { hdr.head.op: exact; hdr.items[4].isValid(): ternary @name("fifth"); hdr.items[5].x: ternary @name("sixth"); }
+        key = { hdr.head.op: exact; hdr.items[4].isValid(): ternary @name("fifth"); meta.sixth: ternary; }
         actions = { sum_up; overwrite; push1; push3; pop1; pop4; copy; stop; check; same; @defaultonly NoAction; }
         const default_action = NoAction();
         const entries = {
@@ -88,6 +88,7 @@ control IngressPipe(inout headers_t hdr, inout metadata_t meta, inout standard_m
         if (std.parser_error == error.TooMany) { hdr.head.kind = 0xE1; }
         else if (std.parser_error == error.PacketTooShort) { hdr.head.kind = 0xE2; }
         else if (std.parser_error == error.StackOutOfBounds) { hdr.head.kind = 0xE3; }
+        if (hdr.items[5].isValid()) { meta.sixth = hdr.items[5].x; }
         switch (ops.apply().action_run) {
             sum_up: { hdr.head.value = meta.sum; }
             pop1: { hdr.head.at = 0x77; }
