@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures of the controller's tests."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from switches import EXECUTABLES, SwitchProcess  # noqa: E402  # found through the line above
+
+
+@pytest.fixture(params=sorted(EXECUTABLES))
+def switch_executable(request: pytest.FixtureRequest) -> str:
+    """Each software switch in turn."""
+    executable = EXECUTABLES[request.param]
+    if executable is None:
+        pytest.skip(f"{request.param}: no executable on PATH")
+    return executable
+
+
+@pytest.fixture
+def start_switch(switch_executable: str, tmp_path: Path) -> Iterator[Callable[[str, int], SwitchProcess]]:
+    """Starts a switch by name and device id; all are stopped at the end."""
+    started: list[SwitchProcess] = []
+
+    def start(name: str = "leaf1", device_id: int = 1) -> SwitchProcess:
+        switch = SwitchProcess(switch_executable, device_id, tmp_path, name)
+        started.append(switch)
+        switch.start()
+        return switch
+
+    yield start
+    for switch in started:
+        switch.kill()
