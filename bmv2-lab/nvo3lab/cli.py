@@ -203,7 +203,11 @@ def shell(process: Annotated[str, typer.Argument(help="Host, NVE (leaf1), or und
     os.execv(program, [program])  # noqa: S606 - the user's own shell
 
 
-def drill(
+drill = typer.Typer(invoke_without_command=True, subcommand_metavar="")
+
+
+@drill.callback()
+def play(
     attacks: Annotated[list[str] | None, typer.Argument(help="Attacks to play; all unless told.")] = None,
     name: NameOption = "lab", output: OutputOption = Output.table,
     show: Annotated[bool, typer.Option("--list", help="List the attacks and end.")] = False,
@@ -240,5 +244,5 @@ def main() -> None:
     """`python -m nvo3lab`, for the lab alone."""
     app = typer.Typer(no_args_is_help=True, add_completion=False)
     app.add_typer(lab)
-    app.command("drill")(drill)
+    app.add_typer(drill, name="drill")
     app(prog_name=Path(sys.argv[0]).name)

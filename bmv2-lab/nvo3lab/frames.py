@@ -80,13 +80,9 @@ def icmp_echo(kind: int, identifier: int, sequence: int, payload: bytes) -> byte
     return body[:2] + struct.pack("!H", checksum(body)) + body[4:]
 
 
-def udp(source: str, destination: str, source_port: int, destination_port: int, payload: bytes) -> bytes:
-    """A UDP datagram with its checksum over the pseudo header (RFC 768)."""
-    length = 8 + len(payload)
-    pseudo = ip_bytes(source) + ip_bytes(destination) + struct.pack("!BBH", 0, PROTOCOL_UDP, length)
-    head = struct.pack("!HHHH", source_port, destination_port, length, 0)
-    value = checksum(pseudo + head + payload) or 0xFFFF
-    return head[:6] + struct.pack("!H", value) + payload
+def silent(source: str, destination: str, payload: bytes) -> bytes:
+    """An IPv4 packet that no stack answers, whatever it contains: an echo reply that nobody has asked for."""
+    return ipv4(source, destination, PROTOCOL_ICMP, icmp_echo(ICMP_ECHO_REPLY, 0, 0, payload))
 
 
 def arp(operation: int, sender_mac: str, sender_ip: str, target_mac: str, target_ip: str) -> bytes:

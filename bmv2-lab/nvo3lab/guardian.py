@@ -158,7 +158,8 @@ class Guardian:
 
     def _exists(self, pid: int) -> bool:
         self._reap()
-        return linux.start_time(pid) is not None
+        # A child of its own exists until its status is known; of an adopted one nobody wants to know it.
+        return pid in self._processes or linux.start_time(pid) is not None
 
     def _reap(self) -> None:
         while True:

@@ -216,10 +216,10 @@ class Lab:
         guard, run = self._needed()
         path = run.path / "domain.yaml"
         domain_file.write(self.topology, sockets, path)
-        argv = controller.run_command(path, run.path)
+        argv = controller.run_command(path, run.controller)
         self._ended[controller.NAME] = asyncio.get_running_loop().create_future()
         self._pids[controller.NAME] = await guard.start(controller.NAME, argv, run.log(controller.NAME))
-        missing = await controller.wait_ready(run.path, self.topology, self._ended[controller.NAME])
+        missing = await controller.wait_ready(run.controller, self._ended[controller.NAME])
         if missing:
             raise ProcessError(f"controller: {missing}\n{self.log_tail(controller.NAME)}")
         self.say("controller: every NVE is ready")
@@ -235,6 +235,7 @@ class Lab:
     async def _wind_up(self, guard: Guarded) -> None:
         self.closing.statuses |= await guard.stop(controller.NAME)
         self.closing.statuses |= await guard.stop(*(leaf.name for leaf in self.topology.leaves))
+        # The switches are gone, so this is the last word about what they sent.
         if self._view is not None:
             if self._view.fabric is not None:
                 self.closing.observation = await self._view.fabric.call("report")

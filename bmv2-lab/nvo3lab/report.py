@@ -5,11 +5,14 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from nvo3lab.drill.model import Attack, Result
+
+_REASONS_SHOWN = 3
 
 
 class Progress:
@@ -30,7 +33,9 @@ class Progress:
 
     def result(self, result: Result) -> None:
         mark = "held" if result.held else "DID NOT HOLD"
-        self(f"    {mark}: {result.sent} sent, {result.through} got through, {sum(result.caught.values())} caught")
+        note = f" ({result.note})" if result.note else ""
+        caught = sum(result.caught.values())
+        self(f"    {mark}: {result.sent} sent, {result.through} got through, {caught} caught{note}")
 
 
 def _latency(result: Result) -> str:
@@ -42,31 +47,32 @@ def _latency(result: Result) -> str:
 
 def drill_table(results: Sequence[Result]) -> Table:
     """One row an attack."""
-    table = Table(title="Attack drill", title_justify="left")
+    table = Table(title="Attack drill; lost and ms: echoes of legitimate tenants meanwhile (ms without attack)",
+                  title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("attack", no_wrap=True)
-    table.add_column("by")
-    table.add_column("sent", justify="right")
-    table.add_column("got\nthrough", justify="right")
+    table.add_column("sent", justify="right", no_wrap=True)
+    table.add_column("through", justify="right", no_wrap=True)
     table.add_column("caught as", overflow="fold")
-    table.add_column("legitimate\nlost", justify="right")
-    table.add_column("round trip, ms\n(without attack)", justify="right")
-    table.add_column("")
-    for result in results:
-        most = sorted(result.caught.items(), key=lambda item: -item[1])[:4]
-        caught = ", ".join(f"{reason} {count}" for reason, count in most)
-        more = len(result.caught) - 4
+    table.add_column("lost", justify="right", no_wrap=True)
+    table.add_column("ms", justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for result, following in zip(results, (*results[1:], None), strict=True):
+        most = sorted(result.caught.items(), key=lambda item: -item[1])[:_REASONS_SHOWN]
+        caught = "\n".join(f"{reason} {count}" for reason, count in most)
+        more = len(result.caught) - _REASONS_SHOWN
         table.add_row(
-            result.name, result.who, str(result.sent), str(result.through),
-            (caught or "—") + (f" and {more} more" if more > 0 else ""),
+            result.name, str(result.sent), str(result.through),
+            (caught or "—") + (f"\nand {more} more reasons" if more > 0 else ""),
             f"{result.beside.lost}/{result.beside.sent}", _latency(result),
-            Text("held", style="green") if result.held else Text("DID NOT HOLD", style="bold red"),
+            Text("held", style="green") if result.held else Text("NOT HELD", style="bold red"),
+            end_section=following is not None and following.who != result.who,
         )
     return table
 
 
 def underlay_table(observation: dict[str, Any]) -> Table:
     """One row an underlay link."""
-    table = Table(title="Underlay, from the first frame to the last", title_justify="left")
+    table = Table(title="Underlay, from the first frame to the last", title_justify="left", box=box.SIMPLE_HEAD)
     for name in ("link of", "frames", "protected", "violations", "missed"):
         table.add_column(name, justify="left" if name == "link of" else "right")
     for link in observation.get("links", []):

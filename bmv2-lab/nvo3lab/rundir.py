@@ -66,6 +66,11 @@ class RunDirectory:
         return self.path / "log" / f"{name}.log"
 
     @property
+    def controller(self) -> Path:
+        """The controller's own run directory."""
+        return self.path / "controller"
+
+    @property
     def captures(self) -> Path:
         return self.path / "captures"
 

@@ -28,10 +28,7 @@ async def control(world: World) -> Shot:
     """The same packets for the VN that leaf3 does serve: they must arrive, or the other attacks prove nothing."""
     stolen = await world.steal(_INSIDER, "leaf1")
     sender, victim = world.host("blue3"), world.host("blue1")
-    body = frames.udp(sender.ip, victim.ip, 7, 9, world.bait_marker + bytes(16))
-    inner = frames.ethernet(victim.mac, sender.mac, frames.ETHERTYPE_IPV4,
-                            frames.ipv4(sender.ip, victim.ip, frames.PROTOCOL_UDP, body))
-    packets = await world.forge(stolen, world.vni("blue"), [inner] * 5)
+    packets = await world.forge(stolen, world.vni("blue"), [world.bait_frame(sender, victim)] * 5)
     sent = await world.into_underlay("leaf1", [packet.build() for packet in packets])
     return Shot(sent, 0, bait=sent, note="what leaf3 may send arrives: key, format and numbers are right")
 
@@ -45,7 +42,7 @@ async def impersonate(world: World) -> Shot:
     for number in range(_PACKETS):
         inner = world.marked_frame("red2", victim, number)
         # Under leaf2's SPI, as seen on the wire, and with the only key there is.
-        packets.append(replace(real, inner=inner, sequence=real.sequence + 1 + number).sealed(stolen.key))
+        packets.append(world.guess(real, inner, number).sealed(stolen.key))
     inside = [world.marked_frame("blue2", world.host("blue1"), number) for number in range(_PACKETS)]
     for packet in await world.forge(stolen, world.vni("blue"), inside):
         packets.append(replace(packet, source=world.leaf("leaf2").address))

@@ -67,7 +67,7 @@ async def forge(world: World) -> Shot:
     packets = []
     for number in range(_FORGED):
         inner = world.marked_frame("red1", victim, number)
-        guess = world.unsealed(replace(real, inner=inner), real.sequence + 1 + number)
+        guess = world.guess(real, inner, number)
         packets += [guess, replace(guess, spi=(real.spi & 0x80000000) | (os.urandom(1)[0] + 1)),
                     replace(guess, source=_STRANGER)]
     sent = await world.into_underlay("leaf2", [packet.build() for packet in packets])
@@ -150,7 +150,7 @@ async def reflect(world: World) -> Shot:
     inner = world.marked_frame("red1", world.host("red2"))
     packets = []
     for number in range(256):
-        guess = world.unsealed(replace(real, inner=inner), real.sequence + 1 + number)
+        guess = world.guess(real, inner, number)
         packets += [guess.build(), replace(guess, spi=(real.spi & 0x80000000) | (number + 1)).build()]
     repeat = max(1, int(_FLOOD_SECONDS * world.flood_rate / len(packets)))
     before = await world.uninvited_from("leaf2")

@@ -39,9 +39,8 @@ async def vlan_hop(world: World) -> Shot:
 async def spoof(world: World) -> Shot:
     """Another's MAC, another's IP, both, ARP lies in every form, group addresses as source; caches must stay right."""
     own, other, victim = world.host("red1"), world.host("red3"), world.host("red2")
-    udp = frames.udp(other.ip, victim.ip, 7, 9, world.marker)
-    as_other = frames.ipv4(other.ip, victim.ip, frames.PROTOCOL_UDP, udp)
-    as_own = frames.ipv4(own.ip, victim.ip, frames.PROTOCOL_UDP, frames.udp(own.ip, victim.ip, 7, 9, world.marker))
+    as_other = frames.silent(other.ip, victim.ip, world.marker)
+    as_own = frames.silent(own.ip, victim.ip, world.marker)
 
     def arp(source: str, sender_mac: str, sender_ip: str, operation: int, target: str = frames.BROADCAST) -> bytes:
         lie = frames.arp(operation, sender_mac, sender_ip, victim.mac, victim.ip)
@@ -71,7 +70,7 @@ async def spoof(world: World) -> Shot:
 async def unknown_flood(world: World) -> Shot:
     """Frames to ever new destinations that nobody has: they cost the agent no more than this VAP's share of it."""
     own = world.host("red1")
-    body = frames.ipv4(own.ip, "10.0.0.200", frames.PROTOCOL_UDP, frames.udp(own.ip, "10.0.0.200", 7, 9, world.marker))
+    body = frames.silent(own.ip, "10.0.0.200", world.marker)
     count = int(_FLOOD_SECONDS * world.flood_rate)
     packets = [b"\x02\x00\x77" + os.urandom(3) + frames.mac_bytes(own.mac) + b"\x08\x00" + body for _ in range(count)]
     return await _punted(world, "red1", packets)

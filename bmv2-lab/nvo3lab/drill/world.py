@@ -90,9 +90,16 @@ class World:
 
     def marked_frame(self, source: str, destination: Host, number: int = 0) -> bytes:
         """An inner frame to a host, with the marker and a number."""
-        body = frames.udp(self.host(source).ip, destination.ip, 7, 9, self.marker + number.to_bytes(4) + bytes(32))
-        packet = frames.ipv4(self.host(source).ip, destination.ip, frames.PROTOCOL_UDP, body)
-        return frames.ethernet(destination.mac, self.host(source).mac, frames.ETHERTYPE_IPV4, packet)
+        return self._frame(self.host(source), destination, self.marker + number.to_bytes(4) + bytes(32))
+
+    def bait_frame(self, source: Host, destination: Host, number: int = 0) -> bytes:
+        """A legitimate inner frame, with the bait's marker and a number."""
+        return self._frame(source, destination, self.bait_marker + number.to_bytes(4) + bytes(12))
+
+    @staticmethod
+    def _frame(source: Host, destination: Host, payload: bytes) -> bytes:
+        return frames.ethernet(destination.mac, source.mac, frames.ETHERTYPE_IPV4,
+                               frames.silent(source.ip, destination.ip, payload))
 
     def protected(self, sender: Leaf, receiver: Leaf, vni: int, spi: int, sequence: int, inner: bytes) -> Protected:
         return Protected(sender.mac, receiver.mac, sender.address, receiver.address, vni, spi, sequence, inner)
@@ -106,10 +113,7 @@ class World:
             withhold: keep them from their receiver; the attacker then has packets whose numbers nobody has seen.
         """
         sender, receiver = self.host(source), self.host(destination)
-        bodies = (frames.udp(sender.ip, receiver.ip, 7, 9, self.bait_marker + number.to_bytes(4) + bytes(12))
-                  for number in range(count))
-        bait = [frames.ethernet(receiver.mac, sender.mac, frames.ETHERTYPE_IPV4,
-                                frames.ipv4(sender.ip, receiver.ip, frames.PROTOCOL_UDP, body)) for body in bodies]
+        bait = [self.bait_frame(sender, receiver, number) for number in range(count)]
         await self.view.underlay.call("intercept", marker=self.bait_marker.hex(), count=count, withhold=withhold)
         await self.from_host(source, bait)
         deadline = asyncio.get_running_loop().time() + _CATCH_TIMEOUT
@@ -164,6 +168,7 @@ class World:
         return packets
 
     @staticmethod
-    def unsealed(packet: Protected, number: int) -> Protected:
-        """A packet with an ICV that is as good as any guess."""
-        return replace(packet, sequence=number, icv=os.urandom(protection.ICV_LENGTH))
+    def guess(real: Protected, inner: bytes, number: int) -> Protected:
+        """A packet under a real SPI with a guessed ICV, numbered ahead of what is sent meanwhile."""
+        return replace(real, inner=inner, sequence=real.sequence + _AHEAD + number,
+                       icv=os.urandom(protection.ICV_LENGTH))
