@@ -220,6 +220,9 @@ class FakeEngine:
     def set_packet_sink(self, port: int, sink: Callable[[bytes], None] | None) -> None:
         self._sinks[port] = sink
 
+    def set_digest_sink(self, sink: Callable[[str, bytes], None] | None) -> None:
+        self.digest_sink = sink
+
     def attach_interface(self, port: int, interface: str, pcap: str | None = None) -> None:
         self._attach(port, interface)
 

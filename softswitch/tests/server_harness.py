@@ -22,13 +22,14 @@ from typing import Any
 import grpc
 from finsy.proto import p4i, p4r, p4r_grpc, rpc_status
 from google.protobuf import text_format
+from p4softswitch.engine_api import Engine
 from p4softswitch.server import Switch, SwitchOptions
 from p4softswitch.server.dataplane import PacketStreamRequest, PacketStreamResponse
 from server_fake_engine import CPU_PORT, FakeEngine
 
 PROGRAMS = Path(__file__).parent / "server_program"
 DEVICE_ID = 1
-TIMEOUT = 20.0
+TIMEOUT = 5.0
 """Seconds after which a switch that does not answer has failed the test; nothing waits for it to pass."""
 
 Insert, Modify, Delete = p4r.Update.INSERT, p4r.Update.MODIFY, p4r.Update.DELETE
@@ -279,6 +280,10 @@ class DataPort:
         assert message is not None, "the stream has ended"
         return message.port, message.packet
 
+    def in_service(self) -> bool:
+        """Wait for the first packet, and drop it; False if the stream ends instead."""
+        return self._in.get(timeout=TIMEOUT) is not None
+
     def close(self) -> None:
         self._out.put(None)
         self._stream.cancel()
@@ -314,9 +319,10 @@ def fake_switch(
     """The server in this process, with an engine in memory."""
     engines: list[FakeEngine] = []
 
-    def load(data: bytes) -> FakeEngine:
-        engines.append(FakeEngine(data))
-        return engines[-1]
+    def load(data: bytes) -> Engine:
+        engine = FakeEngine(data)
+        engines.append(engine)
+        return engine
 
     options = options or _options(directory)
     with Switch(load, options) as switch:
@@ -329,12 +335,10 @@ def _process(name: str, command: Sequence[str], directory: Path) -> Iterator[Tar
     arguments = ["--device-id", str(DEVICE_ID), "--no-p4", "--", "--grpc-server-addr", f"unix:{directory / 'p4rt'}"]
     arguments += ["--dp-grpc-server-addr", f"unix:{directory / 'data'}", "--cpu-port", str(CPU_PORT)]
     with (directory / "log").open("wb") as log:
-        process = subprocess.Popen(  # noqa: S603 - the command is this repository's or the switch's
-            [*command, *arguments], stdout=log, stderr=log, stdin=subprocess.DEVNULL
-        )
+        process = subprocess.Popen([*command, *arguments], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
     try:
         yield Target(name, f"unix:{directory / 'p4rt'}", f"unix:{directory / 'data'}", [])
-        assert process.poll() is None, f"{name} died: {(directory / 'log').read_text()}"
+        assert process.poll() is None, f"{name} died ({process.poll()}): {(directory / 'log').read_text()}"
     finally:
         process.terminate()
         try:

@@ -151,7 +151,7 @@ control TestIngress(inout headers_t hdr, inout metadata_t meta, inout standard_m
             fixed.apply();
             nothing_to_match.apply();
 #ifndef WITHOUT_ARRAYS
-            port_counter.count((bit<32>) std.ingress_port);
+            port_counter.count((bit<32>) std.ingress_port & 7);  // BMv2 does not check an index
             byte_counter.count(0);
             both_counter.count(0);
             port_meter.execute_meter<bit<2>>(0, meta.colour);
