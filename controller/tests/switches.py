@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -98,20 +99,18 @@ class SwitchProcess:
 
 
 def wait_for_server(target: str, process: subprocess.Popen[bytes]) -> None:
-    """Return when the server answers; fail at once if its process ends."""
-    channel = grpc.insecure_channel(target)
-    try:
-        deadline = time.monotonic() + DEADLINE_S
-        while True:
-            assert process.poll() is None, f"the switch ended with {process.returncode}"
+    """Return when the server accepts connections; fail at once if its process ends."""
+    deadline = time.monotonic() + DEADLINE_S
+    while True:
+        assert process.poll() is None, f"the switch ended with {process.returncode}"
+        assert time.monotonic() < deadline, f"no server at {target}"
+        with socket.socket(socket.AF_UNIX) as probe:
             try:
-                grpc.channel_ready_future(channel).result(timeout=0.2)
-            except grpc.FutureTimeoutError:
-                assert time.monotonic() < deadline, f"no server at {target}"
+                probe.connect(target.removeprefix("unix:"))
+            except OSError:
+                time.sleep(0.01)
             else:
                 return
-    finally:
-        channel.close()
 
 
 @dataclass

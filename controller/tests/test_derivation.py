@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Key derivation: known answers, and that everything in the context matters."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pickle
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nvo3sec.domain.derivation import KeyContext, Purpose, derive_key, hkdf_info
+from nvo3sec.domain.model import Suite
+from nvo3sec.domain.secret import Secret
+from nvo3sec.errors import DerivationError
+
+VECTORS = json.loads((Path(__file__).parent / "data" / "key_vectors.json").read_text())
+
+
+def context(**changes) -> KeyContext:
+    base = KeyContext(
+        purpose=Purpose.TUNNEL,
+        suite=Suite.CHASKEY12,
+        sender="leaf1",
+        receiver="leaf2",
+        outer_source=IPv4Address("192.0.2.1"),
+        outer_destination=IPv4Address("192.0.2.2"),
+        sender_incarnation=bytes.fromhex(VECTORS["incarnation_leaf1"]),
+        receiver_incarnation=bytes.fromhex(VECTORS["incarnation_leaf2"]),
+        spi=0x80001234,
+        generation=7,
+    )
+    return dataclasses.replace(base, **changes)
+
+
+class TestKnownAnswers:
+    @pytest.mark.parametrize("vector", VECTORS["keys"], ids=lambda vector: f"suite{vector['suite']}")
+    def test_info_and_key(self, vector):
+        found = context(suite=Suite(vector["suite"]), spi=vector["spi"])
+        assert hkdf_info(found).hex() == vector["hkdf_info"]
+        assert derive_key(Secret(bytes.fromhex(VECTORS["epoch_secret"])), found).reveal().hex() == vector["key"]
+
+
+CHANGES = {
+    "purpose": Purpose.LINK,
+    "suite": Suite.ASCON_AEAD128,
+    "sender": "leaf9",
+    "receiver": "leaf9",
+    "outer_source": IPv4Address("192.0.2.9"),
+    "outer_destination": IPv6Address("2001:db8::9"),
+    "sender_incarnation": bytes(15) + b"\x01",
+    "receiver_incarnation": bytes(15) + b"\x01",
+    "spi": 0x80001235,
+    "generation": 8,
+}
+
+
+class TestContext:
+    def test_every_field_is_in_the_table(self):
+        assert set(CHANGES) == {field.name for field in dataclasses.fields(KeyContext)}
+
+    @pytest.mark.parametrize("field", sorted(CHANGES))
+    def test_every_field_changes_the_key(self, field):
+        secret = Secret(bytes(32))
+        assert derive_key(secret, context()) != derive_key(secret, context(**{field: CHANGES[field]}))
+
+    def test_directions_differ(self):
+        there = context()
+        back = context(
+            sender=there.receiver,
+            receiver=there.sender,
+            outer_source=there.outer_destination,
+            outer_destination=there.outer_source,
+            sender_incarnation=there.receiver_incarnation,
+            receiver_incarnation=there.sender_incarnation,
+        )
+        assert derive_key(Secret(bytes(32)), there) != derive_key(Secret(bytes(32)), back)
+
+    @given(st.text(min_size=1, max_size=12), st.text(min_size=1, max_size=12), st.text(min_size=1), st.text(min_size=1))
+    def test_names_cannot_be_shifted_into_each_other(self, a, b, c, d):
+        if (a, b) != (c, d):
+            assert hkdf_info(context(sender=a, receiver=b)) != hkdf_info(context(sender=c, receiver=d))
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"sender": ""},
+            {"spi": 0},
+            {"spi": 1 << 32},
+            {"generation": 0},
+            {"sender_incarnation": b""},
+            {"sender_incarnation": bytes(16)},
+            {"receiver_incarnation": bytes(15)},
+            {"purpose": Purpose.GROUP},
+        ],
+        ids=str,
+    )
+    def test_incomplete_context_is_refused(self, changes):
+        with pytest.raises(DerivationError):
+            context(**changes)
+
+    def test_group_key_has_no_receiver_incarnation(self):
+        assert derive_key(Secret(bytes(32)), context(purpose=Purpose.GROUP, receiver_incarnation=b""))
+
+    @pytest.mark.parametrize("length", [0, 16, 31, 33])
+    def test_length_of_the_secret_is_checked(self, length):
+        with pytest.raises(DerivationError, match="32 bytes"):
+            derive_key(Secret(bytes(length)), context())
+
+
+class TestSecret:
+    VALUE = b"\xa5" * 16
+
+    def test_does_not_show_itself(self):
+        secret = Secret(self.VALUE)
+        for text in (repr(secret), str(secret), f"{secret}", f"{secret:>40}", repr([secret]), repr({"a": secret})):
+            assert "a5" not in text.lower().replace("\\x", "")
+            assert "16 bytes" in text
+
+    def test_cannot_be_pickled_copied_into_json_or_changed(self):
+        secret = Secret(self.VALUE)
+        with pytest.raises(TypeError):
+            pickle.dumps(secret)
+        with pytest.raises(TypeError):
+            json.dumps(secret)
+        with pytest.raises(AttributeError):
+            secret._value = b""
+
+    def test_equality(self):
+        assert Secret(b"a") == Secret(b"a")
+        assert Secret(b"a") != Secret(b"b")
+        assert Secret(b"a") != b"a"
+        assert len({Secret(b"a"), Secret(b"a")}) == 1

@@ -1,0 +1,345 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The life of SAs: single stories, and a machine that plays both switches, loses messages, and restarts things at random."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from nvo3sec.domain.membership import Tunnel
+from nvo3sec.domain.model import Suite
+from nvo3sec.domain.sa import (
+    Direction,
+    Dropped,
+    Expired,
+    Held,
+    Late,
+    NeedKey,
+    Planned,
+    ReceiverDown,
+    ReceiverRead,
+    ReceiverUp,
+    Rotate,
+    SaState,
+    SenderRead,
+    SenderUp,
+    Switched,
+    Tick,
+    next_deadline,
+    step,
+)
+from nvo3sec.domain.spi import phase_of
+
+TUNNEL = Tunnel("leaf1", "leaf2", Suite.CHASKEY12)
+A, B = b"a" * 16, b"b" * 16
+GRACE, CONFIRM, SOFT, HARD = 5.0, 10.0, 100.0, 120.0
+
+
+class Story:
+    """Drives one direction and answers its wish for keys."""
+
+    def __init__(self, answer: bool = True) -> None:
+        self.direction = Direction(TUNNEL, GRACE, CONFIRM)
+        self.now = 1000.0
+        self.effects: list[object] = []
+        self.generation = 0
+        self.answer = answer
+
+    def __call__(self, *events: object) -> Story:
+        for event in events:
+            self.direction, effects = step(self.direction, event, self.now)
+            self.effects += effects
+            for effect in effects:
+                if isinstance(effect, NeedKey) and self.answer:
+                    self.generation += 1
+                    spi = effect.phase << 31 | self.generation
+                    self(Planned(spi, self.generation, self.now + SOFT, self.now + HARD))
+        return self
+
+    def after(self, seconds: float) -> Story:
+        self.now += seconds
+        return self(Tick())
+
+    def states(self) -> list[tuple[int, str]]:
+        return sorted((sa.generation, sa.state.value) for sa in self.direction.sas)
+
+    def of(self, kind: type) -> list:
+        return [effect for effect in self.effects if isinstance(effect, kind)]
+
+    def confirm(self) -> Story:
+        self(ReceiverRead(frozenset(sa.spi for sa in self.direction.sas)))
+        current = self.direction.current
+        return self(SenderRead(current.spi if current else None))
+
+
+def up() -> Story:
+    return Story()(SenderUp(A), ReceiverUp(B))
+
+
+def established() -> Story:
+    return up().confirm()
+
+
+class TestFirstKey:
+    def test_nothing_before_both_ends_are_there(self):
+        assert Story()(SenderUp(A)).of(NeedKey) == []
+        assert Story()(ReceiverUp(B)).of(NeedKey) == []
+
+    def test_receive_before_send(self):
+        story = up()
+        assert story.states() == [(1, "planned")]
+        assert story.direction.current is None
+        story(SenderRead(None))
+        assert story.direction.current is None
+        story(ReceiverRead(frozenset({1})))
+        assert story.states() == [(1, "sending")]
+        assert not story.direction.is_established
+        story(SenderRead(1))
+        assert story.direction.is_established
+
+    def test_a_late_receiver_is_reported_once(self):
+        story = up().after(CONFIRM + 1).after(1)
+        assert story.of(Late) == [Late(1, "receiver")]
+
+    def test_a_late_sender_is_reported_once(self):
+        story = up()(ReceiverRead(frozenset({1}))).after(CONFIRM + 1).after(1)
+        assert story.of(Late) == [Late(1, "sender")]
+
+    def test_a_confirmed_sender_that_leaves_is_not_late(self):
+        story = established().after(CONFIRM + 1)
+        assert story.of(Late) == []
+
+
+class TestRotation:
+    def test_make_before_break(self):
+        story = established().after(2)(Rotate())
+        assert story.states() == [(1, "sending"), (2, "planned")]
+        assert phase_of(story.direction.planned.spi) != phase_of(story.direction.current.spi)
+        story(ReceiverRead(frozenset(sa.spi for sa in story.direction.sas)))
+        assert story.states() == [(1, "draining"), (2, "sending")]
+        story.after(GRACE * 10)
+        assert story.states() == [(1, "draining"), (2, "sending")], "the sender has not confirmed"
+        story(SenderRead(story.direction.current.spi)).after(GRACE - 1)
+        assert story.states() == [(1, "draining"), (2, "sending")]
+        story.after(1)
+        assert story.states() == [(2, "sending")]
+
+    def test_by_age(self):
+        story = established().after(SOFT - 1)
+        assert story.states() == [(1, "sending")]
+        assert story.after(1).states() == [(1, "sending"), (2, "planned")]
+
+    def test_not_more_than_one_a_second(self):
+        story = established()(Rotate())
+        assert story.states() == [(1, "sending")]
+        assert story.after(1).states() == [(1, "sending"), (2, "planned")]
+
+    def test_a_ring_in_use_is_not_reused(self):
+        story = established().after(2)(Rotate()).confirm().after(2)(Rotate())
+        assert story.states() == [(1, "draining"), (2, "sending")]
+        assert story.after(GRACE).states() == [(2, "sending"), (3, "planned")]
+
+    def test_no_rotation_without_the_receiver(self):
+        story = established()(ReceiverDown()).after(SOFT + 1)
+        assert story.states() == [(1, "sending")]
+
+    def test_no_answer_means_the_old_key_until_its_hard_limit(self):
+        story = established().after(SOFT)
+        assert story.states() == [(1, "sending"), (2, "planned")]
+        story.after(HARD - SOFT - 1)
+        assert story.direction.current.generation == 1
+        story.after(1)
+        assert story.direction.current is None
+        assert [e.spi for e in story.of(Expired)] == [1]
+
+
+class TestIncarnation:
+    @pytest.mark.parametrize("event", [SenderUp(b"c" * 16), ReceiverUp(b"c" * 16)])
+    def test_a_new_one_ends_every_key_at_once(self, event):
+        story = established().after(2)(Rotate()).confirm()
+        before = {sa.spi for sa in story.direction.sas}
+        story.after(2)(event)
+        assert story.of(Dropped)
+        assert not before & {sa.spi for sa in story.direction.sas}
+        assert story.states() == [(3, "planned")]
+
+    def test_the_same_one_keeps_them(self):
+        story = established()(SenderUp(A, Held(1, 0, 50.0)), ReceiverUp(B, (Held(1, 1, 50.0),)))
+        assert story.states() == [(1, "sending")]
+        assert story.of(Dropped) == []
+
+    def test_a_key_asked_for_before_is_not_taken_after(self):
+        story = Story(answer=False)(SenderUp(A), ReceiverUp(B))
+        assert story.direction.waiting
+        story.now += 2
+        story.direction = replace(story.direction, receiver=replace(story.direction.receiver, present=False))
+        story(SenderUp(b"c" * 16), Planned(5, 5, story.now + 1, story.now + 2))
+        assert story.direction.sas == ()
+
+
+class TestInheritance:
+    SENDER = SenderUp(A, Held(0x80000009, 0, 60.0))
+    RECEIVER = ReceiverUp(B, (Held(0x80000009, 9, 60.0), Held(0x00000008, 8, 60.0)))
+
+    @pytest.mark.parametrize("order", [(SENDER, RECEIVER), (RECEIVER, SENDER)], ids=["sender first", "receiver first"])
+    def test_traffic_goes_on_until_new_keys_are_there(self, order):
+        story = Story()
+        story.generation = 20
+        story(*order)
+        assert story.direction.current.spi == 0x80000009
+        assert story.direction.current.generation == 9
+        assert {sa.spi for sa in story.direction.sas} >= {0x80000009}
+        story.after(GRACE)
+        assert story.direction.planned is not None
+        assert phase_of(story.direction.planned.spi) == 0
+        story.confirm().after(GRACE)
+        assert story.states() == [(21, "sending")]
+
+    def test_a_sending_half_alone_is_worth_nothing(self):
+        story = Story()(self.SENDER, ReceiverUp(B))
+        assert 0x80000009 not in {sa.spi for sa in story.direction.sas}
+
+    def test_a_sender_keeps_its_key_while_the_receiver_is_silent(self):
+        story = Story()(self.SENDER)
+        assert story.direction.current.spi == 0x80000009
+
+    def test_the_switch_limit_still_counts(self):
+        story = Story()(self.SENDER).after(60)
+        assert story.direction.sas == ()
+
+
+class Machine(RuleBasedStateMachine):
+    """Two switches, an NVA between them, and bad luck. The invariants are the promises of the design."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.direction = Direction(TUNNEL, GRACE, CONFIRM)
+        self.now = 0.0
+        self.generation = 0
+        self.boots = 0
+        self.incarnations = {"sender": b"", "receiver": b""}
+        self.receives: set[int] = set()
+        self.sends: int | None = None
+        self.told_to_send: set[int] = set()
+        self.read_by_receiver: set[int] = set()
+        self.issued: set[tuple[int, int]] = set()
+        self.made_for: dict[int, tuple[bytes, bytes]] = {}
+        self.hard_at: dict[int, float] = {}
+
+    def feed(self, event: object) -> None:
+        self.direction, effects = step(self.direction, event, self.now)
+        for effect in effects:
+            if isinstance(effect, Switched):
+                assert effect.spi in self.read_by_receiver, "the receiver had not confirmed"
+                self.told_to_send.add(effect.spi)
+            if isinstance(effect, NeedKey):
+                self.generation += 1
+                spi = effect.phase << 31 | self.generation
+                assert (spi, self.generation) not in self.issued
+                self.issued.add((spi, self.generation))
+                self.made_for[spi] = (self.incarnations["sender"], self.incarnations["receiver"])
+                self.hard_at[spi] = self.now + HARD
+                self.feed(Planned(spi, self.generation, self.now + SOFT, self.now + HARD))
+
+    def boot(self) -> bytes:
+        self.boots += 1
+        return self.boots.to_bytes(16, "big")
+
+    @initialize()
+    def start(self):
+        for end in ("sender", "receiver"):
+            self.incarnations[end] = self.boot()
+        self.feed(SenderUp(self.incarnations["sender"]))
+        self.feed(ReceiverUp(self.incarnations["receiver"]))
+
+    @rule(seconds=st.sampled_from([0.1, 1.0, 5.0, 20.0, 99.0, 130.0]))
+    def time_goes_by(self, seconds):
+        self.now += seconds
+        self.feed(Tick())
+
+    @rule()
+    def tick_at_the_deadline(self):
+        at = next_deadline(self.direction, self.now)
+        if at is not None:
+            assert at > self.now
+            self.now = at
+            self.feed(Tick())
+
+    @precondition(lambda self: self.direction.receiver.present)
+    @rule()
+    def receiver_reconciles(self):
+        self.receives = {sa.spi for sa in self.direction.sas}
+        self.read_by_receiver |= self.receives
+        self.feed(ReceiverRead(frozenset(self.receives)))
+
+    @precondition(lambda self: self.direction.sender.present)
+    @rule()
+    def sender_reconciles(self):
+        current = self.direction.current
+        self.sends = current.spi if current else None
+        self.feed(SenderRead(self.sends))
+
+    @rule()
+    def operator_rotates(self):
+        self.feed(Rotate())
+
+    @rule(fresh=st.booleans())
+    def receiver_registers(self, fresh):
+        if fresh:
+            self.incarnations["receiver"] = self.boot()
+            self.receives = set()
+        held = tuple(Held(spi, spi & 0x7FFFFFFF, 50.0) for spi in sorted(self.receives))
+        self.feed(ReceiverUp(self.incarnations["receiver"], held))
+
+    @rule(fresh=st.booleans())
+    def sender_registers(self, fresh):
+        if fresh:
+            self.incarnations["sender"] = self.boot()
+            self.sends = None
+        held = None if self.sends is None else Held(self.sends, 0, 50.0)
+        self.feed(SenderUp(self.incarnations["sender"], held))
+
+    @rule()
+    def receiver_leaves(self):
+        self.feed(ReceiverDown())
+
+    @invariant()
+    def one_key_of_each_phase(self):
+        phases = [sa.phase for sa in self.direction.sas]
+        assert len(phases) == len(set(phases))
+
+    @invariant()
+    def one_key_to_send_with(self):
+        assert sum(sa.state is SaState.SENDING for sa in self.direction.sas) <= 1
+        assert sum(sa.state is SaState.PLANNED for sa in self.direction.sas) <= 1
+
+    @invariant()
+    def keys_belong_to_the_incarnations(self):
+        for sa in self.direction.sas:
+            assert self.made_for[sa.spi] == (self.incarnations["sender"], self.incarnations["receiver"])
+
+    @invariant()
+    def what_is_sent_can_be_received(self):
+        current = self.direction.current
+        if current is not None:
+            assert current.spi in self.told_to_send
+
+    @invariant()
+    def nothing_outlives_its_hard_limit(self):
+        assert all(sa.hard_at > self.now for sa in self.direction.sas)
+
+    @invariant()
+    def a_key_with_which_the_sender_sends_is_still_received(self):
+        if self.sends is None or not self.direction.sender.present:
+            return
+        fits = self.made_for[self.sends] == (self.incarnations["sender"], self.incarnations["receiver"])
+        if fits and self.sends not in {sa.spi for sa in self.direction.sas}:
+            assert self.now >= self.hard_at[self.sends], "only its own hard limit may take it away"
+
+
+TestMachine = Machine.TestCase
+TestMachine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
