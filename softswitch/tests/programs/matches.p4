@@ -70,7 +70,7 @@ control IngressPipe(inout headers_t hdr, inout metadata_t meta, inout standard_m
             (10 .. 20, 5): set(1);
             (15 .. 30, _): set(2);
             (100 .. 100, 0x0f00 &&& 0xff00): set(3);
-            (_, 77): set(4);
+            (0 .. 0xffffffff, 77): set(4);  // p4c takes _ for 0 .. 0
         }
         const default_action = set(5);
     }
