@@ -208,15 +208,15 @@ def _announce(address: str, ready_fd: int | None) -> None:
             ready.write("ready\n")
 
 
-def _serve(switch: Switch, args: argparse.Namespace, address: str) -> None:
+def _serve(factory: EngineFactory, options: SwitchOptions, args: argparse.Namespace) -> None:
     """Until SIGINT or SIGTERM."""
     signals = {signal.SIGINT, signal.SIGTERM}
-    # Blocked before the threads exist, which inherit it: the signal comes to sigwait and to nobody else.
+    # Blocked before there are threads, which inherit it: the signal comes to sigwait and to nobody else.
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     program = args.program.read_bytes() if args.program is not None and not args.no_p4 else None
-    with switch:
+    with Switch(factory, options) as switch:
         switch.start(program)
-        _announce(address, args.ready_fd)
+        _announce(options.grpc_address, args.ready_fd)
         signal.sigwait(signals)
 
 
@@ -232,8 +232,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if getattr(args, name.replace("-", "_")) is not None:
             logging.getLogger(__name__).warning("--%s has no effect", name)
     try:
-        switch = Switch(_factory(args, target), _options(args, target, tls))
-        _serve(switch, args, target.grpc_server_addr)
+        _serve(_factory(args, target), _options(args, target, tls), args)
     except (P4Error, RuntimeError, OSError) as error:
         print(f"p4softswitch: {error}", file=sys.stderr)
         return 1
