@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""This device's own credentials: key, certificate chain, trust anchors; checked as a whole, reloaded when they change."""
+"""This device's own credentials: key, chain, trust anchors; checked as a whole, reloaded when they change."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import structlog
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from nvo3sec.domain.secret import Secret
 from nvo3sec.identity.certificate import Identity, Purpose, identity_of
@@ -81,7 +82,7 @@ def _blocks(pem: bytes, labels: Sequence[bytes]) -> bytes:
     return b"".join(match.group(0).rstrip() + b"\n" for match in _PEM_BLOCK.finditer(pem) if match.group(1) in labels)
 
 
-def _public_bytes(holder: x509.Certificate | serialization.PrivateKeyTypes) -> bytes:  # type: ignore[name-defined]
+def _public_bytes(holder: x509.Certificate | PrivateKeyTypes) -> bytes:
     return bytes(
         holder.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     )

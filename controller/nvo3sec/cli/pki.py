@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Certificates of devices: a small authority for labs, and the device's side for any authority."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Column, Table
+
+from nvo3sec.cli.options import Output, OutputOption
+from nvo3sec.identity.names import DeviceName, Role
+
+if TYPE_CHECKING:
+    from nvo3sec.identity.authority import Authority
+    from nvo3sec.identity.ledger import Issued
+
+app = typer.Typer(help="Certificates of devices: the lab's authority, and signing requests.", no_args_is_help=True)
+
+Directory = Annotated[
+    Path, typer.Option("--dir", envvar="NVO3SEC_PKI_DIR", help="Directory of the authority; mode 0700.")
+]
+RoleArgument = Annotated[Role, typer.Argument(metavar="ROLE", help="nva, nve, hypervisor or operator.")]
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The device's name, a DNS label.")]
+Lifetime = Annotated[str, typer.Option("--lifetime", help="Like 24h, 30m or 7d.")]
+RequestArgument = Annotated[Path, typer.Argument(metavar="REQUEST", help="The signing request, PEM; - is stdin.")]
+DEFAULT_DIRECTORY = Path("pki")
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_INPUT_BYTES = 65536
+
+
+def duration(text: str) -> timedelta:
+    """`24h` and the like. Raises typer.BadParameter."""
+    match = re.fullmatch(r"([0-9]{1,6})([smhd])", text)
+    if match is None:
+        raise typer.BadParameter(f"{text!r} is no duration; write for instance 24h, 30m or 7d", param_hint="--lifetime")
+    return timedelta(seconds=int(match.group(1)) * _UNITS[match.group(2)])
+
+
+def _authority(directory: Path) -> Authority:
+    # Imported here, like everything that loads the cryptography library: help should come quickly.
+    from nvo3sec.identity.authority import Authority
+
+    return Authority(directory)
+
+
+def _input(path: Path) -> bytes:
+    if str(path) == "-":
+        return sys.stdin.buffer.read(_INPUT_BYTES)
+    from nvo3sec.identity.storage import read
+
+    return read(path)
+
+
+def _tell(what: str, one: Issued) -> None:
+    from nvo3sec.identity.certificate import stamp
+
+    print(f"{what}: {one.device}, serial number {one.serial:x}, valid until {stamp(one.not_after)}", file=sys.stderr)
+
+
+@app.command("init")
+def init(
+    domain: Annotated[str, typer.Argument(help="The domain, a DNS name.")], directory: Directory = DEFAULT_DIRECTORY
+) -> None:
+    """Make a new authority."""
+    from nvo3sec.identity.authority import Authority
+
+    authority = Authority.create(directory, domain)
+    print(f"authority of {authority.domain} in {directory}")
+    print(f"for every device: {authority.anchors_file} and {authority.revocation_file}")
+
+
+@app.command("issue")
+def issue(
+    role: RoleArgument, name: NameArgument, directory: Directory = DEFAULT_DIRECTORY, lifetime: Lifetime = "24h"
+) -> None:
+    """Make key and certificate of a device here, in one file."""
+    authority = _authority(directory)
+    path, issued = authority.issue(authority.device(role, name), duration(lifetime))
+    _tell("issued", issued)
+    print(path)
+
+
+@app.command("renew")
+def renew(
+    role: RoleArgument, name: NameArgument, directory: Directory = DEFAULT_DIRECTORY, lifetime: Lifetime = "24h"
+) -> None:
+    """Replace key and certificate of a device that were made here. Running processes take them without a restart."""
+    authority = _authority(directory)
+    path, issued = authority.issue(authority.device(role, name), duration(lifetime), renew=True)
+    _tell("renewed", issued)
+    print(path)
+
+
+@app.command("request")
+def request(
+    domain: Annotated[str, typer.Argument(help="The domain, a DNS name.")],
+    role: RoleArgument,
+    name: NameArgument,
+    path: Annotated[Path, typer.Option("--out", help="Where the device's key and certificate will be.")],
+) -> None:
+    """On the device: make a key, which stays there, and print a signing request."""
+    from nvo3sec.identity import requests
+
+    sys.stdout.write(requests.begin(path, DeviceName(domain, role, name)).decode())
+
+
+@app.command("install")
+def install(
+    certificate: Annotated[Path, typer.Argument(help="The certificate, PEM; - is stdin.")],
+    path: Annotated[Path, typer.Option("--out", help="The same as of the request.")],
+) -> None:
+    """On the device: put a certificate and the key that was made for it in place, in one step."""
+    from nvo3sec.identity import requests
+
+    requests.finish(path, _input(certificate))
+    print(path)
+
+
+@app.command("sign")
+def sign(
+    role: RoleArgument,
+    name: NameArgument,
+    request_file: RequestArgument,
+    directory: Directory = DEFAULT_DIRECTORY,
+    lifetime: Lifetime = "24h",
+) -> None:
+    """Sign the request of a device that you know; prints the certificate."""
+    authority = _authority(directory)
+    chain, issued = authority.sign(_input(request_file), authority.device(role, name), duration(lifetime))
+    _tell("signed", issued)
+    sys.stdout.write(chain.decode())
+
+
+@app.command("token")
+def token(
+    role: RoleArgument, name: NameArgument, directory: Directory = DEFAULT_DIRECTORY, lifetime: Lifetime = "1h"
+) -> None:
+    """Print a token with which a device gets one certificate, once. It is not shown again."""
+    authority = _authority(directory)
+    print(authority.token(authority.device(role, name), duration(lifetime)))
+
+
+@app.command("enroll")
+def enroll(
+    request_file: Annotated[Path, typer.Argument(metavar="REQUEST", help="The signing request, PEM.")],
+    directory: Directory = DEFAULT_DIRECTORY,
+    lifetime: Lifetime = "24h",
+) -> None:
+    """Sign the request of whoever knows the device's token, read from standard input; prints the certificate."""
+    authority = _authority(directory)
+    # Not an argument: arguments are visible to every user of the machine.
+    given = sys.stdin.readline(1024).strip()
+    chain, issued = authority.enroll(_input(request_file), given, duration(lifetime))
+    _tell("enrolled", issued)
+    sys.stdout.write(chain.decode())
+
+
+@app.command("revoke")
+def revoke(
+    role: Annotated[Role | None, typer.Argument(metavar="[ROLE]")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]")] = None,
+    serial: Annotated[
+        str | None, typer.Option("--serial", help="One certificate, by its number in hexadecimal.")
+    ] = None,
+    directory: Directory = DEFAULT_DIRECTORY,
+) -> None:
+    """Revoke all certificates of a device, or one, and publish the list. Its connections end within seconds."""
+    authority = _authority(directory)
+    if serial is not None and role is None:
+        if not re.fullmatch(r"[0-9a-fA-F]{1,40}", serial):
+            raise typer.BadParameter("a number in hexadecimal, as pki list shows it", param_hint="--serial")
+        revoked = authority.revoke(None, int(serial, 16))
+    elif role is not None and name is not None and serial is None:
+        revoked = authority.revoke(authority.device(role, name))
+    else:
+        raise typer.BadParameter("either ROLE and NAME, or --serial")
+    for one in revoked:
+        print(f"revoked: {one.device}, serial number {one.serial:x}")
+
+
+@app.command("publish")
+def publish(directory: Directory = DEFAULT_DIRECTORY) -> None:
+    """Make a new revocation list with the same contents, before the one there is ends."""
+    authority = _authority(directory)
+    authority.publish()
+    print(authority.revocation_file)
+
+
+@app.command("list")
+def list_(directory: Directory = DEFAULT_DIRECTORY, output: OutputOption = Output.TABLE) -> None:
+    """Show the certificates that were issued, and until when they are valid."""
+    from nvo3sec.identity.certificate import stamp
+    from nvo3sec.identity.revocation import wall_clock
+
+    now = wall_clock()
+    rows = [
+        {
+            "role": one.device.role.value,
+            "name": one.device.name,
+            "serial": f"{one.serial:x}",
+            "not_after": stamp(one.not_after),
+            "state": "revoked" if one.revoked else "expired" if one.not_after < now else "valid",
+        }
+        for one in sorted(_authority(directory).issued(), key=lambda one: (one.device, one.not_after))
+    ]
+    if output is Output.JSON:
+        print(json.dumps(rows, indent=1))
+        return
+    table = Table("role", "name", Column("serial", overflow="fold"), "valid until", "state")
+    for row in rows:
+        table.add_row(*row.values())
+    Console().print(table)
