@@ -26,6 +26,23 @@ const bit<16> ARP_HLEN_PLEN = 0x0604;
 const bit<16> ARP_REQUEST = 1;
 const bit<16> ARP_REPLY = 2;
 
+const bit<8> NEXT_HEADER_HOP_BY_HOP = 0;  /* RFC 8200 4 */
+const bit<8> NEXT_HEADER_ROUTING = 43;
+const bit<8> NEXT_HEADER_FRAGMENT = 44;
+const bit<8> NEXT_HEADER_AUTHENTICATION = 51;
+const bit<8> NEXT_HEADER_DESTINATION = 60;
+const bit<8> NEXT_HEADER_ICMPV6 = 58;
+const bit<8> ND_HOP_LIMIT = 255;        /* RFC 4861 7.1 */
+const bit<8> ND_ROUTER_ADVERTISEMENT = 134;
+const bit<8> ND_NEIGHBOR_SOLICITATION = 135;
+const bit<8> ND_NEIGHBOR_ADVERTISEMENT = 136;
+const bit<8> ND_REDIRECT = 137;
+const bit<16> ND_SOURCE_LINK_LAYER = 0x0101;  /* option type 1, length 1 (RFC 4861 4.6.1) */
+const bit<16> ND_TARGET_LINK_LAYER = 0x0201;
+const bit<16> ND_LENGTH = 24;           /* solicitation or advertisement without options, bytes behind the IPv6 header */
+const bit<16> ND_LENGTH_WITH_OPTION = 32;
+const bit<16> IPV6_HEADERS_LENGTH = 54; /* Ethernet and IPv6 */
+
 const bit<16> UDP_PORT_GENEVE = 6081;   /* RFC 8926 3.3 */
 const bit<16> GENEVE_PROTOCOL_ETHERNET = 0x6558;
 const bit<6> GENEVE_OPTION_WORDS = 9;   /* this option and no other */

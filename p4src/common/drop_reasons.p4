@@ -68,6 +68,8 @@ enum bit<8> drop_reason_t {
     SECOND_TAG = 82,
     SOURCE_GUARD = 83,
     MALFORMED_ARP = 84,
+    MALFORMED_ND = 85,           /* neighbor discovery that could say something false, or hide it */
+    ROGUE_ROUTER = 86,           /* router advertisement or redirect from a tenant system */
 
     /* Bridging */
     SOURCE_ADDRESS = 90,         /* group address as source */

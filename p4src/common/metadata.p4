@@ -43,10 +43,14 @@ struct sa_tx_t {
 /* Fields of the inner frame. From the underlay they are filled in only after verification. */
 struct inner_t {
     bit<2> ip_kind;              /* 0 none, 1 IPv4, 2 IPv6, 3 ARP */
-    bit<128> source_ip;          /* IPv4 in the low 32 bits */
+    bit<128> source_ip;          /* address the frame speaks for; IPv4 in the low 32 bits */
     bit<1> arp_valid;
     bit<16> arp_operation;
     ipv4_t arp_target_ip;
+    bit<8> nd_type;              /* ICMPv6 type of a neighbor discovery message, 0: none */
+    bit<1> nd_valid;
+    bit<128> nd_target_ip;
+    bit<1> nd_probe;             /* duplicate address detection */
 }
 
 struct metadata_t {

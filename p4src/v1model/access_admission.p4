@@ -79,6 +79,10 @@ control AccessAdmission(inout headers_t hdr, inout metadata_t meta, in bit<9> in
                 inner_view.apply(hdr, meta);
                 if (meta.inner.ip_kind == IP_KIND_ARP && meta.inner.arp_valid != 1) {
                     meta.drop_reason = drop_reason_t.MALFORMED_ARP;
+                } else if (meta.inner.nd_type == ND_ROUTER_ADVERTISEMENT || meta.inner.nd_type == ND_REDIRECT) {
+                    meta.drop_reason = drop_reason_t.ROGUE_ROUTER;
+                } else if (meta.inner.nd_type != 0 && meta.inner.nd_valid != 1) {
+                    meta.drop_reason = drop_reason_t.MALFORMED_ND;
                 } else {
                     source_guard.apply();
                 }

@@ -7,10 +7,12 @@
 #include "../common/ids.p4"
 #include "../common/metadata.p4"
 #include "../common/arp_answer.p4"
+#include "../common/nd_answer.p4"
 
 /* Where a frame of a VN goes: answered from the neighbor table, to one interface, replicated, or to the agent. */
 control Bridging(inout headers_t hdr, inout metadata_t meta, in bit<9> ingress_port) {
     ArpAnswer() arp_answer;
+    NdAnswer() nd_answer;
     direct_meter<bit<2>>(MeterType.packets) punt_rate;
     mac_t neighbor_mac;
 
@@ -34,6 +36,34 @@ control Bridging(inout headers_t hdr, inout metadata_t meta, in bit<9> ingress_p
         actions = { answer; @defaultonly unknown_neighbor; }
         const default_action = unknown_neighbor();
         size = NEIGHBOR_SIZE;
+    }
+
+    @id(ACTION_NEIGHBOR_IPV6_ANSWER)
+    action answer_ipv6(@id(1) mac_t mac) {
+        neighbor_mac = mac;
+    }
+
+    @id(ACTION_NEIGHBOR_IPV6_UNKNOWN)
+    action unknown_neighbor_ipv6() {
+        meta.punt = 1;
+        meta.punt_reason = punt_reason_t.UNKNOWN_NEIGHBOR;
+    }
+
+    @name("neighbor_ipv6") @id(TABLE_NEIGHBOR_IPV6)
+    table neighbor_ipv6 {
+        key = {
+            meta.vni: exact @name("vni");
+            meta.inner.nd_target_ip: exact @name("ip");
+        }
+        actions = { answer_ipv6; @defaultonly unknown_neighbor_ipv6; }
+        const default_action = unknown_neighbor_ipv6();
+        size = NEIGHBOR_SIZE;
+    }
+
+    action send_back() {
+        meta.egress_port = ingress_port;
+        meta.egress_interface = meta.ingress_interface;
+        meta.hairpin = 1;
     }
 
     @id(ACTION_BRIDGE_TO_VAP)
@@ -131,13 +161,20 @@ control Bridging(inout headers_t hdr, inout metadata_t meta, in bit<9> ingress_p
         } else if (hdr.addresses.dst[47:4] == 44w0x0180C200000) {
             meta.drop_reason = drop_reason_t.RESERVED_ADDRESS;
         } else if (meta.port_is_underlay == 0 && meta.inner.ip_kind == IP_KIND_ARP
-                   && meta.inner.arp_operation == ARP_REQUEST
+                   && meta.inner.arp_operation == ARP_REQUEST   /* a question, not a probe or an announcement */
                    && meta.inner.source_ip[31:0] != meta.inner.arp_target_ip) {
             if (neighbor.apply().hit) {
                 arp_answer.apply(hdr, meta, neighbor_mac);
-                meta.egress_port = ingress_port;
-                meta.egress_interface = meta.ingress_interface;
-                meta.hairpin = 1;
+                send_back();
+            }
+        } else if (meta.port_is_underlay == 0 && meta.inner.nd_type == ND_NEIGHBOR_SOLICITATION
+                   && hdr.addresses.dst[40:40] == 1 && meta.inner.nd_probe == 0
+                   && meta.frame_length == IPV6_HEADERS_LENGTH + ND_LENGTH_WITH_OPTION) {
+            /* A question to a group. Probes of a known neighbor are unicast and reach it; duplicate address detection is
+             * flooded, so that the owner of the address can object. */
+            if (neighbor_ipv6.apply().hit) {
+                nd_answer.apply(hdr, meta, neighbor_mac);
+                send_back();
             }
         } else if (hdr.addresses.dst[40:40] == 1) {
             flood.apply();

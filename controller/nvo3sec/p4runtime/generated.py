@@ -33,6 +33,7 @@ class Table(StrEnum):
     SA_TX = "sa_tx"
     VAP_EGRESS = "vap_egress"
     FLOW_ENTROPY = "flow_entropy"
+    NEIGHBOR_IPV6 = "neighbor_ipv6"
 
 
 class Counter(StrEnum):
@@ -113,6 +114,8 @@ class DropReason(IntEnum):
     SECOND_TAG = 82
     SOURCE_GUARD = 83
     MALFORMED_ARP = 84
+    MALFORMED_ND = 85
+    ROGUE_ROUTER = 86
     SOURCE_ADDRESS = 90
     RESERVED_ADDRESS = 91
     UNKNOWN_DESTINATION = 92
@@ -491,4 +494,17 @@ def flow_entropy_not_keyed() -> Entry:
         (),
         "not_keyed",
         (),
+    )
+
+
+def neighbor_ipv6_answer_ipv6(*, vni: int, ip: int, mac: int) -> Entry:
+    """Entry of table neighbor_ipv6 with action answer_ipv6."""
+    return Entry(
+        "neighbor_ipv6",
+        (
+            ("vni", bits("vni", vni, 24)),
+            ("ip", bits("ip", ip, 128)),
+        ),
+        "answer_ipv6",
+        (("mac", bits("mac", mac, 48)),),
     )
