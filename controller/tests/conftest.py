@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from switches import EXECUTABLES, SwitchProcess  # noqa: E402  # found through the line above
+from switches import EXECUTABLES, SwitchProcess  # found through the line above
 
 
 @pytest.fixture(params=sorted(EXECUTABLES))

@@ -16,7 +16,6 @@ from typing import Any
 
 import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-
 from nvo3sec.domain.model import Nve
 
 CPU_PORT = 510
@@ -33,7 +32,9 @@ EXECUTABLES = {"embedded": _embedded(), "bmv2": shutil.which("simple_switch_grpc
 
 def _packet_class() -> Any:
     kinds = descriptor_pb2.FieldDescriptorProto
-    file = descriptor_pb2.FileDescriptorProto(name="controller_tests/ports.proto", package="controller_tests", syntax="proto3")
+    file = descriptor_pb2.FileDescriptorProto(
+        name="controller_tests/ports.proto", package="controller_tests", syntax="proto3"
+    )
     message = file.message_type.add(name="Packet")
     fields = (("id", kinds.TYPE_UINT64), ("device_id", kinds.TYPE_UINT64), ("port", kinds.TYPE_UINT32))
     for number, (name, kind) in enumerate((*fields, ("packet", kinds.TYPE_BYTES)), start=1):

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from nvo3sec.domain.derivation import KeyContext, Purpose, derive_key, hkdf_info
 from nvo3sec.domain.model import Suite
 from nvo3sec.domain.secret import Secret

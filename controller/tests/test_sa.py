@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The life of SAs: single stories, and a machine that plays both switches, loses messages, and restarts things at random."""
+"""The life of SAs: single stories, and a machine that plays both switches and restarts things at random."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-
 from nvo3sec.domain.membership import Tunnel
 from nvo3sec.domain.model import Suite
 from nvo3sec.domain.sa import (

@@ -6,7 +6,6 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from nvo3sec.domain.spi import LAST_GENERATION, choose_spi, next_generation, phase_of
 from nvo3sec.errors import DerivationError
 

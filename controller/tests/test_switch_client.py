@@ -7,7 +7,6 @@ import asyncio
 import dataclasses
 
 import pytest
-
 from nvo3sec.errors import NotPrimary, PipelineRefused, SwitchUnreachable, WriteRefused
 from nvo3sec.p4runtime import (
     Group,
@@ -245,12 +244,14 @@ class TestPackets:
         async def run():
             client = await loaded(start_switch())
             assert await client.drop_counters() == {Counter.DROPS_INGRESS: {}, Counter.DROPS_EGRESS: {}}
-            # Operation 0 does not exist; the answer to the question behind it shows that the pipeline is through with it.
+            # Operation 0 does not exist; the answer to the question behind it shows that the pipeline is through.
             await client.packet_out(0, b"")
             await client.packet_out(PacketOutOp.REPORT_STATE)
             await asyncio.wait_for(client.packet_in(), 5)
             drops = await client.drop_counters()
-            assert {r: v.packets for r, v in drops[Counter.DROPS_INGRESS].items()} == {DropReason.PACKET_OUT_OPERATION: 1}
+            assert {r: v.packets for r, v in drops[Counter.DROPS_INGRESS].items()} == {
+                DropReason.PACKET_OUT_OPERATION: 1
+            }
             await client.close()
 
         asyncio.run(run())

@@ -34,18 +34,21 @@ app.command("rotate")(operate.rotate)
 app.command("shell")(shell.shell)
 
 
-def _mount_lab() -> None:
-    """The lab is a package of its own, and not everybody installs it."""
+MOUNTED = {"lab": ("nvo3lab.cli", "lab"), "drill": ("nvo3lab.cli", "drill"), "pki": ("nvo3sec.cli.pki", "app")}
+"""Commands that take a while to import, or belong to a package that not everybody installs."""
+
+
+def _mount(name: str) -> None:
+    module_name, attribute = MOUNTED[name]
     try:
-        lab = importlib.import_module("nvo3lab.cli")
+        module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        if error.name not in ("nvo3lab", "nvo3lab.cli"):
+        if error.name not in (module_name, module_name.split(".")[0]):
             raise
         return
-    for name in ("lab", "drill"):
-        mounted = getattr(lab, name, None)
-        if isinstance(mounted, typer.Typer):
-            app.add_typer(mounted, name=name)
+    mounted = getattr(module, attribute, None)
+    if isinstance(mounted, typer.Typer):
+        app.add_typer(mounted, name=name)
 
 
 @controller_app.command("run")
@@ -82,8 +85,9 @@ def check(domain: Annotated[Path, typer.Argument(help="The domain file.")]) -> N
 
 def main() -> None:
     """Entry point."""
-    if {"lab", "drill", "--help"} & set(sys.argv[1:2]) or len(sys.argv) == 1:
-        _mount_lab()
+    for name in MOUNTED:
+        if not sys.argv[1:] or sys.argv[1] in (name, "--help"):
+            _mount(name)
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
         app()

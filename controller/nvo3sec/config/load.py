@@ -63,6 +63,8 @@ def _schema_findings(error: ValidationError, document: LinedDocument) -> list[Fi
             if path not in document.lines:
                 break
             value = value[part]
+        if fault["type"] == "too_short" and value:
+            continue  # counts only its right members, and the wrong ones have findings of their own
         message = fault["msg"].removeprefix("Value error, ")
         if fault["type"] == "extra_forbidden":
             message = "is not a field here"

@@ -37,7 +37,10 @@ def dotted(path: Path) -> str:
 
 def parse_yaml(text: str, source: str) -> LinedDocument:
     """Parse one YAML document. Raises ConfigError with the line of the fault."""
-    loader = yaml.SafeLoader(text)
+    try:
+        loader = yaml.SafeLoader(text)
+    except yaml.YAMLError:
+        raise ConfigError(source, [Finding(0, "(YAML)", "holds characters that are not text")]) from None
     try:
         root = loader.get_single_node()
         if root is None:
@@ -49,8 +52,6 @@ def parse_yaml(text: str, source: str) -> LinedDocument:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 0
         raise ConfigError(source, [Finding(line, "(YAML)", error.problem or "cannot be parsed")]) from None
-    except yaml.YAMLError:
-        raise ConfigError(source, [Finding(0, "(YAML)", "cannot be read: not UTF-8 text")]) from None
     except RecursionError:
         raise ConfigError(source, [Finding(0, "(YAML)", "is nested too deeply")]) from None
     finally:

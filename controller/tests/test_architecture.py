@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who may know whom. An arrow that is not drawn here does not exist."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import nvo3sec
+import pytest
+
+ROOT = Path(nvo3sec.__file__).parent
+FOREIGN = ("p4softswitch", "nvo3lab", "scapy", "ptf", "harness")
+
+ARROWS = {
+    "errors": set(),
+    "domain": {"errors"},
+    "config": {"domain", "errors"},
+    "examples": set(),
+    "identity": {"domain", "errors"},
+    "aio": set(),
+    "logs": set(),
+    "p4runtime": {"errors"},
+    "p4check": {"errors", "p4runtime"},
+    "nva": {"domain", "errors"},
+    "nve": {"domain", "errors", "p4runtime", "aio"},
+    "console": {"errors"},
+    "reports": {"domain", "nva", "nve", "p4runtime"},
+    "process": {"aio", "console", "domain", "errors", "nva", "nve", "p4runtime", "reports"},
+    "cli": {"config", "console", "errors", "identity", "logs", "p4check", "process"},
+    "__init__": set(),
+}
+
+DOMAIN_MAY_IMPORT = {
+    "__future__",
+    "collections",
+    "cryptography",
+    "dataclasses",
+    "enum",
+    "functools",
+    "hmac",
+    "ipaddress",
+    "nvo3sec",
+    "re",
+    "typing",
+}
+"""No clock, no randomness, no I/O."""
+
+ONLY_P4RUNTIME_MAY_IMPORT = ("grpc", "finsy")
+
+
+def part_of(path: Path) -> str:
+    relative = path.relative_to(ROOT)
+    return relative.parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            module = node.module or ""
+            # `from nvo3sec import logs` is an import of nvo3sec.logs
+            yield from (f"{module}.{alias.name}" for alias in node.names) if module == "nvo3sec" else (module,)
+
+
+SOURCES = sorted(ROOT.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
+class TestModule:
+    def test_arrows(self, path):
+        part = part_of(path)
+        for name in imports(path):
+            if name.startswith("nvo3sec."):
+                target = name.split(".")[1]
+                assert target == part or target in ARROWS[part], f"{part} may not know {name}"
+
+    def test_no_stranger(self, path):
+        for name in imports(path):
+            assert not name.startswith(FOREIGN), name
+
+    def test_wire_libraries_only_at_the_edge(self, path):
+        if part_of(path) in ("p4runtime", "p4check", "identity"):
+            return  # p4check reads the text form of a P4Info; identity is about who is at the other end of a connection
+        for name in imports(path):
+            assert name.split(".")[0] not in ONLY_P4RUNTIME_MAY_IMPORT, name
+
+    def test_domain_is_pure(self, path):
+        if part_of(path) == "domain":
+            assert {name.split(".")[0] for name in imports(path)} <= DOMAIN_MAY_IMPORT
+
+    def test_only_the_command_line_exits_and_prints(self, path):
+        if part_of(path) == "cli":
+            return
+        names = {node.func.id for node in ast.walk(ast.parse(path.read_text())) if is_named_call(node)}
+        assert not names & {"print", "exit", "quit", "input"}
+        assert "sys.exit" not in path.read_text()
+
+    def test_licence_and_size(self, path):
+        text = path.read_text(encoding="utf-8")
+        assert text.startswith("# SPDX-License-Identifier: Apache-2.0\n")
+        if path.name != "generated.py":
+            assert text.count("\n") <= 480, "split it"
+
+
+def is_named_call(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+
+
+def test_every_part_is_drawn():
+    assert {part_of(path) for path in SOURCES} == set(ARROWS)
+
+
+def test_arrows_have_no_circle():
+    seen: dict[str, int] = {}
+
+    def depth(part: str, above: tuple[str, ...] = ()) -> int:
+        assert part not in above, f"circle: {' -> '.join((*above, part))}"
+        if part not in seen:
+            seen[part] = 1 + max((depth(below, (*above, part)) for below in ARROWS[part]), default=0)
+        return seen[part]
+
+    assert all(depth(part) for part in ARROWS)

@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Domain files: the example, every contradiction, and where errors point."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+import yaml
+from nvo3sec.config import example_path, load_domain, parse_domain
+from nvo3sec.errors import ConfigError
+
+EXAMPLE = example_path().read_text(encoding="utf-8")
+LINES = EXAMPLE.splitlines()
+
+
+def parse(text: str):
+    return parse_domain(text, "test.yaml", Path("/srv"))
+
+
+def findings(text: str) -> list[tuple[int, str, str]]:
+    with pytest.raises(ConfigError) as caught:
+        parse(text)
+    return [(finding.line, finding.field, finding.message) for finding in caught.value.findings]
+
+
+def changed(old: str, new: str, count: int = 1) -> str:
+    assert old in EXAMPLE
+    return EXAMPLE.replace(old, new, count)
+
+
+def with_value(path: list, value) -> str:
+    """The example as generated YAML with one value replaced; a list index -1 appends."""
+    document = yaml.safe_load(EXAMPLE)
+    place = document
+    for part in path[:-1]:
+        place = place[part]
+    if path[-1] == -1:
+        place.append(value)
+    else:
+        place[path[-1]] = value
+    return yaml.safe_dump(document, sort_keys=False)
+
+
+class TestExample:
+    def test_loads(self):
+        domain = load_domain(example_path())
+        assert domain.name == "lab.example"
+        assert [nve.name for nve in domain.nves] == ["leaf1", "leaf2", "leaf3"]
+        assert domain.nve_by_name["leaf1"].vn_names == {"blue", "red"}
+
+    def test_routes_and_defaults(self):
+        domain = parse(EXAMPLE)
+        route = domain.nve_by_name["leaf1"].route_to("leaf3")
+        assert (route.port, route.mac, route.next_hop_mac) == (257, 0x020000000101, 0x020000000301)
+        assert route.meter.per_second == 50000
+        default = domain.nve_by_name["leaf2"].route_to("leaf1")
+        assert (default.port, default.mac, default.next_hop_mac) == (256, 0x020000000200, 0x020000000100)
+        assert domain.nve_by_name["leaf1"].underlay_ports == ((256, 0x020000000100), (257, 0x020000000101))
+        assert domain.nve_by_name["leaf1"].address == IPv4Address("192.0.2.1")
+
+    def test_relative_sockets_start_at_the_file(self):
+        assert parse(EXAMPLE).nve_by_name["leaf1"].p4runtime == "unix:/srv/leaf1.sock"
+        assert parse(changed("unix:leaf1.sock", "unix:/run/leaf1.sock")).nves[0].p4runtime == "unix:/run/leaf1.sock"
+
+    def test_lifetimes_follow_from_each_other(self):
+        text = changed("lease_renew_s: 10", "").replace("  key_hard_s: 3960", "").replace("  key_jitter_s: 300", "")
+        lifetimes = parse(text).lifetimes
+        assert lifetimes.lease_renew_s == 10
+        assert lifetimes.key_hard_s > lifetimes.key_soft_s + lifetimes.grace_s
+        assert lifetimes.key_jitter_s == 360
+
+
+class TestWhere:
+    def test_line_of_a_value(self):
+        line = next(number for number, text in enumerate(LINES, 1) if "vni: 5002" in text)
+        assert findings(changed("vni: 5002", "vni: 16777216"))[0][:2] == (line, "vns[1].vni")
+
+    def test_line_of_a_missing_field_is_that_of_its_section(self):
+        line = next(number for number, text in enumerate(LINES, 1) if "name: red" in text)
+        assert findings(changed("    vni: 5002\n", "")) == [(line, "vns[1].vni", "is missing")]
+
+    def test_unknown_field(self):
+        assert findings(changed("mtu: 1500", "mut: 1500"))[0][1:] == ("nves[0].underlay.mut", "is not a field here")
+
+    def test_twice(self):
+        assert findings("domain: a\ndomain: b\n") == [(2, "domain", "is given twice")]
+
+    def test_several_at_once_in_order_of_lines(self):
+        text = changed("vni: 5001", "vni: 0").replace("vni: 5002", "vni: x")
+        assert [field for _, field, _ in findings(text)] == ["vns[0].vni", "vns[1].vni"]
+
+    @pytest.mark.parametrize("text", ["", "[]", "a: [", "a: *b", "- 1", "\x00"], ids=repr)
+    def test_not_a_domain_file_at_all(self, text):
+        assert findings(text)
+
+    def test_no_file(self, tmp_path):
+        with pytest.raises(ConfigError, match="No such file"):
+            load_domain(tmp_path / "none.yaml")
+
+
+WRONG_FIELDS = [
+    (["nves", 0, "underlay", "port"], 255, "256"),
+    (["nves", 0, "underlay", "port"], 510, "509"),
+    (["nves", 0, "underlay", "address"], "224.0.0.1", "multicast"),
+    (["nves", 0, "underlay", "address"], "0.0.0.0", "unspecified"),  # noqa: S104  # nothing is bound
+    (["nves", 0, "underlay", "address"], "127.0.0.1", "loopback"),
+    (["nves", 0, "underlay", "address"], "255.255.255.255", "reserved"),
+    (["nves", 0, "underlay", "address"], "2001:db8::1", "IPv4"),
+    (["nves", 0, "underlay", "mac"], "01:00:5e:00:00:01", "group"),
+    (["nves", 0, "underlay", "mac"], "00:00:00:00:00:00", "nobody"),
+    (["nves", 0, "underlay", "mac"], "02-00-00-00-00-01", "six bytes"),
+    (["nves", 0, "underlay", "mac"], 123, "quote"),
+    (["nves", 0, "p4runtime"], "127.0.0.1:9559", "unix:PATH"),
+    (["nves", 0, "p4runtime"], "unix:", "unix:PATH"),
+    (["nves", 0, "p4runtime"], "unix:" + "x" * 108, "107"),
+    (["nves", 0, "device_id"], 0, "1"),
+    (["nves", 0, "name"], "Leaf_1", "pattern"),
+    (["nves", 0, "vaps", 0, "vlan"], 4095, "4094"),
+    (["nves", 0, "vaps", 0, "port"], 256, "255"),
+    (["nves", 0, "vaps", 0, "meter"], {"rate": 0, "burst": 1}, "1"),
+    (["vns", 0, "level"], "confidentiality", "integrity"),
+    (["vns", 0, "level"], "none", "integrity"),
+    (["vns", 0, "mtu"], 1554, "1553"),
+    (["lifetimes", "lease_s"], 0, "0"),
+    (["lifetimes", "lease_s"], float("inf"), "finite"),
+    (["lifetimes", "lease_renew_s"], 16, "half"),
+    (["lifetimes", "key_hard_s"], 3605, "key_soft_s"),
+    (["lifetimes", "key_jitter_s"], 3600, "below"),
+    (["tenant_systems", 0, "ips"], ["10.0.0.300"], "IPv4"),
+    (["vns"], [], "at least 1"),
+]
+
+CONTRADICTIONS = [
+    (["vns", 1, "name"], "blue", "already used"),
+    (["vns", 1, "vni"], 5001, "VNI 5001"),
+    (["nves", 1, "name"], "leaf1", "already used"),
+    (["nves", 1, "p4runtime"], "unix:leaf1.sock", "already used"),
+    (["nves", 1, "underlay", "address"], "192.0.2.1", "already used"),
+    (["nves", 1, "underlay", "mac"], "02:00:00:00:01:00", "already that of leaf1"),
+    (["nves", 0, "underlay", "routes", 0, "mac"], "02:00:00:00:01:00", "already that of leaf1"),
+    (["nves", 0, "underlay", "routes", 0, "port"], 256, "has the MAC address"),
+    (["nves", 0, "underlay", "routes", 0], {"peer": "leaf3", "port": 300}, "mac of its own"),
+    (["nves", 0, "underlay", "routes", 0, "peer"], "leaf9", "leaf2, leaf3"),
+    (["nves", 0, "underlay", "routes", 0, "peer"], "leaf1", "not another NVE"),
+    (["nves", 0, "underlay", "routes", -1], {"peer": "leaf3"}, "has a route already"),
+    (["nves", 0, "underlay", "mtu"], 1485, "1486"),
+    (["nves", 0, "vaps", 0, "vn"], "green", "blue, red"),
+    (["nves", 0, "vaps", -1], {"port": 1, "vlan": 0, "vn": "red"}, "already"),
+    (["tenant_systems", 0, "vn"], "green", "blue, red"),
+    (["tenant_systems", 0, "nve"], "leaf9", "leaf1"),
+    (["tenant_systems", 0, "port"], 7, "has no VAP"),
+    (["tenant_systems", 0, "vn"], "red", "belongs to VN blue"),
+    (["tenant_systems", 1, "mac"], "02:aa:00:00:00:01", "blue1's"),
+    (["tenant_systems", 1, "ips"], ["10.1.0.1"], "blue1's"),
+    (["tenant_systems", 1, "ips"], ["10.1.0.9", "10.1.0.9"], "twice"),
+    (["tenant_systems", 1, "name"], "blue1", "already used"),
+]
+
+
+class TestRefused:
+    @pytest.mark.parametrize(("path", "value", "text"), WRONG_FIELDS, ids=str)
+    def test_field(self, path, value, text):
+        found = findings(with_value(path, value))
+        assert any(text in message for _, _, message in found), found
+        assert all(line > 0 for line, _, _ in found)
+
+    @pytest.mark.parametrize(("path", "value", "text"), CONTRADICTIONS, ids=str)
+    def test_contradiction(self, path, value, text):
+        found = findings(with_value(path, value))
+        assert any(text in message for _, _, message in found), found
+
+    def test_too_many_copies_to_one_port(self):
+        document = yaml.safe_load(EXAMPLE)
+        document["nves"][1]["vaps"] = [{"port": 1, "vlan": vlan, "vn": "blue"} for vlan in range(61)]
+        document["tenant_systems"] = []
+        found = findings(yaml.safe_dump(document))
+        assert any("61 copies to port 1" in message for _, _, message in found)
+
+    def test_mtu_does_not_matter_without_a_tunnel(self):
+        document = yaml.safe_load(EXAMPLE)
+        document["nves"] = [document["nves"][1]]
+        document["nves"][0]["underlay"]["mtu"] = 700
+        document["tenant_systems"] = []
+        assert parse(yaml.safe_dump(document))
+
+
+class TestCommand:
+    @staticmethod
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", "from nvo3sec.cli import main; main()", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+    def test_a_wrong_file_is_status_2(self, tmp_path):
+        path = tmp_path / "domain.yaml"
+        path.write_text(changed("vni: 5002", "vni: 5001"))
+        for command in (["controller", "check", str(path)], ["controller", "run", "--domain", str(path)]):
+            result = self.run(*command)
+            assert result.returncode == 2
+            assert result.stdout == ""
+            line = next(number for number, text in enumerate(LINES, 1) if "vni: 5002" in text)
+            assert result.stderr == f"{path}:{line}: vns[1].vni: VNI 5001 is already used by vns[0]\n"
+
+    def test_a_right_file(self):
+        result = self.run("controller", "check", str(example_path()))
+        assert (result.returncode, result.stderr) == (0, "")
+        assert "3 NVEs, 2 VNs, 6 tenant systems" in result.stdout

@@ -1,0 +1,432 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole controller on three switches with packets between their tenants, on each software switch."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+import yaml
+from nvo3sec import logs
+from nvo3sec.config import example_path, load_domain
+from nvo3sec.domain.frames import ArpRequest, arp_reply
+from nvo3sec.p4runtime import Operation, SwitchClient, Table, Update, load_artifacts
+from nvo3sec.p4runtime import generated as p4
+from nvo3sec.process import Controller
+from switches import Ports, SwitchProcess, Underlay
+
+NAMES = ("leaf1", "leaf2", "leaf3")
+BLUE1, BLUE2, BLUE3, RED1, RED3 = 0x02AA00000001, 0x02AA00000002, 0x02AA00000003, 0x02AA00000001, 0x02AA00000003
+BROADCAST = 2**48 - 1
+READY_S = 60.0
+
+
+def mac(value: int) -> bytes:
+    return value.to_bytes(6, "big")
+
+
+def ipv4_frame(
+    source: int, destination: int, source_ip: str, destination_ip: str, payload: bytes, vlan: int = 0
+) -> bytes:
+    tag = b"\x81\x00" + vlan.to_bytes(2, "big") if vlan else b""
+    length = (20 + len(payload)).to_bytes(2, "big")
+    header = b"\x45\x00" + length + bytes(4) + b"\x40\xfd\x00\x00"
+    packet = header + IPv4Address(source_ip).packed + IPv4Address(destination_ip).packed + payload
+    return mac(destination) + mac(source) + tag + b"\x08\x00" + packet
+
+
+def arp_request(source: int, source_ip: str, target_ip: str) -> bytes:
+    body = bytes.fromhex("0001080006040001") + mac(source) + IPv4Address(source_ip).packed
+    return mac(BROADCAST) + mac(source) + b"\x08\x06" + body + bytes(6) + IPv4Address(target_ip).packed
+
+
+def blue(payload: bytes) -> bytes:
+    return ipv4_frame(BLUE1, BLUE2, "10.1.0.1", "10.1.0.2", payload)
+
+
+class Fabric:
+    """Three switches, the wires between them, and a controller that can be stopped and started."""
+
+    def __init__(self, directory: Path, start_switch: Callable[[str, int], SwitchProcess], **changes: Any) -> None:
+        document = yaml.safe_load(example_path().read_text())
+        document["lifetimes"] |= changes
+        self.domain_file = directory / "domain.yaml"
+        self.domain_file.write_text(yaml.safe_dump(document))
+        self.domain = load_domain(self.domain_file)
+        self.run_directory = directory / "run"
+        self.switches = {name: start_switch(name, number) for number, name in enumerate(NAMES, 1)}
+        self.ports = {name: Ports(switch) for name, switch in self.switches.items()}
+        self.controller: Controller | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        for ports in self.ports.values():
+            await ports.open()
+        self.underlay = Underlay(self.domain.nves, self.ports)
+
+    async def start(self) -> Controller:
+        self.controller = Controller(self.domain, self.run_directory)
+        self._task = asyncio.create_task(self.controller.run())
+        waiting = asyncio.create_task(self.controller.wait(READY_S))
+        await asyncio.wait([self._task, waiting], return_when=asyncio.FIRST_COMPLETED)
+        if self._task.done():
+            waiting.cancel()
+            await self._task
+        await waiting
+        return self.controller
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+
+    async def close(self) -> None:
+        await self.stop()
+        for ports in self.ports.values():
+            await ports.close()
+
+    async def arrives(self, frame: bytes, at: tuple[str, int], sent: bytes | None = None, source=("leaf1", 1)) -> None:
+        await self.ports[source[0]].send(source[1], sent or frame)
+        assert await self.ports[at[0]].receive(at[1]) == frame
+
+    async def drops(self, nve: str) -> dict[str, dict[str, int]]:
+        (report,) = await self.controller.counters(nve)
+        return {
+            pipeline: {reason: value["packets"] for reason, value in reasons.items()}
+            for pipeline, reasons in report["drops"].items()
+        }
+
+    async def client_of(self, nve: str) -> SwitchClient:
+        switch = self.switches[nve]
+        return await SwitchClient.connect(nve, switch.target, switch.device_id, load_artifacts())
+
+
+@asynccontextmanager
+async def running(directory: Path, start_switch, **changes: Any) -> AsyncIterator[Fabric]:
+    fabric = Fabric(directory, start_switch, **changes)
+    await fabric.open()
+    try:
+        await fabric.start()
+        yield fabric
+    finally:
+        await fabric.close()
+
+
+@pytest.fixture
+def log() -> io.StringIO:
+    """Everything that is logged, as JSON lines."""
+    stream = io.StringIO()
+    logs.configure(json_lines=True, level="debug")
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(stream))
+    return stream
+
+
+def spis(status: dict[str, Any], state: str) -> set[str]:
+    return {key["spi"] for key in status["keys"] if key["state"] == state}
+
+
+class TestBringUp:
+    def test_everything_expected_is_there(self, tmp_path, start_switch, log):
+        async def run():
+            async with running(tmp_path, start_switch) as fabric:
+                status = await fabric.controller.status()
+                assert status["ready"]
+                assert len(spis(status, "sending")) == 6
+                for switch in status["switches"]:
+                    assert switch["incarnation_agrees"]
+                    assert not switch["adopted"]
+                    assert switch["entries_expected"] == switch["entries_actual"] > 20
+                    assert 0 < switch["lease_left_s"] <= 30
+                    assert all(3000 < left <= 3960 for left in switch["limits_s"].values())
+                for updates in (await fabric.controller.reconcile(dry_run=True)).values():
+                    assert updates == []
+
+        asyncio.run(run())
+
+
+class TestTraffic:
+    def test_first_packet_is_looked_up_and_delivered(self, tmp_path, start_switch, log):
+        async def run():
+            async with running(tmp_path, start_switch) as fabric:
+                # Nobody has talked yet, so leaf1 does not know blue2: its question and this packet go up, and on.
+                await fabric.arrives(blue(b"first packet"), ("leaf2", 1))
+                await fabric.arrives(blue(b"second packet" * 50), ("leaf2", 1))
+                answer = ipv4_frame(BLUE2, BLUE1, "10.1.0.2", "10.1.0.1", b"answer")
+                await fabric.arrives(answer, ("leaf1", 1), source=("leaf2", 1))
+                status = await fabric.controller.status()
+                leaf1 = status["switches"][0]
+                assert leaf1["punts"]["ask"] == 1
+                assert leaf1["learned"] == 1
+                assert leaf1["in_sync"]
+                assert await fabric.drops("leaf1") == {"ingress": {}, "egress": {}}
+                assert await fabric.drops("leaf2") == {"ingress": {}, "egress": {}}
+                assert len(fabric.underlay.carried) == 3
+
+        asyncio.run(run())
+
+    def test_tagged_access(self, tmp_path, start_switch, log):
+        async def run():
+            async with running(tmp_path, start_switch) as fabric:
+                frame = ipv4_frame(RED1, RED3, "10.1.0.1", "10.1.0.3", b"red", vlan=100)
+                for _ in range(2):  # through the agent, then through the tables
+                    await fabric.arrives(frame, ("leaf3", 2), source=("leaf1", 3))
+
+        asyncio.run(run())
+
+    def test_neighbors_are_answered_without_a_broadcast(self, tmp_path, start_switch, log):
+        async def run():
+            async with running(tmp_path, start_switch) as fabric:
+                request = arp_request(BLUE1, "10.1.0.1", "10.1.0.2")
+                answer = arp_reply(ArpRequest(BLUE1, IPv4Address("10.1.0.1"), IPv4Address("10.1.0.2")), BLUE2)
+                for _ in range(2):
+                    await fabric.arrives(answer, ("leaf1", 1), sent=request)
+                assert (await fabric.controller.status())["switches"][0]["punts"]["answered"] == 1
+                assert fabric.underlay.carried == []
+
+        asyncio.run(run())
+
+    def test_broadcast_reaches_the_vn_and_nobody_else(self, tmp_path, start_switch, log):
+        async def run():
+            async with running(tmp_path, start_switch) as fabric:
+                frame = ipv4_frame(BLUE1, BROADCAST, "10.1.0.1", "255.255.255.255", b"to all")
+                await fabric.ports["leaf1"].send(1, frame)
+                for place in (("leaf1", 2), ("leaf2", 1), ("leaf3", 1)):
+                    assert await fabric.ports[place[0]].receive(place[1]) == frame
+                assert fabric.ports["leaf1"].waiting(1) == 0, "not back to where it came from"
+                assert fabric.ports["leaf1"].waiting(3) == fabric.ports["leaf3"].waiting(2) == 0, "not into red"
+
+        asyncio.run(run())
+
+    def test_unknown_addresses_cost_one_question_each(self, tmp_path, start_switch, log):
+        async def run():
+            async with running(tmp_path, start_switch) as fabric:
+                for number in (1, 1, 1, 2):
+                    frame = ipv4_frame(BLUE1, 0x02BB00000000 + number, "10.1.0.1", "10.1.0.200", b"?")
+                    await fabric.ports["leaf1"].send(1, frame)
+                # What is behind these in the same queue shows that they have been handled.
+                await fabric.arrives(blue(b"known"), ("leaf2", 1))
+                punts = (await fabric.controller.status())["switches"][0]["punts"]
+                assert punts["answer-unknown"] == 2
+                assert punts.get("wait", 0) + punts.get("negative", 0) == 2
+                assert len(fabric.underlay.carried) == 1, "an unknown destination is never flooded"
+
+        asyncio.run(run())
+
+    def test_spoofed_source_is_dropped_and_named(self, tmp_path, start_switch, log):
+        async def run():
+            async with running(tmp_path, start_switch) as fabric:
+                await fabric.ports["leaf1"].send(1, ipv4_frame(BLUE1, BLUE2, "10.1.0.99", "10.1.0.2", b"not me"))
+                await fabric.arrives(blue(b"me"), ("leaf2", 1))
+                assert (await fabric.drops("leaf1"))["ingress"] == {"SOURCE_GUARD": 1}
+
+        asyncio.run(run())
+
+
+class TestRotation:
+    def test_no_packet_is_lost(self, tmp_path, start_switch, log):
+        async def run():
+            async with running(tmp_path, start_switch, grace_s=0.3) as fabric:
+                await fabric.arrives(blue(b"learn"), ("leaf2", 1))
+                before = spis(await fabric.controller.status(), "sending")
+                assert await fabric.controller.rotate() == {"directions": 6}
+                number = 0
+                while True:
+                    await fabric.arrives(blue(b"packet %6d" % number), ("leaf2", 1))
+                    number += 1
+                    status = await fabric.controller.status()
+                    if not spis(status, "draining") and not before & spis(status, "sending"):
+                        break
+                assert len(spis(status, "sending")) == 6
+                assert number > 5, "traffic during the rotation is the point"
+                used = {frame[14 + 20 + 8 + 8 + 4 :][:4].hex() for frame in fabric.underlay.carried}
+                assert len(used) == 2, "the old key, then the new one"
+                for nve in NAMES:
+                    assert await fabric.drops(nve) == {"ingress": {}, "egress": {}}
+                # The old key opens nothing any more.
+                await fabric.ports["leaf2"].send(256, fabric.underlay.carried[0])
+                await fabric.arrives(blue(b"after"), ("leaf2", 1))
+                assert (await fabric.drops("leaf2"))["ingress"] == {"NO_SA": 1}
+
+        asyncio.run(run())
+
+    def test_by_age(self, tmp_path, start_switch, log):
+        async def run():
+            lifetimes = {"key_soft_s": 1.5, "key_hard_s": 30, "key_jitter_s": 0.1, "grace_s": 0.2}
+            async with running(tmp_path, start_switch, **lifetimes) as fabric:
+                before = spis(await fabric.controller.status(), "sending")
+                async with asyncio.timeout(30):
+                    while before & spis(await fabric.controller.status(), "sending"):
+                        await fabric.arrives(blue(b"meanwhile"), ("leaf2", 1))
+                assert await fabric.drops("leaf2") == {"ingress": {}, "egress": {}}
+
+        asyncio.run(run())
+
+
+class TestRestart:
+    def test_controller_adopts_running_switches(self, tmp_path, start_switch, log):
+        async def run():
+            async with running(tmp_path, start_switch, grace_s=0.3) as fabric:
+                await fabric.arrives(blue(b"before"), ("leaf2", 1))
+                before = await fabric.controller.status()
+                await fabric.stop()
+                await fabric.arrives(blue(b"nobody is in control"), ("leaf2", 1))
+                controller = await fabric.start()
+                await fabric.arrives(blue(b"again"), ("leaf2", 1))
+                status = await controller.status()
+                assert all(switch["adopted"] for switch in status["switches"])
+                assert status["switches"][0]["learned"] == 1
+                old, new = ([s["incarnation"] for s in one["switches"]] for one in (before, status))
+                assert old == new
+                while any(key["inherited"] for key in (await controller.status())["keys"]):
+                    await fabric.arrives(blue(b"until the new keys are in use"), ("leaf2", 1))
+                for nve in NAMES:
+                    assert await fabric.drops(nve) == {"ingress": {}, "egress": {}}
+
+        asyncio.run(run())
+
+    def test_a_switch_that_restarts_gets_a_new_incarnation(self, tmp_path, start_switch, log):
+        async def run():
+            async with running(tmp_path, start_switch) as fabric:
+                await fabric.arrives(blue(b"before"), ("leaf2", 1))
+                recorded = fabric.underlay.carried[-1]
+                before = await fabric.controller.status()
+                await fabric.ports["leaf2"].close()
+                fabric.switches["leaf2"].kill()
+                fabric.switches["leaf2"].start()
+                await fabric.ports["leaf2"].open()
+                async with asyncio.timeout(READY_S):
+                    while (await fabric.controller.status())["switches"][1]["incarnation"] in (
+                        "",
+                        before["switches"][1]["incarnation"],
+                    ):
+                        await asyncio.sleep(0)
+                await fabric.controller.wait(READY_S)
+                status = await fabric.controller.status()
+                concerned = [k["spi"] for k in before["keys"] if "leaf2" in (k["sender"], k["receiver"])]
+                assert not set(concerned) & {key["spi"] for key in status["keys"]}
+                kept = [k["spi"] for k in before["keys"] if "leaf2" not in (k["sender"], k["receiver"])]
+                assert set(kept) <= {key["spi"] for key in status["keys"]}
+                await fabric.ports["leaf2"].send(256, recorded)
+                await fabric.arrives(blue(b"after"), ("leaf2", 1))
+                assert (await fabric.drops("leaf2"))["ingress"] == {"NO_SA": 1}, "a recording opens nothing"
+
+        asyncio.run(run())
+
+    def test_a_pipeline_that_was_loaded_anew_is_not_adopted(self, tmp_path, start_switch, log):
+        async def run():
+            async with running(tmp_path, start_switch) as fabric:
+                before = await fabric.controller.status()
+                await fabric.stop()
+                client = await fabric.client_of("leaf1")
+                entries = [entry for entry in (await client.read()).entries.values()]
+                defaults = (await client.read((Table.INCARNATION,), groups=False)).defaults
+                await client.push_pipeline()
+                # Even with everything put back, the registers know.
+                await client.write([Update(Operation.INSERT, entry) for entry in entries])
+                await client.write([Update(Operation.MODIFY, defaults[Table.INCARNATION])])
+                await client.close()
+                status = await (await fabric.start()).status()
+                assert [switch["adopted"] for switch in status["switches"]] == [False, True, True]
+                assert status["switches"][0]["incarnation"] != before["switches"][0]["incarnation"]
+                await fabric.arrives(blue(b"after"), ("leaf2", 1))
+
+        asyncio.run(run())
+
+
+class TestForeignEntries:
+    def test_removed_reported_and_the_rest_untouched(self, tmp_path, start_switch, log):
+        async def run():
+            async with running(tmp_path, start_switch) as fabric:
+                agent = fabric.controller._agents["leaf1"]
+                client = agent._live.driver.client
+                vap = next(e for e in (await client.read((Table.VAP,))).of_table(Table.VAP) if e["port"] == 1)
+                await client.write(
+                    [
+                        Update(Operation.INSERT, p4.authorized_nve_permit(source=0x0A000001, destination=0xC0000201)),
+                        Update(Operation.DELETE, vap),
+                    ]
+                )
+                preview = await fabric.controller.reconcile("leaf1", dry_run=True)
+                assert len(preview["leaf1"]) == 2
+                assert preview["leaf1"][0].startswith("delete authorized_nve"), "block before allow"
+                assert preview == await fabric.controller.reconcile("leaf1", dry_run=True), "nothing was written"
+                assert await fabric.controller.reconcile("leaf1") == preview
+                assert await fabric.controller.reconcile("leaf1", dry_run=True) == {"leaf1": []}
+                status = await fabric.controller.status()
+                assert any("authorized_nve" in report["detail"] for report in status["reports"])
+
+        asyncio.run(run())
+
+
+class TestLease:
+    def test_without_a_controller_the_tunnels_close_by_themselves(self, tmp_path, start_switch, log):
+        async def run():
+            async with running(tmp_path, start_switch, lease_s=1.0, lease_renew_s=0.2) as fabric:
+                await fabric.arrives(blue(b"open"), ("leaf2", 1))
+                await fabric.stop()
+                client = await fabric.client_of("leaf1")
+                async with asyncio.timeout(20):
+                    while not (drops := (await client.drop_counters())[p4.Counter.DROPS_EGRESS]):
+                        await fabric.ports["leaf1"].send(1, blue(b"until it is closed"))
+                assert {reason.name for reason in drops} == {"TX_LEASE_EXPIRED"}
+                await client.close()
+
+        asyncio.run(run())
+
+
+class TestSecrets:
+    def test_no_key_is_ever_shown(self, tmp_path, start_switch, log):
+        async def run() -> tuple[set[int], str]:
+            shown = []
+            async with running(tmp_path, start_switch, grace_s=0.2) as fabric:
+                keys: set[int] = set()
+
+                async def collect() -> None:
+                    for agent in fabric.controller._agents.values():
+                        state = await agent._live.driver.client.read((Table.SA_RX, Table.SA_TX, Table.FLOW_ENTROPY))
+                        entries = [*state.entries.values(), *state.defaults.values()]
+                        keys.update(dict(entry.params)["key"] for entry in entries)
+                        live = agent._live
+                        shown.extend(map(repr, (state, agent, live, live.keys, live.view, live.keyring.receive)))
+                        shown.extend(entry.describe() for entry in entries)
+
+                await fabric.arrives(blue(b"traffic"), ("leaf2", 1))
+                await collect()
+                shown.append(json.dumps(await fabric.controller.status()))
+                await fabric.controller.rotate()
+                while len(spis(await fabric.controller.status(), "draining")) < 6:
+                    await asyncio.sleep(0)
+                await collect()
+                client = fabric.controller._agents["leaf1"]._live.driver.client
+                for entry in (await client.read((Table.SA_RX,))).entries.values():
+                    await client.write([Update(Operation.DELETE, entry)])
+                shown.append(json.dumps(await fabric.controller.reconcile("leaf1", dry_run=True)))
+                await fabric.controller.reconcile("leaf1")
+                shown.append(json.dumps(await fabric.controller.status()))
+                shown.append(json.dumps(await fabric.controller.counters()))
+                shown.extend(map(repr, fabric.controller._nva._keys.directions.values()))
+                secrets = fabric.controller._nva._keys._epochs._secrets.values()
+                keys.update(int.from_bytes(secret.reveal(), "big") for secret in secrets)
+            return keys, "\n".join(shown)
+
+        keys, shown = asyncio.run(run())
+        text = (shown + log.getvalue()).lower()
+        assert len(keys) >= 6 * 2 + 3
+        for key in keys:
+            for length in (16, 32):
+                with contextlib.suppress(OverflowError):
+                    value = key.to_bytes(length, "big")
+                    assert value.hex() not in text
+                    assert repr(value)[2:-1].lower() not in text
+            assert str(key) not in text

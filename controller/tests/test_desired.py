@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a switch should hold, from the example domain."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address
+
+import pytest
+from nvo3sec.config import example_path, load_domain
+from nvo3sec.domain.desired import InstalledReceive, InstalledSend, Learned, desired_state, number_everything
+from nvo3sec.domain.entries import (
+    AuthorizedNve,
+    BridgeToTunnel,
+    BridgeToVap,
+    Flood,
+    IpKind,
+    Neighbor,
+    PeerMeter,
+    PortRole,
+    ReceiveEntry,
+    SendEntry,
+    SourceGuard,
+    TunnelEntry,
+    TunnelRoute,
+    VapEgress,
+    VapEntry,
+    VnAuthorization,
+)
+from nvo3sec.domain.membership import Membership, Tunnel
+from nvo3sec.domain.model import REPLICAS_PER_PORT_LIMIT, Suite
+from nvo3sec.domain.numbers import Numbers, Reserved
+from nvo3sec.domain.secret import Secret
+from nvo3sec.nva.views import view_of
+
+DOMAIN = load_domain(example_path())
+MEMBERSHIP = Membership(DOMAIN)
+SUITE = Suite.CHASKEY12
+INCARNATION = b"i" * 16
+RECEIVE = InstalledReceive("leaf2", SUITE, 0x80000001, 5, Secret(b"r" * 16), 0xFFFF, 1000)
+SEND = InstalledSend("leaf2", SUITE, 0x00000009, Secret(b"s" * 16), 2000)
+
+
+def desired(nve: str, receive=(), send=(), learned=()):
+    view = view_of(DOMAIN, MEMBERSHIP, nve, 1)
+    numbers = number_everything(view, [(sa.peer, sa.suite) for sa in receive], Numbers(), Reserved())
+    return desired_state(view, numbers, INCARNATION, receive, send, learned), numbers
+
+
+def of(state, kind) -> set:
+    return {entry for entry in state.entries if isinstance(entry, kind)}
+
+
+class TestMembership:
+    def test_tunnels_only_between_nves_with_a_common_vn(self):
+        tunnels = MEMBERSHIP.tunnels()
+        assert Tunnel("leaf1", "leaf2", SUITE) in tunnels
+        assert len(tunnels) == 6
+
+    def test_a_revoked_nve_has_nothing(self):
+        without = Membership(DOMAIN, revoked=["leaf2"])
+        assert {tunnel.sender for tunnel in without.tunnels()} == {"leaf1", "leaf3"}
+        assert without.vns_of("leaf2") == ()
+        assert not without.serves("leaf2", "blue")
+
+    def test_nobody_learns_of_what_it_does_not_serve(self):
+        view = view_of(DOMAIN, MEMBERSHIP, "leaf2", 1)
+        assert [vn.name for vn in view.vns] == ["blue"]
+        assert all(vnis == ((5001, SUITE),) for vnis in (peer.vnis for peer in view.peers))
+        assert {system.name for system in view.tenant_systems} == {"blue2"}
+        assert "red" not in repr(view)
+
+
+class TestAccess:
+    def test_ports_and_vaps(self):
+        state, numbers = desired("leaf1")
+        assert of(state, PortRole) == {
+            PortRole(1, None),
+            PortRole(2, None),
+            PortRole(3, None),
+            PortRole(256, 0x020000000100),
+            PortRole(257, 0x020000000101),
+        }
+        interface = numbers.vaps[3, 100, 5002]
+        assert {entry.vni for entry in of(state, VapEntry) if entry.interface == interface} == {5002}
+        assert VapEgress(3, interface, 100) in state.entries
+
+    def test_source_guard_is_exactly_what_the_systems_may_do(self):
+        state, numbers = desired("leaf1")
+        mac = 0x02AA00000001
+        blue = numbers.vaps[1, 0, 5001]
+        assert {entry for entry in of(state, SourceGuard) if entry.interface == blue} == {
+            SourceGuard(blue, mac, IpKind.IPV4, int(IPv4Address("10.1.0.1"))),
+            SourceGuard(blue, mac, IpKind.ARP, int(IPv4Address("10.1.0.1"))),
+            SourceGuard(blue, mac, IpKind.IPV6, int(IPv6Address("fd00:1::1"))),
+        }
+        other = numbers.vaps[2, 0, 5001]
+        assert SourceGuard(other, 0x02AA00000004, IpKind.ARP, 0) in state.entries
+        assert not any(entry.ip_kind is IpKind.OTHER for entry in of(state, SourceGuard))
+
+    def test_other_ethertypes_where_allowed(self):
+        state, numbers = desired("leaf3")
+        interface = numbers.vaps[2, 100, 5002]
+        assert SourceGuard(interface, 0x02AA00000003, IpKind.OTHER, 0) in state.entries
+
+    def test_local_bridging(self):
+        state, numbers = desired("leaf2")
+        assert of(state, BridgeToVap) == {BridgeToVap(5001, 0x02AA00000002, 1, numbers.vaps[1, 0, 5001])}
+        assert of(state, Neighbor) == {Neighbor(5001, IPv4Address("10.1.0.2"), 0x02AA00000002)}
+        assert of(state, BridgeToTunnel) == set()
+
+
+class TestPeers:
+    def test_a_peer_gets_everything_or_nothing(self):
+        state, numbers = desired("leaf1")
+        own, leaf3 = IPv4Address("192.0.2.1"), IPv4Address("192.0.2.3")
+        tunnel = numbers.tunnels[leaf3]
+        assert tunnel & 0x8000
+        assert AuthorizedNve(leaf3, own) in state.entries
+        assert TunnelRoute(tunnel, 257) in state.entries
+        assert TunnelEntry(257, tunnel, 0x020000000101, 0x020000000301, own, leaf3, 1500) in state.entries
+        assert {entry.port for entry in of(state, PeerMeter) if entry.source == leaf3} == {257}
+        assert {entry.vni for entry in of(state, VnAuthorization) if entry.source == leaf3} == {5001, 5002}
+
+    def test_a_peer_may_send_only_into_common_vns(self):
+        state, _ = desired("leaf1")
+        leaf2 = IPv4Address("192.0.2.2")
+        assert {entry.vni for entry in of(state, VnAuthorization) if entry.source == leaf2} == {5001}
+
+
+class TestKeys:
+    def test_entries(self):
+        state, numbers = desired("leaf1", [RECEIVE], [SEND])
+        address = IPv4Address("192.0.2.2")
+        (receive,), (send,) = of(state, ReceiveEntry), of(state, SendEntry)
+        assert (receive.source, receive.spi, receive.generation) == (address, 0x80000001, 5)
+        assert receive.pair == numbers.pairs[address, SUITE]
+        assert receive.incarnation == send.incarnation == INCARNATION
+        assert (send.interface, send.spi, send.not_after_us) == (numbers.tunnels[address], 9, 2000)
+
+    def test_no_peer_no_key(self):
+        strange = InstalledReceive("leaf9", SUITE, 1, 1, Secret(b"x" * 16), 0xFFFF, 1)
+        state, _ = desired("leaf1", [strange])
+        assert of(state, ReceiveEntry) == set()
+
+    def test_nothing_shows_a_key(self):
+        state, _ = desired("leaf1", [RECEIVE], [SEND])
+        text = repr(state) + repr(RECEIVE) + repr(SEND)
+        assert "rrrr" not in text
+        assert "ssss" not in text
+
+
+class TestFlood:
+    def test_from_access_to_everybody_from_a_tunnel_to_nobody_but_vaps(self):
+        state, numbers = desired("leaf1")
+        groups = {group.group: group.replicas for group in state.groups}
+        tunnels = numbers.tunnels
+        blue = [(1, numbers.vaps[1, 0, 5001]), (2, numbers.vaps[2, 0, 5001])]
+        remote = [(256, tunnels[IPv4Address("192.0.2.2")]), (257, tunnels[IPv4Address("192.0.2.3")])]
+        assert groups[numbers.groups[5001, False]] == tuple(sorted(blue + remote))
+        assert groups[numbers.groups[5001, True]] == tuple(sorted(blue))
+        assert {(flood.vni, flood.from_underlay) for flood in of(state, Flood)} == set(numbers.groups)
+
+    def test_nothing_beyond_what_a_port_can_queue(self):
+        state, _ = desired("leaf1")
+        for group in state.groups:
+            ports = [port for port, _ in group.replicas]
+            assert all(ports.count(port) <= REPLICAS_PER_PORT_LIMIT for port in ports)
+
+
+class TestLearned:
+    REMOTE = Learned(5001, 0x02AA00000002, "leaf2", (IPv4Address("10.1.0.2"), IPv6Address("fd00:1::2")))
+
+    def test_a_remote_system(self):
+        state, numbers = desired("leaf1", learned=[self.REMOTE])
+        tunnel = numbers.tunnels[IPv4Address("192.0.2.2")]
+        assert of(state, BridgeToTunnel) == {BridgeToTunnel(5001, 0x02AA00000002, tunnel)}
+        assert Neighbor(5001, IPv4Address("10.1.0.2"), 0x02AA00000002) in state.entries
+
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            Learned(5002, 0x02AA00000002, "leaf2", ()),
+            Learned(5001, 0x02AA00000002, "leaf9", ()),
+            Learned(5001, 0x02AA00000001, "leaf2", ()),
+            Learned(5009, 0x02AA00000002, "leaf2", ()),
+        ],
+        ids=["the peer does not serve the VN", "no peer", "a system of our own", "no VN of ours"],
+    )
+    def test_an_answer_that_contradicts_the_view_counts_for_nothing(self, answer):
+        state, _ = desired("leaf1", learned=[answer])
+        assert of(state, BridgeToTunnel) == set()

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From desired and actual to updates: completeness, and an order that is safe at every point."""
+
+from __future__ import annotations
+
+import itertools
+from ipaddress import IPv4Address
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from nvo3sec.domain.numbers import RING_PAIRS, TUNNEL_INTERFACES, NumbersExhausted, allocate
+from nvo3sec.nve.plan import MANAGED_TABLES, Stage, make_plan
+from nvo3sec.nve.translate import numbers_of
+from nvo3sec.p4runtime import Entry, Group, Meter, Operation, SwitchState, Table
+from nvo3sec.p4runtime import generated as p4
+
+SMALL = st.integers(0, 2)
+METERS = st.builds(Meter, st.integers(1, 2), st.integers(1, 2))
+ENTRIES = st.one_of(
+    st.builds(p4.port_role_access, port=SMALL),
+    st.builds(p4.authorized_nve_permit, source=SMALL, destination=SMALL),
+    st.builds(p4.vn_ingress_authorization_authorize, source=SMALL, vni=SMALL, min_suite=SMALL),
+    st.builds(p4.vap_attach, port=SMALL, vlan=SMALL, interface=SMALL, vni=SMALL, level=SMALL, meter=METERS),
+    st.builds(p4.source_guard_permit_source, interface=SMALL, mac=SMALL, ip_kind=SMALL, ip=SMALL),
+    st.builds(p4.bridge_to_vap, vni=SMALL, mac=SMALL, port=SMALL, interface=SMALL),
+    st.builds(p4.bridge_to_tunnel, vni=SMALL, mac=SMALL, interface=SMALL),
+    st.builds(p4.flood_replicate, vni=SMALL, from_underlay=st.integers(0, 1), group=SMALL),
+    st.builds(p4.tunnel_route_send, interface=SMALL, port=SMALL),
+    st.builds(p4.peer_meter_police, port=SMALL, source=SMALL, meter=METERS),
+    st.builds(
+        p4.sa_tx_protect,
+        interface=SMALL,
+        level=SMALL,
+        suite=SMALL,
+        key=SMALL,
+        spi=SMALL,
+        not_after=SMALL,
+        incarnation=SMALL,
+    ),
+    st.builds(
+        p4.sa_rx_accept,
+        source=SMALL,
+        destination=SMALL,
+        spi=SMALL,
+        suite=SMALL,
+        key=SMALL,
+        min_coverage=SMALL,
+        pair=SMALL,
+        generation=SMALL,
+        not_after=SMALL,
+        incarnation=SMALL,
+    ),
+)
+GROUPS = st.builds(lambda number, copies: Group(number, tuple(sorted(copies))), SMALL, st.sets(st.tuples(SMALL, SMALL)))
+
+
+def unique(items) -> list:
+    return list({item.name(): item for item in items}.values())
+
+
+ITEMS = st.lists(st.one_of(ENTRIES, GROUPS), max_size=20).map(unique)
+
+
+def state(items) -> SwitchState:
+    entries = {item.key: item for item in items if isinstance(item, Entry)}
+    groups = {item.group: item for item in items if isinstance(item, Group)}
+    return SwitchState(entries, {}, groups)
+
+
+def apply(actual, updates) -> set:
+    held = {item.name(): item for item in actual}
+    for update in updates:
+        name = update.item.name()
+        if update.operation is Operation.INSERT:
+            assert name not in held
+            held[name] = update.item
+        elif update.operation is Operation.MODIFY:
+            assert name in held
+            held[name] = update.item
+        else:
+            del held[name]
+    return set(held.values())
+
+
+class TestDifference:
+    @given(ITEMS, ITEMS)
+    def test_leads_from_actual_to_desired(self, desired, actual):
+        plan = make_plan(desired, state(actual))
+        assert apply(actual, plan.updates) == set(desired)
+
+    @given(ITEMS)
+    def test_nothing_to_do(self, items):
+        assert make_plan(items, state(items)).is_empty
+
+    @given(ITEMS, ITEMS)
+    def test_never_touches_what_is_right(self, desired, actual):
+        right = {item.name() for item in desired if item in actual}
+        assert not right & {update.item.name() for update in make_plan(desired, state(actual)).updates}
+
+    @given(ITEMS, ITEMS, st.sets(st.sampled_from(MANAGED_TABLES), max_size=3))
+    def test_only_the_tables_asked_for(self, desired, actual, tables):
+        for update in make_plan(desired, state(actual), tables).updates:
+            assert isinstance(update.item, Entry)
+            assert update.item.table in tables
+
+    def test_every_table_of_the_program_is_managed(self):
+        assert set(MANAGED_TABLES) | {Table.INCARNATION, Table.LEASE, Table.FLOW_ENTROPY} == set(Table)
+
+
+class TestOrder:
+    @given(ITEMS, ITEMS)
+    def test_stages(self, desired, actual):
+        plan = make_plan(desired, state(actual))
+        opening = {Table.AUTHORIZED_NVE, Table.VN_INGRESS_AUTHORIZATION, Table.SOURCE_GUARD, Table.VAP, Table.BRIDGE}
+        order = {update: number for number, update in enumerate(plan.updates)}
+        for first, second in itertools.product(plan.updates, repeat=2):
+            if isinstance(first.item, Group) or isinstance(second.item, Group):
+                continue
+            tables = (first.item.table, second.item.table)
+            blocks = first.operation is Operation.DELETE and tables[0] in opening
+            opens = second.operation is not Operation.DELETE and tables[1] in opening
+            if blocks and opens:
+                assert order[first] < order[second], "block before allow"
+            if second.operation is not Operation.DELETE and first.operation is not Operation.DELETE:
+                if tables == (Table.SA_RX, Table.SA_TX):
+                    assert order[first] < order[second], "receive before send"
+                if tables == (Table.TUNNEL_ROUTE, Table.BRIDGE):
+                    assert order[first] < order[second], "carry before open"
+                if tables[1] == Table.VAP and tables[0] != Table.VAP:
+                    assert order[first] < order[second], "the tenant's packets come in last"
+            elif first.operation is not Operation.DELETE and tables[1] in (Table.SA_RX, Table.TUNNEL_ROUTE):
+                assert order[first] < order[second], "remove last"
+
+    @given(ITEMS, ITEMS)
+    def test_groups_exist_while_flood_leads_to_them(self, desired, actual):
+        plan = make_plan(desired, state(actual))
+        for stage in (Stage.BLOCK, Stage.OPEN):
+            assert not [u for u in plan.stages[stage] if isinstance(u.item, Group)]
+
+    @given(ITEMS, ITEMS)
+    def test_deterministic(self, desired, actual):
+        assert make_plan(desired, state(actual)) == make_plan(desired[::-1], state(actual[::-1])) or (
+            make_plan(desired, state(actual)).updates == make_plan(desired[::-1], state(actual[::-1])).updates
+        )
+
+
+class TestNumbers:
+    @given(st.lists(st.integers(0, 20), unique=True), st.dictionaries(st.integers(0, 20), st.integers(0, 40)))
+    def test_stable_and_never_shared(self, wanted, known):
+        known = {key: number for key, number in known.items() if list(known.values()).count(number) == 1}
+        result = allocate(wanted, known, range(100))
+        assert set(result) == set(wanted)
+        assert len(set(result.values())) == len(result)
+        for key, number in result.items():
+            if key in known:
+                assert number == known[key]
+            else:
+                assert number not in known.values()
+
+    def test_reserved_are_left_alone(self):
+        assert allocate(["a"], {}, range(5), reserved=[0, 1]) == {"a": 2}
+
+    def test_exhausted(self):
+        with pytest.raises(NumbersExhausted):
+            allocate(["a", "b"], {}, range(1))
+
+    def test_taken_over_from_a_switch(self):
+        found = state(
+            [
+                p4.vap_attach(port=1, vlan=0, interface=7, vni=5, level=1, meter=Meter(1, 1)),
+                p4.vap_attach(port=2, vlan=0, interface=8, vni=5, level=1, meter=Meter(1, 1)),
+                p4.vap_attach(port=3, vlan=0, interface=8, vni=5, level=1, meter=Meter(1, 1)),
+                p4.vap_attach(port=4, vlan=0, interface=0x8001, vni=5, level=1, meter=Meter(1, 1)),
+                p4.tunnel_encapsulate(
+                    port=256, interface=0x8003, source_mac=1, next_hop_mac=1, source=1, destination=2, underlay_mtu=1
+                ),
+                Group(9, ((1, 0x8009),)),
+            ]
+        )
+        known, reserved = numbers_of(found)
+        assert known.vaps == {(1, 0, 5): 7}, "a number for two things, or of another kind, is not taken over"
+        assert known.tunnels == {IPv4Address("0.0.0.2"): 0x8003}
+        assert reserved.interfaces == {7, 8, 0x8001, 0x8003, 0x8009}
+        assert reserved.groups == {9}
+        assert 0x8000 in TUNNEL_INTERFACES
+        assert len(RING_PAIRS) == 4096
