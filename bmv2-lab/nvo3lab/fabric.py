@@ -36,6 +36,7 @@ class Fabric:
         self._wanted = b""
         self._wanted_count = 0
         self._withhold = False
+        self._claimed: dict[tuple[str, str, int], int] = {}
         self._uninvited = dict.fromkeys((link["name"] for link in configuration["links"]), 0)
         self._intercepted: list[bytes] = []
         captures = Path(configuration["captures"])
@@ -82,10 +83,24 @@ class Fabric:
         """What was intercepted so far (base64)."""
         return [base64.b64encode(frame).decode() for frame in self._intercepted]
 
-    def sequences(self, name: str) -> list[dict[str, Any]]:
-        """The highest sequence number that an NVE has used towards each destination, by SPI."""
-        return [{"destination": destination, "spi": spi, "sequence": sequence}
-                for (destination, spi), sequence in self._observers[name].last.items()]
+    def claim(self, name: str, destination: str, spi: int, count: int, ahead: int, limit: int) -> int:
+        """Sequence numbers for an insider with a key of an NVE's: none that the NVE or another insider has used.
+
+        Args:
+            ahead: how far they are to be from the numbers that the NVE itself uses meanwhile.
+            limit: how far they may be at most.
+
+        Returns:
+            The first of `count` numbers. Raises ValueError beyond the limit.
+        """
+        present = self._observers[name].last.get((destination, spi), 0)
+        key = name, destination, spi
+        first = max(present + ahead, self._claimed.get(key, 0)) + 1
+        if first + count > present + limit:
+            raise ValueError(f"insiders have used up the replay window of {name} towards {destination}; new keys"
+                             " (`nvo3sec rotate`) bring a new one")
+        self._claimed[key] = first + count - 1
+        return first
 
     def uninvited(self, name: str) -> int:
         """Frames that an NVE has sent so far and that are not echoes of the lab's own traffic."""
@@ -112,7 +127,7 @@ async def _run(configuration: dict[str, Any]) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    methods = ("intercept", "intercepted", "sequences", "uninvited", "inject", "report")
+    methods = ("intercept", "intercepted", "claim", "uninvited", "inject", "report")
     server = await serve(Path(configuration["control"]), {name: getattr(fabric, name) for name in methods})
     async with server:
         await stop.wait()

@@ -61,6 +61,9 @@ class Closing:
                              f" packets; first: {link['examples'][0]}")
             if link["missed"]:
                 found.append(f"underlay link of {link['link']}: the observer missed {link['missed']} frames")
+        for what in ("undeliverable", "overflowed"):
+            if self.observation.get(what):
+                found.append(f"underlay: {self.observation[what]} frames {what}")
         if not self.observation:
             found.append("the observers did not report")
         found += [f"{name}: {len(frames)} frames of no VLAN of this trunk"

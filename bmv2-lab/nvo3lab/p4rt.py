@@ -79,6 +79,23 @@ class SwitchReader:
             target.action.action.params.add(param_id=parameter.id, value=_canonical(entry.parameters[parameter.name]))
         return update
 
+    def primary_election_id(self) -> int:
+        """The election id of the present primary, which a switch tells everybody who asks. Raises SwitchError."""
+        request = p4r.StreamMessageRequest()
+        request.arbitration.device_id = self._device_id
+        # An election id of 0, as good as none, takes part and never wins.
+        stream = self._stub.StreamChannel(iter((request,)), timeout=_TIMEOUT)
+        try:
+            for response in stream:
+                if response.WhichOneof("update") == "arbitration":
+                    identity = response.arbitration.election_id
+                    return int(identity.high << 64 | identity.low)
+        except grpc.RpcError as error:
+            raise SwitchError(f"arbitration refused: {error.code().name}") from None
+        finally:
+            stream.cancel()
+        raise SwitchError("arbitration was not answered")
+
     def write(self, election_id: int, *updates: Any) -> None:
         """Write under somebody's election id, which is all that a switch asks for. Raises SwitchError."""
         request = p4r.WriteRequest(device_id=self._device_id, updates=updates)

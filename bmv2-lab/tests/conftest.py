@@ -2,21 +2,28 @@
 """What the tests of the lab share: a place for run directories, guardians, and pairs of hosts on one wire."""
 
 import json
+import os
 import shutil
+import signal
+import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from nvo3lab import preflight
+from nvo3lab import linux, preflight, rundir
+from nvo3lab.errors import UsageError
 from nvo3lab.guarded import Guarded
 from nvo3lab.rpc import Client
 from nvo3lab.view import connect_when_ready
 
 READY = 20.0
+#: Seconds until a lab is up, on a machine that still has to compile the program.
+LAB_READY = 120.0
 
 
 @pytest.fixture
@@ -46,6 +53,50 @@ async def guardian(directory: Path, user_namespace: bool = False) -> AsyncIterat
         yield guarded
     finally:
         await guarded.end()
+
+
+@contextmanager
+def lab_process(base: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
+    """`nvo3sec lab up` as a process of its own, up and ready, and its published state."""
+    environment = os.environ | {"NVO3LAB_RUN": str(base)}
+    with subprocess.Popen([preflight.executable("nvo3sec"), "lab", "up", *arguments], env=environment, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        try:
+            deadline = time.monotonic() + LAB_READY
+            while True:
+                try:
+                    state = rundir.load_state("lab", base)
+                    break
+                except UsageError:
+                    if process.poll() is not None or time.monotonic() > deadline:
+                        process.kill()
+                        raise AssertionError(f"no lab: {process.communicate()}") from None
+                    time.sleep(0.05)
+            yield process, state
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+                process.communicate(timeout=LAB_READY)
+            wait_gone([state["guardian"]])
+
+
+def wait_gone(pids: Iterable[int]) -> None:
+    """Wait until processes have ended, for a bounded time."""
+    deadline = time.monotonic() + READY
+    while left := [pid for pid in pids if linux.start_time(pid) is not None]:
+        assert time.monotonic() < deadline, f"still there: {left}"
+        time.sleep(0.02)
+
+
+def network_namespaces() -> set[str]:
+    """Network namespaces with a process in them, as far as they can be seen."""
+    found = set()
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            found.add(os.readlink(f"/proc/{pid}/ns/net"))
+        except OSError:
+            continue
+    return found
 
 
 HOSTS = {"a": ("02:00:00:00:00:0a", "10.0.0.1"), "b": ("02:00:00:00:00:0b", "10.0.0.2")}

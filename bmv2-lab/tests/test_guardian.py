@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from nvo3lab import linux, preflight
 
-from .conftest import guardian
+from .conftest import guardian, network_namespaces, wait_gone
 
 BOUND = 20.0
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(600)"]
@@ -21,13 +21,6 @@ STUBBORN = [sys.executable, "-c", "import signal, time; signal.signal(signal.SIG
 CARELESS = [sys.executable, "-c",
             "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'],"
             " start_new_session=True); time.sleep(600)"]
-
-
-def wait_gone(pids: list[int]) -> None:
-    deadline = time.monotonic() + BOUND
-    while any(linux.start_time(pid) is not None for pid in pids):
-        assert time.monotonic() < deadline, f"still there: {[pid for pid in pids if linux.start_time(pid) is not None]}"
-        time.sleep(0.02)
 
 
 def wait_children(pid: int, count: int) -> list[int]:
@@ -116,7 +109,7 @@ class TestCrash:
     def test_kill_leaves_nothing(self, short_directory: Path, wiring: preflight.Wiring, victim: str) -> None:
         run = short_directory / "run"
         run.mkdir(mode=0o700)
-        namespaces = _namespaces()
+        namespaces = network_namespaces()
         with subprocess.Popen(
             [sys.executable, "-c", CRASHING_LAB, str(run), "1" if wiring.kernel else "0",
              "1" if wiring.user_namespace else "0"],
@@ -125,7 +118,7 @@ class TestCrash:
             assert lab.stdout is not None
             guardian_pid = int(lab.stdout.readline())
             children = wait_children(guardian_pid, 2)
-            assert len(_namespaces() - namespaces) == (2 if wiring.kernel else 0) + wiring.user_namespace
+            assert len(network_namespaces() - namespaces) == (2 if wiring.kernel else 0) + wiring.user_namespace
             if victim in ("guardian", "both"):
                 os.kill(guardian_pid, signal.SIGKILL)
             if victim in ("lab", "both"):
@@ -134,17 +127,6 @@ class TestCrash:
                 wait_gone(children)
                 lab.kill()
         wait_gone([guardian_pid, *children])
-        assert _namespaces() <= namespaces
+        assert network_namespaces() <= namespaces
         if victim == "lab":
             assert not run.exists()
-
-
-def _namespaces() -> set[str]:
-    """Network namespaces with a process in them, as far as they can be seen."""
-    found = set()
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            found.add(os.readlink(f"/proc/{pid}/ns/net"))
-        except OSError:
-            continue
-    return found

@@ -23,6 +23,8 @@ _FLOOD = {"embedded": 8000.0, "bmv2": 1000.0}
 #: How far ahead of the sender an insider numbers its own packets: within the replay window, beyond what is sent
 #: meanwhile.
 _AHEAD = 4000
+#: Further ahead, and the packets of the real switch fall out of the window.
+_AHEAD_LIMIT = 8000
 _CATCH_TIMEOUT = 5.0
 
 
@@ -49,7 +51,6 @@ class World:
         #: In legitimate packets that attackers are to catch.
         self.bait_marker = os.urandom(16)
         self._stolen: dict[tuple[str, str], StolenKey] = {}
-        self._used: dict[tuple[str, str], int] = {}
 
     async def announce(self) -> None:
         """Tell the hosts what to look for."""
@@ -154,18 +155,12 @@ class World:
 
     async def forge(self, stolen: StolenKey, vni: int, inner: Iterable[bytes]) -> list[Protected]:
         """Correctly keyed packets, numbered ahead of those that the real switch sends."""
-        pair = stolen.sender.name, stolen.receiver.name
-        seen = await self.view.underlay.call("sequences", name=stolen.sender.name)
-        present = max((use["sequence"] for use in seen
-                       if (use["destination"], use["spi"]) == (stolen.receiver.address, stolen.spi)), default=0)
-        number = max(present + _AHEAD, self._used.get(pair, 0))
-        packets = []
-        for frame in inner:
-            number += 1
-            packet = self.protected(stolen.sender, stolen.receiver, vni, stolen.spi, number, frame)
-            packets.append(packet.sealed(stolen.key))
-        self._used[pair] = number
-        return packets
+        sender, receiver = stolen.sender, stolen.receiver
+        content = list(inner)
+        first = await self.view.underlay.call("claim", name=sender.name, destination=receiver.address, spi=stolen.spi,
+                                              count=len(content), ahead=_AHEAD, limit=_AHEAD_LIMIT)
+        return [self.protected(sender, receiver, vni, stolen.spi, first + index, frame).sealed(stolen.key)
+                for index, frame in enumerate(content)]
 
     @staticmethod
     def guess(real: Protected, inner: bytes, number: int) -> Protected:

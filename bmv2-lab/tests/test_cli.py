@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The commands: what they refuse, with which exit status, and what they advise."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from nvo3lab import preflight
+from nvo3lab.errors import PreflightError
+
+
+def nvo3sec(base: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([preflight.executable("nvo3sec"), *arguments], capture_output=True, text=True, timeout=60,
+                          env=os.environ | {"NVO3LAB_RUN": str(base)} | environment, check=False)
+
+
+@pytest.mark.parametrize("arguments", [
+    ("drill", "no-such-attack"),
+    ("drill", "-o", "xml"),
+    ("drill", "--name", "none"),
+    ("lab", "run", "--target", "tofino"),
+    ("lab", "run", "--wires", "copper"),
+    ("lab", "up", "--name", "../elsewhere"),
+    ("lab", "ps"),
+    ("lab", "ping", "red1"),
+    ("lab", "ping", "red1", "red2"),
+    ("lab", "shell", "red1"),
+    ("lab", "fly"),
+])
+def test_bad_usage_is_exit_status_2(short_directory: Path, arguments: tuple[str, ...]) -> None:
+    done = nvo3sec(short_directory, *arguments)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_drill_lists_its_attacks(short_directory: Path) -> None:
+    done = nvo3sec(short_directory, "drill", "--list", COLUMNS="200")
+    assert done.returncode == 0
+    assert "cross-vn" in done.stdout
+    assert "VN_UNAUTHORIZED" in done.stdout
+
+
+class TestPreflight:
+    def test_no_compiler_is_explained(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PATH", "/nonexistent")
+        for variable in ("CC", "P4SOFTSWITCH_CC"):
+            monkeypatch.delenv(variable, raising=False)
+        monkeypatch.setattr(preflight.importlib.util, "find_spec", lambda _name: None)
+        with pytest.raises(PreflightError, match=r"apt install gcc(.|\n)*nvo3sec\[zig\]"):
+            preflight.check_compiler()
+
+    def test_missing_bmv2_is_explained(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PATH", "/nonexistent")
+        with pytest.raises(PreflightError, match="--target embedded"):
+            preflight.switch_executable("bmv2")
+
+    def test_programs_beside_the_interpreter_are_found(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PATH", "/nonexistent")
+        assert preflight.executable("p4softswitch") == str(Path(sys.executable).parent / "p4softswitch")
+
+    def test_bmv2_needs_namespaces(self) -> None:
+        with pytest.raises(PreflightError, match="datagram"):
+            preflight.choose_wiring("unix", "bmv2")
+
+    def test_what_is_not_allowed_is_explained(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(preflight, "_probe", lambda user_namespace: "Operation not permitted")
+        with pytest.raises(PreflightError, match="--wires unix"):
+            preflight.choose_wiring("kernel", "embedded")
+        chosen = preflight.choose_wiring("auto", "embedded")
+        assert not chosen.kernel
+        assert "Operation not permitted" in chosen.reason

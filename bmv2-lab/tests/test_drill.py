@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The drill tells a switch that holds from one that does not, by its report and by its exit status."""
+
+import asyncio
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nvo3lab import domain_file, preflight
+from nvo3lab.drill.model import Attack, Shot, Traffic, judge
+from nvo3lab.drill.run import ATTACKS, select
+from nvo3lab.drill.world import World
+from nvo3lab.drops import reason_names
+from nvo3lab.errors import SwitchError, UsageError
+from nvo3lab.p4rt import Entry, SwitchReader
+from nvo3lab.topology import reference
+from nvo3lab.view import View
+
+from .conftest import lab_process
+
+LEAF3 = int(IPv4Address("192.0.2.3"))
+RED = 5001
+CALM = Traffic(100, 0, 1.0, 2.0)
+
+
+async def _nothing(_world: World) -> Shot:
+    return Shot(0, 0)
+
+
+ATTACK = Attack("test", "outsider", "", frozenset({"BAD_ICV", "NO_SA"}), _nothing)
+
+
+def verdict(shot: Shot = Shot(10, 10), caught: dict[str, int] | None = None, beside: Traffic = CALM,  # noqa: B008
+            **arrived: int) -> tuple[int, list[str]]:
+    counts = dict.fromkeys(("explained", "bait", "duplicate", "marked", "other"), 0) | arrived
+    return judge(ATTACK, shot, {"BAD_ICV": 10} if caught is None else caught, counts, CALM, beside)
+
+
+class TestJudge:
+    def test_all_caught_and_nothing_disturbed_holds(self) -> None:
+        assert verdict() == (0, [])
+        assert verdict(caught={"BAD_ICV": 4, "NO_SA": 6}) == (0, [])
+
+    @pytest.mark.parametrize("kind", ["marked", "other", "duplicate", "bait"])
+    def test_anything_unexplained_at_a_host_got_through(self, kind: str) -> None:
+        through, faults = verdict(**{kind: 3})
+        assert through == 3
+        assert "3 packets got through" in faults[0]
+
+    def test_bait_arrives_exactly_once(self) -> None:
+        assert verdict(Shot(10, 10, bait=2), bait=2) == (0, [])
+        assert verdict(Shot(10, 10, bait=2), bait=3)[0] == 1
+        assert "1 of 2 legitimate" in verdict(Shot(10, 10, bait=2), bait=1)[1][0]
+
+    def test_a_packet_that_nobody_counted_is_a_fault(self) -> None:
+        assert "9 of 10" in verdict(caught={"BAD_ICV": 9})[1][0]
+
+    def test_a_drop_for_another_reason_is_a_fault(self) -> None:
+        faults = verdict(caught={"BAD_ICV": 9, "NOT_IPV4": 1})[1]
+        assert any("NOT_IPV4 1" in fault for fault in faults)
+
+    def test_more_drops_than_packets_is_a_fault(self) -> None:
+        assert "11 drops" in verdict(caught={"BAD_ICV": 11})[1][0]
+
+    def test_loss_beside_it_is_a_fault(self) -> None:
+        assert "lost 1 of 100" in verdict(beside=Traffic(100, 1, 1.0, 2.0))[1][0]
+
+    def test_delay_beside_it_is_a_fault(self) -> None:
+        assert verdict(beside=Traffic(100, 0, 12.9, 20.0))[1] == []
+        assert "13.1 ms" in verdict(beside=Traffic(100, 0, 13.1, 20.0))[1][0]
+
+    def test_no_traffic_beside_it_is_a_fault(self) -> None:
+        assert verdict(beside=Traffic(0, 0, None, None))[1]
+
+
+class TestAttacks:
+    def test_every_reason_is_one_of_the_program(self) -> None:
+        known = set(reason_names().values())
+        for attack in ATTACKS:
+            assert attack.reasons <= known, attack.name
+
+    def test_names_are_unique_and_selectable(self) -> None:
+        names = [attack.name for attack in ATTACKS]
+        assert len(set(names)) == len(names)
+        assert [attack.name for attack in select(["replay", "forge"])] == ["replay", "forge"]
+        assert select([]) == ATTACKS
+        with pytest.raises(UsageError, match="no attack named nothing"):
+            select(["nothing"])
+
+
+def test_the_controller_accepts_the_domain_file(tmp_path: Path) -> None:
+    topology = reference()
+    domain_file.write(topology, {leaf.name: tmp_path / leaf.name for leaf in topology.leaves}, tmp_path / "domain.yaml")
+    done = subprocess.run([preflight.executable("nvo3sec"), "controller", "check", str(tmp_path / "domain.yaml")],
+                          capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One lab for all tests of this module."""
+    base = Path("/tmp") / f"nvo3lab-test-{os.getpid()}"
+    with lab_process(base):
+        yield base
+    (base / "lab.lock").unlink()
+    base.rmdir()
+
+
+def drill(base: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
+    done = subprocess.run([preflight.executable("nvo3sec"), "drill", "-o", "json", *arguments], capture_output=True,
+                          text=True, timeout=120, env=os.environ | {"NVO3LAB_RUN": str(base)}, check=False)
+    assert done.stdout, done.stderr
+    return done.returncode, json.loads(done.stdout)
+
+
+class TestDrill:
+    def test_a_sound_switch_holds(self, running: Path) -> None:
+        names = ["flip", "replay", "cross-vn", "inner-tag", "spoof"]
+        status, report = drill(running, *names)
+        assert status == 0, report
+        assert report["held"] is True
+        assert [attack["name"] for attack in report["attacks"]] == names
+        for attack in report["attacks"]:
+            assert attack["through"] == 0
+            assert sum(attack["caught"].values()) == attack["sent"] > 0
+            assert attack["beside"]["sent"] > 20
+            assert attack["beside"]["lost"] == 0
+
+    def test_an_authorization_too_many_is_found(self, running: Path) -> None:
+        """Somebody lets leaf3 into the red VN at leaf1; the packets for leaf2 are still caught."""
+        with SwitchReader(running / "lab" / "control" / "leaf1.sock", 1) as switch:
+            entry = Entry("vn_ingress_authorization", {"source": LEAF3, "vni": RED}, "authorize", {"min_suite": 1})
+            switch.write(switch.primary_election_id(), switch.table_update(entry))
+        status, report = drill(running, "cross-vn")
+        assert status == 1
+        attack = report["attacks"][0]
+        assert attack["held"] is False
+        assert attack["through"] == 40
+        assert attack["caught"] == {"VN_UNAUTHORIZED": 40}
+        assert any("got through" in fault for fault in attack["faults"])
+
+    def test_a_source_guard_too_wide_is_found(self, running: Path) -> None:
+        """red1 may speak as red3."""
+        red3 = reference().host("red3")
+        with SwitchReader(running / "lab" / "control" / "leaf1.sock", 1) as switch:
+            own = next(entry for entry in switch.entries("source_guard") if entry.key["ip_kind"] == 1
+                       and entry.key["ip"] == int(IPv4Address("10.0.0.1")) and entry.key["mac"] & 0xFF00 == 0x0100)
+            entry = Entry("source_guard", {**own.key, "mac": int(red3.mac.replace(":", ""), 16),
+                                           "ip": int(IPv4Address(red3.ip))}, own.action, {})
+            switch.write(switch.primary_election_id(), switch.table_update(entry))
+        status, report = drill(running, "spoof")
+        assert status == 1
+        assert report["attacks"][0]["through"] == 20
+
+    def test_who_is_not_primary_writes_nothing(self, running: Path) -> None:
+        with SwitchReader(running / "lab" / "control" / "leaf1.sock", 1) as switch:
+            entry = Entry("authorized_nve", {"source": 1, "destination": 2}, "permit", {})
+            with pytest.raises(SwitchError, match="PERMISSION_DENIED"):
+                switch.write(switch.primary_election_id() - 1, switch.table_update(entry))
+
+    def test_keys_do_not_show(self, running: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("NVO3LAB_RUN", str(running))
+
+        async def run() -> None:
+            view = await View.of_running("lab")
+            try:
+                stolen = await World(view).steal("leaf3", "leaf1")
+                assert len(stolen.key) == 16
+                assert stolen.key.hex() not in repr(stolen)
+                assert str(stolen.key) not in repr(stolen)
+                with SwitchReader(view.switches["leaf3"], 3) as switch:
+                    for entry in switch.entries("sa_tx"):
+                        assert str(entry.parameters["key"]) not in repr(entry)
+            finally:
+                await view.close()
+
+        asyncio.run(run())

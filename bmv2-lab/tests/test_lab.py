@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A lab comes up, works, and leaves nothing behind, however it ends."""
+
+import asyncio
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from nvo3lab import audit, linux, pcap, preflight, protection, rundir, traffic
+from nvo3lab.errors import LabError, RemoteError
+from nvo3lab.lab import Lab, Options
+from nvo3lab.rpc import Client
+
+from .conftest import LAB_READY, guardian, lab_process, network_namespaces, start_own, wait_gone
+
+
+def wires(wiring: preflight.Wiring) -> str:
+    return "auto" if wiring.kernel else "unix"
+
+
+class TestUpAndDown:
+    def test_tenants_talk_and_nothing_is_left(self, short_directory: Path, wiring: preflight.Wiring) -> None:
+        namespaces = network_namespaces()
+        captures = short_directory / "captures"
+
+        async def run() -> dict[str, int]:
+            lab = Lab(Options(wires=wires(wiring), base=short_directory / "run", captures=captures))
+            try:
+                view = await lab.up()
+                found = await traffic.run(view, lambda _text: None)
+                assert found.faults == []
+                assert found.pairs == found.resolved == 12
+                assert {(each["source"], each["destination"]) for each in found.transfers} == {
+                    ("red1", "red2"), ("blue1", "blue2"), ("blue1", "blue3")}
+                assert stat.S_IMODE(lab.run_directory.path.stat().st_mode) == 0o700
+                lab.audit_switches()
+                if wiring.kernel:
+                    assert len(network_namespaces() - namespaces) >= len(view.topology.hosts)
+                return lab.pids
+            finally:
+                closing = await lab.down()
+                assert closing.faults() == []
+                assert all(link["frames"] > 100 for link in closing.observation["links"])
+
+        pids = asyncio.run(run())
+        wait_gone(pids.values())
+        assert network_namespaces() <= namespaces
+        assert [path.name for path in (short_directory / "run").iterdir()] == ["lab.lock"]
+        names = {path.stem for path in captures.iterdir()}
+        assert {"underlay-leaf1", "red1", "blue3", "trunk-leaf2-2"} <= names
+        underlay = pcap.read_frames(captures / "underlay-leaf1.pcap")
+        assert len(underlay) > 100
+        assert all(isinstance(protection.parse(frame), protection.Protected) for frame in underlay)
+
+    def test_one_lab_of_a_name(self, short_directory: Path) -> None:
+        first = rundir.RunDirectory.claim("lab", short_directory / "run")
+        with pytest.raises(LabError, match="is running"):
+            rundir.RunDirectory.claim("lab", short_directory / "run")
+        rundir.RunDirectory.claim("other", short_directory / "run").release()
+        (first.path / "left behind").touch()
+        first.release()
+        again = rundir.RunDirectory.claim("lab", short_directory / "run")
+        assert not (again.path / "left behind").exists()
+        again.release()
+
+    @pytest.mark.parametrize("mode", [0o755, 0o770])
+    def test_a_run_directory_open_to_others_is_refused(self, short_directory: Path, mode: int) -> None:
+        base = short_directory / "run"
+        base.mkdir()
+        base.chmod(mode)
+        with pytest.raises(LabError, match="0700"):
+            rundir.RunDirectory.claim("lab", base)
+
+
+class TestEnd:
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+    def test_a_signal_leaves_nothing(self, short_directory: Path, number: signal.Signals) -> None:
+        namespaces = network_namespaces()
+        with lab_process(short_directory) as (process, state):
+            everything = [process.pid, state["guardian"], *linux.descendants(state["guardian"])]
+            assert len(everything) > 10
+            process.send_signal(number)
+            output, _progress = process.communicate(timeout=LAB_READY)
+            assert process.returncode == (0 if number != signal.SIGKILL else -signal.SIGKILL)
+            if number != signal.SIGKILL:
+                assert "violations" in output
+            wait_gone(everything)
+        assert network_namespaces() <= namespaces
+        assert [path.name for path in short_directory.iterdir()] == ["lab.lock"]
+
+    def test_a_switch_that_dies_ends_the_lab(self, short_directory: Path) -> None:
+        with lab_process(short_directory) as (process, state):
+            os.kill(state["pids"]["leaf2"], signal.SIGKILL)
+            _output, progress = process.communicate(timeout=LAB_READY)
+            assert process.returncode == 1
+            assert "leaf2 has ended by itself" in progress
+            wait_gone(state["pids"].values())
+
+    def test_a_switch_that_does_not_start_is_told_with_its_log(self, short_directory: Path,
+                                                                monkeypatch: pytest.MonkeyPatch) -> None:
+        broken = short_directory / "p4softswitch"
+        broken.write_text("#!/bin/sh\necho out of order >&2\nexit 7\n")
+        broken.chmod(0o700)
+        monkeypatch.setattr(preflight, "switch_executable", lambda _target: str(broken))
+
+        async def run() -> None:
+            lab = Lab(Options(wires="unix", base=short_directory / "run"))
+            try:
+                with pytest.raises(LabError, match=r"leaf\d ended with status 7\n.*out of order"):
+                    await lab.up()
+            finally:
+                await lab.down()
+
+        asyncio.run(run())
+        assert [path.name for path in (short_directory / "run").iterdir()] == ["lab.lock"]
+
+
+class TestAudit:
+    def test_a_listening_process_is_found(self) -> None:
+        code = ("import socket, sys; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True);"
+                " sys.stdin.read()")
+        with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            port = int(process.stdout.readline())
+            found = audit.internet_sockets_of_tree(process.pid)
+            assert found == [f"tcp 0100007F:{port:04X} listening"]
+            assert process.stdin is not None
+            process.stdin.close()
+
+    def test_unix_sockets_do_not_count(self) -> None:
+        code = "import socket, sys; s = socket.socketpair(); print(flush=True); sys.stdin.read()"
+        with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            assert audit.internet_sockets_of_tree(process.pid) == []
+            assert process.stdin is not None
+            process.stdin.close()
+
+
+class TestUnderlay:
+    """The fabric as a process, with this test in the place of the NVEs."""
+
+    @staticmethod
+    async def fabric(guarded: object, run: Path) -> Client:
+        links = [{"name": f"leaf{number}", "mac": f"02:aa:00:00:00:0{number}", "address": f"192.0.2.{number}",
+                  "wire": {"local": str(run / f"{number}.b"), "peer": str(run / f"{number}.a")}} for number in (1, 2)]
+        configuration = {"links": links, "captures": str(run), "control": str(run / "fabric.sock")}
+        return await start_own(guarded, run, "fabric", "nvo3lab.fabric", configuration, None)  # type: ignore[arg-type]
+
+    @staticmethod
+    def nve(run: Path, number: int) -> socket.socket:
+        end = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        end.settimeout(10)
+        end.bind(str(run / f"{number}.a"))
+        end.connect(str(run / f"{number}.b"))
+        return end
+
+    def test_protected_packets_are_forwarded_and_others_reported(self, short_directory: Path) -> None:
+        async def check() -> None:
+            run = short_directory / "run"
+            async with guardian(short_directory) as guarded:
+                client = await self.fabric(guarded, run)
+                with self.nve(run, 1) as leaf1, self.nve(run, 2) as leaf2:
+                    good = protection.Protected("02:aa:00:00:00:01", "02:aa:00:00:00:02", "192.0.2.1", "192.0.2.2",
+                                                5001, 0x80000001, 1, bytes(60)).sealed(bytes(16)).build()
+                    leaf1.send(good)
+                    assert await asyncio.to_thread(leaf2.recv, 2000) == good
+                    leaf1.send(bytes.fromhex("02aa0000000202aa000000010806") + bytes(60))
+                    await asyncio.to_thread(leaf2.recv, 2000)
+                    first, second = (await client.call("report"))["links"]
+                    assert (first["frames"], first["protected"], first["violations"]) == (2, 1, 1)
+                    assert "0x0806" in first["examples"][0]
+                    assert second["frames"] == 0
+                await client.close()
+
+        asyncio.run(check())
+
+    def test_an_attacker_on_the_path_withholds_and_injects(self, short_directory: Path) -> None:
+        async def check() -> None:
+            run = short_directory / "run"
+            async with guardian(short_directory) as guarded:
+                client = await self.fabric(guarded, run)
+                with self.nve(run, 1) as leaf1, self.nve(run, 2) as leaf2:
+                    packets = [protection.Protected(
+                        "02:aa:00:00:00:01", "02:aa:00:00:00:02", "192.0.2.1", "192.0.2.2", 5001, 0x80000001, number,
+                        bytes(16) + b"bait" * 11).sealed(bytes(16)).build() for number in (1, 2)]
+                    await client.call("intercept", marker=b"bait".hex(), count=1, withhold=True)
+                    for packet in packets:
+                        leaf1.send(packet)
+                    assert await asyncio.to_thread(leaf2.recv, 2000) == packets[1]
+                    caught = await client.call("intercepted")
+                    assert len(caught) == 1
+                    assert await client.call("inject", name="leaf2", frames=caught, repeat=2) == 2
+                    assert await asyncio.to_thread(leaf2.recv, 2000) == packets[0]
+                    assert await asyncio.to_thread(leaf2.recv, 2000) == packets[0]
+                    assert (await client.call("report"))["links"][0]["violations"] == 0
+                    numbers = {"name": "leaf1", "destination": "192.0.2.2", "spi": 0x80000001, "ahead": 100,
+                               "limit": 120}
+                    assert await client.call("claim", count=10, **numbers) == 103
+                    assert await client.call("claim", count=5, **numbers) == 113
+                    with pytest.raises(RemoteError, match="used up"):
+                        await client.call("claim", count=10, **numbers)
+                await client.close()
+
+        asyncio.run(check())
+
+
+def test_start_time_of_nobody_is_none() -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+    assert linux.start_time(process.pid) is None
+    assert linux.start_time(os.getpid()) is not None
+    assert time.monotonic() > 0
