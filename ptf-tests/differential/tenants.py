@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Random frames of tenants: IPv4, IPv6, ARP and others, to hosts, groups and nobody, of all lengths."""
+
+from __future__ import annotations
+
+import random
+
+from oracle import frames as f
+from oracle.receiver import LONGEST_FRAME, SHORTEST_FRAME
+
+from differential.worlds import Station, World
+
+LARGEST = 1600
+ALL_IPV6 = bytes.fromhex("333300000001")
+RESERVED = bytes.fromhex("0180c2000000")
+LENGTHS_OF_INTEREST = (
+    SHORTEST_FRAME,
+    17,
+    31,
+    32,
+    33,
+    40,
+    41,
+    42,
+    43,
+    47,
+    48,
+    49,
+    63,
+    64,
+    79,
+    80,
+    81,
+    1500,
+    1518,
+    LONGEST_FRAME - 1,
+    LONGEST_FRAME,
+    LONGEST_FRAME + 1,
+    LONGEST_FRAME + 4,
+    LONGEST_FRAME + 5,
+)
+
+
+def length(chooser: random.Random) -> int:
+    """Mostly short: a switch under test spends its time on blocks otherwise."""
+    way = chooser.random()
+    if way < 0.80:
+        return chooser.randint(60, 100)
+    if way < 0.92:
+        return chooser.randint(16, 60)
+    if way < 0.97:
+        return chooser.choice(LENGTHS_OF_INTEREST)
+    return chooser.randint(100, LARGEST)
+
+
+class Tenants:
+    """The frames that the stations of one world send."""
+
+    def __init__(self, world: World, chooser: random.Random) -> None:
+        self._world = world
+        self._chooser = chooser
+        self.local = [one for one in world.stations if one.vap is not None]
+
+    def frame(self, source: Station, vni: int) -> bytes:
+        """Untagged, as it would travel in a tunnel."""
+        c = self._chooser
+        target = c.choice([one for one in self._world.stations if one.vni == vni] or self._world.stations)
+        way = c.random()
+        if way < 0.45:
+            return self._ipv4(source, target)
+        if way < 0.62:
+            return self._ipv6(source, target)
+        if way < 0.80:
+            return self._arp(source, target)
+        ether_type = c.choice(
+            (
+                f.ETHERTYPE_LOCAL,
+                f.ETHERTYPE_LOCAL,
+                0x8847,
+                0x0000,
+                0xFFFF,
+                0x0026,
+                f.ETHERTYPE_CTAG,
+                f.ETHERTYPE_STAG,
+                c.getrandbits(16),
+            )
+        )
+        return f.ethernet(
+            self._destination(target), self._source(source), ether_type, c.randbytes(max(2, length(c) - 14))
+        )
+
+    def _destination(self, target: Station) -> bytes:
+        c = self._chooser
+        way = c.random()
+        if way < 0.70:
+            return target.mac
+        if way < 0.85:
+            return c.choice((f.BROADCAST, ALL_IPV6, b"\x01" + c.randbytes(5)))
+        if way < 0.92:
+            return c.randbytes(6)
+        return c.choice((RESERVED[:5] + bytes((c.randrange(18),)), bytes(6), target.mac))
+
+    def _source(self, source: Station) -> bytes:
+        c = self._chooser
+        return source.mac if c.random() < 0.95 else c.choice((c.randbytes(6), f.BROADCAST, bytes(6), ALL_IPV6))
+
+    def _ip(self, own: bytes) -> bytes:
+        return own if self._chooser.random() < 0.95 else self._chooser.randbytes(len(own))
+
+    def _ipv4(self, source: Station, target: Station) -> bytes:
+        c = self._chooser
+        protocol = c.choice((f.UDP, f.UDP, f.TCP, f.SCTP, f.ICMP, c.randrange(256)))
+        fragment = 0x4000 if c.random() < 0.85 else c.choice((0, 0x2000, 1, 0x1FFF, 0x8000))
+        options = b"" if c.random() < 0.9 else bytes(4 * c.randint(1, 10))
+        payload = c.randbytes(max(0, length(c) - 34 - len(options)))
+        packet = f.ipv4(
+            self._ip(source.ip),
+            target.ip,
+            payload,
+            protocol,
+            c.choice((0, 1, 2, 3, c.randrange(256))),
+            fragment,
+            options,
+        )
+        if c.random() < 0.05:
+            packet = packet[:10] + c.randbytes(2) + packet[12:]
+        return f.ethernet(self._destination(target), self._source(source), f.ETHERTYPE_IPV4, packet)
+
+    def _ipv6(self, source: Station, target: Station) -> bytes:
+        c = self._chooser
+        packet = f.ipv6(
+            self._ip(source.ip6),
+            target.ip6,
+            c.randbytes(max(0, length(c) - 54)),
+            c.choice((6, 17, 58)),
+            c.choice((0, 1, 2, 3, c.randrange(256))),
+            c.choice((0, c.randrange(1 << 20))),
+        )
+        return f.ethernet(self._destination(target), self._source(source), f.ETHERTYPE_IPV6, packet)
+
+    def _arp(self, source: Station, target: Station) -> bytes:
+        c = self._chooser
+        mac = self._source(source)
+        sender = mac if c.random() < 0.93 else c.randbytes(6)
+        asked = c.choice((target.ip, target.ip, target.ip, source.ip, c.randbytes(4)))
+        body = f.arp(c.choice((1, 1, 1, 2, 0, 3)), sender, self._ip(source.ip), bytes(6), asked)
+        if c.random() < 0.1:
+            at = c.randrange(len(body))
+            body = body[:at] + c.randbytes(1) + body[at + 1 :]
+        destination = c.choice((f.BROADCAST, f.BROADCAST, self._destination(target)))
+        whole = f.ethernet(destination, mac, f.ETHERTYPE_ARP, body)
+        way = c.random()
+        if way < 0.4:
+            return f.padded(whole)
+        if way < 0.8:
+            return whole + c.randbytes(c.choice((0, 0, 0, 1, 2, 4, 6, 8)))
+        return whole[: c.randint(SHORTEST_FRAME, len(whole))]
+
+    def on_access_link(self) -> tuple[int, bytes]:
+        """(port, frame) as a station's link carries it; sometimes with another tag, or one too many."""
+        c = self._chooser
+        station = c.choice(self.local)
+        assert station.vap is not None
+        frame = self.frame(station, station.vni)
+        way = c.random()
+        port, vlan = station.vap.port, station.vap.vlan
+        if way < 0.85:
+            frame = f.tagged(frame, vlan, pcp=c.choice((0, 7))) if vlan or way < 0.05 else frame
+        elif way < 0.90:
+            frame = f.tagged(frame, c.choice((0, 1, 10, 20, 4094, 4095)))
+        elif way < 0.95:
+            frame = f.tagged(f.tagged(frame, c.randrange(4096), c.choice((f.ETHERTYPE_CTAG, f.ETHERTYPE_STAG))), vlan)
+        else:
+            frame = f.tagged(frame, vlan, f.ETHERTYPE_STAG)
+        return port, frame

@@ -1,0 +1,297 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Random overlays: mostly right, so that packets come far, and wrong in every place now and then."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+from harness.schema import Entry, entry
+from harness.session import FOREVER, PORT_MAC
+from harness.world import IP_ARP, IP_NONE, IP_V4, IP_V6
+
+ACCESS = (1, 2, 3, 4)
+UNDERLAY = (256, 257)
+UNCONFIGURED = (5, 258)
+MISMATCHED = (6, 259)
+REPLICAS_PER_PORT = 2  # of one group, at most: see BATCH in frames.py
+PAST = (0, 1)
+GROUPS = range(1, 9)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Vap:
+    port: int
+    vlan: int
+    interface: int
+    vni: int
+    level: int
+
+
+@dataclass(frozen=True)
+class Station:
+    """A tenant system: at a VAP, or behind a tunnel."""
+
+    vni: int
+    mac: bytes
+    ip: bytes
+    ip6: bytes
+    vap: Vap | None = None
+    tunnel: int = 0
+
+
+@dataclass
+class Association:
+    """What the world knows of an SA for reception. The switch may have been told otherwise."""
+
+    source: bytes
+    destination: bytes
+    port: int
+    spi: int
+    key: bytes
+    min_coverage: int
+    entry: Entry
+
+
+@dataclass(frozen=True)
+class Tunnel:
+    interface: int
+    port: int
+    peer: bytes
+
+
+def _pick(chooser: random.Random, usual: T, *others: T, wrong: float = 0.1) -> T:
+    return chooser.choice(others) if others and chooser.random() < wrong else usual
+
+
+class World:
+    """Drawn from a seed, and the same for the same seed. `entries` and `groups` are what it begins with."""
+
+    def __init__(self, chooser: random.Random) -> None:
+        self.chooser = chooser
+        # In which order the replicas of one packet leave on one port is nobody's promise. So there are worlds in which
+        # there is only one, where the order of each port is compared, and worlds in which it is not.
+        self.ordered = chooser.random() < 0.5
+        self.incarnation = chooser.randbytes(16)
+        self.vnis = chooser.sample(
+            (0, 1, 5001, 5002, 0x8000, 0xFFFFFF, chooser.randrange(1 << 24)), chooser.randint(2, 3)
+        )
+        self.locals = [chooser.randbytes(4) for _ in range(2)]
+        self.peers = [(chooser.randbytes(4), UNDERLAY[number % 2]) for number in range(chooser.randint(2, 4))]
+        self.vaps = list(self._make_vaps())
+        # A tunnel interface stays on one port: the two ports have egress threads of their own on BMv2, and which of
+        # them would take a sequence number first is nobody's promise.
+        self.tunnels = [
+            Tunnel(0x8000 | chooser.choice((0, number, 0x1000 + number, 0x7F00 + number)), port, peer)
+            for number, (peer, port) in enumerate(self.peers, start=1)
+        ]
+        self.tunnels = list({tunnel.interface: tunnel for tunnel in self.tunnels}.values())
+        self.stations = list(self._make_stations())
+        self.associations = list(self._make_associations())
+        # A sender counts all its packets, whatever the SA.
+        self.sequences = {source: 0 for source, _ in self.peers}
+        self.entries = list({(one.table, one.key): one for one in self._make_entries()}.values())
+        self.defaults = self._make_defaults()
+        self.groups = self._make_groups()
+
+    # Things
+
+    def _make_vaps(self) -> Iterator[Vap]:
+        interface = 0
+        for port in ACCESS:
+            for vlan in self.chooser.sample((0, 0, 1, 10, 20, 4094, 4095), self.chooser.randint(1, 3)):
+                interface += 1
+                yield Vap(port, vlan, interface, self.chooser.choice(self.vnis), _pick(self.chooser, 1, 0, 2, 255))
+
+    def _make_stations(self) -> Iterator[Station]:
+        for number in range(len(self.vaps) + self.chooser.randint(0, 4)):
+            vap = self.vaps[number % len(self.vaps)]
+            yield Station(vap.vni, self._mac(number), *self._addresses(number), vap=vap)
+        for number in range(100, 100 + self.chooser.randint(3, 8)):
+            yield Station(
+                self.chooser.choice(self.vnis),
+                self._mac(number),
+                *self._addresses(number),
+                tunnel=self.chooser.choice(self.tunnels).interface,
+            )
+
+    def _mac(self, number: int) -> bytes:
+        return (0x020000000000 | number << 24 | self.chooser.randrange(1 << 24)).to_bytes(6, "big")
+
+    def _addresses(self, number: int) -> tuple[bytes, bytes]:
+        return bytes((10, 0, 0, number)), b"\x20\x01\x0d\xb8" + self.chooser.randbytes(11) + bytes((number,))
+
+    def _make_associations(self) -> Iterator[Association]:
+        for index, (source, port) in enumerate(self.peers):
+            for spi_number in range(self.chooser.randint(1, 4)):
+                destination = _pick(self.chooser, self.locals[0], self.locals[1])
+                spi = self.chooser.getrandbits(1) << 31 | index << 8 | spi_number + 1
+                key = self.chooser.randbytes(16)
+                minimum = self.chooser.choice((0xFFFF, 0xFFFF, 0xFFFF, 0, 15, 16, 17, 32, 64))
+                made = self.sa_rx(source, destination, spi, key, minimum, index)
+                yield Association(source, destination, port, spi, key, minimum, made)
+
+    def sa_rx(self, source: bytes, destination: bytes, spi: int, key: bytes, minimum: int, index: int) -> Entry:
+        c = self.chooser
+        return entry(
+            "sa_rx",
+            {"source": source, "destination": destination, "spi": spi},
+            "accept",
+            suite=_pick(c, 1, 0, 2, 255, wrong=0.04),
+            key=key,
+            min_coverage=minimum,
+            pair=_pick(c, index, 0, 4095),
+            generation=c.choice((1, 1, 1, 0, 2, 0x7FFFFFFF, 0xFFFFFFFF)),
+            not_after=_pick(c, FOREVER, *PAST, wrong=0.06),
+            incarnation=_pick(c, self.incarnation, c.randbytes(16), bytes(16), wrong=0.06),
+        )
+
+    # Entries
+
+    def _make_entries(self) -> Iterator[Entry]:
+        c = self.chooser
+        for port in (*ACCESS, *MISMATCHED, *UNDERLAY):
+            underlay = (port >= 256) != (port in MISMATCHED)
+            yield (
+                entry("port_role", {"port": port}, "underlay", mac=PORT_MAC.get(port, bytes(6)))
+                if underlay
+                else entry("port_role", {"port": port}, "access")
+            )
+        for vap in self.vaps:
+            yield entry(
+                "vap",
+                {"port": vap.port, "vlan": vap.vlan},
+                "attach",
+                interface=vap.interface,
+                vni=vap.vni,
+                level=vap.level,
+            )
+            yield self._vap_egress(vap)
+            if c.random() < 0.8:
+                yield entry("punt_meter", {"interface": vap.interface}, "police_punt")
+        for station in self.stations:
+            yield from self._station_entries(station)
+        for source, port in self.peers:
+            yield from self._peer_entries(source, port)
+        yield from (association.entry for association in self.associations if c.random() < 0.95)
+        for tunnel in self.tunnels:
+            yield from self._tunnel_entries(tunnel)
+        for vni in self.vnis:
+            for from_underlay in (0, 1):
+                if c.random() < 0.9:
+                    yield entry(
+                        "flood", {"vni": vni, "from_underlay": from_underlay}, "replicate", group=c.choice(GROUPS)
+                    )
+
+    def _vap_egress(self, vap: Vap) -> Entry:
+        key = {"port": vap.port, "interface": vap.interface}
+        if vap.vlan == 0:
+            return entry("vap_egress", key, "untagged")
+        return entry("vap_egress", key, "tagged", vlan=_pick(self.chooser, vap.vlan, 0, 4095))
+
+    def _station_entries(self, station: Station) -> Iterator[Entry]:
+        c = self.chooser
+        bridge = {"vni": station.vni, "mac": station.mac}
+        if station.vap is None:
+            if c.random() < 0.9:
+                yield entry("bridge", bridge, "to_tunnel", interface=_pick(c, station.tunnel, 0x8FFF, 1, 0))
+        else:
+            vap = station.vap
+            if c.random() < 0.9:
+                yield entry(
+                    "bridge",
+                    bridge,
+                    "to_vap",
+                    port=_pick(c, vap.port, 511, 510, 5, 256),
+                    interface=_pick(c, vap.interface, 0, 0x7FFF, self.tunnels[0].interface),
+                )
+            for kind, address in ((IP_NONE, b"\0"), (IP_V4, station.ip), (IP_V6, station.ip6), (IP_ARP, station.ip)):
+                if c.random() < 0.9:
+                    yield entry(
+                        "source_guard",
+                        {"interface": vap.interface, "mac": station.mac, "ip_kind": kind, "ip": address},
+                        "permit_source",
+                    )
+        if c.random() < 0.5:
+            yield entry("neighbor", {"vni": station.vni, "ip": station.ip}, "answer", mac=station.mac)
+
+    def _peer_entries(self, source: bytes, port: int) -> Iterator[Entry]:
+        c = self.chooser
+        for destination in self.locals:
+            if c.random() < 0.95:
+                yield entry("authorized_nve", {"source": source, "destination": destination}, "permit")
+        if c.random() < 0.95:
+            yield entry("peer_meter", {"port": port, "source": source}, "police")
+        for vni in self.vnis:
+            if c.random() < 0.85:
+                yield entry(
+                    "vn_ingress_authorization",
+                    {"source": source, "vni": vni},
+                    "authorize",
+                    min_suite=_pick(c, 1, 0, 2, 255),
+                )
+
+    def _tunnel_entries(self, tunnel: Tunnel) -> Iterator[Entry]:
+        c = self.chooser
+        if c.random() < 0.95:
+            yield entry(
+                "tunnel_route", {"interface": tunnel.interface}, "send", port=_pick(c, tunnel.port, 511, 1, 510)
+            )
+        if c.random() < 0.95:
+            yield entry(
+                "tunnel",
+                {"port": tunnel.port, "interface": tunnel.interface},
+                "encapsulate",
+                source_mac=PORT_MAC[tunnel.port],
+                next_hop_mac=c.randbytes(6),
+                source=self.locals[0],
+                destination=tunnel.peer,
+                underlay_mtu=c.choice((9000, 9000, 1500, 200, 172, 65535, 0)),
+            )
+        for level in (0, 1, 2):
+            if c.random() < 0.9:
+                yield entry(
+                    "sa_tx",
+                    {"interface": tunnel.interface, "level": level},
+                    "protect",
+                    suite=_pick(c, 1, 0, 2, 255),
+                    key=c.randbytes(16),
+                    spi=c.getrandbits(32),
+                    not_after=_pick(c, FOREVER, *PAST, wrong=0.06),
+                    incarnation=_pick(c, self.incarnation, c.randbytes(16), wrong=0.06),
+                )
+
+    def _make_defaults(self) -> list[Entry]:
+        c = self.chooser
+        entropy = (
+            entry("flow_entropy", {}, "keyed", key=c.randbytes(16))
+            if c.random() < 0.7
+            else entry("flow_entropy", {}, "not_keyed")
+        )
+        return [
+            entry("incarnation", {}, "set_incarnation", incarnation=self.incarnation),
+            entry("lease", {}, "grant", not_after=FOREVER),
+            entropy,
+        ]
+
+    # Replication
+
+    def _make_groups(self) -> dict[int, list[tuple[int, int]]]:
+        return {group: self.random_replicas() for group in GROUPS if self.chooser.random() < 0.85}
+
+    def random_replicas(self) -> list[tuple[int, int]]:
+        """(port, instance), never more of one port than BMv2's queues take. Mostly a VN's; sometimes nonsense."""
+        c = self.chooser
+        vni = c.choice(self.vnis)
+        found = [(vap.port, vap.interface) for vap in self.vaps if vap.vni == vni]
+        found += [(tunnel.port, tunnel.interface) for tunnel in self.tunnels if c.random() < 0.7]
+        found += [(c.choice((1, 5, 256, 300)), c.choice((0, 1, 2, 0x7FFF))) for _ in range(_pick(c, 0, 1))]
+        c.shuffle(found)
+        kept: list[tuple[int, int]] = []
+        for port, instance in dict.fromkeys(found):
+            if sum(one[0] == port for one in kept) < (1 if self.ordered else REPLICAS_PER_PORT):
+                kept.append((port, instance))
+        return kept
