@@ -120,6 +120,7 @@ class Ports:
 
     switch: SwitchProcess
     queues: dict[int, asyncio.Queue[bytes]] = field(default_factory=dict)
+    _reader: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         self._channel = grpc.aio.insecure_channel(self.switch.ports_target)
@@ -153,6 +154,8 @@ class Ports:
         return queue.qsize() if queue else 0
 
     async def close(self) -> None:
+        if self._reader is None:
+            return
         self._reader.cancel()
         await asyncio.gather(self._reader, return_exceptions=True)
         self._stream.cancel()

@@ -69,6 +69,7 @@ class Fabric:
         self._task: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
+        """Open the ports. BMv2 has none before its pipeline is loaded."""
         for ports in self.ports.values():
             await ports.open()
         self.underlay = Underlay(self.domain.nves, self.ports)
@@ -115,9 +116,9 @@ class Fabric:
 @asynccontextmanager
 async def running(directory: Path, start_switch, **changes: Any) -> AsyncIterator[Fabric]:
     fabric = Fabric(directory, start_switch, **changes)
-    await fabric.open()
     try:
         await fabric.start()
+        await fabric.open()
         yield fabric
     finally:
         await fabric.close()
@@ -304,7 +305,6 @@ class TestRestart:
                 await fabric.ports["leaf2"].close()
                 fabric.switches["leaf2"].kill()
                 fabric.switches["leaf2"].start()
-                await fabric.ports["leaf2"].open()
                 async with asyncio.timeout(READY_S):
                     while (await fabric.controller.status())["switches"][1]["incarnation"] in (
                         "",
@@ -312,6 +312,7 @@ class TestRestart:
                     ):
                         await asyncio.sleep(0)
                 await fabric.controller.wait(READY_S)
+                await fabric.ports["leaf2"].open()
                 status = await fabric.controller.status()
                 concerned = [k["spi"] for k in before["keys"] if "leaf2" in (k["sender"], k["receiver"])]
                 assert not set(concerned) & {key["spi"] for key in status["keys"]}
