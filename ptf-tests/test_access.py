@@ -109,7 +109,7 @@ class VapRate(NveTest):
     def runTest(self) -> None:
         vap = B.vap_entries()[0]
         frame = B.frame_to(A)
-        self.set_meter(vap, rate=1, burst=3)
+        self.set_meter(vap, rate=0, burst=3)
         for _ in range(3):
             self.passes(2, B.on_wire(frame), (A.port, frame))
         for _ in range(3):
@@ -125,7 +125,7 @@ class RateBeforeEverythingElse(NveTest):
 
     def runTest(self) -> None:
         vap = B.vap_entries()[0]
-        self.set_meter(vap, rate=1, burst=1)
+        self.set_meter(vap, rate=0, burst=1)
         self.passes(2, B.on_wire(B.frame_to(A)), (A.port, B.frame_to(A)))
         for frame in (tagged(B.frame_to(A), 5), A.frame_to(B), BROADCAST + BROADCAST + bytes(40)):
             self.dropped(2, tagged(frame, 10), Reason.VAP_RATE)

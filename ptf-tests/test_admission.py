@@ -206,7 +206,7 @@ class PeerRate(_Admission):
 
     def runTest(self) -> None:
         peer, other = self.world.peers
-        self.set_meter(peer.meter(), rate=1, burst=2)
+        self.set_meter(peer.meter(), rate=0, burst=2)
         for _ in range(2):
             self.accepted()
         third = self.good()
@@ -223,7 +223,7 @@ class OnlyCurrentPacketsDrainThePeerMeter(_Admission):
         peer = self.world.peer1
         seen = self.good()
         self.accepted(seen)
-        self.set_meter(peer.meter(), rate=1, burst=1)
+        self.set_meter(peer.meter(), rate=0, burst=1)
         for _ in range(3):
             self.refused(seen, Reason.REPLAYED)
             self.refused(seen.but(spi=9), Reason.NO_SA)

@@ -93,15 +93,17 @@ class GratuitousArpIsFlooded(NveTest):
 
 
 class ProbeForDuplicates(NveTest):
-    """A probe (sender address 0, RFC 5227) is a question like any other, if the VAP may send it."""
+    """A probe (sender address 0, RFC 5227) speaks for the address it asks about: guarded as that, and flooded, not answered."""
 
     def runTest(self) -> None:
-        probe = arp_request(A.mac, bytes(4), B.ip)
-        self.insert(neighbor(RED, B.ip, B.mac))
-        self.dropped(A.port, probe, Reason.SOURCE_GUARD)
+        peer1, peer2 = self.world.peers
+        self.insert(neighbor(RED, A.ip, B.mac), neighbor(RED, B.ip, B.mac))
+        probe = arp_request(A.mac, bytes(4), A.ip)
+        for frame in (probe, probe + bytes(18)):
+            self.floods(A.port, frame, (B.port, B.on_wire(frame)), (256, peer1.sent(frame)), (257, peer2.sent(frame)))
+        self.dropped(A.port, arp_request(A.mac, bytes(4), B.ip), Reason.SOURCE_GUARD)
         self.insert(A.guard(IP_ARP, 0))
-        expected = ethernet(A.mac, B.mac, 0x0806, arp(2, B.mac, B.ip, A.mac, bytes(4)))
-        self.passes(A.port, probe, (A.port, expected))
+        self.dropped(A.port, arp_request(A.mac, bytes(4), B.ip), Reason.SOURCE_GUARD)
 
 
 class RepliesAreBridged(NveTest):

@@ -69,7 +69,10 @@ class NveTest(BaseTest):
         self.session.write([update("MODIFY", packet_replication_engine_entry=multicast_group(group, replicas))])
 
     def set_meter(self, wanted: Entry, rate: int, burst: int) -> None:
-        """Packets a second and packets; one rate for all colours, so that what is over it is red."""
+        """Packets a second and packets; one rate for all colours, so that what is over it is red.
+
+        A rate of 0 makes the burst all that there is, however slow the machine: no test depends on time.
+        """
         direct = p4r.DirectMeterEntry(table_entry=self.session.schema.table_entry(wanted, with_action=False))
         direct.config.cir = direct.config.pir = rate
         direct.config.cburst = direct.config.pburst = burst

@@ -13,7 +13,6 @@ import hashlib
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from harness.ports import DEVICE, DataPlane, PacketStream
 from harness.schema import Entry, Schema, entry, multicast_group, update
 from harness.switches import Switch
 from oracle.frames import BROADCAST, ETHERTYPE_LOCAL, ethernet, ip4, mac, tagged
-from oracle.reasons import Reason
+from oracle.reasons import FIRST_EGRESS_REASON, Reason
 from oracle.tunnel import INNER_AT
 
 ACCESS_PORTS = (1, 2, 3, 4)
@@ -68,6 +67,7 @@ class Session:
         self.switch = Switch(target, extra_flags)
         self.recorder: Any = None
         self._sentinels = 0
+        self._drops_seen: Counter[Reason] = Counter()  # when the last exchange was over: nothing else causes any
         self._allocated: Counter[str] = Counter()
         try:
             self.runtime = P4Runtime(self.switch.p4runtime_path)
@@ -97,6 +97,7 @@ class Session:
 
     def push(self, action: str, device_config: bytes | None = None) -> None:
         self.record(event="push", action=action)
+        self._drops_seen = Counter()
         config = None if action == "COMMIT" else self.schema.p4info
         self.runtime.push_pipeline(action, config, self.device_config if device_config is None else device_config)
 
@@ -161,36 +162,54 @@ class Session:
 
     # Packets
 
-    def run(self, sends: Iterable[tuple[int, bytes]], packet_outs: Iterable[tuple[dict[str, int], bytes]],
+    def run(self, sends: list[tuple[int, bytes]], packet_outs: list[tuple[dict[str, int], bytes]],
             expected_drops: Counter[Reason], closed: Reason | None) -> Observed:
         """Sends, waits until the switch has dealt with everything, and says what it did.
 
         closed: the reason for which tunnels carry nothing at the moment, sentinels included.
         """
-        before = self.drops()
+        before = self._drops_seen.copy()
         for port, frame in sends:
             ptf.dataplane_instance.send(DEVICE, port, frame)
         for fields, payload in packet_outs:
             self.runtime.packet_out(self.schema.packet_out(payload, **fields))
-        self._await_drops(before + expected_drops)
-        observed = self._sentinel(closed)
+        observed = Observed()
+        if packet_outs:
+            self._await_packet_outs(observed)
+        self._await_drops(before + expected_drops, set(expected_drops))
+        self._sentinel(observed, closed)
         if closed is not None:
             before[closed] += len(UNDERLAY_PORTS)
-            self._await_drops(before + expected_drops)
-        after = self.drops()
+            self._await_drops(before + expected_drops, {*expected_drops, closed})
+        after = self._drops_seen = self.drops()
+        after = after.copy()
         after.subtract(before)
         observed.drops = Counter({reason: count for reason, count in after.items() if count})
         if self.stream.strays:
             raise AssertionError(f"packets on ports that nobody uses: {self.stream.strays}")
         return observed
 
-    def _await_drops(self, wanted: Counter[Reason]) -> None:
+    def _await_packet_outs(self, observed: Observed) -> None:
+        """They come another way than frames: a question behind them, once answered, says that they are in the pipeline."""
+        marker = 0x8000  # no tunnel of any test
+        self.runtime.packet_out(self.schema.packet_out(b"", operation=REPORT_STATE, interface=marker))
+        while True:
+            packet_in = self.runtime.next_packet_in(PATIENCE_SECONDS)
+            fields = self.schema.packet_in_fields(packet_in)
+            if (fields["reason"], fields["interface"]) == (STATE, marker):
+                return
+            observed.packet_ins.append((fields, packet_in.payload))
+
+    def _await_drops(self, totals: Counter[Reason], reasons: set[Reason]) -> None:
         """Until the counters are there, or it is clear that they will not come: the comparison then says what is missing."""
+        wanted = Counter({reason: totals[reason] for reason in reasons})
+        cells = [self.schema.counter("drops_ingress" if reason < FIRST_EGRESS_REASON else "drops_egress", int(reason))
+                 for reason in reasons]
         deadline = time.monotonic() + 1.0
-        while wanted - self.drops() and time.monotonic() < deadline:
+        while cells and wanted - self._counted(self.runtime.read(cells)) and time.monotonic() < deadline:
             pass
 
-    def _sentinel(self, closed: Reason | None) -> Observed:
+    def _sentinel(self, observed: Observed, closed: Reason | None) -> None:
         self._sentinels += 1
         note = b"sentinel" + self._sentinels.to_bytes(8, "big")
         flooded = ethernet(BROADCAST, SENTINEL_MAC, ETHERTYPE_LOCAL, note)
@@ -198,7 +217,6 @@ class Session:
         for frame in (flooded, punted):
             ptf.dataplane_instance.send(DEVICE, SENTINEL_PORT, tagged(frame, SENTINEL_VLAN))
         missing = set(ACCESS_PORTS if closed is not None else (*ACCESS_PORTS, *UNDERLAY_PORTS))
-        observed = Observed()
         while missing:
             result = ptf.dataplane_instance.poll(device_number=DEVICE, timeout=PATIENCE_SECONDS)
             if not isinstance(result, DataPlane.PollSuccess):
@@ -213,7 +231,7 @@ class Session:
         while True:
             packet_in = self.runtime.next_packet_in(PATIENCE_SECONDS)
             if packet_in.payload == punted:
-                return observed
+                return
             observed.packet_ins.append((self.schema.packet_in_fields(packet_in), packet_in.payload))
 
     def record(self, **event: Any) -> None:
