@@ -13,16 +13,20 @@ from nvo3lab.topology import TENANT_MTU, UNDERLAY_MTU, AccessPort, Leaf, Topolog
 PUNT = {"rate": 20, "burst": 20}
 
 
-def domain(topology: Topology, sockets: dict[str, Path]) -> dict[str, Any]:
+def domain(topology: Topology, sockets: dict[str, Path], meter: dict[str, int] | None = None) -> dict[str, Any]:
     """The domain as plain data.
 
     Args:
         sockets: of each leaf, the P4Runtime socket of its switch.
+        meter: rate and burst of every VAP and every peer; the controller's defaults unless told.
     """
+    vap_limit = {} if meter is None else {"meter": meter}
+    peer_limit = {} if meter is None else {"peer_meter": meter}
     return {
         "domain": "lab.example",
-        "vns": [{"name": tenant.name, "vni": tenant.vni, "mtu": TENANT_MTU, "punt": PUNT} for tenant in
-        topology.tenants], "nves": [_nve(leaf, sockets[leaf.name]) for leaf in topology.leaves],
+        "vns": [{"name": tenant.name, "vni": tenant.vni, "mtu": TENANT_MTU, "punt": PUNT}
+                for tenant in topology.tenants],
+        "nves": [_nve(leaf, sockets[leaf.name], vap_limit, peer_limit) for leaf in topology.leaves],
         "tenant_systems": [
             {"name": host.name, "vn": host.tenant, "nve": leaf.name, "port": port.number, "vlan": host.vlan or 0,
              "mac": host.mac, "ips": [host.ip]}
@@ -31,19 +35,20 @@ def domain(topology: Topology, sockets: dict[str, Path]) -> dict[str, Any]:
     }
 
 
-def write(topology: Topology, sockets: dict[str, Path], path: Path) -> None:
+def write(topology: Topology, sockets: dict[str, Path], path: Path, meter: dict[str, int] | None = None) -> None:
     """Write the domain file, readable by its owner only."""
     path.touch(mode=0o600)
-    path.write_text(yaml.safe_dump(domain(topology, sockets), sort_keys=False), encoding="utf-8")
+    path.write_text(yaml.safe_dump(domain(topology, sockets, meter), sort_keys=False), encoding="utf-8")
 
 
-def _nve(leaf: Leaf, socket: Path) -> dict[str, Any]:
+def _nve(leaf: Leaf, socket: Path, vap_limit: dict[str, Any], peer_limit: dict[str, Any]) -> dict[str, Any]:
     return {
         "name": leaf.name,
         "device_id": leaf.device_id,
         "p4runtime": f"unix:{socket}",
-        "underlay": {"address": leaf.address, "port": leaf.underlay_port, "mac": leaf.mac, "mtu": UNDERLAY_MTU},
-        "vaps": [vap for port in leaf.ports for vap in _vaps(port)],
+        "underlay": {"address": leaf.address, "port": leaf.underlay_port, "mac": leaf.mac, "mtu": UNDERLAY_MTU,
+                     **peer_limit},
+        "vaps": [vap | vap_limit for port in leaf.ports for vap in _vaps(port)],
     }
 
 

@@ -14,7 +14,8 @@ from typing import Any
 
 from nvo3lab.errors import LabError, ProcessError
 
-_START_TIMEOUT = 20.0
+#: Making namespaces and wires waits for the kernel, which takes its time on a busy machine.
+_START_TIMEOUT = 90.0
 #: A clean-up ends every process in turn, each with its grace.
 _END_TIMEOUT = 120.0
 

@@ -99,7 +99,7 @@ class Guardian:
         descriptors = {name: str(fd) for name, fd in self._namespaces.items()}
         request = json.dumps({"plan": plan, "fds": descriptors})
         done = subprocess.run([sys.executable, "-P", "-m", "nvo3lab.plumbing"], input=request.encode(),
-                              pass_fds=list(self._namespaces.values()), capture_output=True, timeout=60, check=False)
+                              pass_fds=list(self._namespaces.values()), capture_output=True, timeout=80, check=False)
         if done.returncode:
             raise OSError(done.stderr.decode(errors="replace").strip().splitlines()[-1])
 
