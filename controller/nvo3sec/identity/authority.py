@@ -21,13 +21,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from nvo3sec.identity import ledger as ledgers
+from nvo3sec.identity.certificate import PARSE_ERRORS
 from nvo3sec.identity.errors import AuthorityError
 from nvo3sec.identity.ledger import EnrolmentToken, Issued, Ledger
 from nvo3sec.identity.names import DeviceName, Role, is_domain, shown
@@ -67,7 +67,7 @@ class Authority:
         try:
             key = serialization.load_pem_private_key(pem, password=None)
             self._certificate = x509.load_pem_x509_certificate(pem)
-        except (ValueError, TypeError, UnsupportedAlgorithm):
+        except PARSE_ERRORS:
             raise AuthorityError(f"{directory / 'authority.pem'} cannot be parsed") from None
         if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != self._certificate.public_key():
             raise AuthorityError(f"{directory / 'authority.pem'}: the key is not the one of the certificate")

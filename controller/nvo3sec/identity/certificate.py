@@ -29,6 +29,16 @@ CERTIFICATE_BYTES = 16384
 CURVES = (ec.SECP256R1, ec.SECP384R1)
 """Curves that every TLS library here signs with; BoringSSL offers neither P-521 nor Ed25519 unless it is told to."""
 
+PARSE_ERRORS = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+"""What the cryptography library raises for something malformed, sooner or later: it parses lazily."""
+
 _HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 _PURE_EDDSA = (SignatureAlgorithmOID.ED25519, SignatureAlgorithmOID.ED448)
 
@@ -85,7 +95,7 @@ def parse_pem(pem: bytes) -> x509.Certificate:
         raise PeerRefused(Reason.MALFORMED, f"a certificate of {len(pem)} bytes; at most {CERTIFICATE_BYTES}")
     try:
         return x509.load_pem_x509_certificate(pem)
-    except (ValueError, UnsupportedAlgorithm):
+    except PARSE_ERRORS:
         raise PeerRefused(Reason.MALFORMED, "the certificate cannot be parsed") from None
 
 
@@ -97,7 +107,7 @@ def parse_der(der: bytes) -> x509.Certificate:
         raise PeerRefused(Reason.MALFORMED, f"a certificate of {len(der)} bytes; at most {CERTIFICATE_BYTES}")
     try:
         return x509.load_der_x509_certificate(der)
-    except (ValueError, UnsupportedAlgorithm):
+    except PARSE_ERRORS:
         raise PeerRefused(Reason.MALFORMED, "the certificate cannot be parsed") from None
 
 
@@ -121,7 +131,7 @@ def identity_of(certificate: x509.Certificate, domain: str, purpose: Purpose) ->
             not_before=certificate.not_valid_before_utc,
             issuer=certificate.issuer.rfc4514_string(),
         )
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+    except PARSE_ERRORS:
         # Parsing is lazy: what is malformed inside shows only when it is asked for.
         raise PeerRefused(Reason.MALFORMED, "the certificate's contents cannot be parsed") from None
 

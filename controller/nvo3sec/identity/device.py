@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,12 +12,11 @@ from pathlib import Path
 
 import structlog
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from nvo3sec.domain.secret import Secret
-from nvo3sec.identity.certificate import Identity, Purpose, identity_of
+from nvo3sec.identity.certificate import PARSE_ERRORS, Identity, Purpose, identity_of
 from nvo3sec.identity.errors import CredentialsError, PeerRefused
 from nvo3sec.identity.revocation import issued_by, load_anchors, wall_clock
 from nvo3sec.identity.storage import FileStamp, StorageError, read
@@ -62,13 +62,13 @@ def load_credentials(files: DeviceFiles, domain: str, purpose: Purpose) -> Crede
     try:
         chain = x509.load_pem_x509_certificates(chain_pem)
         identity = identity_of(chain[0], domain, purpose)
-    except (ValueError, UnsupportedAlgorithm):
+    except PARSE_ERRORS:
         raise CredentialsError(f"{files.certificate}: there is no certificate in it that can be parsed") from None
     except PeerRefused as error:
         raise CredentialsError(f"{files.certificate}: no peer would take this certificate: {error}") from None
     try:
         key = serialization.load_pem_private_key(key_pem.reveal(), password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except PARSE_ERRORS:
         # Neither the cause nor its text goes on: they could quote what was parsed.
         raise CredentialsError(f"{files.key}: there is no unencrypted private key in it that can be parsed") from None
     if _public_bytes(key) != _public_bytes(chain[0]):
@@ -101,7 +101,7 @@ class Device:
     """A device's credentials over time.
 
     A change of the files is seen by `current`; what does not fit together is not taken, and the credentials before stay
-    in use until they expire. `current` may be called from any thread: replacing a reference is atomic.
+    in use until they expire. `current` may be called from any thread: gRPC does.
     """
 
     def __init__(
@@ -118,6 +118,7 @@ class Device:
         self._purpose = purpose
         self._clock = clock
         self._log = structlog.get_logger("identity")
+        self._lock = threading.Lock()
         self._stamps = self._look()
         self._credentials = load_credentials(files, domain, purpose)
         try:
@@ -127,6 +128,16 @@ class Device:
         self.reloads = 0
         self.rejected = 0
         """How often changed files were not taken."""
+
+    @property
+    def domain(self) -> str:
+        """The domain that it is a device of."""
+        return self._domain
+
+    @property
+    def purpose(self) -> Purpose:
+        """The side of a connection that its certificate was checked for."""
+        return self._purpose
 
     @property
     def identity(self) -> Identity:
@@ -139,10 +150,14 @@ class Device:
 
     def current(self) -> Credentials:
         """The credentials to use for the next connection. Three `stat`s if nothing has changed; never raises."""
-        stamps = self._look()
-        if stamps == self._stamps:
+        with self._lock:
+            stamps = self._look()
+            if stamps != self._stamps:
+                self._stamps = stamps
+                self._reload()
             return self._credentials
-        self._stamps = stamps
+
+    def _reload(self) -> None:
         try:
             new = load_credentials(self._files, self._domain, self._purpose)
             if new.identity.device != self.identity.device:
@@ -151,11 +166,10 @@ class Device:
         except (CredentialsError, PeerRefused) as error:
             self.rejected += 1
             self._log.error("credentials not taken", device=str(self.identity), why=str(error))
-            return self._credentials
+            return
         self._credentials = new
         self.reloads += 1
         self._log.info("credentials taken", device=str(new.identity), not_after=new.identity.not_after.isoformat())
-        return new
 
     def _look(self) -> tuple[FileStamp | None, ...]:
         return tuple(FileStamp.of(path) for path in (self._files.certificate, self._files.key, self._files.anchors))

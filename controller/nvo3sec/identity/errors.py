@@ -5,6 +5,7 @@
     ├── IdentityError            something about identities
     │   ├── CredentialsError     this device's own key, certificate or trust anchors cannot be used
     │   ├── RevocationUnknown    it cannot be said whether a certificate is revoked: treated as revoked
+    │   ├── PeerUnreachable      no connection to the other side
     │   └── PeerRefused          the other side is not who it must be; carries the reason
     └── OperatorError
         └── AuthorityError       the certificate authority cannot do what it was asked
@@ -14,7 +15,9 @@ No message contains key material or a token.
 
 from __future__ import annotations
 
+import traceback
 from enum import StrEnum, unique
+from pathlib import Path
 
 from nvo3sec.errors import Nvo3secError, OperatorError
 
@@ -61,6 +64,10 @@ class RevocationUnknown(IdentityError):
     """It cannot be said whether a certificate is revoked: no list, a stale one, or one that nobody trusted signed."""
 
 
+class PeerUnreachable(IdentityError):
+    """No connection to the other side, or it ended before anything was said."""
+
+
 class PeerRefused(IdentityError):
     """The other side is not who it must be: `reason`, and `detail` for people."""
 
@@ -68,6 +75,12 @@ class PeerRefused(IdentityError):
         self.reason = reason
         self.detail = detail
         super().__init__(f"{reason.value}: {detail}")
+
+
+def whereabouts(error: BaseException) -> str:
+    """What kind of error, and where: without its text and without variables, either of which could hold a secret."""
+    frames = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
+    return " < ".join([type(error).__name__, *reversed(frames[-6:])])
 
 
 class AuthorityError(OperatorError):

@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from nvo3sec.domain.secret import Secret
-from nvo3sec.identity.certificate import check_public_key, name_of_san
+from nvo3sec.identity.certificate import PARSE_ERRORS, check_public_key, name_of_san
 from nvo3sec.identity.errors import AuthorityError, PeerRefused
 from nvo3sec.identity.names import DeviceName
 from nvo3sec.identity.storage import StorageError, private_directory, read, write
@@ -68,7 +67,7 @@ def parse_request(pem: bytes, domain: str) -> tuple[DeviceName, x509.Certificate
         raise AuthorityError(f"the signing request is refused: {error}") from None
     except x509.ExtensionNotFound:
         raise AuthorityError("the signing request has no subject alternative name") from None
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+    except PARSE_ERRORS:
         raise AuthorityError("the signing request cannot be parsed") from None
 
 
@@ -82,7 +81,7 @@ def begin(path: Path, device: DeviceName) -> bytes:
     waiting = _waiting(path)
     try:
         key = _load_key(read(waiting, private=True)) if waiting.exists() else None
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except PARSE_ERRORS:
         raise StorageError(f"{waiting} holds no key of P-256; remove it to begin again") from None
     if key is None:
         key = DeviceKey.generate()
@@ -99,7 +98,7 @@ def finish(path: Path, chain_pem: bytes) -> None:
     try:
         key = _load_key(read(waiting, private=True))
         leaf = x509.load_pem_x509_certificate(chain_pem)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except PARSE_ERRORS:
         raise StorageError(f"{path}: the certificate, or the key that waits for it, cannot be parsed") from None
     if leaf.public_key() != key.private.public_key():
         raise StorageError(f"{path}: the certificate is not for the key that waits for it")

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which connections are let in, by where they come from. Pure: the caller passes in the time, monotonic seconds.
+
+A flood from one place must not keep others out. So there are limits for each source, and where the places for
+unfinished handshakes run out, a newcomer takes one from the source that holds the most, if that is more than its own.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from enum import StrEnum, unique
+from ipaddress import IPv6Address, ip_address, ip_network
+
+from nvo3sec.domain.model import Rate
+from nvo3sec.identity.limits import Bucket
+
+IPV6_SOURCE_BITS = 64
+"""What one customer of an IPv6 network has at least (RFC 6177): it counts as one source."""
+
+
+@dataclass(frozen=True)
+class FrontLimits:
+    """What the front lets through. Counts are connections; `_s` are seconds.
+
+    rate: new connections of one source a second, and at once. hello_s: until the ClientHello is complete.
+    handshake_s: until the connection is one of HTTP/2, counted from its beginning.
+    """
+
+    total: int = 4096
+    per_source: int = 64
+    unfinished: int = 256
+    unfinished_per_source: int = 16
+    rate: Rate = field(default=Rate(20, 40))
+    hello_s: float = 3.0
+    handshake_s: float = 10.0
+    claim_s: float = 30.0
+    sources_remembered: int = 65536
+
+
+@unique
+class Refusal(StrEnum):
+    """Why a connection was not let in, or was ended. The values are labels of counters."""
+
+    TOTAL = "total"
+    PER_SOURCE = "per-source"
+    RATE = "rate"
+    UNFINISHED = "unfinished"
+    UNFINISHED_PER_SOURCE = "unfinished-per-source"
+    DISPLACED = "displaced"
+    HELLO_TIMEOUT = "hello-timeout"
+    HANDSHAKE_TIMEOUT = "handshake-timeout"
+    CLAIM_TIMEOUT = "claim-timeout"
+    NOT_TLS = "not-tls"
+    PROTOCOL_VERSION = "protocol-version"
+    BACKEND = "backend"
+    IDENTITY = "identity"
+
+
+def source_key(address: str) -> str:
+    """What counts as one source: an IPv4 address, an IPv6 network of 64 bits, or the text itself if it is neither."""
+    try:
+        parsed = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(parsed, IPv6Address):
+        if parsed.ipv4_mapped is not None:
+            return str(parsed.ipv4_mapped)
+        return str(ip_network((parsed, IPV6_SOURCE_BITS), strict=False))
+    return str(parsed)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """refusal: why not, or None. displace: an unfinished connection that has to end for this one, or None."""
+
+    refusal: Refusal | None
+    displace: int | None = None
+
+
+@dataclass
+class _Source:
+    open: int = 0
+    unfinished: OrderedDict[int, None] = field(default_factory=OrderedDict)
+
+
+class Admission:
+    """Who is inside. Connections are numbers that the caller gives."""
+
+    def __init__(self, limits: FrontLimits) -> None:
+        self._limits = limits
+        self._sources: dict[str, _Source] = {}
+        self._where: dict[int, str] = {}
+        self._unfinished = 0
+        self._rates: OrderedDict[str, Bucket] = OrderedDict()
+
+    def enter(self, number: int, source: str, now: float) -> Decision:
+        """A new connection. If it is let in, it counts as unfinished until `finish`; `leave` ends it."""
+        limits = self._limits
+        if self._rate(source).take(now):
+            return Decision(Refusal.RATE)
+        state = self._sources.get(source) or _Source()
+        if len(self._where) >= limits.total:
+            return Decision(Refusal.TOTAL)
+        if state.open >= limits.per_source:
+            return Decision(Refusal.PER_SOURCE)
+        if len(state.unfinished) >= limits.unfinished_per_source:
+            return Decision(Refusal.UNFINISHED_PER_SOURCE)
+        displace = None
+        if self._unfinished >= limits.unfinished:
+            heaviest = max(self._sources.values(), key=lambda one: len(one.unfinished))
+            if len(heaviest.unfinished) <= len(state.unfinished) + 1:
+                return Decision(Refusal.UNFINISHED)
+            displace = next(iter(heaviest.unfinished))
+        self._sources[source] = state
+        state.open += 1
+        state.unfinished[number] = None
+        self._where[number] = source
+        self._unfinished += 1
+        return Decision(None, displace)
+
+    def finish(self, number: int) -> None:
+        """Its handshake is done."""
+        source = self._sources[self._where[number]]
+        if number in source.unfinished:
+            del source.unfinished[number]
+            self._unfinished -= 1
+
+    def leave(self, number: int) -> None:
+        """It has ended."""
+        self.finish(number)
+        key = self._where.pop(number)
+        source = self._sources[key]
+        source.open -= 1
+        if not source.open:
+            del self._sources[key]
+
+    @property
+    def open(self) -> int:
+        """Connections inside."""
+        return len(self._where)
+
+    @property
+    def unfinished(self) -> int:
+        """Of these, the ones whose handshake is not done."""
+        return self._unfinished
+
+    def _rate(self, source: str) -> Bucket:
+        bucket = self._rates.get(source)
+        if bucket is None:
+            bucket = self._rates[source] = Bucket.full(self._limits.rate, 0.0)
+            if len(self._rates) > self._limits.sources_remembered:
+                self._rates.popitem(last=False)
+        self._rates.move_to_end(source)
+        return bucket

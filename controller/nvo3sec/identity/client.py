@@ -1,0 +1,305 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A gRPC channel to exactly one peer, over mutual TLS 1.3.
+
+grpcio's own TLS channels can neither be held to TLS 1.3 by a setting, nor say which certificate the server showed: a
+revoked NVA could not be told from a good one. So TLS is ended here, by the ssl module of Python (OpenSSL), and gRPC
+speaks to it through a UNIX socket that only this process can use: in a directory of mode 0700, and the kernel is
+asked for the process at its other end. Every connection uses the credentials of its moment and ends when the peer's
+identity does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import socket
+import ssl
+import struct
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+import grpc
+import structlog
+
+from nvo3sec.identity.certificate import Identity, Purpose, identity_of, parse_der
+from nvo3sec.identity.device import Credentials, Device
+from nvo3sec.identity.errors import CredentialsError, IdentityError, PeerRefused, PeerUnreachable, Reason
+from nvo3sec.identity.live import LivePeers
+from nvo3sec.identity.names import DeviceName, Role
+from nvo3sec.identity.splice import Side
+
+SERVES = {
+    Role.NVA: frozenset({Role.NVE, Role.OPERATOR, Role.NVA}),
+    Role.NVE: frozenset({Role.HYPERVISOR}),
+}
+"""Who connects to whom, as {role of the server: roles of its clients}. Nobody connects to anybody else."""
+
+CONNECT_S = 10.0
+MESSAGE_BYTES = 4 << 20
+
+_OPTIONS: tuple[tuple[str, int | str], ...] = (
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.max_receive_message_length", MESSAGE_BYTES),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.min_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 5_000),
+)
+
+_CREDENTIALS = struct.Struct("3i")
+"""struct ucred: process, user, group (unix(7))."""
+
+
+class PeerChannel:
+    """A channel to `expected` at (host, port): `channel` is for gRPC stubs, after `start`; `close` ends it."""
+
+    def __init__(self, device: Device, live: LivePeers, expected: DeviceName, host: str, port: int) -> None:
+        """device: loaded for Purpose.CLIENT. Raises CredentialsError if it has no business with `expected`."""
+        if device.purpose is not Purpose.CLIENT:
+            raise CredentialsError(f"{device.identity}: its credentials were not loaded for a client")
+        if device.identity.role not in SERVES.get(expected.role, frozenset()):
+            raise CredentialsError(f"{device.identity} does not connect to a device of role {expected.role.value}")
+        if expected.domain != device.domain:
+            raise CredentialsError(f"{expected.uri} is not of the domain {device.domain}")
+        self.expected = expected
+        self.channel: grpc.aio.Channel | None = None
+        self.peer: Identity | None = None
+        """Who is at the other end now; None while there is no connection."""
+        self.last_error: IdentityError | None = None
+        """Why the last attempt failed; None once one has succeeded."""
+        self._device = device
+        self._live = live
+        self._host = host
+        self._port = port
+        self._directory: Path | None = None
+        self._server: asyncio.Server | None = None
+        self._local: set[_Local] = set()
+        self._failed = asyncio.Event()
+        self._log = structlog.get_logger("identity").bind(peer=str(expected), address=f"{host}:{port}")
+
+    async def start(self) -> grpc.aio.Channel:
+        """Make the channel; it connects when it is used. Raises OSError."""
+        await self._live.start()
+        self._directory = Path(tempfile.mkdtemp(prefix="nvo3sec-"))  # mode 0700
+        path = self._directory / "peer"
+        self._server = await asyncio.get_running_loop().create_unix_server(lambda: _Local(self), str(path))
+        self.channel = grpc.aio.insecure_channel(
+            f"unix:{path}", options=[*_OPTIONS, ("grpc.default_authority", self.expected.dns)]
+        )
+        return self.channel
+
+    async def ready(self, timeout_s: float = CONNECT_S) -> Identity:
+        """Connect; returns who is at the other end. Raises PeerRefused, PeerUnreachable once an attempt has failed."""
+        if self.channel is None:
+            raise PeerUnreachable(f"{self.expected}: the channel is closed")
+        self._failed.clear()
+        connected = asyncio.ensure_future(self.channel.channel_ready())
+        failed = asyncio.create_task(self._failed.wait())
+        try:
+            await asyncio.wait({connected, failed}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            if connected.done() and self.peer is not None:
+                return self.peer
+            raise self.last_error or PeerUnreachable(f"{self.expected}: no connection within {timeout_s:g} s")
+        finally:
+            for task in (connected, failed):
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError, grpc.aio.UsageError):
+                    await task
+
+    async def close(self) -> None:
+        """Close the channel and its connections."""
+        if self.channel is None:
+            return
+        await self.channel.close()
+        self.channel = None
+        if self._server is not None:
+            self._server.close()
+        for local in list(self._local):
+            local.abort()
+        while self._local:
+            await asyncio.sleep(0)
+        if self._server is not None:
+            await self._server.wait_closed()
+        if self._directory is not None:
+            shutil.rmtree(self._directory, ignore_errors=True)
+        await self._live.stop()
+
+    # --- connections ------------------------------------------------------------------------------------------------
+
+    def entered(self, local: _Local) -> None:
+        """gRPC has opened a connection."""
+        self._local.add(local)
+
+    def left(self, local: _Local) -> None:
+        """It has ended."""
+        self._local.discard(local)
+        if not any(one.identity for one in self._local):
+            self.peer = None
+
+    def failed(self, error: IdentityError) -> None:
+        """An attempt has failed, or a connection was ended."""
+        self.last_error = error
+        self._failed.set()
+        reason = error.reason.value if isinstance(error, PeerRefused) else "unreachable"
+        self._log.warning("no connection", reason=reason, detail=str(error))
+
+    def established(self, identity: Identity) -> None:
+        """A connection stands."""
+        self.peer = identity
+        self.last_error = None
+
+    async def connect(self, local: _Local) -> _Remote:
+        """A TLS connection to the peer, its handshake done. Raises PeerRefused, PeerUnreachable, CredentialsError."""
+        context = client_context(self._device.current())
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                _, remote = await asyncio.get_running_loop().create_connection(
+                    lambda: _Remote(local),
+                    self._host,
+                    self._port,
+                    ssl=context,
+                    server_hostname=self.expected.dns,
+                )
+        except ssl.SSLCertVerificationError as error:
+            raise PeerRefused(Reason.HANDSHAKE, f"{self.expected}: {error.verify_message}") from None
+        except ssl.SSLError as error:
+            raise PeerRefused(Reason.HANDSHAKE, f"{self.expected}: {error.reason or 'TLS failed'}") from None
+        except TimeoutError:
+            raise PeerUnreachable(f"{self.expected}: no answer within {CONNECT_S:g} s") from None
+        except OSError as error:
+            raise PeerUnreachable(f"{self.expected}: {error.strerror or type(error).__name__}") from None
+        return remote
+
+    def identify(self, tls: ssl.SSLObject) -> Identity:
+        """Who is at the other end of a connection, if it is who it must be. Raises PeerRefused."""
+        if tls.version() != "TLSv1.3":
+            raise PeerRefused(Reason.PROTOCOL_VERSION, f"{self.expected}: {tls.version()}")
+        if tls.selected_alpn_protocol() != "h2":
+            raise PeerRefused(Reason.HANDSHAKE, f"{self.expected}: the peer does not speak HTTP/2")
+        identity = identity_of(parse_der(tls.getpeercert(True) or b""), self._device.domain, Purpose.SERVER)
+        if identity.device != self.expected:
+            raise PeerRefused(Reason.UNEXPECTED_PEER, f"the peer is {identity}, not {self.expected}")
+        return identity
+
+    def track(self, identity: Identity, close: Callable[[PeerRefused], None]) -> int:
+        """End the connection with its peer's identity. Raises PeerRefused."""
+        return self._live.add(identity, close)
+
+    def untrack(self, number: int) -> None:
+        """It has ended."""
+        self._live.remove(number)
+
+
+class _Remote(Side):
+    """The half towards the peer."""
+
+    def __init__(self, local: _Local) -> None:
+        super().__init__()
+        self.other = self._local = local
+
+    def data_received(self, data: bytes) -> None:
+        self._local.write(data)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._local.remote_lost(error)
+
+
+class _Local(Side):
+    """The half towards gRPC in this process."""
+
+    def __init__(self, owner: PeerChannel) -> None:
+        super().__init__()
+        self.identity: Identity | None = None
+        self._owner = owner
+        self._connecting: asyncio.Task[None] | None = None
+        self._number: int | None = None
+        self._ended = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if _process_at_other_end(transport.get_extra_info("socket")) != os.getpid():
+            cast(asyncio.Transport, transport).abort()
+            return
+        self._owner.entered(self)
+        cast(asyncio.Transport, transport).pause_reading()
+        self._connecting = asyncio.get_running_loop().create_task(self._connect())
+
+    async def _connect(self) -> None:
+        try:
+            remote = await self._owner.connect(self)
+        except IdentityError as error:
+            self._owner.failed(error)
+            self.abort()
+            return
+        self.other = remote
+        if remote.transport is None or self.transport is None or self.transport.is_closing():
+            remote.abort()
+            return
+        try:
+            identity = self._owner.identify(remote.transport.get_extra_info("ssl_object"))
+            self._number = self._owner.track(identity, self._end)
+        except PeerRefused as error:
+            self._end(error)
+            return
+        self.identity = identity
+        self._owner.established(identity)
+        self.transport.resume_reading()
+
+    def _end(self, verdict: PeerRefused) -> None:
+        self._owner.failed(verdict)
+        if self.other is not None:
+            self.other.abort()
+        self.abort()
+
+    def data_received(self, data: bytes) -> None:
+        if self.other is not None:
+            self.other.write(data)
+
+    def remote_lost(self, error: Exception | None) -> None:
+        """The peer's half has ended."""
+        if isinstance(error, ssl.SSLError) and not self._ended:
+            # How a server says that it does not take our certificate: in TLS 1.3, after our side of the handshake.
+            self._owner.failed(PeerRefused(Reason.HANDSHAKE, f"{self._owner.expected}: {error.reason or 'TLS failed'}"))
+        self.close()
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        self._ended = True
+        self._owner.left(self)
+        if self._number is not None:
+            self._owner.untrack(self._number)
+        if self._connecting is not None:
+            self._connecting.cancel()
+        if self.other is not None:
+            self.other.close()
+
+
+def client_context(credentials: Credentials) -> ssl.SSLContext:
+    """TLS 1.3 only, the peer's chain and exact name verified, our certificate shown. Raises CredentialsError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.hostname_checks_common_name = False
+    context.set_alpn_protocols(["h2"])
+    # The ssl module takes keys from files only. This one is in memory, and has no name.
+    descriptor = os.memfd_create("credentials", os.MFD_CLOEXEC)
+    try:
+        with os.fdopen(os.dup(descriptor), "wb") as file:
+            file.write(credentials.key_pem.reveal() + credentials.chain_pem)
+        context.load_cert_chain(f"/proc/self/fd/{descriptor}")
+        context.load_verify_locations(cadata=credentials.anchors_pem.decode("ascii"))
+    except (ssl.SSLError, OSError, UnicodeDecodeError):
+        raise CredentialsError(f"{credentials.identity}: its credentials cannot be loaded for TLS") from None
+    finally:
+        os.close(descriptor)
+    return context
+
+
+def _process_at_other_end(connection: socket.socket) -> int:
+    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    process: int = _CREDENTIALS.unpack(raw)[0]
+    return process

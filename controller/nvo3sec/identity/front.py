@@ -1,0 +1,324 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What stands in front of a gRPC server's TLS port: limits that gRPC has no setting for.
+
+A transparent forwarder from TCP to the server's UNIX socket. It ends no TLS and holds no key; it reads what is
+readable of a handshake, lets in who keeps to the limits (`admission`), and passes bytes on. It answers to nobody
+before a complete ClientHello has come, and to one without TLS 1.3 with an alert of 7 bytes: nothing here can be used
+to amplify.
+
+Each of its connections to the server comes from an address of its own, by which gRPC names the peer of a call: that
+is how a call's connection, its source and its identity are known to belong together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import resource
+import secrets
+import socket
+import struct
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import structlog
+
+from nvo3sec.domain.model import Rate
+from nvo3sec.identity.admission import Admission, FrontLimits, Refusal, source_key
+from nvo3sec.identity.certificate import Identity
+from nvo3sec.identity.client_hello import (
+    PROTOCOL_VERSION_ALERT,
+    HandshakeProgress,
+    HelloReader,
+    NotAHello,
+    Stage,
+    VersionTooLow,
+)
+from nvo3sec.identity.errors import PeerRefused
+from nvo3sec.identity.limits import Bucket
+from nvo3sec.identity.live import LivePeers
+from nvo3sec.identity.splice import Side
+
+VERDICT_GRACE_S = 1.0
+"""Between the end of an identity and the end of its connection: its calls end first, and say why."""
+
+BACKLOG = 512
+DESCRIPTORS_PER_CONNECTION = 3
+"""Its two sides here, and gRPC's."""
+DESCRIPTORS_FOR_OTHERS = 256
+
+LOG_RATE = Rate(10, 50)
+
+_RESET = struct.pack("ii", 1, 0)
+
+
+class Front:
+    """The front of one gRPC server. Use `start` and `stop`; it satisfies `gate.Connections`."""
+
+    def __init__(
+        self,
+        backend: Path,
+        live: LivePeers,
+        limits: FrontLimits | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """backend: the UNIX socket of the gRPC server."""
+        self.limits = _within_descriptors(limits or FrontLimits())
+        self.backend = backend
+        self.live = live
+        self.clock = clock
+        self.admission = Admission(self.limits)
+        self.refused: Counter[Refusal] = Counter()
+        """Connections that were not let in or were ended, by reason."""
+        self.accepted = 0
+        """Connections that were let in."""
+        self.opened = 0
+        """Of these, the ones that finished their handshake."""
+        self._numbers = itertools.count()
+        self._inside: dict[int, _Outer] = {}
+        self._by_peer: dict[str, _Outer] = {}
+        self._server: asyncio.Server | None = None
+        self._log = structlog.get_logger("identity")
+        self._log_bucket = Bucket.full(LOG_RATE, clock())
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen; returns the port. Raises OSError."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            lambda: _Outer(self, next(self._numbers)), host, port, backlog=BACKLOG, reuse_port=False
+        )
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def stop(self) -> None:
+        """Stop listening and end every connection."""
+        if self._server is None:
+            return
+        self._server.close()
+        for outer in list(self._inside.values()):
+            outer.abort()
+        # Their connection_lost is scheduled, not yet called.
+        while self._inside:
+            await asyncio.sleep(0)
+        await self._server.wait_closed()
+        self._server = None
+
+    # --- gate.Connections -------------------------------------------------------------------------------------------
+
+    def bind(self, peer: str, identity: Identity) -> None:
+        """The connection that gRPC calls `peer` is one of `identity`, and ends with it. Raises PeerRefused."""
+        outer = self._by_peer.get(peer)
+        if outer is not None:
+            outer.bind(identity)
+
+    def source(self, peer: str) -> str:
+        """The address that the connection comes from."""
+        outer = self._by_peer.get(peer)
+        return outer.address if outer is not None else peer
+
+    # --- its connections --------------------------------------------------------------------------------------------
+
+    def enter(self, outer: _Outer) -> Refusal | None:
+        """A connection has come."""
+        decision = self.admission.enter(outer.number, source_key(outer.address), self.clock())
+        if decision.displace is not None:
+            self._inside[decision.displace].refuse(Refusal.DISPLACED)
+        if decision.refusal is None:
+            self._inside[outer.number] = outer
+            self.accepted += 1
+        return decision.refusal
+
+    def leave(self, outer: _Outer) -> None:
+        """A connection has ended."""
+        if self._inside.pop(outer.number, None) is not None:
+            self.admission.leave(outer.number)
+        self._by_peer.pop(outer.peer, None)
+
+    def name(self, outer: _Outer) -> None:
+        """A connection has a name towards gRPC."""
+        self._by_peer[outer.peer] = outer
+
+    def count(self, refusal: Refusal, address: str, detail: str) -> None:
+        """Count a refusal, and log it if there are not too many."""
+        self.refused[refusal] += 1
+        if not self._log_bucket.take(self.clock()):
+            self._log.warning("connection refused", source=address, reason=refusal.value, detail=detail)
+
+
+class _Inner(Side):
+    """The half towards the gRPC server."""
+
+    def __init__(self, outer: _Outer) -> None:
+        super().__init__()
+        self.other = self._outer = outer
+
+    def data_received(self, data: bytes) -> None:
+        self._outer.from_server(data)
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        self._outer.close()
+
+
+class _Outer(Side):
+    """The half towards the network."""
+
+    def __init__(self, front: Front, number: int) -> None:
+        super().__init__()
+        self.number = number
+        self.address = "unknown"
+        self.peer = ""
+        """What gRPC calls this connection."""
+        self._front = front
+        self._began = front.clock()
+        self._hello: HelloReader | None = HelloReader()
+        self._early = bytearray()
+        self._progress: HandshakeProgress | None = HandshakeProgress()
+        self._timer: asyncio.TimerHandle | None = None
+        self._connecting: asyncio.Task[None] | None = None
+        self._identity: Identity | None = None
+        self._live_number: int | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        name = transport.get_extra_info("peername")
+        self.address = str(name[0]) if name else "unknown"
+        refusal = self._front.enter(self)
+        if refusal is not None:
+            self.refuse(refusal)
+            return
+        self._limit(self._front.limits.hello_s, Refusal.HELLO_TIMEOUT)
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        self._limit(None)
+        self._front.leave(self)
+        if self._live_number is not None:
+            self._front.live.remove(self._live_number)
+        if self._connecting is not None:
+            self._connecting.cancel()
+        if self.other is not None:
+            self.other.close()
+
+    def data_received(self, data: bytes) -> None:
+        if self._hello is not None:
+            self._read_hello(self._hello, data)
+            return
+        if self._progress is not None:
+            self._progress.from_client(data)
+            if self._progress.stage is Stage.OPEN:
+                self._open()
+        if self.other is not None:
+            self.other.write(data)
+
+    def from_server(self, data: bytes) -> None:
+        """Bytes of the server."""
+        if self._progress is not None:
+            self._progress.from_server(data)
+        self.write(data)
+
+    def _read_hello(self, hello: HelloReader, data: bytes) -> None:
+        try:
+            hello.feed(data)
+        except VersionTooLow as error:
+            self.write(PROTOCOL_VERSION_ALERT)
+            self._front.count(Refusal.PROTOCOL_VERSION, self.address, str(error))
+            self._hello = HelloReader()
+            self.close()
+            return
+        except NotAHello as error:
+            self.refuse(Refusal.NOT_TLS, str(error))
+            return
+        self._early += data
+        if hello.complete and self.transport is not None:
+            self._hello = None
+            self.transport.pause_reading()
+            self._limit(self._front.limits.handshake_s, Refusal.HANDSHAKE_TIMEOUT)
+            self._connecting = asyncio.get_running_loop().create_task(self._connect())
+
+    async def _connect(self) -> None:
+        # A name in the abstract space, which nobody can guess and which ends with the socket.
+        name = f"nvo3sec-{secrets.token_hex(16)}"
+        backend = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            backend.setblocking(False)
+            backend.bind(f"\0{name}")
+            self.peer = f"unix-abstract:{name}"
+            loop = asyncio.get_running_loop()
+            # Not for ever: if gRPC does not accept, its backlog fills.
+            async with asyncio.timeout(self._front.limits.hello_s):
+                await loop.sock_connect(backend, str(self._front.backend))
+            self._front.name(self)
+            _, inner = await loop.create_unix_connection(lambda: _Inner(self), sock=backend)
+        except (OSError, TimeoutError) as error:
+            backend.close()
+            self.refuse(Refusal.BACKEND, type(error).__name__)
+            return
+        except BaseException:
+            backend.close()
+            raise
+        self._connecting = None
+        self.other = inner
+        early, self._early = bytes(self._early), bytearray()
+        if self._progress is not None:
+            self._progress.from_client(early)
+        inner.write(early)
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.resume_reading()
+        else:
+            inner.close()
+
+    def _open(self) -> None:
+        self._progress = None
+        self._front.admission.finish(self.number)
+        self._front.opened += 1
+        if self._identity is None:
+            self._limit(self._front.limits.claim_s, Refusal.CLAIM_TIMEOUT)
+        else:
+            self._limit(None)
+
+    def bind(self, identity: Identity) -> None:
+        """A call on this connection was authenticated. Raises PeerRefused."""
+        if self._identity == identity:
+            return
+        self._live_number = self._front.live.add(identity, self._end_of_identity)
+        self._identity = identity
+        if self._progress is None:
+            self._limit(None)
+
+    def _end_of_identity(self, verdict: PeerRefused) -> None:
+        asyncio.get_running_loop().call_later(VERDICT_GRACE_S, self.refuse, Refusal.IDENTITY, verdict.reason.value)
+
+    def refuse(self, refusal: Refusal, detail: str = "") -> None:
+        """End this connection at once, without a word: a reset keeps no state here."""
+        if self.transport is None or self.transport.is_closing():
+            return
+        self._front.count(refusal, self.address, detail)
+        with contextlib.suppress(OSError):
+            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self.transport.abort()
+
+    def _limit(self, seconds: float | None, refusal: Refusal = Refusal.HANDSHAKE_TIMEOUT) -> None:
+        """This much time from the beginning of the connection, or no limit."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if seconds is not None:
+            left = max(0.0, self._began + seconds - self._front.clock())
+            self._timer = asyncio.get_running_loop().call_later(left, self.refuse, refusal)
+
+
+def _within_descriptors(limits: FrontLimits) -> FrontLimits:
+    """As many connections as there can be files: without any left, nobody at all would be let in."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return limits
+    possible = max(1, (soft - DESCRIPTORS_FOR_OTHERS) // DESCRIPTORS_PER_CONNECTION)
+    if limits.total <= possible:
+        return limits
+    structlog.get_logger("identity").warning(
+        "fewer connections than configured: raise the limit of open files", configured=limits.total, possible=possible
+    )
+    return replace(limits, total=possible, unfinished=min(limits.unfinished, possible))

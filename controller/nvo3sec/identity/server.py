@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A gRPC server for peers with identities: mutual TLS 1.3, the gate in front of every handler, the front before all.
+
+server = SecureServer(device, live, table, membership)
+add_SomeServicer_to_server(servicer, server.grpc)
+port = await server.start("0.0.0.0", 7443)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from pathlib import Path
+
+import grpc
+
+from nvo3sec.identity import tls13
+from nvo3sec.identity.admission import FrontLimits
+from nvo3sec.identity.authenticate import Authenticator
+from nvo3sec.identity.authorization import AccessTable, Membership
+from nvo3sec.identity.certificate import Purpose
+from nvo3sec.identity.device import Credentials, Device
+from nvo3sec.identity.errors import CredentialsError
+from nvo3sec.identity.front import Front
+from nvo3sec.identity.gate import Gate
+from nvo3sec.identity.live import LivePeers
+
+KEEPALIVE_MS = 20_000
+"""Between signs of life on an idle connection: a peer that vanished is noticed after this and KEEPALIVE_TIMEOUT_MS."""
+KEEPALIVE_TIMEOUT_MS = 10_000
+STREAMS_PER_CONNECTION = 64
+METADATA_BYTES = 8192
+CONCURRENT_CALLS = 16384
+
+_OPTIONS = (
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_concurrent_streams", STREAMS_PER_CONNECTION),
+    ("grpc.max_metadata_size", METADATA_BYTES),
+    ("grpc.absolute_max_metadata_size", METADATA_BYTES),
+    ("grpc.keepalive_time_ms", KEEPALIVE_MS),
+    ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
+    ("grpc.http2.min_ping_interval_without_data_ms", KEEPALIVE_MS // 2),
+    ("grpc.http2.max_ping_strikes", 3),
+    ("grpc.server_handshake_timeout_ms", 10_000),
+)
+
+
+def server_credentials(device: Device) -> grpc.ServerCredentials:
+    """TLS credentials that demand a client certificate, and follow `device` when its files change.
+
+    Connections that exist keep what they were made with. Raises CredentialsError.
+    """
+    tls13.hold()
+    used = device.current()
+
+    def fetch() -> grpc.ServerCertificateConfiguration | None:
+        # Called by gRPC before each handshake, in a thread of its own; must not raise.
+        nonlocal used
+        latest = device.current()
+        if latest is used:
+            return None
+        used = latest
+        return _configuration(latest)
+
+    return grpc.dynamic_ssl_server_credentials(_configuration(used), fetch, require_client_authentication=True)
+
+
+def _configuration(credentials: Credentials) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration(
+        [(credentials.key_pem.reveal(), credentials.chain_pem)], credentials.anchors_pem
+    )
+
+
+class SecureServer:
+    """A server on one address. Add servicers to `grpc` before `start`."""
+
+    def __init__(
+        self,
+        device: Device,
+        live: LivePeers,
+        table: AccessTable,
+        membership: Membership,
+        *,
+        front: FrontLimits | None = None,
+    ) -> None:
+        """device: loaded for Purpose.SERVER. live: the process has one. Raises CredentialsError."""
+        if device.purpose is not Purpose.SERVER:
+            raise CredentialsError(f"{device.identity}: its credentials were not loaded for a server")
+        self._live = live
+        self._directory = Path(tempfile.mkdtemp(prefix="nvo3sec-"))  # mode 0700
+        socket = self._directory / "grpc"
+        try:
+            self.front = Front(socket, live, front)
+            self.gate = Gate(Authenticator(device.domain, live), live, table, membership, connections=self.front)
+            longest = max((method.limits.message_bytes for method in table.methods), default=0)
+            self.grpc = grpc.aio.server(
+                interceptors=[self.gate],
+                options=[
+                    *_OPTIONS,
+                    ("grpc.max_receive_message_length", longest),
+                ],
+                maximum_concurrent_rpcs=CONCURRENT_CALLS,
+            )
+            self.grpc.add_secure_port(f"unix:{socket}", server_credentials(device))
+        except BaseException:
+            shutil.rmtree(self._directory, ignore_errors=True)
+            raise
+
+    async def start(self, host: str, port: int) -> int:
+        """Serve; returns the port. Raises OSError."""
+        await self._live.start()
+        await self.grpc.start()
+        return await self.front.start(host, port)
+
+    async def stop(self, grace_s: float = 1.0) -> None:
+        """Stop taking calls, give those that run `grace_s` seconds, end all connections."""
+        await self.grpc.stop(grace_s)
+        await self.front.stop()
+        await self._live.stop()
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(self._directory)

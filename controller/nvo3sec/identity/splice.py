@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two transports joined: what comes in on one goes out on the other, no faster than that takes it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+FLUSH_S = 5.0
+"""How long a connection that is being closed may take to read what is left for it."""
+
+WRITE_HIGH_BYTES = 256 << 10
+"""What waits for a slow reader before the other side is no longer read."""
+
+
+class Side(asyncio.Protocol):
+    """One half of a forwarded connection: what comes in goes out through `other`, no faster than that takes it."""
+
+    def __init__(self) -> None:
+        self.transport: asyncio.Transport | None = None
+        self.other: Side | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
+
+    def pause_writing(self) -> None:
+        if self.other is not None and self.other.transport is not None:
+            self.other.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self.other is not None and self.other.transport is not None:
+            self.other.transport.resume_reading()
+
+    def write(self, data: bytes) -> None:
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.write(data)
+
+    def close(self) -> None:
+        """Close once everything has been read, or after a while."""
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.close()
+            asyncio.get_running_loop().call_later(FLUSH_S, self.transport.abort)
+
+    def abort(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A device's own credentials: whole or not at all, reloaded, private."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from identity_world import DOMAIN, FakeClock, ForeignAuthority, World, key_pem, make_key, pem
+from nvo3sec.identity.certificate import Purpose
+from nvo3sec.identity.device import Device, DeviceFiles, load_credentials
+from nvo3sec.identity.errors import CredentialsError
+from nvo3sec.identity.names import Role
+
+
+class TestLoad:
+    def test_fits_together(self, world: World):
+        credentials = load_credentials(world.issue(Role.NVE, "leaf1"), DOMAIN, Purpose.CLIENT)
+        assert str(credentials.identity) == "nve/leaf1"
+        assert b"PRIVATE" not in credentials.chain_pem
+
+    def test_key_and_certificate_in_two_files(self, world: World):
+        path = world.issue(Role.NVE, "leaf1").certificate
+        loaded = load_credentials(DeviceFiles(path, path, world.authority.anchors_file), DOMAIN, Purpose.CLIENT)
+        certificate, key = world.directory / "c.pem", world.directory / "k.pem"
+        certificate.write_bytes(loaded.chain_pem)
+        key.write_bytes(loaded.key_pem.reveal())
+        key.chmod(0o600)
+        assert load_credentials(DeviceFiles(certificate, key, world.authority.anchors_file), DOMAIN, Purpose.CLIENT)
+
+    @pytest.mark.parametrize("mode", [0o640, 0o604, 0o644, 0o660])
+    def test_a_key_that_others_can_read_is_refused(self, world: World, mode: int):
+        files = world.issue(Role.NVE, "leaf1")
+        files.key.chmod(mode)
+        with pytest.raises(CredentialsError, match="open to other users"):
+            load_credentials(files, DOMAIN, Purpose.CLIENT)
+
+    def test_the_right_name_with_the_wrong_key(self, world: World):
+        files = world.issue(Role.NVE, "leaf1")
+        wrong = world.directory / "wrong.pem"
+        wrong.write_bytes(key_pem(make_key()))
+        wrong.chmod(0o600)
+        with pytest.raises(CredentialsError, match="not the key"):
+            load_credentials(replace(files, key=wrong), DOMAIN, Purpose.CLIENT)
+
+    def test_a_chain_to_nobody(self, world: World):
+        certificate, key = ForeignAuthority().device(world.name(Role.NVE, "leaf1"))
+        with pytest.raises(CredentialsError, match="trust anchor"):
+            load_credentials(world.store(certificate, key, "leaf1"), DOMAIN, Purpose.CLIENT)
+
+    def test_for_the_wrong_side(self, world: World):
+        files = world.issue(Role.OPERATOR, "alice")
+        assert load_credentials(files, DOMAIN, Purpose.CLIENT)
+        with pytest.raises(CredentialsError, match="extended-key-usage"):
+            load_credentials(files, DOMAIN, Purpose.SERVER)
+
+    def test_of_another_domain(self, world: World):
+        with pytest.raises(CredentialsError, match="domain"):
+            load_credentials(world.issue(Role.NVE, "leaf1"), "other.example", Purpose.CLIENT)
+
+    @pytest.mark.parametrize(
+        "damage", [b"", b"garbage", b"-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----"]
+    )
+    def test_damaged(self, world: World, damage: bytes):
+        files = world.issue(Role.NVE, "leaf1")
+        files.certificate.write_bytes(damage)
+        with pytest.raises(CredentialsError):
+            load_credentials(files, DOMAIN, Purpose.CLIENT)
+
+    def test_missing(self, world: World):
+        files = world.issue(Role.NVE, "leaf1")
+        files.certificate.unlink()
+        with pytest.raises(CredentialsError):
+            load_credentials(files, DOMAIN, Purpose.CLIENT)
+
+
+class TestOverTime:
+    def test_a_renewal_is_taken(self, world: World):
+        device = world.device(world.issue(Role.NVE, "leaf1"), Purpose.CLIENT)
+        before = device.current()
+        assert device.current() is before
+        world.authority.issue(world.name(Role.NVE, "leaf1"), renew=True)
+        after = device.current()
+        assert after.identity.serial != before.identity.serial
+        assert device.current() is after
+        assert device.reloads == 1
+
+    def test_what_does_not_fit_is_not_taken(self, world: World):
+        files = world.issue(Role.NVE, "leaf1")
+        device = world.device(files, Purpose.CLIENT)
+        before = device.current()
+        good = files.certificate.read_bytes()
+        foreign, key = ForeignAuthority().device(world.name(Role.NVE, "leaf1"))
+        bad = [
+            good[:300],
+            good.replace(b"BEGIN CERT", b"BEGIN XERT"),
+            key_pem(key) + pem(foreign),
+            world.issue(Role.NVE, "leaf2").certificate.read_bytes(),
+        ]
+        for number, data in enumerate(bad, 1):
+            files.certificate.write_bytes(data)
+            assert device.current() is before
+            assert device.rejected == number
+        files.certificate.write_bytes(good)
+        assert device.current().identity.serial == before.identity.serial
+
+    def test_expired_is_not_taken(self, world: World):
+        clock = FakeClock()
+        files = world.issue(Role.NVE, "leaf1")
+        careless = world.signing()
+        certificate, key = careless.device(
+            world.name(Role.NVE, "leaf1"), ends=timedelta(minutes=-1), purposes=(ExtendedKeyUsageOID.CLIENT_AUTH,)
+        )
+        device = world.device(files, Purpose.CLIENT, clock=clock)
+        files.certificate.write_bytes(key_pem(key) + pem(certificate))
+        assert device.current().identity.serial != certificate.serial_number
+        with pytest.raises(CredentialsError, match="expired"):
+            Device(files, DOMAIN, Purpose.CLIENT, clock=clock)
