@@ -11,7 +11,7 @@ from typing import Any
 from nvo3sec.domain.model import Domain
 from nvo3sec.domain.sa import Direction
 from nvo3sec.nva.service import ReportRecord
-from nvo3sec.nve.agent import AgentStatus, SwitchCounters
+from nvo3sec.nve import AgentStatus, SwitchCounters
 from nvo3sec.p4runtime import Table
 from nvo3sec.p4runtime.entry import CounterValue, Pairs
 
@@ -94,7 +94,7 @@ def _keys(direction: Direction, now: float) -> list[dict[str, Any]]:
 
 
 def counters_report(counters: SwitchCounters) -> dict[str, Any]:
-    """Drops by pipeline and reason, and what went through SAs, VAPs and into VNs."""
+    """Drops by pipeline and reason, what went through SAs, VAPs and into VNs, the last sequence number to each peer."""
 
     def rows(table: Table) -> list[dict[str, Any]]:
         return [_row(match, value, counters.interfaces) for match, value in sorted(counters.direct[table].items())]
@@ -109,6 +109,7 @@ def counters_report(counters: SwitchCounters) -> dict[str, Any]:
         "sa_tx": rows(Table.SA_TX),
         "vap": rows(Table.VAP),
         "vn": rows(Table.VN_INGRESS_AUTHORIZATION),
+        "last_sequence": dict(sorted(counters.sequences.items())),
     }
 
 

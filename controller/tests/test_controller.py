@@ -9,7 +9,7 @@ import io
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import structlog
 import yaml
 from nvo3sec import logs
 from nvo3sec.config import example_path, load_domain
-from nvo3sec.domain.frames import ArpRequest, arp_reply
+from nvo3sec.domain.frames import Question, neighbor_reply, parse_question
 from nvo3sec.p4runtime import Operation, SwitchClient, Table, Update, load_artifacts
 from nvo3sec.p4runtime import generated as p4
 from nvo3sec.process import Controller
@@ -189,7 +189,8 @@ class TestTraffic:
         async def run():
             async with running(tmp_path, start_switch) as fabric:
                 request = arp_request(BLUE1, "10.1.0.1", "10.1.0.2")
-                answer = arp_reply(ArpRequest(BLUE1, IPv4Address("10.1.0.1"), IPv4Address("10.1.0.2")), BLUE2)
+                question = Question(BLUE1, IPv4Address("10.1.0.1"), IPv4Address("10.1.0.2"))
+                answer = neighbor_reply(question, BLUE2)
                 for _ in range(2):
                     await fabric.arrives(answer, ("leaf1", 1), sent=request)
                 assert (await fabric.controller.status())["switches"][0]["punts"]["answered"] == 1
@@ -350,7 +351,7 @@ class TestForeignEntries:
         async def run():
             async with running(tmp_path, start_switch) as fabric:
                 agent = fabric.controller._agents["leaf1"]
-                client = agent._live.driver.client
+                client = agent._serving.driver.client
                 vap = next(e for e in (await client.read((Table.VAP,))).of_table(Table.VAP) if e["port"] == 1)
                 await client.write(
                     [
@@ -395,10 +396,10 @@ class TestSecrets:
 
                 async def collect() -> None:
                     for agent in fabric.controller._agents.values():
-                        state = await agent._live.driver.client.read((Table.SA_RX, Table.SA_TX, Table.FLOW_ENTROPY))
+                        state = await agent._serving.driver.client.read((Table.SA_RX, Table.SA_TX, Table.FLOW_ENTROPY))
                         entries = [*state.entries.values(), *state.defaults.values()]
                         keys.update(dict(entry.params)["key"] for entry in entries)
-                        live = agent._live
+                        live = agent._serving
                         shown.extend(map(repr, (state, agent, live, live.keys, live.view, live.keyring.receive)))
                         shown.extend(entry.describe() for entry in entries)
 
@@ -409,7 +410,7 @@ class TestSecrets:
                 while len(spis(await fabric.controller.status(), "draining")) < 6:
                     await asyncio.sleep(0)
                 await collect()
-                client = fabric.controller._agents["leaf1"]._live.driver.client
+                client = fabric.controller._agents["leaf1"]._serving.driver.client
                 for entry in (await client.read((Table.SA_RX,))).entries.values():
                     await client.write([Update(Operation.DELETE, entry)])
                 shown.append(json.dumps(await fabric.controller.reconcile("leaf1", dry_run=True)))
@@ -431,3 +432,31 @@ class TestSecrets:
                     assert value.hex() not in text
                     assert repr(value)[2:-1].lower() not in text
             assert str(key) not in text
+
+
+def solicitation(source: int, source_ip: str, target_ip: str) -> bytes:
+    source_bytes, target = IPv6Address(source_ip).packed, IPv6Address(target_ip).packed
+    group = IPv6Address("ff02::1:ff00:0").packed[:13] + target[13:]
+    body = bytes(4) + target + b"\x01\x01" + mac(source)
+    words = source_bytes + group + (32).to_bytes(4, "big") + bytes([0, 0, 0, 58]) + b"\x87\x00\x00\x00" + body
+    total = sum(int.from_bytes(words[i : i + 2], "big") for i in range(0, len(words), 2))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    icmp = b"\x87\x00" + (~total & 0xFFFF).to_bytes(2, "big") + body
+    header = b"\x60\x00\x00\x00" + len(icmp).to_bytes(2, "big") + bytes([58, 255])
+    return b"\x33\x33" + group[12:] + mac(source) + b"\x86\xdd" + header + source_bytes + group + icmp
+
+
+class TestNeighborDiscovery:
+    def test_agent_and_pipeline_give_the_same_answer(self, tmp_path, start_switch, log):
+        async def run():
+            async with running(tmp_path, start_switch) as fabric:
+                question = solicitation(BLUE1, "fd00:1::1", "fd00:1::2")
+                parsed = Question(BLUE1, IPv6Address("fd00:1::1"), IPv6Address("fd00:1::2"))
+                assert parse_question(question) == parsed
+                for _ in range(2):  # the agent, then the pipeline
+                    await fabric.arrives(neighbor_reply(parsed, BLUE2), ("leaf1", 1), sent=question)
+                assert (await fabric.controller.status())["switches"][0]["punts"]["answered"] == 1
+                assert fabric.underlay.carried == []
+
+        asyncio.run(run())

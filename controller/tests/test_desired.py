@@ -94,7 +94,8 @@ class TestAccess:
             SourceGuard(blue, mac, IpKind.IPV6, int(IPv6Address("fd00:1::1"))),
         }
         other = numbers.vaps[2, 0, 5001]
-        assert SourceGuard(other, 0x02AA00000004, IpKind.ARP, 0) in state.entries
+        unspecified = {entry.ip_kind for entry in of(state, SourceGuard) if entry.interface == other and entry.ip == 0}
+        assert unspecified == {IpKind.IPV4, IpKind.IPV6}
         assert not any(entry.ip_kind is IpKind.OTHER for entry in of(state, SourceGuard))
 
     def test_other_ethertypes_where_allowed(self):
@@ -105,7 +106,10 @@ class TestAccess:
     def test_local_bridging(self):
         state, numbers = desired("leaf2")
         assert of(state, BridgeToVap) == {BridgeToVap(5001, 0x02AA00000002, 1, numbers.vaps[1, 0, 5001])}
-        assert of(state, Neighbor) == {Neighbor(5001, IPv4Address("10.1.0.2"), 0x02AA00000002)}
+        assert of(state, Neighbor) == {
+            Neighbor(5001, IPv4Address("10.1.0.2"), 0x02AA00000002),
+            Neighbor(5001, IPv6Address("fd00:1::2"), 0x02AA00000002),
+        }
         assert of(state, BridgeToTunnel) == set()
 
 

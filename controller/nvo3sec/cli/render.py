@@ -130,6 +130,10 @@ def counters(result: list[dict[str, Any]]) -> Iterator[Any]:
             table.add_row(nve, *(str(row[field]) for field in (*fields, "packets", "bytes")))
         yield table
 
+    for switch in result:
+        for peer, number in switch["last_sequence"].items():
+            yield f"{switch['nve']}: last sequence number to {peer}: {number}"
+
 
 def updates(result: dict[str, list[str]], *, dry_run: bool) -> Iterator[Any]:
     """What was done, or would be."""

@@ -177,7 +177,7 @@ class TenantSystemSection(_Section):
     allow_other_ethertypes: bool = False
     """Lets frames that are neither IP nor ARP pass the source guard."""
     allow_unspecified_source: bool = False
-    """Lets 0.0.0.0 and :: pass as sources (DHCP, address probes of RFC 5227, RFC 4862)."""
+    """Lets 0.0.0.0 and :: pass as sources (DHCP, multicast listener reports). Probes for own addresses pass anyway."""
 
 
 class DomainFile(_Section):

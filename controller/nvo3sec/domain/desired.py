@@ -149,16 +149,16 @@ def _guards(system: TenantSystem, interface: int) -> Iterator[SwitchEntry]:
         else:
             yield guard(IpKind.IPV6, int(ip))
     if system.allow_unspecified_source:
-        for kind in (IpKind.IPV4, IpKind.ARP, IpKind.IPV6):
-            yield guard(kind, 0)
+        # Probes for an address (RFC 5227, RFC 4862 5.4) need none of this: they speak for the address they ask about.
+        yield guard(IpKind.IPV4, 0)
+        yield guard(IpKind.IPV6, 0)
     if system.allow_other_ethertypes:
         yield guard(IpKind.OTHER, 0)
 
 
 def _neighbors(vni: int, mac: int, ips: Iterable[IpAddress]) -> Iterator[SwitchEntry]:
     for ip in ips:
-        if isinstance(ip, IPv4Address):
-            yield Neighbor(vni, ip, mac)
+        yield Neighbor(vni, ip, mac)
 
 
 def _peers(view: NveView, numbers: Numbers) -> Iterator[SwitchEntry]:

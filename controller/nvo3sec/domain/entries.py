@@ -8,6 +8,7 @@ from enum import IntEnum
 from ipaddress import IPv4Address
 from typing import TypeAlias
 
+from nvo3sec.domain.addresses import IpAddress
 from nvo3sec.domain.model import Rate, Suite
 from nvo3sec.domain.secret import Secret
 
@@ -98,10 +99,10 @@ class SourceGuard:
 
 @dataclass(frozen=True)
 class Neighbor:
-    """The answer to an ARP request."""
+    """The answer to an ARP request or a neighbor solicitation."""
 
     vni: int
-    ip: IPv4Address
+    ip: IpAddress
     mac: int
 
 

@@ -15,7 +15,6 @@ import structlog
 
 from nvo3sec.domain.derivation import INCARNATION_BYTES, KEY_BYTES
 from nvo3sec.errors import IncarnationLost
-from nvo3sec.nve.clock import ClockReading
 from nvo3sec.nve.driver import SwitchDriver
 from nvo3sec.nve.translate import incarnation_of
 from nvo3sec.p4runtime import Operation, SwitchState, Table, Update
@@ -24,16 +23,10 @@ from nvo3sec.p4runtime import generated as p4
 
 @dataclass(frozen=True)
 class BroughtUp:
-    """A switch that is ready for entries. `found`: what it held, if it was adopted."""
+    """A switch that is ready for entries. `adopted`: it was running with an incarnation that holds."""
 
     incarnation: bytes
-    found: SwitchState | None
-    reading: ClockReading
-
-    @property
-    def adopted(self) -> bool:
-        """Was it running with an incarnation that holds?"""
-        return self.found is not None
+    adopted: bool
 
 
 async def bring_up(driver: SwitchDriver, random_bytes: Callable[[int], bytes]) -> BroughtUp:
@@ -47,7 +40,7 @@ async def bring_up(driver: SwitchDriver, random_bytes: Callable[[int], bytes]) -
         if incarnation and answer.agrees:
             await _set_entropy(driver, state, random_bytes)
             log.info("switch adopted", entries=len(state.entries), groups=len(state.groups))
-            return BroughtUp(incarnation, state, answer.reading)
+            return BroughtUp(incarnation, adopted=True)
         log.warning("incarnation of the switch does not hold; making a new one", entry=bool(incarnation))
     else:
         await client.push_pipeline()
@@ -67,7 +60,7 @@ async def _new_incarnation(driver: SwitchDriver, random_bytes: Callable[[int], b
     if not answer.agrees:
         raise IncarnationLost(f"{client.name}: the registers did not take the new incarnation")
     await _set_entropy(driver, state, random_bytes)
-    return BroughtUp(incarnation, None, answer.reading)
+    return BroughtUp(incarnation, adopted=False)
 
 
 async def _set_entropy(driver: SwitchDriver, state: SwitchState, random_bytes: Callable[[int], bytes]) -> None:

@@ -43,6 +43,7 @@ _STAGE_OF_TABLE = {
     Table.VAP: Stage.OPEN,
     Table.SOURCE_GUARD: Stage.OPEN,
     Table.NEIGHBOR: Stage.OPEN,
+    Table.NEIGHBOR_IPV6: Stage.OPEN,
     Table.BRIDGE: Stage.OPEN,
     Table.FLOOD: Stage.OPEN,
     Table.PUNT_METER: Stage.CARRY,

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from nvo3sec.domain.desired import Learned
-from nvo3sec.domain.frames import arp_reply, destination_of, parse_arp_request, untagged
+from nvo3sec.domain.frames import destination_of, neighbor_reply, parse_question, untagged
 from nvo3sec.domain.lookups import LookupPolicy, Verdict, Wanted
 from nvo3sec.domain.messages import Lookup, LookupAnswer, LookupResult, NveView
 from nvo3sec.domain.model import Vap, Vn
@@ -31,7 +31,7 @@ LOOKUP_TIMEOUT_S = 5.0
 class PuntHandler:
     """Handles the punted packets of one NVE.
 
-    install: called with what was learned; returns when the switch has it.
+    install: called with what was learned and for how long it is good; returns when the switch has it.
     context: the current view and numbers, or None while there are none.
     """
 
@@ -39,7 +39,7 @@ class PuntHandler:
         self,
         driver: SwitchDriver,
         session: NvaSession,
-        install: Callable[[Learned], Awaitable[None]],
+        install: Callable[[Learned, float], Awaitable[None]],
         context: Callable[[], tuple[NveView, Numbers] | None],
     ) -> None:
         self._driver = driver
@@ -100,13 +100,14 @@ class PuntHandler:
         context = self._context()
         if context is None or answer.nve == context[0].name:
             return  # behind this NVE: its own entries decide
-        await self._install(Learned(wanted.vni, answer.mac, answer.nve, answer.ips))
+        self._policy.forget(wanted)  # another VAP may have asked before it was there
+        await self._install(Learned(wanted.vni, answer.mac, answer.nve, answer.ips), answer.valid_s)
         if packet["reason"] == PuntReason.UNKNOWN_NEIGHBOR:
-            request = parse_arp_request(untagged(packet.frame))
+            request = parse_question(untagged(packet.frame))
             if request is not None:
                 await self._driver.client.packet_out(
                     PacketOutOp.FORWARD,
-                    arp_reply(request, answer.mac),
+                    neighbor_reply(request, answer.mac),
                     egress_port=vap.port,
                     interface=packet["interface"],
                 )
@@ -148,7 +149,7 @@ def _vap_of(packet: PacketIn, view: NveView, numbers: Numbers) -> tuple[Vap, Vn]
 def _wanted(packet: PacketIn) -> Wanted | None:
     frame = untagged(packet.frame)
     if packet["reason"] == PuntReason.UNKNOWN_NEIGHBOR:
-        request = parse_arp_request(frame)
+        request = parse_question(frame)
         return None if request is None else Wanted(packet["vni"], ip=request.target_ip)
     if packet["reason"] == PuntReason.UNKNOWN_DESTINATION:
         mac = destination_of(frame)

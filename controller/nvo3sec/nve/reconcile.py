@@ -17,7 +17,7 @@ from nvo3sec.p4runtime import SwitchState, Table
 from nvo3sec.p4runtime.entry import Item
 
 KEY_TABLES = (Table.SA_RX, Table.SA_TX)
-MAPPING_TABLES = (Table.BRIDGE, Table.NEIGHBOR)
+MAPPING_TABLES = (Table.BRIDGE, Table.NEIGHBOR, Table.NEIGHBOR_IPV6)
 
 
 @dataclass(frozen=True)

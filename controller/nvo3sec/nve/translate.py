@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from typing import TypeVar
 
 from nvo3sec.domain import entries as d
@@ -71,6 +71,8 @@ def to_entry(entry: d.SwitchEntry) -> Entry:
             return p4.source_guard_permit_source(
                 interface=entry.interface, mac=entry.mac, ip_kind=entry.ip_kind, ip=entry.ip
             )
+        case d.Neighbor(ip=IPv6Address()):
+            return p4.neighbor_ipv6_answer_ipv6(vni=entry.vni, ip=int(entry.ip), mac=entry.mac)
         case d.Neighbor():
             return p4.neighbor_answer(vni=entry.vni, ip=int(entry.ip), mac=entry.mac)
         case d.BridgeToVap():

@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An agent at work: one switch that is up, one session with the NVA.
+
+What the switch should hold follows from the newest view and keys of the NVA and from what was learned; any change only
+marks that as dirty, and one worker reconciles. So nothing depends on the order or the number of messages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+
+import structlog
+
+from nvo3sec.aio import run_together
+from nvo3sec.domain.desired import Learned
+from nvo3sec.domain.messages import KeyState, Lookup, LookupResult, NveView, ReadBack, Registration, Report
+from nvo3sec.domain.numbers import Numbers
+from nvo3sec.errors import IncarnationLost, OperatorError, WriteRefused
+from nvo3sec.nve.bringup import BroughtUp
+from nvo3sec.nve.clock import ClockReading
+from nvo3sec.nve.driver import SwitchDriver
+from nvo3sec.nve.keyring import Keyring
+from nvo3sec.nve.nva import NvaSession
+from nvo3sec.nve.plan import MANAGED_TABLES, Plan
+from nvo3sec.nve.punts import PuntHandler
+from nvo3sec.nve.reconcile import KEY_TABLES, MAPPING_TABLES, Outcome, Reconciler, Wanted
+from nvo3sec.nve.translate import held_keys, learned_addresses
+from nvo3sec.p4runtime import Operation, SwitchState, Table, Update
+from nvo3sec.p4runtime import generated as p4
+
+AUDIT_S = 60.0
+"""How often the whole switch is read, changed or not."""
+REFRESH_S = 5.0
+"""How often is looked which mappings have grown old."""
+RETRY_FIRST_S, RETRY_LAST_S = 0.2, 5.0
+
+
+class Serving:
+    """Serves one switch through one session. `found`: what the switch held when the session began."""
+
+    def __init__(
+        self,
+        driver: SwitchDriver,
+        session: NvaSession,
+        brought: BroughtUp,
+        reconciler: Reconciler,
+        reading: ClockReading,
+        found: SwitchState,
+    ) -> None:
+        self.driver = driver
+        self.reconciler = reconciler
+        self.reading = reading
+        self.keyring = Keyring(found)
+        self.view: NveView | None = None
+        self.keys: KeyState | None = None
+        self.numbers: Numbers | None = None
+        self.outcome: Outcome | None = None
+        self.learned: dict[tuple[int, int], Learned] = {}
+        self.lease_not_after_us: int | None = None
+        self.agrees = True
+        self.fault = ""
+        self._session = session
+        self._incarnation = brought.incarnation
+        self._found = found
+        self._fresh_until: dict[tuple[int, int], float] = {}
+        self._keys_at = 0.0
+        self._dirty: set[Table] = set()
+        self._wake = asyncio.Event()
+        self._lock = asyncio.Lock()
+        self._log = structlog.get_logger("nve").bind(nve=driver.client.name)
+        self.punts = PuntHandler(driver, session, self.install, self.context)
+
+    async def run(self) -> None:
+        """Register, and serve until something breaks. Raises SwitchError, NvaUnreachable, AuthorizationError."""
+        now = time.monotonic()
+        receive, send = held_keys(self._found, self._incarnation, self.reading, now)
+        await self._session.register(Registration(self._incarnation, receive, send))
+        # What the switch reaches through tunnels was learned once; ask again rather than forget it.
+        for vni, mac in learned_addresses(self._found):
+            await self._ask_again(vni, mac)
+        await run_together(
+            self._follow_nva(), self._work(), self._keep_lease(), self._audit(), self._refresh(), self.punts.run()
+        )
+
+    def context(self) -> tuple[NveView, Numbers] | None:
+        """View and numbers, once the switch has them."""
+        return (self.view, self.numbers) if self.view is not None and self.numbers is not None else None
+
+    @property
+    def is_in_sync(self) -> bool:
+        """Was the switch read back as it should be, with nothing waiting?"""
+        return self.outcome is not None and self.outcome.left.is_empty and not self._wake.is_set()
+
+    # --- what to do -------------------------------------------------------------------------------------------------
+
+    async def _follow_nva(self) -> None:
+        while True:
+            update = await self._session.next_update()
+            if isinstance(update, NveView):
+                self.view = update
+                self._mark(MANAGED_TABLES)
+            elif update.incarnation == self._incarnation:
+                self.keys, self._keys_at = update, time.monotonic()
+                self._mark(KEY_TABLES)
+
+    def _mark(self, tables: Iterable[Table]) -> None:
+        self._dirty.update(tables)
+        self._wake.set()
+
+    async def _work(self) -> None:
+        delay = RETRY_FIRST_S
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            if self.view is None or self.keys is None:
+                continue  # half a picture is no reason to touch the switch
+            tables, self._dirty = self._dirty, set()
+            try:
+                await self.reconcile(tables)
+                delay = RETRY_FIRST_S
+            except WriteRefused as error:
+                refused = [str(one) for one in error.refused]
+                self._log.error("switch refused updates", applied=error.applied, refused=refused)
+                if str(error) != self.fault:
+                    await self._session.report(
+                        Report("updates-refused", f"{len(refused)} refused; first: {refused[0]}")
+                    )
+                self.fault = str(error)
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, RETRY_LAST_S)
+                self._mark(MANAGED_TABLES)
+
+    def _wanted(self) -> Wanted:
+        if self.view is None or self.keys is None:
+            raise OperatorError(f"{self.driver.client.name}: the NVA has not said yet what this NVE serves")
+        self.keyring.take(self.keys, self.view, self.reading, self._keys_at)
+        return Wanted(
+            self.view, self._incarnation, self.keyring.receive, self.keyring.send, tuple(self.learned.values())
+        )
+
+    async def reconcile(self, tables: Iterable[Table] = MANAGED_TABLES) -> Outcome:
+        """Make the switch what it should be, in `tables`. Raises WriteRefused, IncarnationLost, SwitchError."""
+        async with self._lock:
+            chosen = set(tables)
+            # Keys or mappings alone touch nothing else; anything more may need new numbers everywhere.
+            scope = chosen if chosen <= set(KEY_TABLES) or chosen <= set(MAPPING_TABLES) else set(MANAGED_TABLES)
+            outcome = await self.reconciler.apply(self._wanted(), [table for table in MANAGED_TABLES if table in scope])
+            self.numbers, self.outcome = outcome.numbers, outcome
+            for text in self.reconciler.foreign:
+                self._log.error("foreign entry", what=text)
+                await self._session.report(Report("foreign-entry", text))
+            if not outcome.done.is_empty:
+                self._log.info("reconciled", updates=len(outcome.done.updates), left=len(outcome.left.updates))
+            if outcome.left.is_empty:
+                self.fault = ""
+            await self._session.read_back(self._read_back(outcome))
+            return outcome
+
+    async def preview(self) -> Plan:
+        """What `reconcile` would do; nothing is written."""
+        async with self._lock:
+            return await self.reconciler.preview(self._wanted())
+
+    def _read_back(self, outcome: Outcome) -> ReadBack:
+        """What the NVA may take as confirmed: keys of this incarnation that were read from the switch."""
+        receive, send = held_keys(outcome.actual, self._incarnation, self.reading, time.monotonic())
+        names = {peer.address: peer.name for peer in self.view.peers} if self.view else {}
+        return ReadBack(
+            self._incarnation,
+            tuple((names[one.source], one.suite, one.held.spi) for one in receive if one.source in names),
+            tuple((names[one.destination], one.suite, one.held.spi) for one in send if one.destination in names),
+        )
+
+    # --- mappings ---------------------------------------------------------------------------------------------------
+
+    async def install(self, learned: Learned, valid_s: float) -> None:
+        """Have the switch reach a tenant system behind another NVE."""
+        self._learn(learned, valid_s)
+        await self.reconcile(MAPPING_TABLES)
+
+    def _learn(self, learned: Learned, valid_s: float) -> None:
+        self.learned[learned.vni, learned.mac] = learned
+        self._fresh_until[learned.vni, learned.mac] = time.monotonic() + valid_s
+
+    async def _refresh(self) -> None:
+        """Ask again about mappings that have grown old; forget those that are no more."""
+        while True:
+            await asyncio.sleep(REFRESH_S)
+            now = time.monotonic()
+            for vni, mac in [name for name, until in self._fresh_until.items() if until <= now]:
+                before = self.learned.get((vni, mac))
+                await self._ask_again(vni, mac)
+                if self.learned.get((vni, mac)) != before:
+                    self._mark(MAPPING_TABLES)
+
+    async def _ask_again(self, vni: int, mac: int) -> None:
+        answer = await self._session.look_up(Lookup(vni, mac=mac))
+        if answer.result is LookupResult.FOUND:
+            self._learn(Learned(vni, answer.mac, answer.nve, answer.ips), answer.valid_s)
+        elif answer.result is not LookupResult.BUSY:
+            self.learned.pop((vni, mac), None)
+            self._fresh_until.pop((vni, mac), None)
+
+    # --- what keeps going -------------------------------------------------------------------------------------------
+
+    async def _keep_lease(self) -> None:
+        """Renew the lease as long as the NVA answers and the switch is what it was."""
+        while True:
+            asked_at = time.monotonic()
+            grant = await self._session.renew_lease()
+            answer = await self.driver.ask_state()
+            self.reading, self.agrees = answer.reading, answer.agrees
+            if not answer.agrees:
+                await self._session.report(Report("incarnation-lost", "registers and entry disagree"))
+                raise IncarnationLost(
+                    f"{self.driver.client.name}: registers and entry disagree; the pipeline was reset"
+                )
+            if self.outcome is None:
+                await asyncio.sleep(RETRY_FIRST_S)  # nothing is in the switch yet that a lease could open
+                continue
+            not_after = answer.reading.deadline_us(asked_at, grant.duration_s)
+            await self.driver.client.write([Update(Operation.MODIFY, p4.lease_grant(not_after=not_after))])
+            self.lease_not_after_us = not_after
+            await asyncio.sleep(self.view.lease_renew_s if self.view else RETRY_FIRST_S)
+
+    async def _audit(self) -> None:
+        while True:
+            await asyncio.sleep(AUDIT_S)
+            self._mark(MANAGED_TABLES)
