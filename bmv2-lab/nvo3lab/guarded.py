@@ -55,7 +55,12 @@ class Guarded:
             )
         reader, writer = await asyncio.open_unix_connection(sock=ours, limit=1 << 24)
         guarded = cls(process, reader, writer, on_end)
-        await guarded._call("processes", {})  # it answers, so it is there
+        try:
+            await guarded._call("processes", {})  # it answers, so it is there
+        except BaseException:
+            writer.close()
+            process.wait(_END_TIMEOUT)
+            raise
         return guarded
 
     async def namespace(self, name: str) -> None:

@@ -25,7 +25,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from nvo3lab import linux
+from nvo3lab import linux, rundir
 
 #: Seconds between SIGTERM and SIGKILL.
 GRACE = 5.0
@@ -70,6 +70,7 @@ class Guardian:
                         self._reap()
         self._stop_all()
         shutil.rmtree(self._run_directory, ignore_errors=True)
+        rundir.forget(self._run_directory)
 
     def _receive(self) -> bool:
         try:
@@ -110,8 +111,10 @@ class Guardian:
             raise ValueError(f"{name} is running")
         descriptor = self._namespaces[namespace] if namespace else None
 
+        own_pid = os.getpid()
+
         def prepare() -> None:
-            linux.die_with_parent()
+            linux.die_with_parent(own_pid)
             if descriptor is not None:
                 linux.enter_network(descriptor)
 

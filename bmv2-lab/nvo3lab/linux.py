@@ -55,9 +55,11 @@ def enter_namespaces_of(pid: int) -> None:
         enter_network(network.fileno())
 
 
-def die_with_parent() -> None:
-    """Have the kernel kill this process when its parent ends, however that happens."""
+def die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when its parent ends, however that happens, or already has."""
     _check(_libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0), "prctl")
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def adopt_orphans() -> None:

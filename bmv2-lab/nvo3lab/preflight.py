@@ -23,8 +23,7 @@ class Wiring:
 
     Attributes:
         kernel: veth pairs between network namespaces, and hosts with the kernel's stack; otherwise UNIX datagram
-        sockets and hosts
-            with a stack of the lab's.
+            sockets, and hosts with a stack of the lab's own.
         user_namespace: the namespaces belong to a user namespace, because the user is not root.
         reason: why it is this one, for people.
     """

@@ -43,13 +43,7 @@ class RunDirectory:
         if len(f"{path}{_LONGEST_NAME}".encode()) > SOCKET_PATH_LIMIT:
             raise UsageError(f"{path} is too long for UNIX sockets; set NVO3LAB_RUN to a shorter path")
         _private_directory(base)
-        # Beside the directory, not in it: the guardian removes the directory while it still holds the lock.
-        lock = os.open(base / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
-            raise LabError(f"a lab named {name} is running (or being cleaned up); `nvo3sec lab ps` shows it") from None
+        lock = _lock(_lock_path(path))
         shutil.rmtree(path, ignore_errors=True)
         _private_directory(path)
         for part in ("control", "wire", "log", "captures"):
@@ -87,6 +81,7 @@ class RunDirectory:
         draft.replace(self.path / _STATE)
 
     def release(self) -> None:
+        """Let go of the lock; a guardian that has a copy of it still holds it."""
         with contextlib.suppress(OSError):
             os.close(self.lock)
 
@@ -100,6 +95,38 @@ def load_state(name: str, base: Path | None = None) -> dict[str, Any]:
     except (OSError, ValueError):
         raise UsageError(f"no lab named {name} is up; `nvo3sec lab up` starts one") from None
     return state
+
+
+def forget(path: Path) -> None:
+    """Remove the lock of a run directory that is no more, and the place where it was, if nothing else is there.
+
+    Only who holds the lock may call this.
+    """
+    lock = _lock_path(path)
+    if lock.exists():
+        lock.unlink()
+        with contextlib.suppress(OSError):  # another lab is there
+            path.parent.rmdir()
+
+
+def _lock_path(path: Path) -> Path:
+    # Beside the directory, not in it: the guardian removes the directory while it still holds the lock.
+    return path.with_name(f"{path.name}.lock")
+
+
+def _lock(path: Path) -> int:
+    while True:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Whoever held it before has removed it at the end; a lock that nobody else can find is none.
+            if path.exists() and os.path.samestat(os.fstat(lock), path.stat()):
+                return lock
+            os.close(lock)
+        except BlockingIOError:
+            os.close(lock)
+            name = path.stem
+            raise LabError(f"a lab named {name} is running (or being cleaned up); `nvo3sec lab ps` shows it") from None
 
 
 def _private_directory(path: Path) -> None:

@@ -107,8 +107,13 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     base = Path("/tmp") / f"nvo3lab-test-{os.getpid()}"
     with lab_process(base):
         yield base
-    (base / "lab.lock").unlink()
-    base.rmdir()
+    assert not base.exists()
+
+
+def lab(base: Path, *arguments: str) -> tuple[int, str]:
+    done = subprocess.run([preflight.executable("nvo3sec"), "lab", *arguments], capture_output=True, text=True,
+                          timeout=60, env=os.environ | {"NVO3LAB_RUN": str(base)}, check=False)
+    return done.returncode, done.stdout
 
 
 def drill(base: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
@@ -116,6 +121,28 @@ def drill(base: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
                           text=True, timeout=120, env=os.environ | {"NVO3LAB_RUN": str(base)}, check=False)
     assert done.stdout, done.stderr
     return done.returncode, json.loads(done.stdout)
+
+
+class TestCommands:
+    """Against the same lab."""
+
+    def test_ping(self, running: Path) -> None:
+        assert lab(running, "ping", "blue3", "blue2", "-o", "json")[0] == 0
+        assert lab(running, "ping", "red1", "10.0.0.2")[0] == 0
+        status, output = lab(running, "ping", "red1", "10.0.0.99", "-c", "1", "-o", "json")
+        assert status == 1
+        assert json.loads(output)["received"] == 0
+        assert lab(running, "ping", "green1", "red2")[0] == 2
+
+    def test_ps(self, running: Path) -> None:
+        status, output = lab(running, "ps", "-o", "json")
+        assert status == 0
+        processes = json.loads(output)
+        assert {"leaf1", "leaf2", "leaf3", "controller", "underlay", "red1", "blue3"} <= processes.keys()
+        assert all(process["alive"] for process in processes.values())
+
+    def test_a_second_one_is_refused(self, running: Path) -> None:
+        assert lab(running, "up")[0] == 1
 
 
 class TestDrill:

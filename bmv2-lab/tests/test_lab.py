@@ -2,6 +2,7 @@
 """A lab comes up, works, and leaves nothing behind, however it ends."""
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -13,7 +14,8 @@ from pathlib import Path
 
 import pytest
 from nvo3lab import audit, linux, pcap, preflight, protection, rundir, traffic
-from nvo3lab.errors import LabError, RemoteError
+from nvo3lab.drill.run import ATTACKS
+from nvo3lab.errors import LabError, PreflightError, RemoteError
 from nvo3lab.lab import Lab, Options
 from nvo3lab.rpc import Client
 
@@ -51,7 +53,7 @@ class TestUpAndDown:
         pids = asyncio.run(run())
         wait_gone(pids.values())
         assert network_namespaces() <= namespaces
-        assert [path.name for path in (short_directory / "run").iterdir()] == ["lab.lock"]
+        assert not (short_directory / "run").exists()
         names = {path.stem for path in captures.iterdir()}
         assert {"underlay-leaf1", "red1", "blue3", "trunk-leaf2-2"} <= names
         underlay = pcap.read_frames(captures / "underlay-leaf1.pcap")
@@ -82,7 +84,7 @@ class TestEnd:
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
     def test_a_signal_leaves_nothing(self, short_directory: Path, number: signal.Signals) -> None:
         namespaces = network_namespaces()
-        with lab_process(short_directory) as (process, state):
+        with lab_process(short_directory / "run") as (process, state):
             everything = [process.pid, state["guardian"], *linux.descendants(state["guardian"])]
             assert len(everything) > 10
             process.send_signal(number)
@@ -92,7 +94,7 @@ class TestEnd:
                 assert "violations" in output
             wait_gone(everything)
         assert network_namespaces() <= namespaces
-        assert [path.name for path in short_directory.iterdir()] == ["lab.lock"]
+        assert not (short_directory / "run").exists()
 
     def test_a_switch_that_dies_ends_the_lab(self, short_directory: Path) -> None:
         with lab_process(short_directory) as (process, state):
@@ -118,7 +120,46 @@ class TestEnd:
                 await lab.down()
 
         asyncio.run(run())
-        assert [path.name for path in (short_directory / "run").iterdir()] == ["lab.lock"]
+        assert [path.name for path in short_directory.iterdir()] == ["p4softswitch"]
+
+
+class TestWhole:
+    """What `nvo3sec lab run` says about a system that holds."""
+
+    @pytest.mark.parametrize(("target", "wires"), [("embedded", "unix"), ("bmv2", "auto")])
+    def test_run(self, short_directory: Path, target: str, wires: str) -> None:
+        if target == "bmv2":
+            try:
+                preflight.switch_executable(target)
+                preflight.choose_wiring(wires, target)
+            except PreflightError as error:
+                pytest.skip(str(error).splitlines()[0])
+        done = subprocess.run([preflight.executable("nvo3sec"), "lab", "run", "--target", target, "--wires", wires,
+                               "-o", "json"], capture_output=True, text=True, timeout=240, check=False,
+                              env=os.environ | {"NVO3LAB_RUN": str(short_directory / "run")})
+        assert done.returncode == 0, done.stderr + done.stdout
+        report = json.loads(done.stdout)
+        assert report["held"] is True
+        assert report["faults"] == []
+        assert {attack["name"] for attack in report["drill"]["attacks"]} == {attack.name for attack in ATTACKS}
+        assert all(link["frames"] == link["protected"] > 100 for link in report["observation"]["links"])
+        assert not (short_directory / "run").exists()
+
+    def test_a_frame_without_protection_is_reported(self, short_directory: Path) -> None:
+        """As root of leaf1's namespace, somebody sends one ARP request where only the switch should send."""
+        if not preflight.choose_wiring("auto", "embedded").kernel:
+            pytest.skip("needs namespaces")
+        code = ("import socket, sys; from nvo3lab import linux; linux.enter_namespaces_of(int(sys.argv[1]));"
+                " s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW); s.bind(('underlay0', 0));"
+                " s.send(bytes.fromhex('ffffffffffff02aa000000010806') + bytes(46))")
+        with lab_process(short_directory / "run") as (process, state):
+            subprocess.run([sys.executable, "-c", code, str(state["pids"]["leaf1"])], timeout=60, check=True,
+                           env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))})
+            process.send_signal(signal.SIGINT)
+            output, _progress = process.communicate(timeout=LAB_READY)
+            assert process.returncode == 1
+            assert "underlay link of leaf1: 1 frames that are not protected packets" in output
+            assert "0x0806" in output
 
 
 class TestAudit:

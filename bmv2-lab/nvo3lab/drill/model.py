@@ -90,6 +90,13 @@ class Result:
         return asdict(self) | {"held": self.held}
 
 
+def is_slow(baseline: Traffic, beside: Traffic) -> bool:
+    """Whether the legitimate traffic took longer than it may because of an attack. Pure."""
+    if beside.median_ms is None or baseline.median_ms is None:
+        return False
+    return beside.median_ms > LATENCY_FACTOR * baseline.median_ms + LATENCY_SLACK_MS
+
+
 def judge(attack: Attack, shot: Shot, caught: dict[str, int], arrived: dict[str, int], baseline: Traffic,
           beside: Traffic) -> tuple[int, list[str]]:
     """How many packets got through, and in words everything that did not hold. Pure.
@@ -117,6 +124,6 @@ def judge(attack: Attack, shot: Shot, caught: dict[str, int], arrived: dict[str,
         faults.append(f"legitimate traffic lost {beside.lost} of {beside.sent}")
     if beside.median_ms is None or baseline.median_ms is None:
         faults.append("no legitimate traffic was measured")
-    elif beside.median_ms > LATENCY_FACTOR * baseline.median_ms + LATENCY_SLACK_MS:
+    elif is_slow(baseline, beside):
         faults.append(f"legitimate round trips take {beside.median_ms:.1f} ms instead of {baseline.median_ms:.1f} ms")
     return through, faults

@@ -17,7 +17,7 @@ from nvo3lab.view import View
 
 #: Frames a second that an attacker sends, where the rate is not the point: below what each target can work off, so
 #: that what a switch did not count is not excused by what it never saw.
-_PACE = {"embedded": 2000.0, "bmv2": 300.0}
+_PACE = {"embedded": 2000.0, "bmv2": 200.0}
 #: Frames a second of a flood.
 _FLOOD = {"embedded": 8000.0, "bmv2": 1000.0}
 #: How far ahead of the sender an insider numbers its own packets: within the replay window, beyond what is sent
