@@ -59,6 +59,12 @@ class KeyService:
         self._epochs = Epochs(random_bytes, now, life.key_soft_s)
         self._directions = {tunnel: Direction(tunnel, life.grace_s, life.confirm_s) for tunnel in tunnels}
         self._contexts: dict[tuple[Tunnel, int], tuple[int, KeyContext]] = {}
+        self._of_nve: dict[str, list[Tunnel]] = {}
+        self._of_pair: dict[tuple[str, str], list[Tunnel]] = {}
+        for tunnel in sorted(self._directions):
+            self._of_nve.setdefault(tunnel.sender, []).append(tunnel)
+            self._of_nve.setdefault(tunnel.receiver, []).append(tunnel)
+            self._of_pair.setdefault((tunnel.sender, tunnel.receiver), []).append(tunnel)
         self._generations: dict[str, int] = {}
         self._deadline: dict[Tunnel, float] = {}
         self._deadlines: list[tuple[float, Tunnel]] = []
@@ -70,7 +76,7 @@ class KeyService:
 
     def tunnels_of(self, nve: str) -> tuple[Tunnel, ...]:
         """Every direction that `nve` is an end of."""
-        return tuple(tunnel for tunnel in self._directions if nve in (tunnel.sender, tunnel.receiver))
+        return tuple(self._of_nve.get(nve, ()))
 
     def new_epoch(self, now: float) -> None:
         """Later keys come from a fresh secret."""
@@ -143,8 +149,7 @@ class KeyService:
         tunnel = direction.tunnel
         taken = {
             spi
-            for other, state in self._directions.items()
-            if (other.sender, other.receiver) == (tunnel.sender, tunnel.receiver)
+            for state in (self._directions[other] for other in self._of_pair[tunnel.sender, tunnel.receiver])
             for spi in (*(sa.spi for sa in state.sas), *(state.receiver.holds or ()), *(state.sender.holds or ()))
         }
         spi = choose_spi(phase, itertools.islice(self._draws(), 64), taken)
@@ -184,7 +189,7 @@ class KeyService:
         """Every key that the switch of `nve` should hold, and no other."""
         receive: list[ReceiveSa] = []
         send: list[SendSa] = []
-        for tunnel in sorted(self.tunnels_of(nve)):
+        for tunnel in self.tunnels_of(nve):
             direction = self._directions[tunnel]
             if tunnel.receiver == nve:
                 receive += [

@@ -99,7 +99,7 @@ class Nva:
         self._sessions[nve] = session
         self._incarnations[nve] = registration.incarnation
         self._log.info("nve registered", nve=nve, receives=len(registration.receive), sends=len(registration.send))
-        session.push(view_of(self._domain, self._membership, nve, self._next_version()))
+        session.push_view(view_of(self._domain, self._membership, nve, self._next_version()))
         for tunnel in self._keys.tunnels_of(nve):
             self._feed(tunnel, _up(self._domain, tunnel, nve, registration), now)
         self._push_keys([nve])
@@ -157,12 +157,17 @@ class Nva:
         self._push_keys(self._keys.feed(tunnel, event, now))
 
     def _push_keys(self, nves: Iterable[str]) -> None:
-        now = self._clock()
         for nve in nves:
             session = self._sessions.get(nve)
             if session is not None:
-                receive, send = self._keys.for_nve(nve, now)
-                session.push(KeyState(self._next_version(), self._incarnations[nve], receive, send))
+                session.push_keys()
+
+    def key_state(self, session: NvaSideSession) -> KeyState:
+        """The keys of the switch of a session, derived for the incarnation it registered with."""
+        if not self._is_current(session):
+            raise AuthorizationError(f"{session.nve} is not registered through this session")
+        receive, send = self._keys.for_nve(session.nve, self._clock())
+        return KeyState(self._next_version(), self._incarnations[session.nve], receive, send)
 
     def _next_version(self) -> int:
         self._version += 1

@@ -23,6 +23,7 @@ class Handler(Protocol):
     """What the NVA does with the messages of an authenticated NVE."""
 
     def register(self, session: NvaSideSession, registration: Registration) -> None: ...
+    def key_state(self, session: NvaSideSession) -> KeyState: ...
     def read_back(self, session: NvaSideSession, report: ReadBack) -> None: ...
     def renew_lease(self, session: NvaSideSession) -> LeaseGrant: ...
     def look_up(self, session: NvaSideSession, query: Lookup) -> LookupAnswer: ...
@@ -31,22 +32,27 @@ class Handler(Protocol):
 
 
 class NvaSideSession:
-    """A session of NVE `nve`. State that was not fetched yet is replaced by newer state: nothing ever piles up."""
+    """A session of NVE `nve`. State that was not fetched yet is replaced by newer state: nothing ever piles up.
+
+    Keys are derived when they are fetched, however often they changed before.
+    """
 
     def __init__(self, nve: str, handler: Handler) -> None:
         self.nve = nve
         self._handler = handler
         self._view: NveView | None = None
-        self._keys: KeyState | None = None
+        self._keys_changed = False
         self._news = asyncio.Event()
         self._closed = False
 
-    def push(self, update: Update) -> None:
-        """Have `update` delivered."""
-        if isinstance(update, NveView):
-            self._view = update
-        else:
-            self._keys = update
+    def push_view(self, view: NveView) -> None:
+        """Have `view` delivered."""
+        self._view = view
+        self._news.set()
+
+    def push_keys(self) -> None:
+        """Have the keys delivered as they are when they are fetched."""
+        self._keys_changed = True
         self._news.set()
 
     async def register(self, registration: Registration) -> None:
@@ -56,14 +62,14 @@ class NvaSideSession:
     async def next_update(self) -> Update:
         """The next state that the agent has not seen; waits for it."""
         await self._news.wait()
-        update: Update | None
+        update: Update
         if self._view is not None:
             update, self._view = self._view, None
         else:
-            update, self._keys = self._keys, None
-        if self._view is None and self._keys is None:
+            self._keys_changed = False
+            update = self._handler.key_state(self)
+        if self._view is None and not self._keys_changed:
             self._news.clear()
-        assert update is not None
         return update
 
     async def read_back(self, report: ReadBack) -> None:

@@ -1,0 +1,357 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The NVA alone: what it tells whom, and what it refuses."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from ipaddress import IPv4Address, IPv6Address
+
+import pytest
+from nvo3sec.config import example_path, load_domain
+from nvo3sec.domain.derivation import KeyContext, Purpose, derive_key
+from nvo3sec.domain.messages import (
+    HeldReceive,
+    HeldSend,
+    KeyState,
+    Lookup,
+    LookupResult,
+    NveView,
+    ReadBack,
+    Registration,
+    Report,
+)
+from nvo3sec.domain.model import Domain, Lifetimes, Nve, Rate, Route, Suite, Vap, Vn
+from nvo3sec.domain.sa import Held
+from nvo3sec.domain.spi import phase_of
+from nvo3sec.errors import AuthorizationError, DerivationError, OperatorError
+from nvo3sec.nva import Nva
+from nvo3sec.nva.epochs import Epochs
+
+DOMAIN = load_domain(example_path())
+SUITE = Suite.CHASKEY12
+INCARNATIONS = {name: name.encode().ljust(16, b".") for name in ("leaf1", "leaf2", "leaf3")}
+
+
+def counting_bytes():
+    counter = itertools.count(1)
+    return lambda length: next(counter).to_bytes(length, "big")
+
+
+class Agents:
+    """Agents that do as they are told, at once."""
+
+    def __init__(self, domain: Domain = DOMAIN, **arguments) -> None:
+        self.now = 100.0
+        arguments = {"wall_seconds": lambda: 0.0, "random_bytes": counting_bytes()} | arguments
+        self.nva = Nva(domain, clock=lambda: self.now, **arguments)
+        self.sessions = {}
+        self.views: dict[str, NveView] = {}
+        self.keys: dict[str, KeyState] = {}
+
+    async def join(self, *names: str, registration: Registration | None = None) -> None:
+        for name in names:
+            self.sessions[name] = self.nva.open_session(name)
+            await self.sessions[name].register(registration or Registration(INCARNATIONS[name]))
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Fetch and confirm until nothing is new."""
+        changed = True
+        while changed:
+            changed = False
+            for name, session in self.sessions.items():
+                while session._news.is_set():
+                    changed = True
+                    update = await session.next_update()
+                    if isinstance(update, NveView):
+                        self.views[name] = update
+                    else:
+                        self.keys[name] = update
+                        await session.read_back(
+                            ReadBack(
+                                update.incarnation,
+                                tuple((sa.peer, sa.suite, sa.spi) for sa in update.receive),
+                                tuple((sa.peer, sa.suite, sa.spi) for sa in update.send),
+                            )
+                        )
+
+    def after(self, seconds: float) -> None:
+        self.now += seconds
+        self.nva.tick()
+
+
+class TestKeys:
+    def test_both_ends_get_the_same_key_and_nobody_else(self):
+        async def run():
+            agents = Agents()
+            await agents.join("leaf1", "leaf2", "leaf3")
+            sent = {(n, sa.peer, sa.spi): sa.key for n, keys in agents.keys.items() for sa in keys.send}
+            received = {(sa.peer, n, sa.spi): sa.key for n, keys in agents.keys.items() for sa in keys.receive}
+            assert sent == received
+            assert len(sent) == 6
+            assert len(set(sent.values())) == 6, "a key of its own for each direction"
+
+        asyncio.run(run())
+
+    def test_they_are_what_the_derivation_says(self):
+        async def run():
+            agents = Agents()
+            await agents.join("leaf1", "leaf2")
+            (sa,) = agents.keys["leaf2"].receive
+            context = KeyContext(
+                Purpose.TUNNEL,
+                SUITE,
+                "leaf1",
+                "leaf2",
+                IPv4Address("192.0.2.1"),
+                IPv4Address("192.0.2.2"),
+                INCARNATIONS["leaf1"],
+                INCARNATIONS["leaf2"],
+                sa.spi,
+                sa.generation,
+            )
+            secret = agents.nva._keys._epochs.secret(1)
+            assert sa.key == derive_key(secret, context)
+            assert sa.remaining_s == DOMAIN.lifetimes.key_hard_s
+
+        asyncio.run(run())
+
+    def test_rotation_uses_a_fresh_epoch_and_the_old_one_dies(self):
+        async def run():
+            agents = Agents()
+            await agents.join("leaf1", "leaf2")
+            (before,) = agents.keys["leaf1"].send
+            agents.after(2)
+            assert agents.nva.rotate() == 6
+            await agents.settle()
+            (after,) = agents.keys["leaf1"].send
+            assert after.spi != before.spi
+            assert phase_of(after.spi) != phase_of(before.spi)
+            agents.after(DOMAIN.lifetimes.grace_s)
+            agents.after(1)
+            await agents.settle()
+            with pytest.raises(DerivationError):
+                agents.nva._keys._epochs.secret(1)
+            agents.after(agents.nva._domain.lifetimes.lease_s)
+
+        asyncio.run(run())
+
+    def test_rotate_chooses(self):
+        async def run():
+            agents = Agents()
+            await agents.join("leaf1", "leaf2", "leaf3")
+            assert agents.nva.rotate(["leaf1"]) == 4
+            assert agents.nva.rotate(["leaf1", "leaf2"]) == 2
+            with pytest.raises(OperatorError, match="leaf1, leaf2, leaf3"):
+                agents.nva.rotate(["leaf9"])
+
+        asyncio.run(run())
+
+    def test_spis_are_unique_for_an_address_pair_and_generations_grow(self):
+        async def run():
+            agents = Agents()
+            await agents.join("leaf1", "leaf2")
+            seen = [(sa.spi, sa.generation) for sa in agents.keys["leaf2"].receive]
+            for _ in range(20):
+                agents.after(10)
+                agents.nva.rotate()
+                await agents.settle()
+                seen += [(sa.spi, sa.generation) for sa in agents.keys["leaf2"].receive]
+                agents.after(10)
+                await agents.settle()
+            made = sorted(set(seen), key=lambda pair: pair[1])
+            assert len(made) == 21
+            assert len({spi for spi, _ in made}) == len({generation for _, generation in made}) == 21
+
+        asyncio.run(run())
+
+    def test_generations_survive_the_loss_of_their_counter(self):
+        async def run():
+            held = Registration(
+                INCARNATIONS["leaf2"], (HeldReceive(IPv4Address("192.0.2.1"), SUITE, Held(77, 5000, 60.0)),)
+            )
+            agents = Agents()
+            await agents.join("leaf2", registration=held)
+            await agents.join("leaf1")
+            assert all(sa.generation > 5000 for sa in agents.keys["leaf2"].receive if sa.spi != 77)
+            later = Agents(wall_seconds=lambda: 1_800_000_000.0)
+            await later.join("leaf1", "leaf2")
+            assert all(sa.generation >= 100_000_000 for sa in later.keys["leaf2"].receive)
+
+        asyncio.run(run())
+
+    def test_inherited_keys_are_kept_without_being_known(self):
+        async def run():
+            spi = 0x80000055
+            receive = (HeldReceive(IPv4Address("192.0.2.1"), SUITE, Held(spi, 9, 60.0)),)
+            send = (HeldSend(IPv4Address("192.0.2.2"), SUITE, Held(spi, 0, 60.0)),)
+            agents = Agents()
+            agents.sessions["leaf1"] = agents.nva.open_session("leaf1")
+            await agents.sessions["leaf1"].register(Registration(INCARNATIONS["leaf1"], (), send))
+            await agents.settle()
+            (kept,) = agents.keys["leaf1"].send
+            assert (kept.spi, kept.key) == (spi, None)
+            await agents.join("leaf2", registration=Registration(INCARNATIONS["leaf2"], receive))
+            (now,) = agents.keys["leaf1"].send
+            assert now.spi != spi
+            assert now.key is not None
+            assert {sa.spi for sa in agents.keys["leaf2"].receive} == {spi, now.spi}, "the old one still receives"
+
+        asyncio.run(run())
+
+
+class TestSessions:
+    def test_only_nves_of_the_domain(self):
+        with pytest.raises(AuthorizationError, match="leaf9"):
+            Agents().nva.open_session("leaf9")
+
+    def test_a_lease_needs_a_registration_through_this_session(self):
+        async def run():
+            agents = Agents()
+            stranger = agents.nva.open_session("leaf1")
+            with pytest.raises(AuthorizationError):
+                await stranger.renew_lease()
+            await agents.join("leaf1")
+            assert (await agents.sessions["leaf1"].renew_lease()).duration_s == DOMAIN.lifetimes.lease_s
+            with pytest.raises(AuthorizationError):
+                await stranger.renew_lease()
+
+        asyncio.run(run())
+
+    def test_a_second_session_replaces_the_first(self):
+        async def run():
+            agents = Agents()
+            await agents.join("leaf1")
+            first = agents.sessions["leaf1"]
+            await agents.join("leaf1")
+            with pytest.raises(AuthorizationError):
+                await first.renew_lease()
+            await first.close()
+            assert agents.nva.registered == ("leaf1",), "the end of the old one is not the end of the new one"
+
+        asyncio.run(run())
+
+    def test_a_read_back_of_another_incarnation_confirms_nothing(self):
+        async def run():
+            agents = Agents()
+            await agents.join("leaf1")
+            session = agents.nva.open_session("leaf2")
+            await session.register(Registration(INCARNATIONS["leaf2"]))
+            await session.next_update()
+            keys = await session.next_update()
+            claims = tuple((sa.peer, sa.suite, sa.spi) for sa in keys.receive)
+            await session.read_back(ReadBack(b"x" * 16, claims, ()))
+            assert all(direction.current is None for direction in agents.nva.directions())
+            await session.read_back(ReadBack(INCARNATIONS["leaf2"], claims, ()))
+            assert any(direction.current for direction in agents.nva.directions())
+
+        asyncio.run(run())
+
+    def test_reports_are_kept(self):
+        async def run():
+            agents = Agents()
+            await agents.join("leaf1")
+            await agents.sessions["leaf1"].report(Report("foreign-entry", "unknown x"))
+            (record,) = agents.nva.reports
+            assert (record.nve, record.report.event) == ("leaf1", "foreign-entry")
+
+        asyncio.run(run())
+
+
+class TestLookups:
+    BLUE, RED = 5001, 5002
+
+    @pytest.mark.parametrize(
+        ("nve", "query", "result"),
+        [
+            ("leaf1", Lookup(BLUE, mac=0x02AA00000002), LookupResult.FOUND),
+            ("leaf1", Lookup(BLUE, ip=IPv4Address("10.1.0.2")), LookupResult.FOUND),
+            ("leaf1", Lookup(BLUE, ip=IPv6Address("fd00:1::2")), LookupResult.FOUND),
+            ("leaf1", Lookup(BLUE, mac=0x02AA00000099), LookupResult.UNKNOWN),
+            ("leaf1", Lookup(RED, mac=0x02AA00000002), LookupResult.UNKNOWN),
+            ("leaf2", Lookup(RED, mac=0x02AA00000003), LookupResult.REFUSED),
+            ("leaf2", Lookup(99, mac=0x02AA00000003), LookupResult.REFUSED),
+            ("leaf1", Lookup(BLUE), LookupResult.UNKNOWN),
+        ],
+        ids=str,
+    )
+    def test_answers(self, nve, query, result):
+        async def run():
+            agents = Agents()
+            await agents.join(nve)
+            answer = await agents.sessions[nve].look_up(query)
+            assert answer.result is result
+            if result is LookupResult.FOUND:
+                assert (answer.nve, answer.mac) == ("leaf2", 0x02AA00000002)
+            else:
+                assert (answer.nve, answer.mac, answer.ips) == ("", 0, ())
+            assert [r.report.event for r in agents.nva.reports] == ["lookup-refused"] * (result is LookupResult.REFUSED)
+
+        asyncio.run(run())
+
+    def test_too_many(self):
+        async def run():
+            agents = Agents()
+            await agents.join("leaf1", "leaf2")
+            query = Lookup(self.BLUE, mac=1)
+            answers = [(await agents.sessions["leaf1"].look_up(query)).result for _ in range(1001)]
+            assert answers.count(LookupResult.BUSY) == 1
+            assert (await agents.sessions["leaf2"].look_up(query)).result is LookupResult.UNKNOWN, "another NVE goes on"
+            agents.now += 1
+            assert (await agents.sessions["leaf1"].look_up(query)).result is LookupResult.UNKNOWN
+
+        asyncio.run(run())
+
+
+class TestEpochs:
+    def test_life(self):
+        epochs = Epochs(counting_bytes(), 0.0, life_s=10.0)
+        first = epochs.secret(1)
+        epochs.tick(9.9, {1})
+        assert epochs.current == 1
+        epochs.tick(10.0, {1})
+        assert epochs.current == 2
+        assert epochs.secret(1) == first, "a key still lives"
+        assert epochs.secret(2) != first
+        epochs.tick(11.0, set())
+        with pytest.raises(DerivationError, match="epoch 1"):
+            epochs.secret(1)
+
+
+class TestScale:
+    def test_sixty_nves_in_one_vn(self):
+        """3,540 tunnels: nothing may grow with the square of what it is about."""
+        count = 60
+        names = [f"nve{number}" for number in range(count)]
+        rate = Rate(1, 1)
+        domain = Domain(
+            "big",
+            Lifetimes(30, 10, 3600, 4000, 300, 5, 10),
+            (Vn("v", 1, SUITE, 1400, rate, 1),),
+            tuple(
+                Nve(
+                    name,
+                    number + 1,
+                    f"unix:{name}",
+                    IPv4Address(0x0A000001 + number),
+                    1500,
+                    ((256, number + 1),),
+                    tuple(Route(peer, 256, number + 1, 1, rate) for peer in names if peer != name),
+                    (Vap(1, 0, "v", rate),),
+                )
+                for number, name in enumerate(names)
+            ),
+            (),
+        )
+        INCARNATIONS.update({name: name.encode().ljust(16, b".") for name in names})
+
+        async def run() -> float:
+            agents = Agents(domain)
+            began = time.process_time()
+            await agents.join(*names)
+            assert sum(direction.is_established for direction in agents.nva.directions()) == count * (count - 1)
+            return time.process_time() - began
+
+        assert asyncio.run(run()) < 30
