@@ -218,7 +218,7 @@ class Updates:
     def _bad_group(self) -> p4r.Entity:
         c = self._chooser
         group = c.choice((0, 1, 3, 0x1FFFF))
-        replicas = [(1, 1), c.choice(((1, 1), (2, 0x10000), (2, 2), (0, 3), (512, 1)))]
+        replicas = [(1, 1), c.choice(((1, 1), (2, 0x10000), (2, 2), (0, 3)))]
         return p4r.Entity(packet_replication_engine_entry=multicast_group(group, replicas))
 
 

@@ -68,7 +68,9 @@ class Sources:
     def written(self, mutant: Mutant | None, target: Path) -> None:
         """The program with the edits of a mutant."""
         for file, text in self.texts.items():
-            edits = sorted((one for one in (mutant.edits if mutant else ()) if one.file == file), key=lambda e: -e.start)
+            edits = sorted(
+                (one for one in (mutant.edits if mutant else ()) if one.file == file), key=lambda e: -e.start
+            )
             for edit in edits:
                 text = text[: edit.start] + edit.text + text[edit.end :]
             (target / file).parent.mkdir(parents=True, exist_ok=True)
@@ -76,9 +78,9 @@ class Sources:
 
     def reason_of_error(self) -> dict[str, str]:
         """Parser error to drop reason, as ParserVerdict maps them."""
-        return {
-            error: reason for file in self.texts for error, reason in _ERROR_VERDICT.findall(self.plain(file))
-        } | {"PacketTooShort": "TRUNCATED"}
+        return {error: reason for file in self.texts for error, reason in _ERROR_VERDICT.findall(self.plain(file))} | {
+            "PacketTooShort": "TRUNCATED"
+        }
 
 
 def enumerate_mutants(sources: Sources) -> list[Mutant]:
@@ -115,7 +117,9 @@ def _of_file(sources: Sources, file: str) -> Iterator[Mutant]:
         yield _mutant(stem, "hit", found.group(1), file, *found.span(), f"({found.group()} || true)", (found.group(1),))
 
 
-def _mutant(stem: str, kind: str, what: str, file: str, start: int, end: int, text: str, hints: tuple[str, ...]) -> Mutant:
+def _mutant(
+    stem: str, kind: str, what: str, file: str, start: int, end: int, text: str, hints: tuple[str, ...]
+) -> Mutant:
     return Mutant(f"{stem} {kind} {what}", (Edit(file, start, end, text),), hints)
 
 

@@ -1,0 +1,289 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checks that are no drop, verify or condition, written by hand. And mutants that nobody can notice, with the reason.
+
+A change of the sources that makes one of these texts disappear is an error of this list, which says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mutants.sources import Edit, Mutant, Sources
+
+
+@dataclass(frozen=True)
+class Change:
+    """Replaces one place of a file; several make one mutant."""
+
+    file: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True)
+class Semantic:
+    name: str
+    changes: tuple[Change, ...]
+    hints: tuple[str, ...]
+    expected: str = ""
+
+
+def _one(name: str, file: str, old: str, new: str, *hints: str) -> Semantic:
+    return Semantic(name, (Change(file, old, new),), hints)
+
+
+_WINDOW = "v1model/replay_window.p4"
+_ADMISSION = "v1model/tunnel_admission.p4"
+_PROTECTION = "v1model/tunnel_protection.p4"
+_EGRESS = "v1model/egress.p4"
+_INGRESS = "v1model/ingress.p4"
+_BRIDGING = "v1model/bridging.p4"
+_CHASKEY = "crypto/chaskey.p4"
+
+SEMANTIC = (
+    # What is not authenticated does not leave
+    _one("nothing is cut off in egress", _EGRESS, "truncate((bit<32>)length);", "", "trailing", "Trailing"),
+    _one(
+        "a packet-in carries the whole frame",
+        _EGRESS,
+        "(meta.frame_length > PUNT_FRAME_LENGTH ? PUNT_FRAME_LENGTH : meta.frame_length)",
+        "meta.frame_length",
+        "punted",
+        "UNKNOWN_DESTINATION",
+    ),
+    # Drops are applied
+    _one(
+        "ingress drops are counted, not applied", _INGRESS, "mark_to_drop(standard_metadata);", "", "PORT_UNCONFIGURED"
+    ),
+    _one("egress drops are counted, not applied", _EGRESS, "mark_to_drop(standard_metadata);", "", "TX_NO_SA"),
+    _one(
+        "ingress drops are not counted",
+        _INGRESS,
+        "drops_ingress.count((bit<32>)(bit<8>)meta.drop_reason);",
+        "",
+        "PORT_UNCONFIGURED",
+    ),
+    _one(
+        "egress drops are not counted",
+        _EGRESS,
+        "drops_egress.count((bit<32>)(bit<8>)meta.drop_reason);",
+        "",
+        "TX_NO_SA",
+    ),
+    # Incarnation
+    _one(
+        "tunnels do not ask the ingress register",
+        _PROTECTION,
+        "meta.self.incarnation_agrees & egress_agrees",
+        "egress_agrees",
+        "TX_INCARNATION",
+    ),
+    _one(
+        "tunnels do not ask the egress register",
+        _PROTECTION,
+        "meta.self.incarnation_agrees & egress_agrees",
+        "meta.self.incarnation_agrees",
+        "TX_INCARNATION",
+        "RegisterWrong",
+    ),
+    _one(
+        "the ingress register is never written",
+        "v1model/switch_self.p4",
+        "incarnation_ingress.write(0, hdr.incarnation.value);",
+        "",
+    ),
+    _one(
+        "the egress register is never written",
+        "v1model/egress_self.p4",
+        "incarnation_egress.write(0, hdr.incarnation.value);",
+        "",
+    ),
+    # Headers of the underlay
+    _one(
+        "the IPv4 checksum is not computed",
+        "v1model/checksums.p4",
+        "verify_checksum(hdr.ipv4.isValid(),",
+        "verify_checksum(false,",
+        "IPV4_CHECKSUM",
+    ),
+    # Replay window
+    _one(
+        "the window is one packet too wide",
+        _WINDOW,
+        "32 * ((1 << RING_SLOT_BITS) - 1)",
+        "32 * ((1 << RING_SLOT_BITS) - 1) + 1",
+        "WindowEdges",
+    ),
+    _one(
+        "the window is one packet too narrow",
+        _WINDOW,
+        "32 * ((1 << RING_SLOT_BITS) - 1)",
+        "32 * ((1 << RING_SLOT_BITS) - 1) - 1",
+        "WindowEdges",
+    ),
+    _one("accepted packets are not remembered", _WINDOW, "replay_slot.write(slot_index, slot);", "", "REPLAYED"),
+    _one(
+        "the highest sequence is not remembered", _WINDOW, "replay_highest.write(ring, highest);", "", "REPLAY_TOO_LATE"
+    ),
+    _one("a new bit forgets the others of its slot", _WINDOW, "(bitmap | mask)", "mask", "Reordering"),
+    _one("all packets of a slot share a bit", _WINDOW, "32w1 << hdr.protection.sequence[4:0]", "32w1", "Reordering"),
+    _one("both phases share a ring", _WINDOW, "hdr.protection.spi[31:31];", "1w0;", "phase", "Phase"),
+    _one("all pairs share the rings", _WINDOW, "19w0 ++ meta.sa_rx.pair ++", "19w0 ++ 12w0 ++", "pair", "Pair"),
+    _one(
+        "refused packets are remembered",
+        _WINDOW,
+        "slot = accepted == 1 ? meta.sa_rx.generation ++ block_number ++ (bitmap | mask) : slot;",
+        "slot = meta.sa_rx.generation ++ block_number ++ (bitmap | mask);",
+        "Replay",
+    ),
+    _one("the window is not committed", _ADMISSION, "window.apply(hdr, meta, 1);", "", "REPLAYED"),
+    # ICV
+    _one(
+        "the inner length is not under the ICV",
+        _CHASKEY,
+        "m3 = frame_length ++ MAC_DOMAIN;",
+        "m3 = 16w0 ++ MAC_DOMAIN;",
+        "BAD_ICV",
+    ),
+    _one("the padding of the last block is zero", _CHASKEY, "((tail << 8) | 1)", "((tail << 8) | 0)", "Length"),
+    _one(
+        "the second subkey is the first",
+        _CHASKEY,
+        "m3 = padded[31:0];\n        next_subkey();",
+        "m3 = padded[31:0];",
+        "Length",
+    ),
+    _one("the subkey is not reduced", _CHASKEY, "(k0 << 1) ^ reduction", "(k0 << 1)", "Length"),
+    _one("the last block is not absorbed", _CHASKEY, "icv = le32(v0 ^ k0)", "icv = le32(v1 ^ k0)", "BAD_ICV"),
+    _one(
+        "the ICV is compared in half",
+        _ADMISSION,
+        "icv != hdr.protection.icv",
+        "icv[63:0] != hdr.protection.icv[63:0]",
+        "BAD_ICV",
+        "Flip",
+    ),
+    # Sequence numbers
+    _one("the sequence does not count", _PROTECTION, "next_sequence = next_sequence + 1;", "", "sequence"),
+    _one(
+        "the sequence is not stored",
+        _PROTECTION,
+        "sequence.write(17w0 ++ meta.egress_interface[14:0], next_sequence);",
+        "",
+        "sequence",
+    ),
+    _one(
+        "all tunnels share a sequence",
+        _PROTECTION,
+        "sequence.read(next_sequence, 17w0 ++ meta.egress_interface[14:0]);\n        next_sequence = next_sequence + 1;\n"
+        "        sequence.write(17w0 ++ meta.egress_interface[14:0], next_sequence);",
+        "sequence.read(next_sequence, 0);\n        next_sequence = next_sequence + 1;\n"
+        "        sequence.write(0, next_sequence);",
+        "sequence",
+        "Flood",
+    ),
+    # Tags
+    _one("the tag of the access side stays", "v1model/access_admission.p4", "hdr.vlan.setInvalid();", "", "tag"),
+    # Meters
+    _one(
+        "the meter of the VAP is not read", "v1model/access_admission.p4", "vap_rate.read(meta.colour);", "", "VAP_RATE"
+    ),
+    _one("the meter of the peer is not read", _ADMISSION, "peer_meter_rate.read(meta.colour);", "", "PEER_RATE"),
+    _one("the meter of punts is not read", _BRIDGING, "punt_rate.read(meta.colour);", "", "PUNT_RATE"),
+    # Flooding, answers
+    _one(
+        "a replica keeps the interface that ingress decided",
+        _EGRESS,
+        "standard_metadata.egress_rid != 0",
+        "false",
+        "Flood",
+    ),
+    _one("answers are pruned as loops", _BRIDGING, "meta.hairpin = 1;", "", "neighbor"),
+    _one(
+        "an ECN mark of the sender is not copied (IPv4)", _PROTECTION, "copy_ecn(hdr.frame_type.first[1:0]);", "", "ecn"
+    ),
+    _one(
+        "an ECN mark of the sender is not copied (IPv6)", _PROTECTION, "copy_ecn(hdr.frame_type.first[5:4]);", "", "ecn"
+    ),
+    # Pairs: the commit decides alone. Behind the preliminary look no COMMIT_* reason can fire as long as ingress takes
+    # one packet after the other, so the two are taken out together.
+    Semantic(
+        "replays pass the look and the commit",
+        (
+            Change(_WINDOW, "meta.drop_reason = drop_reason_t.REPLAYED;", ""),
+            Change(_WINDOW, "meta.drop_reason = drop_reason_t.COMMIT_REPLAYED;", ""),
+        ),
+        ("REPLAYED",),
+        "too much on",
+    ),
+    Semantic(
+        "late packets pass the look and the commit",
+        (
+            Change(_WINDOW, "meta.drop_reason = drop_reason_t.REPLAY_TOO_LATE;", ""),
+            Change(_WINDOW, "meta.drop_reason = drop_reason_t.COMMIT_TOO_LATE;", ""),
+        ),
+        ("REPLAY_TOO_LATE",),
+        "too much on",
+    ),
+    Semantic(
+        "old generations pass the look and the commit",
+        (
+            Change(_WINDOW, "meta.drop_reason = drop_reason_t.REPLAY_GENERATION;", ""),
+            Change(_WINDOW, "meta.drop_reason = drop_reason_t.COMMIT_GENERATION;", ""),
+        ),
+        ("REPLAY_GENERATION",),
+        "too much on",
+    ),
+    # Only the look is gone: nothing comes out, the commit refuses, and its reason tells.
+    Semantic(
+        "replays pass the look only",
+        (Change(_WINDOW, "meta.drop_reason = drop_reason_t.REPLAYED;", ""),),
+        ("REPLAYED",),
+        r"^(?!.*too much on).*COMMIT_REPLAYED",
+    ),
+    Semantic(
+        "late packets pass the look only",
+        (Change(_WINDOW, "meta.drop_reason = drop_reason_t.REPLAY_TOO_LATE;", ""),),
+        ("REPLAY_TOO_LATE",),
+        r"^(?!.*too much on).*COMMIT_TOO_LATE",
+    ),
+    Semantic(
+        "old generations pass the look only",
+        (Change(_WINDOW, "meta.drop_reason = drop_reason_t.REPLAY_GENERATION;", ""),),
+        ("REPLAY_GENERATION",),
+        r"^(?!.*too much on).*COMMIT_GENERATION",
+    ),
+    Semantic(
+        "the look is not taken",
+        (Change(_ADMISSION, "window.apply(hdr, meta, 0);", ""),),
+        ("REPLAYED",),
+        r"^(?!.*too much on).*COMMIT_",
+    ),
+)
+
+
+# Mutants that no packet can tell from the program: by name, with the reason. Run as well: one that is killed after all does
+# not belong here.
+EQUIVALENT: dict[str, str] = {
+    "replay_window drop COMMIT_GENERATION": "behind the look it cannot fire while ingress takes one packet after the other; "
+    "see the pairs",
+    "replay_window drop COMMIT_TOO_LATE": "as COMMIT_GENERATION",
+    "replay_window drop COMMIT_REPLAYED": "as COMMIT_GENERATION",
+}
+
+
+def semantic_mutants(sources: Sources) -> list[Mutant]:
+    """The list above against the sources as they are. Raises ValueError for a text that is not there exactly once."""
+    found = []
+    for one in SEMANTIC:
+        edits = []
+        for change in one.changes:
+            text = sources.texts[change.file]
+            if text.count(change.old) != 1:
+                raise ValueError(
+                    f"{one.name}: in {change.file} this stands {text.count(change.old)} times: {change.old}"
+                )
+            at = text.index(change.old)
+            edits.append(Edit(change.file, at, at + len(change.old), change.new))
+        found.append(Mutant(one.name, tuple(edits), one.hints, one.expected))
+    return found
