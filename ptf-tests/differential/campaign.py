@@ -91,7 +91,7 @@ def steps_of(world: World, schema: Schema) -> Iterator[Step]:
             yield traffic.registers()
         if chooser.random() < 0.05:
             yield traffic.packet_outs()
-        if chooser.random() < 0.12:
+        if chooser.random() < 0.25:
             yield updates.healing()
     yield updates.healing()
     yield traffic.registers()

@@ -68,11 +68,11 @@ class Traffic:
         self._tenants = Tenants(world, chooser)
         self._history: deque[tuple[int, bytes]] = deque(maxlen=HISTORY)
         self._ways: list[tuple[int, Callable[[], tuple[int, bytes]]]] = [
-            (32, self._valid),
+            (40, self._valid),
             (10, self._replay),
             (18, self._mutated),
             (8, self._damaged),
-            (24, self._tenants.on_access_link),
+            (34, self._tenants.on_access_link),
             (4, self._damaged_access),
             (4, self._noise),
             (5, self._from_cpu),

@@ -12,6 +12,7 @@ from differential.worlds import Station, World
 
 LARGEST = 1600
 ALL_IPV6 = bytes.fromhex("333300000001")
+ICMPV6, SOLICITATION, ADVERTISEMENT = 58, 135, 136
 RESERVED = bytes.fromhex("0180c2000000")
 LENGTHS_OF_INTEREST = (
     SHORTEST_FRAME,
@@ -53,6 +54,12 @@ def length(chooser: random.Random) -> int:
     return chooser.randint(100, LARGEST)
 
 
+def _icmpv6_checksum(source: bytes, destination: bytes, body: bytes) -> bytes:
+    """Over pseudo-header and message, the checksum field being zero (RFC 8200 8.1)."""
+    pseudo = source + destination + len(body).to_bytes(4, "big") + ICMPV6.to_bytes(4, "big")
+    return f.checksum(pseudo + body).to_bytes(2, "big")
+
+
 class Tenants:
     """The frames that the stations of one world send."""
 
@@ -68,9 +75,11 @@ class Tenants:
         way = c.random()
         if way < 0.45:
             return self._ipv4(source, target)
-        if way < 0.62:
+        if way < 0.57:
             return self._ipv6(source, target)
-        if way < 0.80:
+        if way < 0.68:
+            return self._neighbor_discovery(source, target)
+        if way < 0.82:
             return self._arp(source, target)
         ether_type = c.choice(
             (
@@ -155,6 +164,35 @@ class Tenants:
         if way < 0.8:
             return whole + c.randbytes(c.choice((0, 0, 0, 1, 2, 4, 6, 8)))
         return whole[: c.randint(SHORTEST_FRAME, len(whole))]
+
+    def _neighbor_discovery(self, source: Station, target: Station) -> bytes:
+        """A solicitation, an advertisement or what only routers send; right, or with something about it that is not."""
+        c = self._chooser
+        mac = self._source(source)
+        kind = c.choice((SOLICITATION, SOLICITATION, SOLICITATION, ADVERTISEMENT, ADVERTISEMENT, 133, 134, 137))
+        sender = c.choice((source.ip6, source.ip6, source.ip6, bytes(16), c.randbytes(16)))
+        asked = target.ip6 if kind != ADVERTISEMENT else c.choice((sender, sender, source.ip6, target.ip6))
+        group = bytes.fromhex("ff0200000000000000000001ff") + asked[13:]
+        body = bytes((kind, c.choice((0, 0, 0, 0, 0, 1)), 0, 0)) + bytes((c.choice((0, 0x60)), 0, 0, 0)) + asked
+        if c.random() < 0.8:
+            body += bytes((2 if kind == ADVERTISEMENT else 1, 1)) + (mac if c.random() < 0.9 else c.randbytes(6))
+        elif c.random() < 0.3:
+            body += c.randbytes(c.choice((4, 8, 16)))
+        receiver = group if c.random() < 0.7 else target.ip6
+        body = body[:2] + _icmpv6_checksum(sender, receiver, body) + body[4:]
+        next_header = ICMPV6
+        if c.random() < 0.06:
+            body = bytes((ICMPV6, 0)) + bytes(6) + body
+            next_header = c.choice((0, 43, 44, 51, 60, 135))
+        packet = f.ipv6(sender, receiver, body, next_header)
+        packet = packet[:7] + bytes((c.choice((255, 255, 255, 255, 255, 64)),)) + packet[8:]
+        if c.random() < 0.06:
+            at = c.randrange(len(packet))
+            packet = packet[:at] + c.randbytes(1) + packet[at + 1 :]
+        if c.random() < 0.06:
+            packet = packet + c.randbytes(c.randint(1, 8)) if c.random() < 0.5 else packet[: -c.randint(1, 8)]
+        destination = b"\x33\x33" + group[12:] if c.random() < 0.8 else self._destination(target)
+        return f.ethernet(destination, mac, f.ETHERTYPE_IPV6, packet)
 
     def on_access_link(self) -> tuple[int, bytes]:
         """(port, frame) as a station's link carries it; sometimes with another tag, or one too many."""

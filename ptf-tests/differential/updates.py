@@ -18,7 +18,7 @@ KINDS = ("INSERT", "MODIFY", "DELETE")
 
 # How a parameter may change: other values of the same kind. Ports of tunnels and their interfaces stay as they are.
 _VARIANTS: dict[str, tuple[int, ...]] = {
-    "suite": (0, 1, 1, 2, 255),
+    "suite": (0, 1, 1, 1, 2, 255),
     "min_coverage": (0, 16, 64, 0xFFFF),
     "pair": (0, 1, 2, 4095),
     "generation": (0, 1, 1, 1, 2, 2, 3, 0x80000000),

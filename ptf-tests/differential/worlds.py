@@ -217,6 +217,8 @@ class World:
                     )
         if c.random() < 0.5:
             yield entry("neighbor", {"vni": station.vni, "ip": station.ip}, "answer", mac=station.mac)
+        if c.random() < 0.5:
+            yield entry("neighbor_ipv6", {"vni": station.vni, "ip": station.ip6}, "answer_ipv6", mac=station.mac)
 
     def _peer_entries(self, source: bytes, port: int) -> Iterator[Entry]:
         c = self.chooser

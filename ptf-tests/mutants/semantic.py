@@ -175,9 +175,11 @@ SEMANTIC = (
     _one(
         "all tunnels share a sequence",
         _PROTECTION,
-        "sequence.read(next_sequence, 17w0 ++ meta.egress_interface[14:0]);\n        next_sequence = next_sequence + 1;\n"
+        "sequence.read(next_sequence, 17w0 ++ meta.egress_interface[14:0]);\n"
+        "        next_sequence = next_sequence + 1;\n"
         "        sequence.write(17w0 ++ meta.egress_interface[14:0], next_sequence);",
-        "sequence.read(next_sequence, 0);\n        next_sequence = next_sequence + 1;\n"
+        "sequence.read(next_sequence, 0);\n"
+        "        next_sequence = next_sequence + 1;\n"
         "        sequence.write(0, next_sequence);",
         "sequence",
         "Flood",
@@ -262,11 +264,11 @@ SEMANTIC = (
 )
 
 
-# Mutants that no packet can tell from the program: by name, with the reason. Run as well: one that is killed after all does
-# not belong here.
+# Mutants that no packet can tell from the program: by name, with the reason. They run as well: one that is killed after
+# all does not belong here.
 EQUIVALENT: dict[str, str] = {
-    "replay_window drop COMMIT_GENERATION": "behind the look it cannot fire while ingress takes one packet after the other; "
-    "see the pairs",
+    "replay_window drop COMMIT_GENERATION": "behind the look it cannot fire while ingress takes one packet after the "
+    "other; see the pairs",
     "replay_window drop COMMIT_TOO_LATE": "as COMMIT_GENERATION",
     "replay_window drop COMMIT_REPLAYED": "as COMMIT_GENERATION",
 }
