@@ -136,6 +136,23 @@ class ElemField(Data):
 
 
 @dataclass(frozen=True)
+class HeaderBits(Data):
+    """All of a header as one number. Made by the code generator only: slices of it are loads, whatever fields they span."""
+
+    place: Header | StackElem | Stack  # a stack stands for its last extracted element
+
+    def __post_init__(self) -> None:
+        _leaf_bounds(self, self.type.bits, False)
+
+    @property
+    def type(self) -> HeaderType:
+        return self.place.stack.type if isinstance(self.place, StackElem) else self.place.type
+
+    def children(self) -> tuple[Data | Bool, ...]:
+        return (self.place.index,) if isinstance(self.place, StackElem) else ()
+
+
+@dataclass(frozen=True)
 class LastField(Data):
     """A field of the last extracted header of a stack."""
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from p4softswitch.bmv2json import expr as x
 from p4softswitch.bmv2json import program as ir
-from p4softswitch.codegen.layout import Layout, c_bits, words
+from p4softswitch.codegen.layout import Layout, c_bits, metadata_member, words
+from p4softswitch.codegen.loops import Loop, find_loops
 from p4softswitch.codegen.values import CValue, Values, convert, number
 from p4softswitch.codegen.writer import CachedEnvironment, DirectEnvironment, Writer
 from p4softswitch.engine_api import UnsupportedProgram
@@ -193,26 +194,19 @@ class Primitives(Writer):
 
 def action_function(action: ir.Action, layout: Layout, messages: list[str]) -> str:
     """The action as a C function `action_<id>(S, P, a)`; a holds its parameters in 64-bit words."""
-    environment = CachedEnvironment()
+    environment = CachedEnvironment(layout.liveness)
     writer = Primitives(layout, environment, action.params, messages)
-    targets = {p.target for p in action.primitives if isinstance(p, ir.Jump)}
-    for number_, node in enumerate(action.primitives):
-        if number_ in targets:
-            writer.lines.append(f"L{number_}:;")
-        if isinstance(node, ir.Jump):
-            _jump(writer, node, len(action.primitives))
-            continue
-        writer.lines.append("{")
-        writer.primitive(node, f"action {action.name}, primitive {number_}")
-        writer.lines.append("}")
+    _body(writer, action)
     body = []
     for line in writer.lines:
         body.extend(environment.flush() if line == _FLUSH else [line])
+    # A loop wants the registers for itself, not what a pipeline around it leaves over.
+    loops = any(isinstance(p, ir.Jump) and p.target <= at for at, p in enumerate(action.primitives))
     uses_end = any("goto end;" in line for line in body)
     return "\n".join(
         [
             f"/* {_comment(action.name)} */",
-            f"static void action_{action.id}(struct sw *S, struct pkt *P, const uint64_t *a) {{",
+            f"static {'NOINLINE ' if loops else ''}void action_{action.id}(struct sw *S, struct pkt *P, const uint64_t *a) {{",
             "uint8_t *const H = P->phv.h; (void)H; (void)S; (void)a;",
             *environment.prologue(),
             *body,
@@ -224,16 +218,58 @@ def action_function(action: ir.Action, layout: Layout, messages: list[str]) -> s
     )
 
 
+def _body(writer: Primitives, action: ir.Action) -> None:
+    loops: dict[int, tuple[Loop, str]] = {}
+    for head, loop in find_loops(action).items():
+        test = writer.values.boolean(loop.test)
+        if not writer.values.take_before():  # otherwise the test needs statements of its own in every turn
+            loops[head] = (loop, test)
+    steps = {loop.step for loop, _ in loops.values()}
+    backs = {loop.back for loop, _ in loops.values()}
+    targets = {
+        p.target
+        for at, p in enumerate(action.primitives)
+        if isinstance(p, ir.Jump) and at not in loops and at not in backs
+    }
+    for at, node in enumerate(action.primitives):
+        if at in targets or not isinstance(node, ir.Assign):
+            writer.values.forget_elements()
+        if at in targets:
+            writer.lines.append(f"L{at}:;")
+        if at in loops:
+            writer.lines.extend(_loop_head(writer, *loops[at]))
+        elif at in steps:
+            writer.end()  # the step itself stands in the head
+        elif isinstance(node, ir.Jump):
+            if at not in backs:
+                _jump(writer, node, len(action.primitives))
+        elif isinstance(node, ir.Assign):
+            writer.primitive(node, f"action {action.name}, primitive {at}")
+            writer.values.forget_elements(node.target)
+        else:
+            writer.begin()
+            writer.primitive(node, f"action {action.name}, primitive {at}")
+            writer.end()
+
+
+def _loop_head(writer: Primitives, loop: Loop, test: str) -> list[str]:
+    counter = writer.environment.metadata(loop.counter)
+    if isinstance(writer.environment, CachedEnvironment):
+        writer.environment.written.add(metadata_member(loop.counter))
+    unroll = [f"#pragma GCC unroll {loop.turns}"] if loop.turns is not None else []
+    return [*unroll, f"for (; {test}; {counter}++) {{"]
+
+
 def _jump(writer: Primitives, node: ir.Jump, count: int) -> None:
     label = f"L{node.target}" if node.target < count else "end"
     if node.unless is None:
         writer.lines.append(f"goto {label};")
         return
-    writer.lines.append("{")
+    writer.begin()
     # BMv2 converts the condition to a C int; p4c only ever passes 0 or 1.
     test = writer.values.boolean(x.ToBool(node.unless))
     writer.emit(f"if (!{test}) goto {label};")
-    writer.lines.append("}")
+    writer.end()
 
 
 def _comment(text: str) -> str:

@@ -102,6 +102,7 @@ def checksum_functions(program: ir.Program, layout: Layout) -> str:
         for writer, wanted in ((verify, checksum.verify), (update, checksum.update)):
             if not wanted:
                 continue
+            writer.values.forget_elements()
             writer.lines.append(f"/* {checksum.name} */ {{")
             condition = "1" if checksum.condition is None else writer.values.boolean(checksum.condition)
             if writer is verify:

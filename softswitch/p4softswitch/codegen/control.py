@@ -32,6 +32,7 @@ def pipeline_function(pipeline: ir.Pipeline, program: ir.Program, layout: Layout
     writer.lines.append(goto(pipeline.init))
     for name, node in pipeline.nodes.items():
         writer.lines.append(f"{label[name]}: /* {name.replace('*/', '* /')} */ {{")
+        writer.values.forget_elements()
         if isinstance(node, ir.Conditional):
             test = writer.values.boolean(node.expression)
             writer.emit(f"if ({test}) {goto(node.true_next)}", goto(node.false_next))

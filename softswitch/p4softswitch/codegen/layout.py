@@ -8,9 +8,11 @@ run of adjacent headers is one copy, and a byte swap in the P4 program meets the
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
-from p4softswitch.bmv2json.expr import Field, FieldRef, Header, Stack
-from p4softswitch.bmv2json.program import KeyField, MatchKind, Program, Table
+from p4softswitch.bmv2json.expr import Field, FieldRef, Header, HeaderType, Stack
+from p4softswitch.bmv2json.program import MatchKind, Program, Table
+from p4softswitch.codegen.liveness import Liveness
 
 WORD = 64
 
@@ -78,6 +80,7 @@ class Layout:
 
     def __init__(self, program: Program) -> None:
         self.program = program
+        self.liveness = Liveness(program)
         self.offset: dict[Header, int] = {}
         self.valid_bit: dict[Header, int] = {}
         self.scratch: dict[Stack, int] = {}
@@ -117,12 +120,25 @@ def describe(ref: FieldRef) -> str:
     return f"{ref.header.name}.{ref.field.name}"
 
 
-def is_byte_field(field: Field) -> bool:
-    """Whether the field has whole bytes of its own and a width that one load covers."""
-    return field.bit_offset % 8 == 0 and field.width in (8, 16, 32, 64, 128)
+@cache
+def storage_unit(header_type: HeaderType, field: Field) -> tuple[int, int]:
+    """(first byte, bytes) of the loads and stores through which a field is reached.
 
-
-__all__ = [
-    "KeyField", "KeyLayout", "KeyPlace", "Layout", "c_bits", "c_type", "describe", "is_byte_field", "key_layout",
-    "metadata_member", "pack", "unpack", "words",
-]  # fmt: skip
+    Fields that share bytes share one unit where its size allows it: a load that is wider than the store before it waits for
+    the cache, and stores of one width to one place are merged by the C compiler.
+    """
+    first, last = field.bit_offset, field.bit_offset + field.width
+    grown = True
+    while grown:  # until the unit begins and ends between two fields
+        grown = False
+        for other in header_type.fields:
+            begin, end = other.bit_offset, other.bit_offset + other.width
+            low, high = first // 8 * 8, (last + 7) // 8 * 8
+            if begin < high and end > low and (begin < first or end > last):
+                first, last = min(first, begin), max(last, end)
+                grown = True
+    size = (last - first) // 8
+    if first % 8 == 0 and last % 8 == 0 and size in (1, 2, 4, 8, 16):
+        return first // 8, size
+    skip = field.bit_offset % 8
+    return field.bit_offset // 8, (skip + field.width + 7) // 8

@@ -32,9 +32,9 @@ class _ParserWriter:
             if name in self.cyclic:
                 lines.append(f"if (unlikely(++steps > {_MAX_STEPS})) {self._fail('ParserTimeout')}")
             for number_, op in enumerate(state.ops):
-                lines.append("{")
+                self.out.begin()
                 self._op(op, f"parser state {name}, operation {number_}")
-                lines.append("}")
+                self.out.end()
             self._transitions(state)
             lines.append("}")
         init = self.program.parser.init_state
@@ -192,9 +192,9 @@ def deparser_function(program: ir.Program, layout: Layout, messages: list[str]) 
     """`deparse(S, P, out)`: writes headers and payload, returns the length before truncation."""
     ops = Primitives(layout, DirectEnvironment(), (), messages)
     for node in program.deparser_ops:
-        ops.lines.append("{")
+        ops.begin()
         ops.primitive(node, "deparser")
-        ops.lines.append("}")
+        ops.end()
     lines: list[str] = []
     order = [h for h in program.deparser if not h.metadata]
     at = 0

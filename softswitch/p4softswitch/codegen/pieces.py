@@ -9,8 +9,9 @@ wider than any C type harmless, as long as only slices of them are looked at.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
-from p4softswitch.bmv2json.expr import Bin, Cast, Const, Data
+from p4softswitch.bmv2json.expr import Bin, Cast, Const, Data, ElemField, FieldRef, HeaderBits, LastField
 
 _MAX_RUNS = 8
 
@@ -58,7 +59,22 @@ def pieces(node: Data, low: int, width: int) -> list[Piece]:
             return _merged(split)
     if isinstance(node, Cast) and node.kind == "two_comp_mod" and low + width <= node.width:
         return pieces(node.value, low, width)
+    if isinstance(node, FieldRef | ElemField | LastField) and low + width <= node.field.width:
+        return _of_header(node, low, width)
     return [Piece(0, width, node, low)]
+
+
+def _of_header(node: FieldRef | ElemField | LastField, low: int, width: int) -> list[Piece]:
+    """A field in header bytes, as bits of its header: so adjacent fields are seen to be adjacent."""
+    if isinstance(node, FieldRef):
+        if node.header.metadata:
+            return [Piece(0, width, node, low)]
+        whole = HeaderBits(node.header)
+    elif isinstance(node, ElemField):
+        whole = HeaderBits(node.elem)
+    else:
+        whole = HeaderBits(node.stack)
+    return [Piece(0, width, whole, whole.type.bits - node.field.bit_offset - node.field.width + low)]
 
 
 def _split(node: Bin, low: int, width: int) -> list[Piece] | None:
@@ -84,7 +100,7 @@ def _split(node: Bin, low: int, width: int) -> list[Piece] | None:
     if node.op in ("|", "^"):
         left, right = pieces(node.left, low, width), pieces(node.right, low, width)
         both = sorted([*left, *right], key=lambda p: p.dst)
-        if all(a.dst + a.width <= b.dst for a, b in zip(both, both[1:], strict=False)):
+        if all(a.dst + a.width <= b.dst for a, b in pairwise(both)):
             return both
     return None
 

@@ -101,13 +101,13 @@ def _structures(program: ir.Program, layout: Layout) -> str:
         for header in program.headers
         if header.metadata
         for field in header.type.fields
-        if c_bits(field.width) == bits
+        if c_bits(field.width) == bits and layout.liveness.is_kept(x.FieldRef(header, field))
     ]
     return "\n".join(
         [
             "struct metadata {",
             *members,
-            "char none; };" if not members else "};",
+            "char none[16]; } __attribute__((aligned(16)));" if not members else "} __attribute__((aligned(16)));",
             f"#define P4_VALID_WORDS {layout.valid_words}",
             f"#define P4_STACKS {max(1, len(program.stacks))}",
             # Loads of a few bytes may take more than they need.
@@ -124,9 +124,9 @@ def _intrinsics(program: ir.Program, layout: Layout) -> str:
     lines = []
     for name, full in _INTRINSICS.items():
         ref = program.intrinsic(full)
-        if ref is None:
-            if name in _REQUIRED:
-                raise UnsupportedProgram(f"the program has no {full}: this is no v1model program")
+        if ref is None and name in _REQUIRED:
+            raise UnsupportedProgram(f"the program has no {full}: this is no v1model program")
+        if ref is None or not layout.liveness.is_kept(ref):
             lines.append(f"static inline void set_{name}(struct pkt *P, uint64_t v) {{ (void)P; (void)v; }}")
             lines.append(f"static inline uint64_t get_{name}(const struct pkt *P) {{ (void)P; return 0; }}")
             lines.append(f"#define HAS_{name} 0")
@@ -150,6 +150,8 @@ def _field_lists(program: ir.Program, layout: Layout) -> str:
         copies = []
         for ref in fields:
             if ref.header.metadata:
+                if not layout.liveness.is_kept(ref):
+                    continue
                 member = metadata_member(ref)
                 copies.append(f"to->phv.m.{member} = from->phv.m.{member};")
                 continue

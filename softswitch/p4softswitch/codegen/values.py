@@ -12,10 +12,16 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from p4softswitch.bmv2json import expr as x
-from p4softswitch.codegen.layout import Layout, c_bits, c_type
+from p4softswitch.codegen.layout import Layout, c_bits, c_type, storage_unit
 from p4softswitch.codegen.pieces import Piece, byte_swap, pieces, rotation
 
 _NATIVE = 128
+
+
+def header_type_of(node: x.FieldRef | x.ElemField | x.LastField) -> x.HeaderType:
+    if isinstance(node, x.FieldRef):
+        return node.header.type
+    return node.elem.stack.type if isinstance(node, x.ElemField) else node.stack.type
 
 
 @dataclass(frozen=True)
@@ -67,8 +73,21 @@ class Values:
 
     def take_before(self) -> list[str]:
         taken, self.before = self.before, []
-        self._elements.clear()
         return taken
+
+    def forget_elements(self, written: x.FieldRef | x.ElemField | x.LastField | None = None) -> None:
+        """A stack element is looked up once, as long as its index stays: until `written` may change it, or (None) anyway."""
+        if written is None:
+            self._elements.clear()
+        in_header = not (isinstance(written, x.FieldRef) and written.header.metadata)
+        for elem in list(self._elements):
+            parts = list(x.walk(elem.index))
+            reads_header = any(
+                isinstance(p, x.ElemField | x.LastField) or (isinstance(p, x.FieldRef) and not p.header.metadata)
+                for p in parts
+            )
+            if written in parts or (in_header and reads_header):
+                del self._elements[elem]
 
     def temporary(self, value: CValue) -> CValue:
         """The value in a variable, so that it can be named more than once."""
@@ -85,8 +104,8 @@ class Values:
         found = pieces(node, 0, width)
         if not found:
             return CValue(number(0, bits), bits, 0)
-        if len(found) == 1 and found[0].dst == 0 and found[0].src == 0 and found[0].source is not None:
-            inner = found[0]
+        inner = found[0]
+        if len(found) == 1 and inner.dst == inner.src == 0 and not isinstance(inner.source, x.HeaderBits | None):
             value = self._compute(inner.source, inner.width)
             # What was computed is right in inner.width bits only; where more are looked at, those are zero.
             return convert(masked(value, inner.width) if inner.width < width else value, bits)
@@ -192,10 +211,8 @@ class Values:
     ) -> CValue:
         """Bits of a value, clean. A value that is computed and used more than once goes into a variable."""
         assert source is not None
-        if isinstance(source, x.FieldRef | x.ElemField | x.LastField) and not source.field.signed:
-            direct = self._field_bits(source, low, width)
-            if direct is not None:
-                return direct
+        if isinstance(source, x.HeaderBits):
+            return self._header_bits(source, low, width)
         reach = shared[source]
         if reach > _NATIVE:
             return masked(convert(CValue(f"w_bits({self.wide(source)}, {low})", 128, 128), c_bits(width)), width)
@@ -359,12 +376,16 @@ class Values:
     def address(self, node: x.FieldRef | x.ElemField | x.LastField) -> str:
         """C pointer to the first byte of the header that holds the field."""
         if isinstance(node, x.FieldRef):
-            return f"H + {self.layout.offset[node.header]}"
-        if isinstance(node, x.ElemField):
-            return self.element_address(node.elem)
-        stack = node.stack
-        base, size = self.layout.stack_base(stack), stack.type.bits // 8
-        last = f"stack_last(S, P, {stack.index}, {len(stack.headers)}u, {self.layout.scratch[stack]}, {size})"
+            return self._header_address(node.header)
+        return self._header_address(node.elem if isinstance(node, x.ElemField) else node.stack)
+
+    def _header_address(self, place: x.Header | x.StackElem | x.Stack) -> str:
+        if isinstance(place, x.Header):
+            return f"H + {self.layout.offset[place]}"
+        if isinstance(place, x.StackElem):
+            return self.element_address(place)
+        base, size = self.layout.stack_base(place), place.type.bits // 8
+        last = f"stack_last(S, P, {place.index}, {len(place.headers)}u, {self.layout.scratch[place]}, {size})"
         return f"H + {base} + {last} * {size}"
 
     def element_address(self, elem: x.StackElem) -> str:
@@ -376,25 +397,33 @@ class Values:
         if isinstance(node, x.FieldRef) and node.header.metadata:
             value = CValue(self.environment.metadata(node), c_bits(own), own)
         else:
-            value = self.bytes_at(self.address(node), node.field.bit_offset, own)
+            value = self.field_at(self.address(node), header_type_of(node), node.field)
         if node.field.signed and width > own:
             wide = convert(value, bits)
             sign = number(1 << (own - 1), bits)
             return CValue(f"(({wide.text} ^ {sign}) - {sign})", bits, bits)
         return convert(value, bits)
 
-    def _field_bits(self, node: x.FieldRef | x.ElemField | x.LastField, low: int, width: int) -> CValue | None:
-        """Some bits of a field that lives in header bytes, loaded directly."""
-        if isinstance(node, x.FieldRef) and node.header.metadata:
-            return None
-        if low + width > node.field.width:
-            return None
-        return self.bytes_at(self.address(node), node.field.bit_offset + node.field.width - low - width, width)
+    def _header_bits(self, node: x.HeaderBits, low: int, width: int) -> CValue:
+        """Bits of a header, loaded in one go."""
+        start = node.type.bits - low - width
+        pointer = self._header_address(node.place)
+        for field in node.type.fields:
+            if field.bit_offset <= start and start + width <= field.bit_offset + field.width:
+                unit = storage_unit(node.type, field)
+                # A slice of a wide field is loaded alone; a narrow one as it is stored.
+                if unit[1] <= 4 or width == field.width:
+                    return self.bytes_at(pointer, start, width, unit)
+        return self.bytes_at(pointer, start, width)
 
-    def bytes_at(self, pointer: str, bit_offset: int, width: int) -> CValue:
+    def field_at(self, pointer: str, header_type: x.HeaderType, field: x.Field) -> CValue:
+        """A field of a header that begins at the pointer."""
+        return self.bytes_at(pointer, field.bit_offset, field.width, storage_unit(header_type, field))
+
+    def bytes_at(self, pointer: str, bit_offset: int, width: int, unit: tuple[int, int] | None = None) -> CValue:
         """width bits that begin bit_offset bits behind the pointer, most significant first."""
-        first, skip = divmod(bit_offset, 8)
-        covered = (skip + width + 7) // 8
+        first, covered = unit if unit is not None else (bit_offset // 8, (bit_offset % 8 + width + 7) // 8)
+        skip = bit_offset - 8 * first
         if covered > 16:
             half = 64
             high = convert(self.bytes_at(pointer, bit_offset, width - half), 128)

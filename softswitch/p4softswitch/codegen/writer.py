@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from p4softswitch.bmv2json import expr as x
 from p4softswitch.bmv2json.program import LValue
-from p4softswitch.codegen.layout import Layout, c_bits, c_type, metadata_member
-from p4softswitch.codegen.values import CValue, Values, convert, masked, number
+from p4softswitch.codegen.layout import Layout, c_bits, c_type, metadata_member, storage_unit
+from p4softswitch.codegen.liveness import Liveness
+from p4softswitch.codegen.values import CValue, Values, convert, header_type_of, masked, number
 from p4softswitch.engine_api import UnsupportedProgram
 
 
@@ -23,23 +24,28 @@ class DirectEnvironment:
 class CachedEnvironment:
     """Metadata in local variables of the function, so that writes into header bytes do not force it back to memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, liveness: Liveness) -> None:
+        self._liveness = liveness
         self.used: dict[str, int] = {}
+        self.local: dict[str, int] = {}
         self.written: set[str] = set()
 
     def metadata(self, ref: x.FieldRef) -> str:
         member = metadata_member(ref)
-        self.used[member] = c_bits(ref.field.width)
+        known = self.used if self._liveness.is_kept(ref) else self.local
+        known[member] = c_bits(ref.field.width)
         return f"c_{member}"
 
     def cursor(self) -> str:
         raise AssertionError("lookahead outside of a parser")
 
     def prologue(self) -> list[str]:
-        return [f"{c_type(bits)} c_{m} = P->phv.m.{m};" for m, bits in sorted(self.used.items())]
+        loads = [f"{c_type(bits)} c_{m} = P->phv.m.{m};" for m, bits in sorted(self.used.items())]
+        # What is written and never read is set, and the C compiler sees that nobody looks.
+        return loads + [f"{c_type(bits)} c_{m} = 0; (void)c_{m};" for m, bits in sorted(self.local.items())]
 
     def flush(self) -> list[str]:
-        return [f"P->phv.m.{m} = c_{m};" for m in sorted(self.written)]
+        return [f"P->phv.m.{m} = c_{m};" for m in sorted(self.written & self.used.keys())]
 
 
 class Writer:
@@ -56,6 +62,15 @@ class Writer:
         self.lines.extend(self.values.take_before())
         self.lines.extend(lines)
 
+    def begin(self) -> None:
+        """A scope of its own for the temporaries that follow."""
+        self.values.forget_elements()
+        self.lines.append("{")
+
+    def end(self) -> None:
+        self.values.forget_elements()
+        self.lines.append("}")
+
     # Fields ----------------------------------------------------------------------------------------------------------
 
     def assign(self, target: LValue, value: x.Data) -> None:
@@ -66,18 +81,24 @@ class Writer:
         width = target.field.width
         value = convert(masked(value, width), c_bits(width))
         if isinstance(target, x.FieldRef) and target.header.metadata:
+            if isinstance(self.environment, DirectEnvironment) and not self.layout.liveness.is_kept(target):
+                self.emit(f"(void)({value.text});")
+                return
             name = self.environment.metadata(target)
             if isinstance(self.environment, CachedEnvironment):
                 self.environment.written.add(metadata_member(target))
             self.emit(f"{name} = {value.text};")
             return
         pointer = self.values.address(target)
-        self.emit(*self.store_bytes(pointer, target.field.bit_offset, value, width))
+        unit = storage_unit(header_type_of(target), target.field)
+        self.emit(*self.store_bytes(pointer, target.field.bit_offset, value, width, unit))
 
-    def store_bytes(self, pointer: str, bit_offset: int, value: CValue, width: int) -> list[str]:
+    def store_bytes(
+        self, pointer: str, bit_offset: int, value: CValue, width: int, unit: tuple[int, int] | None = None
+    ) -> list[str]:
         """Statements that put a clean value into header bytes."""
-        first, skip = divmod(bit_offset, 8)
-        covered = (skip + width + 7) // 8
+        first, covered = unit if unit is not None else (bit_offset // 8, (bit_offset % 8 + width + 7) // 8)
+        skip = bit_offset - 8 * first
         if covered > 16:
             wide = self.values.temporary(convert(value, 128))
             high = CValue(f"(uint64_t)({wide.text} >> 64)", 64, width - 64)

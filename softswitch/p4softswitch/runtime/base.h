@@ -23,6 +23,7 @@ typedef __int128 i128;
 #define U128(high, low) (((u128)(high) << 64) | (uint64_t)(low))
 #define likely(c) __builtin_expect(!!(c), 1)
 #define unlikely(c) __builtin_expect(!!(c), 0)
+#define NOINLINE __attribute__((noinline))
 #define P4_MAX_FRAME 65536u
 #define P4_SCRATCH (P4_MAX_FRAME + 65536u)
 #define ROTL32(v, n) (((v) << (n)) | ((v) >> (32 - (n))))
@@ -40,6 +41,17 @@ static inline void ST16(uint8_t *p, uint32_t v) { uint16_t s = __builtin_bswap16
 static inline void ST32(uint8_t *p, uint32_t v) { v = __builtin_bswap32(v); memcpy(p, &v, 4); }
 static inline void ST64(uint8_t *p, uint64_t v) { v = __builtin_bswap64(v); memcpy(p, &v, 8); }
 static inline void ST128(uint8_t *p, u128 v) { ST64(p, (uint64_t)(v >> 64)); ST64(p + 8, (uint64_t)v); }
+
+/* Zeroes whole 16-byte units. A C compiler makes a slow string instruction of memset for sizes that it knows. */
+static inline void zero_units(void *p, size_t bytes) {
+  typedef uint64_t unit __attribute__((vector_size(16), may_alias));
+  unit *at = p, *const end = at + bytes / 16;
+#pragma GCC unroll 8
+  for (; at < end; at++) {
+    *at = (unit){0, 0};
+    __asm__("" : "+r"(at)); /* or it becomes that memset again */
+  }
+}
 
 /* Saturating casts. The C type holds the whole interval of the value and of the target. */
 #define P4_SATURATE(bits, type) \

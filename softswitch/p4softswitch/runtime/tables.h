@@ -17,13 +17,19 @@ static inline uint64_t mix(uint64_t a, uint64_t b) {
   u128 p = (u128)a * b;
   return (uint64_t)p ^ (uint64_t)(p >> 64);
 }
+/* Two words a multiplication, all of them independent, one more to bring them together. The seed is random and secret:
+ * keys come out of packets, and nobody outside shall be able to choose those that collide. */
 static inline __attribute__((always_inline)) uint64_t hash_key(uint64_t seed, const uint64_t *k, int words) {
-  uint64_t h = seed;
-  for (int i = 0; i < words; i++) h = mix(h ^ k[i], 0x9e3779b97f4a7c15ull);
-  return mix(h ^ seed, 0xd6e8feb86659fd93ull);
+  uint64_t h = 0;
+#pragma GCC unroll 8
+  for (int i = 0; i + 1 < words; i += 2)
+    h ^= mix(k[i] ^ (seed + 0x9e3779b97f4a7c15ull * (uint64_t)i), k[i + 1] ^ (seed ^ 0xd6e8feb86659fd93ull));
+  if (words & 1) h ^= k[words - 1] ^ seed;
+  return mix(h ^ 0xa0761d6478bd642full, seed | 1);
 }
 static inline __attribute__((always_inline)) int key_equal(const uint64_t *a, const uint64_t *b, int words) {
   uint64_t d = 0;
+#pragma GCC unroll 8
   for (int i = 0; i < words; i++) d |= a[i] ^ b[i];
   return d == 0;
 }

@@ -25,7 +25,7 @@ static inline void headers_clear(struct pkt *P) {
 static inline void packet_clear(struct pkt *P) {
   flags_clear(P);
   headers_clear(P);
-  memset(&P->phv.m, 0, sizeof P->phv.m);
+  zero_units(&P->phv.m, sizeof P->phv.m);
 }
 
 static struct queued *queue_pop(struct queue *q) {
