@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An agent whose switch or NVA misbehaves: it says so, stays closed, and recovers by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import secrets
+from collections.abc import Awaitable, Callable
+
+import grpc
+from finsy.proto import U128, p4r, p4r_grpc
+from nvo3sec.config import example_path, load_domain
+from nvo3sec.domain.messages import Registration
+from nvo3sec.errors import NvaUnreachable
+from nvo3sec.nva import Nva
+from nvo3sec.nve import NveAgent
+from nvo3sec.nve.nva import NvaSession
+from nvo3sec.p4runtime import Operation, Table, Update, load_artifacts
+from nvo3sec.p4runtime import generated as p4
+from nvo3sec.p4runtime.connection import ELECTION_ID
+
+WAIT_S = 30.0
+
+
+class One:
+    """One agent, its switch, and an NVA that can be cut off."""
+
+    def __init__(self, switch, **artifacts) -> None:
+        domain = load_domain(example_path())
+        domain = dataclasses.replace(domain, lifetimes=dataclasses.replace(domain.lifetimes, lease_renew_s=0.1))
+        nve = dataclasses.replace(domain.nves[1], p4runtime=switch.target, device_id=switch.device_id)
+        self.nva = Nva(domain, random_bytes=secrets.token_bytes)
+        self.reachable = True
+        found = dataclasses.replace(load_artifacts(), **artifacts)
+        self.agent = NveAgent(nve, self.connect, found, random_bytes=secrets.token_bytes)
+
+    async def connect(self) -> NvaSession:
+        if not self.reachable:
+            raise NvaUnreachable("the NVA does not answer")
+        return self.nva.open_session("leaf2")
+
+    async def until(self, condition: Callable[[], bool] | Callable[[], Awaitable[bool]]) -> None:
+        async with asyncio.timeout(WAIT_S):
+            while True:
+                result = condition()
+                if await result if asyncio.iscoroutine(result) else result:
+                    return
+                await asyncio.sleep(0.01)
+
+    def is_ready(self) -> bool:
+        status = self.agent.status()
+        return status.in_sync and bool(status.lease_left_s)
+
+
+@contextlib.asynccontextmanager
+async def working(switch, **artifacts):
+    one = One(switch, **artifacts)
+    task = asyncio.create_task(one.agent.run())
+    try:
+        yield one
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+class TestSwitch:
+    def test_not_there_yet(self, start_switch):
+        async def run():
+            switch = start_switch("leaf2", 2)
+            switch.kill()
+            async with working(switch) as one:
+                await one.until(
+                    lambda: "UNAVAILABLE" in one.agent.status().fault or "no answer" in one.agent.status().fault
+                )
+                assert not one.agent.status().connected
+                switch.start()
+                await one.until(one.is_ready)
+                assert one.agent.status().fault == ""
+
+        asyncio.run(run())
+
+    def test_refused_pipeline_needs_a_new_process(self, start_switch):
+        async def run():
+            switch = start_switch("leaf2", 2)
+            async with working(switch, device_config=b"not JSON") as one:
+                await one.until(lambda: "restart the switch" in one.agent.status().fault)
+                one.agent._artifacts = load_artifacts()
+                await asyncio.sleep(0)
+                assert not one.agent.status().connected, "this process of the switch is not used any more"
+                switch.kill()
+                switch.start()
+                await one.until(one.is_ready)
+
+        asyncio.run(run())
+
+    def test_another_client_takes_over(self, start_switch):
+        async def run():
+            switch = start_switch("leaf2", 2)
+            async with working(switch) as one:
+                await one.until(one.is_ready)
+                async with grpc.aio.insecure_channel(switch.target) as channel:
+                    stream = p4r_grpc.P4RuntimeStub(channel).StreamChannel()
+                    claim = p4r.MasterArbitrationUpdate(
+                        device_id=switch.device_id, election_id=U128.encode(ELECTION_ID + 1)
+                    )
+                    await stream.write(p4r.StreamMessageRequest(arbitration=claim))
+                    await stream.read()
+                    await one.until(lambda: "can read the keys" in one.agent.status().fault)
+                    assert not one.agent.status().connected
+                    stream.cancel()
+                await one.until(one.is_ready)
+
+        asyncio.run(run())
+
+    def test_registers_that_were_reset(self, start_switch):
+        async def run():
+            switch = start_switch("leaf2", 2)
+            async with working(switch) as one:
+                await one.until(one.is_ready)
+                before = one.agent.status().incarnation
+                # Whatever resets the registers: the entry and they disagree. Here another value in the registers.
+                await one.agent._serving.driver.set_incarnation(bytes(15) + b"\x01")
+                await one.until(lambda: one.agent.status().incarnation not in ("", before) and one.is_ready())
+                assert not one.agent.status().adopted
+                assert [r.report.event for r in one.nva.reports] == ["incarnation-lost"]
+
+        asyncio.run(run())
+
+    def test_refused_updates_are_named_and_tried_again(self, start_switch, monkeypatch):
+        async def run():
+            switch = start_switch("leaf2", 2)
+            async with working(switch) as one:
+                await one.until(one.is_ready)
+                serving = one.agent._serving
+                client = serving.driver.client
+                # Somebody inserts an entry between reading and writing.
+                entry = p4.neighbor_answer(vni=5001, ip=0x0A010002, mac=1)
+                await client.write([Update(Operation.DELETE, p4.neighbor_answer(vni=5001, ip=0x0A010002, mac=0))])
+                read = client.read
+                intruded = False
+
+                async def read_then_intrude(*arguments, **named):
+                    nonlocal intruded
+                    state = await read(*arguments, **named)
+                    if not intruded:
+                        intruded = True
+                        await client.write([Update(Operation.INSERT, entry)])
+                    return state
+
+                monkeypatch.setattr(client, "read", read_then_intrude)
+                serving._mark((Table.BRIDGE, Table.VAP))
+                await one.until(lambda: any(r.report.event == "updates-refused" for r in one.nva.reports))
+                report = next(r for r in one.nva.reports if r.report.event == "updates-refused")
+                assert "neighbor[vni=5001, ip=167837698]" in report.report.detail
+                assert "ALREADY_EXISTS" in report.report.detail
+                await one.until(lambda: one.is_ready() and one.agent.status().fault == "")
+                state = await read((Table.NEIGHBOR,))
+                assert [e["mac"] for e in state.of_table(Table.NEIGHBOR)] == [0x02AA00000002]
+
+        asyncio.run(run())
+
+
+class TestNva:
+    def test_the_switch_stays_in_hand_while_the_nva_is_away(self, start_switch):
+        async def run():
+            switch = start_switch("leaf2", 2)
+            async with working(switch) as one:
+                one.reachable = False
+                await one.until(lambda: "does not answer" in one.agent.status().fault)
+                status = one.agent.status()
+                assert status.connected
+                assert not status.nva
+                assert status.lease_left_s is None
+                one.reachable = True
+                await one.until(one.is_ready)
+                assert one.agent.status().incarnation == status.incarnation
+
+        asyncio.run(run())
+
+    def test_a_lost_session_is_taken_up_again(self, start_switch):
+        async def run():
+            switch = start_switch("leaf2", 2)
+            async with working(switch) as one:
+                await one.until(one.is_ready)
+                first = one.agent._serving
+                one.nva.register(one.nva.open_session("leaf2"), Registration(first._incarnation))
+                await one.until(lambda: one.agent._serving not in (None, first) and one.is_ready())
+                assert one.agent.status().adopted is False
+                assert one.agent.status().entries_expected == one.agent.status().entries_actual
+
+        asyncio.run(run())
