@@ -67,6 +67,7 @@ class Session:
         self.switch = Switch(target, extra_flags)
         self.recorder: Any = None
         self._sentinels = 0
+        self._sentinel_group = SENTINEL_GROUP
         self._drops_seen: Counter[Reason] = Counter()  # when the last exchange was over: nothing else causes any
         self._allocated: Counter[str] = Counter()
         try:
@@ -151,6 +152,10 @@ class Session:
 
     def drops(self) -> Counter[Reason]:
         return self._counted(self.runtime.read([self.schema.counter(name) for name in ("drops_ingress", "drops_egress")]))
+
+    def forget_drops(self) -> None:
+        """Drops that were caused otherwise than by `run` are no concern of the next one."""
+        self._drops_seen = self.drops()
 
     def _counted(self, entities: list[p4r.Entity]) -> Counter[Reason]:
         found: Counter[Reason] = Counter()
@@ -241,12 +246,16 @@ class Session:
     # The session's own entries
 
     def install(self) -> None:
-        """After a pipeline push that left nothing."""
+        """After a pipeline push that left nothing.
+
+        Nothing but, on BMv2, the members of multicast groups: a group of the same number would have them twice.
+        """
+        self._sentinel_group += 1
         entries = [*self.port_roles(), *self._sentinel_entries()]
         updates = [update("INSERT", table_entry=self.schema.table_entry(one)) for one in entries]
         replicas = [(port, SENTINEL_INTERFACE + port) for port in ACCESS_PORTS]
         replicas += [(port, _sentinel_tunnel(port)) for port in UNDERLAY_PORTS]
-        updates.append(update("INSERT", packet_replication_engine_entry=multicast_group(SENTINEL_GROUP, replicas)))
+        updates.append(update("INSERT", packet_replication_engine_entry=multicast_group(self._sentinel_group, replicas)))
         self.write(updates, record=False)
         self.own_entries = Counter(one.table for one in entries)
 
@@ -261,7 +270,7 @@ class Session:
         flood = {"vni": SENTINEL_VNI, "from_underlay": 0}
         found = [entry("vap", vap, "attach", interface=SENTINEL_INTERFACE, vni=SENTINEL_VNI, level=1),
                  entry("source_guard", guard, "permit_source"),
-                 entry("flood", flood, "replicate", group=SENTINEL_GROUP),
+                 entry("flood", flood, "replicate", group=self._sentinel_group),
                  entry("punt_meter", {"interface": SENTINEL_INTERFACE}, "police_punt")]
         for port in ACCESS_PORTS:
             found.append(entry("vap_egress", {"port": port, "interface": SENTINEL_INTERFACE + port}, "tagged",

@@ -94,7 +94,7 @@ class Switch:
         if self.is_alive():
             self._process.terminate()
             try:
-                self._process.wait(10)
+                self._process.wait(3)
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()

@@ -93,7 +93,8 @@ class Peer:
         self.rx_key = derived(context, number, "rx")
         self.tx_key = derived(context, number, "tx")
         self.rx_spi = 0x00010000 | number
-        self.tx_spi = 0x80020000 | number
+        # Names the key: another context, another key, another SPI.
+        self.tx_spi = 0x80000000 | int.from_bytes(derived(context, number, "spi")[:4], "big")
         self.generation = 1
         self.rx_sequence = 0
         self.tx_sequence = 0

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sizes: as many entries as are promised and not one more, and the highest index of every register."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from harness.base import NveTest
+from harness.p4runtime import WriteRefused
+from harness.schema import Entry, entry, update
+from harness.session import FOREVER
+from harness.world import BLUE, LOCAL, A, B, C, D, derived
+from oracle.reasons import Reason
+from oracle.window import RING_SLOTS, SLOT_PACKETS
+
+CHUNK = 2048
+
+PROMISED = {"port_role": 512, "vap": 8192, "source_guard": 65536, "neighbor": 131072, "neighbor_ipv6": 131072,
+            "bridge": 131072, "flood": 32768, "punt_meter": 8192, "authorized_nve": 4096, "peer_meter": 8192,
+            "vn_ingress_authorization": 65536, "tunnel_route": 4096, "tunnel": 4096, "sa_rx": 16384, "sa_tx": 16384,
+            "vap_egress": 8192}
+
+
+class PromisedSizes(NveTest):
+    """The program declares what the documentation promises."""
+
+    def runTest(self) -> None:
+        schema = self.session.schema
+        declared = {table: schema.table_size(table) for table in schema.tables() if not schema.is_keyless(table)}
+        self.assertEqual(declared, PROMISED)
+
+
+class _Full(NveTest):
+    def fill(self, table: str, make: Callable[[int], Entry]) -> None:
+        """Up to the last entry; the next one is refused, and nothing that is there is harmed by it."""
+        schema = self.session.schema
+        there = sum(one.table == table for one in self._present.values()) + self.session.own_entries[table]
+        free = schema.table_size(table) - there
+        for start in range(0, free, CHUNK):
+            self.insert(*(make(number) for number in range(start, min(free, start + CHUNK))))
+        with self.assertRaises(WriteRefused) as refusal:
+            self.session.write([update("INSERT", table_entry=schema.table_entry(make(free)))])
+        # P4Runtime (9.1) says RESOURCE_EXHAUSTED; BMv2's library of it has UNKNOWN for what it does not translate.
+        self.assertIn(refusal.exception.codes, (["RESOURCE_EXHAUSTED"], ["UNKNOWN"]))
+        frame = A.frame_to(self.world.far1)
+        self.passes(A.port, frame, (256, self.world.peer1.sent(frame)))
+        frame = self.world.far1.frame_to(B)
+        self.passes(256, self.world.peer1.packet(frame).encode(), (B.port, B.on_wire(frame)))
+        # One out, one in.
+        self.delete(make(0))
+        self.insert(make(free))
+
+class AuthorizedNveFull(_Full):
+    """Peers."""
+
+    def runTest(self) -> None:
+        self.fill("authorized_nve", lambda n: entry("authorized_nve", {"source": 0x0A000000 + n, "destination": LOCAL},
+                                                    "permit"))
+
+
+class TunnelFull(_Full):
+    """Tunnels."""
+
+    def runTest(self) -> None:
+        params = dict(self.world.peer1.tunnel().params)
+        self.fill("tunnel", lambda n: entry("tunnel", {"port": 300, "interface": 0x8000 + n}, "encapsulate", **params))
+
+
+class VapFull(_Full):
+    """Attachment points."""
+
+    def runTest(self) -> None:
+        self.fill("vap", lambda n: entry("vap", {"port": 10 + n // 4096, "vlan": n % 4096}, "attach",
+                                         interface=1 + n % 0x7E00, vni=n, level=1))
+
+
+class ReceivingAssociationsFull(_Full):
+    """Keys for reception: four for every pair of the largest fabric."""
+
+    def runTest(self) -> None:
+        self.fill("sa_rx", lambda n: entry(
+            "sa_rx", {"source": 0x0A000000 + n // 4, "destination": LOCAL, "spi": 1000 + n % 4}, "accept", suite=1,
+            key=derived(n), min_coverage=0xFFFF, pair=n % 4096, generation=1, not_after=FOREVER, incarnation=0))
+
+
+class SendingAssociationsFull(_Full):
+    """Keys for sending."""
+
+    def runTest(self) -> None:
+        self.fill("sa_tx", lambda n: entry(
+            "sa_tx", {"interface": 0x8000 + n % 0x7000, "level": 200 + n // 0x7000}, "protect", suite=1, key=derived(n),
+            spi=n, not_after=FOREVER, incarnation=0))
+
+
+class SameKeyTwice(NveTest):
+    """A second entry under a key that is taken is refused, and changes nothing; what is not there cannot go or change."""
+
+    def runTest(self) -> None:
+        peer = self.world.peer1
+        schema = self.session.schema
+        absent = peer.sa_rx(spi=4711)
+        attempts = (("INSERT", peer.sa_rx(key=derived("another")), "ALREADY_EXISTS"), ("MODIFY", absent, "NOT_FOUND"),
+                    ("DELETE", absent, "NOT_FOUND"))
+        for kind, wanted, code in attempts:
+            with self.assertRaises(WriteRefused) as refusal:
+                self.session.write([update(kind, table_entry=schema.table_entry(wanted))])
+            self.assertEqual(refusal.exception.codes, [code])
+        frame = self.world.far1.frame_to(B)
+        self.passes(256, peer.packet(frame).encode(), (B.port, B.on_wire(frame)))
+
+
+class LastReplayRing(NveTest):
+    """The highest pair, both phases, every slot at the end of its ring; and the lowest pair beside it."""
+
+    def runTest(self) -> None:
+        peer = self.world.peer1
+        generation = 1000 + self.session.fresh("generation of the last ring", 1 << 30)
+        ring = RING_SLOTS * SLOT_PACKETS
+        for pair in (4095, 0, 4094):
+            for phase in (0, 0x80000000):
+                spi = 0x00FFFFFF | phase
+                key = derived(pair, phase)
+                wanted = peer.sa_rx(spi=spi, key=key, pair=pair, generation=generation)
+                self.insert(wanted)
+                for sequence in (1, ring - 1, ring, ring + 1, 5 * ring - 1, 5 * ring - SLOT_PACKETS):
+                    frame = self.world.far1.frame_to(B, seed=sequence & 0xFFF)
+                    packet = peer.packet(frame, sequence=sequence, spi=spi, key=key).encode()
+                    self.passes(256, packet, (B.port, B.on_wire(frame)))
+                    self.dropped(256, packet, Reason.REPLAYED)
+                self.delete(wanted)
+
+
+class LastTunnelInterface(NveTest):
+    """The tunnel with the highest number: its counter is its own, not that of the first one."""
+
+    def runTest(self) -> None:
+        peer = self.world.peer1
+        peer.interface = 0xFFFF
+        peer.tx_sequence = self.session.last_sequence(peer.interface)
+        first = self.session.last_sequence(0x8000)
+        target = self.world.far_blue
+        self.insert(*peer.tx_entries())
+        self.modify(peer.bridge_entry(target))
+        for _ in range(3):
+            frame = C.frame_to(target)
+            self.passes(C.port, frame, (256, peer.sent(frame, BLUE)))
+        self.assertEqual(self.session.last_sequence(peer.interface), peer.tx_sequence)
+        self.assertEqual(self.session.last_sequence(0x8000), first)
+
+
+class LastVapInterface(NveTest):
+    """A VAP with the highest number, as source and as destination."""
+
+    def runTest(self) -> None:
+        last = 0x7FFF
+        self.modify(entry("vap", {"port": C.port, "vlan": 0}, "attach", interface=last, vni=BLUE, level=1))
+        self.insert(entry("vap_egress", {"port": C.port, "interface": last}, "untagged"),
+                    *(entry("source_guard", dict(one.key) | {"interface": last}, "permit_source")
+                      for one in C.guard_entries()))
+        self.modify(entry("bridge", {"vni": BLUE, "mac": C.mac}, "to_vap", port=C.port, interface=last))
+        self.passes(C.port, C.frame_to(D), (D.port, D.on_wire(C.frame_to(D))))
+        self.passes(D.port, D.on_wire(D.frame_to(C)), (C.port, D.frame_to(C)))
+        self.dropped(C.port, C.frame_to(C), Reason.SOURCE_PRUNED)
