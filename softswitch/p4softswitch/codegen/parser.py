@@ -7,6 +7,7 @@ from p4softswitch.bmv2json import expr as x
 from p4softswitch.bmv2json import program as ir
 from p4softswitch.codegen.actions import Primitives
 from p4softswitch.codegen.layout import Layout
+from p4softswitch.codegen.stackloop import StackLoop, stack_loop
 from p4softswitch.codegen.values import CValue, number
 from p4softswitch.codegen.writer import DirectEnvironment
 
@@ -31,6 +32,9 @@ class _ParserWriter:
             lines.append(f"{self.label[name]}: /* {name} */ {{")
             if name in self.cyclic:
                 lines.append(f"if (unlikely(++steps > {_MAX_STEPS})) {self._fail('ParserTimeout')}")
+            loop = stack_loop(state)
+            if loop is not None:
+                self._all_turns(loop)
             for number_, op in enumerate(state.ops):
                 self.out.begin()
                 self._op(op, f"parser state {name}, operation {number_}")
@@ -88,6 +92,24 @@ class _ParserWriter:
             f"memcpy(H + {layout.stack_base(stack)} + n * {size}, d + pos, {size});",
             f"valid_set(&P->phv, {first} + n); P->phv.next[{stack.index}] = n + 1; pos += {size};",
         )
+
+    def _all_turns(self, loop: StackLoop) -> None:
+        """All turns at once. Where they do not fit, the state goes round as written and ends as it must."""
+        out, stack = self.out, loop.stack
+        size = stack.type.bits // 8
+        first, base = self.layout.valid_bit[stack.headers[0]], self.layout.stack_base(stack)
+        left, tested = (out.environment.metadata(ref) for ref in (loop.left, loop.tested))
+        out.lines += [
+            "{",
+            f"const uint32_t next = P->phv.next[{stack.index}];",
+            f"const uint64_t turns = (uint64_t)({left} >> {loop.shift});",
+            f"if (likely(turns && turns <= {len(stack.headers)}u - next && turns * {size} <= len - pos)) {{",
+            f"memcpy(H + {base} + next * {size}, d + pos, turns * {size});",
+            f"valid_set_run(&P->phv, {first} + next, (uint32_t)turns);",
+            f"P->phv.next[{stack.index}] = next + (uint32_t)turns; pos += (uint32_t)turns * {size};",
+            f"{left} &= {(1 << loop.shift) - 1:#x}u; {tested} = 0; {self._goto(loop.leave)}",
+            "} }",
+        ]
 
     def _extract_metadata(self, header: x.Header, size: int) -> None:
         out = self.out

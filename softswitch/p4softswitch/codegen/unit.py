@@ -14,6 +14,7 @@ from p4softswitch.codegen.layout import Layout, c_bits, c_type, describe, key_la
 from p4softswitch.codegen.parser import deparser_function, parser_function
 from p4softswitch.codegen.values import CValue, convert
 from p4softswitch.codegen.writer import DirectEnvironment, Writer
+from p4softswitch.codegen.zeroing import Zeroing
 from p4softswitch.engine_api import UnsupportedProgram
 
 # Fields that the traffic manager reads or writes: name in BMv2 → name in the runtime. Absent ones become no-ops.
@@ -95,19 +96,29 @@ def _used_actions(program: ir.Program) -> set[int]:
 
 
 def _structures(program: ir.Program, layout: Layout) -> str:
-    members = [
-        f"{c_type(field.width)} {metadata_member(x.FieldRef(header, field))};"
-        for bits in (128, 64, 32)
-        for header in program.headers
-        if header.metadata
-        for field in header.type.fields
-        if c_bits(field.width) == bits and layout.liveness.is_kept(x.FieldRef(header, field))
-    ]
+    zeroed = Zeroing(program).needed(layout.liveness.kept)
+
+    def members(wanted: bool) -> list[str]:
+        return [
+            f"{c_type(ref.field.width)} {metadata_member(ref)};"
+            for bits in (128, 64, 32)
+            for header in program.headers
+            if header.metadata
+            for ref in (x.FieldRef(header, field) for field in header.type.fields)
+            if c_bits(ref.field.width) == bits and layout.liveness.is_kept(ref) and (ref in zeroed) == wanted
+        ]
+
     return "\n".join(
         [
+            "struct zeroed_metadata {",
+            *(members(True) or ["uint32_t none;"]),
+            "} __attribute__((aligned(16)));",
             "struct metadata {",
-            *members,
-            "char none[16]; } __attribute__((aligned(16)));" if not members else "} __attribute__((aligned(16)));",
+            # What must be zero for a new packet stands first; the rest is written before it is read.
+            *(members(True) or ["uint32_t none;"]),
+            "uint8_t unzeroed[0] __attribute__((aligned(16)));",
+            *members(False),
+            "} __attribute__((aligned(16)));",
             f"#define P4_VALID_WORDS {layout.valid_words}",
             f"#define P4_STACKS {max(1, len(program.stacks))}",
             # Loads of a few bytes may take more than they need.

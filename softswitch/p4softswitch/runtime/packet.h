@@ -11,6 +11,15 @@ static inline uint64_t valid_window(const struct phv *v, uint32_t bit) {
   return s ? v->valid[w] >> s | v->valid[w + 1] << (64 - s) : v->valid[w];
 }
 
+static inline void valid_set_run(struct phv *v, uint32_t bit, uint32_t count) {
+  while (count) {
+    const uint32_t s = bit & 63, n = count < 64 - s ? count : 64 - s;
+    v->valid[bit >> 6] |= (n == 64 ? ~0ull : (1ull << n) - 1) << s;
+    bit += n;
+    count -= n;
+  }
+}
+
 static __attribute__((noinline, cold)) uint32_t stack_out_of_range(
     struct sw *S, struct pkt *P, uint32_t count, uint32_t scratch, uint32_t size) {
   /* BMv2 ends the process. Here such a header reads as zero, writes are lost, and it is counted. */

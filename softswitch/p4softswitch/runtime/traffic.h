@@ -22,10 +22,20 @@ static inline void headers_clear(struct pkt *P) {
   memset(P->phv.valid, 0, sizeof P->phv.valid);
   memset(P->phv.next, 0, sizeof P->phv.next);
 }
+static inline void metadata_clear(struct pkt *P) {
+  zero_units(&P->phv.m, sizeof(struct zeroed_metadata));
+#ifdef P4_POISON
+  memset(P->phv.m.unzeroed, 0xa5, sizeof P->phv.m - sizeof(struct zeroed_metadata));
+#endif
+}
+
 static inline void packet_clear(struct pkt *P) {
   flags_clear(P);
   headers_clear(P);
-  zero_units(&P->phv.m, sizeof P->phv.m);
+  metadata_clear(P);
+#ifdef P4_POISON
+  memset(P->phv.h, 0x5a, sizeof P->phv.h);
+#endif
 }
 
 static struct queued *queue_pop(struct queue *q) {
@@ -81,7 +91,7 @@ static void clone_egress(struct sw *S, struct pkt *P) {
     if (!item) continue;
     memcpy(&item->packet, P, sizeof *P);
     struct pkt *copy = &item->packet;
-    memset(&copy->phv.m, 0, sizeof copy->phv.m);
+    memset(&copy->phv.m, 0, sizeof copy->phv.m); /* all of it: a clone has no ingress that would write the rest */
     flags_clear(copy);
     copy_field_list(copy, P, list);
     set_instance_type(copy, TYPE_EGRESS_CLONE);
