@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """From C source to a loadable shared object: finding a compiler, and a cache so that a program is compiled once.
 
-The cache holds code that is going to be loaded, so its directory must belong to the user and be closed to everybody else.
+The cache holds code that is going to be loaded, so its directory must belong to the user and be closed to everybody
+else.
 """
 
 from __future__ import annotations
@@ -59,8 +60,8 @@ def find_compiler() -> Compiler:
         # zig turns the undefined-behaviour sanitizer on unless told otherwise.
         return Compiler(tuple(command), _identity(command), ("-fno-sanitize=undefined",))
     raise CompilerError(
-        "no C compiler: install one (Debian: apt install gcc), or the Python wheel that brings one (pip install ziglang), "
-        "or name one in P4SOFTSWITCH_CC"
+        "no C compiler: install one (Debian: apt install gcc), or the Python wheel that brings one (pip install "
+        "ziglang), or name one in P4SOFTSWITCH_CC"
     )
 
 
@@ -98,8 +99,8 @@ def runtime_digest() -> str:
 def build(source: str, *, cache: Path | None = None, extra_flags: Sequence[str] = ()) -> Path:
     """Path of the shared object for a translation; compiled unless the cache has it.
 
-    The key is a hash over source (hence the JSON), runtime, compiler and flags. The file appears in the cache whole or not at
-    all, so that processes may build at the same time. Raises CompilerError.
+    The key is a hash over source (hence the JSON), runtime, compiler and flags. The file appears in the cache whole or
+    not at all, so that processes may build at the same time. Raises CompilerError.
     """
     compiler = find_compiler()
     flags = [*FLAGS, *compiler.extra, *extra_flags]

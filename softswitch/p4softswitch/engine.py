@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """A P4 program, compiled and loaded, with its tables, state and ports.
 
-State and threads: one data-plane thread a switch runs every packet to completion, batch by batch, and holds the switch's
-lock for one batch. Calls of the control plane take the same lock: packets see each change whole, between two batches. So
-whatever an action reads and writes, or two actions of one pipeline, is atomic, and two packets of one flow are
-committed in the order in which they came. `process` runs a packet in the calling thread under the same lock.
+State and threads: one data-plane thread a switch runs every packet to completion, batch by batch, and holds the
+switch's lock for one batch. Calls of the control plane take the same lock: packets see each change whole, between two
+batches. So whatever an action reads and writes, or two actions of one pipeline, is atomic, and two packets of one flow
+are committed in the order in which they came. `process` runs a packet in the calling thread under the same lock.
 
-Where BMv2 is undefined or ends the process, this engine goes on, and counts (see STATISTICS): an index outside of a register,
-counter or meter is ignored and leaves the destination of a read alone; a header stack index out of range reads zero and
-writes nothing; a division by zero gives zero; a failed assert or assume drops the packet; a lookahead behind the end is
-PacketTooShort.
+Where BMv2 is undefined or ends the process, this engine goes on, and counts (see STATISTICS): an index outside of a
+register, counter or meter is ignored and leaves the destination of a read alone; a header stack index out of range
+reads zero and writes nothing; a division by zero gives zero; a failed assert or assume drops the packet; a lookahead
+behind the end is PacketTooShort.
 """
 
 from __future__ import annotations
@@ -64,9 +64,10 @@ _T = TypeVar("_T")
 class EngineConfig:
     """How to build and run a program.
 
-    cpu_port: where packet-ins leave and packet-outs enter; an ordinary port for the engine. cache: directory of compiled
-    programs, by default in XDG_CACHE_HOME. extra_cflags: for instance ("-fsanitize=address,undefined", "-g"). output_limit:
-    bytes of frames that in-process ports hold for a reader that is late; beyond it they are lost and counted.
+    cpu_port: where packet-ins leave and packet-outs enter; an ordinary port for the engine. cache: directory of
+    compiled programs, by default in XDG_CACHE_HOME. extra_cflags: for instance ("-fsanitize=address,undefined", "-g").
+    output_limit: bytes of frames that in-process ports hold for a reader that is late; beyond it they are lost and
+    counted.
     """
 
     cpu_port: int | None = None
@@ -464,7 +465,7 @@ class CompiledEngine:
         self._lib.p4_clock(self._handle, int(microseconds is not None), microseconds or 0)
 
     def bench(self, port: int, packets: Sequence[bytes], rounds: int) -> tuple[int, int]:
-        """Run all packets `rounds` times, in memory, and throw the outputs away: (nanoseconds, frames that came out)."""
+        """Run all packets `rounds` times, in memory, outputs thrown away: (nanoseconds, frames that came out)."""
         frames = (ctypes.c_char_p * len(packets))(*packets)
         lengths = (ctypes.c_uint32 * len(packets))(*(len(p) for p in packets))
         sent = ctypes.c_uint64()

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The boundary between the P4Runtime server and the compiled data plane.
 
-Everything on this side of it speaks in identities of the BMv2 JSON (table, action, counter names as p4c wrote them) and in
-big-endian byte strings of the exact field width rounded up to whole bytes. The server translates P4Runtime's ids and
-canonical byte strings; the engine stores and matches. Every method is atomic with respect to packets: the data plane sees the
-state before the call or after it, never half of it.
+Everything on this side of it speaks in identities of the BMv2 JSON (table, action, counter names as p4c wrote them) and
+in big-endian byte strings of the exact field width rounded up to whole bytes. The server translates P4Runtime's ids and
+canonical byte strings; the engine stores and matches. Every method is atomic with respect to packets: the data plane
+sees the state before the call or after it, never half of it.
 """
 
 from __future__ import annotations
@@ -87,8 +87,8 @@ class TableEntry:
 class Engine(Protocol):
     """A loaded program with its ports. Names are those of the BMv2 JSON.
 
-    Priorities are P4Runtime's: the larger one wins. Tables without priorities (exact, lpm) ignore them and report 0. Constant
-    entries report what PI makes of the JSON's: 2**31 - 1 minus it.
+    Priorities are P4Runtime's: the larger one wins. Tables without priorities (exact, lpm) ignore them and report 0.
+    Constant entries report what PI makes of the JSON's: 2**31 - 1 minus it.
     """
 
     def table_insert(self, table: str, key: Sequence[KeyPart], priority: int, action: ActionCall) -> None: ...

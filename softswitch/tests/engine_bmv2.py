@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""BMv2's simple_switch_grpc as the other side of a comparison: the same program, entries and packets, over UNIX sockets."""
+"""BMv2's simple_switch_grpc as the other side of a comparison: same program, entries, packets, over UNIX sockets."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Bmv2:
             "--", "--grpc-server-addr", f"unix:{base}/p4rt", "--dp-grpc-server-addr", f"unix:{base}/packets",
             "--cpu-port", str(CPU_PORT),
         ]  # fmt: skip
-        self._process = subprocess.Popen(  # noqa: S603
+        self._process = subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=base
         )
         try:

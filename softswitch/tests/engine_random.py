@@ -44,7 +44,8 @@ class RandomProgram:
         left = 8 * len(packet)
         for name, width, signed in self.inputs:
             left -= width
-            values[name] = wrap((bits >> left) & ((1 << width) - 1), width) if signed else (bits >> left) & ((1 << width) - 1)
+            value = (bits >> left) & ((1 << width) - 1)
+            values[name] = wrap(value, width) if signed else value
         result = 0
         for (_, width, _), expression in zip(self.results, self.assignments, strict=True):
             result = result << width | (evaluate(expression, values) & ((1 << width) - 1))
@@ -202,7 +203,7 @@ def _fields(rng: random.Random, count: int, letter: str) -> list[tuple[str, int,
 
 def random_program(seed: int, assignments: int = 40) -> RandomProgram:
     """A program that extracts x, computes every field of y from it, and sends y and x to port 2."""
-    rng = random.Random(seed)  # noqa: S311
+    rng = random.Random(seed)
     inputs = _fields(rng, 12, "x")
     results = _fields(rng, assignments, "y")
     generator = _Generator(rng, inputs)
@@ -264,7 +265,7 @@ def _document(inputs: list[Any], results: list[Any], primitives: list[Json]) -> 
 
 def random_packets(program: RandomProgram, seed: int, count: int) -> list[bytes]:
     """Inputs, with runs of zeros and ones more often than chance has them."""
-    rng = random.Random(seed)  # noqa: S311
+    rng = random.Random(seed)
     packets = []
     for _ in range(count):
         body = bytearray(rng.randbytes(program.input_bytes))

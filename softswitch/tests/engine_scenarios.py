@@ -141,7 +141,7 @@ def ipv4_packet(
 
 
 def router(seed: int, count: int) -> Scenario:
-    rng = random.Random(seed)  # noqa: S311
+    rng = random.Random(seed)
     routes = [(0x0A000000, 8), (0x0A010000, 16), (0x0A010200, 24), (0x0A010203, 32), (0xC0A80000, 17), (0, 0)]
     setup: list[Setup] = [Group(1, ((1, 1), (2, 2), (3, 3)))]
     for number, (value, length) in enumerate(routes):
@@ -178,7 +178,7 @@ def router(seed: int, count: int) -> Scenario:
 
 
 def copies(seed: int, count: int) -> Scenario:
-    rng = random.Random(seed)  # noqa: S311
+    rng = random.Random(seed)
     setup: list[Setup] = [
         Group(1, ((1, 11), (2, 12), (3, 13))),
         Group(2, ((4, 5),)),
@@ -205,7 +205,7 @@ def copies(seed: int, count: int) -> Scenario:
 
 
 def arithmetic(seed: int, count: int) -> Scenario:
-    rng = random.Random(seed)  # noqa: S311
+    rng = random.Random(seed)
     packets = []
     for _ in range(count):
         body = bytearray(rng.randbytes(48))
@@ -219,7 +219,7 @@ def arithmetic(seed: int, count: int) -> Scenario:
 
 
 def stacks(seed: int, count: int) -> Scenario:
-    rng = random.Random(seed)  # noqa: S311
+    rng = random.Random(seed)
     packets = []
     for _ in range(count):
         number = rng.choice([0, 1, 2, 3, 4, 5, 6, 7])
@@ -241,7 +241,7 @@ def stacks(seed: int, count: int) -> Scenario:
 
 
 def matches(seed: int, count: int) -> Scenario:
-    rng = random.Random(seed)  # noqa: S311
+    rng = random.Random(seed)
     small = [0, 1, 5, 10, 15, 20, 25, 30, 77, 100, 0x0F00, 0x0FFF, 0xFFFF]
     wide = [0, 1, 1 << 127, (1 << 128) - 1, 0x0123456789ABCDEF0123456789ABCDEF, 0xFF << 120]
     setup: list[Setup] = []

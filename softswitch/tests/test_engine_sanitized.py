@@ -22,7 +22,7 @@ def _libraries() -> str | None:
         return None
     found = []
     for name in ("libasan.so", "libubsan.so"):
-        path = subprocess.run(  # noqa: S603
+        path = subprocess.run(
             [compiler, f"-print-file-name={name}"], capture_output=True, text=True, check=True
         ).stdout.strip()
         if not Path(path).is_absolute():
@@ -42,7 +42,7 @@ def test_random_and_damaged_packets() -> None:
         "P4SOFTSWITCH_CC": "gcc",
     }
     script = Path(__file__).with_name("engine_fuzz.py")
-    result = subprocess.run(  # noqa: S603
+    result = subprocess.run(
         [sys.executable, str(script), str(PACKETS), *FLAGS, "--"],
         env=environment, capture_output=True, text=True, timeout=500, check=False,
     )  # fmt: skip

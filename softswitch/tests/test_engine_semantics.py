@@ -16,7 +16,9 @@ TRACE = struct.Struct(">BBHHBB")  # 0xEE, rid, packet length, kept, ingress port
 REST = bytes(range(30))
 
 
-def command(ingress: int = 0, egress: int = 0, session: int = 1, length: int = 0, group: int = 1, port: int = 4) -> bytes:
+def command(
+    ingress: int = 0, egress: int = 0, session: int = 1, length: int = 0, group: int = 1, port: int = 4
+) -> bytes:
     return COMMAND.pack(ingress, egress, session, length, group, port, 0x42) + REST
 
 
@@ -135,7 +137,7 @@ class TestLengths:
 
 @pytest.mark.parametrize("name", sorted(SCENARIOS))
 def test_nothing_depends_on_an_earlier_packet(name: str) -> None:
-    """With garbage in everything that is not zeroed for a packet, metadata and bytes of headers, outputs are the same."""
+    """With garbage in all metadata and header bytes that are not zeroed for a packet, outputs are the same."""
     scenario = SCENARIOS[name](21, 400)
     plain = load_program(scenario.program)
     poisoned = load_program(scenario.program, extra_cflags=("-DP4_POISON",))

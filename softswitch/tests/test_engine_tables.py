@@ -96,7 +96,12 @@ class TestEntries:
 
     @pytest.mark.parametrize(
         "action",
-        [ActionCall("no_such"), call(PIPE + "set", (1, 32)), call(PIPE + "drop", (1, 8)), ActionCall(PIPE + "set_metered")],
+        [
+            ActionCall("no_such"),
+            call(PIPE + "set", (1, 32)),
+            call(PIPE + "drop", (1, 8)),
+            ActionCall(PIPE + "set_metered"),
+        ],
         ids=["unknown", "not of this table", "too many parameters", "too few"],
     )
     def test_malformed_actions(self, matches: CompiledEngine, action: ActionCall) -> None:
@@ -105,7 +110,7 @@ class TestEntries:
 
     def test_many_inserts_and_deletes(self) -> None:
         """The hash table against a dictionary."""
-        rng = random.Random(3)  # noqa: S311
+        rng = random.Random(3)
         engine = load_program("router")
         known: dict[int, int] = {}
         for _ in range(4000):

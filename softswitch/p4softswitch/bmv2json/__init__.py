@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads the JSON that p4c writes for BMv2 into typed dataclasses; refuses by name what the engine does not implement."""
+"""Reads the JSON that p4c writes for BMv2 into dataclasses; refuses by name what the engine does not implement."""
 
 from __future__ import annotations
 

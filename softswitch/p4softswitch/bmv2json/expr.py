@@ -2,8 +2,8 @@
 """Expressions of the BMv2 JSON.
 
 BMv2 computes in unbounded signed integers and cuts a value to a width only where it is stored. So every data expression
-knows the interval that its value lies in; the code generator derives from it, and from how many low bits are observed, the
-narrowest C type that is exact.
+knows the interval that its value lies in; the code generator derives from it, and from how many low bits are observed,
+the narrowest C type that is exact.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ class ElemField(Data):
 
 @dataclass(frozen=True)
 class HeaderBits(Data):
-    """All of a header as one number. Made by the code generator only: slices of it are loads, whatever fields they span."""
+    """All of a header as one number. Made by the code generator: slices of it are loads, whatever fields they span."""
 
     place: Header | StackElem | Stack  # a stack stands for its last extracted element
 

@@ -137,7 +137,8 @@ class Reader:
     def expression(self, node: Any, where: str) -> Data | Bool | Header | StackElem | Stack:
         if not isinstance(node, dict) or "type" not in node:
             malformed(f"{str(node)[:80]} is not an expression", where)
-        kind, value = node["type"], node.get("value")
+        kind: Any = node["type"]
+        value: Any = node.get("value")
         if kind == "expression":
             # p4c wraps an expression that is a parameter in another object of the same type.
             if isinstance(value, dict) and "type" in value:

@@ -25,7 +25,9 @@ def register_type(width: int) -> str:
 class _ActionValues(Values):
     """Knows where the parameters of the action are."""
 
-    def __init__(self, layout: Layout, environment: CachedEnvironment | DirectEnvironment, params: tuple[ir.Param, ...]):
+    def __init__(
+        self, layout: Layout, environment: CachedEnvironment | DirectEnvironment, params: tuple[ir.Param, ...]
+    ) -> None:
         super().__init__(layout, environment)
         self.places: list[int] = []
         word = 0
@@ -206,7 +208,8 @@ def action_function(action: ir.Action, layout: Layout, messages: list[str]) -> s
     return "\n".join(
         [
             f"/* {_comment(action.name)} */",
-            f"static {'NOINLINE ' if loops else ''}void action_{action.id}(struct sw *S, struct pkt *P, const uint64_t *a) {{",
+            f"static {'NOINLINE ' if loops else ''}void",
+            f"action_{action.id}(struct sw *S, struct pkt *P, const uint64_t *a) {{",
             "uint8_t *const H = P->phv.h; (void)H; (void)S; (void)a;",
             *environment.prologue(),
             *body,

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where everything lives: header bytes as on the wire, metadata in native integers, match keys in 64-bit words.
 
-Headers keep their wire bytes, one behind the other in the order of the deparser. So extraction and emission are copies, a
-run of adjacent headers is one copy, and a byte swap in the P4 program meets the byte swap of the load and cancels.
+Headers keep their wire bytes, one behind the other in the order of the deparser. So extraction and emission are copies,
+a run of adjacent headers is one copy, and a byte swap in the P4 program meets the byte swap of the load and cancels.
 """
 
 from __future__ import annotations
@@ -124,8 +124,8 @@ def describe(ref: FieldRef) -> str:
 def storage_unit(header_type: HeaderType, field: Field) -> tuple[int, int]:
     """(first byte, bytes) of the loads and stores through which a field is reached.
 
-    Fields that share bytes share one unit where its size allows it: a load that is wider than the store before it waits for
-    the cache, and stores of one width to one place are merged by the C compiler.
+    Fields that share bytes share one unit where its size allows it: a load that is wider than the store before it waits
+    for the cache, and stores of one width to one place are merged by the C compiler.
     """
     first, last = field.bit_offset, field.bit_offset + field.width
     grown = True

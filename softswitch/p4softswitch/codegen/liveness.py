@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which metadata fields have to live in the packet's structure.
 
-p4c keeps every local variable of the program in one metadata header. Most are written and read within one action: they become
-local variables of its C function. What nobody reads needs no place at all. What remains is zeroed for each packet.
+p4c keeps every local variable of the program in one metadata header. Most are written and read within one action: they
+become local variables of its C function. What nobody reads needs no place at all. What remains is zeroed for each
+packet.
 """
 
 from __future__ import annotations

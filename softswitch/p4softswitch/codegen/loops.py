@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Counting loops among the jumps of an action.
 
-p4c turns `for (bit<8> i = 0; i < n; i = i + 1)` into jumps, and the step into an addition with a mask. The C compiler does not see
-a loop with a known number of turns in that, so it neither unrolls nor keeps the counter out of the way. Where it is
-certain that the counter never wraps, the loop is written as one again.
+p4c turns `for (bit<8> i = 0; i < n; i = i + 1)` into jumps, and the step into an addition with a mask. The C compiler
+does not see a loop with a known number of turns in that, so it neither unrolls nor keeps the counter out of the way.
+Where it is certain that the counter never wraps, the loop is written as one again.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The normal form of shifts, masks and concatenations: which bits of which value stand where.
 
-p4c writes a slice as shift and mask and a concatenation as shift and or. Seen as a list of pieces, a rotation is two pieces of
-one value and a byte swap is its bytes in reverse, and both become one machine instruction. It also makes values that are
-wider than any C type harmless, as long as only slices of them are looked at.
+p4c writes a slice as shift and mask and a concatenation as shift and or. Seen as a list of pieces, a rotation is two
+pieces of one value and a byte swap is its bytes in reverse, and both become one machine instruction. It also makes
+values that are wider than any C type harmless, as long as only slices of them are looked at.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parser states that fill a stack by going round: recognized, so that all turns become one copy.
 
-The state extracts into a stack, takes the size of a turn from a counter of what is left, and goes on as long as the counter has bits
-above that size. Then the number of turns is the counter shifted right.
+The state extracts into a stack, takes the size of a turn from a counter of what is left, and goes on as long as the
+counter has bits above that size. Then the number of turns is the counter shifted right.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The translation unit: the packet's structure, the program's functions, descriptions of tables and state, the runtime."""
+"""The translation unit: the packet's structure, the program's functions, what the runtime has to know of tables."""
 
 from __future__ import annotations
 
@@ -218,7 +218,8 @@ def _descriptions(program: ir.Program) -> str:
             param_words = max(param_words, len(args))
         lines.append(f"static const uint64_t {defaults}[] = {{{', '.join(args) if args else '0'}}};")
         kinds = _range_kinds(table)
-        lines.append(f"static const uint8_t ranges_{table.index}[] = {{{', '.join(map(str, kinds)) if kinds else '0'}}};")
+        rendered = ", ".join(map(str, kinds)) if kinds else "0"
+        lines.append(f"static const uint8_t ranges_{table.index}[] = {{{rendered}}};")
         tables.append(
             f"{{MATCH_{table.match_kind.name}, {layout.words}, {param_words}, {table.max_size}u, "
             f"{int(table.meter is not None)}, {number}, {len(args)}, {defaults}, ranges_{table.index}, {len(kinds)}}}"

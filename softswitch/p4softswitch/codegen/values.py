@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Expressions → C.
 
-`low(e, d)` gives an integer that equals e modulo 2**d: only what is observed is computed, in the narrowest type. Where the true
-value counts (comparison, shift right, division, saturation) `exact` and `signed` give it in a type that holds the whole
-interval, and beyond 128 bits the wide integers of the runtime do.
+`low(e, d)` gives an integer that equals e modulo 2**d: only what is observed is computed, in the narrowest type. Where
+the true value counts (comparison, shift right, division, saturation) `exact` and `signed` give it in a type that holds
+the whole interval, and beyond 128 bits the wide integers of the runtime do.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Values:
         return taken
 
     def forget_elements(self, written: x.FieldRef | x.ElemField | x.LastField | None = None) -> None:
-        """A stack element is looked up once, as long as its index stays: until `written` may change it, or (None) anyway."""
+        """A stack element is looked up once while its index stays: until `written` may change it, or (None) now."""
         if written is None:
             self._elements.clear()
         in_header = not (isinstance(written, x.FieldRef) and written.header.metadata)

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which metadata has to be zero when a packet comes in: what some path through the program may read before it is written.
+"""Which metadata has to be zero when a packet comes in: what some path through the program may read before it is
+written.
 
-BMv2 zeroes all of it. The compiler's temporaries are most of it, and they are written first. A field that this analysis leaves
-out is never read before it is written, so nobody can tell the difference; with P4_POISON the runtime fills those with
-garbage instead, and the tests see that nothing changes.
+BMv2 zeroes all of it. The compiler's temporaries are most of it, and they are written first. A field that this analysis
+leaves out is never read before it is written, so nobody can tell the difference; with P4_POISON the runtime fills those
+with garbage instead, and the tests see that nothing changes.
 """
 
 from __future__ import annotations
@@ -184,5 +185,5 @@ class Zeroing:
         return leaves, exits or (exits_at_all and leaves)
 
 
-class _Read(Exception):  # noqa: N818  (not an error: how the analysis ends early)
+class _Read(Exception):
     """The field may be read before it is written."""

@@ -18,7 +18,7 @@ OK, FULL, EXISTS, NONE, MEMORY = 0, -1, -2, -3, -4
 
 _U32, _U64, _I32 = ctypes.c_uint32, ctypes.c_uint64, ctypes.c_int32
 _S, _P, _INT = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int
-_KEY = [_S, _U32, _P, _P, _U32, _I32]
+_KEY: list[object] = [_S, _U32, _P, _P, _U32, _I32]
 _OUT = ctypes.POINTER(ctypes.c_void_p)
 
 _SIGNATURES: dict[str, tuple[object, list[object]]] = {
