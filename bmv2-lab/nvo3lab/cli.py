@@ -97,7 +97,8 @@ def up(target: TargetOption = Target.embedded, wires: WiresOption = Wires.auto, 
 
 
 @lab.command()
-def run(target: TargetOption = Target.embedded, wires: WiresOption = Wires.auto, name: NameOption = "lab",
+def run(target: TargetOption = Target.embedded, wires: WiresOption = Wires.auto,
+        name: Annotated[str | None, typer.Option("--name", help="Name of the lab; one of its own unless told.")] = None,
         captures: CapturesOption = None, output: OutputOption = Output.table) -> None:
     """Bring the lab up, let the tenants talk, play every attack, look at the underlay, and take it all down again."""
     progress = report.Progress()
@@ -114,7 +115,9 @@ def run(target: TargetOption = Target.embedded, wires: WiresOption = Wires.auto,
         return first, results, second
 
     progress.heading("Lab")
-    outcome = _run(session.run(_options(target, wires, name, captures), body, progress))
+    # Nobody else needs to find this lab, and several may run at a time.
+    options = _options(target, wires, name or f"run{os.getpid()}", captures)
+    outcome = _run(session.run(options, body, progress))
     if outcome.error is not None:
         raise _fail(outcome.error)
     faults = outcome.closing.faults()

@@ -19,11 +19,12 @@ ATTACKS: tuple[Attack, ...] = (*outsider.ATTACKS, *insider.ATTACKS, *tenant.ATTA
 
 #: The legitimate traffic: one echo stream for each tenant, across the underlay, small and large packets in turn.
 _STREAMS = (("red1", "red2"), ("blue1", "blue2"))
-_INTERVAL = {"embedded": 0.01, "bmv2": 0.03}
+_INTERVAL = {"embedded": 0.01, "bmv2": 0.05}
 _SIZES = [56, 1000]
 _BASELINE_SECONDS = 1.5
 #: An attack is observed at least this long, so that there is traffic beside it.
-_WINDOW_SECONDS = 0.6
+_WINDOW_SECONDS = {"embedded": 0.6, "bmv2": 1.0}
+_LATENCY_ATTEMPTS = 3
 #: What was sent may take this long to be accounted for.
 _SETTLE_SECONDS = 5.0
 _POLL = 0.02
@@ -48,6 +49,7 @@ class Drill:
         self._on_result = on_result
         self._on_start = on_start
         self._baseline = Traffic(0, 0, None, None)
+        self._window = _WINDOW_SECONDS[view.target]
 
     async def run(self, attacks: Sequence[Attack]) -> list[Result]:
         """Play attacks. Raises LabError where the lab itself fails, so that nothing could be measured."""
@@ -61,6 +63,9 @@ class Drill:
             await self._start_streams()
             try:
                 self._baseline, _shot = await self._beside(lambda: asyncio.sleep(_BASELINE_SECONDS))
+                if self._baseline.median_ms is None:
+                    raise LabError("no echo came back while nothing was attacked")
+                self._world.adapt(self._baseline.median_ms / 1000)
                 for attack in attacks:
                     self._on_start(attack)
                     results.append(await self._play(attack, counters))
@@ -72,13 +77,25 @@ class Drill:
         return results
 
     async def _play(self, attack: Attack, counters: DropCounters) -> Result:
+        """Play one attack, and once more where it seems to have slowed legitimate traffic down and nothing else.
+
+        A lab shares its processors with whatever else runs, so one slow window says little. An effect of the attack
+        would be there every time; whatever arrived or was not counted is final at once.
+        """
+        for _ in range(_LATENCY_ATTEMPTS):
+            result = await self._play_once(attack, counters)
+            if not is_slow(result.baseline, result.beside) or len(result.faults) > 1:
+                break
+        return result
+
+    async def _play_once(self, attack: Attack, counters: DropCounters) -> Result:
         dropped_before, arrived_before = await counters.read(), await self._arrived()
         start = time.monotonic()
 
         async def launch() -> Shot:
             shot = await attack.launch(self._world)
             await self._settle(attack, shot, counters, dropped_before, arrived_before)
-            await asyncio.sleep(max(start + _WINDOW_SECONDS - time.monotonic(), 0))
+            await asyncio.sleep(max(start + self._window - time.monotonic(), 0))
             return shot
 
         beside, shot = await self._beside(launch)
@@ -94,11 +111,11 @@ class Drill:
         baseline = self._baseline
         if is_slow(baseline, beside):
             # It may be the machine that has become slow, and not because of the attack: then it still is without it.
-            again, _nothing = await self._beside(lambda: asyncio.sleep(_WINDOW_SECONDS))
+            again, _nothing = await self._beside(lambda: asyncio.sleep(self._window))
             baseline = max((baseline, again), key=lambda traffic: traffic.median_ms or 0.0)
         through, faults = judge(attack, shot, dict(caught), dict(arrived), baseline, beside)
-        return Result(attack.name, attack.who, attack.summary, shot.sent, through, dict(caught), baseline, beside, seconds,
-                      shot.note, faults)
+        return Result(attack.name, attack.who, attack.summary, shot.sent, through, dict(caught), baseline, beside,
+                      seconds, shot.note, faults)
 
     async def _settle(self, attack: Attack, shot: Shot, counters: DropCounters,
                       dropped_before: Counter[tuple[str, str]], arrived_before: Counter[str]) -> None:

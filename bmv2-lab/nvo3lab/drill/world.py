@@ -18,6 +18,9 @@ from nvo3lab.view import View
 #: Frames a second that an attacker sends, where the rate is not the point: below what each target can work off, so
 #: that what a switch did not count is not excused by what it never saw.
 _PACE = {"embedded": 2000.0, "bmv2": 200.0}
+#: On a machine that is busy with something else that is less: this many frames in the time of one undisturbed echo.
+_PACE_IN_ROUND_TRIP = 4.0
+_SLOWEST_PACE = 40.0
 #: Frames a second of a flood.
 _FLOOD = {"embedded": 8000.0, "bmv2": 1000.0}
 #: How far ahead of the sender an insider numbers its own packets: within the replay window, beyond what is sent
@@ -44,13 +47,27 @@ class World:
     def __init__(self, view: View) -> None:
         self.view = view
         self.topology: Topology = view.topology
-        self.pace = _PACE[view.target]
-        self.flood_rate = _FLOOD[view.target]
+        self._speed = 1.0
         #: In every packet that must not arrive.
         self.marker = os.urandom(16)
         #: In legitimate packets that attackers are to catch.
         self.bait_marker = os.urandom(16)
         self._stolen: dict[tuple[str, str], StolenKey] = {}
+
+    def adapt(self, round_trip: float) -> None:
+        """Send no faster than this machine can work off, by the round trip of echoes without an attack (seconds)."""
+        slowest = _SLOWEST_PACE / _PACE[self.view.target]
+        self._speed = min(1.0, max(slowest, _PACE_IN_ROUND_TRIP / round_trip / _PACE[self.view.target]))
+
+    @property
+    def pace(self) -> float:
+        """Frames a second of an attack that is not a flood."""
+        return _PACE[self.view.target] * self._speed
+
+    @property
+    def flood_rate(self) -> float:
+        """Frames a second of a flood."""
+        return _FLOOD[self.view.target] * self._speed
 
     async def announce(self) -> None:
         """Tell the hosts what to look for."""
