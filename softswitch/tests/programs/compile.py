@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compiles the test programs with p4c-bm2-ss, which has to be on the path, and strips what depends on paths.
+"""Compiles the programs of tests and benchmark with p4c-bm2-ss, which has to be on the path, and strips what depends on
+paths.
 
 Run it after a change of a .p4 file and commit what it writes.
 """
@@ -25,11 +26,11 @@ def strip(node: Any) -> Any:
 
 
 def main() -> None:
-    for source in sorted(HERE.glob("*.p4")):
+    for source in sorted([*HERE.glob("*.p4"), *(HERE.parent.parent / "bench").glob("*.p4")]):
         output, p4info = source.with_suffix(".json"), source.with_suffix(".p4info.txtpb")
         subprocess.run(
             ["p4c-bm2-ss", "--p4runtime-files", p4info.name, "-o", output.name, source.name],
-            cwd=HERE,
+            cwd=source.parent,
             check=True,
         )
         output.write_text(json.dumps(strip(json.loads(output.read_text())), indent=1) + "\n")
