@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Finding a compiler, and the cache of compiled programs."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+from p4softswitch import compiler
+from p4softswitch.compiler import CompilerError, build, find_compiler
+
+SOURCE = "int answer(void) { return 42; }\n"
+
+
+class TestCompiler:
+    def test_named_by_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("P4SOFTSWITCH_CC", "cc")
+        assert Path(find_compiler().command[0]).name == "cc"
+
+    def test_one_that_does_not_exist(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("P4SOFTSWITCH_CC", "no-such-compiler")
+        with pytest.raises(CompilerError, match="no-such-compiler"):
+            find_compiler()
+
+    def test_without_any_the_message_says_what_to_do(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.delenv("P4SOFTSWITCH_CC", raising=False)
+        monkeypatch.delenv("CC", raising=False)
+        monkeypatch.setenv("PATH", str(tmp_path))
+        monkeypatch.setattr(compiler.importlib.util, "find_spec", lambda name: None)
+        with pytest.raises(CompilerError, match="pip install ziglang"):
+            find_compiler()
+
+
+class TestCache:
+    def test_is_closed_to_others_and_used(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        cache = tmp_path / "cache"
+        path = build(SOURCE, cache=cache)
+        assert stat.S_IMODE(cache.stat().st_mode) == 0o700
+        assert stat.S_IMODE(path.stat().st_mode) == 0o700
+        assert list(cache.iterdir()) == [path]
+        before = path.stat().st_mtime_ns
+        assert build(SOURCE, cache=cache) == path
+        assert path.stat().st_mtime_ns == before
+
+    def test_key_covers_source_and_flags(self, tmp_path: Path) -> None:
+        paths = {build(SOURCE, cache=tmp_path), build(SOURCE + "\n", cache=tmp_path),
+                 build(SOURCE, cache=tmp_path, extra_flags=["-O1"])}  # fmt: skip
+        assert len(paths) == 3
+
+    def test_an_open_directory_is_closed(self, tmp_path: Path) -> None:
+        cache = tmp_path / "cache"
+        cache.mkdir(mode=0o755)
+        build(SOURCE, cache=cache)
+        assert stat.S_IMODE(cache.stat().st_mode) == 0o700
+
+    def test_what_the_compiler_refuses(self, tmp_path: Path) -> None:
+        with pytest.raises(CompilerError, match="refused"):
+            build("this is not C\n", cache=tmp_path)
+        assert not list(tmp_path.glob("*.so"))
+
+    def test_default_directory(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        assert compiler.default_cache() == tmp_path / "p4softswitch"
