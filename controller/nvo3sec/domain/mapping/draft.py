@@ -1,0 +1,343 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One step in the making: a draft of the next state that keeps its indexes right and notes changes and effects.
+
+Every change of who has or wants an address goes through `replace_claim`, and every step ends with `settle`, which gives
+addresses that became free to those who waited for them. So no rule has to remember either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from dataclasses import replace
+from typing import TypeVar
+
+from nvo3sec.domain.mapping.events import (
+    AddressAppeared,
+    Change,
+    DropClaim,
+    DropHold,
+    Effect,
+    MappingSet,
+    MappingWithdrawn,
+    PutClaim,
+    PutHold,
+    Reason,
+    Reported,
+    SetVersion,
+    Told,
+)
+from nvo3sec.domain.mapping.model import Address, Claim, ClaimKey, Hold
+from nvo3sec.domain.mapping.state import MappingState
+from nvo3sec.domain.persistent import PersistentMap
+
+
+class Draft:
+    """Starts from a state; `finish` gives the next one."""
+
+    def __init__(self, state: MappingState) -> None:
+        self.scope = state.scope
+        self.limits = state.limits
+        self.changes: list[Change] = []
+        self.effects: list[Effect] = []
+        self.claims = state.claims
+        self.leases = state.leases
+        self.holds = state.holds
+        self._base = state
+        self._owners = state.owners
+        self._waiting = state.waiting
+        self._by_nve = state.by_nve
+        self._by_vn = state.by_vn
+        self._vap_counts = state.vap_counts
+        self._nve_counts = state.nve_counts
+        self._hold_counts = state.hold_counts
+        self._versions = state.versions
+        self._arrivals = state.arrivals
+        self._touched: set[Address] = set()
+
+    def finish(self) -> MappingState:
+        """Settle, and return the next state."""
+        self.settle()
+        return self.as_is()
+
+    def as_is(self) -> MappingState:
+        """The state without settling: for one that was settled when it was stored."""
+        return replace(
+            self._base,
+            scope=self.scope,
+            claims=self.claims,
+            owners=self._owners,
+            waiting=self._waiting,
+            by_nve=self._by_nve,
+            by_vn=self._by_vn,
+            vap_counts=self._vap_counts,
+            nve_counts=self._nve_counts,
+            leases=self.leases,
+            holds=self.holds,
+            hold_counts=self._hold_counts,
+            versions=self._versions,
+            arrivals=self._arrivals,
+        )
+
+    # --- what is so -------------------------------------------------------------------------------------------------
+
+    def claims_of(self, nve: str) -> list[Claim]:
+        """The claims behind an NVE, in the order in which they came."""
+        keys = self._by_nve.get(nve) or PersistentMap[ClaimKey, None]()
+        return sorted((self.claims[key] for key in keys), key=lambda claim: claim.arrival)
+
+    def crowded(self, claim: Claim) -> bool:
+        """Whether the NVE of `claim` has as many announcements waiting for one of its addresses as it may."""
+        for address in claim.demanded:
+            waiting = self._waiting.get(address)
+            if waiting is not None:
+                own = sum(key.place.nve == claim.nve and key != claim.key for key in waiting)
+                if own >= self.limits.waiting_per_address:
+                    return True
+        return False
+
+    def quota_left(self, key: ClaimKey) -> bool:
+        """Whether one more announcement fits behind this VAP and this NVE. What the operator states does not count."""
+        return (self._vap_counts.get(key.place) or 0) < self.limits.claims_per_vap and (
+            self._nve_counts.get(key.place.nve) or 0
+        ) < self.limits.claims_per_nve
+
+    def next_arrival(self) -> int:
+        """The number of a new announcement."""
+        self._arrivals += 1
+        return self._arrivals - 1
+
+    def obstacle(self, claim: Claim, *, contested_too: bool) -> tuple[Reason, ClaimKey | None]:
+        """What keeps `claim` from having all that it asks for: a reason, and the claim in the way, if it is one.
+
+        contested_too: whether contested addresses count; not among those who contest them.
+        """
+        for address in sorted(claim.demanded, key=_order):
+            owner = self._owners.get(address)
+            if owner is not None and owner != claim.key:
+                return Reason.OWNED, owner
+            reserved = self.scope.reserved.get(address)
+            if reserved is not None and claim.nve not in reserved:
+                return Reason.RESERVED, None
+            hold = self.holds.get(address)
+            if hold is not None and (contested_too if hold.successor is None else hold.successor != claim.nve):
+                return Reason.HELD, None
+        return Reason.NONE, None
+
+    def owners_of(self, addresses: Iterable[Address]) -> list[Claim]:
+        """The claims that have any of the addresses, in the order in which they came."""
+        keys = {key for key in map(self._owners.get, addresses) if key is not None}
+        return sorted((self.claims[key] for key in keys), key=lambda claim: claim.arrival)
+
+    # --- what becomes so --------------------------------------------------------------------------------------------
+
+    def report(
+        self, told: Told, vni: int, key: ClaimKey, reason: Reason = Reason.NONE, other: ClaimKey | None = None
+    ) -> None:
+        """Tell the operator."""
+        self.effects.append(Reported(told, vni, key, reason, other))
+
+    def replace_claim(self, old: Claim | None, new: Claim | None) -> None:
+        """Put `new` in the place of `old`; one may be missing. A visible difference gets the VN's next version."""
+        if new is not None and new.mapping is not None and (old is None or old.granted != new.granted):
+            new = replace(new, sequence=self._bump(new.vni))
+        if old == new:
+            return
+        self.reindex(old, new)
+        if new is not None:
+            self.changes.append(PutClaim(new))
+        elif old is not None:
+            self.changes.append(DropClaim(old.key))
+        self._tell(old, new)
+
+    def _tell(self, old: Claim | None, new: Claim | None) -> None:
+        before = None if old is None else old.mapping
+        after = None if new is None else new.mapping
+        if after is not None and new is not None:
+            if before == after:
+                return
+            had = frozenset[Address]() if old is None else old.owned
+            self.effects.append(MappingSet(after.sequence, after))
+            self.effects += [AddressAppeared(address) for address in sorted(new.owned - had, key=_order)]
+        elif before is not None:
+            self.effects.append(MappingWithdrawn(before.vni, self._bump(before.vni), before.mac))
+
+    def _bump(self, vni: int) -> int:
+        version = (self._versions.get(vni) or self._base.version(vni)) + 1
+        self._versions = self._versions.set(vni, version)
+        self.changes.append(SetVersion(vni, version))
+        return version
+
+    def reindex(self, old: Claim | None, new: Claim | None) -> None:
+        """Bring the indexes from `old` to `new`, and nothing else. Raises ValueError if an address has an owner."""
+        had, wanted = _rights(old)
+        has, wants = _rights(new)
+        for address in had - has:
+            self._owners = self._owners.delete(address)
+        for address in has - had:
+            if new is None or address in self._owners:
+                raise ValueError("an address would have two owners")
+            self._owners = self._owners.set(address, new.key)
+            hold = self.holds.get(address)
+            if hold is not None:
+                self.drop_hold(hold)
+        if old is not None:
+            for address in wanted - wants:
+                rest = self._waiting[address] - {old.key}
+                self._waiting = self._waiting.set(address, rest) if rest else self._waiting.delete(address)
+        if new is not None:
+            for address in wants - wanted:
+                self._waiting = self._waiting.set(
+                    address, (self._waiting.get(address) or frozenset[ClaimKey]()) | {new.key}
+                )
+        # Who begins to wait has an obstacle, or meets rivals who have been found already: nothing follows from it.
+        self._touched |= (had ^ has) | (wanted - wants)
+        if old is not None and new is None:
+            self._count(old, -1)
+            self.claims = self.claims.delete(old.key)
+            self._by_nve = _without(self._by_nve, old.nve, old.key)
+            self._by_vn = _without(self._by_vn, old.vni, old.key)
+        elif new is not None:
+            if old is not None:
+                self._count(old, -1)
+            else:
+                self._by_nve = _including(self._by_nve, new.nve, new.key)
+                self._by_vn = _including(self._by_vn, new.vni, new.key)
+            self._count(new, 1)
+            self.claims = self.claims.set(new.key, new)
+            self._arrivals = max(self._arrivals, new.arrival + 1)
+
+    def _count(self, claim: Claim, by: int) -> None:
+        if not claim.static:
+            place = claim.key.place
+            self._vap_counts = _counted(self._vap_counts, place, by)
+            self._nve_counts = _counted(self._nve_counts, place.nve, by)
+
+    def add_hold(self, hold: Hold) -> None:
+        """Hold an address, if the NVE that is the cause has not used up its quota of holds."""
+        if hold.successor is not None and (self._hold_counts.get(hold.by) or 0) >= self.limits.holds_per_nve:
+            return
+        old = self.holds.get(hold.address)
+        if old is not None:
+            self.drop_hold(old)
+        self.restore_hold(hold)
+        self.changes.append(PutHold(hold))
+
+    def restore_hold(self, hold: Hold) -> None:
+        """Hold an address as it was before a restart."""
+        self.holds = self.holds.set(hold.address, hold)
+        self._hold_counts = _counted(self._hold_counts, hold.by, 1)
+        self._touched.add(hold.address)
+
+    def drop_hold(self, hold: Hold) -> None:
+        """Hold an address no more."""
+        self.holds = self.holds.delete(hold.address)
+        self._hold_counts = _counted(self._hold_counts, hold.by, -1)
+        self._touched.add(hold.address)
+        self.changes.append(DropHold(hold.address))
+
+    def restore_version(self, vni: int, version: int) -> None:
+        """The version of a VN before a restart."""
+        self._versions = self._versions.set(vni, version)
+
+    def touch_all_waiting(self) -> None:
+        """Look at every claim that waits when the step settles: what was in its way may be gone."""
+        self._touched |= set(self._waiting)
+
+    # --- those who wait ---------------------------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Give free addresses to who waited for them, until nothing moves.
+
+        A claim gets everything that it asks for or nothing. Two that could both have an address contest it, and then
+        nobody has it, no newcomer either: that nobody can tell who is right is not a reason to believe the faster one.
+        """
+        while self._touched:
+            eligible = self._eligible(self._touched)
+            rivals: dict[Address, list[Claim]] = {}
+            for claim in eligible:
+                for address in claim.demanded - claim.owned:
+                    rivals.setdefault(address, []).append(claim)
+            touched, self._touched = self._touched, set()
+            for address in sorted(touched | rivals.keys(), key=_order):
+                self._mark_contested(address, rivals.get(address, []))
+            for claim in eligible:
+                if all(len(rivals[address]) == 1 for address in claim.demanded - claim.owned):
+                    self.report(Told.THAWED, claim.vni, claim.key)
+                    self.replace_claim(claim, replace(claim, granted=claim.announced))
+
+    def _eligible(self, addresses: Iterable[Address]) -> list[Claim]:
+        """Claims that nobody is in the way of but each other: those that wait for one of the addresses, for what such a
+        claim also waits for, or for what one of them contests.
+
+        The search does not follow claims that have an obstacle further than to what they contest, so that an announcer
+        cannot make it long by chaining claims that are frozen anyway.
+        """
+        found: dict[ClaimKey, Claim] = {}
+        seen: set[Address] = set()
+        pending = list(addresses)
+        while pending:
+            address = pending.pop()
+            if address in seen:
+                continue
+            seen.add(address)
+            for key in self._waiting.get(address) or ():
+                if key in found:
+                    continue
+                claim = self.claims[key]
+                wanted = claim.demanded - claim.owned
+                if self.obstacle(claim, contested_too=False)[0] is Reason.NONE:
+                    found[key] = claim
+                    pending += wanted
+                else:
+                    pending += (other for other in wanted if self._is_contested(other))
+        return sorted(found.values(), key=lambda claim: claim.arrival)
+
+    def _is_contested(self, address: Address) -> bool:
+        hold = self.holds.get(address)
+        return hold is not None and hold.successor is None
+
+    def _mark_contested(self, address: Address, rivals: list[Claim]) -> None:
+        hold = self.holds.get(address)
+        if len(rivals) < 2:
+            if hold is not None and hold.successor is None:
+                self.drop_hold(hold)
+            return
+        if hold is None:
+            self.add_hold(Hold(address, None, None, ""))
+            for claim in rivals:
+                self.report(Told.CONTESTED, claim.vni, claim.key, Reason.HELD)
+
+
+def _order(address: Address) -> tuple[int, int, int]:
+    """A fixed order: by VN, MAC addresses first, then IPv4, then IPv6."""
+    vni, value = address
+    return (vni, 0, value) if isinstance(value, int) else (vni, value.version, int(value))
+
+
+def _rights(claim: Claim | None) -> tuple[frozenset[Address], frozenset[Address]]:
+    """What a claim has, and what it waits for."""
+    if claim is None:
+        return frozenset(), frozenset()
+    owned = claim.owned
+    return owned, claim.demanded - owned
+
+
+_Of = TypeVar("_Of", bound=Hashable)
+
+
+def _counted(counts: PersistentMap[_Of, int], of: _Of, by: int) -> PersistentMap[_Of, int]:
+    count = (counts.get(of) or 0) + by
+    return counts.set(of, count) if count else counts.delete(of)
+
+
+def _including(
+    index: PersistentMap[_Of, PersistentMap[ClaimKey, None]], of: _Of, key: ClaimKey
+) -> PersistentMap[_Of, PersistentMap[ClaimKey, None]]:
+    return index.set(of, (index.get(of) or PersistentMap[ClaimKey, None]()).set(key, None))
+
+
+def _without(
+    index: PersistentMap[_Of, PersistentMap[ClaimKey, None]], of: _Of, key: ClaimKey
+) -> PersistentMap[_Of, PersistentMap[ClaimKey, None]]:
+    rest = index[of].delete(key)
+    return index.set(of, rest) if len(rest) else index.delete(of)

@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What happens to the mapping service, what it answers, and what follows from it.
+
+`nve` is always the authenticated identity of who speaks, never something that a message says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+from nvo3sec.domain.addresses import IpAddress
+from nvo3sec.domain.mapping.model import Address, Claim, ClaimKey, Hold, MappingEntry, Scope, StaticMapping
+
+# --- events ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Attach:
+    """`nve` announces a tenant system behind one of its VAPs, or other IP addresses of one that it announced."""
+
+    nve: str
+    port: int
+    vlan: int
+    vni: int
+    mac: int
+    ips: tuple[IpAddress, ...] = ()
+    host: str = ""
+
+
+@dataclass(frozen=True)
+class Detach:
+    """`nve` releases a tenant system. `successor`: the NVE where it goes on, if that is known; only it can then have
+    the addresses for a while, so that nobody who announced them wrongly profits from the move."""
+
+    nve: str
+    port: int
+    vlan: int
+    mac: int
+    successor: str | None = None
+    host: str = ""
+
+
+@dataclass(frozen=True)
+class Move:
+    """A tenant system goes from one VAP of `nve` to another of the same VN: release and announcement in one."""
+
+    nve: str
+    from_port: int
+    from_vlan: int
+    to_port: int
+    to_vlan: int
+    mac: int
+    ips: tuple[IpAddress, ...]
+    host: str = ""
+
+
+@dataclass(frozen=True)
+class Resync:
+    """Everything that `nve` has attached, after its agent started or reconnected: what is not in it is released."""
+
+    nve: str
+    attachments: tuple[Attach, ...]
+
+
+@dataclass(frozen=True)
+class LeaseRenewed:
+    """What `nve` announced is good until `until` (seconds, monotonic)."""
+
+    nve: str
+    until: float
+
+
+@dataclass(frozen=True)
+class NveLost:
+    """`nve` is out: its identity was revoked, or an operator said so. A lease that ends needs no event but `Tick`."""
+
+    nve: str
+
+
+@dataclass(frozen=True)
+class Configured:
+    """The domain file was applied."""
+
+    scope: Scope
+    statics: tuple[StaticMapping, ...] = ()
+
+
+@dataclass(frozen=True)
+class Admit:
+    """An operator decides that this claim is right: whoever has its addresses is frozen."""
+
+    key: ClaimKey
+
+
+@dataclass(frozen=True)
+class Evict:
+    """An operator takes an announcement away; `successor` as in `Detach`."""
+
+    key: ClaimKey
+    successor: str | None = None
+
+
+@dataclass(frozen=True)
+class Tick:
+    """Time goes by."""
+
+
+Event: TypeAlias = Attach | Detach | Move | Resync | LeaseRenewed | NveLost | Configured | Admit | Evict | Tick
+
+# --- answers --------------------------------------------------------------------------------------------------------
+
+
+class Status(StrEnum):
+    """What became of an event."""
+
+    ACTIVE = "active"
+    """In force."""
+    FROZEN = "frozen"
+    """Remembered, without effect: somebody else has an address of it, or it is contested or reserved."""
+    DONE = "done"
+    REFUSED = "refused"
+    """Nothing was changed."""
+
+
+class Reason(StrEnum):
+    """Why something is refused or frozen."""
+
+    NONE = ""
+    OWNED = "owned"
+    """Another claim has the address."""
+    HELD = "held"
+    """Its last owner named another successor, or it is contested."""
+    RESERVED = "reserved"
+    """The operator reserved it for other NVEs."""
+    NO_LEASE = "no-lease"
+    NOT_SERVED = "not-served"
+    """The NVE has no such VAP, or the VAP is of another VN."""
+    BAD_ADDRESS = "bad-address"
+    QUOTA = "quota"
+    STATIC = "static"
+    """The domain file states it; only the domain file changes it."""
+    FOREIGN = "foreign"
+    """Another hypervisor announced it."""
+    UNKNOWN = "unknown"
+    """There is no such claim."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The answer to who caused an event. It does not say who else has an address: announcers need not know."""
+
+    status: Status
+    reason: Reason = Reason.NONE
+
+
+# --- changes: what has to be durable before anything of the step is told to anybody -----------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PutClaim:
+    """The claim is now this."""
+
+    claim: Claim
+
+
+@dataclass(frozen=True, slots=True)
+class DropClaim:
+    """The claim is gone."""
+
+    key: ClaimKey
+
+
+@dataclass(frozen=True, slots=True)
+class PutHold:
+    """The address is held. Seconds of `until` are of a clock that ends with the process."""
+
+    hold: Hold
+
+
+@dataclass(frozen=True, slots=True)
+class DropHold:
+    """The address is no longer held."""
+
+    address: Address
+
+
+@dataclass(frozen=True, slots=True)
+class SetVersion:
+    """The VN has changed visibly; versions only grow."""
+
+    vni: int
+    version: int
+
+
+Change: TypeAlias = PutClaim | DropClaim | PutHold | DropHold | SetVersion
+
+# --- effects --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class MappingSet:
+    """From `version` of the VN on the mapping is this."""
+
+    version: int
+    mapping: MappingEntry
+
+
+@dataclass(frozen=True, slots=True)
+class MappingWithdrawn:
+    """From `version` of the VN on nobody has this MAC address."""
+
+    vni: int
+    version: int
+    mac: int
+
+
+@dataclass(frozen=True, slots=True)
+class AddressAppeared:
+    """Somebody has the address now: negative answers about it are worth nothing any more."""
+
+    address: Address
+
+
+class Told(StrEnum):
+    """What operators are told."""
+
+    FROZEN = "mapping-frozen"
+    THAWED = "mapping-thawed"
+    CONTESTED = "mapping-contested"
+    DEMOTED = "mapping-demoted"
+    WITHDRAWN = "mapping-withdrawn"
+    """Without a release: a lease ended, the NVE is out, or it no longer serves the VAP."""
+    REFUSED = "mapping-refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """Something for the operator: about `key`, and if there is one, the claim `other` that is in its way."""
+
+    told: Told
+    vni: int
+    key: ClaimKey
+    reason: Reason = Reason.NONE
+    other: ClaimKey | None = None
+
+
+Effect: TypeAlias = MappingSet | MappingWithdrawn | AddressAppeared | Reported

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the mapping service speaks of: places, claims, holds, what NVEs serve, limits (RFC 8014 4.3, RFC 7365 2.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from ipaddress import IPv4Address
+from typing import NamedTuple, TypeAlias
+
+from nvo3sec.domain.addresses import IpAddress, format_mac
+from nvo3sec.domain.model import Domain, TenantSystem
+
+Address: TypeAlias = tuple[int, int | IpAddress]
+"""(VNI, MAC address or IP address): what at most one claim owns."""
+
+TERM_SHIFT = 40
+"""Versions of a VN start at term << 40, so that they grow even when a database had to be started anew (new term)."""
+
+
+class Place(NamedTuple):
+    """A VAP: port and VLAN (0: untagged) of an NVE."""
+
+    nve: str
+    port: int
+    vlan: int
+
+    def __str__(self) -> str:
+        return f"{self.nve} port {self.port}" + (f" VLAN {self.vlan}" if self.vlan else "")
+
+
+class ClaimKey(NamedTuple):
+    """One tenant system's MAC address at one VAP. The VAP decides the VN."""
+
+    place: Place
+    mac: int
+
+    def __str__(self) -> str:
+        return f"{format_mac(self.mac)} at {self.place}"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An attachment that an NVE has announced, or (`static`) that the domain file states.
+
+    announced: IP addresses that it asks for, sorted. granted: those that it has, or None if it is frozen: it then has
+    nothing, not even its MAC address. sequence: version of the VN at which it got what it has (the move sequence
+    number; 0 if it never had anything). arrival: order of the announcements in this NVA. host: the hypervisor that
+    the NVE announced it for, "" for none; only the same one may change it.
+    """
+
+    key: ClaimKey
+    vni: int
+    announced: tuple[IpAddress, ...]
+    granted: tuple[IpAddress, ...] | None
+    sequence: int
+    arrival: int
+    static: bool = False
+    host: str = ""
+
+    @property
+    def nve(self) -> str:
+        """The NVE behind which it stands."""
+        return self.key.place.nve
+
+    @property
+    def owned(self) -> frozenset[Address]:
+        """The addresses that it has."""
+        if self.granted is None:
+            return frozenset()
+        return frozenset(((self.vni, self.key.mac), *((self.vni, ip) for ip in self.granted)))
+
+    @property
+    def demanded(self) -> frozenset[Address]:
+        """The addresses that it asks for."""
+        return frozenset(((self.vni, self.key.mac), *((self.vni, ip) for ip in self.announced)))
+
+    @property
+    def mapping(self) -> MappingEntry | None:
+        """What others see of it."""
+        if self.granted is None:
+            return None
+        return MappingEntry(self.vni, self.key.mac, self.granted, self.key.place, self.sequence)
+
+
+@dataclass(frozen=True, slots=True)
+class MappingEntry:
+    """A mapping in force: (VNI, MAC, IPs) to a VAP of an NVE, with its move sequence number."""
+
+    vni: int
+    mac: int
+    ips: tuple[IpAddress, ...]
+    place: Place
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """An address without an owner that is not free to all.
+
+    successor: the NVE that its last owner named when it released it, until `until` (seconds, monotonic). None:
+    contested, several claims waited for it and nobody said which one is right; it stays so until one is left or an
+    operator decides. by: the NVE that released it.
+    """
+
+    address: Address
+    successor: str | None
+    until: float | None
+    by: str
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds for what NVEs can make the NVA remember and do.
+
+    waiting_per_address: how many frozen announcements of one NVE may want the same address. handover_s: how long a
+    named successor may take to announce. lease_s: the lease that NVEs with claims get when the NVA restarts.
+    """
+
+    claims_per_vap: int = 256
+    claims_per_nve: int = 4096
+    ips_per_claim: int = 16
+    holds_per_nve: int = 1024
+    waiting_per_address: int = 4
+    handover_s: float = 10.0
+    lease_s: float = 30.0
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Which VAPs exist, of which VN each is, and for which NVEs addresses are reserved.
+
+    reserved: an address that is in here can be had behind these NVEs only, whoever announces it first.
+    """
+
+    vaps: Mapping[Place, int] = field(default_factory=dict)
+    reserved: Mapping[Address, frozenset[str]] = field(default_factory=dict)
+
+    @cached_property
+    def served(self) -> frozenset[tuple[str, int]]:
+        """(NVE, VNI) for every VN that an NVE serves."""
+        return frozenset((place.nve, vni) for place, vni in self.vaps.items())
+
+    @cached_property
+    def nves(self) -> frozenset[str]:
+        """NVEs that serve anything."""
+        return frozenset(place.nve for place in self.vaps)
+
+    def serves(self, nve: str, vni: int) -> bool:
+        """Whether `nve` serves the VN: may announce into it and ask about it."""
+        return (nve, vni) in self.served
+
+
+@dataclass(frozen=True)
+class StaticMapping:
+    """A mapping that the operator states. It has no lease, and no announcement changes it."""
+
+    key: ClaimKey
+    vni: int
+    ips: tuple[IpAddress, ...]
+
+
+def sorted_ips(ips: Iterable[IpAddress]) -> tuple[IpAddress, ...]:
+    """In one order, each once: IPv4 first."""
+    return tuple(sorted(set(ips), key=lambda ip: (not isinstance(ip, IPv4Address), int(ip))))
+
+
+def scope_of(
+    domain: Domain, revoked: Iterable[str] = (), reserved: Mapping[Address, frozenset[str]] | None = None
+) -> Scope:
+    """What the NVEs of a domain serve, without those that are revoked."""
+    gone = frozenset(revoked)
+    vni = {vn.name: vn.vni for vn in domain.vns}
+    vaps = {
+        Place(nve.name, vap.port, vap.vlan): vni[vap.vn]
+        for nve in domain.nves
+        if nve.name not in gone
+        for vap in nve.vaps
+    }
+    return Scope(vaps, reserved or {})
+
+
+def statics_of(domain: Domain, scope: Scope) -> tuple[StaticMapping, ...]:
+    """The tenant systems of a domain file, as far as their VAPs are in `scope`."""
+    vni = {vn.name: vn.vni for vn in domain.vns}
+
+    def static(system: TenantSystem) -> StaticMapping:
+        place = Place(system.nve, system.port, system.vlan)
+        return StaticMapping(ClaimKey(place, system.mac), vni[system.vn], sorted_ips(system.ips))
+
+    stated = map(static, domain.tenant_systems)
+    return tuple(one for one in stated if scope.vaps.get(one.key.place) == one.vni)

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The state of the mapping service, and what can be asked of it. It is never changed: `step` makes a new one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from nvo3sec.domain.mapping.model import (
+    TERM_SHIFT,
+    Address,
+    Claim,
+    ClaimKey,
+    Hold,
+    Limits,
+    MappingEntry,
+    Place,
+    Scope,
+)
+from nvo3sec.domain.messages import Lookup, LookupAnswer, LookupResult
+from nvo3sec.domain.persistent import PersistentMap
+
+POSITIVE_S = 300.0
+NEGATIVE_S = 10.0
+"""How long an answer may be remembered."""
+
+
+@dataclass(frozen=True)
+class MappingState:
+    """Everything that the mapping service knows.
+
+    owners: who has an address. waiting: claims that want an address and do not have it. leases: until when the NVE's
+    announcements are good. versions: of each VN. arrivals: number of the next announcement. The other maps are indexes.
+    """
+
+    scope: Scope = field(default_factory=Scope)
+    limits: Limits = field(default_factory=Limits)
+    term: int = 1
+    claims: PersistentMap[ClaimKey, Claim] = field(default_factory=PersistentMap)
+    owners: PersistentMap[Address, ClaimKey] = field(default_factory=PersistentMap)
+    waiting: PersistentMap[Address, frozenset[ClaimKey]] = field(default_factory=PersistentMap)
+    by_nve: PersistentMap[str, PersistentMap[ClaimKey, None]] = field(default_factory=PersistentMap)
+    by_vn: PersistentMap[int, PersistentMap[ClaimKey, None]] = field(default_factory=PersistentMap)
+    vap_counts: PersistentMap[Place, int] = field(default_factory=PersistentMap)
+    nve_counts: PersistentMap[str, int] = field(default_factory=PersistentMap)
+    leases: PersistentMap[str, float] = field(default_factory=PersistentMap)
+    holds: PersistentMap[Address, Hold] = field(default_factory=PersistentMap)
+    hold_counts: PersistentMap[str, int] = field(default_factory=PersistentMap)
+    versions: PersistentMap[int, int] = field(default_factory=PersistentMap)
+    arrivals: int = 1
+
+    def version(self, vni: int) -> int:
+        """Version of a VN: that of its last visible change."""
+        return self.versions.get(vni) or self.term << TERM_SHIFT
+
+    def owner(self, address: Address) -> Claim | None:
+        """Who has the address."""
+        key = self.owners.get(address)
+        return None if key is None else self.claims[key]
+
+    def find(self, address: Address) -> MappingEntry | None:
+        """The mapping in force that has the address."""
+        claim = self.owner(address)
+        return None if claim is None else claim.mapping
+
+    def mappings(self, vni: int) -> tuple[MappingEntry, ...]:
+        """Every mapping of a VN in force, by MAC address."""
+        keys = self.by_vn.get(vni) or PersistentMap[ClaimKey, None]()
+        found = (self.claims[key].mapping for key in keys)
+        return tuple(sorted((entry for entry in found if entry is not None), key=lambda entry: entry.mac))
+
+    def behind(self, nve: str) -> tuple[Claim, ...]:
+        """Every claim behind an NVE, frozen ones too, in the order in which they came."""
+        keys = self.by_nve.get(nve) or PersistentMap[ClaimKey, None]()
+        return tuple(sorted((self.claims[key] for key in keys), key=lambda claim: claim.arrival))
+
+    def frozen(self) -> tuple[Claim, ...]:
+        """Claims that want something that they do not have, in the order in which they came."""
+        keys = {key for keys in self.waiting.values() for key in keys}
+        return tuple(sorted((self.claims[key] for key in keys), key=lambda claim: claim.arrival))
+
+    def next_deadline(self) -> float | None:
+        """When a `Tick` will do something: the end of a lease or of a hold, or None."""
+        ends = [*self.leases.values(), *(hold.until for hold in self.holds.values() if hold.until is not None)]
+        return min(ends, default=None)
+
+
+def look_up(state: MappingState, nve: str, query: Lookup) -> LookupAnswer:
+    """The answer for `nve`, which must serve the VN that it asks about (RFC 8014 4.3)."""
+    if not state.scope.serves(nve, query.vni):
+        return LookupAnswer(LookupResult.REFUSED, NEGATIVE_S)
+    wanted = query.mac if query.mac is not None else query.ip
+    found = None if wanted is None else state.find((query.vni, wanted))
+    if found is None or not state.scope.serves(found.place.nve, query.vni):
+        return LookupAnswer(LookupResult.UNKNOWN, NEGATIVE_S)
+    return LookupAnswer(LookupResult.FOUND, POSITIVE_S, found.mac, found.place.nve, found.ips)
