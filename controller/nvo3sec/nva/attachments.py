@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The mapping service at work: the state machine of `domain.mapping` with a store under it and a change log behind it.
+
+Events of one call become durable together, before anything of them is visible: neither lookups nor increments nor
+answers show what a crash could take back. Events that come while a call is under way are best collected for the next
+one: the cost of a commit hardly depends on how much is in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from nvo3sec.domain.changes import ChangeLog, Delta, Position
+from nvo3sec.domain.mapping import (
+    Address,
+    Change,
+    Configured,
+    Effect,
+    Event,
+    Limits,
+    MappingState,
+    Outcome,
+    Place,
+    look_up,
+    restored,
+    scope_of,
+    statics_of,
+    step,
+)
+from nvo3sec.domain.messages import Lookup, LookupAnswer
+from nvo3sec.domain.model import Domain
+from nvo3sec.errors import AuthorizationError
+from nvo3sec.nva.store.records import DropVap, PutVap, Store, StoreChange, Stored
+
+
+@dataclass(frozen=True)
+class Handled:
+    """What came of a call: an outcome for each event, everything that follows, and the VNs that changed visibly."""
+
+    outcomes: tuple[Outcome, ...]
+    effects: tuple[Effect, ...]
+    changed: frozenset[int]
+
+
+class Attachments:
+    """The mappings of a domain. `configure` before anything else: until then nobody serves anything.
+
+    stored: what `store.load()` gave. now: seconds, monotonic, as in every call.
+    """
+
+    def __init__(self, store: Store, stored: Stored, now: float, limits: Limits | None = None) -> None:
+        self._store = store
+        self._history = stored.history
+        self._vaps: Mapping[Place, int] = dict(stored.vaps)
+        self._state = restored(
+            stored.claims,
+            stored.holds,
+            stored.versions,
+            limits=limits or Limits(),
+            term=stored.term,
+            now=now,
+        )
+        self._log = ChangeLog(stored.history)
+
+    @property
+    def state(self) -> MappingState:
+        """As it is durable."""
+        return self._state
+
+    def configure(
+        self,
+        domain: Domain,
+        now: float,
+        revoked: Iterable[str] = (),
+        reserved: Mapping[Address, frozenset[str]] | None = None,
+    ) -> Handled:
+        """Apply a domain file, without the NVEs that are revoked. Raises StoreError, and then nothing has changed."""
+        scope = scope_of(domain, revoked, reserved)
+        intent: list[StoreChange] = [DropVap(place) for place in sorted(self._vaps) if place not in scope.vaps]
+        intent += [PutVap(place, vni) for place, vni in sorted(scope.vaps.items()) if self._vaps.get(place) != vni]
+        handled = self._handle([Configured(scope, statics_of(domain, scope))], now, intent)
+        self._vaps = dict(scope.vaps)
+        return handled
+
+    def handle(self, events: Sequence[Event], now: float) -> Handled:
+        """Let events happen, in their order. Raises StoreError, and then none of them has happened."""
+        return self._handle(events, now, [])
+
+    def _handle(self, events: Sequence[Event], now: float, before: list[StoreChange]) -> Handled:
+        state = self._state
+        outcomes: list[Outcome] = []
+        changes: list[Change] = []
+        effects: list[Effect] = []
+        for event in events:
+            one = step(state, event, now)
+            state = one.state
+            outcomes.append(one.outcome)
+            changes += one.changes
+            effects += one.effects
+        self._store.commit([*before, *changes])
+        self._state = state
+        return Handled(tuple(outcomes), tuple(effects), self._log.record(effects))
+
+    def look_up(self, nve: str, query: Lookup) -> LookupAnswer:
+        """The answer for `nve`."""
+        return look_up(self._state, nve, query)
+
+    def since(self, nve: str, vni: int, have: Position | None) -> Delta | None:
+        """What `nve` needs of a VN to be up to date; None if it is. Raises AuthorizationError if it may not know."""
+        if not self._state.scope.serves(nve, vni):
+            raise AuthorizationError(f"{nve} does not serve VNI {vni}")
+        return self._log.since(vni, have, lambda vni: (self._state.version(vni), self._state.mappings(vni)))
+
+    def position(self, vni: int) -> Position:
+        """What somebody who is up to date has of a VN."""
+        return Position(self._history, self._state.version(vni))

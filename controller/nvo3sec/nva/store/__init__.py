@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an NVA remembers across restarts, crashes and restored backups: one narrow interface, `Store`.
+
+`open_store` opens the one of a single NVA (SQLite); `MemoryStore` forgets, and says so. `records` says what is stored.
+"""
+
+from nvo3sec.nva.store.errors import (
+    ChangeRefused,
+    StoreCorrupt,
+    StoreError,
+    StoreRolledBack,
+    StoreTooNew,
+    StoreUnavailable,
+)
+from nvo3sec.nva.store.memory import MemoryStore
+from nvo3sec.nva.store.opening import open_store
+from nvo3sec.nva.store.records import (
+    DropEpoch,
+    DropSpi,
+    DropVap,
+    IssuedSpi,
+    PutEpoch,
+    PutSpi,
+    PutVap,
+    Revocation,
+    Revoke,
+    SetGeneration,
+    Store,
+    StoreChange,
+    Stored,
+)
+from nvo3sec.nva.store.sqlite import Point, SqliteStore
+
+__all__ = [
+    "ChangeRefused",
+    "DropEpoch",
+    "DropSpi",
+    "DropVap",
+    "IssuedSpi",
+    "MemoryStore",
+    "Point",
+    "PutEpoch",
+    "PutSpi",
+    "PutVap",
+    "Revocation",
+    "Revoke",
+    "SetGeneration",
+    "SqliteStore",
+    "Store",
+    "StoreChange",
+    "StoreCorrupt",
+    "StoreError",
+    "StoreRolledBack",
+    "StoreTooNew",
+    "StoreUnavailable",
+    "Stored",
+    "open_store",
+]

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is stored, and the one interface to it. Everything that is not in here is made anew after a restart.
+
+A commit is a sequence of changes that become durable together or not at all. When `commit` returns, they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from nvo3sec.domain.mapping import (
+    Claim,
+    DropClaim,
+    DropHold,
+    Hold,
+    Place,
+    PutClaim,
+    PutHold,
+    SetVersion,
+)
+from nvo3sec.domain.model import Suite
+from nvo3sec.domain.secret import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class PutVap:
+    """Intent: this VAP exists and belongs to this VN, so its NVE serves it."""
+
+    place: Place
+    vni: int
+
+
+@dataclass(frozen=True, slots=True)
+class DropVap:
+    """Intent: this VAP exists no more."""
+
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class SetGeneration:
+    """High-water mark: no generation up to this one is given to a key towards `receiver` again. It never sinks."""
+
+    receiver: str
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedSpi:
+    """A key that may exist in switches: SPI and generation of one direction, and the epoch that it was derived from."""
+
+    sender: str
+    receiver: str
+    suite: Suite
+    spi: int
+    generation: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class PutSpi:
+    """The key is about to be given out. Its epoch must exist."""
+
+    issued: IssuedSpi
+
+
+@dataclass(frozen=True, slots=True)
+class DropSpi:
+    """The key is in no switch any more."""
+
+    sender: str
+    receiver: str
+    spi: int
+
+
+@dataclass(frozen=True, slots=True)
+class PutEpoch:
+    """A new epoch with its secret, which is stored only sealed. Numbers only grow."""
+
+    number: int
+    secret: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class DropEpoch:
+    """The epoch is over; its wrapping key is destroyed, so that no backup can be opened either."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """An identity that is trusted no more. serial: of one certificate, in hexadecimal; "" for all of the identity."""
+
+    identity: str
+    serial: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Revoke:
+    """Trust an identity no more. There is no change that takes it back: a device comes back under a new certificate."""
+
+    revocation: Revocation
+
+
+StoreChange: TypeAlias = (
+    PutClaim
+    | DropClaim
+    | PutHold
+    | DropHold
+    | SetVersion
+    | PutVap
+    | DropVap
+    | SetGeneration
+    | PutSpi
+    | DropSpi
+    | PutEpoch
+    | DropEpoch
+    | Revoke
+)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Everything in a store at one version. Holds carry no times: the clock that counted them ended with its process.
+
+    history: 16 bytes that are drawn when a store begins, and anew when one continues from a backup. term: 1, and one
+    more at each such beginning. version: number of the last commit.
+    """
+
+    history: bytes
+    term: int
+    version: int
+    claims: tuple[Claim, ...] = ()
+    holds: tuple[Hold, ...] = ()
+    versions: tuple[tuple[int, int], ...] = ()
+    vaps: tuple[tuple[Place, int], ...] = ()
+    generations: tuple[tuple[str, int], ...] = ()
+    spis: tuple[IssuedSpi, ...] = ()
+    epochs: tuple[tuple[int, Secret], ...] = ()
+    revocations: tuple[Revocation, ...] = ()
+
+
+class Store(Protocol):
+    """A store of one domain. Not for several threads at once; one process has it open."""
+
+    @property
+    def durable(self) -> bool:
+        """Whether a commit outlives the process. What is not durable must be said to the operator."""
+
+    @property
+    def version(self) -> int:
+        """Number of the last commit."""
+
+    def load(self) -> Stored:
+        """Everything. Raises StoreError."""
+
+    def commit(self, changes: Sequence[StoreChange]) -> int:
+        """Store all of `changes`, in their order, or nothing; returns the new version. No changes: nothing happens.
+
+        Raises ChangeRefused if they contradict what is stored (the store goes on), or another StoreError, after which
+        nobody knows what is stored: the store then refuses everything until it is opened again.
+        """
+
+    def close(self) -> None:
+        """Let go of it."""

@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Changes as rows, and rows as what they mean: the same for every implementation, and so are the rules for a commit.
+
+A row is a tuple of int, str, bytes, None, or a Secret, in the order of the table's columns, the key's first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any, Protocol, TypeAlias
+
+from nvo3sec.domain.addresses import IpAddress, format_mac, parse_mac
+from nvo3sec.domain.mapping import (
+    Address,
+    Claim,
+    ClaimKey,
+    DropClaim,
+    DropHold,
+    Hold,
+    Place,
+    PutClaim,
+    PutHold,
+    SetVersion,
+)
+from nvo3sec.domain.model import Suite
+from nvo3sec.nva.store.errors import ChangeRefused
+from nvo3sec.nva.store.records import (
+    DropEpoch,
+    DropSpi,
+    DropVap,
+    IssuedSpi,
+    PutEpoch,
+    PutSpi,
+    PutVap,
+    Revocation,
+    Revoke,
+    SetGeneration,
+    StoreChange,
+    Stored,
+)
+
+Row: TypeAlias = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: the first `key_columns` columns are the key."""
+
+    name: str
+    columns: tuple[str, ...]
+    key_columns: int
+
+    def key_of(self, row: Row) -> Row:
+        """The key of a row."""
+        return row[: self.key_columns]
+
+
+VN = Table("vn", ("vni", "version"), 1)
+VAP = Table("vap", ("nve", "port", "vlan", "vni"), 3)
+CLAIM = Table(
+    "claim",
+    ("nve", "port", "vlan", "mac", "vni", "announced", "granted", "sequence", "arrival", "static", "host"),
+    4,
+)
+HOLD = Table("hold", ("vni", "address", "successor", "released_by"), 2)
+GENERATION = Table("generation", ("receiver", "generation"), 1)
+EPOCH = Table("epoch", ("number", "secret"), 1)
+SPI = Table("spi", ("sender", "receiver", "spi", "suite", "generation", "epoch"), 3)
+REVOCATION = Table("revocation", ("identity", "serial"), 2)
+MARK = Table("mark", ("name", "value"), 1)
+"""Numbers that only grow: `epoch`, the last epoch that there was."""
+
+TABLES = (VN, VAP, CLAIM, HOLD, GENERATION, EPOCH, SPI, REVOCATION, MARK)
+"""In an order in which nothing refers to a later one."""
+
+LAST_EPOCH = "epoch"
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Put `row`, whatever was there under its key."""
+
+    table: Table
+    row: Row
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Take away what is under `key`."""
+
+    table: Table
+    key: Row
+
+
+class Reader(Protocol):
+    """The rows as they are within a commit."""
+
+    def get(self, table: Table, key: Row) -> Row | None:
+        """The row under `key`."""
+
+    def owner_of_mac(self, vni: int, mac: int) -> Row | None:
+        """The claim that has the MAC address in the VN."""
+
+    def has_spi_of_epoch(self, epoch: int) -> bool:
+        """Whether a key of the epoch may still exist."""
+
+
+def plan(change: StoreChange, reader: Reader) -> Iterator[Write | Delete]:
+    """What a change does to the tables. Raises ChangeRefused if it contradicts them."""
+    match change:
+        case PutClaim(claim=claim):
+            if claim.granted is not None:
+                owner = reader.owner_of_mac(claim.vni, claim.key.mac)
+                if owner is not None and CLAIM.key_of(owner) != _claim_key(claim.key):
+                    raise ChangeRefused(f"VNI {claim.vni}: {format_mac(claim.key.mac)} has an owner")
+            yield from _vn(claim.vni, reader)
+            yield Write(CLAIM, _claim_row(claim))
+        case DropClaim(key=key):
+            yield Delete(CLAIM, _claim_key(key))
+        case PutHold(hold=hold):
+            yield from _vn(hold.address[0], reader)
+            yield Write(HOLD, (*_address_key(hold.address), hold.successor, hold.by))
+        case DropHold(address=address):
+            yield Delete(HOLD, _address_key(address))
+        case SetVersion(vni=vni, version=version):
+            _not_below(reader.get(VN, (vni,)), version, f"version of VNI {vni}")
+            yield Write(VN, (vni, version))
+        case PutVap(place=place, vni=vni):
+            yield from _vn(vni, reader)
+            yield Write(VAP, (*place, vni))
+        case DropVap(place=place):
+            yield Delete(VAP, tuple(place))
+        case SetGeneration(receiver=receiver, generation=generation):
+            _not_below(reader.get(GENERATION, (receiver,)), generation, f"generation of {receiver}")
+            yield Write(GENERATION, (receiver, generation))
+        case Revoke(revocation=revocation):
+            yield Write(REVOCATION, (revocation.identity, revocation.serial))
+        case _:
+            yield from _plan_keys(change, reader)
+
+
+def _plan_keys(change: PutSpi | DropSpi | PutEpoch | DropEpoch, reader: Reader) -> Iterator[Write | Delete]:
+    match change:
+        case PutSpi(issued=one):
+            if reader.get(EPOCH, (one.epoch,)) is None:
+                raise ChangeRefused(f"there is no epoch {one.epoch}")
+            mark = reader.get(GENERATION, (one.receiver,))
+            if mark is None or one.generation > mark[1]:
+                raise ChangeRefused(f"generation {one.generation} of {one.receiver} is above its high-water mark")
+            if reader.get(SPI, (one.sender, one.receiver, one.spi)) is not None:
+                raise ChangeRefused(f"SPI {one.spi:08x} from {one.sender} to {one.receiver} is in use")
+            yield Write(SPI, (one.sender, one.receiver, one.spi, int(one.suite), one.generation, one.epoch))
+        case DropSpi(sender=sender, receiver=receiver, spi=spi):
+            yield Delete(SPI, (sender, receiver, spi))
+        case PutEpoch(number=number, secret=secret):
+            last = reader.get(MARK, (LAST_EPOCH,))
+            if number <= (last[1] if last else 0):
+                raise ChangeRefused(f"there was an epoch {number} or a later one already")
+            yield Write(MARK, (LAST_EPOCH, number))
+            yield Write(EPOCH, (number, secret))
+        case DropEpoch(number=number):
+            if reader.has_spi_of_epoch(number):
+                raise ChangeRefused(f"keys of epoch {number} still exist")
+            yield Delete(EPOCH, (number,))
+
+
+def _vn(vni: int, reader: Reader) -> Iterator[Write]:
+    if reader.get(VN, (vni,)) is None:
+        yield Write(VN, (vni, 0))
+
+
+def _not_below(row: Row | None, value: int, what: str) -> None:
+    if row is not None and value < row[-1]:
+        raise ChangeRefused(f"{what} would sink from {row[-1]} to {value}")
+
+
+def _claim_key(key: ClaimKey) -> Row:
+    return (*key.place, key.mac)
+
+
+def _claim_row(claim: Claim) -> Row:
+    granted = None if claim.granted is None else _ips_text(claim.granted)
+    return (
+        *_claim_key(claim.key),
+        claim.vni,
+        _ips_text(claim.announced),
+        granted,
+        claim.sequence,
+        claim.arrival,
+        int(claim.static),
+        claim.host,
+    )
+
+
+def _ips_text(ips: Iterable[IpAddress]) -> str:
+    return " ".join(map(str, ips))
+
+
+def _ips(text: str) -> tuple[IpAddress, ...]:
+    return tuple(map(ip_address, text.split()))
+
+
+def _address_key(address: Address) -> Row:
+    vni, value = address
+    return vni, format_mac(value) if isinstance(value, int) else str(value)
+
+
+def _address(vni: int, text: str) -> Address:
+    # A MAC address has five colons and no double one; no IPv6 address looks like that.
+    return vni, parse_mac(text) if len(text) == 17 and text.count(":") == 5 and "::" not in text else ip_address(text)
+
+
+def stored(history: bytes, term: int, version: int, rows: Mapping[str, Iterable[Row]]) -> Stored:
+    """What the rows of all tables mean, in the order of their keys. Raises ValueError for what is no such row."""
+
+    def of(table: Table) -> list[Row]:
+        return sorted(rows[table.name], key=table.key_of)
+
+    claims = tuple(
+        Claim(
+            key=ClaimKey(Place(nve, port, vlan), mac),
+            vni=vni,
+            announced=_ips(announced),
+            granted=None if granted is None else _ips(granted),
+            sequence=sequence,
+            arrival=arrival,
+            static=bool(static),
+            host=host,
+        )
+        for nve, port, vlan, mac, vni, announced, granted, sequence, arrival, static, host in of(CLAIM)
+    )
+    return Stored(
+        history=history,
+        term=term,
+        version=version,
+        claims=claims,
+        holds=tuple(Hold(_address(vni, text), successor, None, by) for vni, text, successor, by in of(HOLD)),
+        versions=tuple((vni, number) for vni, number in of(VN)),
+        vaps=tuple((Place(nve, port, vlan), vni) for nve, port, vlan, vni in of(VAP)),
+        generations=tuple((receiver, number) for receiver, number in of(GENERATION)),
+        spis=tuple(
+            IssuedSpi(sender, receiver, Suite(suite), spi, generation, epoch)
+            for sender, receiver, spi, suite, generation, epoch in of(SPI)
+        ),
+        epochs=tuple((number, secret) for number, secret in of(EPOCH)),
+        revocations=tuple(Revocation(identity, serial) for identity, serial in of(REVOCATION)),
+    )
