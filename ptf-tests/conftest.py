@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,9 +15,17 @@ from harness import collect, switches
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("packet tests")
-    group.addoption("--target", default="all-available", choices=[*switches.EXECUTABLES, "all-available"],
-                    help="switch under the packet tests (default: all that are installed)")
-    group.addoption("--record-traces", action="store_true", help="write what the targets do to ptf-tests/traces/")
+    group.addoption(
+        "--target",
+        default="all-available",
+        choices=[*switches.EXECUTABLES, "all-available"],
+        help="switch under the packet tests (default: all that are installed)",
+    )
+    group.addoption(
+        "--record-traces",
+        action="store_true",
+        help="write what BMv2 does in each test to ptf-tests/traces/ (with --target bmv2)",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

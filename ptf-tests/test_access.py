@@ -6,8 +6,25 @@ from __future__ import annotations
 from harness.base import NveTest
 from harness.schema import entry
 from harness.world import BLUE, IP_ARP, IP_NONE, IP_V4, IP_V6, RED, A, B, C, D, Host
-from oracle.frames import BROADCAST, ETHERTYPE_CTAG, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_LOCAL, ETHERTYPE_STAG, \
-    arp, ethernet, ip4, ip4_frame, ip6, ipv6, mac, padded, pattern, tagged, udp
+from oracle.frames import (
+    BROADCAST,
+    ETHERTYPE_CTAG,
+    ETHERTYPE_IPV4,
+    ETHERTYPE_IPV6,
+    ETHERTYPE_LOCAL,
+    ETHERTYPE_STAG,
+    arp,
+    ethernet,
+    ip4,
+    ip4_frame,
+    ip6,
+    ipv6,
+    mac,
+    padded,
+    pattern,
+    tagged,
+    udp,
+)
 from oracle.reasons import Reason
 
 
@@ -80,7 +97,8 @@ class VlanHoppingWithTwoTags(NveTest):
 
 
 class VlanHoppingOutwards(NveTest):
-    """Frames leave under the tag of the VAP that they go to, whatever tag they came in with; a tag cannot leave a tunnel."""
+    """Frames leave under the tag of the VAP that they go to, whatever tag they came in with; a tag cannot leave a
+    tunnel."""
 
     def runTest(self) -> None:
         other = Host(RED, mac(0xB1), ip4("10.0.137.99"), ip6(99), 4, 44, 9)
@@ -100,7 +118,9 @@ class VapOfAnotherNetworkIsOutOfReach(NveTest):
         self.punted(A.port, frame, frame, reason=1, vni=RED, interface=A.interface)
         flooded = BROADCAST + A.mac + A.frame_to(C)[12:]
         peer1, peer2 = self.world.peers
-        self.floods(A.port, flooded, (B.port, B.on_wire(flooded)), (256, peer1.sent(flooded)), (257, peer2.sent(flooded)))
+        self.floods(
+            A.port, flooded, (B.port, B.on_wire(flooded)), (256, peer1.sent(flooded)), (257, peer2.sent(flooded))
+        )
 
 
 class VapRate(NveTest):

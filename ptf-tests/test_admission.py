@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who may send here, and under which key: everything that is decided before the cryptography, and what comes right after it."""
+"""Who may send here, and under which key: everything that is decided before the cryptography, and what comes right
+after it."""
 
 from __future__ import annotations
 
@@ -105,8 +106,9 @@ class ReflectedPacket(_Admission):
         sent = peer.sent(frame)
         self.passes(A.port, frame, (256, sent))
         self.dropped(256, sent, Reason.UNDERLAY_MAC)
-        reflected = TunnelPacket(frame, peer.tx_key, peer.tx_spi, peer.tx_sequence, RED, LOCAL, peer.address,
-                                 self.good().eth_dst, peer.mac)
+        reflected = TunnelPacket(
+            frame, peer.tx_key, peer.tx_spi, peer.tx_sequence, RED, LOCAL, peer.address, self.good().eth_dst, peer.mac
+        )
         self.refused(reflected, Reason.UNAUTHORIZED_NVE)
         self.refused(reflected.but(source=peer.address, destination=LOCAL), Reason.NO_SA)
         self.refused(reflected.but(source=peer.address, destination=LOCAL, spi=peer.rx_spi), Reason.BAD_ICV)
@@ -147,7 +149,8 @@ class FullCoverage(_Admission):
 
 
 class PartialCoverage(_Admission):
-    """A smaller minimum: multiples of 16 from there on, or the whole frame. What is not covered may change on the way."""
+    """A smaller minimum: multiples of 16 from there on, or the whole frame. What is not covered may change on the
+    way."""
 
     def runTest(self) -> None:
         self.modify(self.world.peer1.sa_rx(min_coverage=32))
@@ -160,7 +163,9 @@ class PartialCoverage(_Admission):
         option = covered.option()
         self.accepted(covered.but(inner=inner[:64] + pattern(36), icv=option[20:]))
         for changed in (inner[:63] + pattern(37, 3), pattern(16) + inner[16:]):
-            self.refused(self.world.peer1.packet(inner, coverage=64).but(inner=changed, icv=option[20:]), Reason.BAD_ICV)
+            self.refused(
+                self.world.peer1.packet(inner, coverage=64).but(inner=changed, icv=option[20:]), Reason.BAD_ICV
+            )
         # The inner length is authenticated all the same.
         longer = self.world.peer1.packet(inner, coverage=64)
         self.refused(longer.but(inner=inner + pattern(16), icv=longer.option()[20:]), Reason.BAD_ICV)
@@ -234,7 +239,8 @@ class OnlyCurrentPacketsDrainThePeerMeter(_Admission):
 
 
 class BadIcv(_Admission):
-    """A zero ICV, that of another packet, that of another key. The packet that it was made of still passes afterwards."""
+    """A zero ICV, that of another packet, that of another key. The packet that it was made of still passes
+    afterwards."""
 
     def runTest(self) -> None:
         good = self.good()

@@ -25,11 +25,29 @@ class UnknownDestinationIsPunted(NveTest):
     def runTest(self) -> None:
         self.insert(punt_meter(A), punt_meter(B))
         frame = A.frame_to(NOBODY)
-        self.punted(A.port, frame, frame, reason=UNKNOWN_DESTINATION, ingress_port=A.port, interface=A.interface, vni=RED,
-                    frame_length=60, agreement=1, sequence=0)
+        self.punted(
+            A.port,
+            frame,
+            frame,
+            reason=UNKNOWN_DESTINATION,
+            ingress_port=A.port,
+            interface=A.interface,
+            vni=RED,
+            frame_length=60,
+            agreement=1,
+            sequence=0,
+        )
         frame = B.frame_to(NOBODY)
-        self.punted(B.port, B.on_wire(frame), frame, reason=UNKNOWN_DESTINATION, ingress_port=B.port,
-                    interface=B.interface, vni=RED, frame_length=60)
+        self.punted(
+            B.port,
+            B.on_wire(frame),
+            frame,
+            reason=UNKNOWN_DESTINATION,
+            ingress_port=B.port,
+            interface=B.interface,
+            vni=RED,
+            frame_length=60,
+        )
 
 
 class PuntIsTruncated(NveTest):
@@ -93,10 +111,13 @@ class PacketOutToVap(_PacketOut):
     def runTest(self) -> None:
         for length in (SHORTEST_FRAME, 17, 42, 60, 61, 1514, LONGEST_FRAME):
             frame = ethernet(B.mac, self.world.far1.mac, ETHERTYPE_LOCAL, pattern(length - 14))
-            self.exchange(packet_outs=[self.out(frame, egress_port=B.port, interface=B.interface)],
-                          outputs=[(B.port, B.on_wire(frame))])
-            self.exchange(packet_outs=[self.out(frame, egress_port=A.port, interface=A.interface)],
-                          outputs=[(A.port, frame)])
+            self.exchange(
+                packet_outs=[self.out(frame, egress_port=B.port, interface=B.interface)],
+                outputs=[(B.port, B.on_wire(frame))],
+            )
+            self.exchange(
+                packet_outs=[self.out(frame, egress_port=A.port, interface=A.interface)], outputs=[(A.port, frame)]
+            )
 
 
 class PacketOutToTunnel(_PacketOut):
@@ -111,7 +132,9 @@ class PacketOutToTunnel(_PacketOut):
         self.exchange(packet_outs=[self.out(frame, **{**fields, "level": 2})], drops=Reason.TX_NO_SA)
         self.exchange(packet_outs=[self.out(frame, **{**fields, "interface": 0xFDFF})], drops=Reason.TUNNEL_UNKNOWN)
         self.session.set_default(entry("incarnation", {}, "no_incarnation"))
-        self.exchange(packet_outs=[self.out(frame, **fields)], drops=Reason.TX_INCARNATION, closed=Reason.TX_INCARNATION)
+        self.exchange(
+            packet_outs=[self.out(frame, **fields)], drops=Reason.TX_INCARNATION, closed=Reason.TX_INCARNATION
+        )
 
 
 class PacketOutNowhere(_PacketOut):
@@ -120,15 +143,17 @@ class PacketOutNowhere(_PacketOut):
     def runTest(self) -> None:
         frame = A.frame_to(B)
         tunnel = self.world.peer1.interface
-        cases = (({"egress_port": A.port, "interface": 0}, Reason.TX_INTERFACE),
-                 ({"egress_port": A.port, "interface": 4711}, Reason.VAP_EGRESS_UNKNOWN),
-                 ({"egress_port": C.port, "interface": A.interface}, Reason.VAP_EGRESS_UNKNOWN),
-                 ({"egress_port": 256, "interface": A.interface}, Reason.TX_PORT_CLASS),
-                 ({"egress_port": A.port, "interface": tunnel, "level": 1}, Reason.TX_PORT_CLASS),
-                 ({"egress_port": 257, "interface": tunnel, "level": 1}, Reason.TUNNEL_UNKNOWN),
-                 ({"egress_port": 510, "interface": A.interface}, Reason.TX_PORT_CLASS),
-                 ({"egress_port": 510, "interface": tunnel, "level": 1}, Reason.TUNNEL_UNKNOWN),
-                 ({"egress_port": 511, "interface": A.interface}, Reason.EGRESS_PORT))
+        cases = (
+            ({"egress_port": A.port, "interface": 0}, Reason.TX_INTERFACE),
+            ({"egress_port": A.port, "interface": 4711}, Reason.VAP_EGRESS_UNKNOWN),
+            ({"egress_port": C.port, "interface": A.interface}, Reason.VAP_EGRESS_UNKNOWN),
+            ({"egress_port": 256, "interface": A.interface}, Reason.TX_PORT_CLASS),
+            ({"egress_port": A.port, "interface": tunnel, "level": 1}, Reason.TX_PORT_CLASS),
+            ({"egress_port": 257, "interface": tunnel, "level": 1}, Reason.TUNNEL_UNKNOWN),
+            ({"egress_port": 510, "interface": A.interface}, Reason.TX_PORT_CLASS),
+            ({"egress_port": 510, "interface": tunnel, "level": 1}, Reason.TUNNEL_UNKNOWN),
+            ({"egress_port": 511, "interface": A.interface}, Reason.EGRESS_PORT),
+        )
         for fields, reason in cases:
             self.exchange(packet_outs=[self.out(frame, **fields)], drops=reason, message=str(fields))
 
@@ -138,8 +163,10 @@ class PacketOutUnknownOperation(_PacketOut):
 
     def runTest(self) -> None:
         for operation in (0, 4, 5, 127, 255):
-            self.exchange(packet_outs=[({"operation": operation, "egress_port": 1, "interface": 1}, A.frame_to(B))],
-                          drops=Reason.PACKET_OUT_OPERATION)
+            self.exchange(
+                packet_outs=[({"operation": operation, "egress_port": 1, "interface": 1}, A.frame_to(B))],
+                drops=Reason.PACKET_OUT_OPERATION,
+            )
 
 
 class PacketOutLengths(_PacketOut):
@@ -166,7 +193,8 @@ class SetIncarnationTooShort(_PacketOut):
 
 
 class StateReports(_PacketOut):
-    """The answer says whether both registers agree, and the last number of the tunnel asked about, and nothing else comes."""
+    """The answer says whether both registers agree, and the last number of the tunnel asked about, and nothing else
+    comes."""
 
     def runTest(self) -> None:
         peer = self.world.peer1
@@ -177,9 +205,22 @@ class StateReports(_PacketOut):
             self.assertEqual(self.session.last_sequence(peer.interface), count)
         self.assertEqual(self.session.last_sequence(self.world.peer2.interface), 0)
         for payload in (b"", bytes(16), pattern(300)):
-            self.exchange(packet_outs=[({"operation": REPORT_STATE, "interface": peer.interface}, payload)],
-                          packet_ins=[({"reason": STATE, "agreement": 3, "interface": peer.interface, "sequence": 3,
-                                        "frame_length": 0, "ingress_port": 510}, b"")])
+            self.exchange(
+                packet_outs=[({"operation": REPORT_STATE, "interface": peer.interface}, payload)],
+                packet_ins=[
+                    (
+                        {
+                            "reason": STATE,
+                            "agreement": 3,
+                            "interface": peer.interface,
+                            "sequence": 3,
+                            "frame_length": 0,
+                            "ingress_port": 510,
+                        },
+                        b"",
+                    )
+                ],
+            )
         other = derived("other")
         self.assertEqual(self.session.ask(SET_INCARNATION, payload=other + b"more")["agreement"], 0)
         self.session.set_default(entry("incarnation", {}, "set_incarnation", incarnation=other))

@@ -59,7 +59,8 @@ class FlipEveryBitFromGeneveOn(_Altered):
 
 
 class FlipIpv4BitsWithRightChecksum(_Altered):
-    """An attacker sets the header checksum right: TTL, DSCP, identification may change, lengths and addresses may not."""
+    """An attacker sets the header checksum right: TTL, DSCP, identification may change, lengths and addresses may
+    not."""
 
     def runTest(self) -> None:
         for bit in range(8 * IPV4_AT, 8 * UDP_AT):
@@ -117,8 +118,9 @@ class AppendBytesWithOneFittingLength(_Altered):
             good = self.original().encode()
             ip_length, udp_length = len(good) - IPV4_AT + extra, len(good) - UDP_AT + extra
             for field in ("ip_length", "udp_length"):
-                changed = self.original().but(**{field: ip_length if field == "ip_length" else udp_length,
-                                                 "trailing": pattern(extra)})
+                changed = self.original().but(
+                    **{field: ip_length if field == "ip_length" else udp_length, "trailing": pattern(extra)}
+                )
                 self.assertEqual(self.batch.add(changed.encode()), Reason.UDP_LENGTH_MISMATCH)
         self.finish()
 
@@ -152,10 +154,11 @@ class SwapBlocks(_Altered):
     def runTest(self) -> None:
         for first, second in ((1, 2), (0, 3), (2, 5)):
             good = self.original(112)
-            blocks = [good.inner[i:i + 16] for i in range(0, 112, 16)]
+            blocks = [good.inner[i : i + 16] for i in range(0, 112, 16)]
             blocks[first], blocks[second] = blocks[second], blocks[first]
-            self.assertEqual(self.batch.add(good.but(inner=b"".join(blocks), icv=good.option()[20:]).encode()),
-                             Reason.BAD_ICV)
+            self.assertEqual(
+                self.batch.add(good.but(inner=b"".join(blocks), icv=good.option()[20:]).encode()), Reason.BAD_ICV
+            )
         one, two = self.original(112), self.peer.packet(self.world.far1.frame_to(B, 112, seed=9))
         spliced = one.inner[:64] + two.inner[64:]
         self.assertEqual(self.batch.add(one.but(inner=spliced, icv=one.option()[20:]).encode()), Reason.BAD_ICV)

@@ -9,7 +9,7 @@ from harness.session import FOREVER
 from harness.world import A, B
 from oracle.reasons import Reason
 
-SOON = 150_000  # microseconds: long enough for the exchanges that have to come before
+SOON = 2_000_000  # microseconds: the exchanges that have to come before take milliseconds
 
 
 class _Clock(NveTest):

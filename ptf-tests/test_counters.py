@@ -28,7 +28,8 @@ class SendingAssociation(NveTest):
 
 
 class ReceivingAssociation(NveTest):
-    """Counts before verification: anybody can drive it, so nothing may depend on it; strangers' packets do not reach it."""
+    """Counts before verification: anybody can drive it, so nothing may depend on it; strangers' packets do not reach
+    it."""
 
     def runTest(self) -> None:
         peer = self.world.peer1

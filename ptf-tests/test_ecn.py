@@ -3,12 +3,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from harness.base import NveTest
 from harness.world import IP_NONE, A, B, Host
-from oracle.frames import ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_LOCAL, arp_request, checksum, ethernet, ip4_frame, \
-    ipv6, pattern, udp
+from oracle.frames import (
+    ETHERTYPE_IPV4,
+    ETHERTYPE_IPV6,
+    ETHERTYPE_LOCAL,
+    arp_request,
+    checksum,
+    ethernet,
+    ip4_frame,
+    ipv6,
+    pattern,
+    udp,
+)
 from oracle.reasons import Reason
 from oracle.receiver import Refused, decapsulated_ecn
 
@@ -80,12 +88,16 @@ class DecapsulateIpv4ChecksumCorners(_Ecn):
 
 
 class CongestionWithoutEcnField(_Ecn):
-    """A frame that cannot carry the mark (ARP, other types, a stub of an IPv4 header) is dropped when marked, else passes."""
+    """A frame that cannot carry the mark (ARP, other types, a stub of an IPv4 header) is dropped when marked, else
+    passes."""
 
     def runTest(self) -> None:
         far = self.world.far1
-        others = (arp_request(far.mac, far.ip, B.ip, dst=B.mac), ethernet(B.mac, far.mac, ETHERTYPE_LOCAL, pattern(46)),
-                  ethernet(B.mac, far.mac, ETHERTYPE_IPV4, b"\x45\x02"))
+        others = (
+            arp_request(far.mac, far.ip, B.ip, dst=B.mac),
+            ethernet(B.mac, far.mac, ETHERTYPE_LOCAL, pattern(46)),
+            ethernet(B.mac, far.mac, ETHERTYPE_IPV4, b"\x45\x02"),
+        )
         for frame in others:
             for outer in range(3):
                 self.passes(256, self.world.peer1.packet(frame, ecn=outer).encode(), (B.port, B.on_wire(frame)))

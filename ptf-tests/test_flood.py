@@ -28,9 +28,13 @@ class FloodFromVap(_Flood):
         for destination in (BROADCAST, b"\x01\0\x5e\1\2\3", b"\x33\x33\0\0\0\1"):
             for length in (60, 61, 300, 1514):
                 frame = broadcast(A.mac, length, destination)
-                self.floods(A.port, frame, (B.port, B.on_wire(frame)), (256, peer1.sent(frame)), (257, peer2.sent(frame)))
+                self.floods(
+                    A.port, frame, (B.port, B.on_wire(frame)), (256, peer1.sent(frame)), (257, peer2.sent(frame))
+                )
                 frame = broadcast(B.mac, length, destination)
-                self.floods(B.port, B.on_wire(frame), (A.port, frame), (256, peer1.sent(frame)), (257, peer2.sent(frame)))
+                self.floods(
+                    B.port, B.on_wire(frame), (A.port, frame), (256, peer1.sent(frame)), (257, peer2.sent(frame))
+                )
 
 
 class FloodFromTunnel(_Flood):
@@ -51,12 +55,18 @@ class SplitHorizon(_Flood):
         peer1, peer2 = self.world.peers
         self.set_group(self.world.groups["red_in"], self.world.replicas()[self.world.groups["red"]])
         frame = broadcast(self.world.far1.mac)
-        self.exchange([(256, peer1.packet(frame).encode())], [(A.port, frame), (B.port, B.on_wire(frame))],
-                      [Reason.SPLIT_HORIZON] * 2)
+        self.exchange(
+            [(256, peer1.packet(frame).encode())],
+            [(A.port, frame), (B.port, B.on_wire(frame))],
+            [Reason.SPLIT_HORIZON] * 2,
+        )
         self.assertEqual(peer2.tx_sequence, 0)
         frame = broadcast(A.mac)  # the numbers of the tunnels are unused
-        self.exchange([(A.port, frame)], [(B.port, B.on_wire(frame)), (256, peer1.sent(frame)), (257, peer2.sent(frame))],
-                      Reason.SOURCE_PRUNED)
+        self.exchange(
+            [(A.port, frame)],
+            [(B.port, B.on_wire(frame)), (256, peer1.sent(frame)), (257, peer2.sent(frame))],
+            Reason.SOURCE_PRUNED,
+        )
 
 
 class NoFloodGroup(_Flood):
@@ -73,8 +83,11 @@ class NoFloodGroup(_Flood):
         self.dropped(256, self.world.peer1.packet(inward).encode(), Reason.NO_FLOOD_GROUP)
         self.insert(flood)
         peer1, peer2 = self.world.peers
-        self.exchange([(A.port, frame)], [(B.port, B.on_wire(frame)), (256, peer1.sent(frame)), (257, peer2.sent(frame))],
-                      Reason.SOURCE_PRUNED)
+        self.exchange(
+            [(A.port, frame)],
+            [(B.port, B.on_wire(frame)), (256, peer1.sent(frame)), (257, peer2.sent(frame))],
+            Reason.SOURCE_PRUNED,
+        )
 
 
 class FloodWithOneTunnelClosed(_Flood):
@@ -84,11 +97,17 @@ class FloodWithOneTunnelClosed(_Flood):
         peer1, peer2 = self.world.peers
         self.delete(peer1.sa_tx())
         frame = broadcast(A.mac)
-        self.exchange([(A.port, frame)], [(B.port, B.on_wire(frame)), (257, peer2.sent(frame))],
-                      [Reason.SOURCE_PRUNED, Reason.TX_NO_SA])
+        self.exchange(
+            [(A.port, frame)],
+            [(B.port, B.on_wire(frame)), (257, peer2.sent(frame))],
+            [Reason.SOURCE_PRUNED, Reason.TX_NO_SA],
+        )
         self.insert(peer1.sa_tx())
-        self.exchange([(A.port, frame)], [(B.port, B.on_wire(frame)), (256, peer1.sent(frame)), (257, peer2.sent(frame))],
-                      Reason.SOURCE_PRUNED)
+        self.exchange(
+            [(A.port, frame)],
+            [(B.port, B.on_wire(frame)), (256, peer1.sent(frame)), (257, peer2.sent(frame))],
+            Reason.SOURCE_PRUNED,
+        )
 
 
 class SourcePrunedUnicast(_Flood):
@@ -96,8 +115,9 @@ class SourcePrunedUnicast(_Flood):
 
     def runTest(self) -> None:
         self.dropped(A.port, A.frame_to(A), Reason.SOURCE_PRUNED)
-        self.insert(entry("bridge", {"vni": RED, "mac": self.world.far_blue.mac}, "to_vap", port=A.port,
-                          interface=A.interface))
+        self.insert(
+            entry("bridge", {"vni": RED, "mac": self.world.far_blue.mac}, "to_vap", port=A.port, interface=A.interface)
+        )
         self.dropped(A.port, A.frame_to(self.world.far_blue), Reason.SOURCE_PRUNED)
 
 
@@ -148,7 +168,8 @@ class DropPortIsCounted(_Flood):
 
 
 class PortClass(_Flood):
-    """A VAP on an underlay port or a tunnel on an access port: nothing leaves unprotected, and no ciphertext to tenants."""
+    """A VAP on an underlay port or a tunnel on an access port: nothing leaves unprotected, and no ciphertext to
+    tenants."""
 
     def runTest(self) -> None:
         peer1, peer2 = self.world.peers
@@ -169,9 +190,11 @@ class ManyReplicas(_Flood):
 
     def runTest(self) -> None:
         many = [(300 + vlan, vlan) for vlan in range(100, 130)]
-        self.insert(*(entry("vap_egress", {"port": 4, "interface": interface}, "tagged", vlan=vlan)
-                      for interface, vlan in many))
+        self.insert(
+            *(entry("vap_egress", {"port": 4, "interface": interface}, "tagged", vlan=vlan) for interface, vlan in many)
+        )
         self.set_group(self.world.groups["red"], [(4, interface) for interface, _ in many])
         frame = broadcast(A.mac, 1514)
-        self.passes(A.port, frame, *((4, frame[:12] + b"\x81\0" + vlan.to_bytes(2, "big") + frame[12:])
-                                     for _, vlan in many))
+        self.passes(
+            A.port, frame, *((4, frame[:12] + b"\x81\0" + vlan.to_bytes(2, "big") + frame[12:]) for _, vlan in many)
+        )

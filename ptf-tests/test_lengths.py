@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.base import NveTest
 from harness.batch import Batch
 from harness.world import IP_NONE, RED, A, B, Host
-from oracle.frames import ETHERTYPE_LOCAL, ETHERTYPE_IPV4, ethernet, ip4, ip4_frame, mac, pattern
+from oracle.frames import ETHERTYPE_IPV4, ETHERTYPE_LOCAL, ethernet, ip4, ip4_frame, pattern
 from oracle.reasons import Reason
 from oracle.receiver import LONGEST_FRAME, SHORTEST_FRAME
 

@@ -15,10 +15,24 @@ from oracle.window import RING_SLOTS, SLOT_PACKETS
 
 CHUNK = 2048
 
-PROMISED = {"port_role": 512, "vap": 8192, "source_guard": 65536, "neighbor": 131072, "neighbor_ipv6": 131072,
-            "bridge": 131072, "flood": 32768, "punt_meter": 8192, "authorized_nve": 4096, "peer_meter": 8192,
-            "vn_ingress_authorization": 65536, "tunnel_route": 4096, "tunnel": 4096, "sa_rx": 16384, "sa_tx": 16384,
-            "vap_egress": 8192}
+PROMISED = {
+    "port_role": 512,
+    "vap": 8192,
+    "source_guard": 65536,
+    "neighbor": 131072,
+    "neighbor_ipv6": 131072,
+    "bridge": 131072,
+    "flood": 32768,
+    "punt_meter": 8192,
+    "authorized_nve": 4096,
+    "peer_meter": 8192,
+    "vn_ingress_authorization": 65536,
+    "tunnel_route": 4096,
+    "tunnel": 4096,
+    "sa_rx": 16384,
+    "sa_tx": 16384,
+    "vap_egress": 8192,
+}
 
 
 class PromisedSizes(NveTest):
@@ -50,12 +64,15 @@ class _Full(NveTest):
         self.delete(make(0))
         self.insert(make(free))
 
+
 class AuthorizedNveFull(_Full):
     """Peers."""
 
     def runTest(self) -> None:
-        self.fill("authorized_nve", lambda n: entry("authorized_nve", {"source": 0x0A000000 + n, "destination": LOCAL},
-                                                    "permit"))
+        self.fill(
+            "authorized_nve",
+            lambda n: entry("authorized_nve", {"source": 0x0A000000 + n, "destination": LOCAL}, "permit"),
+        )
 
 
 class TunnelFull(_Full):
@@ -70,37 +87,67 @@ class VapFull(_Full):
     """Attachment points."""
 
     def runTest(self) -> None:
-        self.fill("vap", lambda n: entry("vap", {"port": 10 + n // 4096, "vlan": n % 4096}, "attach",
-                                         interface=1 + n % 0x7E00, vni=n, level=1))
+        self.fill(
+            "vap",
+            lambda n: entry(
+                "vap", {"port": 10 + n // 4096, "vlan": n % 4096}, "attach", interface=1 + n % 0x7E00, vni=n, level=1
+            ),
+        )
 
 
 class ReceivingAssociationsFull(_Full):
     """Keys for reception: four for every pair of the largest fabric."""
 
     def runTest(self) -> None:
-        self.fill("sa_rx", lambda n: entry(
-            "sa_rx", {"source": 0x0A000000 + n // 4, "destination": LOCAL, "spi": 1000 + n % 4}, "accept", suite=1,
-            key=derived(n), min_coverage=0xFFFF, pair=n % 4096, generation=1, not_after=FOREVER, incarnation=0))
+        self.fill(
+            "sa_rx",
+            lambda n: entry(
+                "sa_rx",
+                {"source": 0x0A000000 + n // 4, "destination": LOCAL, "spi": 1000 + n % 4},
+                "accept",
+                suite=1,
+                key=derived(n),
+                min_coverage=0xFFFF,
+                pair=n % 4096,
+                generation=1,
+                not_after=FOREVER,
+                incarnation=0,
+            ),
+        )
 
 
 class SendingAssociationsFull(_Full):
     """Keys for sending."""
 
     def runTest(self) -> None:
-        self.fill("sa_tx", lambda n: entry(
-            "sa_tx", {"interface": 0x8000 + n % 0x7000, "level": 200 + n // 0x7000}, "protect", suite=1, key=derived(n),
-            spi=n, not_after=FOREVER, incarnation=0))
+        self.fill(
+            "sa_tx",
+            lambda n: entry(
+                "sa_tx",
+                {"interface": 0x8000 + n % 0x7000, "level": 200 + n // 0x7000},
+                "protect",
+                suite=1,
+                key=derived(n),
+                spi=n,
+                not_after=FOREVER,
+                incarnation=0,
+            ),
+        )
 
 
 class SameKeyTwice(NveTest):
-    """A second entry under a key that is taken is refused, and changes nothing; what is not there cannot go or change."""
+    """A second entry under a key that is taken is refused, and changes nothing; what is not there cannot go or
+    change."""
 
     def runTest(self) -> None:
         peer = self.world.peer1
         schema = self.session.schema
         absent = peer.sa_rx(spi=4711)
-        attempts = (("INSERT", peer.sa_rx(key=derived("another")), "ALREADY_EXISTS"), ("MODIFY", absent, "NOT_FOUND"),
-                    ("DELETE", absent, "NOT_FOUND"))
+        attempts = (
+            ("INSERT", peer.sa_rx(key=derived("another")), "ALREADY_EXISTS"),
+            ("MODIFY", absent, "NOT_FOUND"),
+            ("DELETE", absent, "NOT_FOUND"),
+        )
         for kind, wanted, code in attempts:
             with self.assertRaises(WriteRefused) as refusal:
                 self.session.write([update(kind, table_entry=schema.table_entry(wanted))])
@@ -154,9 +201,10 @@ class LastVapInterface(NveTest):
     def runTest(self) -> None:
         last = 0x7FFF
         self.modify(entry("vap", {"port": C.port, "vlan": 0}, "attach", interface=last, vni=BLUE, level=1))
-        self.insert(entry("vap_egress", {"port": C.port, "interface": last}, "untagged"),
-                    *(entry("source_guard", dict(one.key) | {"interface": last}, "permit_source")
-                      for one in C.guard_entries()))
+        self.insert(
+            entry("vap_egress", {"port": C.port, "interface": last}, "untagged"),
+            *(entry("source_guard", dict(one.key) | {"interface": last}, "permit_source") for one in C.guard_entries()),
+        )
         self.modify(entry("bridge", {"vni": BLUE, "mac": C.mac}, "to_vap", port=C.port, interface=last))
         self.passes(C.port, C.frame_to(D), (D.port, D.on_wire(C.frame_to(D))))
         self.passes(D.port, D.on_wire(D.frame_to(C)), (C.port, D.frame_to(C)))

@@ -67,8 +67,18 @@ class UnknownNeighborIsPunted(NveTest):
         request = arp_request(A.mac, A.ip, self.world.far1.ip)
         self.dropped(A.port, request, Reason.PUNT_FORBIDDEN)
         self.insert(entry("punt_meter", {"interface": A.interface}, "police_punt"))
-        self.punted(A.port, request, request, reason=UNKNOWN_NEIGHBOR, ingress_port=A.port, interface=A.interface, vni=RED,
-                    frame_length=42, agreement=1, sequence=0)
+        self.punted(
+            A.port,
+            request,
+            request,
+            reason=UNKNOWN_NEIGHBOR,
+            ingress_port=A.port,
+            interface=A.interface,
+            vni=RED,
+            frame_length=42,
+            agreement=1,
+            sequence=0,
+        )
         self.insert(neighbor(RED, self.world.far1.ip, self.world.far1.mac))
         self.passes(A.port, request, (A.port, answer(A, self.world.far1.ip, self.world.far1.mac)))
 
@@ -93,7 +103,8 @@ class GratuitousArpIsFlooded(NveTest):
 
 
 class ProbeForDuplicates(NveTest):
-    """A probe (sender address 0, RFC 5227) speaks for the address it asks about: guarded as that, and flooded, not answered."""
+    """A probe (sender address 0, RFC 5227) speaks for the address it asks about: guarded as that, and flooded, not
+    answered."""
 
     def runTest(self) -> None:
         peer1, peer2 = self.world.peers
@@ -117,7 +128,8 @@ class RepliesAreBridged(NveTest):
 
 
 class RequestsFromTunnelsAreFlooded(NveTest):
-    """Suppression is the work of the switch where the asker is; a question that comes out of a tunnel reaches the VAPs."""
+    """Suppression is the work of the switch where the asker is; a question that comes out of a tunnel reaches the
+    VAPs."""
 
     def runTest(self) -> None:
         far = self.world.far1

@@ -22,8 +22,16 @@ def link_layer(kind: int, mac: bytes) -> bytes:
     return bytes([kind, 1]) + mac
 
 
-def message(src_ip: bytes, dst_ip: bytes, kind: int, target: bytes, options: bytes = b"", flags: int = 0,
-            hop_limit: int = 255, code: int = 0) -> bytes:
+def message(
+    src_ip: bytes,
+    dst_ip: bytes,
+    kind: int,
+    target: bytes,
+    options: bytes = b"",
+    flags: int = 0,
+    hop_limit: int = 255,
+    code: int = 0,
+) -> bytes:
     """An IPv6 packet with a right ICMPv6 checksum (RFC 8200 8.1)."""
     body = struct.pack(">BBHI", kind, code, 0, flags) + target + options
     pseudo = src_ip + dst_ip + struct.pack(">II", len(body), ICMPV6)
@@ -40,20 +48,34 @@ def solicited_node(ip: bytes) -> tuple[bytes, bytes]:
 def solicitation(asker: Host, target: bytes, **changes: object) -> bytes:
     group, group_mac = solicited_node(target)
     options = link_layer(SOURCE_LINK_LAYER, asker.mac)
-    fields = {"src_ip": asker.ip6, "dst_ip": group, "kind": SOLICITATION, "target": target, "options": options} | changes
+    fields = {
+        "src_ip": asker.ip6,
+        "dst_ip": group,
+        "kind": SOLICITATION,
+        "target": target,
+        "options": options,
+    } | changes
     return ethernet(group_mac, asker.mac, ETHERTYPE_IPV6, message(**fields))  # type: ignore[arg-type]
 
 
 def advertisement(owner: Host, to: Host, **changes: object) -> bytes:
     options = link_layer(TARGET_LINK_LAYER, owner.mac)
-    fields = {"src_ip": owner.ip6, "dst_ip": to.ip6, "kind": ADVERTISEMENT, "target": owner.ip6, "options": options,
-              "flags": SOLICITED_OVERRIDE} | changes
+    fields = {
+        "src_ip": owner.ip6,
+        "dst_ip": to.ip6,
+        "kind": ADVERTISEMENT,
+        "target": owner.ip6,
+        "options": options,
+        "flags": SOLICITED_OVERRIDE,
+    } | changes
     return ethernet(to.mac, owner.mac, ETHERTYPE_IPV6, message(**fields))  # type: ignore[arg-type]
 
 
 def answer(asker: Host, target: bytes, target_mac: bytes) -> bytes:
     """What the owner of the address would have sent."""
-    packet = message(target, asker.ip6, ADVERTISEMENT, target, link_layer(TARGET_LINK_LAYER, target_mac), SOLICITED_OVERRIDE)
+    packet = message(
+        target, asker.ip6, ADVERTISEMENT, target, link_layer(TARGET_LINK_LAYER, target_mac), SOLICITED_OVERRIDE
+    )
     return ethernet(asker.mac, target_mac, ETHERTYPE_IPV6, packet)
 
 
@@ -71,8 +93,14 @@ class SolicitationIsAnswered(_Discovery):
     """In place, with a right checksum, on tagged and untagged VAPs; for addresses that make every carry."""
 
     def runTest(self) -> None:
-        targets = [self.world.far1.ip6, bytes(15) + b"\1", b"\xff" * 16, b"\xfe\x80" + bytes(13) + b"\x42",
-                   bytes.fromhex("20010db8ffffffffffffffffffffff01"), pattern(16, 3)]
+        targets = [
+            self.world.far1.ip6,
+            bytes(15) + b"\1",
+            b"\xff" * 16,
+            b"\xfe\x80" + bytes(13) + b"\x42",
+            bytes.fromhex("20010db8ffffffffffffffffffffff01"),
+            pattern(16, 3),
+        ]
         for number, target in enumerate(targets):
             owner = bytes([2, 0xFF, 0xFF, number, 0xFF, 0xFE])
             self.insert(neighbor(RED, target, owner))
@@ -98,7 +126,9 @@ class UnknownTargetIsPunted(_Discovery):
         question = solicitation(A, target.ip6)
         self.dropped(A.port, question, Reason.PUNT_FORBIDDEN)
         self.insert(entry("punt_meter", {"interface": A.interface}, "police_punt"))
-        self.punted(A.port, question, question, reason=UNKNOWN_NEIGHBOR, vni=RED, interface=A.interface, frame_length=86)
+        self.punted(
+            A.port, question, question, reason=UNKNOWN_NEIGHBOR, vni=RED, interface=A.interface, frame_length=86
+        )
         self.insert(neighbor(RED, target.ip6, target.mac))
         self.passes(A.port, question, (A.port, answer(A, target.ip6, target.mac)))
 
@@ -133,7 +163,8 @@ class UnicastSolicitationReachesItsTarget(_Discovery):
 
 
 class DuplicateAddressDetection(_Discovery):
-    """From the unspecified address: guarded as the address that it asks about, and flooded, so that an owner can object."""
+    """From the unspecified address: guarded as the address that it asks about, and flooded, so that an owner can
+    object."""
 
     def runTest(self) -> None:
         self.insert(neighbor(RED, A.ip6, B.mac), neighbor(RED, B.ip6, B.mac))
@@ -161,15 +192,17 @@ class AdvertisementOfAnothersAddress(_Discovery):
         self.dropped(A.port, advertisement(A, B, target=self.world.far1.ip6), Reason.MALFORMED_ND)
         self.dropped(A.port, advertisement(A, B, target=self.world.far1.ip6, options=b""), Reason.MALFORMED_ND)
         self.dropped(A.port, advertisement(A, B, options=link_layer(TARGET_LINK_LAYER, C.mac)), Reason.MALFORMED_ND)
-        self.dropped(A.port, advertisement(A, B, src_ip=self.world.far1.ip6, target=self.world.far1.ip6),
-                     Reason.SOURCE_GUARD)
+        self.dropped(
+            A.port, advertisement(A, B, src_ip=self.world.far1.ip6, target=self.world.far1.ip6), Reason.SOURCE_GUARD
+        )
         # Even a permission for that address is none to give it away to a third MAC address.
         self.insert(A.guard(IP_V6, self.world.far1.ip6))
         for last in range(6):
             other = bytearray(A.mac)
             other[last] ^= 1
-            self.dropped(A.port, advertisement(A, B, options=link_layer(TARGET_LINK_LAYER, bytes(other))),
-                         Reason.MALFORMED_ND)
+            self.dropped(
+                A.port, advertisement(A, B, options=link_layer(TARGET_LINK_LAYER, bytes(other))), Reason.MALFORMED_ND
+            )
 
 
 class AdvertisementTargetEveryBit(_Discovery):
@@ -188,8 +221,13 @@ class SolicitationWithWrongOption(_Discovery):
     def runTest(self) -> None:
         target = self.world.far1.ip6
         self.insert(neighbor(RED, target, B.mac))
-        for options in (link_layer(SOURCE_LINK_LAYER, B.mac), link_layer(TARGET_LINK_LAYER, A.mac), b"\x0e\x01" + A.mac,
-                        b"\x01\x02" + A.mac, b"\x01\x00" + A.mac):
+        for options in (
+            link_layer(SOURCE_LINK_LAYER, B.mac),
+            link_layer(TARGET_LINK_LAYER, A.mac),
+            b"\x0e\x01" + A.mac,
+            b"\x01\x02" + A.mac,
+            b"\x01\x00" + A.mac,
+        ):
             self.dropped(A.port, solicitation(A, target, options=options), Reason.MALFORMED_ND)
 
 
@@ -200,8 +238,14 @@ class DiscoveryWithMoreOrLess(_Discovery):
         own = link_layer(SOURCE_LINK_LAYER, A.mac)
         target = self.world.far1.ip6
         self.insert(neighbor(RED, target, B.mac))
-        for options in (own + own, own + link_layer(SOURCE_LINK_LAYER, B.mac), own + b"\x0e\x01" + bytes(6), own[:4],
-                        b"\0" * 16, own + bytes(1)):
+        for options in (
+            own + own,
+            own + link_layer(SOURCE_LINK_LAYER, B.mac),
+            own + b"\x0e\x01" + bytes(6),
+            own[:4],
+            b"\0" * 16,
+            own + bytes(1),
+        ):
             self.dropped(A.port, solicitation(A, target, options=options), Reason.MALFORMED_ND)
         for frame in (solicitation(A, target), solicitation(A, target, options=b""), advertisement(A, B)):
             for extra in (1, 2, 8, 16):
@@ -230,8 +274,13 @@ class RogueRouter(_Discovery):
         all_nodes = bytes.fromhex("ff020000000000000000000000000001")
         for kind in (ROUTER_ADVERTISEMENT, REDIRECT):
             for changes in ({}, {"options": b""}, {"hop_limit": 64}, {"code": 1}, {"dst_ip": all_nodes}):
-                fields = {"src_ip": A.ip6, "dst_ip": B.ip6, "kind": kind, "target": bytes(16),
-                          "options": link_layer(SOURCE_LINK_LAYER, A.mac)} | changes
+                fields = {
+                    "src_ip": A.ip6,
+                    "dst_ip": B.ip6,
+                    "kind": kind,
+                    "target": bytes(16),
+                    "options": link_layer(SOURCE_LINK_LAYER, A.mac),
+                } | changes
                 packet = message(**fields)  # type: ignore[arg-type]
                 self.dropped(A.port, ethernet(B.mac, A.mac, ETHERTYPE_IPV6, packet), Reason.ROGUE_ROUTER)
         packet = message(A.ip6, B.ip6, ROUTER_SOLICITATION, b"", link_layer(SOURCE_LINK_LAYER, A.mac))

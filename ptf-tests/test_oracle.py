@@ -9,11 +9,10 @@ import re
 from pathlib import Path
 
 import pytest
-
 from oracle import chaskey
 from oracle.frames import checksum, ip4, mac
-from oracle.receiver import Receiver, RxSa, decapsulated_ecn
 from oracle.reasons import Reason
+from oracle.receiver import Receiver, RxSa, decapsulated_ecn
 from oracle.tunnel import TunnelPacket
 from oracle.window import WINDOW, Window
 
@@ -29,9 +28,17 @@ def test_chaskey_known_answers(vector: dict[str, str]) -> None:
 
 
 def _worked(packet: dict[str, str | int]) -> TunnelPacket:
-    return TunnelPacket(inner=bytes.fromhex(str(packet["inner"])), key=bytes.fromhex(str(packet["key"])),
-                        spi=int(packet["spi"]), sequence=int(packet["sequence"]), vni=int(packet["vni"]),
-                        source=ip4("192.0.2.1"), destination=ip4("192.0.2.2"), eth_dst=mac(2), eth_src=mac(1))
+    return TunnelPacket(
+        inner=bytes.fromhex(str(packet["inner"])),
+        key=bytes.fromhex(str(packet["key"])),
+        spi=int(packet["spi"]),
+        sequence=int(packet["sequence"]),
+        vni=int(packet["vni"]),
+        source=ip4("192.0.2.1"),
+        destination=ip4("192.0.2.2"),
+        eth_dst=mac(2),
+        eth_src=mac(1),
+    )
 
 
 @pytest.mark.parametrize("packet", WORKED, ids=lambda p: f"sequence-{p['sequence']}")
@@ -45,8 +52,9 @@ def test_worked_packets(packet: dict[str, str | int]) -> None:
 def test_receiver_accepts_worked_packets_once(packet: dict[str, str | int]) -> None:
     built = _worked(packet)
     pair = (built.source, built.destination)
-    receiver = Receiver(built.eth_dst, {pair}, {(*pair, built.spi): RxSa(built.key, 7, Window())},
-                        {(built.source, built.vni): 1})
+    receiver = Receiver(
+        built.eth_dst, {pair}, {(*pair, built.spi): RxSa(built.key, 7, Window())}, {(built.source, built.vni): 1}
+    )
     assert receiver.receive(built.encode()) == (None, built.vni, built.inner)
     assert receiver.receive(built.encode())[0] == Reason.REPLAYED
     assert receiver.receive(built.but(sequence=built.sequence + 1, icv=bytes(16)).encode())[0] == Reason.BAD_ICV

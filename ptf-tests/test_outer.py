@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Strict reception from the underlay: what is malformed is refused before any table of tunnels is asked, for its own reason."""
+"""Strict reception from the underlay: what is malformed is refused before any table of tunnels is asked, for its own
+reason."""
 
 from __future__ import annotations
 
 from harness.base import NveTest
 from harness.batch import Batch
-from harness.session import MISMATCHED_PORTS, PORT_MAC, UNCONFIGURED_PORTS
 from harness.schema import entry
+from harness.session import MISMATCHED_PORTS, PORT_MAC, UNCONFIGURED_PORTS
 from harness.world import BLUE, A, B
 from oracle.frames import ETHERTYPE_ARP, ETHERTYPE_IPV6, ETHERTYPE_STAG, mac, tagged
 from oracle.reasons import Reason
@@ -112,7 +113,12 @@ class ForeignAndRepeatedOptions(_Outer):
 
     def runTest(self) -> None:
         good = self.good()
-        for more in (good.option(), b"\x01\x02\x80\x00", b"\x01\x02\x01\x01" + bytes(4), b"\xff\xff\x00\x1e" + bytes(120)):
+        for more in (
+            good.option(),
+            b"\x01\x02\x80\x00",
+            b"\x01\x02\x01\x01" + bytes(4),
+            b"\xff\xff\x00\x1e" + bytes(120),
+        ):
             self.refused(Reason.GENEVE_OPTIONS_LENGTH, more_options=more, option_words=9 + len(more) // 4)
         # The same bytes under an unchanged length count as inner frame: the MAC refuses them.
         self.refused(Reason.BAD_ICV, more_options=b"\x01\x02\x01\x01" + bytes(4), coverage=68)
@@ -207,13 +213,21 @@ class FreeOuterFields(_Outer):
     """What routers and senders may choose: source MAC, source port, DSCP, TTL, identification."""
 
     def runTest(self) -> None:
-        for changes in ({"eth_src": mac(0x1234)}, {"udp_source": 0}, {"udp_source": 6081}, {"dscp": 46}, {"ttl": 0},
-                        {"ttl": 255}, {"identification": 0xFFFF}):
+        for changes in (
+            {"eth_src": mac(0x1234)},
+            {"udp_source": 0},
+            {"udp_source": 6081},
+            {"dscp": 46},
+            {"ttl": 0},
+            {"ttl": 255},
+            {"identification": 0xFFFF},
+        ):
             self.accepted(self.good(**changes))
 
 
 class TruncatedInEveryParserState(_Outer):
-    """The last byte of every header missing, and the first one of the next: the shortest cuts inside each parser state."""
+    """The last byte of every header missing, and the first one of the next: the shortest cuts inside each parser
+    state."""
 
     def runTest(self) -> None:
         inner = self.world.far1.frame_to(B, 63)  # two blocks, then tails of 8, 4, 2 and 1 bytes
@@ -234,14 +248,18 @@ class MalformedBeforeTruncated(_Outer):
     """What a whole header says is judged although bytes behind it are missing."""
 
     def runTest(self) -> None:
-        cases = ((14, "ether_type", 0x0801, Reason.NOT_IPV4), (UDP_AT, "version_ihl", 0x46, Reason.IPV4_OPTIONS),
-                 (UDP_AT, "fragment", 0x2000, Reason.IPV4_FRAGMENT), (UDP_AT, "protocol", 6, Reason.NOT_UDP),
-                 (GENEVE_AT, "udp_destination", 4789, Reason.NOT_GENEVE),
-                 (OPTION_AT, "option_words", 10, Reason.GENEVE_OPTIONS_LENGTH))
+        cases = (
+            (14, "ether_type", 0x0801, Reason.NOT_IPV4),
+            (UDP_AT, "version_ihl", 0x46, Reason.IPV4_OPTIONS),
+            (UDP_AT, "fragment", 0x2000, Reason.IPV4_FRAGMENT),
+            (UDP_AT, "protocol", 6, Reason.NOT_UDP),
+            (GENEVE_AT, "udp_destination", 4789, Reason.NOT_GENEVE),
+            (OPTION_AT, "option_words", 10, Reason.GENEVE_OPTIONS_LENGTH),
+        )
         for end, name, value, reason in cases:
             wrong = self.good().but(**{name: value}).encode()
             self.dropped(256, wrong[:end], reason)
-            self.dropped(256, wrong[:end - 1], Reason.TRUNCATED)
+            self.dropped(256, wrong[: end - 1], Reason.TRUNCATED)
             good = self.good()
             self.dropped(256, good.encode()[:end], Reason.TRUNCATED)
             self.accepted(good)
@@ -255,10 +273,12 @@ class PortUnconfigured(_Outer):
         self.dropped(access, A.frame_to(B), Reason.PORT_UNCONFIGURED)
         good = self.good(eth_dst=PORT_MAC[underlay])
         self.dropped(underlay, good.encode(), Reason.PORT_UNCONFIGURED)
-        moved = [entry("vap", {"port": access, "vlan": 0}, "attach", interface=77, vni=BLUE, level=1),
-                 entry("port_role", {"port": access}, "access"),
-                 entry("port_role", {"port": underlay}, "underlay", mac=PORT_MAC[underlay]),
-                 entry("peer_meter", {"port": underlay, "source": good.source}, "police")]
+        moved = [
+            entry("vap", {"port": access, "vlan": 0}, "attach", interface=77, vni=BLUE, level=1),
+            entry("port_role", {"port": access}, "access"),
+            entry("port_role", {"port": underlay}, "underlay", mac=PORT_MAC[underlay]),
+            entry("peer_meter", {"port": underlay, "source": good.source}, "police"),
+        ]
         self.insert(*moved)
         self.dropped(access, A.frame_to(B), Reason.SOURCE_GUARD)
         self.passes(underlay, good.encode(), (B.port, B.on_wire(good.inner)))
@@ -271,9 +291,11 @@ class PortRoleMismatch(_Outer):
         access, underlay = MISMATCHED_PORTS
         good = self.good(eth_dst=PORT_MAC[underlay])
         self.dropped(access, A.frame_to(B), Reason.PORT_UNCONFIGURED)
-        self.insert(entry("port_role", {"port": access}, "underlay", mac=PORT_MAC[underlay]),
-                    entry("port_role", {"port": underlay}, "access"),
-                    entry("vap", {"port": underlay, "vlan": 0}, "attach", interface=A.interface, vni=A.vni, level=1))
+        self.insert(
+            entry("port_role", {"port": access}, "underlay", mac=PORT_MAC[underlay]),
+            entry("port_role", {"port": underlay}, "access"),
+            entry("vap", {"port": underlay, "vlan": 0}, "attach", interface=A.interface, vni=A.vni, level=1),
+        )
         for frame in (A.frame_to(B), good.encode()):
             self.dropped(access, frame, Reason.PORT_ROLE_MISMATCH)
         self.dropped(underlay, good.encode(), Reason.PORT_ROLE_MISMATCH)

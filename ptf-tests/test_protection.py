@@ -10,8 +10,20 @@ from harness.batch import Batch
 from harness.schema import entry
 from harness.world import BLUE, IP_NONE, A, C, derived
 from oracle.flow import FIRST_PORT, source_port
-from oracle.frames import ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_LOCAL, SCTP, TCP, UDP, ethernet, ip4, ip4_frame, ipv4, \
-    ipv6, pattern
+from oracle.frames import (
+    ETHERTYPE_IPV4,
+    ETHERTYPE_IPV6,
+    ETHERTYPE_LOCAL,
+    SCTP,
+    TCP,
+    UDP,
+    ethernet,
+    ip4,
+    ip4_frame,
+    ipv4,
+    ipv6,
+    pattern,
+)
 from oracle.reasons import Reason
 from oracle.tunnel import OVERHEAD_IPV4, SUITE_ASCON_AEAD128
 
@@ -217,13 +229,18 @@ class ExtremesOfOuterFields(_Sends):
 
     def runTest(self) -> None:
         peer = self.world.peer1
-        self.insert(entry("bridge", {"vni": 0xFFFFFF, "mac": self.world.far1.mac}, "to_tunnel", interface=peer.interface))
+        self.insert(
+            entry("bridge", {"vni": 0xFFFFFF, "mac": self.world.far1.mac}, "to_tunnel", interface=peer.interface)
+        )
         self.modify(entry("vap", {"port": A.port, "vlan": 0}, "attach", interface=A.interface, vni=0xFFFFFF, level=1))
         for spi, source, destination in ((0xFFFFFFFF, "255.255.255.254", "0.0.0.1"), (0, "0.0.0.1", "255.255.255.254")):
             self.modify(peer.sa_tx(spi=spi), peer.tunnel(source=ip4(source), destination=ip4(destination)))
             frame = A.frame_to(self.world.far1)
-            self.passes(A.port, frame, (256, peer.sent(frame, 0xFFFFFF, spi=spi, source=ip4(source),
-                                                       destination=ip4(destination))))
+            self.passes(
+                A.port,
+                frame,
+                (256, peer.sent(frame, 0xFFFFFF, spi=spi, source=ip4(source), destination=ip4(destination))),
+            )
 
 
 class SourcePortWithoutKey(_Sends):
@@ -236,7 +253,8 @@ class SourcePortWithoutKey(_Sends):
 
 
 class SourcePortOfFlows(_Sends):
-    """A keyed hash of the inner flow: TCP, UDP and SCTP by ports, everything else by addresses; IPv6 by its flow label."""
+    """A keyed hash of the inner flow: TCP, UDP and SCTP by ports, everything else by addresses; IPv6 by its flow
+    label."""
 
     def runTest(self) -> None:
         key = derived("entropy")
@@ -244,7 +262,9 @@ class SourcePortOfFlows(_Sends):
         peer, far = self.world.peer1, self.world.far1
         peer.entropy = key
         self.insert(A.guard(IP_NONE, 0))
-        frames = [ip4_frame(far.mac, A.mac, A.ip, far.ip, length, seed) for length in (46, 47, 48, 60) for seed in range(3)]
+        frames = [
+            ip4_frame(far.mac, A.mac, A.ip, far.ip, length, seed) for length in (46, 47, 48, 60) for seed in range(3)
+        ]
         for protocol in (0, 1, TCP, UDP, 50, SCTP, 255):
             for options, fragment in ((b"", 0x4000), (b"", 0), (b"", 0x2000), (b"", 0x0005), (b"\x94\x04\0\0", 0x4000)):
                 packet = ipv4(A.ip, far.ip, pattern(24, protocol), protocol, fragment=fragment, options=options)

@@ -99,8 +99,7 @@ class WindowEdges(_Replay):
         for highest in (WINDOW, WINDOW + 1, 20000, 1 << 32, (1 << 45) + 7):
             self.assertEqual(self.add(highest), [None])
             oldest = max(1, highest - WINDOW + 1)
-            self.assertEqual(self.add(oldest, oldest, oldest - 1),
-                             [None, Reason.REPLAYED, Reason.REPLAY_TOO_LATE])
+            self.assertEqual(self.add(oldest, oldest, oldest - 1), [None, Reason.REPLAYED, Reason.REPLAY_TOO_LATE])
 
 
 class Reordering(_Replay):

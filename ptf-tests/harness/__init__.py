@@ -1,2 +1,3 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the packet tests stand on: switch processes, P4Runtime, data-plane ports, and the comparison of what came out."""
+"""What the packet tests stand on: switch processes, P4Runtime, data-plane ports, and the comparison of what came
+out."""

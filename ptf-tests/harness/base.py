@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from finsy.proto import p4r
+from oracle.reasons import Reason
 from ptf.base_tests import BaseTest
 
 from harness.schema import Entry, Value, entry, multicast_group, update
 from harness.session import SENTINEL_GROUP, Observed, current
 from harness.world import World
-from oracle.reasons import Reason
 
 IN_FLIGHT = 32  # BMv2 drops silently beyond 64 packets a port
 
@@ -27,7 +27,7 @@ class NveTest(BaseTest):
     # Whether a recording of it can be replayed: not if it depends on the clock of the switch.
     recordable = True
     # Targets that cannot run it, with the reason that is printed.
-    unsupported: Mapping[str, str] = {}  # noqa: RUF012 - replaced whole, never changed
+    unsupported: Mapping[str, str] = {}
 
     def setUp(self) -> None:
         super().setUp()
@@ -48,16 +48,19 @@ class NveTest(BaseTest):
 
     def insert(self, *entries: Entry, groups: Mapping[int, list[tuple[int, int]]] | None = None) -> None:
         # Groups before what points to them.
-        updates = [update("INSERT", packet_replication_engine_entry=multicast_group(group, replicas))
-                   for group, replicas in (groups or {}).items()]
+        updates = [
+            update("INSERT", packet_replication_engine_entry=multicast_group(group, replicas))
+            for group, replicas in (groups or {}).items()
+        ]
         updates += [update("INSERT", table_entry=self.session.schema.table_entry(one)) for one in entries]
         self.session.write(updates)
         self._present |= {(one.table, one.key): one for one in entries}
         self._groups |= set(groups or {})
 
     def delete(self, *entries: Entry) -> None:
-        self.session.write([update("DELETE", table_entry=self.session.schema.table_entry(one, with_action=False))
-                            for one in entries])
+        self.session.write(
+            [update("DELETE", table_entry=self.session.schema.table_entry(one, with_action=False)) for one in entries]
+        )
         for one in entries:
             del self._present[one.table, one.key]
 
@@ -98,20 +101,29 @@ class NveTest(BaseTest):
     def _take_away(self) -> None:
         """Everything that this test has put in, and proof that nothing else is left."""
         schema = self.session.schema
-        updates = [update("DELETE", table_entry=schema.table_entry(one, with_action=False))
-                   for one in reversed(self._present.values())]
-        updates += [update("DELETE", packet_replication_engine_entry=multicast_group(group, []))
-                    for group in sorted(self._groups)]
+        updates = [
+            update("DELETE", table_entry=schema.table_entry(one, with_action=False))
+            for one in reversed(self._present.values())
+        ]
+        updates += [
+            update("DELETE", packet_replication_engine_entry=multicast_group(group, []))
+            for group in sorted(self._groups)
+        ]
         self.session.recorder = None
         self.session.write(updates)
         self.session.set_default(entry("flow_entropy", {}, "not_keyed"))
         tables = [table for table in schema.tables() if not schema.is_keyless(table)]
-        left = Counter(one.table_entry.table_id for one in
-                       self.session.runtime.read([schema.all_entries(table) for table in tables]))
-        expected = Counter({schema.all_entries(table).table_entry.table_id: count
-                            for table, count in self.session.own_entries.items()})
+        left = Counter(
+            one.table_entry.table_id
+            for one in self.session.runtime.read([schema.all_entries(table) for table in tables])
+        )
+        expected = Counter(
+            {schema.all_entries(table).table_entry.table_id: count for table, count in self.session.own_entries.items()}
+        )
         if left != expected:
-            raise AssertionError(f"the test left entries behind, by table: {left - expected}, missing: {expected - left}")
+            raise AssertionError(
+                f"the test left entries behind, by table: {left - expected}, missing: {expected - left}"
+            )
 
     def forget_entries(self) -> None:
         """After a pipeline push that took everything, the session's own entries included."""
@@ -120,10 +132,16 @@ class NveTest(BaseTest):
 
     # Packets
 
-    def exchange(self, sends: Sends = (), outputs: Sends = (), drops: Drops = None,
-                 packet_ins: Iterable[tuple[Mapping[str, int], bytes]] = (),
-                 packet_outs: Iterable[tuple[dict[str, int], bytes]] = (), closed: Reason | None = None,
-                 message: str = "") -> Observed:
+    def exchange(
+        self,
+        sends: Sends = (),
+        outputs: Sends = (),
+        drops: Drops = None,
+        packet_ins: Iterable[tuple[Mapping[str, int], bytes]] = (),
+        packet_outs: Iterable[tuple[dict[str, int], bytes]] = (),
+        closed: Reason | None = None,
+        message: str = "",
+    ) -> Observed:
         """Sends, and demands that exactly this comes out: packets on ports, packet-ins, drops by reason, nothing else.
 
         Of a packet-in, the fields named are compared. closed: see Session.run.
@@ -142,8 +160,9 @@ class NveTest(BaseTest):
             self.assertEqual(seen_payload.hex(), payload.hex(), message)
         return observed
 
-    def _compare(self, wanted: Counter[tuple[int, bytes]], seen: Counter[tuple[int, bytes]], observed: Observed,
-                 message: str) -> None:
+    def _compare(
+        self, wanted: Counter[tuple[int, bytes]], seen: Counter[tuple[int, bytes]], observed: Observed, message: str
+    ) -> None:
         if wanted != seen:
             lines = [f"  missing on {port}: {frame.hex()}" for port, frame in sorted((wanted - seen).elements())]
             lines += [f"  too much on {port}: {frame.hex()}" for port, frame in sorted((seen - wanted).elements())]

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from collections import Counter
 
-from harness.base import IN_FLIGHT, NveTest
-from harness.session import PORT_MAC
-from harness.world import LOCAL, A, B, C, D, Peer
 from oracle.reasons import Reason
 from oracle.receiver import Receiver, RxSa
 from oracle.window import Window
+
+from harness.base import IN_FLIGHT, NveTest
+from harness.session import PORT_MAC
+from harness.world import LOCAL, A, B, C, D, Peer
 
 
 class Batch:
@@ -64,9 +65,12 @@ class UnderlayBatch(Batch):
         self.peer = peer
         self.window = Window()
         association = RxSa(peer.rx_key, peer.generation, self.window)
-        self.receiver = Receiver(PORT_MAC[peer.port], {(peer.address, LOCAL)},
-                                 {(peer.address, LOCAL, peer.rx_spi): association},
-                                 {(peer.address, vni): 1 for vni in peer.networks})
+        self.receiver = Receiver(
+            PORT_MAC[peer.port],
+            {(peer.address, LOCAL)},
+            {(peer.address, LOCAL, peer.rx_spi): association},
+            {(peer.address, vni): 1 for vni in peer.networks},
+        )
         self.verdicts: Counter[Reason | None] = Counter()
 
     def add(self, packet: bytes) -> Reason | None:

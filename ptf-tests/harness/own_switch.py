@@ -5,13 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import ptf
 
 from harness.base import NveTest
-from harness.ports import DataPlane
-from harness.ptf_platform import configure
+from harness.ptf_platform import open_dataplane
 from harness.session import Session, pipeline_directory
 
 
@@ -20,16 +18,11 @@ def own_switch(test: NveTest) -> Iterator[Session]:
     """Inside, the test talks to a switch of its own, of the same target, on which nothing of its world is installed."""
     shared, shared_dataplane = test.session, ptf.dataplane_instance
     session = Session(shared.target, pipeline_directory())
-    config: dict[str, Any] = {"platform": "grpc"}
-    configure(session, config)
-    dataplane = DataPlane(config)
-    for (device, port), path in config["port_map"].items():
-        dataplane.port_add(path, device, port)
-    test.session, ptf.dataplane_instance = session, dataplane
+    test.session, ptf.dataplane_instance = session, open_dataplane(session)
     try:
         yield session
     finally:
+        ptf.dataplane_instance.kill()
         test.session, ptf.dataplane_instance = shared, shared_dataplane
         test.forget_entries()
-        dataplane.kill()
         session.close()

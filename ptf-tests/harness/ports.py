@@ -26,17 +26,27 @@ ptf.config.setdefault("packet_manipulation_module", "harness.packets")
 with contextlib.redirect_stdout(None):
     from ptf.dataplane import DataPlane, DataPlanePacketSourceIface, DataPlanePortIface
 
+__all__ = ["DEVICE", "DataPlane", "GrpcPort", "PacketStream"]
+
 DEVICE = 0  # PTF's number of the one device
 
 
 def _packet_message() -> Any:
     """Request and response have the same fields: id, device_id, port, packet."""
     kinds = descriptor_pb2.FieldDescriptorProto
-    file = descriptor_pb2.FileDescriptorProto(name="nve_packet_tests/dataplane.proto", package="nve_packet_tests",
-                                              syntax="proto3")
+    file = descriptor_pb2.FileDescriptorProto(
+        name="nve_packet_tests/dataplane.proto", package="nve_packet_tests", syntax="proto3"
+    )
     message = file.message_type.add(name="Packet")
-    for number, (name, kind) in enumerate([("id", kinds.TYPE_UINT64), ("device_id", kinds.TYPE_UINT64),
-                                           ("port", kinds.TYPE_UINT32), ("packet", kinds.TYPE_BYTES)], start=1):
+    for number, (name, kind) in enumerate(
+        [
+            ("id", kinds.TYPE_UINT64),
+            ("device_id", kinds.TYPE_UINT64),
+            ("port", kinds.TYPE_UINT32),
+            ("packet", kinds.TYPE_BYTES),
+        ],
+        start=1,
+    ):
         message.field.add(name=name, number=number, type=kind, label=kinds.LABEL_OPTIONAL)
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
@@ -55,9 +65,11 @@ class PacketStream:
         self._ports: dict[int, GrpcPort] = {}
         self.strays: list[tuple[int, bytes]] = []  # what came out of ports that nobody listens on
         self._channel = unix_channel(path)
-        call = self._channel.stream_stream("/p4.bm.DataplaneInterface/PacketStream",
-                                           request_serializer=Packet.SerializeToString,
-                                           response_deserializer=Packet.FromString)
+        call = self._channel.stream_stream(
+            "/p4.bm.DataplaneInterface/PacketStream",
+            request_serializer=Packet.SerializeToString,
+            response_deserializer=Packet.FromString,
+        )
         self._stream = call(self._requests())
         self._reader = threading.Thread(target=self._read, name="dataplane-stream", daemon=True)
         self._reader.start()

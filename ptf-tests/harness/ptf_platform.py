@@ -6,7 +6,7 @@ from __future__ import annotations
 import atexit
 from typing import Any
 
-from harness.ports import DEVICE, GrpcPort
+from harness.ports import DEVICE, DataPlane, GrpcPort
 from harness.session import ALL_PORTS, Session, activate, pipeline_directory
 
 QUEUE_LENGTH = 4096  # of one port: more than any exchange brings out
@@ -17,6 +17,16 @@ def configure(session: Session, config: dict[str, Any]) -> None:
     config["port_map"] = {(DEVICE, port): session.switch.dataplane_path for port in ALL_PORTS}
     config["dataplane"] = {"portclass": GrpcPort, "stream": session.stream}
     config["qlen"] = QUEUE_LENGTH
+
+
+def open_dataplane(session: Session) -> DataPlane:
+    """For whoever is not the ptf command, which does this itself."""
+    config: dict[str, Any] = {"platform": "grpc", "log_dir": None, "log_file": None}
+    configure(session, config)
+    dataplane = DataPlane(config)
+    for (device, port), path in config["port_map"].items():
+        dataplane.port_add(path, device, port)
+    return dataplane
 
 
 def use(target: str, config: dict[str, Any]) -> None:

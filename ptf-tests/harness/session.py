@@ -19,14 +19,14 @@ from typing import Any
 
 import ptf
 from finsy.proto import p4r
-
-from harness.p4runtime import P4Runtime
-from harness.ports import DEVICE, DataPlane, PacketStream
-from harness.schema import Entry, Schema, entry, multicast_group, update
-from harness.switches import Switch
 from oracle.frames import BROADCAST, ETHERTYPE_LOCAL, ethernet, ip4, mac, tagged
 from oracle.reasons import FIRST_EGRESS_REASON, Reason
 from oracle.tunnel import INNER_AT
+
+from harness.p4runtime import P4Runtime, WriteRefused
+from harness.ports import DEVICE, DataPlane, PacketStream
+from harness.schema import Entry, Schema, entry, multicast_group, update
+from harness.switches import Switch
 
 ACCESS_PORTS = (1, 2, 3, 4)
 UNDERLAY_PORTS = (256, 257)
@@ -42,7 +42,8 @@ SENTINEL_VLAN = 4001
 SENTINEL_MAC = mac(0xFEFEFE)
 SENTINEL_INTERFACE = 0x7F00
 SENTINEL_GROUP = 0x7F00
-PATIENCE_SECONDS = 10.0  # everything takes milliseconds; what takes this long has failed
+PATIENCE_SECONDS = 30.0  # everything takes milliseconds; what takes this long has failed
+DROP_SECONDS = 5.0  # the same for a counter: only a test that fails waits so long
 
 FORWARD, SET_INCARNATION, REPORT_STATE = 1, 2, 3
 UNKNOWN_DESTINATION, UNKNOWN_NEIGHBOR, STATE = 1, 2, 3
@@ -97,15 +98,20 @@ class Session:
     # Programming
 
     def push(self, action: str, device_config: bytes | None = None) -> None:
-        self.record(event="push", action=action)
         self._drops_seen = Counter()
         config = None if action == "COMMIT" else self.schema.p4info
         self.runtime.push_pipeline(action, config, self.device_config if device_config is None else device_config)
 
     def write(self, updates: list[p4r.Update], record: bool = True) -> None:
-        if record:
-            self.record(event="write", updates=updates)
-        self.runtime.write(updates)
+        refused: list[str] | None = None
+        try:
+            self.runtime.write(updates)
+        except WriteRefused as refusal:
+            refused = refusal.codes
+            raise
+        finally:
+            if record:
+                self.record(event="write", updates=updates, refused=refused)
 
     def set_default(self, wanted: Entry, record: bool = True) -> None:
         self.write([update("MODIFY", table_entry=self.schema.table_entry(wanted))], record)
@@ -117,29 +123,29 @@ class Session:
         """Entry and both registers, as an agent does after a pipeline load; sentinels follow."""
         self.record(event="incarnation", value=incarnation)
         self.set_default(entry("incarnation", {}, "set_incarnation", incarnation=incarnation), record=False)
-        state = self.ask(SET_INCARNATION, payload=incarnation)
+        state = self.ask(SET_INCARNATION, payload=incarnation, record=False)
         if state["agreement"] != 3:
             raise AssertionError(f"the registers did not take the incarnation: {state}")
         associations = [self._sentinel_sa(port, incarnation) for port in UNDERLAY_PORTS]
         self.write([update("MODIFY", table_entry=self.schema.table_entry(sa)) for sa in associations], record=False)
 
-    def ask(self, operation: int, interface: int = 0, payload: bytes = b"") -> dict[str, int]:
+    def ask(self, operation: int, interface: int = 0, payload: bytes = b"", record: bool = True) -> dict[str, int]:
         """A packet-out that is answered by a STATE packet-in; its fields."""
         self.runtime.packet_out(self.schema.packet_out(payload, operation=operation, interface=interface))
         packet = self.runtime.next_packet_in()
         fields = self.schema.packet_in_fields(packet)
         if fields["reason"] != STATE or packet.payload:
             raise AssertionError(f"not a report of the switch's state: {fields}, {packet.payload.hex()}")
+        if record:
+            self.record(event="ask", operation=operation, interface=interface, payload=payload, answer=fields)
         return fields
 
     def last_sequence(self, interface: int) -> int:
-        state = self.ask(REPORT_STATE, interface)
-        self.record(event="state", interface=interface, sequence=state["sequence"], agreement=state["agreement"])
-        return state["sequence"]
+        return self.ask(REPORT_STATE, interface)["sequence"]
 
     def clock(self) -> int:
         """The switch's own clock, microseconds."""
-        return self.ask(REPORT_STATE)["timestamp"]
+        return self.ask(REPORT_STATE, record=False)["timestamp"]
 
     def wait_for_clock(self, moment: int) -> None:
         """Asks the switch for the time until it is later than `moment`."""
@@ -151,7 +157,9 @@ class Session:
     # Counters
 
     def drops(self) -> Counter[Reason]:
-        return self._counted(self.runtime.read([self.schema.counter(name) for name in ("drops_ingress", "drops_egress")]))
+        return self._counted(
+            self.runtime.read([self.schema.counter(name) for name in ("drops_ingress", "drops_egress")])
+        )
 
     def forget_drops(self) -> None:
         """Drops that were caused otherwise than by `run` are no concern of the next one."""
@@ -167,8 +175,13 @@ class Session:
 
     # Packets
 
-    def run(self, sends: list[tuple[int, bytes]], packet_outs: list[tuple[dict[str, int], bytes]],
-            expected_drops: Counter[Reason], closed: Reason | None) -> Observed:
+    def run(
+        self,
+        sends: list[tuple[int, bytes]],
+        packet_outs: list[tuple[dict[str, int], bytes]],
+        expected_drops: Counter[Reason],
+        closed: Reason | None,
+    ) -> Observed:
         """Sends, waits until the switch has dealt with everything, and says what it did.
 
         closed: the reason for which tunnels carry nothing at the moment, sentinels included.
@@ -195,7 +208,8 @@ class Session:
         return observed
 
     def _await_packet_outs(self, observed: Observed) -> None:
-        """They come another way than frames: a question behind them, once answered, says that they are in the pipeline."""
+        """They come another way than frames: a question behind them, once answered, says that they are in the
+        pipeline."""
         marker = 0x8000  # no tunnel of any test
         self.runtime.packet_out(self.schema.packet_out(b"", operation=REPORT_STATE, interface=marker))
         while True:
@@ -206,11 +220,14 @@ class Session:
             observed.packet_ins.append((fields, packet_in.payload))
 
     def _await_drops(self, totals: Counter[Reason], reasons: set[Reason]) -> None:
-        """Until the counters are there, or it is clear that they will not come: the comparison then says what is missing."""
+        """Until the counters are there, or it is clear that they will not come: the comparison then says what is
+        missing."""
         wanted = Counter({reason: totals[reason] for reason in reasons})
-        cells = [self.schema.counter("drops_ingress" if reason < FIRST_EGRESS_REASON else "drops_egress", int(reason))
-                 for reason in reasons]
-        deadline = time.monotonic() + 1.0
+        cells = [
+            self.schema.counter("drops_ingress" if reason < FIRST_EGRESS_REASON else "drops_egress", int(reason))
+            for reason in reasons
+        ]
+        deadline = time.monotonic() + DROP_SECONDS
         while cells and wanted - self._counted(self.runtime.read(cells)) and time.monotonic() < deadline:
             pass
 
@@ -225,8 +242,10 @@ class Session:
         while missing:
             result = ptf.dataplane_instance.poll(device_number=DEVICE, timeout=PATIENCE_SECONDS)
             if not isinstance(result, DataPlane.PollSuccess):
-                raise AssertionError(f"the sentinel did not come out of ports {sorted(missing)}; "
-                                     f"alive: {self.switch.is_alive()}, drops: {self.drops()}\n{self.switch.output()[-2000:]}")
+                raise AssertionError(
+                    f"the sentinel did not come out of ports {sorted(missing)}; "
+                    f"alive: {self.switch.is_alive()}, drops: {self.drops()}\n{self.switch.output()[-2000:]}"
+                )
             port, packet = result.port, bytes(result.packet)
             inner = packet[INNER_AT:] if port in UNDERLAY_PORTS else packet
             if inner == (flooded if port in UNDERLAY_PORTS else tagged(flooded, SENTINEL_VLAN)) and port in missing:
@@ -255,7 +274,9 @@ class Session:
         updates = [update("INSERT", table_entry=self.schema.table_entry(one)) for one in entries]
         replicas = [(port, SENTINEL_INTERFACE + port) for port in ACCESS_PORTS]
         replicas += [(port, _sentinel_tunnel(port)) for port in UNDERLAY_PORTS]
-        updates.append(update("INSERT", packet_replication_engine_entry=multicast_group(self._sentinel_group, replicas)))
+        updates.append(
+            update("INSERT", packet_replication_engine_entry=multicast_group(self._sentinel_group, replicas))
+        )
         self.write(updates, record=False)
         self.own_entries = Counter(one.table for one in entries)
 
@@ -268,25 +289,47 @@ class Session:
         vap = {"port": SENTINEL_PORT, "vlan": SENTINEL_VLAN}
         guard = {"interface": SENTINEL_INTERFACE, "mac": SENTINEL_MAC, "ip_kind": 0, "ip": 0}
         flood = {"vni": SENTINEL_VNI, "from_underlay": 0}
-        found = [entry("vap", vap, "attach", interface=SENTINEL_INTERFACE, vni=SENTINEL_VNI, level=1),
-                 entry("source_guard", guard, "permit_source"),
-                 entry("flood", flood, "replicate", group=self._sentinel_group),
-                 entry("punt_meter", {"interface": SENTINEL_INTERFACE}, "police_punt")]
+        found = [
+            entry("vap", vap, "attach", interface=SENTINEL_INTERFACE, vni=SENTINEL_VNI, level=1),
+            entry("source_guard", guard, "permit_source"),
+            entry("flood", flood, "replicate", group=self._sentinel_group),
+            entry("punt_meter", {"interface": SENTINEL_INTERFACE}, "police_punt"),
+        ]
         for port in ACCESS_PORTS:
-            found.append(entry("vap_egress", {"port": port, "interface": SENTINEL_INTERFACE + port}, "tagged",
-                               vlan=SENTINEL_VLAN))
+            found.append(
+                entry(
+                    "vap_egress", {"port": port, "interface": SENTINEL_INTERFACE + port}, "tagged", vlan=SENTINEL_VLAN
+                )
+            )
         for port in UNDERLAY_PORTS:
-            found.append(entry("tunnel", {"port": port, "interface": _sentinel_tunnel(port)}, "encapsulate",
-                               source_mac=PORT_MAC[port], next_hop_mac=SENTINEL_MAC, source=ip4("198.51.100.1"),
-                               destination=ip4("198.51.100.2"), underlay_mtu=1500))
+            found.append(
+                entry(
+                    "tunnel",
+                    {"port": port, "interface": _sentinel_tunnel(port)},
+                    "encapsulate",
+                    source_mac=PORT_MAC[port],
+                    next_hop_mac=SENTINEL_MAC,
+                    source=ip4("198.51.100.1"),
+                    destination=ip4("198.51.100.2"),
+                    underlay_mtu=1500,
+                )
+            )
             found.append(self._sentinel_sa(port, bytes(16)))
         return found
 
     @staticmethod
     def _sentinel_sa(port: int, incarnation: bytes) -> Entry:
         key = hashlib.sha256(b"sentinel" + bytes([port & 0xFF])).digest()[:16]
-        return entry("sa_tx", {"interface": _sentinel_tunnel(port), "level": 1}, "protect", suite=1, key=key,
-                     spi=1, not_after=FOREVER, incarnation=incarnation)
+        return entry(
+            "sa_tx",
+            {"interface": _sentinel_tunnel(port), "level": 1},
+            "protect",
+            suite=1,
+            key=key,
+            spi=1,
+            not_after=FOREVER,
+            incarnation=incarnation,
+        )
 
 
 def _sentinel_tunnel(port: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess  # noqa: S404 - starting switches is the purpose
+import subprocess
 import sys
 import tempfile
 import time
@@ -20,7 +20,8 @@ DEVICE_ID = 1
 START_SECONDS = 120.0  # the embedded switch may have to compile first
 EXECUTABLES = {"embedded": "p4softswitch", "bmv2": "simple_switch_grpc"}
 
-# The switch must not outlive a test run that is killed (ptf ends by os._exit): the kernel tells it when its parent dies.
+# The switch must not outlive a test run that is killed (ptf ends by os._exit): the kernel tells it when its parent
+# dies.
 _BOUND_TO_PARENT = """
 import ctypes, os, signal, sys
 ctypes.CDLL(None).prctl(1, signal.SIGKILL)
@@ -30,7 +31,7 @@ os.execv(sys.argv[2], sys.argv[2:])
 """
 
 
-class SwitchFailed(Exception):  # noqa: N818
+class SwitchFailed(Exception):
     """The switch process ended or did not become ready; the text has what it printed."""
 
 
@@ -44,8 +45,9 @@ def find(target: str) -> str | None:
 def available() -> tuple[list[str], list[str]]:
     """(targets that can run here, one line of explanation for each that cannot)."""
     found = [target for target in EXECUTABLES if find(target)]
-    return found, [f"target {target}: {name} is not on PATH" for target, name in EXECUTABLES.items()
-                   if target not in found]
+    return found, [
+        f"target {target}: {name} is not on PATH" for target, name in EXECUTABLES.items() if target not in found
+    ]
 
 
 class Switch:
@@ -61,13 +63,26 @@ class Switch:
         self.p4runtime_path = str(base / "p4runtime")
         self.dataplane_path = str(base / "dataplane")
         self.flags = ("--cpu-port", str(CPU_PORT), *extra_flags)
-        command = [executable, "--no-p4", "--device-id", str(DEVICE_ID), "--",
-                   "--grpc-server-addr", f"unix:{self.p4runtime_path}",
-                   "--dp-grpc-server-addr", f"unix:{self.dataplane_path}", *self.flags]
+        command = [
+            executable,
+            "--no-p4",
+            "--device-id",
+            str(DEVICE_ID),
+            "--",
+            "--grpc-server-addr",
+            f"unix:{self.p4runtime_path}",
+            "--dp-grpc-server-addr",
+            f"unix:{self.dataplane_path}",
+            *self.flags,
+        ]
         self._log = open(base / "output", "w+b")  # noqa: SIM115 - closed in stop()
-        self._process = subprocess.Popen(  # noqa: S603 - the command is built here
+        self._process = subprocess.Popen(
             [sys.executable, "-c", _BOUND_TO_PARENT, str(os.getpid()), *command],
-            stdin=subprocess.DEVNULL, stdout=self._log, stderr=subprocess.STDOUT, cwd=base)
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            cwd=base,
+        )
         try:
             self._await(self.p4runtime_path)
             self._await(self.dataplane_path)
@@ -81,7 +96,7 @@ class Switch:
 
     def version(self) -> str:
         executable = find(self.target)
-        answer = subprocess.run([str(executable), "--version"], capture_output=True, check=True)  # noqa: S603
+        answer = subprocess.run([str(executable), "--version"], capture_output=True, check=True)
         return answer.stdout.decode().strip()
 
     def output(self) -> str:

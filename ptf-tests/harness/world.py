@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The scene of the tests: an NVE with four VAPs in two VNs and two peers.
 
-    VN RED:   host a (port 1, untagged), host b (port 2, VLAN 10), hosts behind peers 1 and 2
-    VN BLUE:  host c (port 3, untagged), host d (port 2, VLAN 20), a host behind peer 1
+VN RED:   host a (port 1, untagged), host b (port 2, VLAN 10), hosts behind peers 1 and 2
+VN BLUE:  host c (port 3, untagged), host d (port 2, VLAN 20), a host behind peer 1
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+from oracle.flow import source_port
+from oracle.frames import ip4, ip4_frame, ip6, mac, tagged
+from oracle.tunnel import SUITE_CHASKEY12, TunnelPacket
+
 from harness.schema import Entry, entry
 from harness.session import FOREVER, PORT_MAC, Session
-from oracle.frames import ip4, ip4_frame, ip6, mac, tagged
-from oracle.flow import source_port
-from oracle.tunnel import SUITE_CHASKEY12, TunnelPacket
 
 RED, BLUE = 5001, 5002
 LOCAL = ip4("192.0.2.2")
@@ -51,10 +52,15 @@ class Host:
 
     def vap_entries(self, level: int = SUITE_CHASKEY12) -> list[Entry]:
         """VAP in both directions and all source guard entries."""
-        out = entry("vap_egress", {"port": self.port, "interface": self.interface},
-                    *(["tagged"] if self.vlan else ["untagged"]), **({"vlan": self.vlan} if self.vlan else {}))
-        attach = entry("vap", {"port": self.port, "vlan": self.vlan}, "attach", interface=self.interface, vni=self.vni,
-                       level=level)
+        out = entry(
+            "vap_egress",
+            {"port": self.port, "interface": self.interface},
+            *(["tagged"] if self.vlan else ["untagged"]),
+            **({"vlan": self.vlan} if self.vlan else {}),
+        )
+        attach = entry(
+            "vap", {"port": self.port, "vlan": self.vlan}, "attach", interface=self.interface, vni=self.vni, level=level
+        )
         return [attach, out, *self.guard_entries()]
 
     def guard_entries(self) -> list[Entry]:
@@ -62,15 +68,20 @@ class Host:
         return [self.guard(kind, address) for kind, address in permitted]
 
     def guard(self, kind: int, address: bytes | int) -> Entry:
-        return entry("source_guard", {"interface": self.interface, "mac": self.mac, "ip_kind": kind, "ip": address},
-                     "permit_source")
+        return entry(
+            "source_guard",
+            {"interface": self.interface, "mac": self.mac, "ip_kind": kind, "ip": address},
+            "permit_source",
+        )
 
     def bridge_entry(self) -> Entry:
         return entry("bridge", {"vni": self.vni, "mac": self.mac}, "to_vap", port=self.port, interface=self.interface)
 
 
 def host(number: int, vni: int, port: int = 0, vlan: int = 0, interface: int = 0) -> Host:
-    return Host(vni, mac(0xA00000 | number), bytes([10, 0, vni & 0xFF, number]), ip6(vni << 8 | number), port, vlan, interface)
+    return Host(
+        vni, mac(0xA00000 | number), bytes([10, 0, vni & 0xFF, number]), ip6(vni << 8 | number), port, vlan, interface
+    )
 
 
 A = host(1, RED, 1, 0, 1)
@@ -82,7 +93,9 @@ D = host(4, BLUE, 2, 20, 4)
 class Peer:
     """Another NVE, with an SA in each direction and numbers that no other test has used."""
 
-    def __init__(self, session: Session, number: int, address: bytes, port: int, networks: tuple[int, ...], context: str) -> None:
+    def __init__(
+        self, session: Session, number: int, address: bytes, port: int, networks: tuple[int, ...], context: str
+    ) -> None:
         self.address = address
         self.port = port
         self.mac = mac(0x9900 + number)
@@ -107,8 +120,17 @@ class Peer:
         if "sequence" not in changes:
             self.rx_sequence += 1
             changes["sequence"] = self.rx_sequence
-        base = TunnelPacket(inner=inner, key=self.rx_key, spi=self.rx_spi, sequence=0, vni=vni, source=self.address,
-                            destination=LOCAL, eth_dst=PORT_MAC[self.port], eth_src=self.mac)
+        base = TunnelPacket(
+            inner=inner,
+            key=self.rx_key,
+            spi=self.rx_spi,
+            sequence=0,
+            vni=vni,
+            source=self.address,
+            destination=LOCAL,
+            eth_dst=PORT_MAC[self.port],
+            eth_src=self.mac,
+        )
         return base.but(**changes)
 
     # What the switch sends to the peer
@@ -118,9 +140,18 @@ class Peer:
         if "sequence" not in changes:
             self.tx_sequence += 1
             changes["sequence"] = self.tx_sequence
-        base = TunnelPacket(inner=inner, key=self.tx_key, spi=self.tx_spi, sequence=0, vni=vni, source=LOCAL,
-                            destination=self.address, eth_dst=self.mac, eth_src=PORT_MAC[self.port],
-                            udp_source=source_port(self.entropy, inner))
+        base = TunnelPacket(
+            inner=inner,
+            key=self.tx_key,
+            spi=self.tx_spi,
+            sequence=0,
+            vni=vni,
+            source=LOCAL,
+            destination=self.address,
+            eth_dst=self.mac,
+            eth_src=PORT_MAC[self.port],
+            udp_source=source_port(self.entropy, inner),
+        )
         return base.but(**changes).encode()
 
     # Entries
@@ -130,8 +161,14 @@ class Peer:
 
     def sa_rx(self, spi: int | None = None, **changes: int | bytes) -> Entry:
         params: dict[str, int | bytes] = {
-            "suite": SUITE_CHASKEY12, "key": self.rx_key, "min_coverage": 0xFFFF, "pair": self.pair,
-            "generation": self.generation, "not_after": FOREVER, "incarnation": self.incarnation}
+            "suite": SUITE_CHASKEY12,
+            "key": self.rx_key,
+            "min_coverage": 0xFFFF,
+            "pair": self.pair,
+            "generation": self.generation,
+            "not_after": FOREVER,
+            "incarnation": self.incarnation,
+        }
         key = {"source": self.address, "destination": LOCAL, "spi": self.rx_spi if spi is None else spi}
         return entry("sa_rx", key, "accept", **(params | changes))
 
@@ -146,13 +183,22 @@ class Peer:
 
     def tunnel(self, **changes: int | bytes) -> Entry:
         params: dict[str, int | bytes] = {
-            "source_mac": PORT_MAC[self.port], "next_hop_mac": self.mac, "source": LOCAL, "destination": self.address,
-            "underlay_mtu": MTU}
+            "source_mac": PORT_MAC[self.port],
+            "next_hop_mac": self.mac,
+            "source": LOCAL,
+            "destination": self.address,
+            "underlay_mtu": MTU,
+        }
         return entry("tunnel", {"port": self.port, "interface": self.interface}, "encapsulate", **(params | changes))
 
     def sa_tx(self, level: int = SUITE_CHASKEY12, **changes: int | bytes) -> Entry:
-        params: dict[str, int | bytes] = {"suite": SUITE_CHASKEY12, "key": self.tx_key, "spi": self.tx_spi,
-                                          "not_after": FOREVER, "incarnation": self.incarnation}
+        params: dict[str, int | bytes] = {
+            "suite": SUITE_CHASKEY12,
+            "key": self.tx_key,
+            "spi": self.tx_spi,
+            "not_after": FOREVER,
+            "incarnation": self.incarnation,
+        }
         return entry("sa_tx", {"interface": self.interface, "level": level}, "protect", **(params | changes))
 
     def bridge_entry(self, remote: Host) -> Entry:
@@ -192,15 +238,26 @@ class World:
             found += [*local.vap_entries(), local.bridge_entry()]
         for peer in self.peers:
             found += [*peer.rx_entries(), *peer.tx_entries()]
-        found += [self.peer1.bridge_entry(self.far1), self.peer2.bridge_entry(self.far2),
-                  self.peer1.bridge_entry(self.far_blue)]
-        found += [self.flood_entry(RED, 0, "red"), self.flood_entry(RED, 1, "red_in"),
-                  self.flood_entry(BLUE, 0, "blue"), self.flood_entry(BLUE, 1, "blue_in")]
+        found += [
+            self.peer1.bridge_entry(self.far1),
+            self.peer2.bridge_entry(self.far2),
+            self.peer1.bridge_entry(self.far_blue),
+        ]
+        found += [
+            self.flood_entry(RED, 0, "red"),
+            self.flood_entry(RED, 1, "red_in"),
+            self.flood_entry(BLUE, 0, "blue"),
+            self.flood_entry(BLUE, 1, "blue_in"),
+        ]
         return found
 
     def replicas(self) -> dict[int, list[tuple[int, int]]]:
         """Replication lists by group: (port, interface)."""
         red, blue = [(1, A.interface), (2, B.interface)], [(3, C.interface), (2, D.interface)]
         tunnel1, tunnel2 = (256, self.peer1.interface), (257, self.peer2.interface)
-        return {self.groups["red"]: [*red, tunnel1, tunnel2], self.groups["red_in"]: red,
-                self.groups["blue"]: [*blue, tunnel1], self.groups["blue_in"]: blue}
+        return {
+            self.groups["red"]: [*red, tunnel1, tunnel2],
+            self.groups["red_in"]: red,
+            self.groups["blue"]: [*blue, tunnel1],
+            self.groups["blue_in"]: blue,
+        }

@@ -57,12 +57,34 @@ def padded(frame: bytes, length: int = 60) -> bytes:
     return frame + bytes(max(0, length - len(frame)))
 
 
-def ipv4(src: bytes, dst: bytes, payload: bytes, protocol: int = UDP, tos: int = 0, fragment: int = 0x4000,
-         options: bytes = b"", ttl: int = 64) -> bytes:
+def ipv4(
+    src: bytes,
+    dst: bytes,
+    payload: bytes,
+    protocol: int = UDP,
+    tos: int = 0,
+    fragment: int = 0x4000,
+    options: bytes = b"",
+    ttl: int = 64,
+) -> bytes:
     """An IPv4 packet with a right checksum. fragment: flags and offset, by default "do not fragment"."""
     length = 20 + len(options)
-    head = struct.pack(">BBHHHBBH4s4s", 0x40 | length // 4, tos, length + len(payload), 0x1234, fragment, ttl, protocol,
-                       0, src, dst) + options
+    head = (
+        struct.pack(
+            ">BBHHHBBH4s4s",
+            0x40 | length // 4,
+            tos,
+            length + len(payload),
+            0x1234,
+            fragment,
+            ttl,
+            protocol,
+            0,
+            src,
+            dst,
+        )
+        + options
+    )
     return head[:10] + struct.pack(">H", checksum(head)) + head[12:] + payload
 
 
@@ -70,8 +92,12 @@ def udp(source: int, destination: int, payload: bytes) -> bytes:
     return struct.pack(">HHHH", source, destination, 8 + len(payload), 0) + payload
 
 
-def ipv6(src: bytes, dst: bytes, payload: bytes, next_header: int = UDP, traffic_class: int = 0, label: int = 0) -> bytes:
-    return struct.pack(">IHBB", 6 << 28 | traffic_class << 20 | label, len(payload), next_header, 64) + src + dst + payload
+def ipv6(
+    src: bytes, dst: bytes, payload: bytes, next_header: int = UDP, traffic_class: int = 0, label: int = 0
+) -> bytes:
+    return (
+        struct.pack(">IHBB", 6 << 28 | traffic_class << 20 | label, len(payload), next_header, 64) + src + dst + payload
+    )
 
 
 def arp(operation: int, sender_mac: bytes, sender_ip: bytes, target_mac: bytes, target_ip: bytes) -> bytes:
@@ -84,7 +110,9 @@ def arp_request(sender_mac: bytes, sender_ip: bytes, target_ip: bytes, dst: byte
     return ethernet(dst, sender_mac, ETHERTYPE_ARP, arp(1, sender_mac, sender_ip, bytes(6), target_ip))
 
 
-def ip4_frame(dst: bytes, src: bytes, src_ip: bytes, dst_ip: bytes, length: int = 60, seed: int = 0, tos: int = 0) -> bytes:
+def ip4_frame(
+    dst: bytes, src: bytes, src_ip: bytes, dst_ip: bytes, length: int = 60, seed: int = 0, tos: int = 0
+) -> bytes:
     """A UDP packet that makes a frame of exactly `length` bytes (at least 42)."""
     payload = pattern(length - 42, seed)
     return ethernet(dst, src, ETHERTYPE_IPV4, ipv4(src_ip, dst_ip, udp(1000 + seed % 50000, 2000, payload), tos=tos))

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What becomes of any sequence of bytes that arrives from the underlay: the first rule that it breaks, or its inner frame.
+"""What becomes of any sequence of bytes that arrives from the underlay: the first rule that it breaks, or its inner
+frame.
 
-Order of checks: RFC 4303 3.4 with a packet filter ahead of it. A header is judged as soon as it is there whole; lengths are
+Order of checks: RFC 4303 3.4 with a packet filter ahead of it. A header is judged as soon as it is there whole;
+lengths are
 judged before the bytes that they promise are asked for.
 """
 
@@ -21,7 +23,7 @@ WHOLE_FRAME = 0xFFFF
 CE = 3
 
 
-class Refused(Exception):  # noqa: N818 - a verdict, not a fault
+class Refused(Exception):
     """Carries the reason."""
 
     def __init__(self, reason: Reason) -> None:
@@ -75,8 +77,8 @@ class Receiver:
         late = sa.window.judge(sa.generation, sequence)
         if late is not None:
             raise Refused(late)
-        inner = packet[t.INNER_AT:t.INNER_AT + inner_length]
-        geneve_base, option = packet[t.GENEVE_AT:t.OPTION_AT], packet[t.OPTION_AT:t.INNER_AT]
+        inner = packet[t.INNER_AT : t.INNER_AT + inner_length]
+        geneve_base, option = packet[t.GENEVE_AT : t.OPTION_AT], packet[t.OPTION_AT : t.INNER_AT]
         if option[20:] != chaskey.mac(sa.key, t.authenticated(geneve_base, option, inner_length, inner[:coverage])):
             raise Refused(Reason.BAD_ICV)
         sa.window.commit(sa.generation, sequence)
@@ -95,7 +97,7 @@ class Receiver:
 
 
 def _number(packet: bytes, at: int, length: int) -> int:
-    return int.from_bytes(packet[at:at + length], "big")
+    return int.from_bytes(packet[at : at + length], "big")
 
 
 def _need(packet: bytes, length: int) -> None:
@@ -132,10 +134,10 @@ def _parse(packet: bytes) -> int:
 
 
 def _outer(packet: bytes, port_mac: bytes) -> None:
-    geneve = packet[t.GENEVE_AT:t.OPTION_AT]
-    option = packet[t.OPTION_AT:t.INNER_AT]
+    geneve = packet[t.GENEVE_AT : t.OPTION_AT]
+    option = packet[t.OPTION_AT : t.INNER_AT]
     _refuse_if(packet[:6] != port_mac, Reason.UNDERLAY_MAC)
-    _refuse_if(checksum(packet[t.IPV4_AT:t.UDP_AT]) != 0, Reason.IPV4_CHECKSUM)
+    _refuse_if(checksum(packet[t.IPV4_AT : t.UDP_AT]) != 0, Reason.IPV4_CHECKSUM)
     _refuse_if(packet[40:42] != b"\0\0", Reason.UDP_CHECKSUM_PRESENT)
     _refuse_if(geneve[0] >> 6 != 0, Reason.GENEVE_VERSION)
     _refuse_if(geneve[1] & 0x80 != 0, Reason.GENEVE_CONTROL)
@@ -155,7 +157,8 @@ _ECN_OUT: dict[int, tuple[int | None, ...]] = {
 
 
 def decapsulated_ecn(outer: int, inner: bytes) -> bytes:
-    """The inner frame with the congestion that the underlay marked (RFC 6040 4.2). Frames without ECN count as not-ECT."""
+    """The inner frame with the congestion that the underlay marked (RFC 6040 4.2). Frames without ECN count as
+    not-ECT."""
     ether_type = _number(inner, 12, 2)
     if ether_type == ETHERTYPE_IPV4 and len(inner) >= 32:
         old, shift, at = inner[15] & 3, 0, 15

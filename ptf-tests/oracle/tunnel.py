@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A protected packet of the underlay: Ethernet, IPv4, UDP, Geneve (RFC 8926) with the protection option, inner frame."""
+"""A protected packet of the underlay: Ethernet, IPv4, UDP, Geneve (RFC 8926) with the protection option, inner
+frame."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ SPI_AT, SEQUENCE_AT, COVERAGE_AT, SUITE_AT, FLAGS_AT, ICV_AT, INNER_AT = 54, 58,
 
 
 def authenticated(geneve_base: bytes, option: bytes, inner_length: int, covered: bytes) -> bytes:
-    """The bytes under the MAC of suite 1: headers as on the wire, a word with the inner length, the covered inner bytes."""
+    """The bytes under the MAC of suite 1: headers as on the wire, a word with the inner length, the covered inner
+    bytes."""
     return geneve_base + option[:20] + struct.pack(">HH", inner_length, 0x4E33) + covered
 
 
@@ -80,14 +82,27 @@ class TunnelPacket:
         return replace(self, **changes)  # type: ignore[arg-type]
 
     def geneve_base(self) -> bytes:
-        return struct.pack(">BBHI", self.version << 6 | self.option_words,
-                           self.control << 7 | self.critical << 6 | self.geneve_reserved1, self.geneve_protocol,
-                           self.vni << 8 | self.geneve_reserved2)
+        return struct.pack(
+            ">BBHI",
+            self.version << 6 | self.option_words,
+            self.control << 7 | self.critical << 6 | self.geneve_reserved1,
+            self.geneve_protocol,
+            self.vni << 8 | self.geneve_reserved2,
+        )
 
     def option(self) -> bytes:
         coverage = len(self.inner) if self.coverage is None else self.coverage
-        head = struct.pack(">HBBIQHBB", self.option_class, self.option_type, self.option_reserved << 5 | self.data_words,
-                           self.spi, self.sequence, coverage, self.suite, self.flags)
+        head = struct.pack(
+            ">HBBIQHBB",
+            self.option_class,
+            self.option_type,
+            self.option_reserved << 5 | self.data_words,
+            self.spi,
+            self.sequence,
+            coverage,
+            self.suite,
+            self.flags,
+        )
         if self.icv is not None:
             return head + self.icv
         covered = self.inner[:coverage]
@@ -97,8 +112,22 @@ class TunnelPacket:
         body = self.geneve_base() + self.option() + self.more_options + self.inner
         udp_length = 8 + len(body) if self.udp_length is None else self.udp_length
         ip_length = 20 + len(self.ip_options) + 8 + len(body) if self.ip_length is None else self.ip_length
-        head = struct.pack(">BBHHHBBH4s4s", self.version_ihl, self.dscp << 2 | self.ecn, ip_length, self.identification,
-                           self.fragment, self.ttl, self.protocol, 0, self.source, self.destination) + self.ip_options
+        head = (
+            struct.pack(
+                ">BBHHHBBH4s4s",
+                self.version_ihl,
+                self.dscp << 2 | self.ecn,
+                ip_length,
+                self.identification,
+                self.fragment,
+                self.ttl,
+                self.protocol,
+                0,
+                self.source,
+                self.destination,
+            )
+            + self.ip_options
+        )
         ip_checksum = checksum(head) if self.ip_checksum is None else self.ip_checksum
         head = head[:10] + struct.pack(">H", ip_checksum) + head[12:]
         ethernet = self.eth_dst + self.eth_src + struct.pack(">H", self.ether_type)
@@ -108,5 +137,5 @@ class TunnelPacket:
 
 def with_ip_checksum(packet: bytes) -> bytes:
     """The packet with its IPv4 header checksum set right, after a change of that header."""
-    head = packet[IPV4_AT:IPV4_AT + 10] + b"\0\0" + packet[IPV4_AT + 12:UDP_AT]
-    return packet[:IPV4_AT + 10] + struct.pack(">H", checksum(head)) + packet[IPV4_AT + 12:]
+    head = packet[IPV4_AT : IPV4_AT + 10] + b"\0\0" + packet[IPV4_AT + 12 : UDP_AT]
+    return packet[: IPV4_AT + 10] + struct.pack(">H", checksum(head)) + packet[IPV4_AT + 12 :]
