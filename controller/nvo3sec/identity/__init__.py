@@ -1,2 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who the devices are, and how every control interface makes sure of it: X.509, mutual TLS 1.3, authorization."""
+"""Who the devices are, and how every control interface makes sure of it: X.509, mutual TLS 1.3, authorization.
+
+    errors          why a peer is refused
+    names           nvo3://DOMAIN/ROLE/NAME
+    certificate     from a certificate to an identity
+    revocation      revocation lists, fail closed
+    device          this device's own credentials, reloaded when they change
+    authority, ledger, requests, storage    a small authority for labs
+    server          a gRPC server for peers with identities: front, TLS, gate
+    client          a gRPC channel to exactly one peer
+    front, admission, client_hello, splice  limits before TLS
+    gate, authenticate, authorization, limits   authenticate, authorize, limit; then parse
+    live            what ends when an identity ends
+    tls13           TLS 1.3 only
+
+Import this package before `grpc`: see `tls13`.
+"""
+
+from nvo3sec.identity import tls13
+
+tls13.hold()

@@ -54,6 +54,7 @@ class Refusal(StrEnum):
     NOT_TLS = "not-tls"
     PROTOCOL_VERSION = "protocol-version"
     BACKEND = "backend"
+    DESCRIPTORS = "descriptors"
     IDENTITY = "identity"
 
 

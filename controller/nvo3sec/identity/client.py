@@ -48,7 +48,9 @@ _OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.max_receive_message_length", MESSAGE_BYTES),
     ("grpc.initial_reconnect_backoff_ms", 200),
-    ("grpc.min_reconnect_backoff_ms", 200),
+    # How long one attempt may take, whatever its name says. The connection to the UNIX socket stands at once, so that
+    # what gRPC waits for is the peer's first frame.
+    ("grpc.min_reconnect_backoff_ms", int(CONNECT_S * 1000) + 2000),
     ("grpc.max_reconnect_backoff_ms", 5_000),
 )
 
@@ -139,7 +141,7 @@ class PeerChannel:
     def left(self, local: _Local) -> None:
         """It has ended."""
         self._local.discard(local)
-        if not any(one.identity for one in self._local):
+        if not any(one.answered for one in self._local):
             self.peer = None
 
     def failed(self, error: IdentityError) -> None:
@@ -203,8 +205,15 @@ class _Remote(Side):
         super().__init__()
         self.other = self._local = local
 
+    def close(self) -> None:
+        # TLS would wait for the peer's goodbye, which gRPC's never says. Ours is of no use: HTTP/2 has its own.
+        if self.transport is not None and not self.transport.get_write_buffer_size():
+            self.abort()
+        else:
+            super().close()
+
     def data_received(self, data: bytes) -> None:
-        self._local.write(data)
+        self._local.from_peer(data)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._local.remote_lost(error)
@@ -219,6 +228,7 @@ class _Local(Side):
         self._owner = owner
         self._connecting: asyncio.Task[None] | None = None
         self._number: int | None = None
+        self._answered = False
         self._ended = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -248,7 +258,6 @@ class _Local(Side):
             self._end(error)
             return
         self.identity = identity
-        self._owner.established(identity)
         self.transport.resume_reading()
 
     def _end(self, verdict: PeerRefused) -> None:
@@ -257,15 +266,30 @@ class _Local(Side):
             self.other.abort()
         self.abort()
 
+    @property
+    def answered(self) -> bool:
+        """Whether the peer has accepted us."""
+        return self._answered
+
     def data_received(self, data: bytes) -> None:
         if self.other is not None:
             self.other.write(data)
 
+    def from_peer(self, data: bytes) -> None:
+        """Bytes of the peer. With the first ones it has accepted us: a server of HTTP/2 speaks at once."""
+        if not self._answered and self.identity is not None:
+            self._answered = True
+            self._owner.established(self.identity)
+        self.write(data)
+
     def remote_lost(self, error: Exception | None) -> None:
         """The peer's half has ended."""
-        if isinstance(error, ssl.SSLError) and not self._ended:
-            # How a server says that it does not take our certificate: in TLS 1.3, after our side of the handshake.
-            self._owner.failed(PeerRefused(Reason.HANDSHAKE, f"{self._owner.expected}: {error.reason or 'TLS failed'}"))
+        if self.identity is not None and not self._answered and not self._ended:
+            # In TLS 1.3 a server looks at our certificate after our side of the handshake, and gRPC's says nothing.
+            said = error.reason if isinstance(error, ssl.SSLError) else "it ended the connection without a word"
+            self._owner.failed(
+                PeerRefused(Reason.HANDSHAKE, f"{self._owner.expected}: {said}; does it take our certificate?")
+            )
         self.close()
 
     def connection_lost(self, _error: Exception | None) -> None:

@@ -47,6 +47,9 @@ VERDICT_GRACE_S = 1.0
 """Between the end of an identity and the end of its connection: its calls end first, and say why."""
 
 BACKLOG = 512
+ACCEPTED_AT_ONCE = 16
+"""Connections that are looked at before everything else in the loop has its turn."""
+DESCRIPTORS_PAUSE_S = 0.2
 DESCRIPTORS_PER_CONNECTION = 3
 """Its two sides here, and gRPC's."""
 DESCRIPTORS_FOR_OTHERS = 256
@@ -82,30 +85,89 @@ class Front:
         self._numbers = itertools.count()
         self._inside: dict[int, _Outer] = {}
         self._by_peer: dict[str, _Outer] = {}
-        self._server: asyncio.Server | None = None
+        self._entering: set[asyncio.Task[None]] = set()
+        self._listener: socket.socket | None = None
         self._log = structlog.get_logger("identity")
         self._log_bucket = Bucket.full(LOG_RATE, clock())
 
     async def start(self, host: str, port: int) -> int:
         """Listen; returns the port. Raises OSError."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            lambda: _Outer(self, next(self._numbers)), host, port, backlog=BACKLOG, reuse_port=False
-        )
-        return int(self._server.sockets[0].getsockname()[1])
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, _, _, _, address = found[0]
+        listener = socket.create_server(address[:2], family=family, backlog=BACKLOG, reuse_port=False)
+        listener.setblocking(False)
+        self._listener = listener
+        loop.add_reader(listener, self._accept)
+        return int(listener.getsockname()[1])
 
     async def stop(self) -> None:
         """Stop listening and end every connection."""
-        if self._server is None:
+        if self._listener is None:
             return
-        self._server.close()
+        asyncio.get_running_loop().remove_reader(self._listener)
+        self._listener.close()
+        self._listener = None
+        for task in list(self._entering):
+            task.cancel()
         for outer in list(self._inside.values()):
             outer.abort()
         # Their connection_lost is scheduled, not yet called.
-        while self._inside:
+        while self._inside or self._entering:
             await asyncio.sleep(0)
-        await self._server.wait_closed()
-        self._server = None
+
+    def _accept(self) -> None:
+        """Take some of the connections that wait; what is not let in costs a few system calls and no objects.
+
+        asyncio's own server takes all that wait, and makes a transport and a task for each before anybody is asked: a
+        flood then holds up everything else in the loop.
+        """
+        for _ in range(ACCEPTED_AT_ONCE):
+            if self._listener is None:
+                return
+            try:
+                connection, name = self._listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                # No descriptors, or no memory: what waits can wait until there are some.
+                self.count(Refusal.DESCRIPTORS, "unknown", error.strerror or "")
+                loop = asyncio.get_running_loop()
+                loop.remove_reader(self._listener)
+                loop.call_later(DESCRIPTORS_PAUSE_S, self._resume)
+                return
+            address = str(name[0])
+            number = next(self._numbers)
+            decision = self.admission.enter(number, source_key(address), self.clock())
+            if decision.displace is not None:
+                self._inside[decision.displace].refuse(Refusal.DISPLACED)
+            if decision.refusal is not None:
+                self.count(decision.refusal, address, "")
+                _reset(connection)
+                connection.close()
+                continue
+            self.accepted += 1
+            outer = self._inside[number] = _Outer(self, number, address)
+            task = asyncio.get_running_loop().create_task(self._enter(outer, connection))
+            self._entering.add(task)
+            task.add_done_callback(self._entering.discard)
+
+    def _resume(self) -> None:
+        if self._listener is not None:
+            asyncio.get_running_loop().add_reader(self._listener, self._accept)
+
+    async def _enter(self, outer: _Outer, connection: socket.socket) -> None:
+        try:
+            connection.setblocking(False)
+            await asyncio.get_running_loop().connect_accepted_socket(lambda: outer, connection)
+        except OSError:
+            # It has gone already.
+            connection.close()
+            self.leave(outer)
+        except BaseException:
+            connection.close()
+            self.leave(outer)
+            raise
 
     # --- gate.Connections -------------------------------------------------------------------------------------------
 
@@ -121,16 +183,6 @@ class Front:
         return outer.address if outer is not None else peer
 
     # --- its connections --------------------------------------------------------------------------------------------
-
-    def enter(self, outer: _Outer) -> Refusal | None:
-        """A connection has come."""
-        decision = self.admission.enter(outer.number, source_key(outer.address), self.clock())
-        if decision.displace is not None:
-            self._inside[decision.displace].refuse(Refusal.DISPLACED)
-        if decision.refusal is None:
-            self._inside[outer.number] = outer
-            self.accepted += 1
-        return decision.refusal
 
     def leave(self, outer: _Outer) -> None:
         """A connection has ended."""
@@ -166,10 +218,10 @@ class _Inner(Side):
 class _Outer(Side):
     """The half towards the network."""
 
-    def __init__(self, front: Front, number: int) -> None:
+    def __init__(self, front: Front, number: int, address: str) -> None:
         super().__init__()
         self.number = number
-        self.address = "unknown"
+        self.address = address
         self.peer = ""
         """What gRPC calls this connection."""
         self._front = front
@@ -184,12 +236,6 @@ class _Outer(Side):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        name = transport.get_extra_info("peername")
-        self.address = str(name[0]) if name else "unknown"
-        refusal = self._front.enter(self)
-        if refusal is not None:
-            self.refuse(refusal)
-            return
         self._limit(self._front.limits.hello_s, Refusal.HELLO_TIMEOUT)
 
     def connection_lost(self, _error: Exception | None) -> None:
@@ -296,8 +342,7 @@ class _Outer(Side):
         if self.transport is None or self.transport.is_closing():
             return
         self._front.count(refusal, self.address, detail)
-        with contextlib.suppress(OSError):
-            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        _reset(self.transport.get_extra_info("socket"))
         self.transport.abort()
 
     def _limit(self, seconds: float | None, refusal: Refusal = Refusal.HANDSHAKE_TIMEOUT) -> None:
@@ -308,6 +353,12 @@ class _Outer(Side):
         if seconds is not None:
             left = max(0.0, self._began + seconds - self._front.clock())
             self._timer = asyncio.get_running_loop().call_later(left, self.refuse, refusal)
+
+
+def _reset(connection: socket.socket) -> None:
+    """Closing it sends a reset, and leaves no state behind."""
+    with contextlib.suppress(OSError):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
 
 
 def _within_descriptors(limits: FrontLimits) -> FrontLimits:

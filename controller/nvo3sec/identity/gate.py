@@ -205,6 +205,10 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpcio has no t
             # The handler decided; what it said has been sent.
             self.outcomes[label, "failed"] += 1
             raise
+        except grpc.aio.BaseError:
+            # gRPC's own: the caller has gone, or the server stops. There is nobody to tell anything.
+            self.outcomes[label, "cancelled"] += 1
+            raise
         except Exception as error:  # noqa: BLE001  # gRPC would send the text of whatever it is to the peer
             refused = _as_refusal(error)
         else:

@@ -12,6 +12,10 @@ KEYS_LIMIT = 65536
 """Buckets that are remembered. A full bucket is like none, so the one that was idle longest is forgotten first."""
 
 
+NEVER_S = 3600.0
+"""Longest wait that is told: what a rate of zero amounts to."""
+
+
 @dataclass(frozen=True)
 class MethodLimits:
     """Of one method, for each identity.
@@ -48,7 +52,9 @@ class Bucket:
         if self.tokens >= 1.0 - 1e-9:
             self.tokens = max(0.0, self.tokens - 1.0)
             return 0.0
-        return (1.0 - self.tokens) / self.rate.per_second
+        if self.rate.per_second <= 0:
+            return NEVER_S
+        return min(NEVER_S, (1.0 - self.tokens) / self.rate.per_second)
 
 
 class Buckets:

@@ -83,7 +83,9 @@ class LivePeers:
         """Whose connections are open."""
         return frozenset(one.identity for one in self._live.values())
 
-    def __len__(self) -> int:
+    @property
+    def open(self) -> int:
+        """How many calls and connections are open."""
         return len(self._live)
 
     def sweep(self) -> int:

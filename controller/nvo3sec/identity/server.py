@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 import grpc
+import structlog
 
 from nvo3sec.identity import tls13
 from nvo3sec.identity.admission import FrontLimits
@@ -51,7 +52,10 @@ def server_credentials(device: Device) -> grpc.ServerCredentials:
 
     Connections that exist keep what they were made with. Raises CredentialsError.
     """
-    tls13.hold()
+    if not tls13.hold():
+        structlog.get_logger("identity").warning(
+            "gRPC was imported before nvo3sec.identity: TLS 1.2 is refused by the front and at each call only"
+        )
     used = device.current()
 
     def fetch() -> grpc.ServerCertificateConfiguration | None:

@@ -19,7 +19,6 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from nvo3sec.domain.model import Rate
-from nvo3sec.identity import tls13
 from nvo3sec.identity.admission import FrontLimits
 from nvo3sec.identity.authority import Authority
 from nvo3sec.identity.authorization import AccessTable, Method, Rule, Scope, Subject
@@ -34,8 +33,6 @@ from nvo3sec.identity.server import SecureServer
 
 DOMAIN = "lab.example"
 T = TypeVar("T")
-
-tls13.hold()
 
 
 def run(coroutine: Coroutine[Any, Any, T], timeout_s: float = 60.0) -> T:
@@ -364,8 +361,9 @@ async def serving(
     host: str = "127.0.0.1",
 ) -> AsyncIterator[Running]:
     """The test service behind everything that stands before a service."""
+    if live is None:
+        live = world.live()
     device = device or world.device(world.issue(Role.NVA, name), Purpose.SERVER)
-    live = live or world.live()
     server = SecureServer(
         device, live, access or table(), membership or Served(leaf1={10, 11}, leaf2={20}), front=front or FrontLimits()
     )

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from nvo3sec.identity.errors import PeerRefused, Reason
 from nvo3sec.identity.names import DeviceName, Role, is_domain, is_label, shown
@@ -13,6 +13,7 @@ LABELS = st.from_regex(r"\A[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?\Z")
 
 
 class TestRoundTrip:
+    @settings(deadline=None)
     @given(st.lists(LABELS, min_size=1, max_size=4).map(".".join), st.sampled_from(Role), LABELS)
     def test_uri_says_the_name(self, domain: str, role: Role, name: str):
         device = DeviceName(domain, role, name)
@@ -20,6 +21,7 @@ class TestRoundTrip:
         assert device.uri == f"nvo3://{domain}/{role.value}/{name}"
         assert device.dns == f"{name}.{role.value}.{domain}"
 
+    @settings(deadline=None)
     @given(st.text(max_size=60))
     def test_nothing_else_is_a_uri(self, text: str):
         try:

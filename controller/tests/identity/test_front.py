@@ -1,0 +1,390 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Floods, slow lorises and garbage against the front, with real sockets, while a neighbor goes on being served.
+
+Attackers come from 127.0.0.2 and up, neighbors from 127.0.0.1: for the front these are different sources.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import resource
+import socket
+import ssl
+import time
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import replace
+
+import pytest
+from identity_world import (
+    ECHO,
+    SESSION,
+    Running,
+    World,
+    call,
+    connected,
+    grpc_channel,
+    method,
+    run,
+    serving,
+    tls_context,
+    until,
+)
+from nvo3sec.domain.model import Rate
+from nvo3sec.identity.admission import FrontLimits
+from nvo3sec.identity.client_hello import PROTOCOL_VERSION_ALERT
+from nvo3sec.identity.front import _within_descriptors
+from nvo3sec.identity.names import Role
+
+PATIENT = FrontLimits(hello_s=60, handshake_s=60, claim_s=60, rate=Rate(100_000, 100_000))
+"""Nothing times out by itself: what ends in a test ends for the reason that is tested."""
+
+ATTACKER = "127.0.0.2"
+
+
+async def attack(running: Running, source: str = ATTACKER) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A TCP connection of an attacker."""
+    return await asyncio.open_connection("127.0.0.1", running.port, local_addr=(source, 0))
+
+
+async def flood(running: Running, sources: Iterable[str]) -> list[asyncio.StreamWriter]:
+    """Connections of attackers, as far as they get: what is refused may be reset before it is even made."""
+    writers = []
+    for source in sources:
+        with contextlib.suppress(ConnectionError):
+            writers.append((await attack(running, source))[1])
+    return writers
+
+
+async def ended(reader: asyncio.StreamReader, timeout_s: float = 10.0) -> bytes:
+    """What comes until the other side ends the connection."""
+    async with asyncio.timeout(timeout_s):
+        with contextlib.suppress(ConnectionError):
+            return await reader.read()
+        return b""
+
+
+async def served(running: Running) -> None:
+    """A neighbor that has not been here before is served."""
+    files = running.world.authority.device_file(running.world.name(Role.NVE, "leaf2"))
+    if not files.exists():
+        running.world.issue(Role.NVE, "leaf2")
+    from nvo3sec.identity.device import DeviceFiles
+
+    async with connected(running, DeviceFiles(files, files, running.world.authority.anchors_file)) as peer:
+        assert await call(peer.channel, ECHO, {"vnis": [20]}) == {"vnis": [20]}
+
+
+@contextlib.asynccontextmanager
+async def with_stream(world: World, limits: FrontLimits) -> AsyncIterator[Running]:
+    """A server with a neighbor whose stream lives through whatever happens."""
+    async with serving(world, front=limits) as running, connected(running, world.issue(Role.NVE, "leaf1")) as peer:
+        stream = method(peer.channel, SESSION, "stream_stream")()
+        assert await stream.read() == {"hello": "nve/leaf1"}
+        yield running
+        await stream.write({"vnis": [10]})
+        assert await stream.read() == {"vnis": [10]}
+        assert running.service.ended == 0
+
+
+class TestGarbage:
+    @pytest.mark.parametrize(
+        "data",
+        [
+            b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0",
+            b"\0" * 100,
+            os.urandom(4096).replace(b"\x16", b"\x17"),
+            b"\x16\x03\x01\xff\xff\x01",
+        ],
+        ids=["HTTP/1.1", "gRPC in plain text", "zeros", "noise", "a record too long"],
+    )
+    def test_ended_at_once_without_a_word(self, world: World, data: bytes):
+        async def go() -> None:
+            async with with_stream(world, PATIENT) as running:
+                reader, writer = await attack(running)
+                writer.write(data)
+                assert await ended(reader) == b""
+                assert running.server.front.refused["not-tls"] == 1
+                await until(lambda: running.server.front.admission.open == 1)
+                writer.close()
+
+        run(go())
+
+    def test_a_plaintext_client_of_grpc(self, world: World):
+        import grpc
+
+        async def go() -> None:
+            async with with_stream(world, PATIENT) as running:
+                async with grpc.aio.insecure_channel(f"127.0.0.1:{running.port}") as channel:
+                    with pytest.raises(grpc.aio.AioRpcError) as caught:
+                        await channel.unary_unary(ECHO)(b"{}", timeout=5)
+                    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+                assert running.service.callers == []
+
+        run(go())
+
+    def test_no_answer_is_longer_than_what_caused_it(self, world: World):
+        """Requirement 7b of the draft, for everything that can be sent without a certificate and without TLS."""
+
+        async def go() -> None:
+            async with with_stream(world, PATIENT) as running:
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+                context.maximum_version = ssl.TLSVersion.TLSv1_2
+                out = ssl.MemoryBIO()
+                with pytest.raises(ssl.SSLWantReadError):
+                    context.wrap_bio(ssl.MemoryBIO(), out, server_hostname="x").do_handshake()
+                hello = out.read()
+                for data, answer in ((hello, PROTOCOL_VERSION_ALERT), (b"\x16\x03\x01\x00\x04\x02", b""), (b"x", b"")):
+                    reader, writer = await attack(running)
+                    writer.write(data)
+                    got = await ended(reader)
+                    assert got == answer
+                    assert len(got) <= len(data)
+                    writer.close()
+
+        run(go())
+
+
+class TestSlowLoris:
+    def test_a_hello_that_does_not_come(self, world: World):
+        async def go() -> None:
+            async with with_stream(world, replace(PATIENT, hello_s=0.3)) as running:
+                pairs = [await attack(running) for _ in range(5)]
+                for _, writer in pairs[1:]:
+                    writer.write(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
+                for reader, writer in pairs:
+                    assert await ended(reader) == b""
+                    writer.close()
+                assert running.server.front.refused["hello-timeout"] == 5
+                await served(running)
+
+        run(go())
+
+    def test_a_hello_one_byte_at_a_time(self, world: World):
+        """Each byte is progress, and none of it buys time."""
+
+        async def go() -> None:
+            async with with_stream(world, replace(PATIENT, hello_s=0.4)) as running:
+                reader, writer = await attack(running)
+                began = time.monotonic()
+
+                async def drip() -> None:
+                    for one in b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"r" * 500:
+                        writer.write(bytes([one]))
+                        await asyncio.sleep(0.02)
+
+                dripping = asyncio.create_task(drip())
+                assert await ended(reader) == b""
+                assert time.monotonic() - began < 5
+                assert running.server.front.refused["hello-timeout"] == 1
+                dripping.cancel()
+                writer.close()
+
+        run(go())
+
+    def test_a_handshake_that_stops_after_the_hello(self, world: World):
+        async def go() -> None:
+            async with with_stream(world, replace(PATIENT, handshake_s=0.5)) as running:
+                context = tls_context(None, world.authority.anchors_file)
+                incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+                with pytest.raises(ssl.SSLWantReadError):
+                    context.wrap_bio(incoming, outgoing, server_hostname=running.name.dns).do_handshake()
+                reader, writer = await attack(running)
+                writer.write(outgoing.read())
+                assert await reader.read(1)  # what the server says to a hello
+                await ended(reader)
+                assert running.server.front.refused["handshake-timeout"] == 1
+                await until(lambda: running.server.front.admission.unfinished == 0)
+                writer.close()
+
+        run(go())
+
+    def test_tls_without_http2(self, world: World):
+        """A client with a good certificate finishes the handshake, and then says nothing."""
+
+        async def go() -> None:
+            async with with_stream(world, replace(PATIENT, handshake_s=0.5)) as running:
+                files = world.issue(Role.NVE, "leaf3")
+                reader, writer = await asyncio.open_connection(
+                    "127.0.0.1",
+                    running.port,
+                    ssl=tls_context(files, files.anchors),
+                    server_hostname=running.name.dns,
+                    local_addr=(ATTACKER, 0),
+                )
+                await ended(reader)
+                assert running.server.front.refused["handshake-timeout"] == 1
+                writer.transport.abort()
+
+        run(go())
+
+    def test_http2_without_a_call(self, world: World):
+        """A connection that nobody claims by an authenticated call ends, whatever its certificate is worth."""
+
+        async def go() -> None:
+            async with with_stream(world, replace(PATIENT, claim_s=0.6)) as running:
+                files = world.issue(Role.NVE, "leaf3")
+                world.authority.revoke(world.name(Role.NVE, "leaf3"))
+                async with grpc_channel(running.port, files, running.name) as channel:
+                    await channel.channel_ready()
+                    await until(lambda: running.server.front.opened == 2)
+                    await until(lambda: running.server.front.refused["claim-timeout"] == 1)
+
+        run(go())
+
+    def test_who_does_not_read_is_not_buffered_for(self, world: World):
+        async def go() -> None:
+            async with (
+                serving(world, front=PATIENT) as running,
+                grpc_channel(running.port, world.issue(Role.NVE, "leaf1"), running.name) as channel,
+            ):
+                message = {"x": "y" * 900_000}
+                assert await call(channel, ECHO, message) == message
+
+        run(go())
+
+
+class TestFlood:
+    def test_one_source_has_its_places_and_no_more(self, world: World):
+        async def go() -> None:
+            limits = replace(PATIENT, unfinished_per_source=8)
+            async with with_stream(world, limits) as running:
+                writers = await flood(running, [ATTACKER] * 50)
+                await until(lambda: running.server.front.refused["unfinished-per-source"] == 42)
+                assert running.server.front.admission.unfinished == 8
+                await served(running)
+                for writer in writers:
+                    writer.close()
+                await until(lambda: running.server.front.admission.open == 1)
+
+        run(go())
+
+    def test_rate_of_one_source(self, world: World):
+        async def go() -> None:
+            limits = replace(PATIENT, rate=Rate(1, 10), unfinished_per_source=100)
+            async with with_stream(world, limits) as running:
+                writers = await flood(running, [ATTACKER] * 30)
+                await until(lambda: running.server.front.refused["rate"] >= 15)
+                await served(running)
+                for writer in writers:
+                    writer.close()
+
+        run(go())
+
+    def test_many_sources_that_take_every_place_for_handshakes(self, world: World):
+        """The newcomer gets a place of the one that holds the most."""
+
+        async def go() -> None:
+            limits = replace(PATIENT, unfinished=24, unfinished_per_source=8)
+            async with with_stream(world, limits) as running:
+                writers = []
+                for _ in range(5):
+                    # The attackers take what is free, again and again.
+                    writers += await flood(running, [f"127.0.1.{1 + number % 5}" for number in range(40)])
+                    await until(lambda: running.server.front.admission.unfinished == 24)
+                    await served(running)
+                assert running.server.front.refused["displaced"] >= 5
+                assert running.server.front.refused["unfinished"] > 0
+                for writer in writers:
+                    writer.close()
+
+        run(go())
+
+    def test_a_neighbor_is_served_while_connections_pour_in(self, world: World):
+        """Half a second of connections as fast as they can be made; the neighbor makes calls all the time."""
+
+        async def go() -> None:
+            async with (
+                serving(world, front=FrontLimits()) as running,
+                connected(running, world.issue(Role.NVE, "leaf1")) as peer,
+            ):
+                await peer.ready()
+                stop = asyncio.Event()
+                made = 0
+
+                async def pour() -> None:
+                    nonlocal made
+                    while not stop.is_set():
+                        made += 1
+                        with contextlib.suppress(OSError):
+                            _, writer = await attack(running)
+                            writer.write(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
+                            writer.transport.abort()
+
+                pouring = [asyncio.create_task(pour()) for _ in range(8)]
+                end = time.monotonic() + 0.5
+                calls = 0
+                while time.monotonic() < end:
+                    assert await call(peer.channel, ECHO, {"n": calls}) == {"n": calls}
+                    calls += 1
+                stop.set()
+                await asyncio.gather(*pouring)
+                assert calls > 5
+                assert made > 50
+                assert running.server.front.refused["rate"] > 0
+
+        run(go())
+
+
+class TestDescriptors:
+    def test_without_any_left_it_waits_and_goes_on(self, world: World):
+        class Exhausted:
+            """A listening socket of a process that has no descriptors left, the first time."""
+
+            def __init__(self, listener: socket.socket) -> None:
+                self.listener = listener
+                self.failures = 1
+
+            def accept(self) -> object:
+                if self.failures:
+                    self.failures -= 1
+                    raise OSError(errno.EMFILE, "Too many open files")
+                return self.listener.accept()
+
+            def __getattr__(self, name: str) -> object:
+                return getattr(self.listener, name)
+
+        async def go() -> None:
+            async with with_stream(world, PATIENT) as running:
+                front = running.server.front
+                assert front._listener is not None
+                front._listener = Exhausted(front._listener)  # type: ignore[assignment]
+                await served(running)
+                assert front.refused["descriptors"] == 1
+
+        run(go())
+
+    def test_no_more_connections_than_there_can_be_files(self, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr(resource, "getrlimit", lambda _which: (1024, 4096))
+        limits = _within_descriptors(FrontLimits(total=4096))
+        assert limits.total == 256
+        assert limits.unfinished <= limits.total
+        monkeypatch.setattr(resource, "getrlimit", lambda _which: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        assert _within_descriptors(FrontLimits(total=4096)).total == 4096
+
+
+class TestCounters:
+    def test_books_are_balanced_when_everybody_has_gone(self, world: World):
+        async def go() -> None:
+            async with serving(world, front=PATIENT) as running:
+                for _ in range(3):
+                    await served(running)
+                front = running.server.front
+                await until(lambda: front.admission.open == 0)
+                assert (front.accepted, front.opened, front.admission.unfinished) == (3, 3, 0)
+                assert running.live.open == 0
+                assert not front._by_peer
+
+        run(go())
+
+    def test_the_server_socket_is_private_and_goes_away(self, world: World):
+        async def go() -> None:
+            async with serving(world) as running:
+                directory = running.server.front.backend.parent
+                assert directory.stat().st_mode & 0o777 == 0o700
+            assert not directory.exists()
+
+        run(go())
