@@ -53,5 +53,10 @@ lint: $(VENV)/.ready
 p4: $(VENV)/.ready
 	@$(BIN)/nvo3sec p4 compile
 
+bench: $(VENV)/.ready
+	@$(BIN)/python bench/pipeline.py
+	@$(BIN)/python ptf-tests/bench/entries.py
+	@$(BIN)/python bmv2-lab/bench/overlay.py
+
 clean:
 	rm -rf $(VENV) $(SHELL_VENV) build *.egg-info

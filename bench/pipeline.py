@@ -3,10 +3,10 @@
 
     python bench/pipeline.py [--no-bmv2] [C compiler flag...]
 
-Embedded switch: in memory, one thread, packets handed over in-process, no input or output; the floor is the bare cipher (same
-bytes, same compiler flags, same run) plus bridging of the same frame between two local VAPs of the same program. The mark is
-1.3 times their sum. BMv2: over its data-plane gRPC service with 32 packets in flight, where the service costs little beside
-the pipeline. Verified packets are all different, made by another instance of the switch: the replay window is real.
+Embedded switch: in memory, one thread, packets handed over in-process, no input or output; the floor is the bare cipher
+(same bytes, same compiler flags, same run) plus bridging of the same frame between two local VAPs of the same program. The
+mark is 1.3 times their sum. BMv2: over its data-plane gRPC service with 32 packets in flight, where the service costs little
+beside the pipeline. Verified packets are all different, made by another instance of the switch: the replay window is real.
 """
 
 from __future__ import annotations
