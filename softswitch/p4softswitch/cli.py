@@ -61,6 +61,8 @@ def _general_parser() -> argparse.ArgumentParser:
         prog="p4softswitch",
         description="Software switch for P4_16 programs compiled for BMv2, with simple_switch_grpc's interfaces.",
         usage="p4softswitch [options] <program.json> [-- target options]",
+        epilog="Target options, after --:\n\n" + _target_parser().format_help().partition("options:\n")[2],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("program", nargs="?", type=Path, help="BMv2 JSON to run from the start")

@@ -29,7 +29,7 @@ from server_fake_engine import CPU_PORT, FakeEngine
 
 PROGRAMS = Path(__file__).parent / "server_program"
 DEVICE_ID = 1
-TIMEOUT = 5.0
+TIMEOUT = 60.0
 """Seconds after which a switch that does not answer has failed the test; nothing waits for it to pass."""
 
 Insert, Modify, Delete = p4r.Update.INSERT, p4r.Update.MODIFY, p4r.Update.DELETE

@@ -26,7 +26,7 @@ def session(fresh_target: Target) -> Iterator[subprocess.Popen[str]]:
     command = [str(PYTHON), str(HERE / "foreign_client_session.py"), fresh_target.address]
     command += [str(PROGRAMS / f"with_arrays.{suffix}") for suffix in ("p4info.txtpb", "json")]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    watchdog = threading.Timer(6 * TIMEOUT, process.kill)
+    watchdog = threading.Timer(2 * TIMEOUT, process.kill)
     watchdog.start()
     yield process
     watchdog.cancel()

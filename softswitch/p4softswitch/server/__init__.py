@@ -26,6 +26,7 @@ Otherwise different:
 - a packet-in that a slow client does not take is dropped and counted; BMv2 holds up its egress thread;
 - idle timeouts, action profiles, digests are refused by name;
 - table entries that come with the program can be read, also where more can be added;
+- `--pcap` writes one file per port, with both directions, and further ones after the push of another program;
 - without `--grpc-server-addr` it listens on the loopback interface only, and its UNIX sockets are their owner's alone.
 """
 

@@ -29,8 +29,9 @@ class PortSpec:
 
     @property
     def name(self) -> str:
-        """What the capture file is called after: the interface, or the file name of the own socket."""
-        return self.interface or Path(self.local_path or "").name
+        """What the capture file is called after: the interface, or the file name of the own socket, without its
+        suffix."""
+        return self.interface or Path(self.local_path or "").stem
 
 
 def parse_port(text: str) -> PortSpec:
@@ -72,9 +73,14 @@ class Ports:
         self._cpu = cpu
         self._sink_of = sink_of
         self._drop_port = drop_port
+        self._captures = 0
 
     def _attach(self, engine: Engine, spec: PortSpec) -> None:
-        pcap = None if self._pcap_dir is None else str(Path(self._pcap_dir) / spec.name)
+        pcap = None
+        if self._pcap_dir is not None:
+            # Another program gets files of its own: the engine begins a file anew when it opens it.
+            number = f".{self._captures}" if self._captures > 1 else ""
+            pcap = str(Path(self._pcap_dir) / f"{spec.name}{number}.pcap")
         if spec.interface is not None:
             engine.attach_interface(spec.port, spec.interface, pcap)
         else:
@@ -96,6 +102,7 @@ class Ports:
             Exception: what the engine raises; the ports that were attached are detached again.
         """
         done: list[int] = []
+        self._captures += 1
         try:
             for spec in self._specs:
                 self._attach(engine, spec)
