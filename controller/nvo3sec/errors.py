@@ -17,6 +17,7 @@
     ├── DerivationError          a key cannot be derived
     ├── AuthorizationError       the caller may not ask for this
     └── OperatorError            what the operator asked for cannot be done
+        └── NoController         no controller runs where it was looked for
 
 Libraries raise these; only the command line turns them into an exit status. No message contains key material.
 """
@@ -131,3 +132,7 @@ class AuthorizationError(Nvo3secError):
 
 class OperatorError(Nvo3secError):
     """What the operator asked for cannot be done."""
+
+
+class NoController(OperatorError):
+    """No controller runs where it was looked for."""

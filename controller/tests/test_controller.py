@@ -7,6 +7,8 @@ import asyncio
 import contextlib
 import io
 import json
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from ipaddress import IPv4Address, IPv6Address
@@ -344,6 +346,47 @@ class TestRestart:
                 await fabric.arrives(blue(b"after"), ("leaf2", 1))
 
         asyncio.run(run())
+
+
+class TestProcess:
+    """As an operator starts it: processes, signals, exit statuses."""
+
+    @staticmethod
+    def command(*arguments: str) -> list[str]:
+        return [sys.executable, "-c", "from nvo3sec.cli import main; main()", *arguments]
+
+    def operate(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(self.command(*arguments), capture_output=True, text=True, check=False, timeout=90)
+
+    def test_life(self, tmp_path, start_switch):
+        for number, name in enumerate(NAMES, 1):
+            start_switch(name, number)
+        domain = tmp_path / "domain.yaml"
+        domain.write_text(example_path().read_text())
+        at = ("--run-dir", str(tmp_path / "run"))
+        start = self.command("controller", "run", "--domain", str(domain), *at)
+        with (tmp_path / "log").open("wb") as log_file:
+            for adopted in (False, True):
+                process = subprocess.Popen(start, stdout=log_file, stderr=log_file)
+                try:
+                    result = self.operate("status", "--wait", "60", "-o", "json", *at)
+                    assert result.returncode == 0, result.stderr
+                    status = json.loads(result.stdout)
+                    assert status["ready"]
+                    assert [switch["adopted"] for switch in status["switches"]] == [adopted] * 3
+                    table = self.operate("status", *at).stdout
+                    assert all(key["spi"] in table for key in status["keys"])
+                    assert self.operate("rotate", "leaf1", *at).stdout == "new keys asked for in 4 directions\n"
+                    assert json.loads(self.operate("counters", "-o", "json", *at).stdout)[0]["drops"]["ingress"] == {}
+                    assert self.operate("counters", "leaf9", *at).returncode == 1
+                    if adopted:
+                        process.terminate()
+                        assert process.wait(30) == 0
+                finally:
+                    process.kill()
+                    process.wait()
+        assert self.operate("status", *at).returncode == 1
+        assert "Traceback" not in (tmp_path / "log").read_text()
 
 
 class TestForeignEntries:

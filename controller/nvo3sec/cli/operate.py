@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +14,9 @@ from rich.console import Console
 from nvo3sec.cli import render
 from nvo3sec.cli.options import Output, OutputOption, RunDirectory
 from nvo3sec.console import ask, default_run_directory
+from nvo3sec.errors import NoController
 
+APPEAR_S = 0.05
 PIPE_WIDTH = 200
 """Columns where there is no terminal: nothing is folded in a log."""
 
@@ -36,10 +39,21 @@ def _show(result: Any, output: Output, *tables: Any) -> None:
 def status(
     run_dir: RunDirectory = None,
     output: OutputOption = Output.TABLE,
-    wait: Annotated[float, typer.Option(help="Wait up to this many seconds until everything is ready.")] = 0.0,
+    wait: Annotated[
+        float, typer.Option(help="Wait up to this many seconds for a controller, and until everything is ready.")
+    ] = 0.0,
 ) -> None:
     """Switches and keys: what is expected, what is there, and how long it lasts."""
-    result = _ask(run_dir, "wait", wait_s=wait) if wait > 0 else _ask(run_dir, "status")
+    deadline = time.monotonic() + wait
+    while True:
+        left = deadline - time.monotonic()
+        try:
+            result = _ask(run_dir, "wait", wait_s=left) if left > 0 else _ask(run_dir, "status")
+            break
+        except NoController:
+            if left <= 0:
+                raise
+            time.sleep(APPEAR_S)  # it may just be starting
     _show(result, output, *render.status(result))
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from nvo3sec.console.rundir import socket_path
-from nvo3sec.errors import OperatorError
+from nvo3sec.errors import NoController, OperatorError
 
 ANSWER_TIMEOUT_S = 60.0
 
 
 def ask(run_directory: Path, method: str, **params: Any) -> Any:
-    """Ask the controller that runs in `run_directory`. Raises OperatorError if there is none, or with its refusal.
+    """Ask the controller that runs in `run_directory`. Raises NoController, or OperatorError with its refusal.
 
     A method that waits `wait_s` for something gets that much longer to answer.
     """
@@ -32,7 +32,7 @@ def ask(run_directory: Path, method: str, **params: Any) -> Any:
     except TimeoutError:
         raise OperatorError(f"the controller in {run_directory} did not answer within {timeout_s:g} s") from None
     except OSError as error:
-        raise OperatorError(f"no controller is running in {run_directory} ({error.strerror or error})") from None
+        raise NoController(f"no controller is running in {run_directory} ({error.strerror or error})") from None
     if not line:
         raise OperatorError(f"the controller in {run_directory} closed the connection")
     answer = json.loads(line)

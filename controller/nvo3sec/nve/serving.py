@@ -178,7 +178,11 @@ class Serving:
     async def install(self, learned: Learned, valid_s: float) -> None:
         """Have the switch reach a tenant system behind another NVE."""
         self._learn(learned, valid_s)
-        await self.reconcile(MAPPING_TABLES)
+        try:
+            await self.reconcile(MAPPING_TABLES)
+        except WriteRefused:
+            self._mark(MANAGED_TABLES)  # what the switch holds now is for the worker to find out
+            raise
 
     def _learn(self, learned: Learned, valid_s: float) -> None:
         self.learned[learned.vni, learned.mac] = learned

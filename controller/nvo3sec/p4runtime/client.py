@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 
 from finsy.proto import U128, p4r, rpc_code
@@ -24,6 +25,8 @@ from nvo3sec.p4runtime.generated import Counter, DropReason, PacketOutOp, Table
 
 WRITE_BATCH = 500
 """Updates in one request."""
+DECODE_BATCH = 500
+"""Entities that are decoded before other tasks get their turn: tens of milliseconds."""
 
 
 class SwitchClient:
@@ -135,8 +138,12 @@ class SwitchClient:
         entries: dict[tuple[str, Pairs], Entry] = {}
         defaults: dict[str, Entry] = {}
         found: dict[int, Group] = {}
+        count = 0
         try:
             async for entity in self._connection.read(self._codec.read_request(tables, groups=groups)):
+                count += 1
+                if count % DECODE_BATCH == 0:
+                    await asyncio.sleep(0)  # a switch may answer with all of its entries in one message
                 item = self._codec.item(entity)
                 if isinstance(item, Group):
                     found[item.group] = item
