@@ -26,14 +26,10 @@ class NveTest(BaseTest):
     world_installed = True
     # Whether a recording of it can be replayed: not if it depends on the clock of the switch.
     recordable = True
-    # Targets that cannot run it, with the reason that is printed.
-    unsupported: Mapping[str, str] = {}
 
     def setUp(self) -> None:
         super().setUp()
         self.session = current()
-        if self.session.target in self.unsupported:
-            self.skipTest(self.unsupported[self.session.target])
         self._present: dict[tuple[str, tuple[tuple[str, Value], ...]], Entry] = {}
         self._groups: set[int] = set()
         self._metered: set[tuple[str, tuple[tuple[str, Value], ...]]] = set()
