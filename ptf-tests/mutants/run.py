@@ -11,7 +11,10 @@ is missing. --tolerate leaves out, and names, tests that fail without any mutati
 from __future__ import annotations
 
 import argparse
+import contextlib
+import hashlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -20,14 +23,16 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from mutants import tests
 from mutants.semantic import EQUIVALENT, semantic_mutants
-from mutants.sources import Mutant, Sources, enumerate_mutants
+from mutants.sources import PLACEHOLDER, AllInOne, Mutant, Sources
 
 TESTS = Path(__file__).resolve().parents[1]
 P4SRC = TESTS.parent / "p4src"
@@ -50,7 +55,6 @@ HINTS = {
 class Result:
     name: str
     status: str  # killed, survived, equivalent, broken
-    test: str = ""
     message: str = ""
     seconds: float = 0.0
     expected: bool = True
@@ -65,7 +69,7 @@ class Result:
     def describe(self) -> str:
         text = f"{self.status:10} {self.name}"
         if self.status == "killed":
-            text += f"   by {self.test.split('/')[-1]} ({self.seconds:.0f} s)"
+            text += f"   by {self.failed[0]} ({self.seconds:.0f} s)"
             if not self.expected:
                 text += f"\n           but not as foreseen: {self.message[:300]}"
             if self.name in EQUIVALENT:
@@ -75,20 +79,25 @@ class Result:
         return text
 
 
-def _compile(program: Path, output: Path) -> str:
-    """Empty, or what the compiler says."""
-    output.mkdir()
+class CompilationFailed(Exception):
+    """The text is p4c's."""
+
+
+def _compile(program: Path, output: Path) -> None:
     outputs = ["-o", str(output / "nve.json"), "--p4runtime-files", str(output / "nve.p4info.txtpb")]
     answer = subprocess.run(
         [COMPILER, "--std", "p4-16", "v1model/nve.p4", *outputs],
         cwd=program,
+        # p4c collects garbage for a third of its time unless it may use memory instead.
+        env=os.environ | {"GC_INITIAL_HEAP_SIZE": "2000000000"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=SECONDS,
         check=False,
     )
-    return "" if answer.returncode == 0 else answer.stderr[-2000:]
+    if answer.returncode != 0:
+        raise CompilationFailed(answer.stderr[-2000:])
 
 
 def _quick_compiler(directory: Path) -> Path | None:
@@ -103,68 +112,88 @@ def _quick_compiler(directory: Path) -> Path | None:
 
 
 class Runner:
-    """Compiles and tests mutants, each in a directory of its own."""
+    """Compiles mutants and has them tested, each on a switch of its own."""
 
-    def __init__(self, sources: Sources, target: str) -> None:
+    def __init__(self, sources: Sources, target: str, cache: Path) -> None:
         self._sources = sources
+        self._all_in_one = AllInOne(sources)
         self._target = target
-        self.left_out: list[str] = []  # ids of tests that do not count
+        self._cache = cache
+        self.left_out: list[str] = []  # names of tests that do not count
 
     def run(self, mutant: Mutant | None) -> Result:
         """None: the program as it is, and all tests although some fail."""
         started = time.monotonic()
         result = Result(mutant.name if mutant else "no mutation", "broken")
-        with tempfile.TemporaryDirectory(prefix="nve-mutant-") as made:
-            directory = Path(made)
-            self._sources.written(mutant, directory / "program")
-            try:
-                result.message = _compile(directory / "program", directory / "pipeline")
-                if not result.message:
-                    self._test(directory, mutant, result)
-            except subprocess.TimeoutExpired as error:
-                result.message = str(error)
-        result.seconds = time.monotonic() - started
+        try:
+            pipeline = self._compiled(mutant)
+        except (CompilationFailed, subprocess.TimeoutExpired) as error:
+            result.message = str(error)
+            return result
+        hints = mutant.hints + HINTS.get(mutant.name.split()[0], ()) if mutant else ()
+        outcome = tests.run(TESTS, pipeline, self._target, hints, self.left_out, all_of_them=mutant is None)
+        result.message, result.failed = outcome.message, outcome.failed
+        if outcome.started:
+            result.status = "killed" if outcome.failed else "survived"
         if mutant is not None:
             result.expected = bool(re.search(mutant.expected, result.message, re.DOTALL))
         if result.status == "survived" and result.name in EQUIVALENT:
             result.status, result.message = "equivalent", EQUIVALENT[result.name]
+        result.seconds = time.monotonic() - started
         return result
 
-    def _test(self, directory: Path, mutant: Mutant | None, result: Result) -> None:
-        outcome = directory / "outcome.json"
-        hints = mutant.hints + HINTS.get(mutant.name.split()[0], ()) if mutant else ()
-        environment = os.environ | {
-            "NVE_PIPELINE": str(directory / "pipeline"),
-            "NVE_MUTANT_HINTS": ",".join(hints),
-            "NVE_MUTANT_RESULT": str(outcome),
-            "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")]),
-            "XDG_CACHE_HOME": str(directory / "cache"),
-        }
-        compiler = _quick_compiler(directory)
-        if compiler is not None:
-            environment["P4SOFTSWITCH_CC"] = str(compiler)
-        command = [sys.executable, "-m", "pytest", str(TESTS), "-q", "--target", self._target]
-        command += ["-p", "mutants.order", "-p", "no:cacheprovider"]
-        command += [f"--deselect={test}" for test in self.left_out]
-        if mutant is not None:
-            command.append("-x")
-        with open(directory / "output", "wb") as log:
-            subprocess.run(
-                command,
-                cwd=TESTS.parent,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                timeout=SECONDS,
-                check=False,
-            )
-        if outcome.exists():
-            found = json.loads(outcome.read_text())
-            result.status, result.test, result.message = found["status"], found["test"], found["message"]
-            result.failed = found["failed"]
-        if result.status == "broken":
-            result.message += "\n" + (directory / "output").read_text(errors="replace")[-2000:]
+    def _compiled(self, mutant: Mutant | None) -> Path:
+        """Where p4c's output is: for mutants with edits of their own, or of the program that holds all the others."""
+        if mutant is not None and mutant.edits:
+            return self._compiled_texts(self._sources.edited(mutant.edits))
+        whole = self._compiled_texts(self._sources.edited(self._all_in_one.edits))
+        number = mutant.number if mutant else 0
+        target = whole.with_name(f"{whole.name}-{number}")
+        if not target.exists():
+            text = (whole / "nve.json").read_text()
+            if text.count(f'"{PLACEHOLDER:#06x}"') != 1:
+                raise CompilationFailed("the number of the mutant is not in p4c's output exactly once")
+            target.mkdir()
+            shutil.copy(whole / "nve.p4info.txtpb", target)
+            (target / "nve.json").write_text(text.replace(f'"{PLACEHOLDER:#06x}"', f'"{number:#06x}"'))
+        return target
+
+    def _compiled_texts(self, texts: dict[str, str]) -> Path:
+        """A program that was compiled before is found by the hash of its text."""
+        target = self._cache / hashlib.sha256(json.dumps(texts).encode()).hexdigest()
+        if target.exists():
+            return target
+        with tempfile.TemporaryDirectory(prefix="program-", dir=self._cache) as made:
+            program = Path(made)
+            for file, text in texts.items():
+                (program / file).parent.mkdir(parents=True, exist_ok=True)
+                (program / file).write_text(text)
+            output = program / "output"
+            output.mkdir()
+            _compile(program, output)
+            # Another process may have been quicker with the same program.
+            with contextlib.suppress(OSError):
+                output.rename(target)
+        return target
+
+
+# One of each worker process: a test run wants a process for itself, but not a new one each time.
+_worker: list[Runner] = []
+
+
+def _start_worker(target: str, cache: Path, left_out: list[str]) -> None:
+    runner = Runner(Sources(P4SRC), target, cache)
+    runner.left_out = left_out
+    _worker[:] = [runner]
+    logging.getLogger("dataplane").setLevel(logging.ERROR)  # PTF's, of short packets
+    os.environ["XDG_CACHE_HOME"] = str(cache)
+    compiler = _quick_compiler(cache)
+    if compiler is not None:
+        os.environ["P4SOFTSWITCH_CC"] = str(compiler)
+
+
+def _work(mutant: Mutant | None) -> Result:
+    return _worker[0].run(mutant)
 
 
 def _arguments() -> argparse.Namespace:
@@ -174,25 +203,33 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--json", type=Path, help="write the results there")
     parser.add_argument("--list", action="store_true", help="print the names of the mutants and end")
+    parser.add_argument("--cache", type=Path, help="keep what was compiled there, for the next run")
     parser.add_argument("--tolerate", action="store_true", help="go on although tests fail without any mutation")
     return parser.parse_args()
 
 
-def _baseline(runner: Runner, tolerate: bool) -> bool:
-    """Whether the tests mean anything."""
-    result = runner.run(None)
-    if result.status == "survived":
-        return True
-    print(f"without any mutation: {result.describe()}\n{result.message[:2000]}", file=sys.stderr)
-    print("".join(f"  {test}\n" for test in result.failed), file=sys.stderr)
-    runner.left_out = result.failed
-    return tolerate and result.status == "killed"
+def _pool(arguments: argparse.Namespace, cache: Path, jobs: int, left_out: list[str]) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(
+        jobs,
+        mp_context=get_context("spawn"),
+        initializer=_start_worker,
+        initargs=(arguments.target, cache, left_out),
+    )
 
 
-def _run_all(runner: Runner, mutants: list[Mutant], jobs: int) -> list[Result]:
+def _baseline(arguments: argparse.Namespace, cache: Path) -> list[str] | None:
+    """Names of tests that fail without any mutation; None if the others would not mean anything either."""
+    with _pool(arguments, cache, 1, []) as pool:
+        result = pool.submit(_work, None).result()
+    if result.status != "survived":
+        print(f"without any mutation: {result.message[:2000]}\nfailed: {result.failed}", file=sys.stderr)
+    return result.failed if result.status == "survived" or (arguments.tolerate and result.failed) else None
+
+
+def _run_all(arguments: argparse.Namespace, mutants: list[Mutant], cache: Path, left_out: list[str]) -> list[Result]:
     results = []
-    with ThreadPoolExecutor(jobs) as pool:
-        for future in as_completed([pool.submit(runner.run, mutant) for mutant in mutants]):
+    with _pool(arguments, cache, arguments.jobs, left_out) as pool:
+        for future in as_completed([pool.submit(_work, mutant) for mutant in mutants]):
             results.append(future.result())
             print(f"[{len(results)}/{len(mutants)}] {results[-1].describe()}", flush=True)
     return results
@@ -201,7 +238,7 @@ def _run_all(runner: Runner, mutants: list[Mutant], jobs: int) -> list[Result]:
 def main() -> int:
     arguments = _arguments()
     sources = Sources(P4SRC)
-    mutants = [*enumerate_mutants(sources), *semantic_mutants(sources)]
+    mutants = [*AllInOne(sources).mutants, *semantic_mutants(sources)]
     unknown = EQUIVALENT.keys() - {mutant.name for mutant in mutants}
     if unknown:
         print(f"listed as equivalent, but not among the mutants: {sorted(unknown)}", file=sys.stderr)
@@ -214,23 +251,26 @@ def main() -> int:
     if shutil.which(COMPILER) is None:
         print(f"{COMPILER} is not on PATH", file=sys.stderr)
         return 2
-    runner = Runner(sources, arguments.target)
-    if not _baseline(runner, arguments.tolerate):
-        return 2
-    started = time.monotonic()
-    results = _run_all(runner, mutants, arguments.jobs)
+    with tempfile.TemporaryDirectory(prefix="nve-mutants-") as made:
+        cache = (arguments.cache or Path(made)).resolve()
+        cache.mkdir(parents=True, exist_ok=True)
+        left_out = _baseline(arguments, cache)
+        if left_out is None:
+            return 2
+        started = time.monotonic()
+        results = _run_all(arguments, mutants, cache, left_out)
     bad = [result for result in results if not result.is_good()]
     counts = Counter(one.status for one in results)
     print(f"\n{len(results)} mutants on {arguments.target}: {dict(counts)}, {time.monotonic() - started:.0f} s")
     for result in bad:
         print("NOT AS IT SHOULD BE: " + result.describe())
-    if runner.left_out:
-        print(f"left out, since they fail without any mutation: {runner.left_out}")
+    if left_out:
+        print(f"left out, since they fail without any mutation: {left_out}")
     if arguments.json is not None:
         listed = [asdict(one) for one in sorted(results, key=lambda one: one.name)]
-        document = {"target": arguments.target, "counts": counts, "left_out": runner.left_out, "results": listed}
+        document = {"target": arguments.target, "counts": counts, "left_out": left_out, "results": listed}
         arguments.json.write_text(json.dumps(document, indent=1) + "\n")
-    return 1 if bad or runner.left_out else 0
+    return 1 if bad or left_out else 0
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mutants.sources import Edit, Mutant, Sources
+from mutants.sources import Mutant, Sources
 
 
 @dataclass(frozen=True)
@@ -276,16 +276,12 @@ EQUIVALENT: dict[str, str] = {
 
 def semantic_mutants(sources: Sources) -> list[Mutant]:
     """The list above against the sources as they are. Raises ValueError for a text that is not there exactly once."""
-    found = []
-    for one in SEMANTIC:
-        edits = []
-        for change in one.changes:
-            text = sources.texts[change.file]
-            if text.count(change.old) != 1:
-                raise ValueError(
-                    f"{one.name}: in {change.file} this stands {text.count(change.old)} times: {change.old}"
-                )
-            at = text.index(change.old)
-            edits.append(Edit(change.file, at, at + len(change.old), change.new))
-        found.append(Mutant(one.name, tuple(edits), one.hints, one.expected))
-    return found
+    return [
+        Mutant(
+            one.name,
+            edits=tuple(sources.edit(change.file, change.old, change.new) for change in one.changes),
+            hints=one.hints,
+            expected=one.expected,
+        )
+        for one in SEMANTIC
+    ]

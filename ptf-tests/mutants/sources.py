@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finds the checks of the P4 sources and makes, for each, the program without it.
+"""Finds the checks of the P4 sources, and builds one program in which each of them can be switched off by its number.
 
 Kinds, all found mechanically:
 
@@ -9,6 +9,9 @@ Kinds, all found mechanically:
     guard     "if no drop reason yet" in front of a stage, always true
     hit       "if the table had an entry", always true
     boundary  a comparison that includes its limit where it did not, or the other way round
+
+Compiling takes longer than testing, so all mutants are in one program: `meta.mutant` is a constant that the parser
+assigns first of all, and that is written into p4c's output afterwards. Number 0 is the program as it is.
 """
 
 from __future__ import annotations
@@ -22,12 +25,16 @@ from pathlib import Path
 _COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
 _DROP = re.compile(r"meta\.drop_reason = drop_reason_t\.(\w+);")
 _ERROR_VERDICT = re.compile(r"parser_error == error\.(\w+)\) \{\s*meta\.drop_reason = drop_reason_t\.(\w+);")
-_GUARD = re.compile(r"if \((meta\.drop_reason == drop_reason_t\.NONE)\)")
+_GUARD = "meta.drop_reason == drop_reason_t.NONE"
 _HIT = re.compile(r"\b(\w+)\.apply\(\)\.hit")
 # Not the angle brackets of types, not shifts.
 _RELATION = re.compile(r"(?<![<>=!])(<=|>=|<|>)(?![<>=])")
 _TYPE = re.compile(r"\bbit<\w+>")
-_OTHER_SIDE = {"<": "<=", "<=": "<", ">": ">=", ">=": ">"}
+
+# What the parser assigns; nothing else in the program has this value.
+PLACEHOLDER = 0xBEEF
+_METADATA = ("common/metadata.p4", "struct metadata_t {", "struct metadata_t {\n    bit<16> mutant;")
+_ASSIGNED = ("v1model/parser.p4", "state start {", f"state start {{\n        meta.mutant = {PLACEHOLDER};")
 
 
 @dataclass(frozen=True)
@@ -42,12 +49,14 @@ class Edit:
 
 @dataclass(frozen=True)
 class Mutant:
-    """A program without one of its checks. hints: drop reasons and words that lead to the tests that should notice."""
+    """A program without one check: a number of the program that holds them all, or a program of its own (edits)."""
 
     name: str
-    edits: tuple[Edit, ...]
+    number: int = 0
+    edits: tuple[Edit, ...] = ()
+    # Drop reasons and words that lead to the tests that should notice.
     hints: tuple[str, ...] = ()
-    # What the failing test must say, for mutants that must be noticed in a certain way.
+    # What the failing test must say (a regular expression), for mutants that must be noticed in a certain way.
     expected: str = ""
 
 
@@ -65,66 +74,107 @@ class Sources:
         """Without comments; offsets stay."""
         return _COMMENT.sub(lambda found: re.sub(r"[^\n]", " ", found.group()), self.texts[file])
 
-    def written(self, mutant: Mutant | None, target: Path) -> None:
-        """The program with the edits of a mutant."""
+    def edit(self, file: str, old: str, new: str) -> Edit:
+        """Replaces a text that stands in the file exactly once; ValueError if it does not."""
+        text = self.texts[file]
+        if text.count(old) != 1:
+            raise ValueError(f"in {file} this stands {text.count(old)} times: {old}")
+        at = text.index(old)
+        return Edit(file, at, at + len(old), new)
+
+    def edited(self, edits: tuple[Edit, ...]) -> dict[str, str]:
+        """The text of all files after edits that do not overlap."""
+        found = {}
         for file, text in self.texts.items():
-            edits = sorted(
-                (one for one in (mutant.edits if mutant else ()) if one.file == file), key=lambda e: -e.start
-            )
-            for edit in edits:
+            for edit in sorted((one for one in edits if one.file == file), key=lambda one: -one.start):
                 text = text[: edit.start] + edit.text + text[edit.end :]
-            (target / file).parent.mkdir(parents=True, exist_ok=True)
-            (target / file).write_text(text)
+            found[file] = text
+        return found
 
-    def reason_of_error(self) -> dict[str, str]:
+
+class AllInOne:
+    """The program that holds every mechanical mutant. Their names (file, kind, what is left out) know no line numbers."""
+
+    def __init__(self, sources: Sources) -> None:
+        self.mutants: list[Mutant] = []
+        self._sources = sources
+        self._seen: Counter[str] = Counter()
+        self._reasons = self._reason_of_error()
+        found = [sources.edit(*_METADATA), sources.edit(*_ASSIGNED)]
+        for file in sources.texts:
+            self._stem = Path(file).stem
+            found += self._edits(file)
+        self.edits = tuple(found)
+
+    def _reason_of_error(self) -> dict[str, str]:
         """Parser error to drop reason, as ParserVerdict maps them."""
-        return {error: reason for file in self.texts for error, reason in _ERROR_VERDICT.findall(self.plain(file))} | {
-            "PacketTooShort": "TRUNCATED"
-        }
+        verdicts = [pair for file in self._sources.texts for pair in _ERROR_VERDICT.findall(self._sources.plain(file))]
+        return dict(verdicts)
 
+    def _off(self, kind: str, what: str, hints: tuple[str, ...]) -> str:
+        """A new mutant; the expression that is true in it alone."""
+        name = f"{self._stem} {kind} {' '.join(what.split())}"
+        self._seen[name] += 1
+        if self._seen[name] > 1:
+            name += f" ({self._seen[name]})"
+        self.mutants.append(Mutant(name, len(self.mutants) + 1, hints=hints))
+        return f"(meta.mutant == {len(self.mutants)})"
 
-def enumerate_mutants(sources: Sources) -> list[Mutant]:
-    """All mechanical mutants. Names do not depend on line numbers: file, kind, and what is left out."""
-    seen: Counter[str] = Counter()
-    found = []
-    for file in sources.texts:
-        for mutant in _of_file(sources, file):
-            seen[mutant.name] += 1
-            count = seen[mutant.name]
-            name = mutant.name if count == 1 else f"{mutant.name} ({count})"
-            found.append(Mutant(name, mutant.edits, mutant.hints, mutant.expected))
-    return found
+    def _edits(self, file: str) -> Iterator[Edit]:
+        text = self._sources.plain(file)
+        for found in _DROP.finditer(text):
+            reason = found.group(1)
+            if reason != "NONE":
+                off = self._off("drop", reason, (reason,))
+                yield Edit(
+                    file, *found.span(), f"meta.drop_reason = {off} ? meta.drop_reason : drop_reason_t.{reason};"
+                )
+        for start, end in _brackets(text, r"\bverify\("):
+            condition, error = text[start:end].rsplit(",", 1)
+            hints = (self._reasons[error.strip().removeprefix("error.")],)
+            off = self._off("verify", condition, hints)
+            yield Edit(file, start, start + len(condition), f"{self._expression(condition, hints)} || {off}")
+        for start, end in _brackets(text, r"\bif \("):
+            yield from self._condition(file, text, start, end, _reasons_behind(text, end))
+        for found in re.finditer(r"(?<![=!<>])= ([^=;?][^;?]*?)\s*\?", text):
+            yield from self._condition(file, text, _balanced(text, *found.span(1)), found.end(1), ())
 
+    def _condition(self, file: str, text: str, start: int, end: int, hints: tuple[str, ...]) -> Iterator[Edit]:
+        before = text[start:end]
+        if before == _GUARD:
+            following = text[end + 1 : end + 200].split("(")[0].strip(" {\n")
+            after = f"{before} || {self._off('guard', following, hints)}"
+        else:
+            after = self._expression(before, hints)
+        if after != before:
+            yield Edit(file, start, end, after)
 
-def _of_file(sources: Sources, file: str) -> Iterator[Mutant]:
-    text = sources.plain(file)
-    stem = Path(file).stem
-    for found in _DROP.finditer(text):
-        if found.group(1) != "NONE":
-            yield _mutant(stem, "drop", found.group(1), file, *found.span(), "", (found.group(1),))
-    reasons = sources.reason_of_error()
-    for start, end, arguments in _calls(text, "verify"):
-        condition, error = arguments.rsplit(",", 1)
-        reason = reasons[error.strip().removeprefix("error.")]
-        yield _mutant(stem, "verify", _one_line(condition), file, start, text.index(";", end) + 1, "", (reason,))
-    for start, end, hints in _conditions(text, reasons):
-        yield from _operands(text, start, end, file, hints)
-        yield from _boundaries(text, start, end, file, hints)
-    for found in _GUARD.finditer(text):
-        following = text[found.end() : found.end() + 200].split("(")[0].strip(" {\n")
-        yield _mutant(stem, "guard", following, file, *found.span(1), "true", _reasons_behind(text, found.end()))
-    for found in _HIT.finditer(text):
-        yield _mutant(stem, "hit", found.group(1), file, *found.span(), f"({found.group()} || true)", (found.group(1),))
+    def _expression(self, text: str, hints: tuple[str, ...]) -> str:
+        text = text.strip()
+        if text[0] == "(" and _close(text, 0) == len(text) - 1:
+            return f"({self._expression(text[1:-1], hints)})"
+        operator, parts = _split(text)
+        if operator is None:
+            return self._leaf(text, hints)
+        pieces = []
+        for part in parts:
+            off = self._off("operand", part, hints)
+            neutral = f"|| {off}" if operator == "&&" else f"&& !{off}"
+            pieces.append(f"({self._expression(part, hints)} {neutral})")
+        return f"({f' {operator} '.join(pieces)})"
 
-
-def _mutant(
-    stem: str, kind: str, what: str, file: str, start: int, end: int, text: str, hints: tuple[str, ...]
-) -> Mutant:
-    return Mutant(f"{stem} {kind} {what}", (Edit(file, start, end, text),), hints)
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    def _leaf(self, text: str, hints: tuple[str, ...]) -> str:
+        hit = _HIT.search(text)
+        if hit is not None:
+            return f"({text} || {self._off('hit', hit.group(1), (*hints, hit.group(1)))})"
+        relation = _RELATION.search(_TYPE.sub(lambda found: "_" * len(found.group()), text))
+        if relation is None:
+            return text
+        left, right = text[: relation.start()], text[relation.end() :]
+        off = self._off("boundary", text, hints)
+        if relation.group() in ("<", ">"):
+            return f"({text} || ({off} && {left} == {right}))"
+        return f"({left} {relation.group()[0]} {right} || ({left} == {right} && !{off}))"
 
 
 def _close(text: str, opening: int) -> int:
@@ -137,31 +187,25 @@ def _close(text: str, opening: int) -> int:
     raise ValueError("a bracket is not closed")
 
 
-def _calls(text: str, function: str) -> Iterator[tuple[int, int, str]]:
-    for found in re.finditer(rf"\b{function}\(", text):
-        end = _close(text, found.end() - 1)
-        yield found.start(), end, text[found.end() : end]
+def _brackets(text: str, beginning: str) -> Iterator[tuple[int, int]]:
+    """What stands between the bracket that the pattern ends in and the one that closes it."""
+    for found in re.finditer(beginning, text):
+        yield found.end(), _close(text, found.end() - 1)
 
 
-def _conditions(text: str, reasons: dict[str, str]) -> Iterator[tuple[int, int, tuple[str, ...]]]:
-    """(start, end, hints) of every condition in the text."""
-    for found in re.finditer(r"\bif \(", text):
-        end = _close(text, found.end() - 1)
-        yield found.end(), end, _reasons_behind(text, end)
-    for start, end, arguments in _calls(text, "verify"):
-        condition, error = arguments.rsplit(",", 1)
-        first = start + len("verify(")
-        yield first, first + len(condition), (reasons[error.strip().removeprefix("error.")],)
-        del end
-    for found in re.finditer(r"(?<![=!<>])= ([^=;?][^;?]*?)\s*\?", text):
-        yield found.start(1), found.end(1), ()
+def _balanced(text: str, start: int, end: int) -> int:
+    """Where the condition in front of a ? begins: behind the last bracket that is open there."""
+    depth = 0
+    for at in range(end - 1, start - 1, -1):
+        depth += (text[at] == ")") - (text[at] == "(")
+        if depth < 0:
+            return at + 1
+    return start
 
 
 def _reasons_behind(text: str, start: int) -> tuple[str, ...]:
     """The drop reasons of the block that follows, the nearest first."""
     opening = text.find("{", start)
-    if opening < 0:
-        return ()
     depth = 0
     for at in range(opening, len(text)):
         depth += (text[at] == "{") - (text[at] == "}")
@@ -170,51 +214,15 @@ def _reasons_behind(text: str, start: int) -> tuple[str, ...]:
     return ()
 
 
-def _operands(text: str, start: int, end: int, file: str, hints: tuple[str, ...]) -> Iterator[Mutant]:
-    while text[start].isspace():
-        start += 1
-    while text[end - 1].isspace():
-        end -= 1
-    if text[start] == "(" and _close(text, start) == end - 1:
-        yield from _operands(text, start + 1, end - 1, file, hints)
-        return
-    operator, parts = _split(text, start, end)
-    if operator is None:
-        return
-    for index, (first, last) in enumerate(parts):
-        rest = [text[a:b].strip() for at, (a, b) in enumerate(parts) if at != index]
-        yield _mutant(Path(file).stem, "operand", _one_line(text[first:last]), file, start, end,
-                      "(" + f" {operator} ".join(rest) + ")", hints)  # fmt: skip
-        yield from _operands(text, first, last, file, hints)
-
-
-def _split(text: str, start: int, end: int) -> tuple[str | None, list[tuple[int, int]]]:
+def _split(text: str) -> tuple[str | None, list[str]]:
     """At the weakest operator outside brackets: || before &&."""
     for operator in ("||", "&&"):
-        depth, at, first, parts = 0, start, start, []
-        while at < end:
-            depth += (text[at] == "(") - (text[at] == ")")
+        depth, first, parts = 0, 0, []
+        for at, character in enumerate(text):
+            depth += (character == "(") - (character == ")")
             if depth == 0 and text.startswith(operator, at):
-                parts.append((first, at))
-                at += 2
-                first = at
-            else:
-                at += 1
+                parts.append(text[first:at].strip())
+                first = at + 2
         if parts:
-            return operator, [*parts, (first, end)]
+            return operator, [*parts, text[first:].strip()]
     return None, []
-
-
-def _boundaries(text: str, start: int, end: int, file: str, hints: tuple[str, ...]) -> Iterator[Mutant]:
-    condition = _TYPE.sub(lambda found: "_" * len(found.group()), text[start:end])
-    for found in _RELATION.finditer(condition):
-        around = _one_line(_operand_around(text[start:end], *found.span()))
-        yield _mutant(Path(file).stem, "boundary", around, file, start + found.start(), start + found.end(),
-                      _OTHER_SIDE[found.group()], hints)  # fmt: skip
-
-
-def _operand_around(condition: str, start: int, end: int) -> str:
-    """The comparison alone."""
-    before = re.split(r"&&|\|\|", condition[:start])[-1].lstrip(" (\n")
-    after = re.split(r"&&|\|\|", condition[end:])[0]
-    return before + condition[start:end] + after
