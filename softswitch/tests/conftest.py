@@ -12,7 +12,18 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from server_harness import Controller, Program, Target, missing, start
+from server_harness import (
+    OTHER,
+    Controller,
+    DataPort,
+    Insert,
+    Program,
+    Target,
+    connected_data_port,
+    missing,
+    start,
+    update,
+)
 
 _ELECTION_IDS = itertools.count(1)
 """Rising, so that a controller is primary at once although the switch may not have noticed yet that the last one is
@@ -71,3 +82,19 @@ def ctl(target: Target, program: Program, election_id: int) -> Iterator[Controll
         assert controller.arbitrate().status.code == 0
         controller.push(program)
         yield controller
+
+
+@pytest.fixture(scope="module")
+def data(target: Target, program: Program) -> Iterator[DataPort]:
+    """Data ports of the switch, in service.
+
+    One stream for all tests of a module: BMv2 takes a moment to free it, and turns the next one away in that moment. It
+    also turns the first one away if it has not quite started.
+    """
+    with target.controller(election_id=0) as controller:
+        controller.election_id = None
+        controller.push(program)
+        controller.write(update(Insert, table_entry=program.forward(OTHER, program.action("set_port", b"\x01"))))
+    port = connected_data_port(target.data_address)
+    yield port
+    port.close()

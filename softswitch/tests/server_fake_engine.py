@@ -66,6 +66,7 @@ class FakeEngine:
         self._names = {action["id"]: action["name"] for action in self._json["actions"]}
         self._tables = {t["name"]: self._table(t) for p in self._json["pipelines"] for t in p["tables"]}
         self._sinks: dict[int, Callable[[bytes], None] | None] = {}
+        self.digest_sink: Callable[[str, bytes], None] | None = None
         self.attached: dict[int, tuple[str, ...]] = {}
         self.running = False
         self.stopped = False
@@ -199,6 +200,9 @@ class FakeEngine:
         self.seen += 1
         if port == CPU_PORT:
             return self._egress(port, [int.from_bytes(packet[:2], "big") >> 7], packet[2:])
+        if any(e.action.name == "TestIngress.learn" for e in self._tables["TestIngress.acl"].entries.values()):
+            assert self.digest_sink is not None
+            self.digest_sink("learn_t", packet[6:12] + port.to_bytes(2, "big"))
         found = self._tables["TestIngress.forward"]
         entry = found.entries.get(((KeyPart(packet[:6]),), 0))
         if entry is None:

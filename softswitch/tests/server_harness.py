@@ -290,6 +290,22 @@ class DataPort:
         self._channel.close()
 
 
+OTHER = b"\x02\x00\x00\x00\x00\x99"
+"""A destination that no test uses for anything else."""
+
+MARKER = OTHER + b"\x02\x00\x00\x00\x00\x02" + b"\x08\x00" + bytes(50)
+
+
+def connected_data_port(address: str) -> DataPort:
+    """A stream that carries packets; OTHER must be forwarded to port 1."""
+    while True:
+        port = DataPort(address)
+        port.send(2, MARKER)
+        if port.in_service():
+            return port
+        port.close()
+
+
 @dataclass
 class Target:
     """A running switch."""

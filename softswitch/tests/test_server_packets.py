@@ -16,14 +16,23 @@ from p4softswitch.server.dataplane import (
     SetPortOperStatusResponse,
 )
 from p4softswitch.server.streamconfig import ErrorReporting, GetRequest, GetResponse, SetRequest, SetResponse
-from server_harness import DEVICE_ID, TIMEOUT, Controller, DataPort, Delete, Insert, Modify, Program, Target, update
+from server_harness import (
+    DEVICE_ID,
+    MARKER,
+    OTHER,
+    TIMEOUT,
+    Controller,
+    DataPort,
+    Delete,
+    Insert,
+    Modify,
+    Program,
+    Target,
+    update,
+)
 
 MAC = b"\x02\x00\x00\x00\x00\x01"
 FRAME = MAC + b"\x02\x00\x00\x00\x00\x02" + b"\x08\x00" + bytes(range(50))
-
-
-OTHER = b"\x02\x00\x00\x00\x00\x99"
-MARKER = OTHER + FRAME[6:] + b"marker"
 
 
 def expect_nothing(ctl: Controller, program: Program, data: DataPort) -> None:
@@ -32,32 +41,6 @@ def expect_nothing(ctl: Controller, program: Program, data: DataPort) -> None:
     data.send(2, MARKER)
     assert data.receive() == (1, MARKER)
     ctl.write(update(Delete, table_entry=program.forward(OTHER)))
-
-
-@pytest.fixture(scope="module")
-def data(target: Target, program: Program) -> Iterator[DataPort]:
-    """Data ports of the switch, in service.
-
-    One stream for all tests: BMv2 takes a moment to free it, and may crash in that moment. It also turns the first one
-    away if it has not quite started.
-    """
-    with target.controller(election_id=0) as controller:
-        controller.election_id = None
-        controller.push(program)
-        controller.write(update(Insert, table_entry=program.forward(OTHER, program.action("set_port", b"\x01"))))
-    port = connected_data_port(target.data_address)
-    yield port
-    port.close()
-
-
-def connected_data_port(address: str) -> DataPort:
-    """A stream that carries packets; OTHER must be forwarded to port 1."""
-    while True:
-        port = DataPort(address)
-        port.send(2, MARKER)
-        if port.in_service():
-            return port
-        port.close()
 
 
 def packet_out(payload: bytes, port: int, **rest: Any) -> Any:

@@ -24,7 +24,9 @@ Otherwise different:
   them that P4Runtime no longer sees;
 - packet-ins and packet-outs have the header of the running program even while another one is saved;
 - a packet-in that a slow client does not take is dropped and counted; BMv2 holds up its egress thread;
-- idle timeouts, action profiles, digests are refused by name;
+- idle timeouts and action profiles are refused by name;
+- digests come when their time or size says so; BMv2 rounds times up to sweeps of 100 ms, and sends by size only if
+  there is an acknowledgement timeout;
 - table entries that come with the program can be read, also where more can be added;
 - `--pcap` writes one file per port, with both directions, and further ones after the push of another program;
 - without `--grpc-server-addr` it listens on the loopback interface only, and its UNIX sockets are their owner's alone.

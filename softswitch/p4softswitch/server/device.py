@@ -30,6 +30,7 @@ from finsy.proto import p4r
 
 from ..engine_api import Engine, EngineError, UnsupportedProgram
 from . import consistency
+from .digests import Send
 from .pipeline import Pipeline
 from .ports import Ports
 from .replication import Limits
@@ -62,11 +63,19 @@ class Device:
     """Thread-safe. Packets never wait for it: they meet engines, not this object's lock."""
 
     def __init__(
-        self, device_id: int, factory: EngineFactory, ports: Ports, *, limits: Limits | None = None, swap: bool = True
+        self,
+        device_id: int,
+        factory: EngineFactory,
+        ports: Ports,
+        *,
+        send_digest: Send,
+        limits: Limits | None = None,
+        swap: bool = True,
     ) -> None:
         self.device_id = device_id
         self._factory = factory
         self._ports = ports
+        self._send_digest = send_digest
         self._limits = limits or Limits()
         self._swap_allowed = swap
         # One push at a time. Compiling takes a second and must not hold up Read and Write, hence two locks.
@@ -83,9 +92,8 @@ class Device:
         """p4.v1.PacketIn of bytes from the CPU port; None while no p4info says what they mean, or if they are too
         short."""
         running = self._running
-        if running is None or running.pipeline is None:
-            return None
-        return running.pipeline.codec.packet_in(data)
+        pipeline = None if running is None else running.pipeline
+        return None if pipeline is None else pipeline.codec.packet_in(data)
 
     def packet_out(self, packet: Any, cpu_port: int) -> None:
         """Hand a p4.v1.PacketOut to the running pipeline; without one it is lost, as on BMv2.
@@ -94,9 +102,16 @@ class Device:
             P4Error: the metadata does not fit.
         """
         running = self._running
-        if running is None or running.pipeline is None:
-            return
-        self._inject(running, cpu_port, running.pipeline.codec.packet_out(packet))
+        pipeline = None if running is None else running.pipeline
+        if running is not None and pipeline is not None:
+            self._inject(running, cpu_port, pipeline.codec.packet_out(packet))
+
+    def digest_ack(self, ack: Any) -> None:
+        """A p4.v1.DigestListAck."""
+        running = self._running
+        pipeline = None if running is None else running.pipeline
+        if pipeline is not None:
+            pipeline.digests.ack(ack)
 
     def inject(self, port: int, data: bytes) -> bool:
         """A packet arrives on a port; False without a running pipeline."""
@@ -217,6 +232,16 @@ class Device:
             _LOG.exception("the engine failed to load a program")
             raise _first_phase(f"the engine failed ({type(error).__name__})") from None
 
+    def _pipeline(self, schema: Schema, engine: Engine) -> Pipeline:
+        return Pipeline(schema, engine, self._limits, self._send_digest)
+
+    @staticmethod
+    def _retire(loaded: _Loaded | None) -> None:
+        """Its pipeline goes; the engine may stay."""
+        if loaded is not None and loaded.pipeline is not None:
+            loaded.pipeline.digests.close()
+            loaded.pipeline = None
+
     def _verify(self, schema: Schema, program: bytes) -> None:
         # BMv2 looks at the p4info only.
         consistency.check(schema, program)
@@ -233,7 +258,8 @@ class Device:
             raise _first_phase("no program runs")
         consistency.check(schema, running.program)
         with self._lock:
-            running.pipeline = Pipeline(schema, running.engine, self._limits)
+            self._retire(running)
+            running.pipeline = self._pipeline(schema, running.engine)
             self._remember(config)
 
     def _restart(self, schema: Schema, program: bytes, config: Any) -> bool:
@@ -243,14 +269,15 @@ class Device:
             return False
         with self._lock:
             running.engine.reset_state(keep_entries=False)
-            running.pipeline = Pipeline(schema, running.engine, self._limits)
+            self._retire(running)
+            running.pipeline = self._pipeline(schema, running.engine)
             self._remember(config)
         _LOG.info("pipeline restarted")
         return True
 
     def _save(self, action: int, schema: Schema, program: bytes, config: Any) -> None:
         loaded = self._load(program)
-        pipeline = loaded.pipeline = Pipeline(schema, loaded.engine, self._limits)
+        pipeline = loaded.pipeline = self._pipeline(schema, loaded.engine)
         try:
             with self._lock:
                 if action == _Request.RECONCILE_AND_COMMIT:
@@ -302,6 +329,7 @@ class Device:
         self._running = loaded
         if old is not None:
             old.engine.stop()
+            self._retire(old)
         _LOG.info("pipeline running")
 
     def stop(self) -> None:
@@ -310,4 +338,5 @@ class Device:
             for loaded in (self._running, self._saved):
                 if loaded is not None:
                     loaded.engine.stop()
+                    self._retire(loaded)
             self._running = self._saved = None

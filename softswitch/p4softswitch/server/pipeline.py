@@ -10,6 +10,7 @@ from typing import Any
 from finsy.proto import p4r
 
 from ..engine_api import Engine, EngineError
+from .digests import Digests, Send
 from .packetio import PacketCodec
 from .replication import Limits, Replication
 from .resources import IndexedResources
@@ -47,17 +48,13 @@ def _guard(call: Callable[[], None]) -> None:
 class Pipeline:
     """Not thread-safe: the device serialises."""
 
-    def __init__(self, schema: Schema, engine: Engine, limits: Limits) -> None:
-        self.schema = schema
-        self.engine = engine
+    def __init__(self, schema: Schema, engine: Engine, limits: Limits, send_digest: Send) -> None:
         self.codec = PacketCodec(schema)
-        self._limits = limits
-        self._start()
-
-    def _start(self) -> None:
-        self._tables = Tables(self.schema, self.engine)
-        self._arrays = IndexedResources(self.schema, self.engine)
-        self._replication = Replication(self.engine, self._limits)
+        self.digests = Digests(schema.digests, send_digest)
+        engine.set_digest_sink(self.digests.learn)
+        self._tables = Tables(schema, engine)
+        self._arrays = IndexedResources(schema, engine)
+        self._replication = Replication(engine, limits)
         self._writers: Mapping[str, Callable[[int, Any], None]] = {
             "table_entry": self._tables.write,
             "counter_entry": self._arrays.counter_write,
@@ -65,7 +62,7 @@ class Pipeline:
             "direct_counter_entry": self._tables.direct_counter_write,
             "direct_meter_entry": self._tables.direct_meter_write,
             "packet_replication_engine_entry": self._replication.write,
-            "digest_entry": self._digest_write,
+            "digest_entry": self.digests.write,
         }
         self._readers: Mapping[str, Callable[[Any, Any], None]] = {
             "table_entry": self._tables.read,
@@ -74,12 +71,8 @@ class Pipeline:
             "direct_counter_entry": self._tables.direct_counter_read,
             "direct_meter_entry": self._tables.direct_meter_read,
             "packet_replication_engine_entry": self._replication.read,
-            "digest_entry": self._digest_read,
+            "digest_entry": self.digests.read,
         }
-
-    def forget(self) -> None:
-        """The engine has been reset to the state of a fresh load: forget what was written to it."""
-        self._start()
 
     def write(self, updates: Sequence[Any]) -> list[P4Error | None]:
         """Apply p4.v1.Updates one by one (CONTINUE_ON_ERROR); the result says for each what went wrong."""
@@ -122,17 +115,6 @@ class Pipeline:
         if kind is None or (reading and kind == "extern_entry"):
             return P4Error(Code.UNKNOWN, "Incorrect entity type")
         return unimplemented(_UNSUPPORTED[kind])
-
-    def _digest(self, entry: Any) -> P4Error:
-        if entry.digest_id not in self.schema.digests:
-            return P4Error(Code.NOT_FOUND, f"there is no digest {entry.digest_id:#010x}")
-        return unimplemented("the embedded switch does not implement digests")
-
-    def _digest_write(self, update: int, entry: Any) -> None:
-        raise self._digest(entry)
-
-    def _digest_read(self, entry: Any, response: Any) -> None:
-        raise self._digest(entry)
 
     def forwarding_state(self) -> list[Any]:
         """What RECONCILE_AND_COMMIT carries over on BMv2, as INSERTs.

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import grpc
 from finsy.proto import p4r_grpc
@@ -89,7 +90,14 @@ class Switch:
             sink_of=None if self._dataplane is None else self._dataplane.sink_of,
             drop_port=options.drop_port,
         )
-        self.device = Device(options.device_id, factory, ports, limits=options.limits, swap=options.swap)
+        self.device = Device(
+            options.device_id,
+            factory,
+            ports,
+            send_digest=self._send_digest,
+            limits=options.limits,
+            swap=options.swap,
+        )
         configs = StreamConfigs(options.device_id)
         self._service = P4RuntimeService(self.device, options.cpu_port, configs)
         self._servers: list[grpc.Server] = []
@@ -105,6 +113,9 @@ class Switch:
 
     def _packet_in(self, data: bytes) -> None:
         self._service.packet_in(data)
+
+    def _send_digest(self, message: Any) -> None:
+        self._service.send_to_primary(message)
 
     def start(self, program: bytes | None = None) -> int:
         """Load the program, if any, then listen. The TCP port of the P4Runtime server, or 1 for a UNIX socket.

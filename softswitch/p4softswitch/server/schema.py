@@ -21,6 +21,7 @@ class Prefix(IntEnum):
 
     ACTION = 0x01
     TABLE = 0x02
+    DIGEST = 0x17
     COUNTER = 0x12
     DIRECT_COUNTER = 0x13
     METER = 0x14
@@ -124,6 +125,16 @@ class PacketHeader:
 
 
 @dataclass(frozen=True)
+class Digest:
+    """A digest and the form of its samples: "struct", "tuple" or "bitstring", and the widths of the members."""
+
+    id: int
+    name: str
+    shape: str
+    widths: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Schema:
     tables: Mapping[int, Table]
     actions: Mapping[int, Action]
@@ -132,7 +143,7 @@ class Schema:
     meters: Mapping[int, Meter]
     packet_in: PacketHeader | None
     packet_out: PacketHeader | None
-    digests: frozenset[int]
+    digests: Mapping[int, Digest]
 
 
 def _refuse(reason: str) -> P4Error:
@@ -256,6 +267,25 @@ def _packet_header(proto: Any) -> PacketHeader:
     return PacketHeader(fields, sum(bits for _, bits in fields))
 
 
+def _digests(p4info: Any, ids: _Ids) -> dict[int, Digest]:
+    found: dict[int, Digest] = {}
+    for proto in p4info.digests:
+        number, name = ids.take(proto.preamble, Prefix.DIGEST)
+        shape = proto.type_spec.WhichOneof("type_spec")
+        if shape == "struct":
+            if proto.type_spec.struct.name not in p4info.type_info.structs:
+                raise _refuse(f"digest {name}: its struct is not described")
+            members = [m.type_spec for m in p4info.type_info.structs[proto.type_spec.struct.name].members]
+        elif shape == "tuple":
+            members = list(proto.type_spec.tuple.members)
+        else:
+            members = [proto.type_spec]
+        if not all(m.WhichOneof("type_spec") == "bitstring" and m.bitstring.HasField("bit") for m in members):
+            raise _refuse(f"digest {name}: only bit strings, and structs and tuples of them, are supported")
+        found[number] = Digest(number, name, shape, tuple(_width(m.bitstring.bit.bitwidth, name) for m in members))
+    return found
+
+
 def _by_name(actions: Iterable[Action]) -> dict[str, Action]:
     named: dict[str, Action] = {}
     for action in actions:
@@ -291,5 +321,5 @@ def read_p4info(p4info: Any) -> Schema:
         meters=meters,
         packet_in=headers.get("packet_in"),
         packet_out=headers.get("packet_out"),
-        digests=frozenset(d.preamble.id for d in p4info.digests),
+        digests=_digests(p4info, ids),
     )

@@ -153,6 +153,12 @@ class P4RuntimeService(p4r_grpc.P4RuntimeServicer):
 
     # ------------------------------------------------------------------- stream
 
+    def send_to_primary(self, message: Any) -> None:
+        """A digest, on a thread of the data plane or of a timer: to the primary, if there is one. Never waits."""
+        primary = self._arbiter.primary()
+        if primary is not None:
+            primary.outbox.put_packet(message)
+
     def packet_in(self, data: bytes) -> None:
         """Bytes from the CPU port, on a thread of the data plane: to the primary, if there is one. Never waits."""
         primary = self._arbiter.primary()
@@ -163,7 +169,7 @@ class P4RuntimeService(p4r_grpc.P4RuntimeServicer):
             primary.outbox.put_packet(p4r.StreamMessageResponse(packet=packet))
 
     def StreamChannel(self, requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
-        """Arbitration, packet-out, packet-in. The stream ends when the client stops sending."""
+        """Arbitration, packet-out, packet-in, digests. The stream ends when the client stops sending."""
         with self._lock:
             full = self._streams >= MAX_STREAMS
             self._streams += not full
@@ -247,7 +253,9 @@ class _Stream:
             if connection is None or self._service._arbiter.primary() is not connection:
                 return  # as BMv2: not a word to who is not the primary
             self._service._packet_out(connection, request.packet)
-        # Digest acknowledgements have nothing to acknowledge; BMv2 is silent about everything else, too.
+        elif kind == "digest_ack" and self._connection is self._service._arbiter.primary():
+            self._service._device.digest_ack(request.digest_ack)
+        # As BMv2: everything else is ignored.
 
     def _arbitrate(self, update: Any) -> None:
         if update.HasField("role") and (update.role.name or update.role.id or update.role.HasField("config")):

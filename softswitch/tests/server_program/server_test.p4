@@ -26,6 +26,11 @@ header ethernet_t {
     bit<16> type;
 }
 
+struct learn_t {
+    bit<48> src;
+    bit<9>  port;
+}
+
 struct headers_t {
     packet_in_t  packet_in;
     packet_out_t packet_out;
@@ -92,6 +97,7 @@ control TestIngress(inout headers_t hdr, inout metadata_t meta, inout standard_m
     action note(bit<12> vlan, bit<48> tag, bit<1> flag) { meta.vlan = vlan; }
     action only_entry() { meta.vlan = 1; }
     action only_default() { meta.vlan = 2; }
+    action learn() { digest<learn_t>(1, { hdr.ethernet.src, std.ingress_port }); }
     action mirror(bit<32> session) { clone(CloneType.I2E, session); }
 
     table forward {
@@ -118,7 +124,7 @@ control TestIngress(inout headers_t hdr, inout metadata_t meta, inout standard_m
             std.ingress_port: optional @name("port");
             meta.port_range: range @name("range");
         }
-        actions = { drop; note; mirror; @tableonly only_entry; @defaultonly only_default; NoAction; }
+        actions = { drop; note; mirror; learn; @tableonly only_entry; @defaultonly only_default; NoAction; }
         default_action = only_default();
         counters = acl_counter;
         size = 8;
