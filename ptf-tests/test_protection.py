@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import random
+import threading
+from collections import Counter
 
-from harness.base import NveTest
+from harness.base import IN_FLIGHT, NveTest
 from harness.batch import Batch
 from harness.schema import entry
 from harness.world import BLUE, IP_NONE, A, C, derived
@@ -187,6 +189,34 @@ class RekeyingKeepsTheNumbers(_Sends):
         self.insert(peer.sa_tx())
         self.sends()
         self.assertEqual(self.session.last_sequence(peer.interface), peer.tx_sequence)
+
+
+class RekeyingUnderTraffic(_Sends):
+    """The SA changes while frames are on their way: each leaves whole under the old or the new key, the numbers in a row,
+    the change at one place, none lost."""
+
+    recordable = False
+
+    def runTest(self) -> None:
+        peer = self.world.peer1
+        frame = A.frame_to(self.world.far1, 300)
+        old = {"key": peer.tx_key, "spi": peer.tx_spi}
+        for generation in range(20):
+            new = {"key": derived("rekey", generation), "spi": 1000 + generation}
+            writer = threading.Thread(target=self.modify, args=(peer.sa_tx(**new),))
+            first = peer.tx_sequence + 1
+            writer.start()
+            observed = self.session.run([(A.port, frame)] * IN_FLIGHT, [], Counter(), None)
+            writer.join()
+            self.assertEqual(observed.drops, Counter())
+            self.assertEqual(len(observed.outputs), IN_FLIGHT)
+            changed = False
+            for sequence, output in enumerate(observed.outputs, start=first):
+                changed = changed or output == (256, peer.sent(frame, sequence=sequence, **new))
+                expected = peer.sent(frame, sequence=sequence, **(new if changed else old))
+                self.assertEqual(output, (256, expected))
+            peer.tx_sequence += IN_FLIGHT
+            old = new
 
 
 class NumbersOfTunnelsAreApart(_Sends):
