@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -72,10 +73,11 @@ class Database:
         self._meta: Meta | None = None
         self._pending: Meta | None = None
         try:
-            self._set_up()
-        except sqlite3.Error as error:
+            with _understood(path):
+                self._set_up()
+        except BaseException:
             self.close()
-            raise _translated(path, error) from None
+            raise
 
     def _set_up(self) -> None:
         # One process, one connection: no shared memory, and nobody reads past this process.
@@ -95,16 +97,14 @@ class Database:
     @property
     def schema(self) -> int:
         """Version of its schema; 0: it is empty. Raises StoreCorrupt."""
-        try:
+        with _understood(self.path):
             return schema_version(self._connection)
-        except sqlite3.Error as error:
-            raise _translated(self.path, error) from None
 
     def create(self, meta: Meta, migrations: Migrations, about_to_commit: Callable[[], None]) -> None:
         """Make an empty database one that says `meta` about itself. Raises StoreError."""
 
         def complete() -> None:
-            self._write_meta(meta)
+            self._write_meta(replace(meta, total=_summed(self._schema_total())))
             about_to_commit()
 
         self._migrate(migrations, complete)
@@ -116,7 +116,7 @@ class Database:
         """
 
         def complete() -> None:
-            self._total = 0
+            self._total = self._schema_total()
             for name, select in self._tagged_tables():
                 keys = [row[1] for row in self._connection.execute(f"PRAGMA table_info({name})") if row[5]]
                 columns = select.removeprefix("SELECT ").split(", tag FROM")[0].split(", ")
@@ -135,10 +135,8 @@ class Database:
         self._meta, self._pending = self._pending, None
 
     def _migrate(self, migrations: Migrations, complete: Callable[[], None]) -> None:
-        try:
+        with _understood(self.path):
             migrate(self._connection, migrations, complete)
-        except sqlite3.Error as error:
-            raise _translated(self.path, error) from None
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
@@ -158,12 +156,8 @@ class Database:
 
     def verify(self) -> dict[str, list[Row]]:
         """Check everything, and return the rows of all tables. Raises StoreCorrupt."""
-        try:
+        with _understood(self.path):
             return self._verify()
-        except sqlite3.Error as error:
-            raise _translated(self.path, error) from None
-        except (UnicodeDecodeError, OverflowError):
-            raise StoreCorrupt(f"{self.path} is damaged: it holds what is no text") from None
 
     def _verify(self) -> dict[str, list[Row]]:
         for check in ("integrity_check", "foreign_key_check"):
@@ -179,7 +173,7 @@ class Database:
         if not self._keyring.is_tag(_META, meta.encoded(), row[-1]):
             raise StoreCorrupt(f"{self.path} is damaged, or was not written with the keys in {self._keyring.path}")
         rows: dict[str, list[Row]] = {}
-        total = 0
+        total = self._schema_total()
         for name, select in self._tagged_tables():
             rows[name] = []
             for *values, tag in self._connection.execute(select):
@@ -188,10 +182,15 @@ class Database:
                     raise StoreCorrupt(f"{self.path} is damaged: a row of {name} was changed by somebody else")
                 total += int.from_bytes(tag, "big")
                 rows[name].append(one)
-        if total % _MODULUS != int.from_bytes(meta.total, "big"):
-            raise StoreCorrupt(f"{self.path} is damaged: rows are missing, or there are too many")
+        if _summed(total) != meta.total:
+            raise StoreCorrupt(f"{self.path} is damaged: rows or definitions are missing, or there are too many")
         self._meta = meta
         return rows
+
+    def _schema_total(self) -> int:
+        """Sum of tags over the definitions: a constraint that a flipped bit has taken out would not be missed else."""
+        definitions = self._connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema").fetchall()
+        return sum(int.from_bytes(self._tag("sqlite_schema", row), "big") for row in definitions)
 
     def _tagged_tables(self) -> list[tuple[str, str]]:
         """Names of the tables whose rows have tags, and how to read them: as they are here, of whatever schema."""
@@ -257,7 +256,7 @@ class Database:
             term=term or self.meta.term,
             version=version or self.meta.version + 1,
             revocations=self.revocations(),
-            total=(self._total % _MODULUS).to_bytes(TAG_BYTES, "big"),
+            total=_summed(self._total),
         )
         self._write_meta(meta)
         self._pending = meta
@@ -305,6 +304,21 @@ def _encode(values: Row) -> bytes:
         data = value if isinstance(value, bytes) else b"" if value is None else str(value).encode()
         parts.append(b"%c%d:%b" % (type(value).__name__[0].encode(), len(data), data))
     return b"".join(parts)
+
+
+def _summed(total: int) -> bytes:
+    return (total % _MODULUS).to_bytes(TAG_BYTES, "big")
+
+
+@contextmanager
+def _understood(path: Path) -> Iterator[None]:
+    """Errors of SQLite, and of what it reads out of a damaged file, as errors of a store."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _translated(path, error) from None
+    except (UnicodeDecodeError, OverflowError):
+        raise StoreCorrupt(f"{path} is damaged: it holds what is no text") from None
 
 
 def _translated(path: Path, error: sqlite3.Error) -> StoreUnavailable | StoreCorrupt:

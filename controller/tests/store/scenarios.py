@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the processes that die are doing: sequences of commits, and everything that a store can be in afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from ipaddress import ip_address
+from pathlib import Path
+
+from nvo3sec.domain.mapping import Claim, ClaimKey, DropClaim, DropHold, Hold, Place, PutClaim, PutHold, SetVersion
+from nvo3sec.domain.model import Suite
+from nvo3sec.domain.secret import Secret
+from nvo3sec.nva.store import (
+    DropEpoch,
+    DropSpi,
+    DropVap,
+    IssuedSpi,
+    MemoryStore,
+    Point,
+    PutEpoch,
+    PutSpi,
+    PutVap,
+    Revocation,
+    Revoke,
+    SetGeneration,
+    SqliteStore,
+    Store,
+    StoreChange,
+    Stored,
+    open_store,
+)
+from nvo3sec.nva.store.schema import MIGRATIONS
+
+DOMAIN = "lab.example"
+SECRETS = (Secret(b"first epoch secret, 32 bytes....".ljust(32)), Secret(b"second epoch secret, 32 bytes...".ljust(32)))
+PLACES = (Place("leaf1", 1, 0), Place("leaf2", 2, 100))
+
+
+def claim(place: Place, mac: int, *, granted: bool = True, sequence: int = 1, arrival: int = 1, vni: int = 10) -> Claim:
+    ips = (ip_address("10.0.0.1"), ip_address("fd00::1"))
+    return Claim(ClaimKey(place, mac), vni, ips, ips if granted else None, sequence, arrival, host="hv1")
+
+
+OLD, NEW = claim(PLACES[0], 2), claim(PLACES[1], 2, granted=False, sequence=0, arrival=2)
+IDENTITY = "nvo3://lab.example/nve/leaf3"
+
+COMMITS: tuple[tuple[StoreChange, ...], ...] = (
+    (PutEpoch(1, SECRETS[0]), PutVap(PLACES[0], 10), PutVap(PLACES[1], 10)),
+    (SetVersion(10, 1), PutClaim(OLD), PutClaim(NEW), PutHold(Hold((10, 4), "leaf2", None, "leaf1"))),
+    (SetGeneration("leaf2", 7), PutSpi(IssuedSpi("leaf1", "leaf2", Suite.CHASKEY12, 99, 7, 1))),
+    (Revoke(Revocation(IDENTITY, "0a")), DropVap(Place("leaf3", 1, 0))),
+    (
+        DropClaim(OLD.key),
+        SetVersion(10, 3),
+        PutClaim(replace(NEW, granted=NEW.announced, sequence=3)),
+        DropHold((10, 4)),
+        PutHold(Hold((10, ip_address("fd00::1")), None, None, "")),
+    ),
+    (PutEpoch(2, SECRETS[1]), DropSpi("leaf1", "leaf2", 99), DropEpoch(1), Revoke(Revocation(IDENTITY))),
+)
+"""Every kind of change, and the ones that destroy something in the company of others."""
+
+MIGRATED = (
+    *MIGRATIONS,
+    ("ALTER TABLE hold ADD COLUMN note TEXT NOT NULL DEFAULT 'none'", "CREATE TABLE extra (a TEXT) STRICT"),
+)
+"""A later schema, which changes every row of a table."""
+
+
+def contents(stored: Stored) -> Stored:
+    """What is in a store, without what names the store."""
+    return replace(stored, history=b"", version=0, term=0)
+
+
+def expected() -> list[Stored]:
+    """The contents before the first commit and after each."""
+    store = MemoryStore(b"m" * 16)
+    states = [contents(store.load())]
+    for commit in COMMITS:
+        store.commit(commit)
+        states.append(contents(store.load()))
+    return states
+
+
+def open_at(directory: Path, at: Callable[[Point], None] = lambda _: None, **options) -> SqliteStore:
+    return open_store(directory / "db" / "nva.sqlite", directory / "keys", DOMAIN, at=at, **options)
+
+
+def commit_all(store: Store, acknowledge: Callable[[int], None], first: int = 0) -> None:
+    for number in range(first, len(COMMITS)):
+        store.commit(COMMITS[number])
+        acknowledge(number + 1)
+
+
+def fresh(directory: Path, at: Callable[[Point], None], acknowledge: Callable[[int], None]) -> None:
+    """From nothing to the last commit, in one process."""
+    store = open_at(directory, at)
+    acknowledge(0)
+    commit_all(store, acknowledge)
+
+
+def migrate(directory: Path, at: Callable[[Point], None], acknowledge: Callable[[int], None]) -> None:
+    """A database with everything in it gets a later schema."""
+    acknowledge(len(COMMITS))
+    open_at(directory, at, migrations=MIGRATED)
+
+
+def new_term(directory: Path, at: Callable[[Point], None], acknowledge: Callable[[int], None]) -> None:
+    """An operator goes on with a backup."""
+    open_at(directory, at, start_new_term=True)
+    acknowledge(1)
+
+
+def fresh_again(directory: Path, at: Callable[[Point], None], acknowledge: Callable[[int], None]) -> None:
+    """Only an opening."""
+    open_at(directory, at).close()
+
+
+SCENARIOS = {"fresh": fresh, "fresh_again": fresh_again, "migrate": migrate, "new_term": new_term}

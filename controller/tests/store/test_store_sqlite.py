@@ -1,0 +1,457 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The SQLite store under attack: backups put back, bits flipped, files open to others, keys in the raw bytes."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import sqlite3
+import stat
+import subprocess
+import sys
+
+import pytest
+from nvo3sec.domain.mapping import SetVersion
+from nvo3sec.domain.secret import Secret
+from nvo3sec.nva.store import (
+    DropEpoch,
+    PutEpoch,
+    Revocation,
+    Revoke,
+    StoreCorrupt,
+    StoreError,
+    StoreRolledBack,
+    StoreTooNew,
+    StoreUnavailable,
+    open_store,
+)
+from nvo3sec.nva.store.schema import MIGRATIONS
+from nvo3sec.nva.store.tables import TABLES
+from scenarios import COMMITS, DOMAIN, MIGRATED, SECRETS, commit_all, contents, expected, open_at
+
+
+def everything(directory):
+    store = open_at(directory)
+    commit_all(store, lambda _: None)
+    return store
+
+
+def backup(directory, name="backup"):
+    return shutil.copytree(directory / "db", directory / name)
+
+
+def put_back(directory, name="backup"):
+    shutil.rmtree(directory / "db")
+    shutil.copytree(directory / name, directory / "db")
+
+
+class TestRollback:
+    @pytest.mark.parametrize("later", [1, 2, 5])
+    def test_a_backup_is_noticed(self, tmp_path, reopen, later):
+        store = reopen()
+        store.commit(COMMITS[0])
+        store.close()
+        backup(tmp_path)
+        store = reopen()
+        for number in range(later):
+            store.commit((SetVersion(10, number + 1),))
+        store.close()
+        put_back(tmp_path)
+        with pytest.raises(StoreRolledBack, match=rf"version 1 .* must have version {1 + later}") as refused:
+            reopen()
+        assert "new term" in str(refused.value), "the operator is not told what can be done"
+        with pytest.raises(StoreRolledBack):
+            reopen()
+
+    def test_another_database_of_the_same_version(self, tmp_path, reopen):
+        """Rolled back, and then brought to the same number by somebody with other contents."""
+        store = reopen()
+        store.close()
+        backup(tmp_path)
+        shutil.copytree(tmp_path / "keys", tmp_path / "other-keys")
+        store = reopen()
+        store.commit((SetVersion(10, 1),))
+        store.close()
+        other = open_store(tmp_path / "backup" / "nva.sqlite", tmp_path / "other-keys", DOMAIN)
+        other.commit((SetVersion(10, 2),))
+        other.close()
+        put_back(tmp_path)
+        with pytest.raises(StoreRolledBack, match="another one"):
+            reopen()
+
+    def test_a_lost_database(self, tmp_path, reopen):
+        everything(tmp_path).close()
+        shutil.rmtree(tmp_path / "db")
+        with pytest.raises(StoreRolledBack, match="missing"):
+            reopen()
+        loaded = reopen(start_new_term=True).load()
+        assert loaded.revocations == expected()[-1].revocations
+        assert loaded.term == 2
+
+    def test_an_empty_file_in_its_place(self, tmp_path, reopen):
+        everything(tmp_path).close()
+        shutil.rmtree(tmp_path / "db")
+        (tmp_path / "db").mkdir(mode=0o700)
+        (tmp_path / "db" / "nva.sqlite").touch(mode=0o600)
+        with pytest.raises(StoreRolledBack):
+            reopen()
+        with pytest.raises(StoreRolledBack):
+            reopen()
+
+    def test_a_lost_floor(self, tmp_path, reopen):
+        everything(tmp_path).close()
+        (tmp_path / "keys" / "floor").unlink()
+        with pytest.raises(StoreRolledBack, match="no floor"):
+            reopen()
+        with pytest.raises(StoreCorrupt, match="who was revoked"):
+            reopen(start_new_term=True)
+
+    def test_a_floor_that_is_behind_is_harmless(self, tmp_path, reopen):
+        store = everything(tmp_path)
+        old = (tmp_path / "keys" / "floor").read_bytes()
+        for number in range(3):
+            store.commit((SetVersion(10, 50 + number),))
+        store.close()
+        (tmp_path / "keys" / "floor").write_bytes(old)
+        assert reopen().version == len(COMMITS) + 3
+        backup(tmp_path)
+
+    def test_new_term_only_where_it_is_needed(self, tmp_path, reopen):
+        everything(tmp_path).close()
+        with pytest.raises(StoreError, match="not older"):
+            reopen(start_new_term=True)
+        assert contents(reopen().load()) == expected()[-1]
+
+    def test_nothing_comes_back_with_a_backup(self, tmp_path, reopen):
+        store = reopen()
+        for commit in COMMITS[:3]:
+            store.commit(commit)
+        history = store.history
+        store.close()
+        backup(tmp_path)
+        store = reopen()
+        commit_all(store, lambda _: None, first=3)
+        store.close()
+        put_back(tmp_path)
+        store = reopen(start_new_term=True)
+        loaded = store.load()
+        assert loaded.revocations == expected()[-1].revocations, "somebody is trusted again"
+        assert (loaded.epochs, loaded.spis, loaded.vaps) == ((), (), ())
+        assert loaded.claims == expected()[3].claims
+        assert loaded.history != history
+        assert loaded.version == len(COMMITS) + 1, "agents refuse lower versions"
+        assert dict(loaded.versions)[10] == 2 << 40
+        with pytest.raises(StoreError):
+            store.commit((PutEpoch(2, SECRETS[0]),))  # a number that an agent may know
+        store.commit((PutEpoch((2 << 20) + 1, SECRETS[0]),))
+        store.close()
+        reopen()
+        put_back(tmp_path)
+        with pytest.raises(StoreRolledBack):
+            reopen()
+
+    def test_a_list_of_revocations_that_was_cut_stops_a_new_term(self, tmp_path, reopen):
+        reopen().close()
+        backup(tmp_path)
+        everything(tmp_path).close()
+        put_back(tmp_path)
+        listed = tmp_path / "keys" / "revocations"
+        listed.write_bytes(listed.read_bytes().splitlines(keepends=True)[0])
+        with pytest.raises(StoreCorrupt, match="who was revoked"):
+            reopen(start_new_term=True)
+
+    @pytest.mark.parametrize("edit", [b"leaf3", b"0a"])
+    def test_an_edited_list_of_revocations_is_not_believed(self, tmp_path, reopen, edit):
+        reopen().close()
+        backup(tmp_path)
+        everything(tmp_path).close()
+        put_back(tmp_path)
+        listed = tmp_path / "keys" / "revocations"
+        listed.write_bytes(listed.read_bytes().replace(edit, b"x" * len(edit)))
+        with pytest.raises(StoreCorrupt, match="who was revoked"):
+            reopen(start_new_term=True)
+
+    def test_a_list_that_was_lost_is_written_again(self, tmp_path, reopen):
+        everything(tmp_path).close()
+        listed = tmp_path / "keys" / "revocations"
+        before = listed.read_bytes()
+        listed.unlink()
+        reopen().close()
+        assert len(listed.read_bytes()) == len(before)
+
+
+class TestDamage:
+    def refused_or_the_same(self, directory):
+        """Whatever was damaged: the store is refused for a reason, or nothing in it is different."""
+        try:
+            store = open_at(directory)
+        except StoreError:
+            return True
+        try:
+            assert contents(store.load()) == expected()[-1]
+        except StoreError:
+            return True
+        finally:
+            store.close()
+        return False
+
+    @pytest.mark.parametrize("file", ["db/nva.sqlite", "keys/floor", "keys/integrity.key", "keys/epoch-2.key"])
+    def test_flipped_bits(self, memory_path, file):
+        everything(memory_path).close()
+        whole = memory_path / "whole"
+        whole.mkdir()
+        for part in ("db", "keys"):
+            shutil.move(memory_path / part, whole / part)
+        data = (whole / file).read_bytes()
+        chosen = random.Random(1)
+        used = [at for at in range(len(data)) if data[at]]
+        places = chosen.sample(used, min(400, len(used))) + chosen.sample(range(len(data)), min(100, len(data)))
+        refused = 0
+        for at in places:
+            directory = memory_path / "damaged"
+            shutil.copytree(whole, directory)
+            flipped = bytearray(data)
+            flipped[at] ^= 1 << chosen.randrange(8)
+            (directory / file).write_bytes(flipped)
+            refused += self.refused_or_the_same(directory)
+            shutil.rmtree(directory)
+        if file != "keys/floor":  # one slot of a floor is enough, and both are right here
+            assert refused > len(places) / 4
+
+    def test_a_floor_with_two_bad_slots(self, tmp_path, reopen):
+        everything(tmp_path).close()
+        floor = tmp_path / "keys" / "floor"
+        data = bytearray(floor.read_bytes())
+        data[20] ^= 1
+        data[512 + 20] ^= 1
+        floor.write_bytes(data)
+        with pytest.raises(StoreCorrupt, match="floor is damaged"):
+            reopen()
+
+    def test_a_flipped_bit_in_the_log_of_sqlite(self, memory_path):
+        """The last commits may stand in the write-ahead log only. SQLite ignores a damaged one; the floor does not."""
+        everything(memory_path)  # not closed: closing moves the log into the database
+        log = memory_path / "db" / "nva.sqlite-wal"
+        data = log.read_bytes()
+        for at in random.Random(2).sample(range(len(data)), 60):
+            directory = memory_path / "damaged"
+            for part in ("db", "keys"):
+                shutil.copytree(memory_path / part, directory / part)
+            flipped = bytearray(data)
+            flipped[at] ^= 1
+            (directory / "db" / "nva.sqlite-wal").write_bytes(flipped)
+            self.refused_or_the_same(directory)
+            shutil.rmtree(directory)
+        for part in ("db", "keys"):
+            shutil.copytree(memory_path / part, memory_path / "damaged" / part)
+        (memory_path / "damaged" / "db" / "nva.sqlite-wal").unlink()
+        with pytest.raises(StoreError):
+            open_at(memory_path / "damaged")
+
+    @pytest.mark.parametrize(
+        "statement",
+        [
+            "UPDATE claim SET nve = 'thief'",
+            "UPDATE claim SET granted = '10.6.6.6' WHERE granted IS NOT NULL",
+            "UPDATE vap SET vni = 10, nve = 'thief' WHERE port = 1",
+            "DELETE FROM revocation WHERE serial = '0a'",
+            "DELETE FROM hold",
+            "UPDATE generation SET generation = 1",
+            "UPDATE vn SET version = 1",
+            "UPDATE meta SET version = version + 1",
+            "UPDATE meta SET revocations = 0",
+            "UPDATE epoch SET secret = zeroblob(60)",
+            "DROP INDEX one_owner",
+            "INSERT INTO revocation SELECT identity || 'x', serial, tag FROM revocation LIMIT 1",
+        ],
+    )
+    def test_rows_that_somebody_else_wrote(self, tmp_path, reopen, statement):
+        everything(tmp_path).close()
+        with sqlite3.connect(tmp_path / "db" / "nva.sqlite") as connection:
+            assert connection.execute(statement).rowcount != 0
+        connection.close()
+        with pytest.raises(StoreCorrupt, match="damaged"):
+            reopen()
+
+    def test_not_a_database(self, tmp_path, reopen):
+        everything(tmp_path).close()
+        (tmp_path / "db" / "nva.sqlite").write_bytes(b"not a database" * 1000)
+        with pytest.raises(StoreCorrupt):
+            reopen()
+
+    def test_a_lost_wrapping_key(self, tmp_path, reopen):
+        everything(tmp_path).close()
+        (tmp_path / "keys" / "epoch-2.key").unlink()
+        with pytest.raises(StoreCorrupt, match="wrapping key of epoch 2"):
+            reopen().load()
+
+    def test_lost_keys(self, tmp_path, reopen):
+        everything(tmp_path).close()
+        shutil.rmtree(tmp_path / "keys")
+        with pytest.raises(StoreCorrupt, match="integrity key"):
+            reopen()
+
+    def test_an_error_of_the_disk_closes_the_store(self, tmp_path, reopen, monkeypatch):
+        store = everything(tmp_path)
+
+        def full(*_):
+            raise OSError(28, "No space left on device")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "fdatasync", full)
+            with pytest.raises(StoreUnavailable, match="No space left"):
+                store.commit((SetVersion(10, 60),))
+        with pytest.raises(StoreUnavailable, match="closed"):
+            store.commit((SetVersion(10, 60),))
+        assert dict(reopen().load().versions)[10] == dict(expected()[-1].versions)[10]
+
+
+class TestFiles:
+    def test_modes(self, tmp_path):
+        os.umask(old := os.umask(0))
+        try:
+            os.umask(0)
+            store = everything(tmp_path)
+        finally:
+            os.umask(old)
+        for directory in ("db", "keys"):
+            assert stat.S_IMODE((tmp_path / directory).stat().st_mode) == 0o700
+            for path in (tmp_path / directory).iterdir():
+                assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+        store.close()
+
+    @pytest.mark.parametrize(
+        "path", ["db", "keys", "db/nva.sqlite", "keys/floor", "keys/integrity.key", "keys/revocations"]
+    )
+    @pytest.mark.parametrize("bit", [0o040, 0o004, 0o002])
+    def test_open_to_others(self, tmp_path, reopen, path, bit):
+        everything(tmp_path).close()
+        (tmp_path / path).chmod((tmp_path / path).stat().st_mode & 0o777 | bit)
+        with pytest.raises(StoreUnavailable, match=r"mode 0[67]00"):
+            reopen()
+
+    @pytest.mark.parametrize("inside", ["db", "db/keys"])
+    def test_keys_beside_the_database(self, tmp_path, inside):
+        with pytest.raises(StoreUnavailable, match="inside of"):
+            open_store(tmp_path / "db" / "nva.sqlite", tmp_path / inside, DOMAIN)
+
+    def test_a_link_in_the_place_of_a_key(self, tmp_path, reopen):
+        everything(tmp_path).close()
+        (tmp_path / "keys" / "integrity.key").rename(tmp_path / "elsewhere")
+        (tmp_path / "keys" / "integrity.key").symlink_to(tmp_path / "elsewhere")
+        with pytest.raises(StoreUnavailable):
+            reopen()
+
+    def test_one_process(self, tmp_path, reopen):
+        store = reopen()
+        code = (
+            "import sys; from pathlib import Path; from nvo3sec.nva.store import open_store\n"
+            f"open_store(Path({str(tmp_path)!r}) / 'db' / 'nva.sqlite', Path({str(tmp_path)!r}) / 'keys', {DOMAIN!r})"
+        )
+        other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+        assert "another process has this store open" in other.stderr
+        store.commit(COMMITS[0])
+
+    def test_another_domain(self, tmp_path, reopen):
+        reopen().close()
+        with pytest.raises(StoreUnavailable, match="is the database of domain"):
+            open_store(tmp_path / "db" / "nva.sqlite", tmp_path / "keys", "other.example")
+
+
+class TestSecrets:
+    def raw(self, directory):
+        return b"".join(path.read_bytes() for path in sorted(directory.rglob("*")) if path.is_file())
+
+    def test_not_in_any_file(self, tmp_path):
+        store = open_at(tmp_path)
+        for commit in COMMITS:
+            store.commit(commit)
+            raw = self.raw(tmp_path)
+            assert all(secret.reveal() not in raw for secret in SECRETS)
+            assert all(secret.reveal()[:12] not in raw for secret in SECRETS)
+        store.close()
+        assert all(secret.reveal()[:12] not in self.raw(tmp_path) for secret in SECRETS)
+
+    def test_wrapping_keys_not_beside_the_database(self, tmp_path):
+        store = everything(tmp_path)
+        wrapping = [path.read_bytes() for path in (tmp_path / "keys").glob("*.key")]
+        assert len(wrapping) == 2
+        store.close()
+        assert all(key not in self.raw(tmp_path / "db") for key in wrapping)
+
+    def test_an_epoch_that_is_over_opens_with_nothing(self, tmp_path, reopen):
+        """Even with a backup of the database, and the keys as they are now."""
+        store = reopen()
+        store.commit((PutEpoch(1, SECRETS[0]),))
+        store.close()
+        backup(tmp_path)
+        wrapping = (tmp_path / "keys" / "epoch-1.key").read_bytes()
+        store = reopen()
+        store.commit((DropEpoch(1),))
+        assert not (tmp_path / "keys" / "epoch-1.key").exists()
+        assert wrapping not in self.raw(tmp_path / "keys")
+
+    def test_a_sealed_secret_belongs_to_its_epoch_and_domain(self, tmp_path):
+        from nvo3sec.nva.store.keyring import Keyring
+
+        ring = Keyring(tmp_path, "one.example")
+        sealed = ring.seal(1, SECRETS[0])
+        assert ring.unseal(1, sealed) == SECRETS[0]
+        shutil.copy(tmp_path / "epoch-1.key", tmp_path / "epoch-2.key")
+        for other, epoch in ((ring, 2), (Keyring(tmp_path, "two.example"), 1)):
+            with pytest.raises(StoreCorrupt) as refused:
+                other.unseal(epoch, sealed)
+            assert SECRETS[0].reveal().hex() not in str(refused.value)
+
+    def test_not_in_errors(self, tmp_path, reopen):
+        store = reopen()
+        store.commit((PutEpoch(1, SECRETS[0]),))
+        with pytest.raises(StoreError) as refused:
+            store.commit((PutEpoch(1, Secret(b"marked secret" * 2)),))
+        assert "marked" not in repr(refused.value)
+        assert "marked" not in repr(PutEpoch(1, Secret(b"marked secret" * 2)))
+
+    @pytest.mark.parametrize("identity", ["", "a\tb", "a\nb", "ä"])
+    def test_an_identity_that_would_break_the_list(self, tmp_path, reopen, identity):
+        with pytest.raises(StoreError):
+            reopen().commit((Revoke(Revocation(identity)),))
+
+
+class TestSchema:
+    def test_migration(self, tmp_path, reopen):
+        everything(tmp_path).close()
+        store = reopen(migrations=MIGRATED)
+        assert all(row[-1] == "none" for row in store._database.verify()["hold"])
+        store.close()
+        with pytest.raises(StoreTooNew, match=rf"schema {len(MIGRATED)}; .* up to {len(MIGRATIONS)}"):
+            reopen()
+        reopen(migrations=MIGRATED)
+
+    def test_a_migration_that_fails_changes_nothing(self, tmp_path, reopen):
+        everything(tmp_path).close()
+        broken = (*MIGRATIONS, ("DELETE FROM claim", "SELECT nonsense"))
+        with pytest.raises(StoreError):
+            reopen(migrations=broken)
+        assert contents(reopen().load()) == expected()[-1]
+
+    def test_a_backup_is_not_migrated_into_trust(self, tmp_path, reopen):
+        reopen().close()
+        backup(tmp_path)
+        everything(tmp_path).close()
+        put_back(tmp_path)
+        with pytest.raises(StoreRolledBack):
+            reopen(migrations=MIGRATED)
+
+    def test_rows_have_the_columns_that_the_tables_say(self, tmp_path, reopen):
+        store = reopen()
+        for table in TABLES:
+            found = store._database._connection.execute(f"PRAGMA table_info({table.name})").fetchall()
+            assert tuple(column[1] for column in found if column[1] != "tag") == table.columns
+            assert {column[1] for column in found if column[5]} == set(table.columns[: table.key_columns])
+
+    def test_full_durability(self, tmp_path, reopen):
+        connection = reopen()._database._connection
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+        assert connection.execute("PRAGMA foreign_keys").fetchone() == (1,)
