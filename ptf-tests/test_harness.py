@@ -12,6 +12,12 @@ from oracle.reasons import Reason
 class _Notices(NveTest):
     recordable = False  # what is exchanged here is not what is expected
 
+    def setUp(self) -> None:
+        super().setUp()
+        # Drops are awaited here that never come.
+        self.addCleanup(setattr, self.session, "drop_seconds", self.session.drop_seconds)
+        self.session.drop_seconds = 0.1
+
 
 class NoticesOutputs(_Notices):
     """Too many, too few, on another port, with another byte, twice."""

@@ -192,8 +192,8 @@ class RekeyingKeepsTheNumbers(_Sends):
 
 
 class RekeyingUnderTraffic(_Sends):
-    """The SA changes while frames are on their way: each leaves whole under the old or the new key, the numbers in a row,
-    the change at one place, none lost."""
+    """The SA changes while frames are on their way: each leaves whole under the old or the new key, the numbers in a
+    row, the change at one place, none lost."""
 
     recordable = False
 

@@ -67,6 +67,7 @@ class Session:
         self.device_config = (pipeline / "nve.json").read_bytes()
         self.switch = Switch(target, extra_flags)
         self.recorder: Any = None
+        self.drop_seconds = DROP_SECONDS
         self._sentinels = 0
         self._sentinel_group = SENTINEL_GROUP
         self._drops_seen: Counter[Reason] = Counter()  # when the last exchange was over: nothing else causes any
@@ -227,7 +228,7 @@ class Session:
             self.schema.counter("drops_ingress" if reason < FIRST_EGRESS_REASON else "drops_egress", int(reason))
             for reason in reasons
         ]
-        deadline = time.monotonic() + DROP_SECONDS
+        deadline = time.monotonic() + self.drop_seconds
         while cells and wanted - self._counted(self.runtime.read(cells)) and time.monotonic() < deadline:
             pass
 
