@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Speed in memory: packets handed over in-process to the compiled pipeline, one thread, no input or output.
 
-The floor is measured in the same run and with the same compiler flags: the bare cipher over the same bytes, and bridging of the
-same frame by the same engine. The mark is 1.3 times their sum. Every tag is checked against the bare cipher.
+The floor is measured in the same run with the same compiler flags: the bare cipher over the same bytes, and bridging of
+the same frame by the same engine. The mark is 1.3 times their sum. Every tag is checked against the bare cipher.
 
 usage: python softswitch/bench/memory.py [C compiler flag...]
 """
@@ -32,7 +32,7 @@ def bare_cipher(directory: Path, flags: tuple[str, ...]) -> ctypes.CDLL:
     compiler = find_compiler()
     path = directory / "chaskey.so"
     command = [*compiler.command, *FLAGS, *compiler.extra, *flags, "-o", str(path), str(HERE / "chaskey.c")]
-    subprocess.run(command, check=True)  # noqa: S603
+    subprocess.run(command, check=True)
     library = ctypes.CDLL(str(path))
     library.chaskey12_bench.restype = ctypes.c_uint64
     return library

@@ -381,11 +381,14 @@ class CompiledEngine:
 
     def _dispatch_loop(self) -> None:
         out = ctypes.c_void_p()
-        while not self._stopping.is_set():
-            used = self._lib.p4_wait(self._handle, _WAIT_MS, ctypes.byref(out))
+        while True:
+            last = self._stopping.is_set()
+            used = self._lib.p4_wait(self._handle, 0 if last else _WAIT_MS, ctypes.byref(out))
             data = ctypes.string_at(out.value, used) if used and out.value else b""
             for record in binding.records(data):
                 self._dispatch(*record)
+            if last and not used:
+                return
 
     # Ports -----------------------------------------------------------------------------------------------------------
 
@@ -436,6 +439,7 @@ class CompiledEngine:
         dispatcher, self._dispatcher = self._dispatcher, None
         if dispatcher is not None:
             self._stopping.set()
+            self._lib.p4_stop(self._handle)  # wakes it: what packets have left behind is still delivered
             if dispatcher is not threading.current_thread():
                 dispatcher.join()
         for port in sorted(self._ports):

@@ -194,7 +194,7 @@ def copies(seed: int, count: int) -> Scenario:
         group = rng.choice([1, 2, 3])
         command = bytes([ingress, egress, rng.choice([1, 2, 3]), rng.randrange(40)])
         command += group.to_bytes(2, "big") + bytes([rng.choice([1, 2, 3, 9]), rng.randrange(256)])
-        lead = b"\xee" + rng.randbytes(7) if rng.random() < 0.2 else b""
+        lead = b"\xee" + rng.randbytes(7) if rng.random() < 0.4 else b""
         if not lead and command[0] == 0xEE:
             continue
         packets.append((rng.randrange(1, 4), lead + command + rng.randbytes(rng.randrange(40))))

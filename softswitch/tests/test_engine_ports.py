@@ -119,6 +119,26 @@ class TestInProcess:
         with pytest.raises(EngineError):
             engine.detach(1)
 
+    def test_stop_delivers_what_has_come_out(self, engine: CompiledEngine) -> None:
+        arrived: list[bytes] = []
+        done = threading.Event()
+
+        def sink(packet: bytes) -> None:
+            done.wait(PATIENCE_S)  # the first frame is held until the others have been processed
+            arrived.append(packet)
+
+        engine.attach_sink(1)
+        engine.attach_sink(2)
+        engine.set_packet_sink(2, sink)
+        engine.start()
+        for n in range(20):
+            engine.inject(1, frame(MAC[2], bytes([n])))
+        while engine.statistics()["packets_out"] < 20:
+            pass
+        done.set()
+        engine.stop()
+        assert arrived == [frame(MAC[2], bytes([n])) for n in range(20)]
+
     def test_the_drop_port_is_no_port(self, engine: CompiledEngine) -> None:
         with pytest.raises(EngineError):
             engine.attach_sink(511)

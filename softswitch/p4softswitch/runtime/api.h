@@ -51,16 +51,21 @@ EXPORT int p4_start(struct sw *S) {
   w->running = 1;
   return 0;
 }
+/* Idempotent. Also wakes whoever waits for records. */
 EXPORT void p4_stop(struct sw *S) {
   struct worker *w = S->worker;
-  if (!w || !w->running) return;
-  __atomic_store_n(&w->stop, 1, __ATOMIC_RELEASE);
-  worker_wake(w);
-  pthread_join(w->thread, 0);
-  w->running = 0;
-  pthread_mutex_lock(&w->input_lock);
-  pthread_cond_broadcast(&w->input_room);
-  pthread_mutex_unlock(&w->input_lock);
+  if (w && w->running) {
+    __atomic_store_n(&w->stop, 1, __ATOMIC_RELEASE);
+    worker_wake(w);
+    pthread_join(w->thread, 0);
+    pthread_mutex_lock(&w->input_lock);
+    w->running = 0;
+    pthread_cond_broadcast(&w->input_room);
+    pthread_mutex_unlock(&w->input_lock);
+  }
+  control_lock(S);
+  pthread_cond_broadcast(&S->out_ready);
+  control_unlock(S);
 }
 EXPORT void p4_destroy(struct sw *S) {
   p4_stop(S);
@@ -335,7 +340,7 @@ EXPORT uint64_t p4_bench(struct sw *S, uint32_t port, const uint8_t *const *data
   control_unlock(S);
   return taken;
 }
-/* Waits for records; *out stays valid until the next call. */
+/* Waits once for records, and may come back without any; *out stays valid until the next call. */
 EXPORT uint64_t p4_wait(struct sw *S, uint32_t milliseconds, uint8_t **out) {
   struct timespec until;
   clock_gettime(CLOCK_MONOTONIC, &until);
@@ -343,8 +348,7 @@ EXPORT uint64_t p4_wait(struct sw *S, uint32_t milliseconds, uint8_t **out) {
   until.tv_nsec += (long)(milliseconds % 1000) * 1000000;
   if (until.tv_nsec >= 1000000000) { until.tv_sec++; until.tv_nsec -= 1000000000; }
   control_lock(S);
-  while (!S->out.used)
-    if (pthread_cond_timedwait(&S->out_ready, &S->lock, &until)) break;
+  if (!S->out.used) pthread_cond_timedwait(&S->out_ready, &S->lock, &until);
   const struct outbuf filled = S->out;
   S->out = S->taken;
   S->out.used = 0;

@@ -34,6 +34,7 @@ control IngressPipe(inout headers_t hdr, inout metadata_t meta, inout standard_m
         if (std.instance_type == 0 && hdr.command.isValid()) { meta.kept = (bit<16>)hdr.command.mark; meta.lost = 7; }
         meta.passes = meta.passes + 1;
         if (!hdr.command.isValid()) { return; }
+        if (hdr.trace.isValid() && hdr.command.mark[1:0] == 3) { hdr.trace.setInvalid(); }
         if (hdr.command.ingress[0:0] == 1 && std.instance_type == 0) {
             clone_preserving_field_list(CloneType.I2E, (bit<32>)hdr.command.count, 1);
         }
