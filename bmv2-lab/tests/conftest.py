@@ -59,8 +59,11 @@ async def guardian(directory: Path, user_namespace: bool = False) -> AsyncIterat
 def lab_process(base: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
     """`nvo3sec lab up` as a process of its own, up and ready, and its published state."""
     environment = os.environ | {"NVO3LAB_RUN": str(base)}
-    with subprocess.Popen([preflight.executable("nvo3sec"), "lab", "up", *arguments], env=environment, text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    own_pid = os.getpid()
+    with subprocess.Popen(
+        [preflight.executable("nvo3sec"), "lab", "up", *arguments], env=environment, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, preexec_fn=lambda: linux.die_with_parent(own_pid),  # a test run may be killed, too
+    ) as process:
         try:
             deadline = time.monotonic() + LAB_READY
             while True:

@@ -2,6 +2,7 @@
 """The drill tells a switch that holds from one that does not, by its report and by its exit status."""
 
 import asyncio
+import contextlib
 import json
 import os
 import subprocess
@@ -25,6 +26,7 @@ from .conftest import lab_process
 
 LEAF3 = int(IPv4Address("192.0.2.3"))
 RED = 5001
+_AUDITS = 5
 CALM = Traffic(100, 0, 1.0, 2.0)
 
 
@@ -123,6 +125,21 @@ def drill(base: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
     return done.returncode, json.loads(done.stdout)
 
 
+def weakened_drill(base: Path, entry: Entry, *arguments: str) -> tuple[int, dict[str, Any]]:
+    """A drill while an entry that the controller knows nothing of stands in leaf1's switch.
+
+    The agent looks for such entries every minute and removes them, so a drill counts only if the entry outlasted it.
+    """
+    with SwitchReader(base / "lab" / "control" / "leaf1.sock", 1) as switch:
+        for _ in range(_AUDITS):
+            with contextlib.suppress(SwitchError):  # it is still there
+                switch.write(switch.primary_election_id(), switch.table_update(entry))
+            outcome = drill(base, *arguments)
+            if any(each.key == entry.key for each in switch.entries(entry.table)):
+                return outcome
+    raise AssertionError("the agent removed the entry during every drill")
+
+
 class TestCommands:
     """Against the same lab."""
 
@@ -160,10 +177,8 @@ class TestDrill:
 
     def test_an_authorization_too_many_is_found(self, running: Path) -> None:
         """Somebody lets leaf3 into the red VN at leaf1; the packets for leaf2 are still caught."""
-        with SwitchReader(running / "lab" / "control" / "leaf1.sock", 1) as switch:
-            entry = Entry("vn_ingress_authorization", {"source": LEAF3, "vni": RED}, "authorize", {"min_suite": 1})
-            switch.write(switch.primary_election_id(), switch.table_update(entry))
-        status, report = drill(running, "cross-vn")
+        entry = Entry("vn_ingress_authorization", {"source": LEAF3, "vni": RED}, "authorize", {"min_suite": 1})
+        status, report = weakened_drill(running, entry, "cross-vn")
         assert status == 1
         attack = report["attacks"][0]
         assert attack["held"] is False
@@ -177,10 +192,9 @@ class TestDrill:
         with SwitchReader(running / "lab" / "control" / "leaf1.sock", 1) as switch:
             own = next(entry for entry in switch.entries("source_guard") if entry.key["ip_kind"] == 1
                        and entry.key["ip"] == int(IPv4Address("10.0.0.1")) and entry.key["mac"] & 0xFF00 == 0x0100)
-            entry = Entry("source_guard", {**own.key, "mac": int(red3.mac.replace(":", ""), 16),
-                                           "ip": int(IPv4Address(red3.ip))}, own.action, {})
-            switch.write(switch.primary_election_id(), switch.table_update(entry))
-        status, report = drill(running, "spoof")
+        entry = Entry("source_guard", {**own.key, "mac": int(red3.mac.replace(":", ""), 16),
+                                       "ip": int(IPv4Address(red3.ip))}, own.action, {})
+        status, report = weakened_drill(running, entry, "spoof")
         assert status == 1
         assert report["attacks"][0]["through"] == 20
 
