@@ -145,7 +145,7 @@ class Ports:
     async def send(self, port: int, frame: bytes) -> None:
         await self._stream.write(Packet(device_id=self.switch.device_id, port=port, packet=frame))
 
-    async def receive(self, port: int, timeout_s: float = 10.0) -> bytes:
+    async def receive(self, port: int, timeout_s: float = 30.0) -> bytes:
         queue = self.queues.setdefault(port, asyncio.Queue())
         return await asyncio.wait_for(queue.get(), timeout_s)
 
