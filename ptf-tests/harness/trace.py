@@ -119,7 +119,7 @@ class Replay:
             return ""
         return (
             "\nThe program has changed since the recording. If the change is meant, record again:"
-            "\n  pytest ptf-tests --target bmv2 --record-traces"
+            "\n  pytest ptf-tests --target=bmv2 --record-traces"
         )
 
     def _play_write(self, event: dict[str, Any]) -> None:
