@@ -33,6 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from mutants import tests
 from mutants.semantic import EQUIVALENT, semantic_mutants
 from mutants.sources import PLACEHOLDER, AllInOne, Mutant, Sources
+from mutants.tests import Extent
 
 TESTS = Path(__file__).resolve().parents[1]
 P4SRC = TESTS.parent / "p4src"
@@ -114,7 +115,8 @@ def _quick_compiler(directory: Path) -> Path | None:
 class Runner:
     """Compiles mutants and has them tested, each on a switch of its own."""
 
-    def __init__(self, sources: Sources, target: str, cache: Path) -> None:
+    def __init__(self, sources: Sources, target: str, cache: Path, thorough: bool) -> None:
+        self._thorough = thorough
         self._sources = sources
         self._all_in_one = AllInOne(sources)
         self._target = target
@@ -131,7 +133,10 @@ class Runner:
             result.message = str(error)
             return result
         hints = mutant.hints + HINTS.get(mutant.name.split()[0], ()) if mutant else ()
-        outcome = tests.run(TESTS, pipeline, self._target, hints, self.left_out, all_of_them=mutant is None)
+        extent = Extent.UNTIL_ONE_FAILS if mutant else Extent.ALL
+        if result.name in EQUIVALENT and not self._thorough:
+            extent = Extent.ABOUT_IT
+        outcome = tests.run(TESTS, pipeline, self._target, hints, self.left_out, extent)
         result.message, result.failed = outcome.message, outcome.failed
         if outcome.started:
             result.status = "killed" if outcome.failed else "survived"
@@ -181,8 +186,8 @@ class Runner:
 _worker: list[Runner] = []
 
 
-def _start_worker(target: str, cache: Path, left_out: list[str]) -> None:
-    runner = Runner(Sources(P4SRC), target, cache)
+def _start_worker(target: str, cache: Path, thorough: bool, left_out: list[str]) -> None:
+    runner = Runner(Sources(P4SRC), target, cache, thorough)
     runner.left_out = left_out
     _worker[:] = [runner]
     logging.getLogger("dataplane").setLevel(logging.ERROR)  # PTF's, of short packets
@@ -204,6 +209,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="write the results there")
     parser.add_argument("--list", action="store_true", help="print the names of the mutants and end")
     parser.add_argument("--cache", type=Path, help="keep what was compiled there, for the next run")
+    parser.add_argument("--thorough", action="store_true", help="all tests for those listed as equivalent, too")
     parser.add_argument("--tolerate", action="store_true", help="go on although tests fail without any mutation")
     return parser.parse_args()
 
@@ -213,7 +219,7 @@ def _pool(arguments: argparse.Namespace, cache: Path, jobs: int, left_out: list[
         jobs,
         mp_context=get_context("spawn"),
         initializer=_start_worker,
-        initargs=(arguments.target, cache, left_out),
+        initargs=(arguments.target, cache, arguments.thorough, left_out),
     )
 
 
@@ -238,7 +244,7 @@ def _run_all(arguments: argparse.Namespace, mutants: list[Mutant], cache: Path, 
 def main() -> int:
     arguments = _arguments()
     sources = Sources(P4SRC)
-    mutants = [*AllInOne(sources).mutants, *semantic_mutants(sources)]
+    mutants = sorted([*AllInOne(sources).mutants, *semantic_mutants(sources)], key=lambda one: one.name in EQUIVALENT)
     unknown = EQUIVALENT.keys() - {mutant.name for mutant in mutants}
     if unknown:
         print(f"listed as equivalent, but not among the mutants: {sorted(unknown)}", file=sys.stderr)

