@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Coroutine
 from typing import Any
 
@@ -21,3 +22,12 @@ async def run_together(*coroutines: Coroutine[Any, Any, Any]) -> None:
     for task in tasks:
         if task in done:
             task.result()
+
+
+async def until_stopped() -> None:
+    """Return once the process is asked to end (SIGTERM, SIGINT)."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await stop.wait()

@@ -14,6 +14,7 @@
     │   ├── NoAnswer             the pipeline did not answer a packet-out in time
     │   └── IncarnationLost      the registers and the entry of the incarnation no longer agree
     ├── NvaUnreachable           no session with the NVA, or it broke
+    ├── WireError                a message of the other side is not what it must be
     ├── DerivationError          a key cannot be derived
     ├── AuthorizationError       the caller may not ask for this
     └── OperatorError            what the operator asked for cannot be done
@@ -120,6 +121,14 @@ class IncarnationLost(SwitchError):
 
 class NvaUnreachable(Nvo3secError):
     """No session with the NVA, or it broke."""
+
+
+class WireError(Nvo3secError):
+    """A message of the other side is not what it must be. Names the field, never what was in it."""
+
+    def __init__(self, field: str, what: str) -> None:
+        self.field = field
+        super().__init__(f"{field}: {what}")
 
 
 class DerivationError(Nvo3secError):

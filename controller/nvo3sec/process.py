@@ -1,24 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The controller process: an NVA, an agent for each NVE, and the operator's socket, in one event loop."""
+"""NVA, agents and the operator's socket in one process: for development. In earnest each is a process of its own.
+
+There are no identities within it: `nva_process` and `nve_process` are what has them.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import secrets
-import signal
 import time
 from pathlib import Path
 from typing import Any
 
 import structlog
 
-from nvo3sec.aio import run_together
+from nvo3sec.aio import run_together, until_stopped
 from nvo3sec.console import ConsoleServer
 from nvo3sec.domain.model import Domain
 from nvo3sec.errors import OperatorError
 from nvo3sec.nva import Nva, NvaSideSession
-from nvo3sec.nve import NveAgent
+from nvo3sec.nve import NveAgent, SwitchAddress
 from nvo3sec.p4runtime import load_artifacts
 from nvo3sec.reports import counters_report, status_report
 
@@ -34,7 +36,12 @@ class Controller:
         artifacts = load_artifacts()
         self._nva = Nva(domain, random_bytes=secrets.token_bytes)
         self._agents = {
-            nve.name: NveAgent(nve, self._connector(nve.name), artifacts, random_bytes=secrets.token_bytes)
+            nve.name: NveAgent(
+                SwitchAddress(nve.name, nve.p4runtime, nve.device_id),
+                self._connector(nve.name),
+                artifacts,
+                random_bytes=secrets.token_bytes,
+            )
             for nve in domain.nves
         }
         self._console = ConsoleServer(
@@ -56,14 +63,10 @@ class Controller:
 
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT. The switches keep what they have, and their leases end by themselves."""
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
         await self._console.start()
         self._log.info("controller running", nves=len(self._agents), pid=os.getpid())
         try:
-            await run_together(stop.wait(), self._nva.run(), *(agent.run() for agent in self._agents.values()))
+            await run_together(until_stopped(), self._nva.run(), *(agent.run() for agent in self._agents.values()))
         finally:
             await self._console.stop()
         self._log.info("controller stopped")

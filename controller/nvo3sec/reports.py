@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from ipaddress import IPv4Address
+from types import NoneType
 from typing import Any
 
 from nvo3sec.domain.model import Domain
@@ -51,6 +52,45 @@ def status_report(
             for r in reports[-REPORTS_SHOWN:]
         ],
     }
+
+
+def unknown_status(nve: str, fault: str) -> AgentStatus:
+    """The status of an agent that did not say one."""
+    return AgentStatus(nve, fault=fault)
+
+
+def status_from_json(nve: str, value: Any) -> AgentStatus:
+    """An agent's own account of itself, as far as it is one. Nothing more than what is shown depends on it."""
+    if not isinstance(value, dict):
+        return unknown_status(nve, "its status is not understood")
+    known = AgentStatus(nve)
+    fields: dict[str, Any] = {}
+    for name, kinds in _STATUS_KINDS.items():
+        found = value.get(name, getattr(known, name))
+        if type(found) not in kinds:
+            return unknown_status(nve, f"its status is not understood: {name}")
+        fields[name] = tuple(map(str, found)) if isinstance(found, list) else found
+    return AgentStatus(nve, **fields)
+
+
+_STATUS_KINDS: dict[str, tuple[type, ...]] = {
+    "connected": (bool,),
+    "nva": (bool,),
+    "adopted": (bool,),
+    "incarnation": (str,),
+    "incarnation_agrees": (bool,),
+    "lease_left_s": (float, int, NoneType),
+    "in_sync": (bool,),
+    "entries_expected": (int,),
+    "entries_actual": (int,),
+    "differences": (list, tuple),
+    "foreign": (list, tuple),
+    "learned": (int,),
+    "punts": (dict,),
+    "packets_lost": (int,),
+    "fault": (str,),
+    "limits_s": (dict,),
+}
 
 
 def _is_ready(status: AgentStatus) -> bool:

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from nvo3sec.cli import operate, p4, shell
+from nvo3sec.cli import operate, p4, serve, shell
 from nvo3sec.cli.options import RunDirectory
 from nvo3sec.config import load_domain
 from nvo3sec.errors import ConfigError, Nvo3secError
@@ -24,8 +24,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # a traceback with local variables could show keys
     add_completion=False,
 )
-controller_app = typer.Typer(help="The controller process: NVA and NVE agents.", no_args_is_help=True)
+controller_app = typer.Typer(help="NVA and NVE agents in one process, for development.", no_args_is_help=True)
 app.add_typer(controller_app, name="controller")
+app.add_typer(serve.nva_app, name="nva")
+app.add_typer(serve.nve_app, name="nve")
 app.add_typer(p4.app, name="p4")
 app.command("status")(operate.status)
 app.command("counters")(operate.counters)

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands that ask a running controller."""
+"""Commands that ask an NVA, or a process of a run directory."""
 
 from __future__ import annotations
 
 import json
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,17 +13,48 @@ import typer
 from rich.console import Console
 
 from nvo3sec.cli import render
-from nvo3sec.cli.options import Output, OutputOption, RunDirectory
+from nvo3sec.cli.options import NvaOption, OperatorCredentials, Output, OutputOption, RunDirectory
 from nvo3sec.console import ask, default_run_directory
-from nvo3sec.errors import NoController
+from nvo3sec.errors import NoController, OperatorError
 
 APPEAR_S = 0.05
 PIPE_WIDTH = 200
 """Columns where there is no terminal: nothing is folded in a log."""
 
 
-def _ask(run_dir: Path | None, method: str, **params: Any) -> Any:
-    return ask(run_dir or default_run_directory(), method, **params)
+@dataclass(frozen=True)
+class _Where:
+    """Whom to ask: an NVA over the network, or the process of a run directory."""
+
+    run_dir: Path | None
+    nva: str | None
+    credentials: Path | None
+
+    def wait(self, wait_s: float) -> Any:
+        """The status as soon as everything is ready; whoever is asked may still be starting."""
+        if self.nva is not None:
+            return self.ask("wait", appear_s=wait_s, wait_s=wait_s)
+        deadline = time.monotonic() + wait_s
+        while True:
+            try:
+                return self.ask("wait", wait_s=max(0.0, deadline - time.monotonic()))
+            except NoController:
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(APPEAR_S)
+
+    def ask(self, method: str, **params: Any) -> Any:
+        if self.nva is None:
+            return ask(self.run_dir or default_run_directory(), method, **params)
+        if self.credentials is None:
+            raise OperatorError("an NVA asks who you are: use --credentials, or set NVO3SEC_CREDENTIALS")
+        # Imported here, because it takes a while and nothing else needs it.
+        from nvo3sec import logs
+        from nvo3sec.transport.credentials import NvaAddress
+        from nvo3sec.transport.operators import ask_nva
+
+        logs.configure(level="error")  # what went wrong is told once, by the exception
+        return ask_nva(NvaAddress.parse(self.nva), self.credentials, method, **params)
 
 
 def _show(result: Any, output: Output, *tables: Any) -> None:
@@ -38,32 +70,28 @@ def _show(result: Any, output: Output, *tables: Any) -> None:
 
 def status(
     run_dir: RunDirectory = None,
+    nva: NvaOption = None,
+    credentials: OperatorCredentials = None,
     output: OutputOption = Output.TABLE,
     wait: Annotated[
         float, typer.Option(help="Wait up to this many seconds for a controller, and until everything is ready.")
     ] = 0.0,
 ) -> None:
     """Switches and keys: what is expected, what is there, and how long it lasts."""
-    deadline = time.monotonic() + wait
-    while True:
-        left = deadline - time.monotonic()
-        try:
-            result = _ask(run_dir, "wait", wait_s=left) if left > 0 else _ask(run_dir, "status")
-            break
-        except NoController:
-            if left <= 0:
-                raise
-            time.sleep(APPEAR_S)  # it may just be starting
+    where = _Where(run_dir, nva, credentials)
+    result = where.wait(wait) if wait > 0 else where.ask("status")
     _show(result, output, *render.status(result))
 
 
 def counters(
     nve: Annotated[str | None, typer.Argument(help="One NVE; all if none is named.", show_default=False)] = None,
     run_dir: RunDirectory = None,
+    nva: NvaOption = None,
+    credentials: OperatorCredentials = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Drops by reason, and traffic of SAs, VAPs and VNs."""
-    result = _ask(run_dir, "counters", nve=nve)
+    result = _Where(run_dir, nva, credentials).ask("counters", nve=nve)
     _show(result, output, *render.counters(result))
 
 
@@ -71,18 +99,22 @@ def reconcile(
     nve: Annotated[str | None, typer.Argument(help="One NVE; all if none is named.", show_default=False)] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the difference and change nothing.")] = False,
     run_dir: RunDirectory = None,
+    nva: NvaOption = None,
+    credentials: OperatorCredentials = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Read the switches, and make them what they should be."""
-    result = _ask(run_dir, "reconcile", nve=nve, dry_run=dry_run)
+    result = _Where(run_dir, nva, credentials).ask("reconcile", nve=nve, dry_run=dry_run)
     _show(result, output, *render.updates(result, dry_run=dry_run))
 
 
 def rotate(
     nves: Annotated[list[str] | None, typer.Argument(help="One NVE, or several to rotate between.")] = None,
     run_dir: RunDirectory = None,
+    nva: NvaOption = None,
+    credentials: OperatorCredentials = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """New tunnel keys, make before break: for all tunnels, those of one NVE, or those between several."""
-    result = _ask(run_dir, "rotate", nves=list(nves or ()))
+    result = _Where(run_dir, nva, credentials).ask("rotate", nves=list(nves or ()))
     _show(result, output, f"new keys asked for in {result['directions']} directions")

@@ -19,6 +19,29 @@ class Output(StrEnum):
 
 RunDirectory = Annotated[
     Path | None,
-    typer.Option("--run-dir", envvar="NVO3SEC_RUN_DIR", help="Run directory of the controller.", show_default=False),
+    typer.Option(
+        "--run-dir",
+        envvar="NVO3SEC_RUN_DIR",
+        help="Run directory of the process to ask, or to run.",
+        show_default=False,
+    ),
 ]
 OutputOption = Annotated[Output, typer.Option("--output", "-o", help="table for people, json for programs.")]
+NvaOption = Annotated[
+    str | None,
+    typer.Option(
+        "--nva",
+        envvar="NVO3SEC_NVA",
+        help="Ask this NVA over mutual TLS: nva1.nva.DOMAIN:PORT or nva1.nva.DOMAIN=HOST:PORT.",
+        show_default=False,
+    ),
+]
+OperatorCredentials = Annotated[
+    Path | None,
+    typer.Option(
+        "--credentials",
+        envvar="NVO3SEC_CREDENTIALS",
+        help="With --nva: directory with device.pem, anchors.pem, revoked.pem of an operator.",
+        show_default=False,
+    ),
+]

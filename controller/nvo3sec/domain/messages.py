@@ -93,6 +93,31 @@ Update: TypeAlias = NveView | KeyState
 
 
 @dataclass(frozen=True)
+class Welcome:
+    """The NVA has taken a registration. `session`: its name, for calls beside the stream; no secret."""
+
+    session: bytes
+
+
+class QuestionKind(StrEnum):
+    """What an operator may ask about one switch."""
+
+    STATUS = "status"
+    COUNTERS = "counters"
+    RECONCILE = "reconcile"
+    PREVIEW = "preview"
+    """What `RECONCILE` would do."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """An operator's question, which the agent answers under the same number."""
+
+    number: int
+    kind: QuestionKind
+
+
+@dataclass(frozen=True)
 class LeaseGrant:
     """The tunnels of the switch may stay open this long from the moment the lease was asked for."""
 
@@ -175,3 +200,12 @@ class Report:
 
     event: str
     detail: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """To the question of this number: a JSON text without secrets, or why there is none."""
+
+    number: int
+    json: str | None = None
+    refusal: str = ""

@@ -23,7 +23,7 @@ import grpc
 import structlog
 
 from nvo3sec.domain.model import Rate
-from nvo3sec.errors import AuthorizationError, Nvo3secError
+from nvo3sec.errors import AuthorizationError, Nvo3secError, WireError
 from nvo3sec.identity.authenticate import Authenticator
 from nvo3sec.identity.authorization import AccessTable, Membership, Method, Scope
 from nvo3sec.identity.certificate import Identity
@@ -266,6 +266,8 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpcio has no t
             )
         try:
             message = parse(raw)
+        except WireError as error:
+            raise _Refused(grpc.StatusCode.INVALID_ARGUMENT, "malformed", str(error)) from None
         except Exception:  # noqa: BLE001  # whatever a parser raises, the message is malformed
             raise _Refused(grpc.StatusCode.INVALID_ARGUMENT, "malformed", "the message cannot be parsed") from None
         self._table.message(method, scope, identity, message, self._membership)
@@ -301,6 +303,8 @@ def _as_refusal(error: Exception) -> _Refused:
             return _Refused(grpc.StatusCode.UNAUTHENTICATED, error.reason.value, error.detail)
         case AuthorizationError():
             return _Refused(grpc.StatusCode.PERMISSION_DENIED, "permission", str(error))
+        case WireError():
+            return _Refused(grpc.StatusCode.INVALID_ARGUMENT, "malformed", str(error))
         case Nvo3secError():
             return _Refused(grpc.StatusCode.FAILED_PRECONDITION, "failed", str(error))
         case _:

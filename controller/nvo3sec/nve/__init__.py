@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The agent of an NVE: it turns the state it is given into the state of its switch, and keeps it so."""
 
-from nvo3sec.nve.agent import NveAgent
+from nvo3sec.nve.agent import NveAgent, SwitchAddress
 from nvo3sec.nve.nva import NvaSession
 from nvo3sec.nve.status import AgentStatus, SwitchCounters
 
-__all__ = ["AgentStatus", "NvaSession", "NveAgent", "SwitchCounters"]
+__all__ = ["AgentStatus", "NvaSession", "NveAgent", "SwitchAddress", "SwitchCounters"]

@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import structlog
 
 from nvo3sec.aio import run_together
-from nvo3sec.domain.model import Nve
 from nvo3sec.errors import (
     AuthorizationError,
     NotPrimary,
@@ -33,11 +33,25 @@ from nvo3sec.p4runtime import Artifacts, SwitchClient, Table
 CONNECT_TIMEOUT_S = 5.0
 
 
+@dataclass(frozen=True)
+class SwitchAddress:
+    """What an agent must know before it has an NVA: its own name, and where its switch is (`unix:PATH`)."""
+
+    name: str
+    p4runtime: str
+    device_id: int
+
+
 class NveAgent:
     """The agent of `nve`. `run` it for ever; the other methods may be called meanwhile."""
 
     def __init__(
-        self, nve: Nve, connect_nva: NvaConnector, artifacts: Artifacts, *, random_bytes: Callable[[int], bytes]
+        self,
+        nve: SwitchAddress,
+        connect_nva: NvaConnector,
+        artifacts: Artifacts,
+        *,
+        random_bytes: Callable[[int], bytes],
     ) -> None:
         self.nve = nve
         self._connect_nva = connect_nva

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Processes: `nvo3sec nva run`, `nvo3sec nve run`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from nvo3sec.cli.options import RunDirectory
+from nvo3sec.config import load_domain
+
+nva_app = typer.Typer(help="The network virtualization authority of a domain, as a process.", no_args_is_help=True)
+nve_app = typer.Typer(help="The agent of one NVE, as a process.", no_args_is_help=True)
+
+
+class LogLevel(StrEnum):
+    """What is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+Credentials = Annotated[
+    Path,
+    typer.Option(
+        "--credentials",
+        envvar="NVO3SEC_CREDENTIALS",
+        help="Directory with device.pem (key and certificate, mode 0600), anchors.pem and revoked.pem.",
+    ),
+]
+LogJson = Annotated[bool, typer.Option("--log-json", help="Log JSON lines instead of text.")]
+Level = Annotated[LogLevel, typer.Option("--log-level", help="Least important event to log.")]
+
+
+def _serve(work: Coroutine[Any, Any, None], log_json: bool, level: LogLevel) -> None:
+    from nvo3sec import logs
+
+    logs.configure(json_lines=log_json, level=level.value)
+    asyncio.run(work)
+
+
+@nva_app.command("run")
+def run_nva(
+    domain: Annotated[Path, typer.Option("--domain", help="The domain file.")],
+    credentials: Credentials,
+    host: Annotated[str, typer.Option("--host", help="Address to serve on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="TCP port; 0: any.")] = 7443,
+    run_dir: RunDirectory = None,
+    log_json: LogJson = False,
+    log_level: Level = LogLevel.INFO,
+) -> None:
+    """Run the NVA of a domain until it is told to stop (SIGTERM, SIGINT)."""
+    # Imported here, because every other command should start quickly.
+    from nvo3sec.console import default_run_directory
+    from nvo3sec.nva_process import NvaProcess, NvaSettings
+
+    settings = NvaSettings(host, port, credentials, run_dir or default_run_directory())
+    configuration = load_domain(domain)
+
+    async def serve() -> None:
+        await NvaProcess(configuration, settings).run()
+
+    _serve(serve(), log_json, log_level)
+
+
+@nva_app.callback()
+def _nva() -> None:
+    """The network virtualization authority of a domain, as a process."""
+
+
+@nve_app.callback()
+def _nve() -> None:
+    """The agent of one NVE, as a process."""
+
+
+@nve_app.command("run")
+def run_nve(
+    name: Annotated[str, typer.Option("--name", help="Name of the NVE, as in its certificate.")],
+    p4runtime: Annotated[str, typer.Option("--p4runtime", help="P4Runtime server of its switch, unix:PATH.")],
+    nva: Annotated[
+        list[str],
+        typer.Option("--nva", help="nva1.nva.DOMAIN:PORT or nva1.nva.DOMAIN=HOST:PORT; may be given several times."),
+    ],
+    credentials: Credentials,
+    device_id: Annotated[int, typer.Option("--device-id", min=1, help="P4Runtime device id of its switch.")] = 1,
+    run_dir: RunDirectory = None,
+    log_json: LogJson = False,
+    log_level: Level = LogLevel.INFO,
+) -> None:
+    """Run the agent of one NVE until it is told to stop (SIGTERM, SIGINT)."""
+    from nvo3sec.console import default_run_directory
+    from nvo3sec.nve_process import NveProcess, NveSettings
+    from nvo3sec.transport.credentials import NvaAddress
+
+    addresses = [NvaAddress.parse(text) for text in nva]
+    settings = NveSettings(name, p4runtime, device_id, addresses, credentials, run_dir or default_run_directory())
+
+    async def serve() -> None:
+        await NveProcess(settings).run()
+
+    _serve(serve(), log_json, log_level)

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The agent of one NVE as a process: client of its NVA over mutual TLS, and the only client of its switch."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from nvo3sec.aio import run_together, until_stopped
+from nvo3sec.console import ConsoleServer
+from nvo3sec.domain.messages import QuestionKind
+from nvo3sec.errors import OperatorError
+from nvo3sec.identity.certificate import Purpose
+from nvo3sec.identity.names import Role
+from nvo3sec.nve import NveAgent, SwitchAddress
+from nvo3sec.p4runtime import load_artifacts
+from nvo3sec.reports import counters_report
+from nvo3sec.transport.agent import RemoteNva
+from nvo3sec.transport.credentials import NvaAddress, live_peers, load_device
+
+
+@dataclass(frozen=True)
+class NveSettings:
+    """All that an agent is told; the rest comes from its NVA. `nvas`: tried in their order."""
+
+    name: str
+    p4runtime: str
+    device_id: int
+    nvas: Sequence[NvaAddress]
+    credentials: Path
+    run_directory: Path
+
+
+class NveProcess:
+    """The agent of one NVE. `run` it."""
+
+    def __init__(self, settings: NveSettings) -> None:
+        """Raises OperatorError, CredentialsError, RevocationUnknown, StorageError."""
+        switch = SwitchAddress(settings.name, settings.p4runtime, settings.device_id)
+        if not switch.p4runtime.removeprefix("unix:") or not switch.p4runtime.startswith("unix:"):
+            raise OperatorError("P4Runtime must be unix:PATH: whoever reaches the server reads the keys of its switch")
+        domains = {address.name.domain for address in settings.nvas}
+        if len(domains) != 1:
+            raise OperatorError("one NVA at least must be named, and all of one domain")
+        self._log = structlog.get_logger("nve").bind(nve=switch.name)
+        self._domain = domains.pop()
+        self._p4runtime, self._device_id = switch.p4runtime, switch.device_id
+        device = load_device(settings.credentials, self._domain, Purpose.CLIENT, Role.NVE, switch.name)
+        self._live = live_peers(settings.credentials, device)
+        remote = RemoteNva(switch.name, device, self._live, settings.nvas, self._answer)
+        self._agent = NveAgent(switch, remote.connect, load_artifacts(), random_bytes=secrets.token_bytes)
+        self._console = ConsoleServer(
+            settings.run_directory,
+            {"status": self._console_status, "counters": self._console_counters, "reconcile": self._console_reconcile},
+        )
+
+    async def run(self) -> None:
+        """Run until SIGTERM or SIGINT. The switch keeps what it has, until its lease ends."""
+        await self._console.start()
+        await self._live.start()
+        self._log.info("agent running", pid=os.getpid())
+        try:
+            await run_together(until_stopped(), self._agent.run())
+        finally:
+            await self._live.stop()
+            await self._console.stop()
+        self._log.info("agent stopped")
+
+    async def _answer(self, kind: QuestionKind) -> Any:
+        match kind:
+            case QuestionKind.STATUS:
+                return self._status()
+            case QuestionKind.COUNTERS:
+                return counters_report(await self._agent.counters())
+            case QuestionKind.RECONCILE:
+                return list(await self._agent.reconcile(dry_run=False))
+            case QuestionKind.PREVIEW:
+                return list(await self._agent.reconcile(dry_run=True))
+
+    def _status(self) -> dict[str, Any]:
+        return asdict(self._agent.status())
+
+    # --- console: the forms that an NVA answers with, for this one NVE ----------------------------------------------
+
+    async def _console_status(self) -> dict[str, Any]:
+        status = self._agent.status()
+        switch = self._status() | {"registered": status.nva, "p4runtime": self._p4runtime, "device_id": self._device_id}
+        not_ready = [] if status.in_sync else [f"{status.nve}: {status.fault or 'not in sync'}"]
+        return {
+            "domain": self._domain,
+            "ready": status.in_sync,
+            "not_ready": not_ready,
+            "switches": [switch],
+            "keys": [],
+            "reports": [],
+        }
+
+    async def _console_counters(self, nve: str | None = None) -> list[dict[str, Any]]:
+        self._check_name(nve)
+        return [counters_report(await self._agent.counters())]
+
+    async def _console_reconcile(self, nve: str | None = None, dry_run: bool = False) -> dict[str, list[str]]:
+        self._check_name(nve)
+        return {self._agent.nve.name: list(await self._agent.reconcile(dry_run=dry_run))}
+
+    def _check_name(self, nve: str | None) -> None:
+        if nve not in (None, self._agent.nve.name):
+            raise OperatorError(f"this is the agent of {self._agent.nve.name}; ask the NVA about others")

@@ -1,0 +1,282 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The agent's side of the wire: a session with an NVA, over mutual TLS, with exactly the NVA that was named."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+import grpc
+import structlog
+
+from nvo3sec.domain.messages import (
+    Answer,
+    KeyState,
+    LeaseGrant,
+    Lookup,
+    LookupAnswer,
+    LookupResult,
+    NveView,
+    Question,
+    QuestionKind,
+    ReadBack,
+    Registration,
+    Report,
+    Update,
+    Welcome,
+)
+from nvo3sec.errors import AuthorizationError, NvaUnreachable, Nvo3secError, WireError
+from nvo3sec.identity.client import PeerChannel
+from nvo3sec.identity.device import Device
+from nvo3sec.identity.errors import IdentityError, whereabouts
+from nvo3sec.identity.live import LivePeers
+from nvo3sec.transport import methods
+from nvo3sec.transport.credentials import NvaAddress
+from nvo3sec.wire import down, up
+
+T = TypeVar("T")
+
+CALL_S = 5.0
+"""Until a call is given up. A lease of which nothing is heard for so long is better asked for anew."""
+QUESTIONS_AT_ONCE = 8
+REFUSED_S = 10.0
+"""How long the refusal of a lookup is remembered."""
+
+_OUR_FAULT = {grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED}
+
+Answerer = Callable[[QuestionKind], Awaitable[Any]]
+"""Answers an operator's question with a JSON value. May raise Nvo3secError."""
+
+
+class RemoteNva:
+    """The NVAs of a domain, as the agent of `nve` reaches them. `connect` is its NvaConnector."""
+
+    def __init__(self, nve: str, device: Device, live: LivePeers, nvas: Sequence[NvaAddress], answer: Answerer) -> None:
+        self._nve = nve
+        self._device = device
+        self._live = live
+        self._nvas = list(nvas)
+        self._answer = answer
+
+    async def connect(self) -> RemoteSession:
+        """A session with the first NVA that is there; the one that failed is tried last. Raises NvaUnreachable."""
+        failures = []
+        for _ in range(len(self._nvas)):
+            address = self._nvas[0]
+            channel = PeerChannel(self._device, self._live, address.name, address.host, address.port)
+            try:
+                await channel.start()
+                await channel.ready()
+            except (IdentityError, OSError) as error:
+                failures.append(str(error))
+                await channel.close()
+                self._nvas.append(self._nvas.pop(0))
+            except BaseException:
+                await channel.close()
+                raise
+            else:
+                return RemoteSession(self._nve, channel, self._answer)
+        raise NvaUnreachable("; ".join(failures) or "no NVA was named")
+
+
+class RemoteSession:
+    """A session over a channel that is connected. Satisfies `nve.nva.NvaSession`."""
+
+    def __init__(self, nve: str, channel: PeerChannel, answer: Answerer) -> None:
+        self._nve = nve
+        self._peer = channel
+        self._answer = answer
+        raw = channel.channel
+        if raw is None:
+            raise NvaUnreachable(f"{channel.expected}: the channel is closed")
+        self._stream = raw.stream_stream(methods.CONNECT)()
+        self._renew = raw.unary_unary(methods.RENEW_LEASE)
+        self._find = raw.unary_unary(methods.LOOK_UP)
+        self._session = b""
+        self._view: NveView | None = None
+        self._keys: KeyState | None = None
+        self._version = 0
+        self._news = asyncio.Event()
+        self._ended: Nvo3secError | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._answering: set[asyncio.Task[None]] = set()
+        self._writing = asyncio.Lock()
+        self._log = structlog.get_logger("nve").bind(nve=nve, nva=str(channel.expected))
+
+    async def register(self, registration: Registration) -> None:
+        """Introduce the switch. Raises NvaUnreachable, AuthorizationError."""
+        await self._write(registration)
+        try:
+            async with asyncio.timeout(CALL_S * 2):
+                welcome = await self._read()
+        except TimeoutError:
+            raise NvaUnreachable(f"{self._peer.expected}: no answer to the registration") from None
+        if not isinstance(welcome, Welcome):
+            raise NvaUnreachable(f"{self._peer.expected}: its first message is no welcome")
+        self._session = welcome.session
+        self._reader = asyncio.create_task(self._follow(), name=f"updates of {self._nve}")
+        self._log.info("registered")
+
+    async def next_update(self) -> Update:
+        """The next state; waits for it. Raises NvaUnreachable, AuthorizationError once the stream has ended."""
+        await self._news.wait()
+        if self._ended is not None:
+            raise self._ended
+        update: Update
+        if self._view is not None:
+            update, self._view = self._view, None
+        elif self._keys is not None:
+            update, self._keys = self._keys, None
+        else:
+            raise NvaUnreachable(f"{self._peer.expected}: two wait for its updates")
+        if self._view is None and self._keys is None:
+            self._news.clear()
+        return update
+
+    async def read_back(self, report: ReadBack) -> None:
+        """Say what the switch was read back with."""
+        await self._write(report)
+
+    async def report(self, report: Report) -> None:
+        """Tell the operator something."""
+        await self._write(report)
+
+    async def renew_lease(self) -> LeaseGrant:
+        """Ask for time. Raises NvaUnreachable, AuthorizationError."""
+        return self._decoded(down.decode_grant, await self._call(self._renew, up.encode_renewal(self._session)))
+
+    async def look_up(self, query: Lookup) -> LookupAnswer:
+        """Ask where a tenant system is."""
+        if query.mac is None and query.ip is None:
+            return LookupAnswer(LookupResult.UNKNOWN, 0.0)
+        try:
+            raw = await self._call(self._find, up.encode_look_up(self._session, query))
+        except _Busy:
+            return LookupAnswer(LookupResult.BUSY, 1.0)
+        except AuthorizationError as error:
+            # Of the VN: that of the session would end the stream, which is noticed there.
+            self._log.warning("lookup refused", vni=query.vni, error=str(error))
+            return LookupAnswer(LookupResult.REFUSED, REFUSED_S)
+        return self._decoded(down.decode_found, raw)
+
+    async def close(self) -> None:
+        """End the session."""
+        tasks = [*self._answering, *([self._reader] if self._reader else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._stream.cancel()
+        await self._peer.close()
+
+    # --- stream -----------------------------------------------------------------------------------------------------
+
+    async def _follow(self) -> None:
+        try:
+            while True:
+                message = await self._read()
+                match message:
+                    case Question():
+                        self._begin_to_answer(message)
+                    case NveView() | KeyState():
+                        self._take(message)
+                    case Welcome():
+                        raise NvaUnreachable(f"{self._peer.expected}: it welcomes twice")
+        except Nvo3secError as error:
+            self._ended = error
+        except Exception as error:  # noqa: BLE001  # whatever it is, the session is over; nobody awaits this task
+            self._log.error("session broke", error=whereabouts(error))
+            self._ended = NvaUnreachable(f"{self._peer.expected}: the session broke")
+        self._news.set()
+
+    def _take(self, update: Update) -> None:
+        if update.version <= self._version:
+            raise NvaUnreachable(f"{self._peer.expected}: its state goes back from version {self._version}")
+        if isinstance(update, NveView):
+            if update.name != self._nve:
+                raise NvaUnreachable(f"{self._peer.expected}: it sends the state of another NVE")
+            self._view = update
+        else:
+            self._keys = update
+        self._version = update.version
+        self._news.set()
+
+    def _begin_to_answer(self, question: Question) -> None:
+        if len(self._answering) >= QUESTIONS_AT_ONCE:
+            raise NvaUnreachable(f"{self._peer.expected}: it asks too much at once")
+        task = asyncio.create_task(self._give_answer(question))
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
+
+    async def _give_answer(self, question: Question) -> None:
+        try:
+            answer = Answer(question.number, json=json.dumps(await self._answer(question.kind)))
+        except Nvo3secError as error:
+            answer = Answer(question.number, refusal=_one_line(str(error)))
+        except Exception as error:  # noqa: BLE001  # an operator's question must not end the session
+            self._log.error("question failed", kind=question.kind.value, error=whereabouts(error))
+            answer = Answer(question.number, refusal="internal error; the agent's log has the details")
+        if answer.json is not None and len(answer.json) > up.JSON_LIMIT:
+            answer = Answer(question.number, refusal="the answer is too long for the NVA; ask the agent itself")
+        with contextlib.suppress(Nvo3secError):  # the reader tells of the end of the stream
+            await self._write(answer)
+
+    async def _read(self) -> down.Down:
+        try:
+            raw = await self._stream.read()
+        except grpc.aio.AioRpcError as error:
+            raise self._as_error(error) from None
+        if raw is grpc.aio.EOF:
+            raise self._end_of_stream(await self._stream.code(), await self._stream.details())
+        return self._decoded(down.decode_down, raw)
+
+    async def _write(self, message: up.Up) -> None:
+        if self._ended is not None:
+            raise self._ended
+        try:
+            async with self._writing, asyncio.timeout(CALL_S):
+                await self._stream.write(up.encode_up(message))
+        except grpc.aio.AioRpcError as error:
+            raise self._as_error(error) from None
+        except asyncio.InvalidStateError:
+            raise self._end_of_stream(await self._stream.code(), await self._stream.details()) from None
+        except TimeoutError:
+            raise NvaUnreachable(f"{self._peer.expected}: it does not read") from None
+
+    # --- errors -----------------------------------------------------------------------------------------------------
+
+    async def _call(self, method: Any, request: bytes) -> bytes:
+        if self._ended is not None:
+            raise self._ended
+        try:
+            return bytes(await method(request, timeout=CALL_S))
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
+                raise _Busy(f"{self._peer.expected}: {_one_line(error.details())}") from None
+            raise self._as_error(error) from None
+
+    def _decoded(self, decode: Callable[[bytes], T], raw: bytes) -> T:
+        try:
+            return decode(raw)
+        except WireError as error:
+            raise NvaUnreachable(f"{self._peer.expected}: its message cannot be taken: {error}") from None
+
+    def _as_error(self, error: Any) -> Nvo3secError:
+        return self._end_of_stream(error.code(), error.details())
+
+    def _end_of_stream(self, code: Any, details: str | None) -> Nvo3secError:
+        why = self._peer.last_error
+        text = _one_line(details) or "the session has ended"
+        if code in _OUR_FAULT:
+            return AuthorizationError(f"{self._peer.expected}: {text}")
+        return NvaUnreachable(f"{self._peer.expected}: {why or text}")
+
+
+class _Busy(NvaUnreachable):
+    """The NVA refuses for lack of resources."""
+
+
+def _one_line(text: str | None) -> str:
+    return "".join(letter if letter.isprintable() else " " for letter in text or "")[: up.DETAIL_LIMIT]

@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The NVA's side of the wire: sessions of agents and calls of operators, behind the gate of `identity`."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, NoReturn
+
+import grpc
+import structlog
+
+from nvo3sec.aio import run_together
+from nvo3sec.domain.messages import (
+    Answer,
+    LeaseGrant,
+    LookupAnswer,
+    Question,
+    QuestionKind,
+    ReadBack,
+    Registration,
+    Welcome,
+)
+from nvo3sec.domain.messages import Report as AgentReport
+from nvo3sec.errors import AuthorizationError, OperatorError, WireError
+from nvo3sec.identity.authenticate import authenticated_identity
+from nvo3sec.nva.service import Nva
+from nvo3sec.nva.session import NvaSideSession
+from nvo3sec.transport import methods
+from nvo3sec.wire import checks, down, up
+
+REGISTER_S = 20.0
+"""From the beginning of a stream to its registration."""
+ANSWER_S = 30.0
+"""Until an agent has answered an operator's question."""
+QUESTIONS_AT_ONCE = 16
+"""Waiting for one agent."""
+
+OperatorMethod = Callable[..., Awaitable[Any]]
+
+
+class _Link:
+    """One stream of one agent."""
+
+    def __init__(self, session: NvaSideSession, context: Any) -> None:
+        self.name = secrets.token_bytes(checks.SESSION_BYTES)
+        self.session = session
+        self.replaced = asyncio.Event()
+        self._context = context
+        self._writing = asyncio.Lock()
+        self._numbers = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[Any]] = {}
+
+    async def write(self, message: down.Down) -> None:
+        async with self._writing:
+            await self._context.write(message)
+
+    async def ask(self, kind: QuestionKind) -> Any:
+        """Ask the agent. Raises OperatorError."""
+        nve = self.session.nve
+        if len(self._waiting) >= QUESTIONS_AT_ONCE:
+            raise OperatorError(f"{nve} has too many questions to answer already")
+        number = next(self._numbers) & checks.UINT32
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = future
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                await self.write(Question(number, kind))
+                return await future
+        except TimeoutError:
+            raise OperatorError(f"{nve} did not answer within {ANSWER_S:g} s") from None
+        except grpc.aio.BaseError:
+            raise OperatorError(f"{nve} has gone") from None
+        finally:
+            del self._waiting[number]
+
+    def answered(self, answer: Answer) -> None:
+        """What came back. An answer that nobody waits for any more is nothing."""
+        future = self._waiting.get(answer.number)
+        if future is None or future.done():
+            return
+        if answer.json is None:
+            future.set_exception(OperatorError(answer.refusal))
+            return
+        try:
+            future.set_result(_harmless(json.loads(answer.json)))
+        except (ValueError, RecursionError):
+            raise WireError("answer.json", "is no JSON") from None
+
+    def end(self) -> None:
+        """Nobody will answer any more."""
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(OperatorError(f"{self.session.nve} has gone"))
+
+
+class NvaTransport:
+    """Serves one NVA. `operator`: what operators may ask, by the last part of the method's name in lower case."""
+
+    def __init__(self, nva: Nva, operator: Mapping[str, OperatorMethod]) -> None:
+        self._nva = nva
+        self._operator = operator
+        self._links: dict[str, _Link] = {}
+        self._log = structlog.get_logger("nva")
+
+    def add_to(self, server: Any) -> None:
+        """Add the services to a server of grpc.aio that has the gate."""
+        unary = grpc.unary_unary_rpc_method_handler
+        # Parsing is strict conversion to dataclasses; the gate calls it once it knows that the caller may ask.
+        agents = {
+            "Connect": grpc.stream_stream_rpc_method_handler(self._connect, up.decode_up, down.encode_down),
+            "RenewLease": unary(self._renew_lease, up.decode_renewal, down.encode_grant),
+            "LookUp": unary(self._look_up, up.decode_look_up, down.encode_found),
+        }
+        operators = {
+            "Status": unary(self._asked("status"), up.decode_status, up.encode_document),
+            "Counters": unary(self._asked("counters"), up.decode_counters, up.encode_document),
+            "Reconcile": unary(self._asked("reconcile"), up.decode_reconcile, up.encode_document),
+            "Rotate": unary(self._asked("rotate"), up.decode_rotate, up.encode_document),
+        }
+        server.add_generic_rpc_handlers(
+            (
+                grpc.method_handlers_generic_handler(methods.NVA_SERVICE, agents),
+                grpc.method_handlers_generic_handler(methods.OPERATOR_SERVICE, operators),
+            )
+        )
+
+    async def ask(self, nve: str, kind: QuestionKind) -> Any:
+        """Ask an agent about its switch; returns a JSON value. Raises OperatorError, also if it is not connected."""
+        link = self._links.get(nve)
+        if link is None:
+            raise OperatorError(f"{nve} is not connected to the NVA")
+        return await link.ask(kind)
+
+    # --- agents -----------------------------------------------------------------------------------------------------
+
+    async def _connect(self, messages: AsyncIterator[up.Up], context: Any) -> None:
+        nve = authenticated_identity(context).device.name
+        session = self._nva.open_session(nve)
+        try:
+            async with asyncio.timeout(REGISTER_S):
+                first = await anext(messages, None)
+        except TimeoutError:
+            raise AuthorizationError(f"no registration within {REGISTER_S:g} s") from None
+        if not isinstance(first, Registration):
+            raise AuthorizationError("the first message must be a registration")
+        link = _Link(session, context)
+        before = self._links.get(nve)
+        self._links[nve] = link
+        if before is not None:
+            before.replaced.set()
+        try:
+            await link.write(Welcome(link.name))
+            await session.register(first)
+            await run_together(self._up(messages, link), self._down(link), self._until_replaced(link))
+        finally:
+            link.end()
+            if self._links.get(nve) is link:
+                del self._links[nve]
+            await session.close()
+
+    async def _until_replaced(self, link: _Link) -> NoReturn:
+        await link.replaced.wait()
+        raise AuthorizationError(f"a newer session of {link.session.nve} has taken over")
+
+    async def _up(self, messages: AsyncIterator[up.Up], link: _Link) -> None:
+        async for message in messages:
+            match message:
+                case ReadBack():
+                    await link.session.read_back(message)
+                case AgentReport():
+                    await link.session.report(message)
+                case Answer():
+                    link.answered(message)
+                case Registration():
+                    raise AuthorizationError("a session has one registration")
+
+    async def _down(self, link: _Link) -> None:
+        # As slow as the agent reads: what changes meanwhile is replaced in the session, not queued.
+        while True:
+            await link.write(await link.session.next_update())
+
+    def _link_of(self, session: bytes, context: Any) -> _Link:
+        nve = authenticated_identity(context).device.name
+        link = self._links.get(nve)
+        if link is None or link.name != session:
+            raise AuthorizationError(f"{nve} has no such session")
+        return link
+
+    async def _renew_lease(self, request: up.RenewLease, context: Any) -> LeaseGrant:
+        return await self._link_of(request.session, context).session.renew_lease()
+
+    async def _look_up(self, request: up.LookUp, context: Any) -> LookupAnswer:
+        return await self._link_of(request.session, context).session.look_up(request.query)
+
+    # --- operators --------------------------------------------------------------------------------------------------
+
+    def _asked(self, name: str) -> Callable[[up.Ask, Any], Awaitable[str]]:
+        method = self._operator[name]
+
+        async def answer(request: up.Ask, context: Any) -> str:
+            self._log.info("operator asks", operator=str(authenticated_identity(context).device), method=name)
+            return json.dumps(await method(**request.parameters))
+
+        return answer
+
+
+def _harmless(value: Any) -> Any:
+    """A JSON value of an agent, without characters that would steer the terminal of who reads it."""
+    match value:
+        case str():
+            return "".join(letter if letter.isprintable() else "?" for letter in value)
+        case list():
+            return [_harmless(one) for one in value]
+        case dict():
+            return {_harmless(name): _harmless(one) for name, one in value.items()}
+        case _:
+            return value

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The operator's side of the wire: one question, one answer, over mutual TLS to exactly the NVA that was named."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from nvo3sec.errors import AuthorizationError, NoController, OperatorError
+from nvo3sec.identity.certificate import Purpose
+from nvo3sec.identity.client import PeerChannel
+from nvo3sec.identity.errors import PeerUnreachable
+from nvo3sec.identity.names import Role
+from nvo3sec.transport import methods
+from nvo3sec.transport.credentials import NvaAddress, live_peers, load_device
+from nvo3sec.wire import up
+
+ANSWER_S = 60.0
+AGAIN_S = 0.1
+
+_METHODS: dict[str, tuple[str, Callable[..., bytes]]] = {
+    "status": (methods.STATUS, up.encode_status),
+    "wait": (methods.STATUS, up.encode_status),
+    "counters": (methods.COUNTERS, up.encode_counters),
+    "reconcile": (methods.RECONCILE, up.encode_reconcile),
+    "rotate": (methods.ROTATE, up.encode_rotate),
+}
+
+
+def ask_nva(address: NvaAddress, credentials: Path, method: str, *, appear_s: float = 0.0, **params: Any) -> Any:
+    """Ask an NVA as an operator.
+
+    appear_s: how long it may take to be there. Raises NoController if it is not, AuthorizationError, OperatorError.
+    """
+    # One event loop for all attempts: gRPC remembers the loops of a process, also those that have ended.
+    return asyncio.run(_ask(address, credentials, method, appear_s, params))
+
+
+async def _ask(address: NvaAddress, credentials: Path, method: str, appear_s: float, params: dict[str, Any]) -> Any:
+    deadline = time.monotonic() + appear_s
+    device = load_device(credentials, address.name.domain, Purpose.CLIENT, Role.OPERATOR)
+    live = live_peers(credentials, device)
+    while True:
+        try:
+            return await _ask_once(PeerChannel(device, live, address.name, address.host, address.port), method, params)
+        except PeerUnreachable as error:
+            if time.monotonic() >= deadline:
+                raise NoController(str(error)) from None
+        await asyncio.sleep(AGAIN_S)
+
+
+async def _ask_once(channel: PeerChannel, method: str, params: dict[str, Any]) -> Any:
+    name, encode = _METHODS[method]
+    try:
+        raw = await channel.start()
+        await channel.ready()
+        timeout_s = ANSWER_S + float(params.get("wait_s", 0.0))
+        answer = await raw.unary_unary(name)(encode(**params), timeout=timeout_s)
+        return json.loads(up.decode_document(answer))
+    except OSError as error:
+        raise OperatorError(f"{channel.expected}: {error.strerror or error}") from None
+    except grpc.aio.AioRpcError as error:
+        details = error.details() or error.code().name
+        if error.code() in (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED):
+            raise AuthorizationError(f"{channel.expected}: {details}") from None
+        raise OperatorError(details.removeprefix("failed: ")) from None
+    finally:
+        await channel.close()

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a field may hold. Each function returns the value, or raises WireError with the name of the field."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any, TypeVar
+
+from nvo3sec.domain.addresses import IpAddress
+from nvo3sec.domain.derivation import INCARNATION_BYTES, KEY_BYTES
+from nvo3sec.domain.model import Rate, Suite
+from nvo3sec.domain.secret import Secret
+from nvo3sec.errors import WireError
+from nvo3sec.wire import nva_pb2 as pb
+
+T = TypeVar("T")
+
+UINT32 = 2**32 - 1
+VERSION_LIMIT = 2**63 - 1
+VNI_LIMIT = 0xFFFFFF
+MAC_LIMIT = 2**48 - 1
+VLAN_LIMIT = 4094
+PORT_LIMIT = 511
+MTU_LIMIT = 65535
+SECONDS_LIMIT = 10 * 366 * 86400.0
+SESSION_BYTES = 16
+ITEMS_LIMIT = 65536
+"""Entries of a list: above the sizes of all tables of a switch."""
+
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+
+SUITES = {Suite.CHASKEY12: pb.SUITE_CHASKEY12, Suite.ASCON_AEAD128: pb.SUITE_ASCON_AEAD128}
+
+
+def number(value: int, field: str, low: int, high: int) -> int:
+    """An integer within both ends."""
+    if not low <= value <= high:
+        raise WireError(field, f"must be from {low} to {high}")
+    return int(value)
+
+
+def seconds(value: float, field: str, low: float = 0.0) -> float:
+    """A finite time of at most ten years."""
+    if not (math.isfinite(value) and low <= value <= SECONDS_LIMIT):
+        raise WireError(field, f"must be a time from {low:g} to {SECONDS_LIMIT:g} seconds")
+    return float(value)
+
+
+def label(value: str, field: str) -> str:
+    """A DNS label, which is what NVEs, VNs and tenant systems are called."""
+    if not _LABEL.fullmatch(value):
+        raise WireError(field, "must be a DNS label in lower case")
+    return value
+
+
+def text(value: str, field: str, limit: int) -> str:
+    """Printable text: what comes from elsewhere and is shown to people must not steer their terminals."""
+    if len(value) > limit:
+        raise WireError(field, f"must have at most {limit} characters")
+    if not value.isprintable():
+        raise WireError(field, "must be printable")
+    return value
+
+
+def exactly(value: bytes, field: str, length: int) -> bytes:
+    """Bytes of one length."""
+    if len(value) != length:
+        raise WireError(field, f"must have {length} bytes")
+    return bytes(value)
+
+
+def incarnation(value: bytes, field: str) -> bytes:
+    """An incarnation: never all zero, which is what a switch without one has."""
+    if not any(value):
+        raise WireError(field, "must not be zero")
+    return exactly(value, field, INCARNATION_BYTES)
+
+
+def key(message: Any, field: str) -> Secret | None:
+    """The key of an SA, or None where there is none."""
+    if not message.HasField("key"):
+        return None
+    if len(message.key) != KEY_BYTES:
+        raise WireError(field, f"must have {KEY_BYTES} bytes")
+    return Secret(message.key)
+
+
+def chosen(value: int, field: str, choices: Mapping[T, int]) -> T:
+    """What an enumeration's number stands for."""
+    for choice, known in choices.items():
+        if known == value:
+            return choice
+    raise WireError(field, "is not a value of this enumeration")
+
+
+def suite(value: int, field: str) -> Suite:
+    """A cipher suite."""
+    return chosen(value, field, SUITES)
+
+
+def ipv4(value: bytes, field: str) -> IPv4Address:
+    """An IPv4 address."""
+    return IPv4Address(exactly(value, field, 4))
+
+
+def ip(value: bytes, field: str) -> IpAddress:
+    """An IPv4 or an IPv6 address, by its length."""
+    return IPv4Address(value) if len(value) == 4 else IPv6Address(exactly(value, field, 16))
+
+
+def mac(value: int, field: str) -> int:
+    """A MAC address."""
+    return number(value, field, 0, MAC_LIMIT)
+
+
+def rate(message: Any, name: str, field: str) -> Rate:
+    """The rate in the field `name` of a message."""
+    found = required(message, name, field)
+    return Rate(
+        number(found.per_second, f"{field}.per_second", 0, UINT32), number(found.burst, f"{field}.burst", 0, UINT32)
+    )
+
+
+def required(message: Any, name: str, field: str) -> Any:
+    """The message in the field `name`."""
+    if not message.HasField(name):
+        raise WireError(field, "is missing")
+    return getattr(message, name)
+
+
+def which(message: Any, field: str) -> str:
+    """Which of the alternatives a message has."""
+    found = message.WhichOneof("what")
+    if found is None:
+        raise WireError(field, "has none of its alternatives, or one that is not known here")
+    return str(found)
+
+
+def items(values: Iterable[Any], field: str, convert: Callable[[Any, str], T]) -> tuple[T, ...]:
+    """A list, each entry converted."""
+    found = list(values)
+    if len(found) > ITEMS_LIMIT:
+        raise WireError(field, f"must have at most {ITEMS_LIMIT} entries")
+    return tuple(convert(value, f"{field}[{index}]") for index, value in enumerate(found))
+
+
+def parse(kind: Callable[[bytes], Any], raw: bytes, field: str) -> Any:
+    """Bytes as a message of Protocol Buffers."""
+    try:
+        return kind(raw)
+    except Exception:  # noqa: BLE001  # whatever the parser raises; its text could quote what it read
+        raise WireError(field, "cannot be parsed") from None

@@ -1,0 +1,293 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What comes down from the NVA to an agent, from dataclasses to bytes and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nvo3sec.domain.messages import (
+    KeyState,
+    LeaseGrant,
+    LookupAnswer,
+    LookupResult,
+    NveView,
+    PeerView,
+    Question,
+    QuestionKind,
+    ReceiveSa,
+    SendSa,
+    Welcome,
+)
+from nvo3sec.domain.model import Rate, Suite, TenantSystem, Vap, Vn
+from nvo3sec.domain.secret import Secret
+from nvo3sec.wire import checks
+from nvo3sec.wire import nva_pb2 as pb
+
+Down = Welcome | NveView | KeyState | Question
+
+KINDS = {
+    QuestionKind.STATUS: pb.QUESTION_KIND_STATUS,
+    QuestionKind.COUNTERS: pb.QUESTION_KIND_COUNTERS,
+    QuestionKind.RECONCILE: pb.QUESTION_KIND_RECONCILE,
+    QuestionKind.PREVIEW: pb.QUESTION_KIND_PREVIEW,
+}
+RESULTS = {
+    LookupResult.FOUND: pb.LOOKUP_RESULT_FOUND,
+    LookupResult.UNKNOWN: pb.LOOKUP_RESULT_UNKNOWN,
+    LookupResult.REFUSED: pb.LOOKUP_RESULT_REFUSED,
+    LookupResult.BUSY: pb.LOOKUP_RESULT_BUSY,
+}
+
+
+def encode_down(message: Down) -> bytes:
+    """A message of the NVA's stream."""
+    match message:
+        case Welcome():
+            whole = pb.NvaMessage(welcome=pb.Welcome(session=message.session))
+        case NveView():
+            whole = pb.NvaMessage(view=_view_out(message))
+        case KeyState():
+            whole = pb.NvaMessage(keys=_keys_out(message))
+        case Question():
+            whole = pb.NvaMessage(question=pb.Question(number=message.number, kind=KINDS[message.kind]))
+    return bytes(whole.SerializeToString())
+
+
+def decode_down(raw: bytes) -> Down:
+    """Raises WireError."""
+    message = checks.parse(pb.NvaMessage.FromString, raw, "message")
+    match checks.which(message, "message"):
+        case "welcome":
+            return Welcome(checks.exactly(message.welcome.session, "welcome.session", checks.SESSION_BYTES))
+        case "view":
+            return _view_in(message.view)
+        case "keys":
+            return _keys_in(message.keys)
+        case _:
+            number = checks.number(message.question.number, "question.number", 0, checks.UINT32)
+            return Question(number, checks.chosen(message.question.kind, "question.kind", KINDS))
+
+
+def encode_grant(grant: LeaseGrant) -> bytes:
+    """The answer to RenewLease."""
+    return bytes(pb.LeaseGrant(duration_s=grant.duration_s).SerializeToString())
+
+
+def decode_grant(raw: bytes) -> LeaseGrant:
+    """Raises WireError."""
+    message = checks.parse(pb.LeaseGrant.FromString, raw, "grant")
+    return LeaseGrant(checks.seconds(message.duration_s, "grant.duration_s"))
+
+
+def encode_found(answer: LookupAnswer) -> bytes:
+    """The answer to LookUp."""
+    message = pb.LookUpAnswer(
+        result=RESULTS[answer.result],
+        valid_s=answer.valid_s,
+        mac=answer.mac,
+        nve=answer.nve,
+        ips=[one.packed for one in answer.ips],
+    )
+    return bytes(message.SerializeToString())
+
+
+def decode_found(raw: bytes) -> LookupAnswer:
+    """Raises WireError."""
+    message = checks.parse(pb.LookUpAnswer.FromString, raw, "answer")
+    return LookupAnswer(
+        result=checks.chosen(message.result, "answer.result", RESULTS),
+        valid_s=checks.seconds(message.valid_s, "answer.valid_s"),
+        mac=checks.mac(message.mac, "answer.mac"),
+        nve=checks.label(message.nve, "answer.nve") if message.nve else "",
+        ips=checks.items(message.ips, "answer.ips", checks.ip),
+    )
+
+
+# --- view -----------------------------------------------------------------------------------------------------------
+
+
+def _rate(rate: Rate) -> Any:
+    return pb.Rate(per_second=rate.per_second, burst=rate.burst)
+
+
+def _view_out(view: NveView) -> Any:
+    return pb.NveView(
+        version=view.version,
+        name=view.name,
+        address=view.address.packed,
+        mtu=view.mtu,
+        underlay_ports=[pb.UnderlayPort(port=port, mac=mac) for port, mac in view.underlay_ports],
+        vns=[
+            pb.Vn(
+                name=vn.name,
+                vni=vn.vni,
+                level=checks.SUITES[vn.level],
+                mtu=vn.mtu,
+                punt=_rate(vn.punt),
+                negative_quota=vn.negative_quota,
+            )
+            for vn in view.vns
+        ],
+        vaps=[pb.Vap(port=vap.port, vlan=vap.vlan, vn=vap.vn, meter=_rate(vap.meter)) for vap in view.vaps],
+        peers=[
+            pb.Peer(
+                name=peer.name,
+                address=peer.address.packed,
+                port=peer.port,
+                mac=peer.mac,
+                next_hop_mac=peer.next_hop_mac,
+                meter=_rate(peer.meter),
+                vns=[pb.PeerVn(vni=vni, level=checks.SUITES[level]) for vni, level in peer.vnis],
+            )
+            for peer in view.peers
+        ],
+        tenant_systems=[
+            pb.TenantSystem(
+                name=one.name,
+                vn=one.vn,
+                nve=one.nve,
+                port=one.port,
+                vlan=one.vlan,
+                mac=one.mac,
+                ips=[ip.packed for ip in one.ips],
+                allow_other_ethertypes=one.allow_other_ethertypes,
+                allow_unspecified_source=one.allow_unspecified_source,
+            )
+            for one in view.tenant_systems
+        ],
+        lease_s=view.lease_s,
+        lease_renew_s=view.lease_renew_s,
+    )
+
+
+def _view_in(view: Any) -> NveView:
+    return NveView(
+        version=checks.number(view.version, "view.version", 1, checks.VERSION_LIMIT),
+        name=checks.label(view.name, "view.name"),
+        address=checks.ipv4(view.address, "view.address"),
+        mtu=checks.number(view.mtu, "view.mtu", 1, checks.MTU_LIMIT),
+        underlay_ports=checks.items(view.underlay_ports, "view.underlay_ports", _underlay_port),
+        vns=checks.items(view.vns, "view.vns", _vn),
+        vaps=checks.items(view.vaps, "view.vaps", _vap),
+        peers=checks.items(view.peers, "view.peers", _peer),
+        tenant_systems=checks.items(view.tenant_systems, "view.tenant_systems", _tenant_system),
+        lease_s=checks.seconds(view.lease_s, "view.lease_s"),
+        lease_renew_s=checks.seconds(view.lease_renew_s, "view.lease_renew_s"),
+    )
+
+
+def _underlay_port(one: Any, field: str) -> tuple[int, int]:
+    return checks.number(one.port, f"{field}.port", 0, checks.PORT_LIMIT), checks.mac(one.mac, f"{field}.mac")
+
+
+def _vn(vn: Any, field: str) -> Vn:
+    return Vn(
+        name=checks.label(vn.name, f"{field}.name"),
+        vni=checks.number(vn.vni, f"{field}.vni", 1, checks.VNI_LIMIT),
+        level=checks.suite(vn.level, f"{field}.level"),
+        mtu=checks.number(vn.mtu, f"{field}.mtu", 1, checks.MTU_LIMIT),
+        punt=checks.rate(vn, "punt", f"{field}.punt"),
+        negative_quota=checks.number(vn.negative_quota, f"{field}.negative_quota", 0, checks.UINT32),
+    )
+
+
+def _vap(vap: Any, field: str) -> Vap:
+    return Vap(
+        port=checks.number(vap.port, f"{field}.port", 0, checks.PORT_LIMIT),
+        vlan=checks.number(vap.vlan, f"{field}.vlan", 0, checks.VLAN_LIMIT),
+        vn=checks.label(vap.vn, f"{field}.vn"),
+        meter=checks.rate(vap, "meter", f"{field}.meter"),
+    )
+
+
+def _peer(peer: Any, field: str) -> PeerView:
+    return PeerView(
+        name=checks.label(peer.name, f"{field}.name"),
+        address=checks.ipv4(peer.address, f"{field}.address"),
+        port=checks.number(peer.port, f"{field}.port", 0, checks.PORT_LIMIT),
+        mac=checks.mac(peer.mac, f"{field}.mac"),
+        next_hop_mac=checks.mac(peer.next_hop_mac, f"{field}.next_hop_mac"),
+        meter=checks.rate(peer, "meter", f"{field}.meter"),
+        vnis=checks.items(peer.vns, f"{field}.vns", _peer_vn),
+    )
+
+
+def _peer_vn(one: Any, field: str) -> tuple[int, Suite]:
+    return checks.number(one.vni, f"{field}.vni", 1, checks.VNI_LIMIT), checks.suite(one.level, f"{field}.level")
+
+
+def _tenant_system(one: Any, field: str) -> TenantSystem:
+    return TenantSystem(
+        name=checks.label(one.name, f"{field}.name"),
+        vn=checks.label(one.vn, f"{field}.vn"),
+        nve=checks.label(one.nve, f"{field}.nve"),
+        port=checks.number(one.port, f"{field}.port", 0, checks.PORT_LIMIT),
+        vlan=checks.number(one.vlan, f"{field}.vlan", 0, checks.VLAN_LIMIT),
+        mac=checks.mac(one.mac, f"{field}.mac"),
+        ips=checks.items(one.ips, f"{field}.ips", checks.ip),
+        allow_other_ethertypes=one.allow_other_ethertypes,
+        allow_unspecified_source=one.allow_unspecified_source,
+    )
+
+
+# --- keys -----------------------------------------------------------------------------------------------------------
+
+
+def _key(key: Secret | None) -> bytes | None:
+    return None if key is None else key.reveal()
+
+
+def _keys_out(state: KeyState) -> Any:
+    return pb.KeyState(
+        version=state.version,
+        incarnation=state.incarnation,
+        receive=[
+            pb.ReceiveSa(
+                peer=sa.peer,
+                suite=checks.SUITES[sa.suite],
+                spi=sa.spi,
+                generation=sa.generation,
+                key=_key(sa.key),
+                remaining_s=sa.remaining_s,
+                min_coverage=sa.min_coverage,
+            )
+            for sa in state.receive
+        ],
+        send=[
+            pb.SendSa(
+                peer=sa.peer, suite=checks.SUITES[sa.suite], spi=sa.spi, key=_key(sa.key), remaining_s=sa.remaining_s
+            )
+            for sa in state.send
+        ],
+    )
+
+
+def _keys_in(state: Any) -> KeyState:
+    return KeyState(
+        version=checks.number(state.version, "keys.version", 1, checks.VERSION_LIMIT),
+        incarnation=checks.incarnation(state.incarnation, "keys.incarnation"),
+        receive=checks.items(state.receive, "keys.receive", _receive_sa),
+        send=checks.items(state.send, "keys.send", _send_sa),
+    )
+
+
+def _receive_sa(sa: Any, field: str) -> ReceiveSa:
+    return ReceiveSa(
+        peer=checks.label(sa.peer, f"{field}.peer"),
+        suite=checks.suite(sa.suite, f"{field}.suite"),
+        spi=checks.number(sa.spi, f"{field}.spi", 0, checks.UINT32),
+        generation=checks.number(sa.generation, f"{field}.generation", 0, checks.UINT32),
+        key=checks.key(sa, f"{field}.key"),
+        remaining_s=checks.seconds(sa.remaining_s, f"{field}.remaining_s", -checks.SECONDS_LIMIT),
+        min_coverage=checks.number(sa.min_coverage, f"{field}.min_coverage", 0, 0xFFFF),
+    )
+
+
+def _send_sa(sa: Any, field: str) -> SendSa:
+    return SendSa(
+        peer=checks.label(sa.peer, f"{field}.peer"),
+        suite=checks.suite(sa.suite, f"{field}.suite"),
+        spi=checks.number(sa.spi, f"{field}.spi", 0, checks.UINT32),
+        key=checks.key(sa, f"{field}.key"),
+        remaining_s=checks.seconds(sa.remaining_s, f"{field}.remaining_s", -checks.SECONDS_LIMIT),
+    )

@@ -1,0 +1,376 @@
+# SPDX-License-Identifier: Apache-2.0
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Suite(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SUITE_UNSPECIFIED: _ClassVar[Suite]
+    SUITE_CHASKEY12: _ClassVar[Suite]
+    SUITE_ASCON_AEAD128: _ClassVar[Suite]
+
+class QuestionKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    QUESTION_KIND_UNSPECIFIED: _ClassVar[QuestionKind]
+    QUESTION_KIND_STATUS: _ClassVar[QuestionKind]
+    QUESTION_KIND_COUNTERS: _ClassVar[QuestionKind]
+    QUESTION_KIND_RECONCILE: _ClassVar[QuestionKind]
+    QUESTION_KIND_PREVIEW: _ClassVar[QuestionKind]
+
+class LookupResult(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    LOOKUP_RESULT_UNSPECIFIED: _ClassVar[LookupResult]
+    LOOKUP_RESULT_FOUND: _ClassVar[LookupResult]
+    LOOKUP_RESULT_UNKNOWN: _ClassVar[LookupResult]
+    LOOKUP_RESULT_REFUSED: _ClassVar[LookupResult]
+    LOOKUP_RESULT_BUSY: _ClassVar[LookupResult]
+SUITE_UNSPECIFIED: Suite
+SUITE_CHASKEY12: Suite
+SUITE_ASCON_AEAD128: Suite
+QUESTION_KIND_UNSPECIFIED: QuestionKind
+QUESTION_KIND_STATUS: QuestionKind
+QUESTION_KIND_COUNTERS: QuestionKind
+QUESTION_KIND_RECONCILE: QuestionKind
+QUESTION_KIND_PREVIEW: QuestionKind
+LOOKUP_RESULT_UNSPECIFIED: LookupResult
+LOOKUP_RESULT_FOUND: LookupResult
+LOOKUP_RESULT_UNKNOWN: LookupResult
+LOOKUP_RESULT_REFUSED: LookupResult
+LOOKUP_RESULT_BUSY: LookupResult
+
+class AgentMessage(_message.Message):
+    __slots__ = ("registration", "read_back", "report", "answer")
+    REGISTRATION_FIELD_NUMBER: _ClassVar[int]
+    READ_BACK_FIELD_NUMBER: _ClassVar[int]
+    REPORT_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_FIELD_NUMBER: _ClassVar[int]
+    registration: Registration
+    read_back: ReadBack
+    report: Report
+    answer: Answer
+    def __init__(self, registration: _Optional[_Union[Registration, _Mapping]] = ..., read_back: _Optional[_Union[ReadBack, _Mapping]] = ..., report: _Optional[_Union[Report, _Mapping]] = ..., answer: _Optional[_Union[Answer, _Mapping]] = ...) -> None: ...
+
+class NvaMessage(_message.Message):
+    __slots__ = ("welcome", "view", "keys", "question")
+    WELCOME_FIELD_NUMBER: _ClassVar[int]
+    VIEW_FIELD_NUMBER: _ClassVar[int]
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    QUESTION_FIELD_NUMBER: _ClassVar[int]
+    welcome: Welcome
+    view: NveView
+    keys: KeyState
+    question: Question
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., view: _Optional[_Union[NveView, _Mapping]] = ..., keys: _Optional[_Union[KeyState, _Mapping]] = ..., question: _Optional[_Union[Question, _Mapping]] = ...) -> None: ...
+
+class Welcome(_message.Message):
+    __slots__ = ("session",)
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    session: bytes
+    def __init__(self, session: _Optional[bytes] = ...) -> None: ...
+
+class Rate(_message.Message):
+    __slots__ = ("per_second", "burst")
+    PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+    BURST_FIELD_NUMBER: _ClassVar[int]
+    per_second: int
+    burst: int
+    def __init__(self, per_second: _Optional[int] = ..., burst: _Optional[int] = ...) -> None: ...
+
+class Vn(_message.Message):
+    __slots__ = ("name", "vni", "level", "mtu", "punt", "negative_quota")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VNI_FIELD_NUMBER: _ClassVar[int]
+    LEVEL_FIELD_NUMBER: _ClassVar[int]
+    MTU_FIELD_NUMBER: _ClassVar[int]
+    PUNT_FIELD_NUMBER: _ClassVar[int]
+    NEGATIVE_QUOTA_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    vni: int
+    level: Suite
+    mtu: int
+    punt: Rate
+    negative_quota: int
+    def __init__(self, name: _Optional[str] = ..., vni: _Optional[int] = ..., level: _Optional[_Union[Suite, str]] = ..., mtu: _Optional[int] = ..., punt: _Optional[_Union[Rate, _Mapping]] = ..., negative_quota: _Optional[int] = ...) -> None: ...
+
+class Vap(_message.Message):
+    __slots__ = ("port", "vlan", "vn", "meter")
+    PORT_FIELD_NUMBER: _ClassVar[int]
+    VLAN_FIELD_NUMBER: _ClassVar[int]
+    VN_FIELD_NUMBER: _ClassVar[int]
+    METER_FIELD_NUMBER: _ClassVar[int]
+    port: int
+    vlan: int
+    vn: str
+    meter: Rate
+    def __init__(self, port: _Optional[int] = ..., vlan: _Optional[int] = ..., vn: _Optional[str] = ..., meter: _Optional[_Union[Rate, _Mapping]] = ...) -> None: ...
+
+class UnderlayPort(_message.Message):
+    __slots__ = ("port", "mac")
+    PORT_FIELD_NUMBER: _ClassVar[int]
+    MAC_FIELD_NUMBER: _ClassVar[int]
+    port: int
+    mac: int
+    def __init__(self, port: _Optional[int] = ..., mac: _Optional[int] = ...) -> None: ...
+
+class PeerVn(_message.Message):
+    __slots__ = ("vni", "level")
+    VNI_FIELD_NUMBER: _ClassVar[int]
+    LEVEL_FIELD_NUMBER: _ClassVar[int]
+    vni: int
+    level: Suite
+    def __init__(self, vni: _Optional[int] = ..., level: _Optional[_Union[Suite, str]] = ...) -> None: ...
+
+class Peer(_message.Message):
+    __slots__ = ("name", "address", "port", "mac", "next_hop_mac", "meter", "vns")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    PORT_FIELD_NUMBER: _ClassVar[int]
+    MAC_FIELD_NUMBER: _ClassVar[int]
+    NEXT_HOP_MAC_FIELD_NUMBER: _ClassVar[int]
+    METER_FIELD_NUMBER: _ClassVar[int]
+    VNS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    address: bytes
+    port: int
+    mac: int
+    next_hop_mac: int
+    meter: Rate
+    vns: _containers.RepeatedCompositeFieldContainer[PeerVn]
+    def __init__(self, name: _Optional[str] = ..., address: _Optional[bytes] = ..., port: _Optional[int] = ..., mac: _Optional[int] = ..., next_hop_mac: _Optional[int] = ..., meter: _Optional[_Union[Rate, _Mapping]] = ..., vns: _Optional[_Iterable[_Union[PeerVn, _Mapping]]] = ...) -> None: ...
+
+class TenantSystem(_message.Message):
+    __slots__ = ("name", "vn", "nve", "port", "vlan", "mac", "ips", "allow_other_ethertypes", "allow_unspecified_source")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VN_FIELD_NUMBER: _ClassVar[int]
+    NVE_FIELD_NUMBER: _ClassVar[int]
+    PORT_FIELD_NUMBER: _ClassVar[int]
+    VLAN_FIELD_NUMBER: _ClassVar[int]
+    MAC_FIELD_NUMBER: _ClassVar[int]
+    IPS_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_OTHER_ETHERTYPES_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_UNSPECIFIED_SOURCE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    vn: str
+    nve: str
+    port: int
+    vlan: int
+    mac: int
+    ips: _containers.RepeatedScalarFieldContainer[bytes]
+    allow_other_ethertypes: bool
+    allow_unspecified_source: bool
+    def __init__(self, name: _Optional[str] = ..., vn: _Optional[str] = ..., nve: _Optional[str] = ..., port: _Optional[int] = ..., vlan: _Optional[int] = ..., mac: _Optional[int] = ..., ips: _Optional[_Iterable[bytes]] = ..., allow_other_ethertypes: bool = ..., allow_unspecified_source: bool = ...) -> None: ...
+
+class NveView(_message.Message):
+    __slots__ = ("version", "name", "address", "mtu", "underlay_ports", "vns", "vaps", "peers", "tenant_systems", "lease_s", "lease_renew_s")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    MTU_FIELD_NUMBER: _ClassVar[int]
+    UNDERLAY_PORTS_FIELD_NUMBER: _ClassVar[int]
+    VNS_FIELD_NUMBER: _ClassVar[int]
+    VAPS_FIELD_NUMBER: _ClassVar[int]
+    PEERS_FIELD_NUMBER: _ClassVar[int]
+    TENANT_SYSTEMS_FIELD_NUMBER: _ClassVar[int]
+    LEASE_S_FIELD_NUMBER: _ClassVar[int]
+    LEASE_RENEW_S_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    name: str
+    address: bytes
+    mtu: int
+    underlay_ports: _containers.RepeatedCompositeFieldContainer[UnderlayPort]
+    vns: _containers.RepeatedCompositeFieldContainer[Vn]
+    vaps: _containers.RepeatedCompositeFieldContainer[Vap]
+    peers: _containers.RepeatedCompositeFieldContainer[Peer]
+    tenant_systems: _containers.RepeatedCompositeFieldContainer[TenantSystem]
+    lease_s: float
+    lease_renew_s: float
+    def __init__(self, version: _Optional[int] = ..., name: _Optional[str] = ..., address: _Optional[bytes] = ..., mtu: _Optional[int] = ..., underlay_ports: _Optional[_Iterable[_Union[UnderlayPort, _Mapping]]] = ..., vns: _Optional[_Iterable[_Union[Vn, _Mapping]]] = ..., vaps: _Optional[_Iterable[_Union[Vap, _Mapping]]] = ..., peers: _Optional[_Iterable[_Union[Peer, _Mapping]]] = ..., tenant_systems: _Optional[_Iterable[_Union[TenantSystem, _Mapping]]] = ..., lease_s: _Optional[float] = ..., lease_renew_s: _Optional[float] = ...) -> None: ...
+
+class ReceiveSa(_message.Message):
+    __slots__ = ("peer", "suite", "spi", "generation", "key", "remaining_s", "min_coverage")
+    PEER_FIELD_NUMBER: _ClassVar[int]
+    SUITE_FIELD_NUMBER: _ClassVar[int]
+    SPI_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    REMAINING_S_FIELD_NUMBER: _ClassVar[int]
+    MIN_COVERAGE_FIELD_NUMBER: _ClassVar[int]
+    peer: str
+    suite: Suite
+    spi: int
+    generation: int
+    key: bytes
+    remaining_s: float
+    min_coverage: int
+    def __init__(self, peer: _Optional[str] = ..., suite: _Optional[_Union[Suite, str]] = ..., spi: _Optional[int] = ..., generation: _Optional[int] = ..., key: _Optional[bytes] = ..., remaining_s: _Optional[float] = ..., min_coverage: _Optional[int] = ...) -> None: ...
+
+class SendSa(_message.Message):
+    __slots__ = ("peer", "suite", "spi", "key", "remaining_s")
+    PEER_FIELD_NUMBER: _ClassVar[int]
+    SUITE_FIELD_NUMBER: _ClassVar[int]
+    SPI_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    REMAINING_S_FIELD_NUMBER: _ClassVar[int]
+    peer: str
+    suite: Suite
+    spi: int
+    key: bytes
+    remaining_s: float
+    def __init__(self, peer: _Optional[str] = ..., suite: _Optional[_Union[Suite, str]] = ..., spi: _Optional[int] = ..., key: _Optional[bytes] = ..., remaining_s: _Optional[float] = ...) -> None: ...
+
+class KeyState(_message.Message):
+    __slots__ = ("version", "incarnation", "receive", "send")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    RECEIVE_FIELD_NUMBER: _ClassVar[int]
+    SEND_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    incarnation: bytes
+    receive: _containers.RepeatedCompositeFieldContainer[ReceiveSa]
+    send: _containers.RepeatedCompositeFieldContainer[SendSa]
+    def __init__(self, version: _Optional[int] = ..., incarnation: _Optional[bytes] = ..., receive: _Optional[_Iterable[_Union[ReceiveSa, _Mapping]]] = ..., send: _Optional[_Iterable[_Union[SendSa, _Mapping]]] = ...) -> None: ...
+
+class Question(_message.Message):
+    __slots__ = ("number", "kind")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    kind: QuestionKind
+    def __init__(self, number: _Optional[int] = ..., kind: _Optional[_Union[QuestionKind, str]] = ...) -> None: ...
+
+class Held(_message.Message):
+    __slots__ = ("address", "suite", "spi", "generation", "remaining_s")
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    SUITE_FIELD_NUMBER: _ClassVar[int]
+    SPI_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    REMAINING_S_FIELD_NUMBER: _ClassVar[int]
+    address: bytes
+    suite: Suite
+    spi: int
+    generation: int
+    remaining_s: float
+    def __init__(self, address: _Optional[bytes] = ..., suite: _Optional[_Union[Suite, str]] = ..., spi: _Optional[int] = ..., generation: _Optional[int] = ..., remaining_s: _Optional[float] = ...) -> None: ...
+
+class Registration(_message.Message):
+    __slots__ = ("incarnation", "receive", "send")
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    RECEIVE_FIELD_NUMBER: _ClassVar[int]
+    SEND_FIELD_NUMBER: _ClassVar[int]
+    incarnation: bytes
+    receive: _containers.RepeatedCompositeFieldContainer[Held]
+    send: _containers.RepeatedCompositeFieldContainer[Held]
+    def __init__(self, incarnation: _Optional[bytes] = ..., receive: _Optional[_Iterable[_Union[Held, _Mapping]]] = ..., send: _Optional[_Iterable[_Union[Held, _Mapping]]] = ...) -> None: ...
+
+class ReadSa(_message.Message):
+    __slots__ = ("peer", "suite", "spi")
+    PEER_FIELD_NUMBER: _ClassVar[int]
+    SUITE_FIELD_NUMBER: _ClassVar[int]
+    SPI_FIELD_NUMBER: _ClassVar[int]
+    peer: str
+    suite: Suite
+    spi: int
+    def __init__(self, peer: _Optional[str] = ..., suite: _Optional[_Union[Suite, str]] = ..., spi: _Optional[int] = ...) -> None: ...
+
+class ReadBack(_message.Message):
+    __slots__ = ("incarnation", "receive", "send")
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    RECEIVE_FIELD_NUMBER: _ClassVar[int]
+    SEND_FIELD_NUMBER: _ClassVar[int]
+    incarnation: bytes
+    receive: _containers.RepeatedCompositeFieldContainer[ReadSa]
+    send: _containers.RepeatedCompositeFieldContainer[ReadSa]
+    def __init__(self, incarnation: _Optional[bytes] = ..., receive: _Optional[_Iterable[_Union[ReadSa, _Mapping]]] = ..., send: _Optional[_Iterable[_Union[ReadSa, _Mapping]]] = ...) -> None: ...
+
+class Report(_message.Message):
+    __slots__ = ("event", "detail")
+    EVENT_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    event: str
+    detail: str
+    def __init__(self, event: _Optional[str] = ..., detail: _Optional[str] = ...) -> None: ...
+
+class Answer(_message.Message):
+    __slots__ = ("number", "json", "refusal")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    JSON_FIELD_NUMBER: _ClassVar[int]
+    REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    json: str
+    refusal: str
+    def __init__(self, number: _Optional[int] = ..., json: _Optional[str] = ..., refusal: _Optional[str] = ...) -> None: ...
+
+class RenewLeaseRequest(_message.Message):
+    __slots__ = ("session",)
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    session: bytes
+    def __init__(self, session: _Optional[bytes] = ...) -> None: ...
+
+class LeaseGrant(_message.Message):
+    __slots__ = ("duration_s",)
+    DURATION_S_FIELD_NUMBER: _ClassVar[int]
+    duration_s: float
+    def __init__(self, duration_s: _Optional[float] = ...) -> None: ...
+
+class LookUpRequest(_message.Message):
+    __slots__ = ("session", "vni", "mac", "ip")
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    VNI_FIELD_NUMBER: _ClassVar[int]
+    MAC_FIELD_NUMBER: _ClassVar[int]
+    IP_FIELD_NUMBER: _ClassVar[int]
+    session: bytes
+    vni: int
+    mac: int
+    ip: bytes
+    def __init__(self, session: _Optional[bytes] = ..., vni: _Optional[int] = ..., mac: _Optional[int] = ..., ip: _Optional[bytes] = ...) -> None: ...
+
+class LookUpAnswer(_message.Message):
+    __slots__ = ("result", "valid_s", "mac", "nve", "ips")
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    VALID_S_FIELD_NUMBER: _ClassVar[int]
+    MAC_FIELD_NUMBER: _ClassVar[int]
+    NVE_FIELD_NUMBER: _ClassVar[int]
+    IPS_FIELD_NUMBER: _ClassVar[int]
+    result: LookupResult
+    valid_s: float
+    mac: int
+    nve: str
+    ips: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, result: _Optional[_Union[LookupResult, str]] = ..., valid_s: _Optional[float] = ..., mac: _Optional[int] = ..., nve: _Optional[str] = ..., ips: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class StatusRequest(_message.Message):
+    __slots__ = ("wait_s",)
+    WAIT_S_FIELD_NUMBER: _ClassVar[int]
+    wait_s: float
+    def __init__(self, wait_s: _Optional[float] = ...) -> None: ...
+
+class CountersRequest(_message.Message):
+    __slots__ = ("nve",)
+    NVE_FIELD_NUMBER: _ClassVar[int]
+    nve: str
+    def __init__(self, nve: _Optional[str] = ...) -> None: ...
+
+class ReconcileRequest(_message.Message):
+    __slots__ = ("nve", "dry_run")
+    NVE_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    nve: str
+    dry_run: bool
+    def __init__(self, nve: _Optional[str] = ..., dry_run: bool = ...) -> None: ...
+
+class RotateRequest(_message.Message):
+    __slots__ = ("nves",)
+    NVES_FIELD_NUMBER: _ClassVar[int]
+    nves: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, nves: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Document(_message.Message):
+    __slots__ = ("json",)
+    JSON_FIELD_NUMBER: _ClassVar[int]
+    json: str
+    def __init__(self, json: _Optional[str] = ...) -> None: ...

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who may call what at an NVA, in full."""
+
+from __future__ import annotations
+
+import pytest
+from nvo3sec.config import example_path, load_domain
+from nvo3sec.domain.messages import Lookup
+from nvo3sec.errors import OperatorError
+from nvo3sec.identity.authorization import Scope
+from nvo3sec.identity.names import DeviceName, Role
+from nvo3sec.transport import methods
+from nvo3sec.transport.credentials import NvaAddress
+from nvo3sec.transport.methods import DomainMembership, access_table
+from nvo3sec.wire import nva_pb2, up
+
+ALLOWED = {
+    (methods.CONNECT, Role.NVE): Scope.SELF,
+    (methods.RENEW_LEASE, Role.NVE): Scope.SELF,
+    (methods.LOOK_UP, Role.NVE): Scope.SERVED_VNS,
+    (methods.STATUS, Role.OPERATOR): Scope.ANYTHING,
+    (methods.COUNTERS, Role.OPERATOR): Scope.ANYTHING,
+    (methods.RECONCILE, Role.OPERATOR): Scope.ANYTHING,
+    (methods.ROTATE, Role.OPERATOR): Scope.ANYTHING,
+}
+
+
+def test_matrix():
+    cells = {(method.name, role): scope for method, role, scope in access_table().matrix()}
+    assert len(cells) == 7 * len(Role)
+    assert {cell: scope for cell, scope in cells.items() if scope is not None} == ALLOWED
+
+
+def test_every_method_of_the_interface_is_in_the_table():
+    described = {
+        f"/{service.full_name}/{method.name}"
+        for service in nva_pb2.DESCRIPTOR.services_by_name.values()
+        for method in service.methods
+    }
+    assert {method.name for method in access_table().methods} == described
+
+
+def test_a_lookup_is_about_its_vn():
+    (look_up,) = (method for method in access_table().methods if method.name == methods.LOOK_UP)
+    assert look_up.subject is not None
+    assert look_up.subject(up.LookUp(bytes(16), Lookup(5001, mac=1))).vnis == {5001}
+
+
+def test_membership_is_that_of_the_domain():
+    domain = load_domain(example_path())
+    membership = DomainMembership(domain)
+    for nve in domain.nves:
+        expected = {vn.vni for vn in domain.vns if vn.name in nve.vn_names}
+        assert membership.vnis_of(DeviceName(domain.name, Role.NVE, nve.name)) == expected
+        assert not membership.vnis_of(DeviceName(domain.name, Role.HYPERVISOR, nve.name))
+        assert not membership.vnis_of(DeviceName("elsewhere.example", Role.NVE, nve.name))
+    assert not membership.vnis_of(DeviceName(domain.name, Role.NVE, "nobody"))
+
+
+class TestAddress:
+    @pytest.mark.parametrize(
+        ("text", "host"),
+        [
+            ("nva1.nva.lab.example:7443", "nva1.nva.lab.example"),
+            ("nva1.nva.lab.example=127.0.0.1:7443", "127.0.0.1"),
+            ("nva1.nva.lab.example=[::1]:7443", "::1"),
+        ],
+    )
+    def test_good(self, text, host):
+        assert NvaAddress.parse(text) == NvaAddress(DeviceName("lab.example", Role.NVA, "nva1"), host, 7443)
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "",
+            "127.0.0.1:7443",
+            "leaf1.nve.lab.example:7443",
+            "nva1.nva.lab.example",
+            "nva1.nva.lab.example:0",
+            "a.nva:1",
+        ],
+    )
+    def test_bad(self, text):
+        with pytest.raises(OperatorError, match="is no NVA"):
+            NvaAddress.parse(text)

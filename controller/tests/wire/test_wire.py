@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Messages survive the wire; what is not a message does not, and is named without what was in it."""
+
+from __future__ import annotations
+
+import contextlib
+from ipaddress import IPv4Address, IPv6Address
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from nvo3sec.domain import messages as m
+from nvo3sec.domain.model import Rate, Suite, TenantSystem, Vap, Vn
+from nvo3sec.domain.sa import Held
+from nvo3sec.domain.secret import Secret
+from nvo3sec.errors import WireError
+from nvo3sec.wire import down, generate, up
+from nvo3sec.wire import nva_pb2 as pb
+
+KEY = bytes(range(0xA0, 0xB0))
+
+uint32 = st.integers(0, 2**32 - 1)
+labels = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?", fullmatch=True)
+seconds = st.floats(0, 1e6)
+signed = st.floats(-1e6, 1e6)
+macs = st.integers(0, 2**48 - 1)
+ports = st.integers(0, 511)
+vlans = st.integers(0, 4094)
+vnis = st.integers(1, 2**24 - 1)
+suites = st.sampled_from(Suite)
+ipv4s = st.integers(0, 2**32 - 1).map(IPv4Address)
+ips = ipv4s | st.integers(0, 2**128 - 1).map(IPv6Address)
+incarnations = st.binary(min_size=16, max_size=16).filter(any)
+sessions = st.binary(min_size=16, max_size=16)
+keys = st.none() | st.binary(min_size=16, max_size=16).map(Secret)
+rates = st.builds(Rate, uint32, uint32)
+versions = st.integers(1, 2**63 - 1)
+words = st.from_regex(r"[a-z][a-z0-9-]{0,20}", fullmatch=True)
+printable = st.text(st.characters(categories=("L", "N", "P", "Zs"), codec="utf-8"), max_size=40).filter(str.isprintable)
+
+
+def tuples(strategy: st.SearchStrategy) -> st.SearchStrategy:
+    return st.lists(strategy, max_size=3).map(tuple)
+
+
+vns = st.builds(Vn, labels, vnis, suites, st.integers(1, 65535), rates, uint32)
+vaps = st.builds(Vap, ports, vlans, labels, rates)
+peers = st.builds(m.PeerView, labels, ipv4s, ports, macs, macs, rates, tuples(st.tuples(vnis, suites)))
+systems = st.builds(TenantSystem, labels, labels, labels, ports, vlans, macs, tuples(ips), st.booleans(), st.booleans())
+views = st.builds(
+    m.NveView,
+    versions,
+    labels,
+    ipv4s,
+    st.integers(1, 65535),
+    tuples(st.tuples(ports, macs)),
+    tuples(vns),
+    tuples(vaps),
+    tuples(peers),
+    tuples(systems),
+    seconds,
+    seconds,
+)
+receives = st.builds(m.ReceiveSa, labels, suites, uint32, uint32, keys, signed, st.integers(0, 65535))
+sends = st.builds(m.SendSa, labels, suites, uint32, keys, signed)
+states = st.builds(m.KeyState, versions, incarnations, tuples(receives), tuples(sends))
+questions = st.builds(m.Question, uint32, st.sampled_from(m.QuestionKind))
+helds = st.builds(Held, uint32, uint32, signed)
+registrations = st.builds(
+    m.Registration,
+    incarnations,
+    tuples(st.builds(m.HeldReceive, ipv4s, suites, helds)),
+    tuples(st.builds(m.HeldSend, ipv4s, suites, helds)),
+)
+reads = tuples(st.tuples(labels, suites, uint32))
+read_backs = st.builds(m.ReadBack, incarnations, reads, reads)
+reports = st.builds(m.Report, words, printable)
+answers = st.builds(m.Answer, uint32, json=printable) | st.builds(m.Answer, uint32, refusal=printable)
+queries = st.builds(m.Lookup, vnis, mac=macs) | st.builds(m.Lookup, vnis, ip=ips)
+found = st.builds(m.LookupAnswer, st.sampled_from(m.LookupResult), seconds, macs, labels | st.just(""), tuples(ips))
+
+
+class TestRoundTrip:
+    @given(views | states | questions | st.builds(m.Welcome, sessions))
+    def test_down(self, message):
+        assert down.decode_down(down.encode_down(message)) == message
+
+    @given(registrations | read_backs | reports | answers)
+    def test_up(self, message):
+        assert up.decode_up(up.encode_up(message)) == message
+
+    @given(sessions, queries, found, seconds)
+    def test_calls(self, session, query, answer, duration_s):
+        assert up.decode_look_up(up.encode_look_up(session, query)) == up.LookUp(session, query)
+        assert up.decode_renewal(up.encode_renewal(session)) == up.RenewLease(session)
+        assert down.decode_found(down.encode_found(answer)) == answer
+        grant = m.LeaseGrant(duration_s)
+        assert down.decode_grant(down.encode_grant(grant)) == grant
+
+    @given(st.none() | labels, st.booleans(), st.lists(labels, max_size=3))
+    def test_operators(self, nve, dry_run, nves):
+        assert up.decode_counters(up.encode_counters(nve)).parameters == {"nve": nve}
+        assert up.decode_reconcile(up.encode_reconcile(nve, dry_run)).parameters == {"nve": nve, "dry_run": dry_run}
+        assert up.decode_rotate(up.encode_rotate(nves)).parameters == {"nves": nves}
+        assert up.decode_status(up.encode_status(7.0)).parameters == {"wait_s": 7.0}
+
+    def test_a_report_of_anything_can_be_sent(self):
+        sent = m.Report("updates-refused", "\x1b[31mred\n" + "x" * 5000)
+        assert up.decode_up(up.encode_up(sent)) == m.Report("updates-refused", ("?[31mred?" + "x" * 5000)[:2000])
+
+
+def view(**changes) -> pb.NvaMessage:
+    changes = {"version": 1, "name": "leaf1", "address": bytes(4), "mtu": 1600} | changes
+    return pb.NvaMessage(view=pb.NveView(**changes))
+
+
+def key_state(**sa) -> pb.NvaMessage:
+    sa = {"peer": "leaf2", "suite": 1, "spi": 7, "key": KEY} | sa
+    return pb.NvaMessage(keys=pb.KeyState(version=1, incarnation=b"i" * 16, receive=[pb.ReceiveSa(**sa)]))
+
+
+def registration(incarnation: bytes = b"i" * 16, **held) -> pb.AgentMessage:
+    held = {"address": bytes(4), "suite": 1, "spi": 7} | held
+    return pb.AgentMessage(registration=pb.Registration(incarnation=incarnation, receive=[pb.Held(**held)]))
+
+
+RATE = pb.Rate(per_second=1, burst=1)
+
+BAD_DOWN = {
+    "message": pb.NvaMessage(),
+    "view.version": view(version=0),
+    "view.name": view(name="Leaf1"),
+    "view.address": view(address=bytes(16)),
+    "view.mtu": view(mtu=2**20),
+    "view.lease_s": view(lease_s=float("nan")),
+    "view.lease_renew_s": view(lease_renew_s=-1.0),
+    "view.underlay_ports[0].mac": view(underlay_ports=[pb.UnderlayPort(port=256, mac=2**48)]),
+    "view.vns[0].vni": view(vns=[pb.Vn(name="red", vni=2**24, level=1, mtu=1500, punt=RATE)]),
+    "view.vns[0].level": view(vns=[pb.Vn(name="red", vni=1, level=0, mtu=1500, punt=RATE)]),
+    "view.vns[0].punt": view(vns=[pb.Vn(name="red", vni=1, level=1, mtu=1500)]),
+    "view.vaps[0].vlan": view(vaps=[pb.Vap(port=1, vlan=4095, vn="red", meter=RATE)]),
+    "view.peers[0].port": view(peers=[pb.Peer(name="leaf2", address=bytes(4), port=512, meter=RATE)]),
+    "view.tenant_systems[0].ips[0]": view(
+        tenant_systems=[pb.TenantSystem(name="a", vn="red", nve="leaf1", port=1, ips=[bytes(5)])]
+    ),
+    "welcome.session": pb.NvaMessage(welcome=pb.Welcome(session=bytes(15))),
+    "question.kind": pb.NvaMessage(question=pb.Question(number=1, kind=9)),
+    "keys.incarnation": pb.NvaMessage(keys=pb.KeyState(version=1, incarnation=bytes(16))),
+    "keys.receive[0].key": key_state(key=KEY + b"x"),
+    "keys.receive[0].suite": key_state(suite=3),
+    "keys.receive[0].peer": key_state(peer="../x"),
+    "keys.receive[0].remaining_s": key_state(remaining_s=float("inf")),
+    "keys.receive[0].min_coverage": key_state(min_coverage=2**16),
+}
+BAD_UP = {
+    "message": pb.AgentMessage(),
+    "registration.incarnation": registration(incarnation=bytes(16)),
+    "registration.receive[0].address": registration(address=b"abc"),
+    "registration.receive[0].suite": registration(suite=77),
+    "registration.receive[0].remaining_s": registration(remaining_s=float("-inf")),
+    "report.event": pb.AgentMessage(report=pb.Report(event="UPPER")),
+    "report.detail": pb.AgentMessage(report=pb.Report(event="a", detail="\x1b[2J")),
+    "answer": pb.AgentMessage(answer=pb.Answer(number=1)),
+    "answer.json": pb.AgentMessage(answer=pb.Answer(number=1, json="\n")),
+    "read_back.send[0].peer": pb.AgentMessage(
+        read_back=pb.ReadBack(incarnation=b"i" * 16, send=[pb.ReadSa(peer="a b", suite=1)])
+    ),
+}
+
+
+class TestRefused:
+    @pytest.mark.parametrize("field", BAD_DOWN)
+    def test_down(self, field):
+        with pytest.raises(WireError) as caught:
+            down.decode_down(BAD_DOWN[field].SerializeToString())
+        assert caught.value.field == field
+
+    @pytest.mark.parametrize("field", BAD_UP)
+    def test_up(self, field):
+        with pytest.raises(WireError) as caught:
+            up.decode_up(BAD_UP[field].SerializeToString())
+        assert caught.value.field == field
+
+    @pytest.mark.parametrize("length", [15, 17])
+    def test_incarnation_of_another_length(self, length):
+        with pytest.raises(WireError, match=r"registration\.incarnation: must have 16 bytes"):
+            up.decode_up(registration(incarnation=b"i" * length).SerializeToString())
+
+    def test_lookup_needs_one_address(self):
+        with pytest.raises(WireError, match="none of its alternatives"):
+            up.decode_look_up(up.encode_look_up(bytes(16), m.Lookup(7)))
+
+    def test_a_wait_has_an_end(self):
+        with pytest.raises(WireError, match="wait_s"):
+            up.decode_status(up.encode_status(601.0))
+
+    @given(st.binary(max_size=200))
+    def test_garbage_is_refused_or_a_message(self, raw):
+        for decode in (down.decode_down, up.decode_up, up.decode_look_up, up.decode_renewal, down.decode_grant):
+            with contextlib.suppress(WireError):
+                decode(raw)
+
+    @pytest.mark.parametrize("change", [{"key": KEY + KEY}, {"suite": 9}, {"peer": "X"}])
+    def test_no_error_shows_a_key(self, change):
+        with pytest.raises(WireError) as caught:
+            down.decode_down(key_state(**change).SerializeToString())
+        shown = str(caught.value) + repr(caught.value)
+        assert KEY.hex() not in shown
+        assert str(KEY) not in shown
+        assert caught.value.__context__ is None
+
+
+def test_generated_code_is_that_of_the_source():
+    for path, text in generate.current().items():
+        assert path.read_text(encoding="utf-8") == text, "update with: python -m nvo3sec.wire.generate"
