@@ -219,7 +219,7 @@ def play(
     if show:
         table = Table("attack", "by", "what", "caught as")
         for attack in ATTACKS:
-            reasons = ", ".join(sorted(attack.reasons)) or "not to be caught"
+            reasons = ", ".join(sorted(attack.reasons | attack.refusals)) or "not to be caught"
             table.add_row(attack.name, attack.who, attack.summary, reasons)
         Console().print(table)
         return

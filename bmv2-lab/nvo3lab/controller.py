@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The controller by its command lines: `nvo3sec controller run`, and `nvo3sec status` to ask it."""
+"""Commands of the controller's: run them, ask them, wait for them."""
 
 import asyncio
 import json
 import os
+import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +27,21 @@ def run_command(domain: Path, run_directory: Path) -> list[str]:
 
 
 async def ask(run_directory: Path, *words: str) -> Any:
-    """The JSON that a command of the controller's prints. Raises LabError with its last line of complaint."""
+    """The JSON that a command prints about a process of this machine. Raises LabError."""
+    return await ask_at(("--run-dir", str(run_directory)), *words)
+
+
+async def ask_at(where: tuple[str, ...], *words: str, wrap: list[str] | None = None) -> Any:
+    """The JSON that a command prints. Raises LabError with its last line of complaint."""
+    return json.loads(await run(*words, "-o", "json", *where, wrap=wrap))
+
+
+async def run(*words: str, wrap: list[str] | None = None) -> str:
+    """What a command of `nvo3sec` prints; `wrap` goes before it. Raises LabError with its last line of complaint."""
     process = await asyncio.create_subprocess_exec(
-        preflight.executable("nvo3sec"), *words, "-o", "json", "--run-dir", str(run_directory),
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env=os.environ,
+        *(wrap or []), preflight.executable("nvo3sec"), *words, stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )
     try:
         output, complaint = await process.communicate()
@@ -39,18 +52,25 @@ async def ask(run_directory: Path, *words: str) -> Any:
     if process.returncode != 0:
         lines = complaint.decode(errors="replace").strip().splitlines()
         raise LabError(f"nvo3sec {' '.join(words)}: {lines[-1] if lines else f'exit status {process.returncode}'}")
-    return json.loads(output)
+    return output.decode()
 
 
 async def wait_ready(run_directory: Path, ended: asyncio.Future[int]) -> str | None:
     """None once every NVE is ready, else what is missing when the time is up or the controller has ended."""
+    return await wait_until_ready(lambda *words: ask(run_directory, *words), {NAME: ended})
+
+
+async def wait_until_ready(question: Callable[..., Awaitable[Any]],
+                           ended: dict[str, asyncio.Future[int]]) -> str | None:
+    """As wait_ready, of several processes that are asked through one of them."""
     deadline = asyncio.get_running_loop().time() + _READY
     missing = "did not answer"
     while asyncio.get_running_loop().time() < deadline:
-        if ended.done():
-            return f"ended with status {ended.result()}"
+        for name, future in ended.items():
+            if future.done():
+                return f"{name} ended with status {future.result()}"
         try:
-            status = await ask(run_directory, "status", "--wait", f"{_PATIENCE:g}")
+            status = await question("status", "--wait", f"{_PATIENCE:g}")
         except LabError as error:
             missing = str(error)
             await asyncio.sleep(_POLL)

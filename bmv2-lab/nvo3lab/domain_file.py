@@ -13,6 +13,11 @@ from nvo3lab.topology import TENANT_MTU, UNDERLAY_MTU, AccessPort, Leaf, Topolog
 PUNT = {"rate": 20, "burst": 20}
 
 
+#: Seconds. Short, so that a drill can wait for the end of a lease; long beside what a busy machine makes a renewal
+#: late.
+LIFETIMES = {"lease_s": 12, "lease_renew_s": 3}
+
+
 def domain(topology: Topology, sockets: dict[str, Path], meter: dict[str, int] | None = None) -> dict[str, Any]:
     """The domain as plain data.
 
@@ -24,6 +29,7 @@ def domain(topology: Topology, sockets: dict[str, Path], meter: dict[str, int] |
     peer_limit = {} if meter is None else {"peer_meter": meter}
     return {
         "domain": "lab.example",
+        "lifetimes": LIFETIMES,
         "vns": [{"name": tenant.name, "vni": tenant.vni, "mtu": TENANT_MTU, "punt": PUNT}
                 for tenant in topology.tenants],
         "nves": [_nve(leaf, sockets[leaf.name], vap_limit, peer_limit) for leaf in topology.leaves],

@@ -7,11 +7,12 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from nvo3lab import audit, controller, domain_file, preflight, switches, wiring
+from nvo3lab import audit, control, domain_file, preflight, switches, wiring
+from nvo3lab.control import ControlPlane
 from nvo3lab.errors import LabError, ProcessError
 from nvo3lab.guarded import Guarded
 from nvo3lab.rundir import RunDirectory
@@ -23,6 +24,8 @@ from nvo3lab.view import View, connect_when_ready
 _OWN_READY = 20.0
 _SWITCH_READY = 60.0
 _LOG_TAIL = 12
+#: Network namespace of the control plane and of its attackers.
+_CONTROL = "control"
 #: Exit statuses of a process that was asked to end: by itself, or by the signal.
 _TIDY = (0, -signal.SIGTERM)
 
@@ -117,8 +120,7 @@ class Lab:
         executable = preflight.switch_executable(self.options.target)
         if self.options.target == "embedded":
             preflight.check_compiler()
-        if self.options.with_controller:
-            preflight.executable("nvo3sec")
+        preflight.executable("nvo3sec")
         self.wiring = await asyncio.to_thread(preflight.choose_wiring, self.options.wires, self.options.target)
         self.say(f"wires: {'namespaces and veth' if self.wiring.kernel else 'UNIX sockets'} ({self.wiring.reason})")
         self._run = RunDirectory.claim(self.options.name, self.options.base)
@@ -127,11 +129,14 @@ class Lab:
         sockets = {leaf.name: self._run.control(leaf.name) for leaf in self.topology.leaves}
         self._view = View(self.topology, self.options.target, self.wiring.kernel, sockets)
         await self._start_underlay(plan)
-        await asyncio.gather(*(self._start_switch(executable, leaf.name, plan) for leaf in self.topology.leaves))
+        plane = ControlPlane(self._run.path, control.free_port())
+        # Making keys and compiling the program take about the same time, and neither needs the other.
+        await asyncio.gather(*(self._start_switch(executable, leaf.name, plan) for leaf in self.topology.leaves),
+                             *([plane.make_identities(self.topology)] if self.options.with_controller else []))
         self.audit_switches()
         await self._start_hosts(plan)
         if self.options.with_controller:
-            await self._start_controller(sockets)
+            await self._start_control_plane(plane, sockets)
             self.audit_switches()
         self._publish()
         return self._view
@@ -166,9 +171,10 @@ class Lab:
         if self.wiring is None or not self.wiring.kernel:
             return wiring.plan_unix(self.topology, run.wire)
         plan = wiring.plan_kernel(self.topology)
-        for name in plan.namespaces:
+        namespaces = [*plan.namespaces, _CONTROL]
+        for name in namespaces:
             await guard.namespace(name)
-        await guard.plumb({"namespaces": plan.namespaces, "links": plan.links})
+        await guard.plumb({"namespaces": namespaces, "links": plan.links})
         return plan
 
     async def _start_underlay(self, plan: wiring.Plan) -> None:
@@ -204,39 +210,48 @@ class Lab:
             "stack": "kernel" if self.view.kernel else "user", "captures": str(run.captures),
         })
 
-    async def _start_own(self, name: str, module: str, configuration: dict[str, Any]) -> None:
-        """Start a process of the lab's own, in the namespace of its name, and connect to it."""
+    async def _start_own(self, name: str, module: str, configuration: dict[str, Any],
+                         namespace: str | None = None) -> None:
+        """Start a process of the lab's own, and connect to it."""
         _guard, run = self._needed()
         path = run.configure(name, {**configuration, "control": str(run.control(name))})
-        await self._start(name, [sys.executable, "-P", "-m", module, str(path)])
+        await self._start(name, [sys.executable, "-P", "-m", module, str(path)], namespace)
         try:
             client = await connect_when_ready(name, run.control(name), _OWN_READY, self._ended[name])
         except ProcessError:
             raise self._not_ready(name, _OWN_READY) from None
         self.view.adopt(name, client)
 
-    async def _start_controller(self, sockets: dict[str, Path]) -> None:
-        guard, run = self._needed()
+    async def _start_control_plane(self, plane: ControlPlane, sockets: dict[str, Path]) -> None:
+        _guard, run = self._needed()
         path = run.path / "domain.yaml"
         domain_file.write(self.topology, sockets, path)
-        argv = controller.run_command(path, run.controller)
-        self._ended[controller.NAME] = asyncio.get_running_loop().create_future()
-        self._pids[controller.NAME] = await guard.start(controller.NAME, argv, run.log(controller.NAME))
-        missing = await controller.wait_ready(run.controller, self._ended[controller.NAME])
+        names = [control.NVA, *(control.nve(leaf) for leaf in self.topology.leaves)]
+        await self._start(control.NVA, plane.nva_command(path), _CONTROL)
+        if self.view.kernel:
+            plane = replace(plane, inside=self._pids[control.NVA])
+        for leaf in self.topology.leaves:
+            await self._start(control.nve(leaf), plane.nve_command(leaf, sockets[leaf.name]), _CONTROL)
+        await self._start_own("intruder", "nvo3lab.intruder", {
+            "host": control.ADDRESS, "port": plane.port, "name": control.NVA_DNS,
+            "anchors": str(plane.authority / "anchors.pem")}, _CONTROL)
+        self.view.control = plane
+        missing = await plane.wait_ready({name: self._ended[name] for name in names})
         if missing:
-            raise ProcessError(f"controller: {missing}\n{self.log_tail(controller.NAME)}")
-        self.say("controller: every NVE is ready")
+            logs = "\n".join(self.log_tail(name) for name in names)
+            raise ProcessError(f"control plane: {missing}\n{logs}")
+        self.say(f"control plane: NVA and {len(names) - 1} agents, mutual TLS on {plane.nva}; every NVE is ready")
 
-    async def _start(self, name: str, argv: list[str]) -> None:
+    async def _start(self, name: str, argv: list[str], namespace: str | None = None) -> None:
+        """Start a process, in the namespace of its own name unless told, if the lab has namespaces."""
         guard, run = self._needed()
         self._ended[name] = asyncio.get_running_loop().create_future()
-        namespace = None
-        if self.wiring is not None and self.wiring.kernel:
-            namespace = name
+        namespace = (namespace or name) if self.wiring is not None and self.wiring.kernel else None
         self._pids[name] = await guard.start(name, argv, run.log(name), namespace)
 
     async def _wind_up(self, guard: Guarded) -> None:
-        self.closing.statuses |= await guard.stop(controller.NAME)
+        agents = (control.nve(leaf) for leaf in self.topology.leaves)
+        self.closing.statuses |= await guard.stop(*agents, control.NVA)
         self.closing.statuses |= await guard.stop(*(leaf.name for leaf in self.topology.leaves))
         # The switches are gone, so this is the last word about what they sent.
         if self._view is not None:
@@ -249,10 +264,11 @@ class Lab:
 
     def _publish(self) -> None:
         guard, run = self._needed()
-        controls = {name: str(run.control(name)) for name in (*self.view.hosts, *self.view.trunks, "underlay")}
+        controls = {client.name: str(run.control(client.name)) for client in self.view.clients()}
         run.save({
             "name": self.options.name, "target": self.options.target, "kernel": self.view.kernel,
             "owner": os.getpid(), "guardian": guard.pid, "pids": self._pids, "controls": controls,
+            "control": None if self.view.control is None else self.view.control.to_json(),
             "switches": {name: str(path) for name, path in self.view.switches.items()},
         })
 

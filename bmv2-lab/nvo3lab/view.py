@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nvo3lab.control import ControlPlane
 from nvo3lab.errors import LabError, ProcessError
 from nvo3lab.rpc import Client
 from nvo3lab.rundir import load_state
@@ -54,6 +55,8 @@ class View:
     hosts: dict[str, Client] = field(default_factory=dict)
     trunks: dict[str, Client] = field(default_factory=dict)
     fabric: Client | None = None
+    intruder: Client | None = None
+    control: ControlPlane | None = None
 
     @classmethod
     async def of_running(cls, name: str) -> "View":
@@ -61,6 +64,8 @@ class View:
         state = load_state(name)
         view = cls(reference(), state["target"], state["kernel"],
                    {leaf: Path(path) for leaf, path in state["switches"].items()})
+        if state["control"] is not None:
+            view.control = ControlPlane.from_json(state["control"])
         try:
             for process, path in state["controls"].items():
                 view.adopt(process, await Client.connect(process, Path(path)))
@@ -72,6 +77,8 @@ class View:
     def adopt(self, process: str, client: Client) -> None:
         if process == "underlay":
             self.fabric = client
+        elif process == "intruder":
+            self.intruder = client
         elif process.startswith("trunk-"):
             self.trunks[process] = client
         else:
@@ -84,7 +91,8 @@ class View:
         return self.fabric
 
     def clients(self) -> Iterable[Client]:
-        return (*self.hosts.values(), *self.trunks.values(), *((self.fabric,) if self.fabric else ()))
+        others = (self.fabric, self.intruder)
+        return (*self.hosts.values(), *self.trunks.values(), *(client for client in others if client is not None))
 
     async def close(self) -> None:
         for client in self.clients():

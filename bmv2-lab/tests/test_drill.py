@@ -155,7 +155,7 @@ class TestCommands:
         status, output = lab(running, "ps", "-o", "json")
         assert status == 0
         processes = json.loads(output)
-        assert {"leaf1", "leaf2", "leaf3", "controller", "underlay", "red1", "blue3"} <= processes.keys()
+        assert {"leaf1", "leaf3", "nva", "nve-leaf1", "nve-leaf3", "underlay", "red1", "blue3"} <= processes.keys()
         assert all(process["alive"] for process in processes.values())
 
     def test_a_second_one_is_refused(self, running: Path) -> None:

@@ -26,6 +26,8 @@ class Shot:
         bait: packets of legitimate senders that must arrive, exactly once each.
         note: what else was measured, for people.
         faults: what else was not as it must be.
+        refused: attempts on the control plane that were refused, by how the attacker was told.
+        accepted: attempts on the control plane that were not.
     """
 
     sent: int
@@ -33,6 +35,8 @@ class Shot:
     bait: int = 0
     note: str = ""
     faults: tuple[str, ...] = ()
+    refused: dict[str, int] = field(default_factory=dict)
+    accepted: int = 0
 
 
 @dataclass(frozen=True)
@@ -40,8 +44,10 @@ class Attack:
     """One attack of the drill.
 
     Attributes:
-        who: outsider, insider or tenant (sections 4.1, 4.2, 4.3 of the requirements draft).
+        who: outsider, insider or tenant (sections 4.1, 4.2, 4.3 of the requirements draft); control: anybody at the
+            NVA's port.
         reasons: the drop reasons that may catch it; any other one is a fault, and so is silence.
+        refusals: the ways in which attempts on the control plane may end.
     """
 
     name: str
@@ -49,6 +55,7 @@ class Attack:
     summary: str
     reasons: frozenset[str]
     launch: Callable[["World"], Awaitable[Shot]]
+    refusals: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -110,6 +117,11 @@ def judge(attack: Attack, shot: Shot, caught: dict[str, int], arrived: dict[str,
     through = arrived["marked"] + arrived["other"] + arrived["duplicate"] + extra_bait
     if through:
         faults.append(f"{through} packets got through to hosts")
+    if shot.accepted:
+        faults.append(f"{shot.accepted} attempts were accepted")
+        through += shot.accepted
+    if strange := {how: count for how, count in shot.refused.items() if how not in attack.refusals}:
+        faults.append("attempts ended otherwise: " + ", ".join(f"{how} {count}" for how, count in strange.items()))
     if arrived["bait"] < shot.bait:
         faults.append(f"only {arrived['bait']} of {shot.bait} legitimate packets arrived")
     expected = sum(count for reason, count in caught.items() if reason in attack.reasons)

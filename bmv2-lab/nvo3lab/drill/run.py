@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from nvo3lab.drill import insider, outsider, tenant
+from nvo3lab.drill import control, insider, outsider, tenant
 from nvo3lab.drill.model import Attack, Result, Shot, Traffic, is_slow, judge
 from nvo3lab.drill.world import World
 from nvo3lab.drops import DropCounters
@@ -15,7 +15,7 @@ from nvo3lab.errors import LabError, UsageError
 from nvo3lab.host.ledger import KINDS
 from nvo3lab.view import View
 
-ATTACKS: tuple[Attack, ...] = (*outsider.ATTACKS, *insider.ATTACKS, *tenant.ATTACKS)
+ATTACKS: tuple[Attack, ...] = (*outsider.ATTACKS, *insider.ATTACKS, *tenant.ATTACKS, *control.ATTACKS)
 
 #: The legitimate traffic: one echo stream for each tenant, across the underlay, small and large packets in turn.
 _STREAMS = (("red1", "red2"), ("blue1", "blue2"))
@@ -114,8 +114,8 @@ class Drill:
             again, _nothing = await self._beside(lambda: asyncio.sleep(self._window))
             baseline = max((baseline, again), key=lambda traffic: traffic.median_ms or 0.0)
         through, faults = judge(attack, shot, dict(caught), dict(arrived), baseline, beside)
-        return Result(attack.name, attack.who, attack.summary, shot.sent, through, dict(caught), baseline, beside,
-                      seconds, shot.note, faults)
+        return Result(attack.name, attack.who, attack.summary, shot.sent, through, dict(caught) | shot.refused,
+                      baseline, beside, seconds, shot.note, faults)
 
     async def _settle(self, attack: Attack, shot: Shot, counters: DropCounters,
                       dropped_before: Counter[tuple[str, str]], arrived_before: Counter[str]) -> None:
