@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures of the tests of NVA and agents as processes."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from overlay_world import Identities  # found through the line above
+
+
+@pytest.fixture
+def identities(tmp_path: Path) -> Identities:
+    """An authority, and credentials of an NVA, three NVEs and an operator."""
+    return Identities(tmp_path)

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the tests of NVA and agents stand on: an authority, credentials as directories, processes that can be killed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from nvo3sec.config import example_path, load_domain
+from nvo3sec.console import ask
+from nvo3sec.errors import OperatorError
+from nvo3sec.identity.authority import Authority
+from nvo3sec.identity.names import DeviceName, Role
+from switches import Ports, Underlay
+
+LEAVES = ("leaf1", "leaf2", "leaf3")
+READY_S = 60.0
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+async def until(condition: Any, timeout_s: float = READY_S, every_s: float = 0.02) -> None:
+    """Wait until something is so; fails if it never is."""
+    async with asyncio.timeout(timeout_s):
+        while not condition():
+            await asyncio.sleep(every_s)
+
+
+class Identities:
+    """An authority and directories of credentials."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.domain_file = directory / "domain.yaml"
+        self.domain_file.write_text(example_path().read_text())
+        self.domain = load_domain(self.domain_file)
+        self.authority = Authority.create(directory / "pki", self.domain.name)
+        for role, name in ((Role.NVA, "nva1"), (Role.OPERATOR, "op"), *((Role.NVE, leaf) for leaf in LEAVES)):
+            self.issue(role, name)
+
+    def name(self, role: Role, name: str) -> DeviceName:
+        return DeviceName(self.domain.name, role, name)
+
+    def issue(self, role: Role, name: str) -> Path:
+        """Credentials of a new device; returns their directory."""
+        path, _ = self.authority.issue(self.name(role, name))
+        place = self.place(role, name)
+        place.mkdir(parents=True)
+        os.symlink(path, place / "device.pem")
+        os.symlink(self.authority.anchors_file, place / "anchors.pem")
+        os.symlink(self.authority.revocation_file, place / "revoked.pem")
+        return place
+
+    def place(self, role: Role, name: str) -> Path:
+        return self.directory / "credentials" / f"{role.value}-{name}"
+
+
+class Overlay:
+    """One NVA and three agents as processes, on three switches with the wires between them."""
+
+    def __init__(self, identities: Identities, start_switch: Any, **lifetimes: float) -> None:
+        self.identities = identities
+        self.directory = identities.directory
+        document = yaml.safe_load(identities.domain_file.read_text())
+        document["lifetimes"] |= lifetimes
+        identities.domain_file.write_text(yaml.safe_dump(document))
+        self.port = free_port()
+        self.switches = {name: start_switch(name, number) for number, name in enumerate(LEAVES, 1)}
+        self.ports = {name: Ports(switch) for name, switch in self.switches.items()}
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    @property
+    def nva(self) -> str:
+        return f"nva1.nva.{self.identities.domain.name}=127.0.0.1:{self.port}"
+
+    def run_directory(self, name: str) -> Path:
+        return self.directory / f"run-{name}"
+
+    def log(self, name: str) -> str:
+        return (self.directory / f"{name}.process").read_text()
+
+    def start(self, name: str, credentials: Path | None = None) -> None:
+        """Start the NVA (nva) or the agent of an NVE (leaf1)."""
+        if name == "nva":
+            place = credentials or self.identities.place(Role.NVA, "nva1")
+            words = ["nva", "run", "--domain", str(self.identities.domain_file), "--port", str(self.port)]
+        else:
+            place = credentials or self.identities.place(Role.NVE, name)
+            switch = self.switches[name]
+            words = ["nve", "run", "--name", name, "--p4runtime", switch.target, "--device-id", str(switch.device_id)]
+            words += ["--nva", self.nva]
+        words += ["--credentials", str(place), "--run-dir", str(self.run_directory(name)), "--log-level", "debug"]
+        with (self.directory / f"{name}.process").open("ab") as log:
+            self.processes[name] = subprocess.Popen(command(*words), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def kill(self, name: str) -> None:
+        """As an out-of-memory killer would."""
+        process = self.processes.pop(name)
+        process.kill()
+        process.wait()
+
+    def status(self) -> dict[str, Any] | None:
+        """The NVA's, or None while it is not there."""
+        with contextlib.suppress(OperatorError):
+            result: dict[str, Any] = ask(self.run_directory("nva"), "status")
+            return result
+        return None
+
+    async def registered(self) -> set[str]:
+        status = await asyncio.to_thread(self.status)
+        return {switch["nve"] for switch in (status or {"switches": []})["switches"] if switch["registered"]}
+
+    async def ready(self) -> dict[str, Any]:
+        """The status once everything is ready."""
+        deadline = time.monotonic() + READY_S
+        while True:
+            for name, process in self.processes.items():
+                assert process.poll() is None, f"{name} has ended\n{self.log(name)}"
+            status = await asyncio.to_thread(self.status)
+            if status is not None and status["ready"]:
+                return status
+            assert time.monotonic() < deadline, f"not ready: {status and status['not_ready']}"
+            await asyncio.sleep(0.05)
+
+    def operate(self, *words: str, role: Role = Role.OPERATOR, name: str = "op") -> subprocess.CompletedProcess[str]:
+        """A command of an operator's, over mutual TLS."""
+        where = ["--nva", self.nva, "--credentials", str(self.identities.place(role, name))]
+        return subprocess.run(command(*words, *where), capture_output=True, text=True, check=False, timeout=90)
+
+    def end(self) -> None:
+        for name in list(self.processes):
+            self.kill(name)
+
+
+def command(*words: str) -> list[str]:
+    return [sys.executable, "-c", "from nvo3sec.cli import main; main()", *words]
+
+
+@contextlib.asynccontextmanager
+async def overlay(identities: Identities, start_switch: Any, **lifetimes: float) -> AsyncIterator[Overlay]:
+    """An overlay that is ready, with its ports open."""
+    world = Overlay(identities, start_switch, **lifetimes)
+    try:
+        for name in ("nva", *LEAVES):
+            world.start(name)
+        await world.ready()
+        for ports in world.ports.values():
+            await ports.open()
+        world.underlay = Underlay(identities.domain.nves, world.ports)
+        yield world
+    finally:
+        world.end()
+        for ports in world.ports.values():
+            await ports.close()

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""NVA and agents as real processes with real TLS: killed, revoked, impersonated, with packets between tenants."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import subprocess
+import time
+from ipaddress import IPv4Address
+
+from nvo3sec.identity.names import Role
+from overlay_world import LEAVES, Overlay, command, overlay, until
+
+BLUE1, BLUE2, BLUE3 = 0x02AA00000001, 0x02AA00000002, 0x02AA00000003
+
+
+def frame(source: int, destination: int, source_ip: str, destination_ip: str, number: int) -> bytes:
+    payload = number.to_bytes(8, "big") + bytes(24)
+    length = (20 + len(payload)).to_bytes(2, "big")
+    packet = b"\x45\x00" + length + bytes(4) + b"\x40\xfd\x00\x00"
+    packet += IPv4Address(source_ip).packed + IPv4Address(destination_ip).packed + payload
+    return destination.to_bytes(6, "big") + source.to_bytes(6, "big") + b"\x08\x00" + packet
+
+
+def blue(number: int) -> bytes:
+    return frame(BLUE1, BLUE2, "10.1.0.1", "10.1.0.2", number)
+
+
+class Traffic:
+    """Packets of a tenant from leaf1 to leaf2, as long as the context lasts; each must arrive once, in order."""
+
+    def __init__(self, world: Overlay) -> None:
+        self._world = world
+        self.sent = 0
+
+    async def _send(self) -> None:
+        while True:
+            await self._world.ports["leaf1"].send(1, blue(self.sent))
+            self.sent += 1
+            await asyncio.sleep(0.005)
+
+    async def __aenter__(self) -> Traffic:
+        # The first packet has the agent look up where its destination is, and needs the NVA for that.
+        await self._world.ports["leaf1"].send(1, blue(2**32))
+        assert await self._world.ports["leaf2"].receive(1) == blue(2**32)
+        self._task = asyncio.create_task(self._send())
+        return self
+
+    async def __aexit__(self, *_exception: object) -> None:
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+        for number in range(self.sent):
+            assert await self._world.ports["leaf2"].receive(1) == blue(number)
+        assert self._world.ports["leaf2"].waiting(1) == 0
+
+
+class TestKilled:
+    def test_nobody_is_missed_while_traffic_goes_on(self, identities, start_switch):
+        async def run():
+            async with overlay(identities, start_switch) as world:
+                before = {one["nve"]: one["incarnation"] for one in (await world.ready())["switches"]}
+                async with Traffic(world) as traffic:
+                    for name in ("nva", "leaf1", "nva", "leaf2", "nva"):
+                        seen = traffic.sent
+                        world.kill(name)
+                        await until(lambda seen=seen: traffic.sent > seen + 40)
+                        world.start(name)
+                        after = (await world.ready())["switches"]
+                        assert {one["nve"]: one["incarnation"] for one in after} == before
+                    adopted = {one["nve"]: one["adopted"] for one in after}
+                    assert adopted == {"leaf1": True, "leaf2": True, "leaf3": False}, "leaf3 still has its first agent"
+
+        asyncio.run(run())
+
+
+class TestRevoked:
+    def test_out_within_seconds_and_closed_with_its_lease(self, identities, start_switch):
+        async def run():
+            async with overlay(identities, start_switch, lease_s=4.0, lease_renew_s=1.0) as world:
+                ports = world.ports
+                await ports["leaf3"].send(1, frame(BLUE3, BLUE1, "10.1.0.3", "10.1.0.1", 1))
+                assert await ports["leaf1"].receive(1) == frame(BLUE3, BLUE1, "10.1.0.3", "10.1.0.1", 1)
+                began = time.monotonic()
+                identities.authority.revoke(identities.name(Role.NVE, "leaf3"))
+                while "leaf3" in await world.registered():
+                    assert time.monotonic() < began + 5
+                assert "certificate was revoked" in world.log("nva")
+                async with Traffic(world):
+                    await asyncio.sleep(began + 5.5 - time.monotonic())
+                    await ports["leaf3"].send(1, frame(BLUE3, BLUE1, "10.1.0.3", "10.1.0.1", 2))
+                    await asyncio.sleep(0.5)
+                    assert ports["leaf1"].waiting(1) == 0, "its lease has ended"
+                assert await world.registered() == {"leaf1", "leaf2"}
+                identities.authority.issue(identities.name(Role.NVE, "leaf3"), renew=True)
+                await world.ready()
+                await ports["leaf3"].send(1, frame(BLUE3, BLUE1, "10.1.0.3", "10.1.0.1", 3))
+                assert await ports["leaf1"].receive(1) == frame(BLUE3, BLUE1, "10.1.0.3", "10.1.0.1", 3)
+
+        asyncio.run(run())
+
+
+class TestIdentities:
+    def test_operators_operate_and_nobody_else(self, identities, start_switch):
+        async def run():
+            async with overlay(identities, start_switch) as world:
+                status = await asyncio.to_thread(world.operate, "status", "-o", "json")
+                assert status.returncode == 0, status.stderr
+                assert json.loads(status.stdout)["ready"]
+                rotated = await asyncio.to_thread(world.operate, "rotate", "leaf1")
+                assert rotated.stdout == "new keys asked for in 4 directions\n"
+                counters = await asyncio.to_thread(world.operate, "counters", "leaf2", "-o", "json")
+                assert [one["nve"] for one in json.loads(counters.stdout)] == ["leaf2"]
+                dry = await asyncio.to_thread(world.operate, "reconcile", "--dry-run", "-o", "json")
+                assert set(json.loads(dry.stdout)) == set(LEAVES)
+                unknown = await asyncio.to_thread(world.operate, "counters", "leaf9")
+                assert (unknown.returncode, unknown.stderr[:25]) == (1, "nvo3sec: no such NVE: lea")
+                thief = await asyncio.to_thread(lambda: world.operate("rotate", role=Role.NVE, name="leaf3"))
+                assert thief.returncode == 1
+                assert "not of a device of role operator" in thief.stderr
+                for name in ("nva", *LEAVES):
+                    assert "Traceback" not in world.log(name)
+
+        asyncio.run(run())
+
+    def test_an_agent_talks_to_the_nva_that_was_named_and_to_no_other(self, identities, start_switch):
+        async def run():
+            world = Overlay(identities, start_switch)
+            try:
+                world.start("nva", identities.issue(Role.NVA, "nva2"))
+                world.start("leaf1")
+                await until(lambda: "handshake" in world.log("leaf1"))
+                assert "nva1" in world.log("leaf1")
+                assert await world.registered() == set()
+            finally:
+                world.end()
+
+        asyncio.run(run())
+
+    def test_credentials_of_another_device_start_nothing(self, identities, tmp_path):
+        leaf2 = str(identities.place(Role.NVE, "leaf2"))
+        nva = command("nva", "run", "--domain", str(identities.domain_file), "--credentials", leaf2)
+        nve = command("nve", "run", "--name", "leaf1", "--p4runtime", "unix:/nowhere", "--credentials", leaf2)
+        nve += ["--nva", f"nva1.nva.{identities.domain.name}:7443"]
+        tcp = [word.replace("unix:/nowhere", "127.0.0.1:9559") for word in nve]
+        for words, complaint in (
+            (nva, "not of a device of role nva"),
+            (nve, "not of nve/leaf1"),
+            (tcp, "P4Runtime must be unix:PATH"),
+        ):
+            run_dir = str(tmp_path / "run")
+            done = subprocess.run(
+                [*words, "--run-dir", run_dir], capture_output=True, text=True, timeout=60, check=False
+            )
+            assert done.returncode == 1
+            assert complaint in done.stderr.replace("\n", " ")

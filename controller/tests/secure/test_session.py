@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The session between NVA and agent over real TLS, without switches."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import AsyncIterator, Coroutine
+from ipaddress import ip_address
+from typing import Any
+
+import pytest
+from nvo3sec.domain.messages import (
+    KeyState,
+    Lookup,
+    LookupResult,
+    NveView,
+    QuestionKind,
+    ReadBack,
+    Registration,
+    Report,
+)
+from nvo3sec.errors import AuthorizationError, NvaUnreachable, Nvo3secError, OperatorError
+from nvo3sec.identity.certificate import Purpose
+from nvo3sec.identity.names import Role
+from nvo3sec.identity.server import SecureServer
+from nvo3sec.nva import Nva
+from nvo3sec.transport.agent import RemoteNva
+from nvo3sec.transport.credentials import NvaAddress, live_peers, load_device
+from nvo3sec.transport.methods import DomainMembership, access_table
+from nvo3sec.transport.nva import NvaTransport
+from overlay_world import until
+
+INCARNATION = bytes(range(1, 17))
+
+
+async def refuse(**_parameters: Any) -> Any:
+    raise OperatorError("not asked here")
+
+
+class Service:
+    """An NVA that serves, in this process."""
+
+    def __init__(self, identities: Any) -> None:
+        self.identities = identities
+        self.nva = Nva(identities.domain, random_bytes=secrets.token_bytes)
+        place = identities.place(Role.NVA, "nva1")
+        device = load_device(place, identities.domain.name, Purpose.SERVER, Role.NVA)
+        self.server = SecureServer(
+            device, live_peers(place, device), access_table(), DomainMembership(identities.domain)
+        )
+        self.transport = NvaTransport(self.nva, dict.fromkeys(("status", "counters", "reconcile", "rotate"), refuse))
+        self.transport.add_to(self.server.grpc)
+        self.port = 0
+
+    def agent(self, nve: str, answer: Any = None, name: str = "") -> RemoteNva:
+        place = self.identities.place(Role.NVE, nve)
+        device = load_device(place, self.identities.domain.name, Purpose.CLIENT, Role.NVE)
+        address = NvaAddress(self.identities.name(Role.NVA, "nva1"), "127.0.0.1", self.port)
+
+        async def nothing(_kind: QuestionKind) -> Any:
+            return {}
+
+        return RemoteNva(name or nve, device, live_peers(place, device), [address], answer or nothing)
+
+
+@contextlib.asynccontextmanager
+async def serving(identities: Any) -> AsyncIterator[Service]:
+    service = Service(identities)
+    service.port = await service.server.start("127.0.0.1", 0)
+    try:
+        yield service
+    finally:
+        await service.server.stop(0.1)
+
+
+@contextlib.asynccontextmanager
+async def session(service: Service, nve: str, **options: Any) -> AsyncIterator[Any]:
+    found = await service.agent(nve, **options).connect()
+    try:
+        await found.register(Registration(INCARNATION))
+        yield found
+    finally:
+        await found.close()
+
+
+def run(coroutine: Coroutine[Any, Any, None]) -> None:
+    async def bounded() -> None:
+        async with asyncio.timeout(60):
+            await coroutine
+
+    asyncio.run(bounded())
+
+
+async def fails(call: Any, timeout_s: float = 10.0) -> Nvo3secError:
+    """The error that ends a session; updates that come before are of no interest."""
+    async with asyncio.timeout(timeout_s):
+        while True:
+            try:
+                await call()
+            except Nvo3secError as error:
+                return error
+
+
+class TestSession:
+    def test_state_comes_down_and_reports_go_up(self, identities):
+        async def check():
+            async with serving(identities) as service, session(service, "leaf1") as leaf1:
+                view = await leaf1.next_update()
+                assert isinstance(view, NveView)
+                assert view.name == "leaf1"
+                keys = await leaf1.next_update()
+                assert isinstance(keys, KeyState)
+                assert keys.incarnation == INCARNATION
+                assert (await leaf1.renew_lease()).duration_s == identities.domain.lifetimes.lease_s
+                await leaf1.report(Report("foreign-entry", "something"))
+                await until(lambda: service.nva.reports)
+                assert service.nva.reports[0].nve == "leaf1"
+                async with session(service, "leaf2"):
+                    state = await leaf1.next_update()
+                    while not state.receive:
+                        state = await leaf1.next_update()
+                    sa = state.receive[0]
+                    assert sa.peer == "leaf2"
+                    assert sa.key is not None
+                    await leaf1.read_back(ReadBack(INCARNATION, ((sa.peer, sa.suite, sa.spi),), ()))
+                    tunnel = next(d for d in service.nva.directions() if d.tunnel.receiver == "leaf1")
+                    await until(
+                        lambda: any(
+                            sa.spi in (d.receiver.holds or ())
+                            for d in service.nva.directions()
+                            if d.tunnel.receiver == "leaf1"
+                        )
+                    )
+                    assert tunnel.tunnel.sender in ("leaf2", "leaf3")
+
+        run(check())
+
+    def test_lookups_of_what_is_served(self, identities):
+        async def check():
+            domain = identities.domain
+            system = next(s for s in domain.tenant_systems if s.nve == "leaf2")
+            vni = domain.vn_by_name[system.vn].vni
+            async with serving(identities) as service, session(service, "leaf1") as leaf1:
+                by_mac = await leaf1.look_up(Lookup(vni, mac=system.mac))
+                assert (by_mac.result, by_mac.nve, by_mac.ips) == (LookupResult.FOUND, "leaf2", system.ips)
+                assert (await leaf1.look_up(Lookup(vni, ip=system.ips[0]))).mac == system.mac
+                nobody = await leaf1.look_up(Lookup(vni, ip=ip_address("203.0.113.9")))
+                assert nobody.result is LookupResult.UNKNOWN
+                assert (await leaf1.look_up(Lookup(0xABCDEF, mac=1))).result is LookupResult.REFUSED
+                assert service.server.gate.outcomes["/nvo3sec.v1.Nva/LookUp", "permission"] == 1
+                assert (await leaf1.renew_lease()).duration_s, "the session goes on"
+
+        run(check())
+
+    def test_a_newer_session_takes_over(self, identities):
+        async def check():
+            async with serving(identities) as service, session(service, "leaf1") as first:
+                await first.next_update()
+                async with session(service, "leaf1") as second:
+                    assert isinstance(await fails(first.next_update), AuthorizationError)
+                    with pytest.raises(AuthorizationError):
+                        await first.renew_lease()
+                    with pytest.raises(AuthorizationError):
+                        await first.report(Report("a", "b"))
+                    assert (await second.renew_lease()).duration_s
+                    assert service.nva.registered == ("leaf1",)
+                await until(lambda: service.nva.registered == ())
+
+        run(check())
+
+    def test_questions_are_answered(self, identities):
+        async def answer(kind: QuestionKind) -> Any:
+            if kind is QuestionKind.COUNTERS:
+                raise OperatorError("there are none")
+            if kind is QuestionKind.PREVIEW:
+                raise RuntimeError("a secret")
+            return {"kind": kind.value, "text": "\x1b[2J"}
+
+        async def check():
+            async with serving(identities) as service:
+                with pytest.raises(OperatorError, match="leaf1 is not connected"):
+                    await service.transport.ask("leaf1", QuestionKind.STATUS)
+                async with session(service, "leaf1", answer=answer):
+                    found = await service.transport.ask("leaf1", QuestionKind.STATUS)
+                    assert found == {"kind": "status", "text": "?[2J"}
+                    with pytest.raises(OperatorError, match="there are none"):
+                        await service.transport.ask("leaf1", QuestionKind.COUNTERS)
+                    with pytest.raises(OperatorError, match="internal error"):
+                        await service.transport.ask("leaf1", QuestionKind.PREVIEW)
+
+        run(check())
+
+    def test_no_second_registration(self, identities):
+        async def check():
+            async with serving(identities) as service, session(service, "leaf1") as leaf1:
+                await leaf1._write(Registration(INCARNATION))
+                assert isinstance(await fails(leaf1.next_update), AuthorizationError)
+
+        run(check())
+
+
+class TestEnd:
+    def test_of_the_identity(self, identities):
+        async def check():
+            async with serving(identities) as service:
+                async with session(service, "leaf1") as leaf1, session(service, "leaf2") as leaf2:
+                    identities.authority.revoke(identities.name(Role.NVE, "leaf1"))
+                    error = await fails(leaf1.next_update, timeout_s=3.0)
+                    assert "revoked" in str(error)
+                    assert (await leaf2.renew_lease()).duration_s
+                    await until(lambda: service.nva.registered == ("leaf2",))
+                with pytest.raises((NvaUnreachable, AuthorizationError)):
+                    async with session(service, "leaf1"):
+                        pass
+
+        run(check())
+
+    def test_of_the_nva(self, identities):
+        async def check():
+            async with serving(identities) as service, session(service, "leaf1") as leaf1:
+                await service.server.stop(0)
+                assert isinstance(await fails(leaf1.next_update), NvaUnreachable)
+                with pytest.raises(NvaUnreachable):
+                    await leaf1.renew_lease()
+                with pytest.raises(NvaUnreachable):
+                    await service.agent("leaf1").connect()
+
+        run(check())
+
+    def test_state_of_another_nve_is_not_taken(self, identities):
+        async def check():
+            async with serving(identities) as service, session(service, "leaf1", name="leaf2") as confused:
+                error = await fails(confused.next_update)
+                assert "another NVE" in str(error)
+
+        run(check())
