@@ -70,8 +70,8 @@ class Numbers:
 class Reserved:
     """Numbers that the switch still holds, for whatever: nothing new gets them.
 
-    first_group: where the search for group numbers begins, another place in each incarnation. A pipeline push makes BMv2
-    1.15.5 forget its multicast groups, but not their members: the same number inserted again has every member twice.
+    first_group: where the search for group numbers begins, another place in each incarnation. A pipeline push makes
+    BMv2 1.15.5 forget its multicast groups, but not their members: a number inserted again has every member twice.
     """
 
     interfaces: frozenset[int] = frozenset()
