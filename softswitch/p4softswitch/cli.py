@@ -9,8 +9,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -210,13 +210,25 @@ def _announce(address: str, ready_fd: int | None) -> None:
             ready.write("ready\n")
 
 
+@contextmanager
+def _signals_kept() -> Iterator[set[signal.Signals]]:
+    """SIGINT and SIGTERM wait for `sigwait`.
+
+    Blocked before there are threads, which inherit it: so the signal comes to nobody else. Undone at the end, because
+    whoever calls `main` may start processes, which inherit it too.
+    """
+    signals = {signal.SIGINT, signal.SIGTERM}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield signals
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _serve(factory: EngineFactory, options: SwitchOptions, args: argparse.Namespace) -> None:
     """Until SIGINT or SIGTERM."""
-    signals = {signal.SIGINT, signal.SIGTERM}
-    # Blocked before there are threads, which inherit it: the signal comes to sigwait and to nobody else.
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     program = args.program.read_bytes() if args.program is not None and not args.no_p4 else None
-    with Switch(factory, options) as switch:
+    with _signals_kept() as signals, Switch(factory, options) as switch:
         switch.start(program)
         _announce(options.grpc_address, args.ready_fd)
         signal.sigwait(signals)

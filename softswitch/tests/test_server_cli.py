@@ -104,11 +104,13 @@ class TestCommandLine:
         ids=" ".join,
     )
     def test_refused(self, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
         try:
             status: Any = cli.main(arguments)
         except SystemExit as exit_:
             status = exit_.code
         assert status == 1
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == mask
         lines = capsys.readouterr().err.splitlines()
         assert len(lines) == 1
         assert lines[0].startswith("p4softswitch")
