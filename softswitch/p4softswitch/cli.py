@@ -9,8 +9,10 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
@@ -65,6 +67,7 @@ def _general_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
+    add("--version", action="version", version=version("nvo3sec"))
     add("program", nargs="?", type=Path, help="BMv2 JSON to run from the start")
     add("-i", "--interface", action="append", default=[], type=_port, metavar="PORT@IFACE",
         help="attach a network interface, or a UNIX datagram socket with PORT@unix:LOCAL,PEER")  # fmt: skip
@@ -180,7 +183,12 @@ def _factory(args: argparse.Namespace, target: argparse.Namespace) -> EngineFact
     # Late, so that --help and a wrong command line need no compiler.
     from .engine import EngineConfig, load
 
-    config = EngineConfig(cpu_port=target.cpu_port, drop_port=target.drop_port, cache=args.cache_dir)
+    config = EngineConfig(
+        cpu_port=target.cpu_port,
+        drop_port=target.drop_port,
+        cache=args.cache_dir,
+        clock_start_ns=time.monotonic_ns(),
+    )
 
     def load_engine(program: bytes) -> Engine:
         return load(program, config=config)
