@@ -8,7 +8,7 @@ import struct
 from harness.base import NveTest
 from harness.batch import Batch
 from harness.world import A, B
-from oracle.frames import ETHERTYPE_ARP, ETHERTYPE_IPV6, arp, checksum, ethernet, ipv6
+from oracle.frames import BROADCAST, ETHERTYPE_ARP, ETHERTYPE_IPV6, arp, checksum, ethernet, ipv6
 from oracle.reasons import Reason
 
 ICMPV6, ROUTER_ADVERTISEMENT, SOLICITATION, ADVERTISEMENT = 58, 134, 135, 136
@@ -81,6 +81,20 @@ class HighestHopLimitIsNotDiscovery(NveTest):
             for kind in (1, 128, 129, 143):
                 frame = icmpv6(kind, bytes(20))
                 batch.passes(A.port, frame, (B.port, B.on_wire(frame)))
+
+
+class FloodedFramesOfTheLengthOfASolicitation(NveTest):
+    """Eighty-six bytes to a group are no question for a neighbor as such."""
+
+    def runTest(self) -> None:
+        peer1, peer2 = self.world.peers
+        everybody = bytes.fromhex("333300000001")
+        unsolicited = icmpv6(ADVERTISEMENT, b"\x20\0\0\0" + A.ip6 + b"\x02\x01" + A.mac)
+        ordinary = ethernet(B.mac, A.mac, ETHERTYPE_IPV6, ipv6(A.ip6, B.ip6, bytes(32)))
+        for frame in (everybody + unsolicited[6:], everybody + ordinary[6:], BROADCAST + A.frame_to(B, 86)[6:]):
+            self.assertEqual(len(frame), 86)
+            outputs = (B.port, B.on_wire(frame)), (256, peer1.sent(frame)), (257, peer2.sent(frame))
+            self.floods(A.port, frame, *outputs)
 
 
 class AdvertisementOfNoAddress(NveTest):
