@@ -117,7 +117,7 @@ def service(store: Store) -> Attachments:
 
 
 def served(made: Attachments, commits: int, batch: int, *, durable: bool) -> float:
-    """Mappings per second through the service, `batch` in a commit: of time where there is a disk, else of the CPU's."""
+    """Mappings per second through the service, `batch` in a commit: of wall time if there is a disk."""
     clock = time.perf_counter if durable else time.process_time
     events = list(announcements(commits * batch, start=1_000_000 * batch))
     began = clock()
