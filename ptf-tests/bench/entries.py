@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Table entries written per second over P4Runtime, and the memory of a switch with 10,000 SAs, on the installed targets.
+"""Table entries written per second over P4Runtime, and the memory of a switch with 10,000 SAs, on each target.
 
     python ptf-tests/bench/entries.py [--target embedded|bmv2]
 
