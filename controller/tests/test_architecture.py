@@ -41,6 +41,7 @@ DOMAIN_MAY_IMPORT = {
     "functools",
     "hmac",
     "ipaddress",
+    "itertools",
     "nvo3sec",
     "re",
     "typing",
