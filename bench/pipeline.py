@@ -3,10 +3,11 @@
 
     python bench/pipeline.py [--no-bmv2] [C compiler flag...]
 
-Embedded switch: in memory, one thread, packets handed over in-process, no input or output; the floor is the bare cipher
-(same bytes, same compiler flags, same run) plus bridging of the same frame between two local VAPs of the same program. The
-mark is 1.3 times their sum. BMv2: over its data-plane gRPC service with 32 packets in flight, where the service costs little
-beside the pipeline. Verified packets are all different, made by another instance of the switch: the replay window is real.
+Embedded switch: in memory, one thread, packets handed over in-process, no input or output; the floor is the bare
+cipher (same bytes, same compiler flags, same run) plus bridging of the same frame between two local VAPs of the same
+program. The mark is 1.3 times their sum. BMv2: over its data-plane gRPC service with 32 packets in flight, where the
+service costs little beside the pipeline. Verified packets are all different, made by another instance of the switch:
+the replay window is real.
 """
 
 from __future__ import annotations
@@ -80,8 +81,8 @@ def entries(local: bytes, peer: bytes, *, delivers: bool) -> list[Entry]:
         entry("bridge", {"vni": VNI, "mac": DELIVERED}, "to_vap" if delivers else "to_tunnel", **delivery),
         entry("vap_egress", {"port": OTHER_ACCESS, "interface": 2}, "untagged"),
         entry("tunnel_route", {"interface": TUNNEL}, "send", port=UNDERLAY),
-        entry("tunnel", {"port": UNDERLAY, "interface": TUNNEL}, "encapsulate", source_mac=mac(9), next_hop_mac=PORT_MAC,
-              source=local, destination=peer, underlay_mtu=9000),
+        entry("tunnel", {"port": UNDERLAY, "interface": TUNNEL}, "encapsulate", source_mac=mac(9),
+              next_hop_mac=PORT_MAC, source=local, destination=peer, underlay_mtu=9000),
         entry("sa_tx", {"interface": TUNNEL, "level": 1}, "protect", suite=1, key=KEY, spi=SPI, not_after=FOREVER,
               incarnation=INCARNATION),
     ]  # fmt: skip

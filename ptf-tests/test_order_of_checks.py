@@ -127,18 +127,6 @@ class FaultsBehindEntries(_Ordered):
         self.dropped(256, faults[Reason.BAD_ICV](self.packet()).encode(), Reason.BAD_ICV)
 
 
-class LengthsThatWrap(_Ordered):
-    """An IP length that is the UDP length plus 20 only modulo 2^16; and the smallest pair that is consistent."""
-
-    def runTest(self) -> None:
-        good = self.packet()
-        for udp_length in (0xFFEC, 0xFFF0, 0xFFFF):
-            wrapped = good.but(udp_length=udp_length, ip_length=(udp_length + 20) & 0xFFFF)
-            self.dropped(256, wrapped.encode(), Reason.UDP_LENGTH_MISMATCH)
-        self.dropped(256, good.but(udp_length=0xFFEB, ip_length=0xFFFF).encode(), Reason.FRAME_TOO_LONG)
-        self.dropped(256, good.but(udp_length=0, ip_length=20).encode(), Reason.FRAME_TOO_SHORT)
-
-
 class FaultsOnAccessPorts(NveTest):
     """VAP, second tag, ARP, source guard, group source, reserved destination, unknown destination: in this order."""
 
@@ -203,18 +191,6 @@ class DropPortBehindAnotherReason(NveTest):
         self.delete(peer.route())
         self.dropped(A.port, odd + A.frame_to(B)[6:], Reason.NO_TUNNEL_ROUTE)
         self.dropped(256, peer.packet(odd + self.world.far1.frame_to(B)[6:]).encode(), Reason.TUNNEL_TO_TUNNEL)
-
-
-class ShortArpBehindALongOne(NveTest):
-    """An ARP packet of which only the first bytes are there does not borrow the rest from the one before."""
-
-    def runTest(self) -> None:
-        whole = ethernet(BROADCAST, A.mac, ETHERTYPE_ARP, arp(1, A.mac, A.ip, bytes(6), B.ip))
-        self.insert(entry("neighbor", {"vni": RED, "ip": B.ip}, "answer", mac=B.mac))
-        answer = ethernet(A.mac, B.mac, ETHERTYPE_ARP, arp(2, B.mac, B.ip, A.mac, A.ip))
-        for length in (16, 20, 24, 28, 30, 31, 32, 36, 40, 41):
-            self.passes(A.port, whole, (A.port, answer))
-            self.dropped(A.port, whole[:length], Reason.MALFORMED_ARP)
 
 
 class PacketOutFromTheAgentIsNoException(NveTest):

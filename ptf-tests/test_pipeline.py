@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pipeline pushes of every kind, under traffic. Whoever pushes what: no number of a key is used twice, and nothing
-passes a
-tunnel until the agent has set a new incarnation and installed keys that were derived for it."""
+passes a tunnel until the agent has set a new incarnation and installed keys that were derived for it."""
 
 from __future__ import annotations
 
@@ -45,10 +44,8 @@ class _Push(NveTest):
         """What came out of the tunnel while a sender did not stop because of the push.
 
         On BMv2 the sender rests during the push. Its data-plane service holds a lock while it hands a packet in,
-        which waits
-        for the push, and wants the same lock for sending one out, for which the push waits: under traffic a push
-        never ends.
-        (Ports on interfaces do not know that lock.)
+        which waits for the push, and wants the same lock for sending one out, for which the push waits: under traffic
+        a push never ends. (Ports on interfaces do not know that lock.)
 
         then_ask: not after a refused push, which BMv2's server does not survive (the switch below it does).
         """
@@ -207,13 +204,13 @@ class ReconcileAndCommit(VerifyAndSaveThenCommit):
 
 class CommitAfterReconcile(ReconcileAndCommit):
     """Where reconciling is refused, BMv2 then takes a COMMIT, keeps every entry and resets every register: keys are
-    still
-    there, numbers would begin anew. The registers of the incarnation stand against it."""
+    still there, numbers would begin anew. The registers of the incarnation stand against it."""
 
     def runTest(self) -> None:
         with own_switch(self) as session:
             self.install(session, "before")
             self.both_ways()
+            clock = session.ask(REPORT_STATE)["timestamp"]
             codes: list[str] = []
 
             def push() -> None:
@@ -228,7 +225,10 @@ class CommitAfterReconcile(ReconcileAndCommit):
             self.assert_never_twice(sent)
             print(f"RECONCILE_AND_COMMIT, COMMIT on {session.target}: {codes}")
             self.assertIn("OK", codes, "neither was taken: this test is about what happens when one is")
-            self.assertEqual(session.ask(REPORT_STATE)["agreement"], 0)
+            state = session.ask(REPORT_STATE)
+            self.assertEqual(state["agreement"], 0)
+            # Entries that were kept have their limits in this clock: it counts from the start of the process.
+            self.assertGreater(state["timestamp"], clock)
             self.closed_whatever_is_left(session)
             self.old_keys_stay_dead(session)
 

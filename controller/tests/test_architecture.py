@@ -66,6 +66,7 @@ DOMAIN_MAY_IMPORT = {
     "functools",
     "hmac",
     "ipaddress",
+    "itertools",
     "nvo3sec",
     "re",
     "typing",

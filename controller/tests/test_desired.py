@@ -28,7 +28,7 @@ from nvo3sec.domain.entries import (
 )
 from nvo3sec.domain.membership import Membership, Tunnel
 from nvo3sec.domain.model import REPLICAS_PER_PORT_LIMIT, Suite
-from nvo3sec.domain.numbers import Numbers, Reserved
+from nvo3sec.domain.numbers import GROUPS, Numbers, Reserved, allocate
 from nvo3sec.domain.secret import Secret
 from nvo3sec.nva.views import view_of
 
@@ -193,3 +193,10 @@ class TestLearned:
     def test_an_answer_that_contradicts_the_view_counts_for_nothing(self, answer):
         state, _ = desired("leaf1", learned=[answer])
         assert of(state, BridgeToTunnel) == set()
+
+
+def test_group_numbers_begin_elsewhere_in_each_incarnation() -> None:
+    # BMv2 keeps the members of groups over a pipeline push: a number must not come back soon.
+    assert allocate("ab", {}, GROUPS, first=7) == {"a": 8, "b": 9}
+    assert allocate("ab", {}, GROUPS, first=len(GROUPS) - 1) == {"a": len(GROUPS), "b": 1}
+    assert allocate("ab", {"b": 8}, GROUPS, first=7) == {"a": 9, "b": 8}

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Table entries written per second over P4Runtime, and the memory of a switch with 10,000 SAs, on every target installed here.
+"""Table entries written per second over P4Runtime, and the memory of a switch with 10,000 SAs, on each target.
 
     python ptf-tests/bench/entries.py [--target embedded|bmv2]
 
-One client, one Write after another, 100 updates in each, entries of `sa_rx` (the widest action data of the program), then of
-`bridge`. Each target gets a switch process of its own; the ratio is of one run on one machine.
+One client, one Write after another, 100 updates in each, entries of `sa_rx` (the widest action data of the program),
+then of `bridge`. Each target gets a switch process of its own; the ratio is of one run on one machine.
 """
 
 from __future__ import annotations
@@ -32,9 +32,18 @@ INCARNATION = derived("bench", "incarnation")
 
 def sa_rx(number: int) -> Entry:
     source = ip4(f"198.51.{number >> 8}.{number & 255}")
-    return entry("sa_rx", {"source": source, "destination": LOCAL, "spi": 0x10000 + number}, "accept", suite=1,
-                 key=derived("bench", number), min_coverage=0xFFFF, pair=number & 0xFFF, generation=1, not_after=FOREVER,
-                 incarnation=INCARNATION)
+    return entry(
+        "sa_rx",
+        {"source": source, "destination": LOCAL, "spi": 0x10000 + number},
+        "accept",
+        suite=1,
+        key=derived("bench", number),
+        min_coverage=0xFFFF,
+        pair=number & 0xFFF,
+        generation=1,
+        not_after=FOREVER,
+        incarnation=INCARNATION,
+    )
 
 
 def bridge(number: int) -> Entry:
@@ -50,8 +59,10 @@ def resident_kib(pid: int) -> int:
 
 
 def write_seconds(runtime: P4Runtime, schema: Schema, entries: list[Entry]) -> float:
-    batches = [[update("INSERT", table_entry=schema.table_entry(one)) for one in entries[at : at + UPDATES_PER_WRITE]]
-               for at in range(0, len(entries), UPDATES_PER_WRITE)]
+    batches = [
+        [update("INSERT", table_entry=schema.table_entry(one)) for one in entries[at : at + UPDATES_PER_WRITE]]
+        for at in range(0, len(entries), UPDATES_PER_WRITE)
+    ]
     start = time.perf_counter()
     for batch in batches:
         runtime.write(batch)

@@ -9,8 +9,10 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
-from contextlib import closing
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
@@ -65,6 +67,7 @@ def _general_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
+    add("--version", action="version", version=version("nvo3sec"))
     add("program", nargs="?", type=Path, help="BMv2 JSON to run from the start")
     add("-i", "--interface", action="append", default=[], type=_port, metavar="PORT@IFACE",
         help="attach a network interface, or a UNIX datagram socket with PORT@unix:LOCAL,PEER")  # fmt: skip
@@ -180,7 +183,12 @@ def _factory(args: argparse.Namespace, target: argparse.Namespace) -> EngineFact
     # Late, so that --help and a wrong command line need no compiler.
     from .engine import EngineConfig, load
 
-    config = EngineConfig(cpu_port=target.cpu_port, drop_port=target.drop_port, cache=args.cache_dir)
+    config = EngineConfig(
+        cpu_port=target.cpu_port,
+        drop_port=target.drop_port,
+        cache=args.cache_dir,
+        clock_start_ns=time.monotonic_ns(),
+    )
 
     def load_engine(program: bytes) -> Engine:
         return load(program, config=config)
@@ -210,13 +218,25 @@ def _announce(address: str, ready_fd: int | None) -> None:
             ready.write("ready\n")
 
 
+@contextmanager
+def _signals_kept() -> Iterator[set[signal.Signals]]:
+    """SIGINT and SIGTERM wait for `sigwait`.
+
+    Blocked before there are threads, which inherit it: so the signal comes to nobody else. Undone at the end, because
+    whoever calls `main` may start processes, which inherit it too.
+    """
+    signals = {signal.SIGINT, signal.SIGTERM}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield signals
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _serve(factory: EngineFactory, options: SwitchOptions, args: argparse.Namespace) -> None:
     """Until SIGINT or SIGTERM."""
-    signals = {signal.SIGINT, signal.SIGTERM}
-    # Blocked before there are threads, which inherit it: the signal comes to sigwait and to nobody else.
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     program = args.program.read_bytes() if args.program is not None and not args.no_p4 else None
-    with Switch(factory, options) as switch:
+    with _signals_kept() as signals, Switch(factory, options) as switch:
         switch.start(program)
         _announce(options.grpc_address, args.ready_fd)
         signal.sigwait(signals)

@@ -67,7 +67,8 @@ class EngineConfig:
     cpu_port: where packet-ins leave and packet-outs enter; an ordinary port for the engine. cache: directory of
     compiled programs, by default in XDG_CACHE_HOME. extra_cflags: for instance ("-fsanitize=address,undefined", "-g").
     output_limit: bytes of frames that in-process ports hold for a reader that is late; beyond it they are lost and
-    counted.
+    counted. clock_start_ns: what the timestamps count from, in the nanoseconds of time.monotonic_ns; by default the
+    moment of loading. A switch passes the start of its process: a pipeline push must not set its clock back.
     """
 
     cpu_port: int | None = None
@@ -76,6 +77,7 @@ class EngineConfig:
     extra_cflags: tuple[str, ...] = ()
     output_limit: int = 64 << 20
     log_messages: bool = False
+    clock_start_ns: int | None = None
 
 
 def load(json_bytes: bytes, *, config: EngineConfig) -> CompiledEngine:
@@ -92,9 +94,7 @@ def load(json_bytes: bytes, *, config: EngineConfig) -> CompiledEngine:
 class CompiledEngine:
     """Implements engine_api.Engine. Thread-safe, except that start and stop belong to one owner."""
 
-    def __init__(
-        self, program: Program, library: ctypes.CDLL, messages: tuple[str, ...], config: EngineConfig
-    ) -> None:
+    def __init__(self, program: Program, library: ctypes.CDLL, messages: tuple[str, ...], config: EngineConfig) -> None:
         self.program = program
         self.config = config
         self._lib = library
@@ -104,6 +104,8 @@ class CompiledEngine:
         )
         if not self._handle:
             raise EngineError("not enough memory for the program's tables and registers")
+        if config.clock_start_ns is not None:
+            library.p4_clock_start(self._handle, config.clock_start_ns)
         self._finalizer = weakref.finalize(self, library.p4_destroy, self._handle)
         self._codecs = {t.name: TableCodec(t, program.actions) for t in program.tables}
         self._counters = {c.name: c for c in program.counters}
@@ -225,9 +227,7 @@ class CompiledEngine:
             raise EngineError(f"{table} has no direct counter")
         pair = (ctypes.c_uint64 * 2)(*((value.packets, value.bytes) if value is not None else (0, 0)))
         arguments = codec.key(key, priority)
-        result = self._lib.p4_entry_counter(
-            self._handle, codec.table.index, *arguments, int(value is not None), pair
-        )
+        result = self._lib.p4_entry_counter(self._handle, codec.table.index, *arguments, int(value is not None), pair)
         self._check(result, table)
         return CounterValue(pair[0], pair[1])
 
@@ -317,9 +317,7 @@ class CompiledEngine:
 
     def clone_session_set(self, session_id: int, replicas: Sequence[Replica], truncate_bytes: int) -> None:
         """Create or replace. Session ids 0..32767. truncate_bytes 0: clones are sent whole."""
-        result = self._lib.p4_session(
-            self._handle, session_id, _replicas(replicas), len(replicas), truncate_bytes, 1
-        )
+        result = self._lib.p4_session(self._handle, session_id, _replicas(replicas), len(replicas), truncate_bytes, 1)
         self._check(result, f"clone session {session_id}")
 
     def clone_session_delete(self, session_id: int) -> None:

@@ -119,6 +119,13 @@ class TestInProcess:
         with pytest.raises(EngineError):
             engine.detach(1)
 
+    def test_frames_longer_than_64_kib(self, engine: CompiledEngine) -> None:
+        """A packet_length of more than 16 bits; what is longer than the engine takes is refused, not cut."""
+        long = frame(MAC[2], bytes(70_000))
+        assert engine.process(1, long) == [(2, long)]
+        with pytest.raises(EngineError):
+            engine.inject(1, bytes(200_000))
+
     def test_stop_delivers_what_has_come_out(self, engine: CompiledEngine) -> None:
         arrived: list[bytes] = []
         done = threading.Event()
@@ -209,7 +216,7 @@ class TestSockets:
 
 def read_pcap(path: Path) -> list[bytes]:
     data = path.read_bytes()
-    assert struct.unpack_from("<IHHiIII", data) == (0xA1B2C3D4, 2, 4, 0, 0, 65536, 1)
+    assert struct.unpack_from("<IHHiIII", data) == (0xA1B2C3D4, 2, 4, 0, 0, 131072, 1)
     at, frames = 24, []
     while at < len(data):
         length = struct.unpack_from("<IIII", data, at)[2]

@@ -4,17 +4,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 from finsy.proto import p4r, rpc_code
-from server_harness import DEVICE_ID, Controller, Insert, Program, Target, update
+from server_harness import DEVICE_ID, Controller, Insert, Program, Target, missing, start, update
 
 
-@pytest.fixture
-def switch(fresh_target: Target) -> Target:
-    return fresh_target
+@pytest.fixture(params=["fake", "bmv2"])
+def switch(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Target]:
+    """A switch of the test's own. Which engine is behind our server makes no difference here."""
+    reason = missing(request.param)
+    if reason is not None:
+        pytest.skip(reason)
+    with start(request.param, tmp_path) as target:
+        yield target
 
 
 @pytest.fixture

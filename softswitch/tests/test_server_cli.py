@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -104,11 +105,13 @@ class TestCommandLine:
         ids=" ".join,
     )
     def test_refused(self, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
         try:
             status: Any = cli.main(arguments)
         except SystemExit as exit_:
             status = exit_.code
         assert status == 1
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == mask
         lines = capsys.readouterr().err.splitlines()
         assert len(lines) == 1
         assert lines[0].startswith("p4softswitch")
@@ -116,6 +119,12 @@ class TestCommandLine:
     def test_pcap_takes_a_directory_but_not_the_program(self, tmp_path: Path) -> None:
         assert cli._split(["--pcap", "prog.json"]) == (["--pcap=.", "prog.json"], [])
         assert cli._split(["--pcap", str(tmp_path), "p.json", "--", "x"]) == ([f"--pcap={tmp_path}", "p.json"], ["x"])
+
+    def test_version(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit) as caught:
+            cli.main(["--version"])
+        assert caught.value.code == 0
+        assert capsys.readouterr().out.strip() == version("nvo3sec")
 
     def test_help(self, capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit) as caught:

@@ -8,10 +8,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nvo3lab.drill.world import World
 
-#: Effect of an attack on the median round trip of legitimate traffic that still counts as none: a factor and a constant
-#: (milliseconds), since a lab shares its processors with the attackers.
-LATENCY_FACTOR = 3.0
-LATENCY_SLACK_MS = 10.0
 
 
 @dataclass(frozen=True)
@@ -97,16 +93,12 @@ class Result:
         return asdict(self) | {"held": self.held}
 
 
-def is_slow(baseline: Traffic, beside: Traffic) -> bool:
-    """Whether the legitimate traffic took longer than it may because of an attack. Pure."""
-    if beside.median_ms is None or baseline.median_ms is None:
-        return False
-    return beside.median_ms > LATENCY_FACTOR * baseline.median_ms + LATENCY_SLACK_MS
-
-
 def judge(attack: Attack, shot: Shot, caught: dict[str, int], arrived: dict[str, int], baseline: Traffic,
           beside: Traffic) -> tuple[int, list[str]]:
     """How many packets got through, and in words everything that did not hold. Pure.
+
+    Legitimate traffic may not lose anything. How long it takes is shown beside the attack and not judged: the lab
+    shares its processors with whatever else runs, and a bound that holds on a busy machine says nothing on a quiet one.
 
     Args:
         caught: drop reason → packets.
@@ -136,6 +128,4 @@ def judge(attack: Attack, shot: Shot, caught: dict[str, int], arrived: dict[str,
         faults.append(f"legitimate traffic lost {beside.lost} of {beside.sent}")
     if beside.median_ms is None or baseline.median_ms is None:
         faults.append("no legitimate traffic was measured")
-    elif is_slow(baseline, beside):
-        faults.append(f"legitimate round trips take {beside.median_ms:.1f} ms instead of {baseline.median_ms:.1f} ms")
     return through, faults

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from nvo3lab.drill import control, insider, outsider, tenant
-from nvo3lab.drill.model import Attack, Result, Shot, Traffic, is_slow, judge
+from nvo3lab.drill.model import Attack, Result, Shot, Traffic, judge
 from nvo3lab.drill.world import World
 from nvo3lab.drops import DropCounters
 from nvo3lab.errors import LabError, UsageError
@@ -24,7 +24,6 @@ _SIZES = [56, 1000]
 _BASELINE_SECONDS = 1.5
 #: An attack is observed at least this long, so that there is traffic beside it.
 _WINDOW_SECONDS = {"embedded": 0.6, "bmv2": 1.0}
-_LATENCY_ATTEMPTS = 3
 #: What was sent may take this long to be accounted for.
 _SETTLE_SECONDS = 5.0
 _POLL = 0.02
@@ -77,18 +76,6 @@ class Drill:
         return results
 
     async def _play(self, attack: Attack, counters: DropCounters) -> Result:
-        """Play one attack, and once more where it seems to have slowed legitimate traffic down and nothing else.
-
-        A lab shares its processors with whatever else runs, so one slow window says little. An effect of the attack
-        would be there every time; whatever arrived or was not counted is final at once.
-        """
-        for _ in range(_LATENCY_ATTEMPTS):
-            result = await self._play_once(attack, counters)
-            if not is_slow(result.baseline, result.beside) or len(result.faults) > 1:
-                break
-        return result
-
-    async def _play_once(self, attack: Attack, counters: DropCounters) -> Result:
         dropped_before, arrived_before = await counters.read(), await self._arrived()
         start = time.monotonic()
 
@@ -108,14 +95,9 @@ class Drill:
                 caught[reason] += count
         arrived = await self._arrived()
         arrived.subtract(arrived_before)
-        baseline = self._baseline
-        if is_slow(baseline, beside):
-            # It may be the machine that has become slow, and not because of the attack: then it still is without it.
-            again, _nothing = await self._beside(lambda: asyncio.sleep(self._window))
-            baseline = max((baseline, again), key=lambda traffic: traffic.median_ms or 0.0)
-        through, faults = judge(attack, shot, dict(caught), dict(arrived), baseline, beside)
+        through, faults = judge(attack, shot, dict(caught), dict(arrived), self._baseline, beside)
         return Result(attack.name, attack.who, attack.summary, shot.sent, through, dict(caught) | shot.refused,
-                      baseline, beside, seconds, shot.note, faults)
+                      self._baseline, beside, seconds, shot.note, faults)
 
     async def _settle(self, attack: Attack, shot: Shot, counters: DropCounters,
                       dropped_before: Counter[tuple[str, str]], arrived_before: Counter[str]) -> None:

@@ -85,7 +85,7 @@ def number_everything(view: NveView, suites: Iterable[tuple[str, Suite]], known:
         vaps=allocate(vaps, known.vaps, VAP_INTERFACES, held.interfaces),
         tunnels=allocate(tunnels, known.tunnels, TUNNEL_INTERFACES, held.interfaces),
         pairs=allocate(pairs, known.pairs, RING_PAIRS, held.pairs),
-        groups=allocate(groups, known.groups, GROUPS, held.groups),
+        groups=allocate(groups, known.groups, GROUPS, held.groups, held.first_group),
     )
 
 

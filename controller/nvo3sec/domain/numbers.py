@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
+from itertools import chain
 from typing import TypeVar
 
 from nvo3sec.domain.entries import TUNNEL_BIT
@@ -30,14 +31,18 @@ class NumbersExhausted(Nvo3secError):
     """The switch has no free number of this kind left."""
 
 
-def allocate(wanted: Iterable[K], known: Mapping[K, int], numbers: range, reserved: Iterable[int] = ()) -> dict[K, int]:
+def allocate(
+    wanted: Iterable[K], known: Mapping[K, int], numbers: range, reserved: Iterable[int] = (), first: int = 0
+) -> dict[K, int]:
     """A number for everything `wanted`: the `known` one where there is one, else the lowest that nothing has.
 
-    `reserved` are further numbers not to give out. Raises NumbersExhausted.
+    `reserved` are further numbers not to give out. The search begins at index `first` of `numbers` and wraps around.
+    Raises NumbersExhausted.
     """
     result = {key: known[key] for key in wanted if key in known}
     used = {*known.values(), *reserved}
-    free = (number for number in numbers if number not in used)
+    start = first % len(numbers)
+    free = (number for number in chain(numbers[start:], numbers[:start]) if number not in used)
     for key in wanted:
         if key not in result:
             number = next(free, None)
@@ -63,8 +68,13 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Reserved:
-    """Numbers that the switch still holds, for whatever: nothing new gets them."""
+    """Numbers that the switch still holds, for whatever: nothing new gets them.
+
+    first_group: where the search for group numbers begins, another place in each incarnation. A pipeline push makes
+    BMv2 1.15.5 forget its multicast groups, but not their members: a number inserted again has every member twice.
+    """
 
     interfaces: frozenset[int] = frozenset()
     pairs: frozenset[int] = frozenset()
     groups: frozenset[int] = frozenset()
+    first_group: int = 0

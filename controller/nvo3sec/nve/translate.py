@@ -149,6 +149,7 @@ def numbers_of(state: SwitchState) -> tuple[Numbers, Reserved]:
         interfaces=frozenset(interfaces | replicas),
         pairs=frozenset(e["pair"] for e in state.of_table(Table.SA_RX)),
         groups=frozenset(state.groups),
+        first_group=int.from_bytes(incarnation_of(state), "big"),
     )
     return known, reserved
 

@@ -55,18 +55,46 @@ async def impostor(
     if protocols:
         context.set_alpn_protocols(list(protocols))
     heard: list[bytes] = []
+    connections: list[socket.socket] = []
+    tasks: list[asyncio.Task[None]] = []
+    loop = asyncio.get_running_loop()
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setblocking(False)
 
-    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError, ssl.SSLError):
-            while data := await reader.read(65536):
-                heard.append(data)
-        writer.close()
+    async def serve(connection: socket.socket) -> None:
+        reader = asyncio.StreamReader()
+        with contextlib.suppress(OSError, asyncio.CancelledError):
+            transport, _ = await loop.connect_accepted_socket(
+                lambda: asyncio.StreamReaderProtocol(reader), connection, ssl=context
+            )
+            try:
+                while data := await reader.read(65536):
+                    heard.append(data)
+            finally:
+                transport.abort()
 
-    server = await asyncio.start_server(listen, "127.0.0.1", 0, ssl=context)
+    async def accept() -> None:
+        while True:
+            connection, _ = await loop.sock_accept(listener)
+            connections.append(connection)
+            tasks.append(loop.create_task(serve(connection)))
+
+    accepting = loop.create_task(accept())
     try:
-        yield server.sockets[0].getsockname()[1], heard
+        yield listener.getsockname()[1], heard
     finally:
-        server.close()
+        accepting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await accepting
+        listener.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        # A task that was cancelled before it began has not taken its connection.
+        for task, connection in zip(tasks, connections, strict=True):
+            if task.cancelled():
+                connection.close()
+        await until(lambda: all(connection.fileno() == -1 for connection in connections))
 
 
 def refused(world: World, files: DeviceFiles, reason: Reason, **options: object) -> None:

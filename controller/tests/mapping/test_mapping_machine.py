@@ -216,6 +216,8 @@ class MappingMachine(RuleBasedStateMachine):
             now=self.now,
         )
         assert dict(self.state.owners.items()) == owners
+        announcers = {claim.nve for claim in self.state.claims.values() if not claim.static}
+        assert dict(self.state.leases.items()) == dict.fromkeys(announcers, self.now + LIMITS.lease_s)
         assert look_up(self.state, "a", Lookup(10, MACS[0])).result is LookupResult.REFUSED
         self.apply(Configured(Scope(VAPS, RESERVED), (STATIC,)))
         assert self.owned == owners
@@ -266,6 +268,32 @@ class MappingMachine(RuleBasedStateMachine):
                 or claim.nve not in RESERVED.get(address, {claim.nve})
             ]
             assert obstacles, claim
+
+    @invariant()
+    def contested_by_several(self) -> None:
+        """A contested address has rivals, each of whom lacks nothing but the others' consent."""
+        for address, hold in self.state.holds.items():
+            if hold.successor is None:
+                rivals = [self.state.claims[key] for key in self.state.waiting.get(address) or ()]
+                able = [claim for claim in rivals if self.lacks_only_consent(claim)]
+                assert len(able) > 1, (address, rivals)
+
+    def lacks_only_consent(self, claim) -> bool:
+        for address in claim.demanded - claim.owned:
+            hold = self.state.holds.get(address)
+            if address in self.state.owners or claim.nve not in RESERVED.get(address, {claim.nve}):
+                return False
+            if hold is not None and hold.successor not in (None, claim.nve):
+                return False
+        return True
+
+    @invariant()
+    def nobody_is_forgotten(self) -> None:
+        """Who lacks nothing is not left waiting, unless it is contested."""
+        for claim in self.state.frozen():
+            if self.lacks_only_consent(claim):
+                holds = [self.state.holds.get(address) for address in claim.demanded - claim.owned]
+                assert any(hold is not None and hold.successor is None for hold in holds), claim
 
     @invariant()
     def only_what_is_served(self) -> None:

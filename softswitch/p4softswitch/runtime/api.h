@@ -264,6 +264,13 @@ EXPORT void p4_statistics(struct sw *S, uint64_t *out, uint32_t count) {
   control_unlock(S);
 }
 EXPORT uint64_t p4_now(struct sw *S) { return S->clock_fixed ? S->fixed_now : (clock_ns() - S->start_ns) / 1000; }
+/* What the timestamps count from, in nanoseconds of CLOCK_MONOTONIC. */
+EXPORT void p4_clock_start(struct sw *S, uint64_t start_ns) {
+  control_lock(S);
+  S->start_ns = start_ns;
+  tick(S);
+  control_unlock(S);
+}
 /* For tests: stops the clock at a time, in microseconds since the start. */
 EXPORT void p4_clock(struct sw *S, int fixed, uint64_t now) {
   control_lock(S);

@@ -24,7 +24,8 @@ typedef __int128 i128;
 #define likely(c) __builtin_expect(!!(c), 1)
 #define unlikely(c) __builtin_expect(!!(c), 0)
 #define NOINLINE __attribute__((noinline))
-#define P4_MAX_FRAME 65536u
+/* More than any link carries, so that programs meet lengths that do not fit into 16 bits. */
+#define P4_MAX_FRAME 131072u
 #define P4_SCRATCH (P4_MAX_FRAME + 65536u)
 #define ROTL32(v, n) (((v) << (n)) | ((v) >> (32 - (n))))
 #define ROTL64(v, n) (((v) << (n)) | ((v) >> (64 - (n))))

@@ -46,6 +46,7 @@ _SIGNATURES: dict[str, tuple[object, list[object]]] = {
     "p4_statistics": (None, [_S, ctypes.POINTER(_U64), _U32]),
     "p4_now": (_U64, [_S]),
     "p4_clock": (None, [_S, _INT, _U64]),
+    "p4_clock_start": (None, [_S, _U64]),
     "p4_inject": (_INT, [_S, _U32, _P, _U32]),
     "p4_process": (_U64, [_S, _U32, _P, _U32, _OUT]),
     "p4_bench": (_U64, [_S, _U32, ctypes.POINTER(_P), ctypes.POINTER(_U32), _U32, _U32, ctypes.POINTER(_U64)]),

@@ -134,7 +134,7 @@ class Switch:
             server.start()
         return port
 
-    def stop(self, grace: float | None = 1.0) -> None:
+    def stop(self, grace: float = 0.25) -> None:
         """End streams, close sockets, stop the engine. Idempotent."""
         for event in [server.stop(grace) for server in self._servers]:
             event.wait()

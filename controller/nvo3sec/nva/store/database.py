@@ -28,7 +28,8 @@ _WHERE = {t.name: " AND ".join(f"{column} = ?" for column in t.columns[: t.key_c
 _GET = {t.name: f"{_SELECT[t.name]} WHERE {_WHERE[t.name]}" for t in TABLES}
 _PUT = {
     t.name: f"INSERT INTO {t.name} ({', '.join(t.columns)}, tag) VALUES ({', '.join('?' * (len(t.columns) + 1))})"  # noqa: S608
-    f" ON CONFLICT DO UPDATE SET {', '.join(f'{column} = excluded.{column}' for column in (*t.columns, 'tag'))}"
+    # Not the key's columns: SQLite would look through every table that refers to them.
+    f" ON CONFLICT DO UPDATE SET {', '.join(f'{c} = excluded.{c}' for c in (*t.columns[t.key_columns :], 'tag'))}"
     for t in TABLES
 }
 _DELETE = {t.name: f"DELETE FROM {t.name} WHERE {_WHERE[t.name]}" for t in TABLES}  # noqa: S608

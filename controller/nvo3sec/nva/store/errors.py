@@ -5,7 +5,7 @@
     └── StoreError
         ├── StoreUnavailable     it cannot be read or written: missing, locked, disk full, open to other users
         ├── StoreCorrupt         it is damaged, or was altered by somebody else
-        ├── StoreRolledBack      it is older than what was acknowledged: a backup was put back
+        ├── StoreRolledBack      it is not what was acknowledged last: a backup was put back, or it is lost
         ├── StoreTooNew          a newer version of this program wrote it
         └── ChangeRefused        a commit contradicts what is stored; nothing of it was stored
 
@@ -30,7 +30,7 @@ class StoreCorrupt(StoreError):
 
 
 class StoreRolledBack(StoreError):
-    """The store is older than what was acknowledged."""
+    """The store is not what was acknowledged last."""
 
 
 class StoreTooNew(StoreError):

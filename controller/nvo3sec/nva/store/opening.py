@@ -41,14 +41,14 @@ def open_store(
 ) -> SqliteStore:
     """Open the database at `path` with the key directory `keys`; both are made if neither was ever there.
 
-    The key directory must be outside of the database's directory, and out of its backups. A database that is older than
-    what was acknowledged is refused (StoreRolledBack).
+    The key directory must be outside of the database's directory, and out of its backups. A database that is not what
+    was acknowledged last is refused (StoreRolledBack): an older one, one that lived elsewhere in between, or none.
 
     start_new_term: an operator's decision to go on with such a database, or without one where it is lost. Everything is
     keyed anew: its epochs, and keys in use, are gone. Who serves which VN is forgotten and has to be configured again,
     since an old answer could give back what was taken. Revocations stay, also those that only the newer database had;
     if they are not all known the store is not opened. Mappings of the backup are kept as the claims that they are.
-    Raises StoreError if the database is not older than it should be.
+    Raises StoreError if there is nothing wrong with the database.
 
     at: called at each `Point`. Raises StoreError.
     """
@@ -129,7 +129,7 @@ class _Opening:
             raise StoreUnavailable(f"{self._path} is the database of domain {database.meta.domain}")
         refusal = below(self._floor.state, database.mark)
         if refusal is None and start_new_term:
-            raise StoreError(f"{self._path} is not older than what was acknowledged; open it without a new term")
+            raise StoreError(f"{self._path} is what was acknowledged last; open it without a new term")
         if refusal is not None:
             if not start_new_term:
                 raise StoreRolledBack(f"{self._path} {refusal}: {_ADVICE}")
@@ -157,7 +157,7 @@ class _Opening:
             if settled is not None:
                 self._floor.write(FloorState(settled, mark))
 
-        version = database.meta.version + (settled is not None)
+        version = database.meta.version + 1
         database.upgrade(self._migrations, version, about_to_commit)
         self._at(Point.SCHEMA_COMMITTED)
         if settled is not None:
@@ -213,11 +213,13 @@ def below(floor: FloorState | None, mark: Mark) -> str | None:
         return None if mark.version == 0 else "has no floor beside its keys, so nobody knows how new it must be"
     if mark.digest in (floor.settled.digest, floor.highest.digest):
         return None
-    if (mark.term, mark.version) > (floor.highest.term, floor.highest.version):
-        return None  # the floor itself was lost with its last writes; what is newer is not older
     wanted = floor.settled
+    if (mark.term, mark.version) > (floor.highest.term, floor.highest.version):
+        # No crash leaves this: a commit is not begun before the floor of the one before is on the disk.
+        what = "is newer than its floor: it was used elsewhere, or its key directory is from a backup"
+    else:
+        what = "is older than what was acknowledged, or another one"
     return (
-        f"is older than what was acknowledged, or another one: it has version {mark.version} of term {mark.term} with"
-        f" {mark.revocations} revocations, and must have version {wanted.version} of term {wanted.term} with"
-        f" {wanted.revocations}"
+        f"{what}. It has version {mark.version} of term {mark.term} with {mark.revocations} revocations, and must have"
+        f" version {wanted.version} of term {wanted.term} with {wanted.revocations}"
     )
