@@ -19,8 +19,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from nvo3lab import control, linux, report, rundir, session, traffic
 from nvo3lab import lab as lab_module
-from nvo3lab import linux, report, rundir, session, traffic
 from nvo3lab.drill.model import Result
 from nvo3lab.drill.run import ATTACKS, Drill, select
 from nvo3lab.drill.run import summary as drill_summary
@@ -83,6 +83,7 @@ def up(target: TargetOption = Target.embedded, wires: WiresOption = Wires.auto, 
 
     async def wait(running: lab_module.Lab) -> None:
         progress(f"up; run directory {running.run_directory.path}")
+        progress(f"operators: export NVO3SEC_RUN_DIR={running.run_directory.path / control.NVA}")
         progress("another terminal: nvo3sec lab ps, nvo3sec lab ping red1 red2, nvo3sec drill. Ctrl-C ends the lab.")
         await asyncio.Event().wait()
 
