@@ -9,7 +9,7 @@ from itertools import combinations
 from harness.base import NveTest
 from harness.batch import Batch
 from harness.schema import entry
-from harness.session import FORWARD
+from harness.session import FORWARD, MISMATCHED_PORTS, UNCONFIGURED_PORTS
 from harness.world import IP_NONE, RED, A, B
 from oracle.frames import (
     BROADCAST,
@@ -205,3 +205,25 @@ class PacketOutFromTheAgentIsNoException(NveTest):
             ({"egress_port": B.port, "interface": self.world.peer1.interface}, Reason.TX_PORT_CLASS),
         ):
             self.exchange(drops=reason, packet_outs=[({"operation": FORWARD} | fields, frame)])
+
+
+class FaultsOfThePortComeBehindThoseOfTheParser(NveTest):
+    """A frame that the parser refuses has no port role either, but is refused for what the parser found."""
+
+    def runTest(self) -> None:
+        with Batch(self, "too short, on a port without its role") as batch:
+            for port in (*UNCONFIGURED_PORTS, *MISMATCHED_PORTS):
+                reason = Reason.TRUNCATED if port >= 256 else Reason.FRAME_TOO_SHORT
+                for length in (1, 13):
+                    batch.dropped(port, bytes(length), reason)
+
+
+class PacketOutOf64KiB(NveTest):
+    """Its length has more than 16 bits: it is too long, not as long as the rest modulo 2^16."""
+
+    def runTest(self) -> None:
+        outlet = {"operation": FORWARD, "egress_port": B.port, "interface": B.interface}
+        frame = self.world.far1.frame_to(B)
+        self.exchange(outputs=[(B.port, B.on_wire(frame))], packet_outs=[(outlet, frame)])
+        for length in (65536, 65536 + len(frame), 65536 + 1500):
+            self.exchange(drops=Reason.FRAME_TOO_LONG, packet_outs=[(outlet, frame + bytes(length - len(frame)))])

@@ -46,6 +46,8 @@ async def run(options: Options, body: Callable[[Lab], Awaitable[T]], say: Callab
 
     for number in _SIGNALS:
         loop.add_signal_handler(number, interrupt)
+    # Whoever started this process may have blocked them, and a lab that nobody can end must not be.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     try:
         outcome.value = await work
     except LabError as error:

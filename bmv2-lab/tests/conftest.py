@@ -60,9 +60,15 @@ def lab_process(base: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[
     """`nvo3sec lab up` as a process of its own, up and ready, and its published state."""
     environment = os.environ | {"NVO3LAB_RUN": str(base)}
     own_pid = os.getpid()
+
+    def before_exec() -> None:
+        linux.die_with_parent(own_pid)  # a test run may be killed, too
+        # The worst that a caller can pass on: the lab must be able to end all the same.
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+
     with subprocess.Popen(
         [preflight.executable("nvo3sec"), "lab", "up", *arguments], env=environment, text=True, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, preexec_fn=lambda: linux.die_with_parent(own_pid),  # a test run may be killed, too
+        stderr=subprocess.PIPE, preexec_fn=before_exec,
     ) as process:
         try:
             deadline = time.monotonic() + LAB_READY
@@ -79,7 +85,11 @@ def lab_process(base: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[
         finally:
             if process.poll() is None:
                 process.send_signal(signal.SIGINT)
-                process.communicate(timeout=LAB_READY)
+                try:
+                    process.communicate(timeout=LAB_READY)
+                except subprocess.TimeoutExpired:
+                    process.kill()  # so that the test fails instead of waiting for ever
+                    raise
             wait_gone([state["guardian"]])
 
 
