@@ -188,10 +188,26 @@ SEMANTIC = (
     _one("the tag of the access side stays", "v1model/access_admission.p4", "hdr.vlan.setInvalid();", "", "tag"),
     # Meters
     _one(
-        "the meter of the VAP is not read", "v1model/access_admission.p4", "vap_rate.read(meta.colour);", "", "VAP_RATE"
+        "the meter of the VAP decides nothing",
+        "v1model/access_admission.p4",
+        "vap_rate.read(meta.colour);",
+        "vap_rate.read(meta.colour); meta.colour = 0;",
+        "VAP_RATE",
     ),
-    _one("the meter of the peer is not read", _ADMISSION, "peer_meter_rate.read(meta.colour);", "", "PEER_RATE"),
-    _one("the meter of punts is not read", _BRIDGING, "punt_rate.read(meta.colour);", "", "PUNT_RATE"),
+    _one(
+        "the meter of the peer decides nothing",
+        _ADMISSION,
+        "peer_meter_rate.read(meta.colour);",
+        "peer_meter_rate.read(meta.colour); meta.colour = 0;",
+        "PEER_RATE",
+    ),
+    _one(
+        "the meter of punts decides nothing",
+        _BRIDGING,
+        "punt_rate.read(meta.colour);",
+        "punt_rate.read(meta.colour); meta.colour = 0;",
+        "PUNT_RATE",
+    ),
     # Flooding, answers
     _one(
         "a replica keeps the interface that ingress decided",
