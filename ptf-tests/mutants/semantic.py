@@ -284,6 +284,9 @@ _COMMITTED = "behind the look it cannot come to this while ingress takes one pac
 _CLOCK = "they differ for one microsecond of the switch's clock, which no sender can aim at"
 _LENGTH_SAYS = "the frame length beside it implies it: 78 is 16 + 3 * 16 + 8 + 4 + 2, and 86 is 16 + 4 * 16 + 4 + 2"
 _LATER_VERIFY = "parse_frame_type refuses the same lengths for the same reason; this one is for lengths beyond 16 bits"
+_TOGETHER = (
+    "one packet writes both registers, and on these targets both are lost together; see the STATE answer for each"
+)
 _NOT_RED = "without an entry the colour is not red: no meter has been read, or a red one has ended the packet"
 
 # Mutants that no packet can tell from the program: by name, with the reason. They run as well: one that is killed after
@@ -294,6 +297,8 @@ EQUIVALENT: dict[str, str] = {
     "replay_window drop COMMIT_REPLAYED": _COMMITTED,
     "replay_window operand accepted == 1": _COMMITTED,
     "refused packets are remembered": _COMMITTED,
+    "tunnels do not ask the ingress register": _TOGETHER,
+    "tunnels do not ask the egress register": _TOGETHER,
     "replay_window operand meta.sa_rx.generation < slot[127:96]": "a slot is written together with the highest "
     "sequence, so its generation is never newer",
     "replay_window boundary highest[63:0] > REPLAY_WINDOW": "at the limit the difference is 0, as is the other branch",
