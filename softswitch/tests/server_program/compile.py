@@ -27,7 +27,16 @@ def compile_variant(name: str, directory: Path) -> tuple[str, str]:
     """JSON and p4info of a variant, as they are committed; `directory` takes p4c's output."""
     output, p4info = directory / f"{name}.json", directory / f"{name}.p4info.txtpb"
     subprocess.run(
-        ["p4c-bm2-ss", "--Wdisable=unused", *VARIANTS[name], "-o", output, "--p4runtime-files", p4info, "server_test.p4"],
+        [
+            "p4c-bm2-ss",
+            "--Wdisable=unused",
+            *VARIANTS[name],
+            "-o",
+            output,
+            "--p4runtime-files",
+            p4info,
+            "server_test.p4",
+        ],  # fmt: skip
         cwd=HERE,
         check=True,
     )
