@@ -47,7 +47,6 @@ test: setup
 
 lint: $(VENV)/.ready
 	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
 p4: $(VENV)/.ready

@@ -26,17 +26,9 @@ def _strip(value: Any) -> Any:
 def compile_variant(name: str, directory: Path) -> tuple[str, str]:
     """JSON and p4info of a variant, as they are committed; `directory` takes p4c's output."""
     output, p4info = directory / f"{name}.json", directory / f"{name}.p4info.txtpb"
+    flags = ["--Wdisable=unused", *VARIANTS[name], "-o", str(output), "--p4runtime-files", str(p4info)]
     subprocess.run(
-        [
-            "p4c-bm2-ss",
-            "--Wdisable=unused",
-            *VARIANTS[name],
-            "-o",
-            output,
-            "--p4runtime-files",
-            p4info,
-            "server_test.p4",
-        ],  # fmt: skip
+        ["p4c-bm2-ss", *flags, "server_test.p4"],
         cwd=HERE,
         check=True,
     )
