@@ -14,6 +14,7 @@ from nvo3lab import control, domain_file
 from nvo3lab.control import ControlPlane
 from nvo3lab.drill.model import Attack, Shot
 from nvo3lab.drill.world import World
+from nvo3lab.drops import DropCounters
 from nvo3lab.errors import LabError
 from nvo3lab.rpc import Client
 
@@ -31,9 +32,11 @@ _STRANGER = "127.0.0.66"
 #: Seconds within which a revoked device must be gone, seen by an operator's command (which takes a while to start),
 #: and by which a switch may be later than its lease.
 _REVOKED_WITHIN = 8.0
-_LATE = 3.0
+_LATE = 10.0
 _READY = 60.0
 _PACKETS = 20
+#: What a switch without a lease says of packets into its tunnels, and out of them.
+_CLOSED = frozenset({"TX_LEASE_EXPIRED", "LEASE_EXPIRED"})
 
 
 def _places(world: World) -> tuple[ControlPlane, Client]:
@@ -205,15 +208,28 @@ async def _registered(plane: ControlPlane) -> set[str]:
 
 
 async def _until_closed(world: World, began: float) -> tuple[int, float]:
-    """Echoes until none comes back. Returns how many were lost, and the time since `began`."""
+    """Echoes until the switch refuses them for its lease. Returns how many it refused, and the time since `began`.
+
+    What says that a switch is closed is its counter. An echo without an answer may only be late.
+    """
     host, destination = world.view.hosts[_INSIDER_HOST], world.host(_PEER_HOST).ip
-    deadline = time.monotonic() + domain_file.LIFETIMES["lease_s"] + _REVOKED_WITHIN + _LATE
-    while time.monotonic() < deadline:
-        answer = await host.call("ping", destination=destination, count=1)
-        if not answer["received"]:
-            return 1, time.monotonic() - began
-        await asyncio.sleep(0.1)
+    leaf = world.leaf(_INSIDER)
+    counters = DropCounters({_INSIDER: (world.view.switches[_INSIDER], leaf.device_id)})
+    try:
+        before = await _refused_for_lease(counters)
+        deadline = time.monotonic() + domain_file.LIFETIMES["lease_s"] + _REVOKED_WITHIN + _LATE
+        while time.monotonic() < deadline:
+            answer = await host.call("ping", destination=destination, count=1)
+            if not answer["received"] and (refused := await _refused_for_lease(counters) - before):
+                return refused, time.monotonic() - began
+            await asyncio.sleep(0.1)
+    finally:
+        counters.close()
     raise LabError(f"{_INSIDER} was revoked, and its switch still sends")
+
+
+async def _refused_for_lease(counters: DropCounters) -> int:
+    return sum(count for (_leaf, reason), count in (await counters.read()).items() if reason in _CLOSED)
 
 
 async def _until_back(world: World, plane: ControlPlane) -> None:
@@ -250,5 +266,5 @@ ATTACKS = (
             _foreign_vn),
     _attack("malformed", "a stolen NVE sends what is no message", {"invalid_argument"}, _malformed),
     _attack("revoked", "an NVE is revoked while it works: out within seconds, its switch closed with its lease",
-            {"unauthenticated"}, _revoked, frozenset({"TX_LEASE_EXPIRED", "LEASE_EXPIRED"})),
+            {"unauthenticated"}, _revoked, _CLOSED),
 )
