@@ -81,7 +81,8 @@ class Intruder:
                         await channel.unary_unary(rpc)(body, timeout=_TIMEOUT)
                         statuses["ok"] += 1
                 except grpc.aio.AioRpcError as error:
-                    statuses[error.code().name.lower()] += 1
+                    reset = error.code() is grpc.StatusCode.INTERNAL and "RST_STREAM" in (error.details() or "")
+                    statuses["reset" if reset else error.code().name.lower()] += 1
         return dict(statuses)
 
     async def garbage(self, payloads: list[str], source: str) -> dict[str, Any]:
@@ -115,12 +116,17 @@ class Intruder:
 
 
 async def _status(call: Any) -> str:
-    """How a stream ended; `ok` for one that goes on, which is what an intruder wants."""
+    """How a stream ended; `ok` for one that goes on, which is what an intruder wants.
+
+    `reset`: the server ended the stream while the intruder was still sending, and the status was lost on the way.
+    """
     try:
         code = await asyncio.wait_for(call.code(), 0.5)
     except TimeoutError:
         call.cancel()
         return "ok"
+    if code is grpc.StatusCode.INTERNAL and "RST_STREAM" in (await call.details() or ""):
+        return "reset"
     return str(code.name)
 
 
