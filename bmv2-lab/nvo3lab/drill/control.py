@@ -32,7 +32,7 @@ _STRANGER = "127.0.0.66"
 #: Seconds within which a revoked device must be gone, seen by an operator's command (which takes a while to start),
 #: and by which a switch may be later than its lease.
 _REVOKED_WITHIN = 8.0
-_LATE = 10.0
+_LATE = 3.0
 _READY = 60.0
 _PACKETS = 20
 #: What a switch without a lease says of packets into its tunnels, and out of them.

