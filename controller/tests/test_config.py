@@ -3,15 +3,23 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 from nvo3sec.config import example_path, load_domain, parse_domain
+from nvo3sec.config.schema import DomainFile
+from nvo3sec.domain.mapping import scope_of
+from nvo3sec.domain.model import MappingLimits, Reservation, Suite, TunnelKeys, TunnelLevel
 from nvo3sec.errors import ConfigError
+from pydantic import BaseModel
 
 EXAMPLE = example_path().read_text(encoding="utf-8")
 LINES = EXAMPLE.splitlines()
@@ -73,6 +81,65 @@ class TestExample:
         assert lifetimes.key_hard_s > lifetimes.key_soft_s + lifetimes.grace_s
         assert lifetimes.key_jitter_s == 360
 
+    def test_every_field_is_shown(self):
+        def names(section: type[BaseModel]) -> Iterator[str]:
+            for name, field in section.model_fields.items():
+                yield name
+                for part in [field.annotation, *get_args(field.annotation)]:
+                    if isinstance(part, type) and issubclass(part, BaseModel):
+                        yield from names(part)
+
+        assert {name for name in names(DomainFile) if not re.search(rf"\b{name}:", EXAMPLE)} == set()
+
+    def test_use_limits_follow_from_each_other(self):
+        text = changed("  key_hard_packets: 4724464025", "").replace("  key_hard_bytes: 4837851162214", "")
+        assert parse(text).lifetimes == parse(EXAMPLE).lifetimes
+        assert (
+            parse(text.replace("key_soft_packets: 4294967296", "key_soft_packets: 1")).lifetimes.key_hard_packets == 2
+        )
+
+    def test_what_is_not_said(self):
+        document = yaml.safe_load(EXAMPLE)
+        for name in ("tunnel_keys", "tunnels", "reservations", "mapping_limits"):
+            del document[name]
+        for name in list(document["lifetimes"]):
+            if name.startswith(("key_soft_p", "key_soft_b", "key_hard_", "rot", "roll")):
+                del document["lifetimes"][name]
+        domain = parse(yaml.safe_dump(document))
+        assert (domain.tunnel_keys, domain.tunnels, domain.reservations) == (TunnelKeys.NVA, (), ())
+        assert domain.mapping_limits == MappingLimits() == parse(EXAMPLE).mapping_limits
+        assert domain.lifetimes.key_hard_s > domain.lifetimes.key_soft_s
+        assert replace(domain.lifetimes, key_hard_s=0) == replace(parse(EXAMPLE).lifetimes, key_hard_s=0)
+
+    def test_limits_take_the_lease(self):
+        text = changed("lease_s: 30", "lease_s: 60").replace("claims_per_vap: 256", "claims_per_vap: 7")
+        assert parse(text).mapping_limits == MappingLimits(claims_per_vap=7, lease_s=60)
+
+    def test_peers_contribute(self):
+        assert parse(changed("tunnel_keys: nva ", "tunnel_keys: nva+peer ")).tunnel_keys is TunnelKeys.NVA_AND_PEER
+
+    def test_levels_of_tunnels(self):
+        expected = (TunnelLevel(("leaf1", "leaf3"), Suite.CHASKEY12),)
+        assert parse(EXAMPLE).tunnels == expected
+        assert parse(changed("between: [leaf1, leaf3]", "between: [leaf3, leaf1]")).tunnels == expected
+
+    def test_reservations(self):
+        both = frozenset({"leaf1", "leaf3"})
+        domain = parse(EXAMPLE)
+        assert domain.reservations == (
+            Reservation("blue", IPv4Address("10.1.0.254"), both),
+            Reservation("blue", 0x02AA000000FE, both),
+        )
+        assert scope_of(domain).reserved == {
+            (5001, IPv4Address("10.1.0.254")): both,
+            (5001, 0x02AA000000FE): both,
+        }
+        assert scope_of(domain, reserved={}).reserved == {}
+
+    def test_a_tenant_system_where_its_address_is_reserved(self):
+        assert parse(with_value(["reservations", 0, "ip"], "10.1.0.1"))
+        assert parse(with_value(["reservations", 0], {"vn": "red", "ip": "10.1.0.2", "nves": ["leaf1"]}))
+
 
 class TestWhere:
     def test_line_of_a_value(self):
@@ -130,6 +197,23 @@ WRONG_FIELDS = [
     (["lifetimes", "lease_renew_s"], 16, "half"),
     (["lifetimes", "key_hard_s"], 3605, "key_soft_s"),
     (["lifetimes", "key_jitter_s"], 3600, "below"),
+    (["lifetimes", "key_soft_packets"], 0, "1"),
+    (["lifetimes", "key_hard_packets"], 2**32, "key_soft_packets"),
+    (["lifetimes", "key_hard_bytes"], 2**42, "key_soft_bytes"),
+    (["lifetimes", "key_hard_packets"], 2**47, "281474976710656 blocks"),
+    (["lifetimes", "key_hard_bytes"], 2**52, "281474976710656 blocks"),
+    (["lifetimes", "rollout_s"], 0, "0"),
+    (["lifetimes", "rotations_at_once"], 0, "1"),
+    (["tunnel_keys"], "peer", "'nva+peer'"),
+    (["mapping_limits", "claims_per_vap"], 0, "1"),
+    (["mapping_limits", "handover_s"], 0, "0"),
+    (["mapping_limits", "lease_s"], 30, "not a field"),
+    (["tunnels", 0, "between"], ["leaf1"], "is missing"),
+    (["tunnels", 0, "between"], ["leaf1", "leaf2", "leaf3"], "at most 2"),
+    (["tunnels", 0, "level"], "confidentiality", "integrity"),
+    (["reservations", 0, "nves"], [], "at least 1"),
+    (["reservations", 0, "mac"], "02:aa:00:00:00:fe", "either a mac or an ip"),
+    (["reservations", 0], {"vn": "blue", "nves": ["leaf1"]}, "either a mac or an ip"),
     (["tenant_systems", 0, "ips"], ["10.0.0.300"], "IPv4"),
     (["vns"], [], "at least 1"),
 ]
@@ -158,6 +242,25 @@ CONTRADICTIONS = [
     (["tenant_systems", 1, "ips"], ["10.1.0.1"], "blue1's"),
     (["tenant_systems", 1, "ips"], ["10.1.0.9", "10.1.0.9"], "twice"),
     (["tenant_systems", 1, "name"], "blue1", "already used"),
+    (["tunnels", 0, "between"], ["leaf1", "leaf9"], "leaf1, leaf2, leaf3"),
+    (["tunnels", 0, "between"], ["leaf1", "leaf1"], "two ends"),
+    (["tunnels", -1], {"between": ["leaf3", "leaf1"], "level": "integrity"}, "tunnels[0] is already"),
+    (["reservations", 0, "vn"], "green", "blue, red"),
+    (["reservations", 0, "nves", 1], "leaf9", "leaf1, leaf2, leaf3"),
+    (
+        ["reservations", 0],
+        {"vn": "red", "ip": "10.1.0.9", "nves": ["leaf2"]},
+        "does not serve VN red; one of: leaf1, leaf3",
+    ),
+    (["reservations", 0, "nves", 1], "leaf1", "named already"),
+    (["reservations", -1], {"vn": "blue", "ip": "10.1.0.254", "nves": ["leaf2"]}, "reserved by reservations[0]"),
+    (
+        ["reservations", -1],
+        {"vn": "blue", "mac": "02:aa:00:00:00:fe", "nves": ["leaf2"]},
+        "reserved by reservations[1]",
+    ),
+    (["reservations", 0, "ip"], "10.1.0.2", "blue2's, which stands behind leaf2"),
+    (["reservations", 1, "mac"], "02:aa:00:00:00:02", "blue2's, which stands behind leaf2"),
 ]
 
 
@@ -184,7 +287,7 @@ class TestRefused:
         document = yaml.safe_load(EXAMPLE)
         document["nves"] = [document["nves"][1]]
         document["nves"][0]["underlay"]["mtu"] = 700
-        document["tenant_systems"] = []
+        document["tenant_systems"] = document["tunnels"] = document["reservations"] = []
         assert parse(yaml.safe_dump(document))
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
@@ -27,7 +28,7 @@ from nvo3sec.domain.entries import (
     VnAuthorization,
 )
 from nvo3sec.domain.membership import Membership, Tunnel
-from nvo3sec.domain.model import REPLICAS_PER_PORT_LIMIT, Suite
+from nvo3sec.domain.model import REPLICAS_PER_PORT_LIMIT, Suite, TunnelLevel
 from nvo3sec.domain.numbers import GROUPS, Numbers, Reserved, allocate
 from nvo3sec.domain.secret import Secret
 from nvo3sec.nva.views import view_of
@@ -68,6 +69,62 @@ class TestMembership:
         assert all(vnis == ((5001, SUITE),) for vnis in (peer.vnis for peer in view.peers))
         assert {system.name for system in view.tenant_systems} == {"blue2"}
         assert "red" not in repr(view)
+
+
+class TestLevels:
+    """What a VN demands, what a pair demands, and the stronger of both."""
+
+    RED = replace(DOMAIN.vn_by_name["red"], level=Suite.ASCON_AEAD128)
+    BLUE = DOMAIN.vn_by_name["blue"]
+    MIXED = replace(DOMAIN, vns=(BLUE, RED), tunnels=())
+    STRICT = replace(MIXED, tunnels=(TunnelLevel(("leaf1", "leaf2"), Suite.ASCON_AEAD128),))
+
+    @staticmethod
+    def suites(domain, sender: str, receiver: str) -> set[Suite]:
+        tunnels = Membership(domain).tunnels()
+        return {tunnel.suite for tunnel in tunnels if (tunnel.sender, tunnel.receiver) == (sender, receiver)}
+
+    def test_the_stronger_of_both_in_both_directions(self):
+        membership = Membership(self.STRICT)
+        assert membership.level_between("leaf1", "leaf2", self.BLUE) is Suite.ASCON_AEAD128
+        assert membership.level_between("leaf2", "leaf1", self.BLUE) is Suite.ASCON_AEAD128
+        assert membership.level_between("leaf1", "leaf3", self.BLUE) is Suite.CHASKEY12
+        assert membership.level_between("leaf1", "leaf3", self.RED) is Suite.ASCON_AEAD128
+
+    def test_a_weak_pair_takes_nothing_from_a_strict_vn(self):
+        weak = replace(self.MIXED, tunnels=(TunnelLevel(("leaf1", "leaf3"), Suite.CHASKEY12),))
+        assert Membership(weak).level_between("leaf1", "leaf3", self.RED) is Suite.ASCON_AEAD128
+
+    def test_tunnels(self):
+        assert self.suites(self.MIXED, "leaf1", "leaf2") == {Suite.CHASKEY12}
+        assert self.suites(self.STRICT, "leaf1", "leaf2") == {Suite.ASCON_AEAD128}
+        assert self.suites(self.STRICT, "leaf2", "leaf1") == {Suite.ASCON_AEAD128}
+        assert self.suites(self.STRICT, "leaf1", "leaf3") == {Suite.CHASKEY12, Suite.ASCON_AEAD128}
+        assert self.suites(self.STRICT, "leaf2", "leaf3") == {Suite.CHASKEY12}
+
+    def test_both_ends_are_told(self):
+        for name, other in (("leaf1", "leaf2"), ("leaf2", "leaf1")):
+            view = view_of(self.STRICT, Membership(self.STRICT), name, 1)
+            peer = next(peer for peer in view.peers if peer.name == other)
+            assert peer.vnis == ((5001, Suite.ASCON_AEAD128),)
+
+    def test_a_vn_finds_the_key_of_the_pair_and_no_weaker_one(self):
+        view = view_of(self.STRICT, Membership(self.STRICT), "leaf1", 1)
+        numbers = number_everything(view, [], Numbers(), Reserved())
+        send = [
+            InstalledSend(peer, suite, 1, Secret(b"s" * 16), 2000)
+            for peer in ("leaf2", "leaf3")
+            for suite in (Suite.CHASKEY12, Suite.ASCON_AEAD128)
+        ]
+        entries = of(desired_state(view, numbers, INCARNATION, send=send), SendEntry)
+        found = {(entry.interface, entry.level): entry.suite for entry in entries}
+        leaf2, leaf3 = (numbers.tunnels[IPv4Address(text)] for text in ("192.0.2.2", "192.0.2.3"))
+        assert found == {
+            (leaf2, Suite.CHASKEY12): Suite.ASCON_AEAD128,
+            (leaf3, Suite.CHASKEY12): Suite.CHASKEY12,
+            (leaf3, Suite.ASCON_AEAD128): Suite.ASCON_AEAD128,
+        }
+        assert len(entries) == len(found)
 
 
 class TestAccess:

@@ -328,7 +328,7 @@ class TestScale:
         rate = Rate(1, 1)
         domain = Domain(
             "big",
-            Lifetimes(30, 10, 3600, 4000, 300, 5, 10),
+            Lifetimes(30, 10, 3600, 4000, 300, 5, 10, 2**32, 2**42, 2**33, 2**43, 30, 64),
             (Vn("v", 1, SUITE, 1400, rate, 1),),
             tuple(
                 Nve(

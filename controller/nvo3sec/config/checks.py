@@ -46,6 +46,8 @@ def cross_check(parsed: DomainFile) -> Iterator[Fault]:
     yield from _check_mtu(parsed)
     yield from _check_replicas(parsed)
     yield from _check_tenant_systems(parsed)
+    yield from _check_tunnels(parsed)
+    yield from _check_reservations(parsed)
 
 
 def _unique(items: Iterable[tuple[Path, object]], what: str) -> Iterator[Fault]:
@@ -167,3 +169,49 @@ def _check_tenant_systems(parsed: DomainFile) -> Iterator[Fault]:
         elif vap.vn != system.vn:
             place = f"port {system.port} VLAN {system.vlan} of {system.nve}"
             yield Fault(path, f"the VAP at {place} belongs to VN {vap.vn}")
+
+
+def _check_tunnels(parsed: DomainFile) -> Iterator[Fault]:
+    nves = {nve.name for nve in parsed.nves}
+    seen: dict[frozenset[str], int] = {}
+    for index, tunnel in enumerate(parsed.tunnels):
+        path: Path = ("tunnels", index, "between")
+        for position, end in enumerate(tunnel.between):
+            if end not in nves:
+                yield Fault((*path, position), f"there is no NVE {end}; {_choices(nves)}")
+        pair = frozenset(tunnel.between)
+        if len(pair) != 2:
+            yield Fault(path, "names one NVE twice; a tunnel has two ends")
+        elif seen.setdefault(pair, index) != index:
+            yield Fault(path, f"tunnels[{seen[pair]}] is already between {' and '.join(sorted(pair))}")
+
+
+def _check_reservations(parsed: DomainFile) -> Iterator[Fault]:
+    vns = {vn.name for vn in parsed.vns}
+    nves = {nve.name for nve in parsed.nves}
+    seen: dict[tuple[str, object], int] = {}
+    for index, one in enumerate(parsed.reservations):
+        path: Path = ("reservations", index)
+        if one.vn not in vns:
+            yield Fault((*path, "vn"), f"there is no VN {one.vn}; {_choices(vns)}")
+            continue
+        if seen.setdefault((one.vn, one.address), index) != index:
+            first = f"reservations[{seen[one.vn, one.address]}]"
+            yield Fault(path, f"{_shown(one.address)} in VN {one.vn} is already reserved by {first}")
+        serving = {nve.name for _, nve in _serving(parsed, one.vn)}
+        for position, name in enumerate(one.nves):
+            place = (*path, "nves", position)
+            if name not in nves:
+                yield Fault(place, f"there is no NVE {name}; {_choices(nves)}")
+            elif name not in serving:
+                yield Fault(place, f"{name} does not serve VN {one.vn}; {_choices(serving)}")
+            elif name in one.nves[:position]:
+                yield Fault(place, f"{name} is named already")
+        for system in parsed.tenant_systems:
+            # Integers are MAC addresses, so that the two kinds cannot be mistaken for each other.
+            if system.vn == one.vn and one.address in (system.mac, *system.ips) and system.nve not in one.nves:
+                yield Fault(path, f"{_shown(one.address)} is {system.name}'s, which stands behind {system.nve}")
+
+
+def _shown(address: object) -> str:
+    return format_mac(address) if isinstance(address, int) else str(address)

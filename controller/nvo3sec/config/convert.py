@@ -5,10 +5,34 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nvo3sec.config.schema import DomainFile, LifetimesSection, NveSection, RateSection, RouteSection
-from nvo3sec.domain.model import Domain, Lifetimes, Nve, Rate, Route, Suite, TenantSystem, Vap, Vn
+from nvo3sec.config.schema import (
+    DomainFile,
+    Level,
+    LifetimesSection,
+    NveSection,
+    RateSection,
+    ReservationSection,
+    RouteSection,
+    TunnelSection,
+    hard_limit,
+)
+from nvo3sec.domain.model import (
+    Domain,
+    Lifetimes,
+    MappingLimits,
+    Nve,
+    Rate,
+    Reservation,
+    Route,
+    Suite,
+    TenantSystem,
+    TunnelKeys,
+    TunnelLevel,
+    Vap,
+    Vn,
+)
 
-_LEVELS = {"integrity": Suite.CHASKEY12}
+_LEVELS: dict[Level, Suite] = {"integrity": Suite.CHASKEY12}
 
 
 def route_section(nve: NveSection, peer: str) -> RouteSection | None:
@@ -57,6 +81,32 @@ def to_domain(parsed: DomainFile, directory: Path) -> Domain:
         vns=vns,
         nves=tuple(_nve(nve, parsed, directory) for nve in parsed.nves),
         tenant_systems=tenant_systems,
+        tunnel_keys=TunnelKeys(parsed.tunnel_keys),
+        tunnels=tuple(_tunnel(tunnel) for tunnel in parsed.tunnels),
+        reservations=tuple(_reservation(one) for one in parsed.reservations),
+        mapping_limits=_mapping_limits(parsed),
+    )
+
+
+def _tunnel(section: TunnelSection) -> TunnelLevel:
+    one, other = sorted(section.between)
+    return TunnelLevel((one, other), _LEVELS[section.level])
+
+
+def _reservation(section: ReservationSection) -> Reservation:
+    return Reservation(section.vn, section.address, frozenset(section.nves))
+
+
+def _mapping_limits(parsed: DomainFile) -> MappingLimits:
+    limits = parsed.mapping_limits
+    return MappingLimits(
+        claims_per_vap=limits.claims_per_vap,
+        claims_per_nve=limits.claims_per_nve,
+        ips_per_claim=limits.ips_per_claim,
+        holds_per_nve=limits.holds_per_nve,
+        waiting_per_address=limits.waiting_per_address,
+        handover_s=limits.handover_s,
+        lease_s=parsed.lifetimes.lease_s,
     )
 
 
@@ -77,6 +127,12 @@ def _lifetimes(section: LifetimesSection) -> Lifetimes:
         key_jitter_s=_or(section.key_jitter_s, section.key_soft_s / 10),
         grace_s=section.grace_s,
         confirm_s=section.confirm_s,
+        key_soft_packets=section.key_soft_packets,
+        key_soft_bytes=section.key_soft_bytes,
+        key_hard_packets=hard_limit(section.key_soft_packets, section.key_hard_packets),
+        key_hard_bytes=hard_limit(section.key_soft_bytes, section.key_hard_bytes),
+        rollout_s=section.rollout_s,
+        rotations_at_once=section.rotations_at_once,
     )
 
 

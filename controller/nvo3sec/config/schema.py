@@ -21,6 +21,12 @@ from nvo3sec.domain.model import (
 
 ETHERNET_BYTES = 14
 
+BLOCK_BYTES = 16
+BLOCKS_BESIDE_FRAME = 3
+"""Of each packet: two for the headers under the ICV, and at most one for the end of the frame."""
+BLOCKS_OF_KEY_LIMIT = 2**48
+"""Cipher blocks that one key may process (docs/keys.md): the bound of SP 800-38B for blocks of 128 bits."""
+
 
 def _mac(value: object) -> int:
     if not isinstance(value, str):
@@ -61,7 +67,15 @@ AccessPort = Annotated[int, Field(ge=1, le=LAST_ACCESS_PORT)]
 VlanId = Annotated[int, Field(ge=0, le=4094)]
 Vni = Annotated[int, Field(ge=1, le=0xFFFFFF)]
 Seconds = Annotated[float, Field(gt=0, le=365 * 86400, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1, le=2**63 - 1)]
+Level = Literal["integrity"]
+"""What a tunnel gives at least. `confidentiality` comes with the second suite of the data plane."""
 P4RuntimeTarget = Annotated[str, AfterValidator(_unix_target)]
+
+
+def hard_limit(soft: int, hard: int | None) -> int:
+    """The hard limit of packets or bytes of a key: a tenth above the soft one unless told."""
+    return hard if hard is not None else soft + max(1, soft // 10)
 
 
 class _Section(BaseModel):
@@ -92,6 +106,18 @@ class LifetimesSection(_Section):
     """How long an old key still receives after its sender has switched."""
     confirm_s: Seconds = 10
     """An NVE that has not confirmed a key after this time is reported."""
+    key_soft_packets: Count = 2**32
+    """A key is replaced when it has protected so many packets. Why these numbers: docs/keys.md."""
+    key_soft_bytes: Count = 2**42
+    """A key is replaced when it has protected so many bytes of frames: an hour at 10 Gbit/s."""
+    key_hard_packets: Count | None = None
+    """A key protects no more packets than this; a tenth above key_soft_packets unless told."""
+    key_hard_bytes: Count | None = None
+    """A key protects no more bytes than this; a tenth above key_soft_bytes unless told."""
+    rollout_s: Seconds = 30
+    """A rotation that has not ended after this time is given up: the old key stays, and the operator is told."""
+    rotations_at_once: Annotated[int, Field(ge=1, le=1_000_000)] = 64
+    """So many tunnel directions are rotated at the same time; the others wait."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -101,7 +127,35 @@ class LifetimesSection(_Section):
             raise ValueError("key_hard_s must be above key_soft_s + grace_s, or keys end before they are replaced")
         if self.key_jitter_s is not None and self.key_jitter_s >= self.key_soft_s:
             raise ValueError("key_jitter_s must be below key_soft_s")
+        packets = hard_limit(self.key_soft_packets, self.key_hard_packets)
+        octets = hard_limit(self.key_soft_bytes, self.key_hard_bytes)
+        if packets <= self.key_soft_packets:
+            raise ValueError("key_hard_packets must be above key_soft_packets, or keys end before they are replaced")
+        if octets <= self.key_soft_bytes:
+            raise ValueError("key_hard_bytes must be above key_soft_bytes, or keys end before they are replaced")
+        blocks = octets // BLOCK_BYTES + BLOCKS_BESIDE_FRAME * packets
+        if blocks > BLOCKS_OF_KEY_LIMIT:
+            raise ValueError(
+                f"key_hard_bytes / {BLOCK_BYTES} + {BLOCKS_BESIDE_FRAME} * key_hard_packets is {blocks}; the cipher may"
+                f" process {BLOCKS_OF_KEY_LIMIT} blocks under one key"
+            )
         return self
+
+
+class MappingLimitsSection(_Section):
+    """Bounds for what NVEs can make the NVA remember and do."""
+
+    claims_per_vap: Annotated[int, Field(ge=1, le=1_000_000)] = 256
+    """How many tenant systems may be announced behind one VAP."""
+    claims_per_nve: Annotated[int, Field(ge=1, le=1_000_000)] = 4096
+    ips_per_claim: Annotated[int, Field(ge=0, le=256)] = 16
+    """IP addresses of one tenant system."""
+    holds_per_nve: Annotated[int, Field(ge=0, le=1_000_000)] = 1024
+    """How many addresses an NVE may keep for the successors that it named."""
+    waiting_per_address: Annotated[int, Field(ge=1, le=1024)] = 4
+    """How many announcements of one NVE may wait for the same address."""
+    handover_s: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = 10
+    """How long a named successor may take to announce."""
 
 
 class VnSection(_Section):
@@ -109,8 +163,8 @@ class VnSection(_Section):
 
     name: Name
     vni: Vni
-    level: Literal["integrity"] = "integrity"
-    """What its tunnels must give at least. `confidentiality` comes with the second suite of the data plane."""
+    level: Level = "integrity"
+    """What its tunnels must give at least."""
     mtu: Annotated[int, Field(ge=576, le=FRAME_LIMIT_BYTES - ETHERNET_BYTES)] = 1400
     """IP MTU of the tenant systems; the underlay needs 86 bytes more."""
     punt: RateSection = RateSection(rate=20, burst=20)
@@ -180,11 +234,45 @@ class TenantSystemSection(_Section):
     """Lets 0.0.0.0 and :: pass as sources (DHCP, multicast listener reports). Probes for own addresses pass anyway."""
 
 
+class TunnelSection(_Section):
+    """What the tunnels between two NVEs must give at least, whatever the VN asks."""
+
+    between: tuple[Name, Name]
+    level: Level
+
+
+class ReservationSection(_Section):
+    """An address that can be had behind some NVEs only. Either a MAC address or an IP address."""
+
+    vn: Name
+    mac: Mac | None = None
+    ip: UnicastIp | None = None
+    nves: Annotated[tuple[Name, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _one_address(self) -> Self:
+        if (self.mac is None) == (self.ip is None):
+            raise ValueError("names either a mac or an ip")
+        return self
+
+    @property
+    def address(self) -> int | IPv4Address | IPv6Address:
+        """The one of the two that it names."""
+        address = self.mac if self.ip is None else self.ip
+        assert address is not None
+        return address
+
+
 class DomainFile(_Section):
     """The whole file."""
 
     domain: DomainName
+    tunnel_keys: Literal["nva", "nva+peer"] = "nva"
+    """Who can compute the keys of the tunnels: the NVA, or only the NVA together with the two NVEs."""
     lifetimes: LifetimesSection = LifetimesSection()
+    mapping_limits: MappingLimitsSection = MappingLimitsSection()
     vns: Annotated[tuple[VnSection, ...], Field(min_length=1)]
     nves: Annotated[tuple[NveSection, ...], Field(min_length=1)]
+    tunnels: tuple[TunnelSection, ...] = ()
     tenant_systems: tuple[TenantSystemSection, ...] = ()
+    reservations: tuple[ReservationSection, ...] = ()

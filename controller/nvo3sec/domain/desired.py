@@ -188,6 +188,13 @@ def _keys(
     send: Iterable[InstalledSend],
 ) -> Iterator[SwitchEntry]:
     address: Mapping[str, IPv4Address] = {peer.name: peer.address for peer in view.peers}
+    level = {vn.vni: vn.level for vn in view.vns}
+    # A pair of NVEs may demand more than a VN. The pipeline asks for the key of a tunnel by the level of the VN alone,
+    # so a VN's level finds the key of the suite that this pair demands for it, and no entry leads to a weaker one.
+    levels: dict[tuple[str, Suite], set[Suite]] = {}
+    for peer in view.peers:
+        for vni, suite in peer.vnis:
+            levels.setdefault((peer.name, suite), set()).add(level[vni])
     for sa in receive:
         if sa.peer in address:
             source = address[sa.peer]
@@ -204,10 +211,10 @@ def _keys(
                 incarnation=incarnation,
             )
     for out in send:
-        if out.peer in address:
+        for vn_level in levels.get((out.peer, out.suite), ()):
             yield SendEntry(
                 interface=numbers.tunnels[address[out.peer]],
-                level=out.suite,
+                level=vn_level,
                 suite=out.suite,
                 key=out.key,
                 spi=out.spi,

@@ -25,6 +25,7 @@ class Membership:
         self._domain = domain
         gone = frozenset(revoked)
         self._nves = {nve.name: nve.vn_names for nve in domain.nves if nve.name not in gone}
+        self._levels = {ends: tunnel.level for tunnel in domain.tunnels for ends in (tunnel.ends, tunnel.ends[::-1])}
 
     def serves(self, nve: str, vn: str) -> bool:
         """Does `nve` serve `vn`: may it send into it, and ask about it?"""
@@ -47,10 +48,14 @@ class Membership:
         """The VNs that both serve, in the order of the domain."""
         return tuple(vn for vn in self.vns_of(one) if self.serves(other, vn.name))
 
+    def level_between(self, one: str, other: str, vn: Vn) -> Suite:
+        """The weakest suite that may carry `vn` between two NVEs: the stronger of what the VN and the pair demand."""
+        return max(vn.level, self._levels.get((one, other), vn.level))
+
     def tunnels(self) -> frozenset[Tunnel]:
-        """Every direction between NVEs that share a VN, at each level that their common VNs demand."""
+        """Every direction between NVEs that share a VN, at each level that their common VNs and the pair demand."""
         return frozenset(
-            Tunnel(sender, receiver, vn.level)
+            Tunnel(sender, receiver, self.level_between(sender, receiver, vn))
             for sender in self._nves
             for receiver in self.peers_of(sender)
             for vn in self.shared(sender, receiver)

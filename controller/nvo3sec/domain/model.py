@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from functools import cached_property
 from ipaddress import IPv4Address
 
@@ -30,6 +30,15 @@ class Suite(IntEnum):
 
     CHASKEY12 = 1
     ASCON_AEAD128 = 2
+
+
+class TunnelKeys(StrEnum):
+    """Who can compute the keys of the tunnels."""
+
+    NVA = "nva"
+    """The NVA derives them alone."""
+    NVA_AND_PEER = "nva+peer"
+    """Each pair of NVEs adds a secret of its own, that the NVA does not know."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +130,11 @@ class TenantSystem:
 
 @dataclass(frozen=True)
 class Lifetimes:
-    """Lives of leases and keys, seconds. From soft on a key is replaced, from hard on the pipeline refuses it."""
+    """Lives of leases and keys, seconds. From soft on a key is replaced, from hard on it must not be used.
+
+    `*_packets` and `*_bytes`: what one key may protect. rollout_s: how long one rotation may take. rotations_at_once:
+    how many tunnel directions may be in a rotation at the same time.
+    """
 
     lease_s: float
     lease_renew_s: float
@@ -130,6 +143,46 @@ class Lifetimes:
     key_jitter_s: float
     grace_s: float
     confirm_s: float
+    key_soft_packets: int
+    key_soft_bytes: int
+    key_hard_packets: int
+    key_hard_bytes: int
+    rollout_s: float
+    rotations_at_once: int
+
+
+@dataclass(frozen=True)
+class MappingLimits:
+    """Bounds for what NVEs can make the NVA remember and do.
+
+    waiting_per_address: how many frozen announcements of one NVE may want the same address. handover_s: how long a
+    named successor may take to announce. lease_s: the lease that NVEs with claims get when the NVA restarts.
+    """
+
+    claims_per_vap: int = 256
+    claims_per_nve: int = 4096
+    ips_per_claim: int = 16
+    holds_per_nve: int = 1024
+    waiting_per_address: int = 4
+    handover_s: float = 10.0
+    lease_s: float = 30.0
+
+
+@dataclass(frozen=True)
+class Reservation:
+    """An address (MAC or IP) of a VN that can be had behind `nves` only, whoever announces it first."""
+
+    vn: str
+    address: int | IpAddress
+    nves: frozenset[str]
+
+
+@dataclass(frozen=True)
+class TunnelLevel:
+    """The weakest suite that may carry anything between two NVEs, whatever the VN asks. `ends`: names, sorted."""
+
+    ends: tuple[str, str]
+    level: Suite
 
 
 @dataclass(frozen=True)
@@ -141,6 +194,10 @@ class Domain:
     vns: tuple[Vn, ...]
     nves: tuple[Nve, ...]
     tenant_systems: tuple[TenantSystem, ...]
+    tunnel_keys: TunnelKeys = TunnelKeys.NVA
+    tunnels: tuple[TunnelLevel, ...] = ()
+    reservations: tuple[Reservation, ...] = ()
+    mapping_limits: MappingLimits = MappingLimits()
 
     @cached_property
     def vn_by_name(self) -> dict[str, Vn]:

@@ -22,7 +22,9 @@ def view_of(domain: Domain, membership: Membership, name: str, version: int) -> 
                 mac=route.mac,
                 next_hop_mac=route.next_hop_mac,
                 meter=route.meter,
-                vnis=tuple((vn.vni, vn.level) for vn in membership.shared(name, peer_name)),
+                vnis=tuple(
+                    (vn.vni, membership.level_between(name, peer_name, vn)) for vn in membership.shared(name, peer_name)
+                ),
             )
         )
     vns = membership.vns_of(name)

@@ -10,10 +10,12 @@ from ipaddress import IPv4Address
 from typing import NamedTuple, TypeAlias
 
 from nvo3sec.domain.addresses import IpAddress, format_mac
-from nvo3sec.domain.model import Domain, TenantSystem
+from nvo3sec.domain.model import Domain, MappingLimits, TenantSystem
 
 Address: TypeAlias = tuple[int, int | IpAddress]
 """(VNI, MAC address or IP address): what at most one claim owns."""
+
+Limits: TypeAlias = MappingLimits
 
 TERM_SHIFT = 40
 """Versions of a VN start at term << 40, so that they grow even when a database had to be started anew (new term)."""
@@ -111,23 +113,6 @@ class Hold:
 
 
 @dataclass(frozen=True)
-class Limits:
-    """Bounds for what NVEs can make the NVA remember and do.
-
-    waiting_per_address: how many frozen announcements of one NVE may want the same address. handover_s: how long a
-    named successor may take to announce. lease_s: the lease that NVEs with claims get when the NVA restarts.
-    """
-
-    claims_per_vap: int = 256
-    claims_per_nve: int = 4096
-    ips_per_claim: int = 16
-    holds_per_nve: int = 1024
-    waiting_per_address: int = 4
-    handover_s: float = 10.0
-    lease_s: float = 30.0
-
-
-@dataclass(frozen=True)
 class Scope:
     """Which VAPs exist, of which VN each is, and for which NVEs addresses are reserved.
 
@@ -169,7 +154,11 @@ def sorted_ips(ips: Iterable[IpAddress]) -> tuple[IpAddress, ...]:
 def scope_of(
     domain: Domain, revoked: Iterable[str] = (), reserved: Mapping[Address, frozenset[str]] | None = None
 ) -> Scope:
-    """What the NVEs of a domain serve, without those that are revoked."""
+    """What the NVEs of a domain serve, without those that are revoked, and what the domain file reserves for whom.
+
+    reserved: reservations that replace those of the domain file. An address that is reserved for revoked NVEs only can
+    be had nowhere.
+    """
     gone = frozenset(revoked)
     vni = {vn.name: vn.vni for vn in domain.vns}
     vaps = {
@@ -178,7 +167,9 @@ def scope_of(
         if nve.name not in gone
         for vap in nve.vaps
     }
-    return Scope(vaps, reserved or {})
+    if reserved is None:
+        reserved = {(vni[one.vn], one.address): one.nves for one in domain.reservations}
+    return Scope(vaps, reserved)
 
 
 def statics_of(domain: Domain, scope: Scope) -> tuple[StaticMapping, ...]:
