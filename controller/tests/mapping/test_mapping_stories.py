@@ -214,6 +214,20 @@ class TestContest:
         assert story.where() == "new"
 
 
+    def test_rivals_that_lose_something_else_contest_no_more(self):
+        story = Story()
+        story.attach("old")
+        for mac in (MAC, MAC + 4):
+            story.attach("thief", mac=mac)
+        story.detach("old")
+        assert (VN, IP) in story.state.holds
+        # Both rivals miss their MAC addresses now, and neither announcement is about the address that they contest.
+        both = (Attach("old", 1, 0, VN, MAC, ()), Attach("old", 1, 0, VN, MAC + 4, ()))
+        story(Resync("old", both))
+        assert len(story.state.holds) == 0
+        assert story.attach("new", mac=MAC + 8).status is Status.ACTIVE
+
+
 class TestMove:
     def test_new_place_announces_first(self):
         story = Story()

@@ -252,22 +252,23 @@ class Draft:
         nobody has it, no newcomer either: that nobody can tell who is right is not a reason to believe the faster one.
         """
         while self._touched:
-            eligible = self._eligible(self._touched)
+            eligible, looked_at = self._eligible(self._touched)
             rivals: dict[Address, list[Claim]] = {}
             for claim in eligible:
                 for address in claim.demanded - claim.owned:
                     rivals.setdefault(address, []).append(claim)
-            touched, self._touched = self._touched, set()
-            for address in sorted(touched | rivals.keys(), key=_order):
+            self._touched = set()
+            # All that were looked at: what a rival of a contested address has lost may be another address.
+            for address in sorted(looked_at, key=_order):
                 self._mark_contested(address, rivals.get(address, []))
             for claim in eligible:
                 if all(len(rivals[address]) == 1 for address in claim.demanded - claim.owned):
                     self.report(Told.THAWED, claim.vni, claim.key)
                     self.replace_claim(claim, replace(claim, granted=claim.announced))
 
-    def _eligible(self, addresses: Iterable[Address]) -> list[Claim]:
+    def _eligible(self, addresses: Iterable[Address]) -> tuple[list[Claim], set[Address]]:
         """Claims that nobody is in the way of but each other: those that wait for one of the addresses, for what such a
-        claim also waits for, or for what one of them contests.
+        claim also waits for, or for what one of them contests. And the addresses whose waiting claims were looked at.
 
         The search does not follow claims that have an obstacle further than to what they contest, so that an announcer
         cannot make it long by chaining claims that are frozen anyway.
@@ -290,7 +291,7 @@ class Draft:
                     pending += wanted
                 else:
                     pending += (other for other in wanted if self._is_contested(other))
-        return sorted(found.values(), key=lambda claim: claim.arrival)
+        return sorted(found.values(), key=lambda claim: claim.arrival), seen
 
     def _is_contested(self, address: Address) -> bool:
         hold = self.holds.get(address)
