@@ -7,7 +7,6 @@ from pathlib import Path
 
 from nvo3sec.config.schema import (
     DomainFile,
-    Level,
     LifetimesSection,
     NveSection,
     RateSection,
@@ -32,7 +31,8 @@ from nvo3sec.domain.model import (
     Vn,
 )
 
-_LEVELS: dict[Level, Suite] = {"integrity": Suite.CHASKEY12}
+_LEVELS = {suite.level: suite for suite in Suite}
+"""The schema decides which of them may be said."""
 
 
 def route_section(nve: NveSection, peer: str) -> RouteSection | None:

@@ -31,6 +31,11 @@ class Suite(IntEnum):
     CHASKEY12 = 1
     ASCON_AEAD128 = 2
 
+    @property
+    def level(self) -> str:
+        """What the suite gives, in the word of the domain file."""
+        return {Suite.CHASKEY12: "integrity", Suite.ASCON_AEAD128: "confidentiality"}[self]
+
 
 class TunnelKeys(StrEnum):
     """Who can compute the keys of the tunnels."""

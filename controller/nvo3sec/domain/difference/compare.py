@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two domains, thing by thing and field by field."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from nvo3sec.domain.addresses import format_mac
+from nvo3sec.domain.difference.effects import Judge
+from nvo3sec.domain.difference.model import Action, Change, Difference, Effect, Fields, Key, Kind
+from nvo3sec.domain.model import Domain, Lifetimes, MappingLimits, Nve, Rate, Route, TenantSystem, Vap, Vn
+
+_ORDER = {kind: index for index, kind in enumerate(Kind)}
+
+
+def difference(old: Domain, new: Domain) -> Difference:
+    """What has to change for `old` to become `new`."""
+    judge = Judge(old, new)
+    unchanged = {nve.name for nve in old.nves if new.nve_by_name.get(nve.name) == nve}
+    before, after = _items(old, unchanged), _items(new, unchanged)
+    changes: list[Change] = []
+    for key in sorted(before.keys() | after.keys(), key=lambda key: (_ORDER[key[0]], key[1])):
+        was, will = before.get(key), after.get(key)
+        if was is will or was == will:
+            continue
+        kind, name = key[0], _name(key)
+        was_fields, will_fields = _fields(kind, was), _fields(kind, will)
+        if was is None:
+            changes.append(judge(key, was, will, Change(kind, name, Action.ADDED, "", None, will_fields, Effect.NVA)))
+        elif will is None:
+            changes.append(judge(key, was, will, Change(kind, name, Action.REMOVED, "", was_fields, None, Effect.NVA)))
+        else:
+            changes += (
+                judge(key, was, will, Change(kind, name, Action.CHANGED, field, was_fields[field], value, Effect.NVA))
+                for field, value in will_fields.items()
+                if was_fields[field] != value
+            )
+    return Difference(tuple(changes))
+
+
+# --- things, by name ------------------------------------------------------------------------------------------------
+
+
+def _items(domain: Domain, unchanged: set[str]) -> dict[Key, Any]:
+    """Every thing of a domain by its kind and name, without the parts of NVEs that are known to be the same."""
+    items: dict[Key, Any] = {
+        (Kind.DOMAIN, ()): domain,
+        (Kind.LIFETIMES, ()): domain.lifetimes,
+        (Kind.MAPPING_LIMITS, ()): domain.mapping_limits,
+    }
+    items |= {(Kind.VN, (vn.name,)): vn for vn in domain.vns}
+    for nve in domain.nves:
+        if nve.name in unchanged:
+            continue
+        items[Kind.NVE, (nve.name,)] = nve
+        items |= {(Kind.UNDERLAY_PORT, (nve.name, port)): mac for port, mac in nve.underlay_ports}
+        items |= {(Kind.ROUTE, (nve.name, route.peer)): route for route in nve.routes}
+        items |= {(Kind.VAP, (nve.name, *vap.place)): vap for vap in nve.vaps}
+    items |= {(Kind.TUNNEL, tunnel.ends): tunnel.level for tunnel in domain.tunnels}
+    items |= {(Kind.TENANT_SYSTEM, (system.name,)): system for system in domain.tenant_systems}
+    items |= {(Kind.RESERVATION, (one.vn, _address(one.address))): one.nves for one in domain.reservations}
+    return items
+
+
+def _name(key: Key) -> str:
+    match key:
+        case (Kind.UNDERLAY_PORT, (nve, port)):
+            return f"{nve} port {port}"
+        case (Kind.ROUTE, (nve, peer)):
+            return f"{nve} to {peer}"
+        case (Kind.VAP, (nve, port, vlan)):
+            return f"{nve} port {port} VLAN {vlan}"
+        case (Kind.TUNNEL, (one, other)):
+            return f"{one} - {other}"
+        case (Kind.RESERVATION, (vn, address)):
+            return f"{address} in {vn}"
+        case (_, parts):
+            return " ".join(map(str, parts))
+
+
+def _address(address: object) -> str:
+    return format_mac(address) if isinstance(address, int) else str(address)
+
+
+def _rate(name: str, rate: Rate) -> Fields:
+    return {f"{name}.rate": rate.per_second, f"{name}.burst": rate.burst}
+
+
+def _vn(vn: Vn) -> Fields:
+    return {
+        "vni": vn.vni,
+        "level": vn.level.level,
+        "mtu": vn.mtu,
+        **_rate("punt", vn.punt),
+        "negative_quota": vn.negative_quota,
+    }
+
+
+def _nve(nve: Nve) -> Fields:
+    return {"device_id": nve.device_id, "p4runtime": nve.p4runtime, "address": str(nve.address), "mtu": nve.mtu}
+
+
+def _route(route: Route) -> Fields:
+    return {
+        "port": route.port,
+        "mac": format_mac(route.mac),
+        "next_hop_mac": format_mac(route.next_hop_mac),
+        **_rate("meter", route.meter),
+    }
+
+
+def _vap(vap: Vap) -> Fields:
+    return {"vn": vap.vn, **_rate("meter", vap.meter)}
+
+
+def _lifetimes(life: Lifetimes) -> Fields:
+    return dict(vars(life))
+
+
+def _mapping_limits(limits: MappingLimits) -> Fields:
+    # lease_s is that of the lifetimes.
+    return {name: value for name, value in vars(limits).items() if name != "lease_s"}
+
+
+def _tenant_system(system: TenantSystem) -> Fields:
+    return {
+        "vn": system.vn,
+        "nve": system.nve,
+        "port": system.port,
+        "vlan": system.vlan,
+        "mac": format_mac(system.mac),
+        "ips": sorted(map(str, system.ips)),
+        "allow_other_ethertypes": system.allow_other_ethertypes,
+        "allow_unspecified_source": system.allow_unspecified_source,
+    }
+
+
+_FIELDS: Mapping[Kind, Callable[[Any], Fields]] = {
+    Kind.DOMAIN: lambda domain: {"name": domain.name, "tunnel_keys": domain.tunnel_keys.value},
+    Kind.LIFETIMES: _lifetimes,
+    Kind.MAPPING_LIMITS: _mapping_limits,
+    Kind.VN: _vn,
+    Kind.NVE: _nve,
+    Kind.UNDERLAY_PORT: lambda mac: {"mac": format_mac(mac)},
+    Kind.ROUTE: _route,
+    Kind.VAP: _vap,
+    Kind.TUNNEL: lambda level: {"level": level.level},
+    Kind.TENANT_SYSTEM: _tenant_system,
+    Kind.RESERVATION: lambda nves: {"nves": sorted(nves)},
+}
+
+
+def _fields(kind: Kind, item: Any) -> Fields:
+    return {} if item is None else _FIELDS[kind](item)

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a change touches, what has to happen for it, and whether it can be done while the domain lives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from nvo3sec.domain.difference.model import Change, Effect, Key, Kind
+from nvo3sec.domain.membership import Membership
+from nvo3sec.domain.model import Domain, Nve, TunnelKeys
+
+_FOR_SWITCHES = ("lease_s", "lease_renew_s")
+"""Lifetimes that agents are told; the others are the NVA's own."""
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    effect: Effect
+    nves: Iterable[str] = ()
+    vns: Iterable[str] = ()
+    refusal: str = ""
+    weaker: bool = False
+
+
+class Judge:
+    """Judges changes between two domains."""
+
+    def __init__(self, old: Domain, new: Domain) -> None:
+        self._domains = (old, new)
+        self._memberships = (Membership(old), Membership(new))
+        self._vni_owner = {vn.vni: vn.name for vn in old.vns}
+
+    def __call__(self, key: Key, was: Any, will: Any, change: Change) -> Change:
+        """The change with what follows from it. was, will: the thing in either domain, None where it is not."""
+        verdict = self._verdict(key, was, will, change)
+        return replace(
+            change,
+            effect=verdict.effect,
+            nves=tuple(sorted(set(verdict.nves))),
+            vns=tuple(sorted(set(verdict.vns))),
+            refusal=verdict.refusal,
+            weaker=verdict.weaker,
+        )
+
+    def _verdict(self, key: Key, was: Any, will: Any, change: Change) -> _Verdict:
+        match key:
+            case (Kind.DOMAIN, _):
+                return self._domain(change)
+            case (Kind.LIFETIMES, _) if change.field in _FOR_SWITCHES:
+                return _Verdict(Effect.SWITCHES, self._all_nves())
+            case (Kind.VN, (str(name),)):
+                return self._vn(name, was, will, change)
+            case (Kind.NVE, (str(name),)):
+                return self._nve(name, was, will, change)
+            case (Kind.UNDERLAY_PORT, (str(nve), _)):
+                return _Verdict(Effect.SWITCHES, [nve])
+            case (Kind.ROUTE, (str(nve), str(peer))):
+                return _Verdict(Effect.SWITCHES, [nve]) if self._shared(nve, peer) else _Verdict(Effect.NVA)
+            case (Kind.VAP, (str(nve), *_)):
+                return self._vap(nve, [vap.vn for vap in (was, will) if vap is not None])
+            case (Kind.TUNNEL, (str(one), str(other))):
+                vns = self._shared(one, other)
+                weaker = will is None or (was is not None and will < was)
+                return _Verdict(Effect.KEYS if vns else Effect.NVA, [one, other] if vns else [], vns, weaker=weaker)
+            case (Kind.TENANT_SYSTEM, _):
+                both = [system for system in (was, will) if system is not None]
+                weaker = change.field.startswith("allow_") and change.new is True
+                nves, vns = [system.nve for system in both], [system.vn for system in both]
+                return _Verdict(Effect.SWITCHES, nves, vns, weaker=weaker)
+            case (Kind.RESERVATION, (str(vn), _)):
+                return _Verdict(Effect.NVA, vns=[vn], weaker=was is not None and (will is None or not will <= was))
+        return _Verdict(Effect.NVA)
+
+    def _domain(self, change: Change) -> _Verdict:
+        if change.field == "name":
+            reason = "another domain has other identities and other keys; it needs an NVA of its own"
+            return _Verdict(Effect.NVA, refusal=reason)
+        vns = [vn.name for domain in self._domains for vn in domain.vns]
+        return _Verdict(Effect.KEYS, self._all_nves(), vns, weaker=change.new == TunnelKeys.NVA.value)
+
+    def _vn(self, name: str, was: Any, will: Any, change: Change) -> _Verdict:
+        members = set(self._members(name))
+        refusal = ""
+        if will is not None and change.field in ("", "vni"):
+            owner = self._vni_owner.get(will.vni, name)
+            if owner != name:
+                # Switches change one after the other: for a while some would take the one VN's frames for the other's.
+                refusal = f"VNI {will.vni} is {owner}'s; apply a file without that first, then one with this"
+        if was is None or will is None or change.field == "level":
+            effect = Effect.KEYS if len(members) > 1 else Effect.SWITCHES
+        else:
+            effect = Effect.SWITCHES
+        weaker = was is not None and will is not None and change.field == "level" and will.level < was.level
+        return _Verdict(effect if members else Effect.NVA, members, [name], refusal, weaker)
+
+    def _nve(self, name: str, was: Nve | None, will: Nve | None, change: Change) -> _Verdict:
+        if change.field in ("device_id", "p4runtime"):
+            return _Verdict(Effect.AGENT, [name])
+        if change.field == "mtu":
+            return _Verdict(Effect.SWITCHES, [name])
+        peers = [peer for membership in self._memberships for peer in membership.peers_of(name)]
+        vns = [vn for nve in (was, will) if nve is not None for vn in nve.vn_names]
+        return _Verdict(Effect.KEYS if peers else Effect.SWITCHES, [name, *peers], vns)
+
+    def _vap(self, nve: str, vns: list[str]) -> _Verdict:
+        old, new = self._memberships
+        turned = [vn for vn in vns if old.serves(nve, vn) != new.serves(nve, vn)]
+        others = [member for vn in turned for member in self._members(vn) if member != nve]
+        return _Verdict(Effect.KEYS if others else Effect.SWITCHES, [nve, *others], vns)
+
+    def _members(self, vn: str) -> list[str]:
+        return [nve for membership in self._memberships for nve in membership.members(vn)]
+
+    def _shared(self, one: str, other: str) -> list[str]:
+        return [vn.name for membership in self._memberships for vn in membership.shared(one, other)]
+
+    def _all_nves(self) -> list[str]:
+        return [nve.name for domain in self._domains for nve in domain.nves]
