@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Peer contribution: two NVEs authenticate each other before a tunnel carries data (docs/keys.md).
+
+statement   what an NVE says about its ephemeral key; checking what a peer said
+mixing      the key of one direction, and the proofs of holding it
+peers       the keys of one NVE with its peers
+faults      why something is refused
+"""
+
+from nvo3sec.domain.contribution.faults import ContributionRefused, Fault
+from nvo3sec.domain.contribution.mixing import End, Mixed, PrivateHalf, Transcript
+from nvo3sec.domain.contribution.peers import Own, Peer, PeerKeys, PeerSa, SaName, Signer
+from nvo3sec.domain.contribution.statement import Contribution, Expected, Statement, Verifier, nve_uri, verify
+
+__all__ = [
+    "Contribution",
+    "ContributionRefused",
+    "End",
+    "Expected",
+    "Fault",
+    "Mixed",
+    "Own",
+    "Peer",
+    "PeerKeys",
+    "PeerSa",
+    "PrivateHalf",
+    "SaName",
+    "Signer",
+    "Statement",
+    "Transcript",
+    "Verifier",
+    "nve_uri",
+    "verify",
+]

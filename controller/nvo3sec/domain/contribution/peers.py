@@ -1,0 +1,338 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The keys that one NVE shares with its peers, for one incarnation of its switch.
+
+    begin(epoch)            an ephemeral key of ours is made and signed; the NVA is to publish it
+    take(peer, ...)         a peer's contribution is checked and kept
+    key(sa, NVA's key)      the mixed key, as soon as both contributions of the SA are here
+    proof(sa)               what the NVA is to carry to the peer
+    take_proof(sa, proof)   the peer's; from then on `is_confirmed`, and only then may a sender use the SA
+    keep(sas, in_use)       everything else is forgotten, and private keys that nothing needs are erased
+
+The NVA names the pair of contributions of each SA by their hashes; a pair that is not one of ours and one of that peer,
+both verified and of one epoch, gives no key. Nothing here asks the time or makes randomness: both are passed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Protocol
+
+from nvo3sec.domain.addresses import IpAddress
+from nvo3sec.domain.contribution.faults import ContributionRefused, Fault
+from nvo3sec.domain.contribution.mixing import (
+    PRIVATE_KEY_BYTES,
+    PROOF_BYTES,
+    End,
+    Mixed,
+    PrivateHalf,
+    Transcript,
+)
+from nvo3sec.domain.contribution.statement import (
+    LONGEST_LIFE_S,
+    PURPOSE,
+    Contribution,
+    Expected,
+    Statement,
+    Verifier,
+    nve_uri,
+    verify,
+)
+from nvo3sec.domain.derivation import Purpose
+from nvo3sec.domain.model import Suite
+from nvo3sec.domain.secret import Secret
+from nvo3sec.errors import DerivationError
+
+PEERS_LIMIT = 4096
+"""Peers of which contributions are kept."""
+CONTRIBUTIONS_PER_PEER = 2
+"""The newest, and the one before: keys that were planned with it may still have to be mixed."""
+SAS_PER_PEER = 16
+"""Two directions, two suites, two phases; and as many again that are on their way out."""
+HALVES_LIMIT = 3
+"""Ephemeral keys of ours: the newest, the one that the NVA still plans with, and one that an unfinished key needs."""
+LIFE_S = 86400
+"""How long a statement of ours may be taken. Half of it later there is a new one, whatever the epoch."""
+
+
+class Signer(Protocol):
+    """Signs with this device's key."""
+
+    def sign(self, purpose: str, message: bytes) -> tuple[bytes, tuple[bytes, ...]]:
+        """The signature, and the certificates (DER, the device's own first) that it leads to."""
+
+    def chain(self) -> tuple[bytes, ...]:
+        """The certificates that `sign` would give now."""
+
+
+@dataclass(frozen=True)
+class Own:
+    """This NVE: its domain, its name, its outer addresses, the incarnation of its switch."""
+
+    domain: str
+    name: str
+    addresses: tuple[IpAddress, ...]
+    incarnation: bytes
+
+
+@dataclass(frozen=True)
+class Peer:
+    """What the NVA says of a peer: name, outer addresses, the incarnation of its switch."""
+
+    name: str
+    addresses: tuple[IpAddress, ...]
+    incarnation: bytes
+
+
+@dataclass(frozen=True)
+class SaName:
+    """One key as the two ends call it. `end`: which end of the direction this NVE is."""
+
+    peer: str
+    suite: Suite
+    spi: int
+    end: End
+
+
+@dataclass(frozen=True)
+class PeerSa:
+    """A key that the NVA planned: `ours` and `theirs` are the names of the contributions it is to be mixed of."""
+
+    name: SaName
+    generation: int
+    ours: bytes
+    theirs: bytes
+
+
+@dataclass
+class _Half:
+    private: PrivateHalf
+    statement: Statement
+    contribution: Contribution
+
+
+@dataclass(frozen=True)
+class _Theirs:
+    peer: Peer
+    statement: Statement
+    contribution: Contribution
+
+
+@dataclass
+class _Known:
+    sa: PeerSa
+    nva_key: Secret
+    mixed: Mixed
+    confirmed: bool = False
+
+
+class PeerKeys:
+    """See the module. Raises ContributionRefused for what a peer, or the NVA in its name, must not say."""
+
+    def __init__(
+        self,
+        own: Own,
+        *,
+        signer: Signer,
+        verifier: Verifier,
+        random_bytes: Callable[[int], bytes],
+        wall_seconds: Callable[[], float],
+        life_s: int = LIFE_S,
+    ) -> None:
+        if not 0 < life_s <= LONGEST_LIFE_S:
+            raise DerivationError(f"a statement lives for at most {LONGEST_LIFE_S} s")
+        self._own = own
+        self._signer = signer
+        self._verifier = verifier
+        self._random_bytes = random_bytes
+        self._wall_seconds = wall_seconds
+        self._life_s = life_s
+        self._halves: dict[bytes, _Half] = {}
+        self._theirs: dict[str, dict[bytes, _Theirs]] = {}
+        self._known: dict[SaName, _Known] = {}
+
+    # --- ours -------------------------------------------------------------------------------------------------------
+
+    def begin(self, epoch: int) -> bool:
+        """Have an ephemeral key for `epoch`; returns whether there is something new to publish.
+
+        Raises ContributionRefused (EPOCH) for an epoch before the newest: the NVA has gone back.
+        """
+        newest = self._newest
+        now = self._wall_seconds()
+        if newest is not None:
+            if epoch < newest.statement.epoch:
+                raise ContributionRefused(
+                    Fault.EPOCH, f"the NVA is at epoch {epoch}, and was at {newest.statement.epoch} before"
+                )
+            if epoch == newest.statement.epoch and now < newest.statement.expiry - self._life_s / 2:
+                return self._sign_again()
+        private = PrivateHalf(Secret(self._random_bytes(PRIVATE_KEY_BYTES)))
+        statement = Statement(
+            domain=self._own.domain,
+            device=nve_uri(self._own.domain, self._own.name),
+            addresses=self._own.addresses,
+            incarnation=self._own.incarnation,
+            epoch=epoch,
+            expiry=int(now) + self._life_s,
+            public_key=private.public_key,
+        )
+        encoded = statement.encode()
+        contribution = Contribution(encoded, *self._signer.sign(PURPOSE, encoded))
+        self._halves[contribution.name] = _Half(private, statement, contribution)
+        while len(self._halves) > HALVES_LIMIT:
+            self._erase(next(iter(self._halves)))
+        return True
+
+    def _sign_again(self) -> bool:
+        # A renewed certificate: the old one, with which the statement was signed, will not be taken for much longer.
+        chain = self._signer.chain()
+        stale = [half for half in self._halves.values() if half.contribution.chain != chain]
+        for half in stale:
+            statement = half.contribution.statement
+            half.contribution = Contribution(statement, *self._signer.sign(PURPOSE, statement))
+        return bool(stale)
+
+    @property
+    def _newest(self) -> _Half | None:
+        return next(reversed(self._halves.values()), None)
+
+    def contributions(self) -> tuple[Contribution, ...]:
+        """Those of ours that can still be mixed with, the newest last. This is what the NVA is to know."""
+        return tuple(half.contribution for half in self._halves.values())
+
+    # --- theirs -----------------------------------------------------------------------------------------------------
+
+    def take(self, peer: Peer, epoch: int, contribution: Contribution) -> bool:
+        """Check a contribution that the NVA relays, and keep it; returns whether it is new.
+
+        Raises ContributionRefused.
+        """
+        if peer.name == self._own.name:
+            raise ContributionRefused(Fault.DEVICE, "it is called one of a peer, and is our own")
+        known = self._theirs.get(peer.name, {})
+        before = known.get(contribution.name)
+        if before is not None and (before.peer, before.statement.epoch, before.contribution) == (
+            peer,
+            epoch,
+            contribution,
+        ):
+            return False
+        if before is None and not known and len(self._theirs) >= PEERS_LIMIT:
+            raise ContributionRefused(Fault.LIMIT, f"{peer.name}: contributions of {PEERS_LIMIT} peers are kept")
+        oldest = min((half.statement.epoch for half in self._halves.values()), default=0)
+        if epoch < oldest:
+            raise ContributionRefused(Fault.EPOCH, f"{peer.name}: it is of epoch {epoch}, ours are from {oldest} on")
+        expected = Expected(self._own.domain, peer.name, peer.addresses, peer.incarnation, epoch)
+        statement = verify(contribution, expected, self._verifier, self._wall_seconds())
+        if any(statement.public_key == half.private.public_key for half in self._halves.values()):
+            raise ContributionRefused(Fault.OWN_KEY, f"{peer.name}: its public key is one of ours")
+        if before is None:
+            others = [name for name in known if name != contribution.name]
+            for name in others[: len(others) - CONTRIBUTIONS_PER_PEER + 1]:
+                del known[name]
+        self._theirs.setdefault(peer.name, known)[contribution.name] = _Theirs(peer, statement, contribution)
+        return before is None
+
+    def has(self, peer: str, name: bytes) -> bool:
+        """Whether the contribution `name` of `peer` has been taken."""
+        return name in self._theirs.get(peer, {})
+
+    # --- keys -------------------------------------------------------------------------------------------------------
+
+    def key(self, sa: PeerSa, nva_key: Secret | None) -> Secret | None:
+        """The mixed key of `sa`, or None: not yet, or never (a half of the pair is erased).
+
+        nva_key: what the NVA derived, 16 bytes; None if it no longer can. Raises ContributionRefused.
+        """
+        known = self._known.get(sa.name)
+        if known is not None:
+            # An NVA that has restarted knows neither the key nor the pair any more. That changes nothing.
+            if nva_key is not None and sa.ours and (known.sa != sa or known.nva_key != nva_key):
+                raise ContributionRefused(
+                    Fault.KEY_CHANGED, f"{sa.name.peer}: SPI {sa.name.spi:08x} is to have another key than before"
+                )
+            return known.mixed.key
+        half = self._halves.get(sa.ours)
+        theirs = self._theirs.get(sa.name.peer, {}).get(sa.theirs)
+        if nva_key is None or half is None or theirs is None:
+            return None
+        ours_of, theirs_of = half.statement.epoch, theirs.statement.epoch
+        if ours_of != theirs_of:
+            raise ContributionRefused(
+                Fault.EPOCH, f"{sa.name.peer}: a key of epochs {ours_of} (ours) and {theirs_of} (the peer's)"
+            )
+        if sum(name.peer == sa.name.peer for name in self._known) >= SAS_PER_PEER:
+            raise ContributionRefused(Fault.LIMIT, f"{sa.name.peer}: there are {SAS_PER_PEER} keys with it")
+        shared = half.private.exchange(theirs.statement.public_key)
+        mixed = Mixed(nva_key, shared, self._transcript(sa, half.contribution, theirs.contribution))
+        self._known[sa.name] = _Known(sa, nva_key, mixed)
+        return mixed.key
+
+    def _transcript(self, sa: PeerSa, ours: Contribution, theirs: Contribution) -> Transcript:
+        sending = sa.name.end is End.SENDER
+        return Transcript(
+            sender_statement=(ours if sending else theirs).statement,
+            receiver_statement=(theirs if sending else ours).statement,
+            sender=self._own.name if sending else sa.name.peer,
+            receiver=sa.name.peer if sending else self._own.name,
+            purpose=Purpose.TUNNEL,
+            suite=sa.name.suite,
+            spi=sa.name.spi,
+            generation=sa.generation,
+        )
+
+    # --- proofs -----------------------------------------------------------------------------------------------------
+
+    def proof(self, name: SaName) -> bytes | None:
+        """Our proof for the peer, 32 bytes; None if there is no key yet."""
+        known = self._known.get(name)
+        return None if known is None else known.mixed.proof(name.end)
+
+    def take_proof(self, name: SaName, proof: bytes) -> bool:
+        """Check the peer's proof; returns whether the key is confirmed. False: there is no key yet, ask again.
+
+        Raises ContributionRefused (SIZE, CONFIRMATION); what was confirmed stays so.
+        """
+        if len(proof) != PROOF_BYTES:
+            raise ContributionRefused(Fault.SIZE, f"{name.peer}: a proof of {len(proof)} bytes; it has {PROOF_BYTES}")
+        known = self._known.get(name)
+        if known is None:
+            return False
+        if not known.mixed.is_proof(name.end.other, proof):
+            raise ContributionRefused(
+                Fault.CONFIRMATION, f"{name.peer}: the proof for SPI {name.spi:08x} is not one of this key"
+            )
+        known.confirmed = True
+        return True
+
+    def is_confirmed(self, name: SaName) -> bool:
+        """Whether the peer has proved that it holds the key."""
+        known = self._known.get(name)
+        return known is not None and known.confirmed
+
+    # --- forgetting -------------------------------------------------------------------------------------------------
+
+    def keep(self, sas: Collection[PeerSa], in_use: bytes) -> None:
+        """Forget every key but those of `sas`. Erase our private keys, but the newest, the one that the NVA plans
+        with (`in_use`, its name), and those of `sas` that could not be mixed yet."""
+        names = {sa.name for sa in sas}
+        self._known = {name: known for name, known in self._known.items() if name in names}
+        needed = {sa.ours for sa in sas if sa.name not in self._known} | {in_use}
+        newest = next(reversed(self._halves), b"")
+        for name in [name for name in self._halves if name != newest and name not in needed]:
+            self._erase(name)
+
+    def forget_peers(self, others: Collection[str]) -> None:
+        """Forget what was taken of every peer that is not among `others`."""
+        self._theirs = {peer: known for peer, known in self._theirs.items() if peer in others}
+
+    def _erase(self, name: bytes) -> None:
+        self._halves.pop(name).private.erase()
+
+    def erase(self) -> None:
+        """End: the incarnation is over."""
+        for name in list(self._halves):
+            self._erase(name)
+        self._known.clear()
+        self._theirs.clear()
