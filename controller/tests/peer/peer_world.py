@@ -85,7 +85,7 @@ class PeerWorld(World):
         options.setdefault("signer", self.signer(name))
         options.setdefault("verifier", self.verifier())
         keys = PeerKeys(own, random_bytes=os.urandom, wall_seconds=self.now, **options)
-        keys.begin(EPOCH)
+        keys.begin(EPOCH, 0.0)
         return keys
 
 

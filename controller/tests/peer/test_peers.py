@@ -32,6 +32,9 @@ from nvo3sec.domain.secret import Secret
 from nvo3sec.errors import DerivationError
 from peer_world import ADDRESSES, DOMAIN, EPOCH, INCARNATIONS, SPI, Pair, PeerWorld, Role, peer
 
+LATER = 1000.0
+AFTER_ALL = LATER + product.HALF_GRACE_S
+
 
 @pytest.fixture
 def pair(world: PeerWorld) -> Pair:
@@ -73,7 +76,7 @@ class TestHonest:
     def test_two_of_anything_are_unrelated(self, pair):
         keys = set()
         for suite, spi, generation in itertools.product(Suite, (1, 2), (3, 4)):
-            pair.one.keep([], pair.one.contributions()[-1].name)
+            pair.one.keep([], AFTER_ALL)
             sending, _ = pair.sas(spi, generation, suite)
             backwards = PeerSa(dataclasses.replace(sending.name, end=End.RECEIVER), generation, *_ends(sending))
             for sa in (sending, backwards):
@@ -153,15 +156,15 @@ class TestSwappedContributions:
     def test_one_of_an_earlier_epoch(self, pair):
         old = pair.two.contributions()[-1]
         for keys in (pair.one, pair.two):
-            keys.begin(EPOCH + 1)
-        pair.one.keep([], pair.one.contributions()[-1].name)
+            keys.begin(EPOCH + 1, LATER)
+        pair.one.keep([], AFTER_ALL)
         assert fault(pair.one.take, peer("leaf2"), EPOCH + 1, old) is Fault.EPOCH
         # ... and said to be of that epoch, which ours are past.
         assert fault(pair.one.take, peer("leaf2"), EPOCH, dataclasses.replace(old, signature=b"")) is Fault.EPOCH
 
     def test_a_pair_of_two_epochs(self, pair):
         old = pair.two.contributions()[-1]
-        pair.one.begin(EPOCH + 1)
+        pair.one.begin(EPOCH + 1, LATER)
         sending, _ = pair.sas()
         assert sending.theirs == old.name
         assert fault(pair.one.key, sending, pair.nva_key) is Fault.EPOCH
@@ -169,7 +172,7 @@ class TestSwappedContributions:
     def test_an_old_one_in_its_time(self, world, pair):
         """Whose private half is gone: the NVA can name it, and even so nobody can prove anything with it."""
         other = world.keys("leaf2")  # the agent of leaf2 began anew, in the same incarnation and epoch
-        pair.two.begin(EPOCH + 1)
+        pair.two.begin(EPOCH + 1, LATER)
         sending, receiving = pair.sas()
         old = next(iter(pair.one._theirs["leaf2"]))
         pair.two = other
@@ -206,7 +209,7 @@ class TestSwappedContributions:
         first = pair.two.contributions()[-1]
         world.wall.advance(seconds=product.LIFE_S / 2)
         try:
-            pair.two.begin(EPOCH)
+            pair.two.begin(EPOCH, LATER)
             pair.one.take(peer("leaf2"), EPOCH, pair.two.contributions()[-1])
             sending, receiving = pair.sas()
             sending = dataclasses.replace(sending, theirs=first.name)
@@ -365,7 +368,7 @@ class TestCompromisedNva:
             random_bytes=lambda _: private,
             wall_seconds=world.now,
         )
-        one.begin(EPOCH)
+        one.begin(EPOCH, LATER)
         pair = Pair(world, one, world.keys("leaf2"))
         pair.exchange()
         sending, _ = pair.sas()
@@ -397,8 +400,8 @@ class TestCompromisedNva:
             assert fault(pair.one.key, sa, key) is Fault.KEY_CHANGED
 
     def test_goes_back(self, pair):
-        pair.one.begin(EPOCH + 1)
-        assert fault(pair.one.begin, EPOCH) is Fault.EPOCH
+        pair.one.begin(EPOCH + 1, LATER)
+        assert fault(pair.one.begin, EPOCH, LATER) is Fault.EPOCH
 
 
 class TestErasing:
@@ -406,8 +409,8 @@ class TestErasing:
         sending, _ = pair.sas()
         key = pair.one.key(sending, pair.nva_key)
         private = next(iter(pair.one._halves.values())).private
-        pair.one.begin(EPOCH + 1)
-        pair.one.keep([sending], in_use=pair.one.contributions()[-1].name)
+        pair.one.begin(EPOCH + 1, LATER)
+        assert pair.one.keep([sending], AFTER_ALL)
         assert private.is_erased
         assert len(pair.one.contributions()) == 1
         assert pair.one.key(sending, pair.nva_key) == key, "what was mixed stays"
@@ -415,23 +418,25 @@ class TestErasing:
     def test_not_before_what_was_planned_with_it_is_mixed(self, pair):
         first = pair.one.contributions()[-1].name
         sending, _ = pair.sas()
-        pair.one.begin(EPOCH + 1)
+        pair.one.begin(EPOCH + 1, LATER)
         second = pair.one.contributions()[-1].name
-        pair.one.keep([sending], in_use=second)
+        assert not pair.one.keep([sending], AFTER_ALL)
         assert [one.name for one in pair.one.contributions()] == [first, second]
         assert pair.one.key(sending, pair.nva_key) is not None
-        pair.one.keep([sending], in_use=second)
+        assert pair.one.keep([sending], AFTER_ALL)
         assert [one.name for one in pair.one.contributions()] == [second]
 
-    def test_not_before_the_nva_plans_with_the_new_one(self, pair):
+    def test_not_at_once(self, pair):
         first = pair.one.contributions()[-1].name
-        pair.one.begin(EPOCH + 1)
-        pair.one.keep([], in_use=first)
+        pair.one.begin(EPOCH + 1, LATER)
+        assert not pair.one.keep([], AFTER_ALL - 0.1)
         assert first in [one.name for one in pair.one.contributions()]
+        assert pair.one.keep([], AFTER_ALL)
+        assert not pair.one.keep([], AFTER_ALL), "nothing is left to erase"
 
     def test_never_more_than_three(self, pair):
         for epoch in range(EPOCH + 1, EPOCH + 9):
-            pair.one.begin(epoch)
+            pair.one.begin(epoch, LATER)
         assert len(pair.one.contributions()) == product.HALVES_LIMIT
 
     def test_a_restarted_agent_cannot_mix_again(self, world, pair):
@@ -456,7 +461,7 @@ class TestErasing:
         pair.one.key(sending, pair.nva_key)
         pair.two.key(receiving, pair.nva_key)
         pair.one.take_proof(sending.name, pair.two.proof(receiving.name))
-        pair.one.keep([], pair.one.contributions()[-1].name)
+        pair.one.keep([], AFTER_ALL)
         assert pair.one.proof(sending.name) is None
         assert not pair.one.is_confirmed(sending.name)
 
@@ -470,17 +475,17 @@ class TestErasing:
 
 class TestRenewal:
     def test_one_for_each_epoch(self, pair):
-        assert not pair.one.begin(EPOCH)
-        assert pair.one.begin(EPOCH + 1)
+        assert not pair.one.begin(EPOCH, LATER)
+        assert pair.one.begin(EPOCH + 1, LATER)
         publics = {one.statement[-32:] for one in pair.one.contributions()}
         assert len(publics) == 2
 
     def test_before_the_statement_expires(self, world):
         keys = world.keys("leaf1", life_s=1000)
-        assert not keys.begin(EPOCH)
+        assert not keys.begin(EPOCH, LATER)
         world.wall.advance(seconds=501)
         try:
-            assert keys.begin(EPOCH)
+            assert keys.begin(EPOCH, LATER)
         finally:
             world.wall.advance(seconds=-501)
 
@@ -489,14 +494,14 @@ class TestRenewal:
         keys = world.keys("leaf1", signer=signer)
         before = keys.contributions()
         world.authority.issue(world.name(Role.NVE, "leaf1"), renew=True)
-        assert keys.begin(EPOCH)
+        assert keys.begin(EPOCH, LATER)
         after = keys.contributions()
         assert [one.name for one in after] == [one.name for one in before]
         assert [one.chain for one in after] == [signer.chain()] != [one.chain for one in before]
         two = world.keys("leaf2")
         assert two.take(peer("leaf1"), EPOCH, before[0])
         assert not two.take(peer("leaf1"), EPOCH, after[0])
-        assert not keys.begin(EPOCH)
+        assert not keys.begin(EPOCH, LATER)
 
     @pytest.mark.parametrize("life_s", [0, LONGEST_LIFE_S + 1])
     def test_life(self, world, life_s):
@@ -561,7 +566,7 @@ class TestEverythingMatters:
             made = PeerKeys(
                 own, signer=trusting, verifier=trusting, random_bytes=lambda _: seed, wall_seconds=lambda: 1000.0
             )
-            made.begin(context["epoch"])
+            made.begin(context["epoch"], 0.0)
             return made
 
         one = keys("leaf1", "192.0.2.1", b"\x11" * 16, b"\1" * 32)

@@ -17,10 +17,13 @@ from nvo3sec.domain.contribution.statement import (
     ADDRESSES_LIMIT,
     CERTIFICATE_BYTES,
     CHAIN_LIMIT,
+    LABEL,
     LONGEST_LIFE_S,
     SIGNATURE_BYTES,
     STATEMENT_BYTES,
     is_low_order,
+    pack,
+    unpack,
 )
 from nvo3sec.errors import DerivationError
 from nvo3sec.identity.names import DeviceName, Role
@@ -138,6 +141,17 @@ class TestEncoding:
         for more in (b"\x00", b"\x00\x00", b"\x00\x01a"):
             with pytest.raises(ContributionRefused, match=r"malformed"):
                 Statement.decode(world.statement().encode() + more)
+
+    @pytest.mark.parametrize("field", range(7))
+    @pytest.mark.parametrize(
+        "change", [lambda value: b"\x00" + value, lambda value: value[1:]], ids=["longer", "shorter"]
+    )
+    def test_a_field_of_another_length(self, world, field, change):
+        fields = list(unpack(world.statement(domain="d", device="x").encode(), LABEL, 7))
+        fields[field] = change(fields[field])
+        with pytest.raises(ContributionRefused) as caught:
+            Statement.decode(pack(LABEL, *fields))
+        assert caught.value.fault is Fault.MALFORMED
 
     @given(st.binary(max_size=STATEMENT_BYTES))
     def test_whatever_parses_is_what_would_be_written(self, data):

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The keys that one NVE shares with its peers, for one incarnation of its switch.
 
-    begin(epoch)            an ephemeral key of ours is made and signed; the NVA is to publish it
+    begin(epoch, now)       an ephemeral key of ours is made and signed; the NVA is to publish it
     take(peer, ...)         a peer's contribution is checked and kept
     key(sa, NVA's key)      the mixed key, as soon as both contributions of the SA are here
     proof(sa)               what the NVA is to carry to the peer
     take_proof(sa, proof)   the peer's; from then on `is_confirmed`, and only then may a sender use the SA
-    keep(sas, in_use)       everything else is forgotten, and private keys that nothing needs are erased
+    keep(sas, now)          everything else is forgotten, and private keys that nothing needs are erased
 
 The NVA names the pair of contributions of each SA by their hashes; a pair that is not one of ours and one of that peer,
-both verified and of one epoch, gives no key. Nothing here asks the time or makes randomness: both are passed in.
+both verified and of one epoch, gives no key. Nothing here asks the time or makes
+randomness: both are passed in. `now`: seconds, monotonic.
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ CONTRIBUTIONS_PER_PEER = 2
 SAS_PER_PEER = 16
 """Two directions, two suites, two phases; and as many again that are on their way out."""
 HALVES_LIMIT = 3
-"""Ephemeral keys of ours: the newest, the one that the NVA still plans with, and one that an unfinished key needs."""
+"""Ephemeral keys of ours: the newest, the one before, and one that an unfinished key needs."""
+HALF_GRACE_S = 60.0
+"""How long a private key is kept after there is a newer one: the NVA may have planned with it before it knew."""
 LIFE_S = 86400
 """How long a statement of ours may be taken. Half of it later there is a new one, whatever the epoch."""
 
@@ -109,6 +112,7 @@ class _Half:
     private: PrivateHalf
     statement: Statement
     contribution: Contribution
+    began: float
 
 
 @dataclass(frozen=True)
@@ -153,19 +157,19 @@ class PeerKeys:
 
     # --- ours -------------------------------------------------------------------------------------------------------
 
-    def begin(self, epoch: int) -> bool:
+    def begin(self, epoch: int, now: float) -> bool:
         """Have an ephemeral key for `epoch`; returns whether there is something new to publish.
 
         Raises ContributionRefused (EPOCH) for an epoch before the newest: the NVA has gone back.
         """
         newest = self._newest
-        now = self._wall_seconds()
+        wall = self._wall_seconds()
         if newest is not None:
             if epoch < newest.statement.epoch:
                 raise ContributionRefused(
                     Fault.EPOCH, f"the NVA is at epoch {epoch}, and was at {newest.statement.epoch} before"
                 )
-            if epoch == newest.statement.epoch and now < newest.statement.expiry - self._life_s / 2:
+            if epoch == newest.statement.epoch and wall < newest.statement.expiry - self._life_s / 2:
                 return self._sign_again()
         private = PrivateHalf(Secret(self._random_bytes(PRIVATE_KEY_BYTES)))
         statement = Statement(
@@ -174,12 +178,12 @@ class PeerKeys:
             addresses=self._own.addresses,
             incarnation=self._own.incarnation,
             epoch=epoch,
-            expiry=int(now) + self._life_s,
+            expiry=int(wall) + self._life_s,
             public_key=private.public_key,
         )
         encoded = statement.encode()
         contribution = Contribution(encoded, *self._signer.sign(PURPOSE, encoded))
-        self._halves[contribution.name] = _Half(private, statement, contribution)
+        self._halves[contribution.name] = _Half(private, statement, contribution, now)
         while len(self._halves) > HALVES_LIMIT:
             self._erase(next(iter(self._halves)))
         return True
@@ -313,15 +317,21 @@ class PeerKeys:
 
     # --- forgetting -------------------------------------------------------------------------------------------------
 
-    def keep(self, sas: Collection[PeerSa], in_use: bytes) -> None:
-        """Forget every key but those of `sas`. Erase our private keys, but the newest, the one that the NVA plans
-        with (`in_use`, its name), and those of `sas` that could not be mixed yet."""
+    def keep(self, sas: Collection[PeerSa], now: float) -> bool:
+        """Forget every key but those of `sas`; returns whether private keys were erased.
+
+        Kept are the newest, those of `sas` that could not be mixed yet, and for HALF_GRACE_S the one before.
+        """
         names = {sa.name for sa in sas}
         self._known = {name: known for name, known in self._known.items() if name in names}
-        needed = {sa.ours for sa in sas if sa.name not in self._known} | {in_use}
-        newest = next(reversed(self._halves), b"")
-        for name in [name for name in self._halves if name != newest and name not in needed]:
+        needed = {sa.ours for sa in sas if sa.name not in self._known}
+        newest = self._newest
+        if newest is None or now < newest.began + HALF_GRACE_S:
+            return False
+        gone = [name for name, half in self._halves.items() if half is not newest and name not in needed]
+        for name in gone:
             self._erase(name)
+        return bool(gone)
 
     def forget_peers(self, others: Collection[str]) -> None:
         """Forget what was taken of every peer that is not among `others`."""
