@@ -12,7 +12,7 @@ from pathlib import Path
 
 import peer_oracle
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from nvo3sec.domain.contribution import ContributionRefused, End, Fault, Mixed, PrivateHalf, Transcript
 from nvo3sec.domain.contribution import mixing as product
@@ -71,6 +71,7 @@ class TestExchange:
         assert half(a).exchange(half(b).public_key).reveal().hex() == shared
         assert half(b).exchange(half(a).public_key).reveal().hex() == shared
 
+    @settings(deadline=None)
     @given(st.binary(min_size=32, max_size=32), st.binary(min_size=32, max_size=32))
     def test_the_second_implementation_agrees(self, one, other):
         theirs = peer_oracle.public(other)
@@ -146,6 +147,7 @@ class TestKnownAnswers:
             assert found.proof(End.SENDER).hex() == vector["sender_proof"]
             assert found.proof(End.RECEIVER).hex() == vector["receiver_proof"]
 
+    @settings(deadline=None)
     @given(
         st.binary(min_size=16, max_size=16), st.binary(min_size=32, max_size=32).filter(any), st.integers(1, 2**32 - 1)
     )
@@ -181,6 +183,7 @@ CHANGES = {
 
 
 class TestContext:
+    @settings(deadline=None)
     @given(CONTEXTS, CONTEXTS)
     def test_contexts_that_differ_have_nothing_in_common(self, one, other):
         ours, theirs = everything(mixed(**one)), everything(mixed(**other))

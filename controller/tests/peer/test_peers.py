@@ -583,7 +583,7 @@ class TestEverythingMatters:
         mixed = one._known[sa.name].mixed
         return key.reveal(), mixed.proof(End.SENDER), mixed.proof(End.RECEIVER)
 
-    @settings(max_examples=60)
+    @settings(deadline=None, max_examples=60)
     @given(CONTEXT, CONTEXT)
     def test_contexts_that_differ_have_nothing_in_common(self, one, other):
         ours, theirs = self.outcome(one), self.outcome(other)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import peer_oracle
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from nvo3sec.domain.contribution import Contribution, ContributionRefused, Expected, Fault, Statement, nve_uri, verify
 from nvo3sec.domain.contribution.statement import (
@@ -153,6 +153,7 @@ class TestEncoding:
             Statement.decode(pack(LABEL, *fields))
         assert caught.value.fault is Fault.MALFORMED
 
+    @settings(deadline=None)
     @given(st.binary(max_size=STATEMENT_BYTES))
     def test_whatever_parses_is_what_would_be_written(self, data):
         label = b"nvo3sec contribution v1\x00"
@@ -163,6 +164,7 @@ class TestEncoding:
                 continue
             assert found.encode() == candidate
 
+    @settings(deadline=None)
     @given(
         st.tuples(st.text("abc./", min_size=1, max_size=6), st.text("abc./", min_size=1, max_size=6)),
         st.tuples(st.text("abc./", min_size=1, max_size=6), st.text("abc./", min_size=1, max_size=6)),
@@ -224,6 +226,7 @@ class TestExpectations:
         assert peer_oracle.x25519(b"\x77" * 32, point) == bytes(32)
         assert refused(world, world.contribution(public_key=point), Trusting()) is Fault.LOW_ORDER
 
+    @settings(deadline=None)
     @given(st.binary(min_size=32, max_size=32))
     def test_low_order_is_nothing_else(self, private):
         assert not is_low_order(peer_oracle.public(private))
