@@ -126,6 +126,32 @@ class Colliding:
         return isinstance(other, Colliding) and self.number == other.number
 
 
+@given(
+    st.lists(st.tuples(st.integers(0, 3000), st.integers()), max_size=2000),
+    st.lists(st.tuples(st.booleans(), st.integers(0, 3000)), max_size=50),
+    st.booleans(),
+)
+def test_a_persistent_map_made_at_once_is_one_made_step_by_step(items, steps, colliding):
+    of = Colliding if colliding else int
+    items = [(of(number), value) for number, value in items]
+    made, stepped = PersistentMap.of(items), PersistentMap()
+    for key, value in items:
+        stepped = stepped.set(key, value)
+    assert made == stepped
+    assert len(made) == len(stepped) == len(dict(items))
+    assert all(made[key] == stepped[key] for key, _ in items)
+    for is_set, number in steps:  # and it goes on like one
+        key = of(number)
+        made = made.set(key, number) if is_set else made.delete(key)
+        stepped = stepped.set(key, number) if is_set else stepped.delete(key)
+        assert made.get(key) == stepped.get(key)
+        assert len(made) == len(stepped)
+    assert made == stepped
+    for key in list(made):
+        made = made.delete(key)
+    assert made._root == {}
+
+
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 300)), max_size=400), st.booleans())
 def test_a_persistent_map_is_a_dict_that_never_changes(steps, colliding):
     of = Colliding if colliding else int

@@ -53,6 +53,7 @@ RESERVED = {(10, 0x6): frozenset(HONEST)}
 STATIC = StaticMapping(ClaimKey(Place("a", 3, 0), 0x8), 20, (IPv4Address("10.0.0.9"),))
 LIMITS = Limits(claims_per_vap=3, claims_per_nve=5, ips_per_claim=2, holds_per_nve=3, waiting_per_address=2)
 HISTORY = b"h" * 16
+INDEXES = ("claims", "owners", "waiting", "by_nve", "by_vn", "vap_counts", "nve_counts", "hold_counts", "versions")
 
 nves = st.sampled_from(NVES)
 ports = st.sampled_from((1, 2, 3, 4))
@@ -207,6 +208,7 @@ class MappingMachine(RuleBasedStateMachine):
     def restart(self) -> None:
         """What was stored is what there is, and nobody has become an owner by it."""
         owners = dict(self.owned)
+        before = self.state
         self.state = restored(
             self.rows["claims"].values(),
             self.rows["holds"].values(),
@@ -215,6 +217,9 @@ class MappingMachine(RuleBasedStateMachine):
             term=1,
             now=self.now,
         )
+        # Made at once, the indexes are those that single steps have made.
+        for name in INDEXES:
+            assert getattr(self.state, name) == getattr(before, name), name
         assert dict(self.state.owners.items()) == owners
         announcers = {claim.nve for claim in self.state.claims.values() if not claim.static}
         assert dict(self.state.leases.items()) == dict.fromkeys(announcers, self.now + LIMITS.lease_s)

@@ -10,6 +10,7 @@ from nvo3sec.domain.mapping import (
     AddressAppeared,
     Admit,
     Attach,
+    Claim,
     ClaimKey,
     Configured,
     Detach,
@@ -30,6 +31,7 @@ from nvo3sec.domain.mapping import (
     Tick,
     Told,
     look_up,
+    restored,
     step,
 )
 from nvo3sec.domain.messages import Lookup, LookupResult
@@ -383,6 +385,17 @@ class TestQuotas:
             story.attach("thief", mac=MAC + 2 * n, ips=())
             story.detach("thief", mac=MAC + 2 * n, successor="new")
         assert len(story.state.holds) == 3
+
+
+class TestRestart:
+    def test_two_owners_were_never_stored(self):
+        both = [Claim(key(nve), VN, (IP,), (IP,), 1, arrival) for arrival, nve in enumerate(("old", "thief"))]
+        with pytest.raises(ValueError, match="two owners"):
+            restored(both, (), (), limits=Limits(), term=1, now=0.0)
+
+    def test_the_next_announcement_comes_after_those_that_were_stored(self):
+        state = restored([Claim(key("old"), VN, (IP,), (IP,), 1, 41)], (), (), limits=Limits(), term=1, now=0.0)
+        assert state.arrivals == 42
 
 
 class TestOperators:

@@ -10,13 +10,15 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
-from nvo3sec.domain.mapping import SetVersion
+from nvo3sec.domain.mapping import PutClaim, SetVersion
 from nvo3sec.domain.secret import Secret
 from nvo3sec.nva.store import (
     DropEpoch,
     PutEpoch,
+    PutVap,
     Revocation,
     Revoke,
     StoreCorrupt,
@@ -26,9 +28,10 @@ from nvo3sec.nva.store import (
     StoreUnavailable,
     open_store,
 )
+from nvo3sec.nva.store.database import Database
 from nvo3sec.nva.store.schema import MIGRATIONS
 from nvo3sec.nva.store.tables import TABLES
-from scenarios import COMMITS, DOMAIN, MIGRATED, SECRETS, commit_all, contents, expected, open_at
+from scenarios import COMMITS, DOMAIN, MIGRATED, OLD, PLACES, SECRETS, commit_all, contents, expected, open_at
 
 
 def everything(directory):
@@ -278,6 +281,19 @@ class TestDamage:
         with pytest.raises(StoreCorrupt, match="damaged"):
             reopen()
 
+    def test_values_of_a_type_that_no_table_has(self, tmp_path, reopen):
+        """Whoever rewrites the definition, and so gets around STRICT, gets no further."""
+        everything(tmp_path).close()
+        with sqlite3.connect(tmp_path / "db" / "nva.sqlite") as connection:
+            connection.execute("PRAGMA writable_schema = ON")
+            connection.execute("UPDATE sqlite_schema SET sql = replace(sql, 'STRICT', '') WHERE name = 'vn'")
+        connection.close()
+        with sqlite3.connect(tmp_path / "db" / "nva.sqlite") as connection:
+            connection.execute("UPDATE vn SET version = 1.5")
+        connection.close()
+        with pytest.raises(StoreCorrupt, match="a row of vn was changed"):
+            reopen()
+
     def test_not_a_database(self, tmp_path, reopen):
         everything(tmp_path).close()
         (tmp_path / "db" / "nva.sqlite").write_bytes(b"not a database" * 1000)
@@ -309,6 +325,59 @@ class TestDamage:
         with pytest.raises(StoreUnavailable, match="closed"):
             store.commit((SetVersion(10, 60),))
         assert dict(reopen().load().versions)[10] == dict(expected()[-1].versions)[10]
+
+
+class TestVerified:
+    """Everything is verified when a store is opened: once, for it takes seconds where there are 100,000 mappings."""
+
+    @pytest.fixture
+    def verified(self, monkeypatch):
+        counted, verify = [], Database.verify
+
+        def counting(database):
+            counted.append(database)
+            return verify(database)
+
+        monkeypatch.setattr(Database, "verify", counting)
+        return counted
+
+    def test_once_before_it_is_used(self, tmp_path, reopen, verified):
+        everything(tmp_path).close()
+        verified.clear()
+        store = reopen()
+        assert len(verified) == 1
+        assert contents(store.load()) == expected()[-1]
+        assert len(verified) == 1
+        assert contents(store.load()) == expected()[-1], "whoever asks again gets it again, from the disk"
+        assert len(verified) == 2
+
+    def test_what_was_verified_is_nothing_after_a_commit(self, tmp_path, reopen):
+        everything(tmp_path).close()
+        store = reopen()
+        store.commit((SetVersion(10, 99),))
+        assert store.load().versions == ((10, 99),)
+
+    def test_a_new_schema_is_verified_too(self, tmp_path, reopen, verified):
+        everything(tmp_path).close()
+        verified.clear()
+        store = reopen(migrations=MIGRATED)
+        assert len(verified) == 2
+        with pytest.raises(StoreCorrupt, match="cannot read"):
+            store.load()  # this program does not know the column that it would find
+
+    def test_a_revocation_that_only_the_list_had(self, tmp_path, reopen):
+        everything(tmp_path).close()
+        store = reopen()
+        late = Revocation("nvo3://lab.example/nve/leaf9", "0b")
+        store._revocations.append([late])
+        store = reopen()
+        assert late in store.load().revocations
+
+    def test_of_a_claim_that_has_a_part(self, tmp_path, reopen):
+        store = reopen()
+        part = replace(OLD, granted=OLD.announced[:1])
+        store.commit((PutVap(PLACES[0], 10), PutClaim(part)))
+        assert reopen().load().claims == (part,)
 
 
 class TestFiles:

@@ -32,7 +32,7 @@ from nvo3sec.domain.mapping.events import (
     Tick,
     Told,
 )
-from nvo3sec.domain.mapping.machine import Step, restored, step
+from nvo3sec.domain.mapping.machine import Step, step
 from nvo3sec.domain.mapping.model import (
     TERM_SHIFT,
     Address,
@@ -48,6 +48,7 @@ from nvo3sec.domain.mapping.model import (
     sorted_ips,
     statics_of,
 )
+from nvo3sec.domain.mapping.restore import restored
 from nvo3sec.domain.mapping.state import MappingState, look_up
 
 __all__ = [

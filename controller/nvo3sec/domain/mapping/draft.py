@@ -57,10 +57,6 @@ class Draft:
     def finish(self) -> MappingState:
         """Settle, and return the next state."""
         self.settle()
-        return self.as_is()
-
-    def as_is(self) -> MappingState:
-        """The state without settling: for one that was settled when it was stored."""
         return replace(
             self._base,
             scope=self.scope,
@@ -142,7 +138,7 @@ class Draft:
             new = replace(new, sequence=self._bump(new.vni))
         if old == new:
             return
-        self.reindex(old, new)
+        self._reindex(old, new)
         if new is not None:
             self.changes.append(PutClaim(new))
         elif old is not None:
@@ -167,7 +163,7 @@ class Draft:
         self.changes.append(SetVersion(vni, version))
         return version
 
-    def reindex(self, old: Claim | None, new: Claim | None) -> None:
+    def _reindex(self, old: Claim | None, new: Claim | None) -> None:
         """Bring the indexes from `old` to `new`, and nothing else. Raises ValueError if an address has an owner."""
         had, wanted = _rights(old)
         has, wants = _rights(new)
@@ -219,14 +215,10 @@ class Draft:
         old = self.holds.get(hold.address)
         if old is not None:
             self.drop_hold(old)
-        self.restore_hold(hold)
-        self.changes.append(PutHold(hold))
-
-    def restore_hold(self, hold: Hold) -> None:
-        """Hold an address as it was before a restart."""
         self.holds = self.holds.set(hold.address, hold)
         self._hold_counts = _counted(self._hold_counts, hold.by, 1)
         self._touched.add(hold.address)
+        self.changes.append(PutHold(hold))
 
     def drop_hold(self, hold: Hold) -> None:
         """Hold an address no more."""
@@ -234,10 +226,6 @@ class Draft:
         self._hold_counts = _counted(self._hold_counts, hold.by, -1)
         self._touched.add(hold.address)
         self.changes.append(DropHold(hold.address))
-
-    def restore_version(self, vni: int, version: int) -> None:
-        """The version of a VN before a restart."""
-        self._versions = self._versions.set(vni, version)
 
     def touch_all_waiting(self) -> None:
         """Look at every claim that waits when the step settles: what was in its way may be gone."""

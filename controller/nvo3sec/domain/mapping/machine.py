@@ -49,7 +49,6 @@ from nvo3sec.domain.mapping.model import (
     Claim,
     ClaimKey,
     Hold,
-    Limits,
     Place,
     StaticMapping,
     sorted_ips,
@@ -81,33 +80,6 @@ def step(state: MappingState, event: Event, now: float) -> Step:
     if isinstance(event, Attach | Move | Admit):
         outcome = _standing(after, _key_of(event), outcome)
     return Step(after, outcome, tuple(draft.changes), tuple(draft.effects))
-
-
-def restored(
-    claims: Iterable[Claim],
-    holds: Iterable[Hold],
-    versions: Iterable[tuple[int, int]],
-    *,
-    limits: Limits,
-    term: int,
-    now: float,
-) -> MappingState:
-    """The state after a restart, from what was stored. Nothing is served before `Configured` says who serves what.
-
-    Leases were counted by a clock that is gone. Every NVE that has claims gets a whole one: its switch may still run on
-    the old lease, and until that has surely ended nobody else may have its addresses. Holds with a successor likewise.
-    Raises ValueError if two claims own one address: such a state was never stored.
-    """
-    draft = Draft(MappingState(limits=limits, term=term))
-    for vni, version in versions:
-        draft.restore_version(vni, version)
-    for claim in sorted(claims, key=lambda claim: claim.arrival):
-        draft.reindex(None, claim)
-        if not claim.static:
-            draft.leases = draft.leases.set(claim.nve, now + limits.lease_s)
-    for hold in holds:
-        draft.restore_hold(replace(hold, until=None if hold.successor is None else now + limits.handover_s))
-    return draft.as_is()
 
 
 def _handle(draft: Draft, event: Event, now: float) -> Outcome:

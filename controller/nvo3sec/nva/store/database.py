@@ -20,6 +20,8 @@ from nvo3sec.nva.store.tables import CLAIM, SPI, TABLES, Delete, Row, Table, Wri
 
 _MODULUS = 1 << 8 * TAG_BYTES
 _SQLITE = (3, 37)
+_INITIALS = {int: b"i", str: b"s", bytes: b"b", type(None): b"N"}
+"""What stands for the type of a value under a tag: its first letter, of those that a sound database has."""
 _ROW = b"row"
 _META = b"meta"
 
@@ -243,6 +245,7 @@ class Database:
         if old is not None:
             self._total -= int.from_bytes(old[-1], "big")
         if isinstance(operation, Write):
+            assert not any(isinstance(value, Secret) for value in operation.row)
             tag = self._tag(table.name, operation.row)
             self._total += int.from_bytes(tag, "big")
             self._connection.execute(_PUT[table.name], (*operation.row, tag))
@@ -294,7 +297,6 @@ class Database:
         )
 
     def _tag(self, table: str, row: Row) -> bytes:
-        assert not any(isinstance(value, Secret) for value in row)
         return self._keyring.tag(_ROW, _encode((table, *row)))
 
 
@@ -303,7 +305,8 @@ def _encode(values: Row) -> bytes:
     parts = []
     for value in values:
         data = value if isinstance(value, bytes) else b"" if value is None else str(value).encode()
-        parts.append(b"%c%d:%b" % (type(value).__name__[0].encode(), len(data), data))
+        initial = _INITIALS.get(type(value)) or type(value).__name__[0].encode()
+        parts.append(b"%b%d:%b" % (initial, len(data), data))
     return b"".join(parts)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from nvo3sec.domain.mapping import TERM_SHIFT
@@ -18,7 +18,7 @@ from nvo3sec.nva.store.records import Revocation, Revoke
 from nvo3sec.nva.store.revocations import RevocationList
 from nvo3sec.nva.store.schema import MIGRATIONS, Migrations
 from nvo3sec.nva.store.sqlite import Point, SqliteStore
-from nvo3sec.nva.store.tables import EPOCH, LAST_EPOCH, MARK, REVOCATION, SPI, VAP, VN, Delete, Write
+from nvo3sec.nva.store.tables import EPOCH, LAST_EPOCH, MARK, REVOCATION, SPI, VAP, VN, Delete, Row, Write
 
 HISTORY_BYTES = 16
 EPOCHS_SHIFT = 20
@@ -99,9 +99,9 @@ class _Opening:
         database = Database(self._path, self._keyring, create=not has_database)
         try:
             self._create_if_empty(database)
-            self._recover(database, start_new_term)
-            store = SqliteStore(database, self._keyring, self._floor, self._revocations, self._at)
-            self._complete_revocations(database, store)
+            rows = self._recover(database, start_new_term)
+            store = SqliteStore(database, self._keyring, self._floor, self._revocations, self._at, rows)
+            self._complete_revocations(rows, store)
             return store
         except sqlite3.Error as error:
             database.close()
@@ -123,8 +123,9 @@ class _Opening:
         database.create(meta, self._migrations, lambda: self._at(Point.SCHEMA_WRITTEN))
         self._at(Point.SCHEMA_COMMITTED)
 
-    def _recover(self, database: Database, start_new_term: bool) -> None:
-        database.verify()
+    def _recover(self, database: Database, start_new_term: bool) -> dict[str, list[Row]]:
+        """Returns the rows as they are in the end, verified: once, unless the schema or the term is another."""
+        rows, found = database.verify(), database.schema
         if database.meta.domain != self._domain:
             raise StoreUnavailable(f"{self._path} is the database of domain {database.meta.domain}")
         refusal = below(self._floor.state, database.mark)
@@ -141,6 +142,7 @@ class _Opening:
         self._keyring.destroy_all_but(database.epochs())
         files.remove_drafts(self._keyring.path)
         self._at(Point.ORPHANS_DESTROYED)
+        return rows if refusal is None and database.schema == found else database.verify()
 
     def _settle(self, mark: Mark, point: Point) -> None:
         if self._floor.state != FloorState(mark):
@@ -193,9 +195,9 @@ class _Opening:
         self._at(Point.TERM_COMMITTED)
         self._settle(mark, Point.RECOVERED)
 
-    def _complete_revocations(self, database: Database, store: SqliteStore) -> None:
+    def _complete_revocations(self, rows: Mapping[str, list[Row]], store: SqliteStore) -> None:
         """A crash can have come between the list and the database; either one is completed from the other."""
-        stored = [Revocation(identity, serial) for identity, serial in database.verify()[REVOCATION.name]]
+        stored = [Revocation(identity, serial) for identity, serial in rows[REVOCATION.name]]
         known = set(stored)
         store.commit([Revoke(one) for one in self._revocations.entries if one not in known])
         self._revocations.append(stored)

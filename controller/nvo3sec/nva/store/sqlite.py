@@ -26,7 +26,7 @@ from nvo3sec.nva.store.floor import Floor, FloorState, Mark
 from nvo3sec.nva.store.keyring import Keyring
 from nvo3sec.nva.store.records import DropEpoch, PutEpoch, Revocation, Revoke, StoreChange, Stored
 from nvo3sec.nva.store.revocations import RevocationList, check_revocations
-from nvo3sec.nva.store.tables import EPOCH, Delete, Write, plan, stored
+from nvo3sec.nva.store.tables import EPOCH, Delete, Row, Write, plan, stored
 
 
 @unique
@@ -63,13 +63,15 @@ class SqliteStore:
         floor: Floor,
         revocations: RevocationList,
         at: Callable[[Point], None],
+        verified: dict[str, list[Row]],
     ) -> None:
-        """Of files that `opening` has found to belong together."""
+        """Of files that `opening` has found to belong together. verified: all rows, as `Database.verify` gave them."""
         self._database = database
         self._keyring = keyring
         self._floor = floor
         self._revocations = revocations
         self._at = at
+        self._verified: dict[str, list[Row]] | None = verified
         self._is_open = True
 
     @property
@@ -90,7 +92,8 @@ class SqliteStore:
     def load(self) -> Stored:
         """Everything, verified. Raises StoreError."""
         self._require_open()
-        rows = self._database.verify()
+        # The file is locked since it was verified: the first to ask gets those rows, and need not wait for them twice.
+        rows, self._verified = self._verified or self._database.verify(), None
         meta = self._database.meta
         rows[EPOCH.name] = [(number, self._keyring.unseal(number, sealed)) for number, sealed in rows[EPOCH.name]]
         try:
@@ -103,6 +106,7 @@ class SqliteStore:
         self._require_open()
         if not changes:
             return self.version
+        self._verified = None
         revoked = [change.revocation for change in changes if isinstance(change, Revoke)]
         check_revocations(revoked)
         made = [change.number for change in changes if isinstance(change, PutEpoch)]

@@ -194,6 +194,13 @@ def _claim_row(claim: Claim) -> Row:
     )
 
 
+def _claim(row: Row) -> Claim:
+    nve, port, vlan, mac, vni, announced, granted, sequence, arrival, static, host = row
+    ips = _ips(announced)
+    has = ips if granted == announced else None if granted is None else _ips(granted)
+    return Claim(ClaimKey(Place(nve, port, vlan), mac), vni, ips, has, sequence, arrival, bool(static), host)
+
+
 def _ips_text(ips: Iterable[IpAddress]) -> str:
     return " ".join(map(str, ips))
 
@@ -218,24 +225,11 @@ def stored(history: bytes, term: int, version: int, rows: Mapping[str, Iterable[
     def of(table: Table) -> list[Row]:
         return sorted(rows[table.name], key=table.key_of)
 
-    claims = tuple(
-        Claim(
-            key=ClaimKey(Place(nve, port, vlan), mac),
-            vni=vni,
-            announced=_ips(announced),
-            granted=None if granted is None else _ips(granted),
-            sequence=sequence,
-            arrival=arrival,
-            static=bool(static),
-            host=host,
-        )
-        for nve, port, vlan, mac, vni, announced, granted, sequence, arrival, static, host in of(CLAIM)
-    )
     return Stored(
         history=history,
         term=term,
         version=version,
-        claims=claims,
+        claims=tuple(map(_claim, of(CLAIM))),
         holds=tuple(Hold(_address(vni, text), successor, None, by) for vni, text, successor, by in of(HOLD)),
         versions=tuple((vni, number) for vni, number in of(VN)),
         vaps=tuple((Place(nve, port, vlan), vni) for nve, port, vlan, vni in of(VAP)),
