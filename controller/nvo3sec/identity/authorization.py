@@ -118,11 +118,42 @@ class AccessTable:
             return
         if method.subject is None:
             raise AuthorizationError("the message does not say what it is about")
-        subject = method.subject(message)
-        if subject.devices - (frozenset() if scope is Scope.NOTHING else {identity.device}):
-            raise AuthorizationError("the message is about another device")
-        allowed = membership.vnis_of(identity.device) if scope is Scope.SERVED_VNS else frozenset()
-        strange = sorted(subject.vnis - allowed)
-        if strange:
-            shown = ", ".join(map(str, strange[:4])) + (", ..." if len(strange) > 4 else "")
-            raise AuthorizationError(f"the caller does not serve the VN {shown}")
+        _check_subject(scope, identity.device, method.subject(message), membership)
+
+    def explain(self, method: str, device: DeviceName, subject: Subject, membership: Membership) -> Verdict:
+        """What a call of `device` with a message about `subject` would be answered, and why: for operators."""
+        known, scope = self._methods.get(method), self._scopes.get((method, device.role))
+        if known is None:
+            return Verdict(False, None, "there is no such method")
+        if scope is None:
+            roles = sorted(rule.role.value for rule in self.rules if rule.method == method)
+            return Verdict(
+                False,
+                None,
+                f"no rule is about role {device.role.value}; there are rules about: {', '.join(roles) or 'none'}",
+            )
+        if scope is not Scope.ANYTHING:
+            try:
+                _check_subject(scope, device, subject, membership)
+            except AuthorizationError as refused:
+                return Verdict(False, scope, str(refused))
+        return Verdict(True, scope, f"a rule lets role {device.role.value} call it, within {scope.value}")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a call would be answered. scope: that of the rule about it, or None if there is none."""
+
+    allowed: bool
+    scope: Scope | None
+    reason: str
+
+
+def _check_subject(scope: Scope, device: DeviceName, subject: Subject, membership: Membership) -> None:
+    if subject.devices - (frozenset() if scope is Scope.NOTHING else {device}):
+        raise AuthorizationError("the message is about another device")
+    allowed = membership.vnis_of(device) if scope is Scope.SERVED_VNS else frozenset()
+    strange = sorted(subject.vnis - allowed)
+    if strange:
+        shown = ", ".join(map(str, strange[:4])) + (", ..." if len(strange) > 4 else "")
+        raise AuthorizationError(f"the caller does not serve the VN {shown}")

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from identity_world import COLLECT, DOMAIN, ECHO, FAIL, FREE, MISSING, SESSION, WATCH, Served, subject_of, table
 from nvo3sec.errors import AuthorizationError
-from nvo3sec.identity.authorization import AccessTable, Method, Rule, Scope
+from nvo3sec.identity.authorization import AccessTable, Method, Rule, Scope, Subject
 from nvo3sec.identity.certificate import Identity
 from nvo3sec.identity.names import DeviceName, Role
 
@@ -95,6 +95,28 @@ class TestScopes:
         membership.served["leaf1"] = frozenset()
         with pytest.raises(AuthorizationError):
             access.message(method, scope, who, {"vnis": [10]}, membership)
+
+
+class TestExplained:
+    """What operators are told a call would be answered is what the gate answers."""
+
+    @pytest.mark.parametrize("role", Role)
+    @pytest.mark.parametrize("method", [ECHO, SESSION, "/test.Service/None"])
+    @pytest.mark.parametrize("vnis", [(), (10,), (20,), (10, 20)])
+    def test_as_it_is_decided(self, method: str, role: Role, vnis: tuple[int, ...]):
+        who = caller(role)
+        verdict = table().explain(method, who.device, Subject(frozenset(vnis)), MEMBERSHIP)
+        assert verdict.allowed == allowed(table(), method, who, {"vnis": list(vnis)})
+        assert verdict.reason
+
+    def test_why(self):
+        def why(method: str, role: Role, *vnis: int) -> str:
+            return table().explain(method, caller(role).device, Subject(frozenset(vnis)), MEMBERSHIP).reason
+
+        assert why(ECHO, Role.NVE, 20) == "the caller does not serve the VN 20"
+        assert why(ECHO, Role.NVE, 10) == "a rule lets role nve call it, within served-vns"
+        assert why(SESSION, Role.OPERATOR) == "no rule is about role operator; there are rules about: nve"
+        assert why("/test.Service/None", Role.NVE) == "there is no such method"
 
 
 class TestTablesThatWouldNotSayWhatTheySeemTo:

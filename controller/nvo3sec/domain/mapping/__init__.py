@@ -32,7 +32,7 @@ from nvo3sec.domain.mapping.events import (
     Tick,
     Told,
 )
-from nvo3sec.domain.mapping.machine import Step, step
+from nvo3sec.domain.mapping.machine import Step, obstacle, step
 from nvo3sec.domain.mapping.model import (
     TERM_SHIFT,
     Address,
@@ -91,6 +91,7 @@ __all__ = [
     "Tick",
     "Told",
     "look_up",
+    "obstacle",
     "restored",
     "scope_of",
     "sorted_ips",

@@ -113,6 +113,11 @@ def _handle(draft: Draft, event: Event, now: float) -> Outcome:
             return DONE
 
 
+def obstacle(state: MappingState, claim: Claim) -> tuple[Reason, ClaimKey | None]:
+    """What keeps a claim from having all that it asks for: a reason, and the claim in the way, if it is one."""
+    return Draft(state).obstacle(claim, contested_too=True)
+
+
 # --- announcements --------------------------------------------------------------------------------------------------
 
 
@@ -328,9 +333,7 @@ def _standing(state: MappingState, key: ClaimKey, outcome: Outcome) -> Outcome:
     claim = state.claims[key]
     if claim.granted == claim.announced:
         return ACTIVE
-    reason = (
-        outcome.reason if outcome.reason is not Reason.NONE else Draft(state).obstacle(claim, contested_too=True)[0]
-    )
+    reason = outcome.reason if outcome.reason is not Reason.NONE else obstacle(state, claim)[0]
     return Outcome(Status.FROZEN, reason)
 
 

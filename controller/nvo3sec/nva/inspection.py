@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""VNs and mappings as operators see them: JSON values, made from the domain and the mappings. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from nvo3sec.domain.addresses import IpAddress, format_mac, parse_mac
+from nvo3sec.domain.mapping import Claim, ClaimKey, MappingState, Place, Reason, obstacle
+from nvo3sec.domain.membership import Membership
+from nvo3sec.domain.model import Domain, Vn
+from nvo3sec.errors import OperatorError
+
+CLAIMS_SHOWN = 1000
+"""In one answer, unless more are asked for."""
+
+REASONS = {
+    Reason.OWNED: "another tenant system has an address of it",
+    Reason.HELD: "an address is kept for a successor, or contested",
+    Reason.RESERVED: "an address is reserved for other NVEs",
+    Reason.NO_LEASE: "the NVE has no lease",
+    Reason.NOT_SERVED: "the NVE does not serve the VN, or has no such VAP",
+    Reason.BAD_ADDRESS: "an address is none that a tenant system can have",
+    Reason.QUOTA: "the NVE or the VAP has as many as it may have",
+    Reason.STATIC: "the domain file states it; only the domain file changes it",
+    Reason.FOREIGN: "another hypervisor announced it",
+    Reason.UNKNOWN: "there is no such tenant system",
+}
+"""In words for people."""
+
+
+# --- VNs ------------------------------------------------------------------------------------------------------------
+
+
+def vn_list(domain: Domain, membership: Membership, state: MappingState) -> list[dict[str, Any]]:
+    """Every VN: its members by name, and how many tenant systems it has, active and frozen."""
+    return [_vn(vn, membership, state) for vn in domain.vns]
+
+
+def vn_show(domain: Domain, membership: Membership, state: MappingState, name: str) -> dict[str, Any]:
+    """One VN: also its VAPs, the level between each two members, and what is reserved. Raises OperatorError."""
+    vn = domain.vn_by_name.get(name)
+    if vn is None:
+        raise OperatorError(f"no such VN: {name}; {_there_are(domain.vn_by_name)}")
+    members = membership.members(name)
+    behind = Counter(claim.nve for claim in _claims(state, vn.vni) if claim.granted is not None)
+    return _vn(vn, membership, state) | {
+        "punt": {"rate": vn.punt.per_second, "burst": vn.punt.burst},
+        "negative_quota": vn.negative_quota,
+        "served_by": [
+            {
+                "nve": nve,
+                "vaps": [
+                    {"port": vap.port, "vlan": vap.vlan} for vap in domain.nve_by_name[nve].vaps if vap.vn == name
+                ],
+                "mappings": behind[nve],
+            }
+            for nve in members
+        ],
+        "tunnels": [
+            {"between": [one, other], "level": membership.level_between(one, other, vn).level}
+            for index, one in enumerate(members)
+            for other in members[index + 1 :]
+        ],
+        "reserved": [
+            {"address": _address(one.address), "nves": sorted(one.nves)}
+            for one in domain.reservations
+            if one.vn == name
+        ],
+    }
+
+
+def _vn(vn: Vn, membership: Membership, state: MappingState) -> dict[str, Any]:
+    claims = _claims(state, vn.vni)
+    return {
+        "vn": vn.name,
+        "vni": vn.vni,
+        "level": vn.level.level,
+        "mtu": vn.mtu,
+        "members": list(membership.members(vn.name)),
+        "mappings": sum(claim.granted is not None for claim in claims),
+        "frozen": sum(claim.granted != claim.announced for claim in claims),
+        "version": state.version(vn.vni),
+    }
+
+
+# --- mappings -------------------------------------------------------------------------------------------------------
+
+
+def map_list(
+    domain: Domain,
+    state: MappingState,
+    *,
+    vn: str | None = None,
+    nve: str | None = None,
+    frozen: bool = False,
+    limit: int = CLAIMS_SHOWN,
+) -> dict[str, Any]:
+    """Tenant systems, by VN, MAC address and place: those of a VN, behind an NVE, or that wait for something.
+
+    `total`: how many there are; `claims` has the first `limit`. Raises OperatorError for names that do not exist.
+    """
+    if vn is not None and vn not in domain.vn_by_name:
+        raise OperatorError(f"no such VN: {vn}; {_there_are(domain.vn_by_name)}")
+    if nve is not None and nve not in domain.nve_by_name:
+        raise OperatorError(f"no such NVE: {nve}; {_there_are(domain.nve_by_name)}")
+    names = {one.vni: one.name for one in domain.vns}
+    found: Iterable[Claim] = state.frozen() if frozen else state.claims.values()
+    if nve is not None:
+        found = (claim for claim in found if claim.nve == nve)
+    if vn is not None:
+        vni = domain.vn_by_name[vn].vni
+        found = (claim for claim in found if claim.vni == vni)
+    chosen = sorted(found, key=lambda claim: (claim.vni, claim.key.mac, claim.key.place))
+    return {
+        "total": len(chosen),
+        "claims": [claim_report(claim, state, names.get(claim.vni, str(claim.vni))) for claim in chosen[:limit]],
+    }
+
+
+def claim_report(claim: Claim, state: MappingState, vn: str) -> dict[str, Any]:
+    """One tenant system: what it asked for, what it has, and what is in its way."""
+    standing, reason, other = "active", Reason.NONE, None
+    if claim.granted != claim.announced:
+        standing = "frozen" if claim.granted is None else "in part"
+        reason, other = obstacle(state, claim)
+    return {
+        "vn": vn,
+        "mac": format_mac(claim.key.mac),
+        "nve": claim.nve,
+        "port": claim.key.place.port,
+        "vlan": claim.key.place.vlan,
+        "asked": [str(ip) for ip in claim.announced],
+        "has": [str(ip) for ip in claim.granted or ()],
+        "standing": standing,
+        "reason": reason.value,
+        "why": REASONS.get(reason, ""),
+        "in_its_way": None if other is None else str(other),
+        "stated": claim.static,
+        "hypervisor": claim.host,
+        "sequence": claim.sequence,
+    }
+
+
+def find_claim(
+    domain: Domain,
+    state: MappingState,
+    mac: str,
+    nve: str,
+    *,
+    vn: str | None = None,
+    port: int | None = None,
+    vlan: int | None = None,
+) -> ClaimKey:
+    """The one tenant system with this MAC address behind an NVE. Raises OperatorError if there is none, or several."""
+    try:
+        wanted = parse_mac(mac)
+    except ValueError as error:
+        raise OperatorError(f"{mac!r}: {error}") from None
+    listed = map_list(domain, state, vn=vn, nve=nve, limit=0)  # checks the names
+    vni = None if vn is None else domain.vn_by_name[vn].vni
+    found = [
+        claim.key
+        for claim in state.behind(nve)
+        if claim.key.mac == wanted
+        and vni in (None, claim.vni)
+        and port in (None, claim.key.place.port)
+        and vlan in (None, claim.key.place.vlan)
+    ]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        places = ", ".join(_place(key.place) for key in found)
+        raise OperatorError(f"{mac} is behind {nve} more than once; say where: {places}")
+    raise OperatorError(f"no tenant system with {mac} is known behind {nve}, of {listed['total']} there")
+
+
+def _place(place: Place) -> str:
+    return f"--port {place.port} --vlan {place.vlan}"
+
+
+def _claims(state: MappingState, vni: int) -> list[Claim]:
+    return [state.claims[key] for key in state.by_vn.get(vni) or ()]
+
+
+def _address(address: int | IpAddress) -> str:
+    return format_mac(address) if isinstance(address, int) else str(address)
+
+
+def _there_are(names: Iterable[str]) -> str:
+    return "there are: " + ", ".join(sorted(names))
