@@ -18,6 +18,7 @@ from nvo3sec.nva.store import (
     IssuedSpi,
     MemoryStore,
     Point,
+    PutDomainFile,
     PutEpoch,
     PutSpi,
     PutVap,
@@ -49,13 +50,14 @@ COMMITS: tuple[tuple[StoreChange, ...], ...] = (
     (PutEpoch(1, SECRETS[0]), PutVap(PLACES[0], 10), PutVap(PLACES[1], 10)),
     (SetVersion(10, 1), PutClaim(OLD), PutClaim(NEW), PutHold(Hold((10, 4), "leaf2", None, "leaf1"))),
     (SetGeneration("leaf2", 7), PutSpi(IssuedSpi("leaf1", "leaf2", Suite.CHASKEY12, 99, 7, 1))),
-    (Revoke(Revocation(IDENTITY, "0a")), DropVap(Place("leaf3", 1, 0))),
+    (Revoke(Revocation(IDENTITY, "0a")), DropVap(Place("leaf3", 1, 0)), PutDomainFile("domain: lab.example\n")),
     (
         DropClaim(OLD.key),
         SetVersion(10, 3),
         PutClaim(replace(NEW, granted=NEW.announced, sequence=3)),
         DropHold((10, 4)),
         PutHold(Hold((10, ip_address("fd00::1")), None, None, "")),
+        PutDomainFile("domain: lab.example  # another\n"),
     ),
     (PutEpoch(2, SECRETS[1]), DropSpi("leaf1", "leaf2", 99), DropEpoch(1), Revoke(Revocation(IDENTITY))),
 )

@@ -17,6 +17,7 @@ from nvo3sec.domain.mapping import PutClaim, SetVersion
 from nvo3sec.domain.secret import Secret
 from nvo3sec.nva.store import (
     DropEpoch,
+    PutDomainFile,
     PutEpoch,
     PutVap,
     Revocation,
@@ -154,6 +155,17 @@ class TestRollback:
         put_back(tmp_path)
         with pytest.raises(StoreRolledBack):
             reopen()
+
+    def test_the_domain_file_of_a_backup_is_forgotten(self, tmp_path, reopen):
+        store = reopen()
+        store.commit((PutDomainFile("domain: lab.example"),))
+        store.close()
+        backup(tmp_path)
+        store = reopen()
+        store.commit((PutDomainFile("domain: lab.example  # leaf3 is out"),))
+        store.close()
+        put_back(tmp_path)
+        assert reopen(start_new_term=True).load().domain_file == ""
 
     def test_a_list_of_revocations_that_was_cut_stops_a_new_term(self, tmp_path, reopen):
         reopen().close()
@@ -492,6 +504,14 @@ class TestSecrets:
 
 
 class TestSchema:
+    def test_of_the_first_version(self, tmp_path, reopen):
+        """There was no place for a domain file in it."""
+        store = reopen(migrations=MIGRATIONS[:1])
+        store.commit((PutVap(PLACES[0], 10),))
+        store.close()
+        stored = reopen().load()
+        assert (stored.vaps, stored.domain_file) == (((PLACES[0], 10),), "")
+
     def test_migration(self, tmp_path, reopen):
         everything(tmp_path).close()
         store = reopen(migrations=MIGRATED)

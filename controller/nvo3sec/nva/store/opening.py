@@ -18,7 +18,7 @@ from nvo3sec.nva.store.records import Revocation, Revoke
 from nvo3sec.nva.store.revocations import RevocationList
 from nvo3sec.nva.store.schema import MIGRATIONS, Migrations
 from nvo3sec.nva.store.sqlite import Point, SqliteStore
-from nvo3sec.nva.store.tables import EPOCH, LAST_EPOCH, MARK, REVOCATION, SPI, VAP, VN, Delete, Row, Write
+from nvo3sec.nva.store.tables import DOCUMENT, EPOCH, LAST_EPOCH, MARK, REVOCATION, SPI, VAP, VN, Delete, Row, Write
 
 HISTORY_BYTES = 16
 EPOCHS_SHIFT = 20
@@ -181,6 +181,9 @@ class _Opening:
         for table in (SPI, EPOCH, VAP):
             for row in rows[table.name]:
                 database.apply(Delete(table, table.key_of(row)))
+        # The file as well: it said who serves which VN.
+        for row in rows[DOCUMENT.name]:
+            database.apply(Delete(DOCUMENT, DOCUMENT.key_of(row)))
         for vni, vn_version in rows[VN.name]:
             database.apply(Write(VN, (vni, max(vn_version, term << TERM_SHIFT))))
         database.apply(Write(MARK, (LAST_EPOCH, term << EPOCHS_SHIFT)))

@@ -40,6 +40,13 @@ class DropVap:
 
 
 @dataclass(frozen=True, slots=True)
+class PutDomainFile:
+    """Intent: the text of the domain file that is applied."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class SetGeneration:
     """High-water mark: no generation up to this one is given to a key towards `receiver` again. It never sinks."""
 
@@ -113,6 +120,7 @@ StoreChange: TypeAlias = (
     | SetVersion
     | PutVap
     | DropVap
+    | PutDomainFile
     | SetGeneration
     | PutSpi
     | DropSpi
@@ -127,7 +135,7 @@ class Stored:
     """Everything in a store at one version. Holds carry no times: the clock that counted them ended with its process.
 
     history: 16 bytes that are drawn when a store begins, and anew when one continues from a backup. term: 1, and one
-    more at each such beginning. version: number of the last commit.
+    more at each such beginning. version: number of the last commit. domain_file: "" if none was applied.
     """
 
     history: bytes
@@ -137,6 +145,7 @@ class Stored:
     holds: tuple[Hold, ...] = ()
     versions: tuple[tuple[int, int], ...] = ()
     vaps: tuple[tuple[Place, int], ...] = ()
+    domain_file: str = ""
     generations: tuple[tuple[str, int], ...] = ()
     spis: tuple[IssuedSpi, ...] = ()
     epochs: tuple[tuple[int, Secret], ...] = ()

@@ -31,6 +31,7 @@ from nvo3sec.nva.store.records import (
     DropSpi,
     DropVap,
     IssuedSpi,
+    PutDomainFile,
     PutEpoch,
     PutSpi,
     PutVap,
@@ -71,11 +72,14 @@ SPI = Table("spi", ("sender", "receiver", "spi", "suite", "generation", "epoch")
 REVOCATION = Table("revocation", ("identity", "serial"), 2)
 MARK = Table("mark", ("name", "value"), 1)
 """Numbers that only grow: `epoch`, the last epoch that there was."""
+DOCUMENT = Table("document", ("name", "text"), 1)
+"""Texts: `domain-file`, the one that is applied."""
 
-TABLES = (VN, VAP, CLAIM, HOLD, GENERATION, EPOCH, SPI, REVOCATION, MARK)
+TABLES = (VN, VAP, CLAIM, HOLD, GENERATION, EPOCH, SPI, REVOCATION, MARK, DOCUMENT)
 """In an order in which nothing refers to a later one."""
 
 LAST_EPOCH = "epoch"
+DOMAIN_FILE = "domain-file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +136,8 @@ def plan(change: StoreChange, reader: Reader) -> Iterator[Write | Delete]:
             yield Write(VAP, (*place, vni))
         case DropVap(place=place):
             yield Delete(VAP, tuple(place))
+        case PutDomainFile(text=text):
+            yield Write(DOCUMENT, (DOMAIN_FILE, text))
         case SetGeneration(receiver=receiver, generation=generation):
             _not_below(reader.get(GENERATION, (receiver,)), generation, f"generation of {receiver}")
             yield Write(GENERATION, (receiver, generation))
@@ -233,6 +239,7 @@ def stored(history: bytes, term: int, version: int, rows: Mapping[str, Iterable[
         holds=tuple(Hold(_address(vni, text), successor, None, by) for vni, text, successor, by in of(HOLD)),
         versions=tuple((vni, number) for vni, number in of(VN)),
         vaps=tuple((Place(nve, port, vlan), vni) for nve, port, vlan, vni in of(VAP)),
+        domain_file=next((text for name, text in rows[DOCUMENT.name] if name == DOMAIN_FILE), ""),
         generations=tuple((receiver, number) for receiver, number in of(GENERATION)),
         spis=tuple(
             IssuedSpi(sender, receiver, Suite(suite), spi, generation, epoch)
