@@ -9,18 +9,14 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from nvo3sec.domain.mapping import Claim, ClaimKey, DropClaim, DropHold, Hold, Place, PutClaim, PutHold, SetVersion
-from nvo3sec.domain.model import Suite
 from nvo3sec.domain.secret import Secret
 from nvo3sec.nva.store import (
     DropEpoch,
-    DropSpi,
     DropVap,
-    IssuedSpi,
     MemoryStore,
     Point,
     PutDomainFile,
     PutEpoch,
-    PutSpi,
     PutVap,
     Revocation,
     Revoke,
@@ -47,9 +43,9 @@ OLD, NEW = claim(PLACES[0], 2), claim(PLACES[1], 2, granted=False, sequence=0, a
 IDENTITY = "nvo3://lab.example/nve/leaf3"
 
 COMMITS: tuple[tuple[StoreChange, ...], ...] = (
-    (PutEpoch(1, SECRETS[0]), PutVap(PLACES[0], 10), PutVap(PLACES[1], 10)),
+    (PutEpoch(1, SECRETS[0], 1_700_000_000), PutVap(PLACES[0], 10), PutVap(PLACES[1], 10)),
     (SetVersion(10, 1), PutClaim(OLD), PutClaim(NEW), PutHold(Hold((10, 4), "leaf2", None, "leaf1"))),
-    (SetGeneration("leaf2", 7), PutSpi(IssuedSpi("leaf1", "leaf2", Suite.CHASKEY12, 99, 7, 1))),
+    (SetGeneration("leaf2", 7), SetGeneration("leaf1", 3)),
     (Revoke(Revocation(IDENTITY, "0a")), DropVap(Place("leaf3", 1, 0)), PutDomainFile("domain: lab.example\n")),
     (
         DropClaim(OLD.key),
@@ -59,7 +55,7 @@ COMMITS: tuple[tuple[StoreChange, ...], ...] = (
         PutHold(Hold((10, ip_address("fd00::1")), None, None, "")),
         PutDomainFile("domain: lab.example  # another\n"),
     ),
-    (PutEpoch(2, SECRETS[1]), DropSpi("leaf1", "leaf2", 99), DropEpoch(1), Revoke(Revocation(IDENTITY))),
+    (PutEpoch(2, SECRETS[1]), SetGeneration("leaf2", 8), DropEpoch(1), Revoke(Revocation(IDENTITY))),
 )
 """Every kind of change, and the ones that destroy something in the company of others."""
 

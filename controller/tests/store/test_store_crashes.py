@@ -132,7 +132,7 @@ def check_opened(store: SqliteStore, acknowledged: int) -> None:
 
 def check_keys(directory: Path, store: SqliteStore) -> None:
     """There is a wrapping key for each epoch that there is, and none for any other."""
-    epochs = {f"epoch-{number}.key" for number, _ in store.load().epochs}
+    epochs = {f"epoch-{number}.key" for number, *_ in store.load().epochs}
     assert {path.name for path in (directory / "keys").glob("epoch-*")} == epochs
     assert not list((directory / "keys").glob("*.draft"))
 
@@ -154,7 +154,7 @@ def survive_migrate(directory: Path, death: Death) -> None:
     rows = store._database.verify()
     assert all(row[-1] == "none" for row in rows["hold"])
     rows["hold"] = [row[:-1] for row in rows["hold"]]
-    rows["epoch"] = [(number, SECRETS[1]) for number, _ in rows["epoch"]]
+    rows["epoch"] = [(number, SECRETS[1], began) for number, _, began in rows["epoch"]]
     assert contents(stored(b"", 1, 1, rows)) == EXPECTED[-1]
     assert [path.name for path in (directory / "keys").glob("epoch-*")] == ["epoch-2.key"]
     store.close()
@@ -172,7 +172,7 @@ def survive_new_term(directory: Path, death: Death) -> None:
     assert loaded.version > len(COMMITS)
     assert loaded.revocations == EXPECTED[-1].revocations, "somebody is trusted again"
     assert loaded.epochs == ()
-    assert loaded.spis == ()
+    assert loaded.last_epoch >= loaded.term << 20
     assert loaded.vaps == ()
     assert all(version >= loaded.term << 40 for _, version in loaded.versions)
     assert not list((directory / "keys").glob("epoch-*"))

@@ -16,12 +16,9 @@ from nvo3sec.nva.store.memory import MemoryStore
 from nvo3sec.nva.store.opening import open_store
 from nvo3sec.nva.store.records import (
     DropEpoch,
-    DropSpi,
     DropVap,
-    IssuedSpi,
     PutDomainFile,
     PutEpoch,
-    PutSpi,
     PutVap,
     Revocation,
     Revoke,
@@ -35,14 +32,11 @@ from nvo3sec.nva.store.sqlite import Point, SqliteStore
 __all__ = [
     "ChangeRefused",
     "DropEpoch",
-    "DropSpi",
     "DropVap",
-    "IssuedSpi",
     "MemoryStore",
     "Point",
     "PutDomainFile",
     "PutEpoch",
-    "PutSpi",
     "PutVap",
     "Revocation",
     "Revoke",

@@ -16,7 +16,7 @@ from nvo3sec.nva.store.errors import StoreCorrupt, StoreUnavailable
 from nvo3sec.nva.store.floor import Mark
 from nvo3sec.nva.store.keyring import TAG_BYTES, Keyring
 from nvo3sec.nva.store.schema import Migrations, migrate, schema_version
-from nvo3sec.nva.store.tables import CLAIM, SPI, TABLES, Delete, Row, Table, Write
+from nvo3sec.nva.store.tables import CLAIM, TABLES, Delete, Row, Table, Write
 
 _MODULUS = 1 << 8 * TAG_BYTES
 _SQLITE = (3, 37)
@@ -216,10 +216,6 @@ class Database:
             f"{_SELECT[CLAIM.name]} WHERE vni = ? AND mac = ? AND granted IS NOT NULL", (vni, mac)
         ).fetchone()
         return None if row is None else tuple(row[:-1])
-
-    def has_spi_of_epoch(self, epoch: int) -> bool:
-        """Whether a key of the epoch may still exist."""
-        return self._connection.execute(f"{_SELECT[SPI.name]} WHERE epoch = ?", (epoch,)).fetchone() is not None
 
     def epochs(self) -> frozenset[int]:
         """Numbers of the epochs that there are."""

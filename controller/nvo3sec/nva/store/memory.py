@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from nvo3sec.nva.store.errors import ChangeRefused, StoreUnavailable
 from nvo3sec.nva.store.records import StoreChange, Stored
-from nvo3sec.nva.store.tables import CLAIM, SPI, TABLES, Delete, Row, Table, Write, plan, stored
+from nvo3sec.nva.store.tables import CLAIM, TABLES, Delete, Row, Table, Write, plan, stored
 
 HISTORY_BYTES = 16
 
@@ -42,10 +42,6 @@ class MemoryStore:
         """The claim that has the MAC address in the VN."""
         key = self._owners.get((vni, mac))
         return None if key is None else self._rows[CLAIM.name][key]
-
-    def has_spi_of_epoch(self, epoch: int) -> bool:
-        """Whether a key of the epoch may still exist."""
-        return any(row[-1] == epoch for row in self._rows[SPI.name].values())
 
     def load(self) -> Stored:
         """Everything. Raises StoreUnavailable after `close`."""

@@ -18,7 +18,7 @@ from nvo3sec.nva.store.records import Revocation, Revoke
 from nvo3sec.nva.store.revocations import RevocationList
 from nvo3sec.nva.store.schema import MIGRATIONS, Migrations
 from nvo3sec.nva.store.sqlite import Point, SqliteStore
-from nvo3sec.nva.store.tables import DOCUMENT, EPOCH, LAST_EPOCH, MARK, REVOCATION, SPI, VAP, VN, Delete, Row, Write
+from nvo3sec.nva.store.tables import DOCUMENT, EPOCH, LAST_EPOCH, MARK, REVOCATION, VAP, VN, Delete, Row, Write
 
 HISTORY_BYTES = 16
 EPOCHS_SHIFT = 20
@@ -178,7 +178,7 @@ class _Opening:
         term = max(database.meta.term, floor.highest.term) + 1
         version = max(database.meta.version, floor.highest.version) + 1
         database.begin()
-        for table in (SPI, EPOCH, VAP):
+        for table in (EPOCH, VAP):
             for row in rows[table.name]:
                 database.apply(Delete(table, table.key_of(row)))
         # The file as well: it said who serves which VN.

@@ -20,7 +20,6 @@ from nvo3sec.domain.mapping import (
     PutHold,
     SetVersion,
 )
-from nvo3sec.domain.model import Suite
 from nvo3sec.domain.secret import Secret
 
 
@@ -55,39 +54,15 @@ class SetGeneration:
 
 
 @dataclass(frozen=True, slots=True)
-class IssuedSpi:
-    """A key that may exist in switches: SPI and generation of one direction, and the epoch that it was derived from."""
-
-    sender: str
-    receiver: str
-    suite: Suite
-    spi: int
-    generation: int
-    epoch: int
-
-
-@dataclass(frozen=True, slots=True)
-class PutSpi:
-    """The key is about to be given out. Its epoch must exist."""
-
-    issued: IssuedSpi
-
-
-@dataclass(frozen=True, slots=True)
-class DropSpi:
-    """The key is in no switch any more."""
-
-    sender: str
-    receiver: str
-    spi: int
-
-
-@dataclass(frozen=True, slots=True)
 class PutEpoch:
-    """A new epoch with its secret, which is stored only sealed. Numbers only grow."""
+    """A new epoch with its secret, which is stored only sealed. Numbers only grow.
+
+    began: wall time, seconds since 1970. It decides about the age of an epoch after a restart, and about nothing else.
+    """
 
     number: int
     secret: Secret
+    began: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +97,6 @@ StoreChange: TypeAlias = (
     | DropVap
     | PutDomainFile
     | SetGeneration
-    | PutSpi
-    | DropSpi
     | PutEpoch
     | DropEpoch
     | Revoke
@@ -136,6 +109,7 @@ class Stored:
 
     history: 16 bytes that are drawn when a store begins, and anew when one continues from a backup. term: 1, and one
     more at each such beginning. version: number of the last commit. domain_file: "" if none was applied.
+    epochs: number, secret, and the wall time at which it began. last_epoch: the highest number that one ever had.
     """
 
     history: bytes
@@ -147,8 +121,8 @@ class Stored:
     vaps: tuple[tuple[Place, int], ...] = ()
     domain_file: str = ""
     generations: tuple[tuple[str, int], ...] = ()
-    spis: tuple[IssuedSpi, ...] = ()
-    epochs: tuple[tuple[int, Secret], ...] = ()
+    epochs: tuple[tuple[int, Secret, int], ...] = ()
+    last_epoch: int = 0
     revocations: tuple[Revocation, ...] = ()
 
 

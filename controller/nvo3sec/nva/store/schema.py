@@ -54,15 +54,9 @@ MIGRATIONS: Migrations = (
         """CREATE TABLE generation (
             receiver TEXT PRIMARY KEY, generation INTEGER NOT NULL, tag BLOB NOT NULL
         ) STRICT, WITHOUT ROWID""",
-        "CREATE TABLE epoch (number INTEGER PRIMARY KEY, secret BLOB NOT NULL, tag BLOB NOT NULL) STRICT",
-        """CREATE TABLE spi (
-            sender TEXT NOT NULL, receiver TEXT NOT NULL, spi INTEGER NOT NULL,
-            suite INTEGER NOT NULL, generation INTEGER NOT NULL,
-            epoch INTEGER NOT NULL REFERENCES epoch (number),
-            tag BLOB NOT NULL,
-            PRIMARY KEY (sender, receiver, spi)
-        ) STRICT, WITHOUT ROWID""",
-        "CREATE INDEX spi_epoch ON spi (epoch)",
+        """CREATE TABLE epoch (
+            number INTEGER PRIMARY KEY, secret BLOB NOT NULL, began INTEGER NOT NULL, tag BLOB NOT NULL
+        ) STRICT""",
         """CREATE TABLE revocation (
             identity TEXT NOT NULL, serial TEXT NOT NULL, tag BLOB NOT NULL, PRIMARY KEY (identity, serial)
         ) STRICT, WITHOUT ROWID""",

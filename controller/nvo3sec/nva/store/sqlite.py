@@ -95,7 +95,9 @@ class SqliteStore:
         # The file is locked since it was verified: the first to ask gets those rows, and need not wait for them twice.
         rows, self._verified = self._verified or self._database.verify(), None
         meta = self._database.meta
-        rows[EPOCH.name] = [(number, self._keyring.unseal(number, sealed)) for number, sealed in rows[EPOCH.name]]
+        rows[EPOCH.name] = [
+            (number, self._keyring.unseal(number, sealed), began) for number, sealed, began in rows[EPOCH.name]
+        ]
         try:
             return stored(meta.history, meta.term, meta.version, rows)
         except (ValueError, TypeError):
@@ -152,8 +154,8 @@ class SqliteStore:
 
     def _sealed(self, operation: Write | Delete) -> Write | Delete:
         if isinstance(operation, Write) and operation.table is EPOCH:
-            number, secret = operation.row
-            return Write(EPOCH, (number, self._keyring.seal(number, secret)))
+            number, secret, began = operation.row
+            return Write(EPOCH, (number, self._keyring.seal(number, secret), began))
         return operation
 
     def _undo(self, made: list[int]) -> None:

@@ -24,16 +24,12 @@ from nvo3sec.domain.mapping import (
     PutHold,
     SetVersion,
 )
-from nvo3sec.domain.model import Suite
 from nvo3sec.nva.store.errors import ChangeRefused
 from nvo3sec.nva.store.records import (
     DropEpoch,
-    DropSpi,
     DropVap,
-    IssuedSpi,
     PutDomainFile,
     PutEpoch,
-    PutSpi,
     PutVap,
     Revocation,
     Revoke,
@@ -67,15 +63,14 @@ CLAIM = Table(
 )
 HOLD = Table("hold", ("vni", "address", "successor", "released_by"), 2)
 GENERATION = Table("generation", ("receiver", "generation"), 1)
-EPOCH = Table("epoch", ("number", "secret"), 1)
-SPI = Table("spi", ("sender", "receiver", "spi", "suite", "generation", "epoch"), 3)
+EPOCH = Table("epoch", ("number", "secret", "began"), 1)
 REVOCATION = Table("revocation", ("identity", "serial"), 2)
 MARK = Table("mark", ("name", "value"), 1)
 """Numbers that only grow: `epoch`, the last epoch that there was."""
 DOCUMENT = Table("document", ("name", "text"), 1)
 """Texts: `domain-file`, the one that is applied."""
 
-TABLES = (VN, VAP, CLAIM, HOLD, GENERATION, EPOCH, SPI, REVOCATION, MARK, DOCUMENT)
+TABLES = (VN, VAP, CLAIM, HOLD, GENERATION, EPOCH, REVOCATION, MARK, DOCUMENT)
 """In an order in which nothing refers to a later one."""
 
 LAST_EPOCH = "epoch"
@@ -106,9 +101,6 @@ class Reader(Protocol):
 
     def owner_of_mac(self, vni: int, mac: int) -> Row | None:
         """The claim that has the MAC address in the VN."""
-
-    def has_spi_of_epoch(self, epoch: int) -> bool:
-        """Whether a key of the epoch may still exist."""
 
 
 def plan(change: StoreChange, reader: Reader) -> Iterator[Write | Delete]:
@@ -144,31 +136,18 @@ def plan(change: StoreChange, reader: Reader) -> Iterator[Write | Delete]:
         case Revoke(revocation=revocation):
             yield Write(REVOCATION, (revocation.identity, revocation.serial))
         case _:
-            yield from _plan_keys(change, reader)
+            yield from _plan_epochs(change, reader)
 
 
-def _plan_keys(change: PutSpi | DropSpi | PutEpoch | DropEpoch, reader: Reader) -> Iterator[Write | Delete]:
+def _plan_epochs(change: PutEpoch | DropEpoch, reader: Reader) -> Iterator[Write | Delete]:
     match change:
-        case PutSpi(issued=one):
-            if reader.get(EPOCH, (one.epoch,)) is None:
-                raise ChangeRefused(f"there is no epoch {one.epoch}")
-            mark = reader.get(GENERATION, (one.receiver,))
-            if mark is None or one.generation > mark[1]:
-                raise ChangeRefused(f"generation {one.generation} of {one.receiver} is above its high-water mark")
-            if reader.get(SPI, (one.sender, one.receiver, one.spi)) is not None:
-                raise ChangeRefused(f"SPI {one.spi:08x} from {one.sender} to {one.receiver} is in use")
-            yield Write(SPI, (one.sender, one.receiver, one.spi, int(one.suite), one.generation, one.epoch))
-        case DropSpi(sender=sender, receiver=receiver, spi=spi):
-            yield Delete(SPI, (sender, receiver, spi))
-        case PutEpoch(number=number, secret=secret):
+        case PutEpoch(number=number, secret=secret, began=began):
             last = reader.get(MARK, (LAST_EPOCH,))
             if number <= (last[1] if last else 0):
                 raise ChangeRefused(f"there was an epoch {number} or a later one already")
             yield Write(MARK, (LAST_EPOCH, number))
-            yield Write(EPOCH, (number, secret))
+            yield Write(EPOCH, (number, secret, began))
         case DropEpoch(number=number):
-            if reader.has_spi_of_epoch(number):
-                raise ChangeRefused(f"keys of epoch {number} still exist")
             yield Delete(EPOCH, (number,))
 
 
@@ -241,10 +220,7 @@ def stored(history: bytes, term: int, version: int, rows: Mapping[str, Iterable[
         vaps=tuple((Place(nve, port, vlan), vni) for nve, port, vlan, vni in of(VAP)),
         domain_file=next((text for name, text in rows[DOCUMENT.name] if name == DOMAIN_FILE), ""),
         generations=tuple((receiver, number) for receiver, number in of(GENERATION)),
-        spis=tuple(
-            IssuedSpi(sender, receiver, Suite(suite), spi, generation, epoch)
-            for sender, receiver, spi, suite, generation, epoch in of(SPI)
-        ),
-        epochs=tuple((number, secret) for number, secret in of(EPOCH)),
+        epochs=tuple((number, secret, began) for number, secret, began in of(EPOCH)),
+        last_epoch=max((value for name, value in rows[MARK.name] if name == LAST_EPOCH), default=0),
         revocations=tuple(Revocation(identity, serial) for identity, serial in of(REVOCATION)),
     )
