@@ -64,6 +64,7 @@ DOMAIN_MAY_IMPORT = {
     "dataclasses",
     "enum",
     "functools",
+    "heapq",
     "hmac",
     "ipaddress",
     "itertools",

@@ -10,9 +10,11 @@ from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from hypothesis import given
 from hypothesis import strategies as st
-from nvo3sec.domain.derivation import KeyContext, Purpose, derive_key, hkdf_info
+from nvo3sec.domain.derivation import EpochKey, KeyContext, Party, Purpose, derive_key, hkdf_info, tunnel_info
 from nvo3sec.domain.model import Suite
 from nvo3sec.domain.secret import Secret
 from nvo3sec.errors import DerivationError
@@ -109,6 +111,36 @@ class TestContext:
     def test_length_of_the_secret_is_checked(self, length):
         with pytest.raises(DerivationError, match="32 bytes"):
             derive_key(Secret(bytes(length)), context())
+
+
+NAMES = st.text(min_size=1, max_size=40)
+NUMBERS = st.integers(1, 2**32 - 1)
+INCARNATIONS = st.binary(min_size=16, max_size=16).filter(any)
+ADDRESSES = st.ip_addresses()
+
+
+class TestShortCut:
+    """Many keys are derived from one secret and few parties; what that saves must not show in the keys."""
+
+    @given(st.sampled_from(Suite), NAMES, NAMES, ADDRESSES, ADDRESSES, INCARNATIONS, INCARNATIONS, NUMBERS, NUMBERS)
+    def test_same_info(self, suite, sender, receiver, source, destination, here, there, spi, generation):
+        whole = KeyContext(Purpose.TUNNEL, suite, sender, receiver, source, destination, here, there, spi, generation)
+        ends = Party(sender, source, here), Party(receiver, destination, there)
+        assert tunnel_info(suite, *ends, spi, generation) == hkdf_info(whole)
+
+    @given(st.binary(min_size=32, max_size=32), st.lists(st.binary(max_size=300), min_size=1, max_size=4))
+    def test_same_key_as_the_library(self, secret, infos):
+        epoch = EpochKey(Secret(secret))
+        for info in infos:
+            assert epoch.expand(info).reveal() == HKDFExpand(SHA256(), 16, info).derive(secret)
+
+    @pytest.mark.parametrize("arguments", [("", b"a" * 16), ("leaf1", b""), ("leaf1", bytes(16)), ("leaf1", b"a" * 15)])
+    def test_incomplete_party_is_refused(self, arguments):
+        with pytest.raises(DerivationError):
+            Party(arguments[0], IPv4Address("192.0.2.1"), arguments[1])
+
+    def test_does_not_show_the_secret(self):
+        assert "a5a5" not in repr(EpochKey(Secret(b"\xa5" * 32)))
 
 
 class TestSecret:

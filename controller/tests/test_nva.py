@@ -10,7 +10,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 from nvo3sec.config import example_path, load_domain
-from nvo3sec.domain.derivation import KeyContext, Purpose, derive_key
+from nvo3sec.domain.derivation import KeyContext, Purpose, hkdf_info
 from nvo3sec.domain.messages import (
     HeldReceive,
     HeldSend,
@@ -27,7 +27,6 @@ from nvo3sec.domain.sa import Held
 from nvo3sec.domain.spi import phase_of
 from nvo3sec.errors import AuthorizationError, DerivationError, OperatorError
 from nvo3sec.nva import Nva
-from nvo3sec.nva.epochs import Epochs
 
 DOMAIN = load_domain(example_path())
 SUITE = Suite.CHASKEY12
@@ -112,8 +111,7 @@ class TestKeys:
                 sa.spi,
                 sa.generation,
             )
-            secret = agents.nva._keys._epochs.secret(1)
-            assert sa.key == derive_key(secret, context)
+            assert sa.key == agents.nva._keys._epochs.key(1).expand(hkdf_info(context))
             assert sa.remaining_s == DOMAIN.lifetimes.key_hard_s
 
         asyncio.run(run())
@@ -133,7 +131,7 @@ class TestKeys:
             agents.after(1)
             await agents.settle()
             with pytest.raises(DerivationError):
-                agents.nva._keys._epochs.secret(1)
+                agents.nva._keys._epochs.key(1)
             agents.after(agents.nva._domain.lifetimes.lease_s)
 
         asyncio.run(run())
@@ -303,21 +301,6 @@ class TestLookups:
             assert (await agents.sessions["leaf1"].look_up(query)).result is LookupResult.UNKNOWN
 
         asyncio.run(run())
-
-
-class TestEpochs:
-    def test_life(self):
-        epochs = Epochs(counting_bytes(), 0.0, life_s=10.0)
-        first = epochs.secret(1)
-        epochs.tick(9.9, {1})
-        assert epochs.current == 1
-        epochs.tick(10.0, {1})
-        assert epochs.current == 2
-        assert epochs.secret(1) == first, "a key still lives"
-        assert epochs.secret(2) != first
-        epochs.tick(11.0, set())
-        with pytest.raises(DerivationError, match="epoch 1"):
-            epochs.secret(1)
 
 
 class TestScale:

@@ -16,8 +16,10 @@ from nvo3sec.domain.sa import (
     Dropped,
     Expired,
     Held,
+    KeyLimits,
     Late,
     NeedKey,
+    NeedTurn,
     Planned,
     ReceiverDown,
     ReceiverRead,
@@ -28,6 +30,10 @@ from nvo3sec.domain.sa import (
     SenderUp,
     Switched,
     Tick,
+    Turn,
+    TurnGiven,
+    Used,
+    UsedUp,
     next_deadline,
     step,
 )
@@ -35,18 +41,20 @@ from nvo3sec.domain.spi import phase_of
 
 TUNNEL = Tunnel("leaf1", "leaf2", Suite.CHASKEY12)
 A, B = b"a" * 16, b"b" * 16
-GRACE, CONFIRM, SOFT, HARD = 5.0, 10.0, 100.0, 120.0
+GRACE, CONFIRM, ROLLOUT, SOFT, HARD = 5.0, 10.0, 15.0, 100.0, 120.0
+LIMITS = KeyLimits(SOFT, HARD, 0.0, GRACE, CONFIRM, ROLLOUT, 100, 10_000, 200, 20_000)
 
 
 class Story:
     """Drives one direction and answers its wish for keys."""
 
-    def __init__(self, answer: bool = True) -> None:
-        self.direction = Direction(TUNNEL, GRACE, CONFIRM)
+    def __init__(self, answer: bool = True, turns: bool = True) -> None:
+        self.direction = Direction(TUNNEL, LIMITS)
         self.now = 1000.0
         self.effects: list[object] = []
         self.generation = 0
         self.answer = answer
+        self.turns = turns
 
     def __call__(self, *events: object) -> Story:
         for event in events:
@@ -56,7 +64,9 @@ class Story:
                 if isinstance(effect, NeedKey) and self.answer:
                     self.generation += 1
                     spi = effect.phase << 31 | self.generation
-                    self(Planned(spi, self.generation, self.now + SOFT, self.now + HARD))
+                    self(Planned(spi, self.generation, self.now + SOFT, self.now + HARD, 1))
+                if isinstance(effect, NeedTurn) and self.turns:
+                    self(TurnGiven())
         return self
 
     def after(self, seconds: float) -> Story:
@@ -155,6 +165,108 @@ class TestRotation:
         assert story.direction.current is None
         assert [e.spi for e in story.of(Expired)] == [1]
 
+    def test_a_sender_told_late_is_not_late_yet(self):
+        story = up().after(CONFIRM + 1)(ReceiverRead(frozenset({1})))
+        assert story.of(Late) == [Late(1, "receiver")]
+        assert story.after(CONFIRM).of(Late) == [Late(1, "receiver"), Late(1, "sender")]
+
+
+class TestTurns:
+    """A rotation waits for its turn; a first key does not."""
+
+    def test_a_first_key_needs_none(self):
+        story = Story(turns=False)(SenderUp(A), ReceiverUp(B))
+        assert story.states() == [(1, "planned")]
+        assert story.of(NeedTurn) == []
+
+    def test_asks_once_and_rotates_when_it_is_given(self):
+        story = Story(turns=False)(SenderUp(A), ReceiverUp(B)).confirm().after(SOFT).after(1)
+        assert story.of(NeedTurn) == [NeedTurn(1000.0 + SOFT)]
+        assert story.states() == [(1, "sending")]
+        story(TurnGiven())
+        assert story.states() == [(1, "sending"), (2, "planned")]
+        assert story.direction.turn is Turn.TAKEN
+
+    def test_is_over_when_both_ends_have_confirmed(self):
+        story = established().after(SOFT)
+        story(ReceiverRead(frozenset(sa.spi for sa in story.direction.sas)))
+        assert story.direction.turn is Turn.TAKEN
+        assert story.confirm().direction.turn is Turn.NONE
+
+    def test_is_over_at_the_deadline_and_what_was_begun_may_still_end_well(self):
+        story = established().after(SOFT).after(ROLLOUT - 1)
+        assert story.direction.turn is Turn.TAKEN
+        assert story.of(Late) == [Late(0x80000002, "receiver")]
+        assert story.after(1).direction.turn is Turn.NONE
+        assert story.confirm().states() == [(1, "draining"), (2, "sending")]
+        assert len(story.of(Late)) == 1
+
+    def test_a_turn_that_comes_too_late_is_given_back(self):
+        story = Story(turns=False)(SenderUp(A), ReceiverUp(B)).confirm().after(SOFT)(ReceiverDown(), TurnGiven())
+        assert story.direction.turn is Turn.NONE
+        assert story.states() == [(1, "sending")]
+        story(ReceiverUp(B))
+        assert len(story.of(NeedTurn)) == 2, "it asks again"
+
+    def test_a_key_that_ends_while_it_waits_makes_its_successor_a_first_key(self):
+        story = Story(turns=False)(SenderUp(A), ReceiverUp(B)).confirm().after(SOFT).after(HARD - SOFT)
+        assert story.states() == [(2, "planned")]
+        assert story(TurnGiven()).direction.turn is Turn.NONE
+
+    def test_an_operator_waits_since_he_asked(self):
+        story = Story(turns=False)(SenderUp(A), ReceiverUp(B)).confirm().after(2)(Rotate())
+        assert story.of(NeedTurn) == [NeedTurn(1002.0)]
+
+
+class TestUse:
+    """What was sent with a key limits it as age does."""
+
+    @pytest.mark.parametrize("used", [(100, 0), (0, 10_000)])
+    def test_soft(self, used):
+        story = established().after(2)(Used(1, 99, 9_999))
+        assert story.states() == [(1, "sending")]
+        story(Used(1, *used))
+        assert story.states() == [(1, "sending"), (2, "planned")]
+        story(Used(1, *used)).confirm().after(GRACE)(Used(2, 1, 1))
+        assert story.states() == [(2, "sending")], "and not a second time because of the same key"
+        assert story.after(5).states() == [(2, "sending")]
+
+    @pytest.mark.parametrize("used", [(200, 0), (0, 20_000)])
+    def test_hard(self, used):
+        assert established().after(2)(Used(1, 199, 19_999)).direction.current is not None
+        story = established().after(2)(Used(1, *used))
+        assert story.of(UsedUp) == [UsedUp(1)]
+        assert story.direction.current is None, "the sender stops, whether or not there is another key"
+        assert story.states() == [(1, "draining"), (2, "planned")]
+        assert story.of(NeedTurn) == [], "and nobody is waited for"
+        story(Used(1, *used))
+        assert story.of(UsedUp) == [UsedUp(1)]
+        assert story.after(GRACE).states() == [(2, "planned")]
+
+    def test_hard_in_the_middle_of_a_rotation(self):
+        story = established().after(2)(Rotate())(Used(1, 200, 0))
+        assert story.states() == [(1, "draining"), (2, "planned")]
+        assert story.confirm().states() == [(1, "draining"), (2, "sending")]
+
+    def test_a_sender_that_goes_on_with_an_old_key_is_not_heard(self):
+        story = established().after(2)(Rotate())
+        story(ReceiverRead(frozenset(sa.spi for sa in story.direction.sas)))
+        assert story.states() == [(1, "draining"), (2, "sending")]
+        story(Used(1, 200, 0))
+        assert story.of(UsedUp) == [UsedUp(1)]
+        assert story.after(GRACE).states() == [(2, "sending")]
+
+    def test_no_limit_no_end(self):
+        limits = replace(LIMITS, soft_packets=None, soft_bytes=None, hard_packets=None, hard_bytes=None)
+        assert not limits.is_worn(2**64, 2**64)
+        assert not limits.is_used_up(2**64, 2**64)
+
+    @pytest.mark.parametrize("spi", [2, 0x80000002])
+    def test_of_a_key_that_is_not_in_use_says_nothing(self, spi):
+        story = established().after(2)(Rotate())(Used(spi, 200, 0))
+        assert story.states() == [(1, "sending"), (2, "planned")]
+        assert story.of(UsedUp) == []
+
 
 class TestIncarnation:
     @pytest.mark.parametrize("event", [SenderUp(b"c" * 16), ReceiverUp(b"c" * 16)])
@@ -176,7 +288,7 @@ class TestIncarnation:
         assert story.direction.waiting
         story.now += 2
         story.direction = replace(story.direction, receiver=replace(story.direction.receiver, present=False))
-        story(SenderUp(b"c" * 16), Planned(5, 5, story.now + 1, story.now + 2))
+        story(SenderUp(b"c" * 16), Planned(5, 5, story.now + 1, story.now + 2, 1))
         assert story.direction.sas == ()
 
 
@@ -193,10 +305,24 @@ class TestInheritance:
         assert story.direction.current.generation == 9
         assert {sa.spi for sa in story.direction.sas} >= {0x80000009}
         story.after(GRACE)
-        assert story.direction.planned is not None
+        assert [sa.spi for sa in story.direction.sas] == [0x80000009], "what nobody sends with drains"
+        story.after(60 - (HARD - SOFT) - GRACE - 1)
+        assert story.direction.planned is None, "it is not older than it is"
+        story.after(1)
         assert phase_of(story.direction.planned.spi) == 0
         story.confirm().after(GRACE)
         assert story.states() == [(21, "sending")]
+
+    @pytest.mark.parametrize("order", [(SENDER, RECEIVER), (RECEIVER, SENDER)], ids=["sender first", "receiver first"])
+    def test_jitter_brings_the_replacement_forward(self, order):
+        story = Story()(*(replace(event, jitter_s=7.0) for event in order))
+        assert story.after(60 - (HARD - SOFT) - 8).direction.planned is None
+        assert story.after(1).direction.planned is not None
+
+    def test_one_near_its_end_is_replaced_at_once(self):
+        story = Story()(SenderUp(A, Held(9, 0, 5.0)), ReceiverUp(B, (Held(9, 9, 5.0),)))
+        assert story.direction.current.spi == 9
+        assert story.direction.planned is not None
 
     def test_a_sending_half_alone_is_worth_nothing(self):
         story = Story()(self.SENDER, ReceiverUp(B))
@@ -216,7 +342,7 @@ class Machine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.direction = Direction(TUNNEL, GRACE, CONFIRM)
+        self.direction = Direction(TUNNEL, LIMITS)
         self.now = 0.0
         self.generation = 0
         self.boots = 0
@@ -228,6 +354,10 @@ class Machine(RuleBasedStateMachine):
         self.issued: set[tuple[int, int]] = set()
         self.made_for: dict[int, tuple[bytes, bytes]] = {}
         self.hard_at: dict[int, float] = {}
+        self.turn_asked = False
+        self.turn_given = False
+        self.used: dict[int, int] = {}
+        self.used_up: set[int] = set()
 
     def feed(self, event: object) -> None:
         self.direction, effects = step(self.direction, event, self.now)
@@ -235,14 +365,23 @@ class Machine(RuleBasedStateMachine):
             if isinstance(effect, Switched):
                 assert effect.spi in self.read_by_receiver, "the receiver had not confirmed"
                 self.told_to_send.add(effect.spi)
+            if isinstance(effect, NeedTurn):
+                assert effect.due_at <= self.now
+                self.turn_asked = True
+            if isinstance(effect, UsedUp):
+                assert self.used[effect.spi] >= LIMITS.hard_packets
+                self.used_up.add(effect.spi)
             if isinstance(effect, NeedKey):
+                assert self.direction.current is None or self.turn_given, "it was not its turn"
                 self.generation += 1
                 spi = effect.phase << 31 | self.generation
                 assert (spi, self.generation) not in self.issued
                 self.issued.add((spi, self.generation))
                 self.made_for[spi] = (self.incarnations["sender"], self.incarnations["receiver"])
                 self.hard_at[spi] = self.now + HARD
-                self.feed(Planned(spi, self.generation, self.now + SOFT, self.now + HARD))
+                self.feed(Planned(spi, self.generation, self.now + SOFT, self.now + HARD, 1))
+        if self.direction.turn is not Turn.TAKEN:
+            self.turn_given = False
 
     def boot(self) -> bytes:
         self.boots += 1
@@ -254,6 +393,23 @@ class Machine(RuleBasedStateMachine):
             self.incarnations[end] = self.boot()
         self.feed(SenderUp(self.incarnations["sender"]))
         self.feed(ReceiverUp(self.incarnations["receiver"]))
+
+    def give_turn(self):
+        self.turn_given = True
+        self.feed(TurnGiven())
+        self.turn_given = self.direction.turn is Turn.TAKEN
+
+    @precondition(lambda self: self.turn_asked)
+    @rule()
+    def turn_is_given(self):
+        self.turn_asked = False
+        self.give_turn()
+
+    @precondition(lambda self: self.sends is not None)
+    @rule(packets=st.sampled_from([1, 50, 100, 200]))
+    def sender_sends(self, packets):
+        self.used[self.sends] = self.used.get(self.sends, 0) + packets
+        self.feed(Used(self.sends, self.used[self.sends], 0))
 
     @rule(seconds=st.sampled_from([0.1, 1.0, 5.0, 6.0, 20.0, 99.0]))
     def time_goes_by(self, seconds):
@@ -293,6 +449,7 @@ class Machine(RuleBasedStateMachine):
         self.feed(Rotate())
         self.now += seconds
         self.feed(Tick())
+        self.give_turn()
         self.receiver_reconciles()
         if both:
             self.sender_reconciles()
@@ -339,6 +496,20 @@ class Machine(RuleBasedStateMachine):
             assert current.spi in self.told_to_send
 
     @invariant()
+    def what_is_used_up_is_never_sent_with_again(self):
+        current = self.direction.current
+        assert current is None or self.used.get(current.spi, 0) < LIMITS.hard_packets
+
+    @invariant()
+    def a_turn_is_held_only_for_a_key_that_is_not_confirmed(self):
+        d = self.direction
+        if d.turn is Turn.TAKEN:
+            newest = d.planned or d.current
+            assert newest is not None
+            assert not newest.confirmed
+            assert self.now < newest.planned_at + ROLLOUT
+
+    @invariant()
     def nothing_outlives_its_hard_limit(self):
         assert all(sa.hard_at > self.now for sa in self.direction.sas)
 
@@ -347,7 +518,7 @@ class Machine(RuleBasedStateMachine):
         if self.sends is None or not self.direction.sender.present:
             return
         fits = self.made_for[self.sends] == (self.incarnations["sender"], self.incarnations["receiver"])
-        if fits and self.sends not in {sa.spi for sa in self.direction.sas}:
+        if fits and self.sends not in {sa.spi for sa in self.direction.sas} | self.used_up:
             assert self.now >= self.hard_at[self.sends], "only its own hard limit may take it away"
 
 

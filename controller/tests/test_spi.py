@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nvo3sec.domain.spi import LAST_GENERATION, choose_spi, next_generation, phase_of
+from nvo3sec.domain.spi import LAST_GENERATION, LAST_GENERATION_BY_TIME, choose_spi, next_generation, phase_of
 from nvo3sec.errors import DerivationError
 
 WORDS = st.integers(0, 2**32 - 1)
@@ -35,6 +35,10 @@ class TestGeneration:
         if last < LAST_GENERATION:
             assert next_generation(last, seconds) > last
             assert next_generation(last, seconds) >= seconds
+
+    def test_a_wild_clock_uses_up_no_more_than_half(self):
+        assert next_generation(5, 2**40) == LAST_GENERATION_BY_TIME
+        assert next_generation(LAST_GENERATION_BY_TIME, 2**40) == LAST_GENERATION_BY_TIME + 1
 
     def test_ends(self):
         with pytest.raises(DerivationError):

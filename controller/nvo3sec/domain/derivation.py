@@ -7,11 +7,9 @@ ends are part of the context, so a switch that lost its sequence numbers or its 
 
 from __future__ import annotations
 
+import hmac
 from dataclasses import dataclass
 from enum import StrEnum
-
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from nvo3sec.domain.addresses import IpAddress, mapped_ipv6
 from nvo3sec.domain.model import Suite
@@ -71,6 +69,10 @@ def _check_incarnation(end: str, incarnation: bytes) -> None:
         raise DerivationError(f"the {end}'s incarnation must be {INCARNATION_BYTES} bytes and not all zero")
 
 
+def _field(value: bytes) -> bytes:
+    return len(value).to_bytes(2, "big") + value
+
+
 def hkdf_info(context: KeyContext) -> bytes:
     """The `info` of HKDF-Expand: the label, then each field as its length (2 bytes, big-endian) and its bytes."""
     fields = (
@@ -85,11 +87,66 @@ def hkdf_info(context: KeyContext) -> bytes:
         context.spi.to_bytes(4, "big"),
         context.generation.to_bytes(4, "big"),
     )
-    return LABEL + b"".join(len(field).to_bytes(2, "big") + field for field in fields)
+    return LABEL + b"".join(map(_field, fields))
 
 
 def derive_key(epoch_secret: Secret, context: KeyContext) -> Secret:
     """The 16-byte key of `context` under the 32-byte `epoch_secret`. Raises DerivationError for another length."""
-    if len(epoch_secret) != EPOCH_SECRET_BYTES:
-        raise DerivationError(f"an epoch secret has {EPOCH_SECRET_BYTES} bytes")
-    return Secret(HKDFExpand(SHA256(), KEY_BYTES, hkdf_info(context)).derive(epoch_secret.reveal()))
+    return EpochKey(epoch_secret).expand(hkdf_info(context))
+
+
+class EpochKey:
+    """An epoch secret, ready to derive many keys: HMAC-SHA256 after its key, of which each derivation takes a copy."""
+
+    __slots__ = ("_state",)
+
+    def __init__(self, epoch_secret: Secret) -> None:
+        if len(epoch_secret) != EPOCH_SECRET_BYTES:
+            raise DerivationError(f"an epoch secret has {EPOCH_SECRET_BYTES} bytes")
+        self._state = hmac.new(epoch_secret.reveal(), digestmod="sha256")
+
+    def expand(self, info: bytes) -> Secret:
+        """HKDF-Expand to 16 bytes: the first block, HMAC(secret, info || 0x01), cut (RFC 5869 2.3)."""
+        block = self._state.copy()
+        block.update(info + b"\x01")
+        return Secret(block.digest()[:KEY_BYTES])
+
+
+class Party:
+    """An NVE under one incarnation, as an end of tunnels: its fields of `hkdf_info`, made once for all its keys."""
+
+    __slots__ = ("address_field", "incarnation", "incarnation_field", "name", "name_field")
+
+    def __init__(self, name: str, address: IpAddress, incarnation: bytes) -> None:
+        """Raises DerivationError, as `KeyContext` does."""
+        if not name:
+            raise DerivationError("a key context needs the names of both ends")
+        _check_incarnation(name, incarnation)
+        self.name = name
+        self.incarnation = incarnation
+        self.name_field = _field(name.encode("utf-8"))
+        self.address_field = _field(mapped_ipv6(address))
+        self.incarnation_field = _field(incarnation)
+
+
+_TUNNEL_INFO = {suite: LABEL + _field(b"tunnel") + _field(bytes([suite])) for suite in Suite}
+_NUMBER_LENGTH = (4).to_bytes(2, "big")
+
+
+def tunnel_info(suite: Suite, sender: Party, receiver: Party, spi: int, generation: int) -> bytes:
+    """`hkdf_info` of a tunnel's key, for `spi` and `generation` from 1 to 2**32 - 1."""
+    return b"".join(
+        (
+            _TUNNEL_INFO[suite],
+            sender.name_field,
+            receiver.name_field,
+            sender.address_field,
+            receiver.address_field,
+            sender.incarnation_field,
+            receiver.incarnation_field,
+            _NUMBER_LENGTH,
+            spi.to_bytes(4, "big"),
+            _NUMBER_LENGTH,
+            generation.to_bytes(4, "big"),
+        )
+    )

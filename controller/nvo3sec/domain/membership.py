@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from nvo3sec.domain.model import Domain, Suite, Vn
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True, order=True, slots=True)
 class Tunnel:
     """One direction between two NVEs, at one level of protection. It has keys of its own."""
 

@@ -10,6 +10,8 @@ from nvo3sec.errors import DerivationError
 PHASE_BIT = 1 << 31
 RANDOM_MASK = PHASE_BIT - 1
 LAST_GENERATION = (1 << 32) - 1
+LAST_GENERATION_BY_TIME = 1 << 31
+"""As far as wall time is followed (seconds): a clock that goes wild cannot use up the generations of a receiver."""
 
 
 def phase_of(spi: int) -> int:
@@ -34,10 +36,11 @@ def choose_spi(phase: int, draws: Iterable[int], taken: Collection[int]) -> int:
 def next_generation(last: int, seconds: int) -> int:
     """A generation above `last`, and at least `seconds`.
 
-    `seconds` is coarse wall time since a fixed date. The counter follows it so that one that was lost with its process
-    continues above everything it gave out before: in the long run a receiver gets less than one key a second.
+    `seconds` is coarse wall time since a fixed date. The counter follows it so that one that was lost, or put back with
+    an old backup, continues above everything it gave out before, and the replay rings of switches are open for it: in
+    the long run a receiver gets less than one key a second. Raises DerivationError when there is none left.
     """
-    generation = max(last + 1, seconds)
+    generation = max(last + 1, min(seconds, LAST_GENERATION_BY_TIME))
     if generation > LAST_GENERATION:
         raise DerivationError("generations have run out")
     return generation

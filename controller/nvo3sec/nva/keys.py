@@ -1,73 +1,116 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs the state machine of every direction: draws SPIs, counts generations, derives keys when they are handed out."""
+"""The key service: runs the state machine of every direction, names keys, and derives them when they are handed out.
+
+Nothing is handed out before what must never be repeated is stored: the epoch that a key is derived from, and a mark
+above its generation. That is enforced in one place, at the door (`for_nve`), for everything that has come up since the
+last time, so that a rotation of many thousand keys costs a commit or two. Keys themselves exist only in what leaves.
+
+docs/keys.md says why no more than that has to be stored.
+"""
 
 from __future__ import annotations
 
 import heapq
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 
 import structlog
 
-from nvo3sec.domain.derivation import KeyContext, Purpose, derive_key
-from nvo3sec.domain.membership import Tunnel
+from nvo3sec.domain.derivation import Party, tunnel_info
+from nvo3sec.domain.membership import Membership, Tunnel
 from nvo3sec.domain.messages import ReceiveSa, SendSa
-from nvo3sec.domain.model import Domain
+from nvo3sec.domain.model import Domain, Lifetimes, Suite
 from nvo3sec.domain.sa import (
     Direction,
     Dropped,
     Effect,
     Event,
     Expired,
+    KeyLimits,
     Late,
     NeedKey,
+    NeedTurn,
     Planned,
+    ReceiverDown,
     ReceiverUp,
+    Rotate,
     Sa,
+    SenderDown,
+    SenderUp,
     Switched,
     Tick,
+    Turn,
+    TurnGiven,
+    UsedUp,
     next_deadline,
     receiver_sas,
     sender_sa,
     step,
 )
 from nvo3sec.domain.secret import Secret
-from nvo3sec.domain.spi import choose_spi, next_generation
+from nvo3sec.domain.spi import choose_spi
+from nvo3sec.domain.turns import Turns
 from nvo3sec.nva.epochs import Epochs
+from nvo3sec.nva.generations import Generations
+from nvo3sec.nva.store.records import Store, Stored
 
 GENERATION_ZERO_S = 1_700_000_000
 """Generations follow wall time from here on (seconds since 1970): 32 bits last until 2160."""
+ROTATIONS_AT_ONCE = 64
+ROLLOUT_S = 30.0
+PICKED_AT_ONCE = 1000
+"""Directions whose turn it may become in one call, so that a call takes milliseconds whatever an operator asks for."""
+
+
+def limits_of(life: Lifetimes) -> KeyLimits:
+    """The limits of keys that a domain file sets."""
+    return KeyLimits(life.key_soft_s, life.key_hard_s, life.key_jitter_s, life.grace_s, life.confirm_s, ROLLOUT_S)
 
 
 class KeyService:
-    """The keys of all tunnels of a domain. Keys themselves exist only in what `for_nve` returns."""
+    """The keys of all tunnels of a domain.
+
+    stored: what `store.load()` gave. random_bytes: a cryptographic source. wall_seconds: coarse wall time, seconds
+    since 1970. now: seconds, monotonic, as in every call. Methods that return names name the NVEs whose keys changed:
+    they are to fetch them with `for_nve`. After a StoreError nothing new is handed out any more.
+    """
 
     def __init__(
         self,
         domain: Domain,
-        tunnels: Iterable[Tunnel],
+        membership: Membership,
+        store: Store,
+        stored: Stored,
         *,
         random_bytes: Callable[[int], bytes],
         wall_seconds: Callable[[], float],
         now: float,
+        rotations_at_once: int = ROTATIONS_AT_ONCE,
     ) -> None:
         self._domain = domain
+        self._store = store
         self._random_bytes = random_bytes
         self._wall_seconds = wall_seconds
         self._log = structlog.get_logger("nva.keys").bind(domain=domain.name)
-        life = domain.lifetimes
-        self._epochs = Epochs(random_bytes, now, life.key_soft_s)
-        self._directions = {tunnel: Direction(tunnel, life.grace_s, life.confirm_s) for tunnel in tunnels}
-        self._contexts: dict[tuple[Tunnel, int], tuple[int, KeyContext]] = {}
-        self._of_nve: dict[str, list[Tunnel]] = {}
-        self._of_pair: dict[tuple[str, str], list[Tunnel]] = {}
-        for tunnel in sorted(self._directions):
-            self._of_nve.setdefault(tunnel.sender, []).append(tunnel)
-            self._of_nve.setdefault(tunnel.receiver, []).append(tunnel)
-            self._of_pair.setdefault((tunnel.sender, tunnel.receiver), []).append(tunnel)
-        self._generations: dict[str, int] = {}
-        self._deadline: dict[Tunnel, float] = {}
-        self._deadlines: list[tuple[float, Tunnel]] = []
+        self._limits = limits_of(domain.lifetimes)
+        wall = wall_seconds()
+        self._epochs = Epochs(random_bytes, stored, now=now, wall=wall, life_s=self._limits.soft_s)
+        self._epochs.tick(now, wall)
+        self._generations = Generations(stored.generations)
+        self._turns = Turns(rotations_at_once)
+        self._directions: dict[Tunnel, Direction] = {}
+        self._of_nve: dict[str, dict[Tunnel, None]] = {}
+        self._incarnations: dict[str, bytes] = {}
+        self._parties: dict[str, Party] = {}
+        self._deadlines: list[tuple[float, int, Tunnel]] = []
+        self._due: dict[Tunnel, float] = {}  # for when a direction is in the queue of deadlines: never after its next
+        self._count = itertools.count()
+        for tunnel in sorted(membership.tunnels()):
+            self._add(tunnel)
+
+    # --- directions -------------------------------------------------------------------------------------------------
 
     @property
     def directions(self) -> Mapping[Tunnel, Direction]:
@@ -78,134 +121,232 @@ class KeyService:
         """Every direction that `nve` is an end of."""
         return tuple(self._of_nve.get(nve, ()))
 
-    def new_epoch(self, now: float) -> None:
-        """Later keys come from a fresh secret."""
-        self._epochs.advance(now)
+    def _add(self, tunnel: Tunnel) -> None:
+        self._directions[tunnel] = Direction(tunnel, self._limits)
+        for nve in (tunnel.sender, tunnel.receiver):
+            self._of_nve.setdefault(nve, {})[tunnel] = None
+
+    def _remove(self, tunnel: Tunnel) -> None:
+        direction = self._directions.pop(tunnel)
+        for nve in (tunnel.sender, tunnel.receiver):
+            del self._of_nve[nve][tunnel]
+        self._due.pop(tunnel, None)
+        self._turns.forget(tunnel)
+        self._let_go(direction.sas, ())
+
+    def reconfigure(self, domain: Domain, membership: Membership, now: float) -> set[str]:
+        """The domain or its membership has changed: by a new domain file, or because an NVE was revoked.
+
+        Directions that are no more end at once at both ends, without grace, and so do those whose outer addresses
+        changed. If there are any, later keys come from a fresh epoch: nothing that a removed NVE held has a secret in
+        common with them. New directions begin; all others go on undisturbed, under the limits of the new file.
+        """
+        wanted = membership.tunnels()
+        old = self._domain.nve_by_name
+        moved = {nve.name for nve in domain.nves if nve.name in old and nve.address != old[nve.name].address}
+        ended = [t for t in self._directions if t not in wanted or t.sender in moved or t.receiver in moved]
+        changed = {nve for tunnel in ended for nve in (tunnel.sender, tunnel.receiver)}
+        for tunnel in ended:
+            self._remove(tunnel)
+        if ended:
+            self._epochs.begin(now, self._wall_seconds())
+        self._domain = domain
+        self._parties.clear()
+        limits = limits_of(domain.lifetimes)
+        if limits != self._limits:
+            self._limits = limits
+            self._epochs.life_s = limits.soft_s
+            for tunnel, direction in self._directions.items():
+                self._directions[tunnel] = replace(direction, limits=limits)
+                self._schedule(tunnel, now)
+        for tunnel in sorted(wanted - self._directions.keys()):
+            self._add(tunnel)
+            if tunnel.sender in self._incarnations:
+                changed |= self._feed(tunnel, SenderUp(self._incarnations[tunnel.sender]), now)
+            if tunnel.receiver in self._incarnations:
+                changed |= self._feed(tunnel, ReceiverUp(self._incarnations[tunnel.receiver]), now)
+        return changed | self._give_turns(now)
+
+    # --- events -----------------------------------------------------------------------------------------------------
 
     def tick(self, now: float) -> set[str]:
-        """Let time go by; returns the NVEs whose keys changed."""
-        living = {epoch for epoch, _ in self._contexts.values()}
-        self._epochs.tick(now, living)
+        """Let time go by. Raises StoreError when the secret of an epoch that is over cannot be destroyed."""
+        self._epochs.tick(now, self._wall_seconds())
         changed: set[str] = set()
         while self._deadlines and self._deadlines[0][0] <= now:
-            at, tunnel = heapq.heappop(self._deadlines)
-            if self._deadline.get(tunnel) == at:
-                del self._deadline[tunnel]
-                changed |= self.feed(tunnel, Tick(), now)
+            at, _, tunnel = heapq.heappop(self._deadlines)
+            if self._due.get(tunnel) == at:
+                del self._due[tunnel]
+                changed |= self._feed(tunnel, Tick(), now)
+        changed |= self._give_turns(now)
+        if self._epochs.has_ended:
+            self._commit()
+        return changed
+
+    def feed(self, tunnel: Tunnel, event: Event, now: float) -> set[str]:
+        """Give an event to a direction; to one that is no more, nothing happens."""
+        if tunnel not in self._directions:
+            return set()
+        match event:
+            case SenderUp(incarnation=incarnation):
+                self._incarnations[tunnel.sender] = incarnation
+                event = replace(event, jitter_s=self._jitter())
+            case ReceiverUp(incarnation=incarnation, held=held):
+                self._incarnations[tunnel.receiver] = incarnation
+                for one in held:
+                    if not self._generations.found(tunnel.receiver, one.generation, self._seconds()):
+                        self._log.error("impossible generation in a switch", nve=tunnel.receiver, found=one.generation)
+                event = replace(event, jitter_s=self._jitter())
+            case SenderDown():
+                self._incarnations.pop(tunnel.sender, None)
+            case ReceiverDown():
+                self._incarnations.pop(tunnel.receiver, None)
+            case _:
+                pass
+        changed = self._feed(tunnel, event, now)
+        return changed | self._give_turns(now)
+
+    def rotate(self, tunnels: Iterable[Tunnel], now: float) -> set[str]:
+        """An operator wants new keys in these directions, from a secret that no earlier key came from.
+
+        Each rotates when it is its turn and both its ends are there, unless it has had a new key by then.
+        """
+        self._epochs.begin(now, self._wall_seconds())
+        self._turns.want((tunnel for tunnel in tunnels if tunnel in self._directions), now)
+        return self._give_turns(now)
+
+    def _give_turns(self, now: float) -> set[str]:
+        changed: set[str] = set()
+        for _ in range(PICKED_AT_ONCE):
+            picked = self._turns.pick()
+            if picked is None:
+                break
+            tunnel, wanted_at = picked
+            direction = self._directions.get(tunnel)
+            if direction is None:
+                continue
+            if wanted_at is None:
+                changed |= self._feed(tunnel, TurnGiven(), now)
+            elif direction.last_planned_at is None or direction.last_planned_at <= wanted_at:
+                changed |= self._feed(tunnel, Rotate(), now)
+        return changed
+
+    def _feed(self, tunnel: Tunnel, event: Event, now: float) -> set[str]:
+        before = after = self._directions[tunnel]
+        pending: list[Event] = [event]
+        while pending:
+            after, effects = step(after, pending.pop(), now)
+            for effect in effects:
+                if isinstance(effect, NeedKey):
+                    pending.append(self._plan(after, effect.phase, now))
+                else:
+                    self._note(tunnel, effect)
+        self._directions[tunnel] = after
+        self._schedule(tunnel, now)
+        if after.turn is not before.turn:
+            if after.turn is Turn.TAKEN:
+                self._turns.take(tunnel)
+            elif before.turn is Turn.TAKEN:
+                self._turns.leave(tunnel)
+        if after.sas is before.sas:
+            return set()
+        self._let_go(before.sas, after.sas)
+        changed = set()
+        if {sa.spi for sa in receiver_sas(before)} != {sa.spi for sa in receiver_sas(after)}:
+            changed.add(tunnel.receiver)
+        old, new = sender_sa(before), sender_sa(after)
+        if (None if old is None else old.spi) != (None if new is None else new.spi):
+            changed.add(tunnel.sender)
         return changed
 
     def _schedule(self, tunnel: Tunnel, now: float) -> None:
         at = next_deadline(self._directions[tunnel], now)
-        if at == self._deadline.get(tunnel):
-            return
-        if at is None:
-            del self._deadline[tunnel]  # what is in the heap for it means nothing any more
-        else:
-            self._deadline[tunnel] = at
-            heapq.heappush(self._deadlines, (at, tunnel))
-
-    def feed(self, tunnel: Tunnel, event: Event, now: float) -> set[str]:
-        """Give an event to a direction; returns the NVEs whose keys changed."""
-        if isinstance(event, ReceiverUp):
-            floor = max((held.generation for held in event.held), default=0)
-            self._generations[tunnel.receiver] = max(self._generations.get(tunnel.receiver, 0), floor)
-        before = self._directions[tunnel]
-        pending: list[Event] = [event]
-        while pending:
-            direction, effects = step(self._directions[tunnel], pending.pop(0), now)
-            self._directions[tunnel] = direction
-            for effect in effects:
-                match effect:
-                    case NeedKey(phase=phase):
-                        pending.append(self._plan(direction, phase, now))
-                    case _:
-                        self._note(tunnel, effect)
-        self._schedule(tunnel, now)
-        after = self._directions[tunnel]
-        if after.sas == before.sas:
-            return set()
-        self._forget(tunnel, before, after)
-        return {tunnel.sender, tunnel.receiver}
+        if at is not None and at < self._due.get(tunnel, math.inf):
+            self._due[tunnel] = at  # what is in the queue for a later time means nothing any more
+            heapq.heappush(self._deadlines, (at, next(self._count), tunnel))
 
     def _note(self, tunnel: Tunnel, effect: Effect) -> None:
-        log = self._log.bind(sender=tunnel.sender, receiver=tunnel.receiver)
+        ends = {"sender": tunnel.sender, "receiver": tunnel.receiver}
         match effect:
+            case NeedTurn(due_at=due_at):
+                self._turns.ask(tunnel, due_at)
             case Switched(spi=spi):
-                log.info("sender switches to new key", spi=f"{spi:08x}")
+                self._log.debug("sender switches to new key", **ends, spi=f"{spi:08x}")
             case Late(spi=spi, end=end):
-                log.warning("key not confirmed in time", late=end, spi=f"{spi:08x}")
+                self._log.warning("key not confirmed in time", **ends, late=end, spi=f"{spi:08x}")
             case Expired(spi=spi):
-                log.error("key expired without successor", spi=f"{spi:08x}")
+                self._log.error("key expired without successor", **ends, spi=f"{spi:08x}")
+            case UsedUp(spi=spi):
+                self._log.error("key has sent as much as it may", **ends, spi=f"{spi:08x}")
             case Dropped(end=end):
-                log.warning("keys dropped, new incarnation", at=end)
+                self._log.warning("keys dropped, new incarnation", **ends, at=end)
             case _:
                 pass
 
-    def _forget(self, tunnel: Tunnel, before: Direction, after: Direction) -> None:
-        for spi in {sa.spi for sa in before.sas} - {sa.spi for sa in after.sas}:
-            self._contexts.pop((tunnel, spi), None)
+    # --- keys -------------------------------------------------------------------------------------------------------
+
+    def _let_go(self, before: tuple[Sa, ...], after: tuple[Sa, ...]) -> None:
+        left = {sa.spi for sa in after}
+        for sa in before:
+            if sa.spi not in left and not sa.inherited:
+                self._epochs.drop_key(sa.epoch)
 
     def _plan(self, direction: Direction, phase: int, now: float) -> Planned:
         tunnel = direction.tunnel
-        taken = {
-            spi
-            for state in (self._directions[other] for other in self._of_pair[tunnel.sender, tunnel.receiver])
-            for spi in (*(sa.spi for sa in state.sas), *(state.receiver.holds or ()), *(state.sender.holds or ()))
-        }
+        taken: set[int] = set()
+        for suite in Suite:
+            other = self._directions.get(replace(tunnel, suite=suite))
+            if other is not None:
+                taken.update(sa.spi for sa in other.sas)
+                taken.update(other.receiver.holds or (), other.sender.holds or ())
         spi = choose_spi(phase, itertools.islice(self._draws(), 64), taken)
-        generation = next_generation(
-            self._generations.get(tunnel.receiver, 0), max(0, int(self._wall_seconds()) - GENERATION_ZERO_S)
-        )
-        self._generations[tunnel.receiver] = generation
-        sender, receiver = (self._domain.nve_by_name[name] for name in (tunnel.sender, tunnel.receiver))
-        context = KeyContext(
-            purpose=Purpose.TUNNEL,
-            suite=tunnel.suite,
-            sender=tunnel.sender,
-            receiver=tunnel.receiver,
-            outer_source=sender.address,
-            outer_destination=receiver.address,
-            sender_incarnation=direction.sender.incarnation,
-            receiver_incarnation=direction.receiver.incarnation,
-            spi=spi,
-            generation=generation,
-        )
-        self._contexts[tunnel, spi] = (self._epochs.current, context)
-        life = self._domain.lifetimes
-        jitter = life.key_jitter_s * int.from_bytes(self._random_bytes(4), "big") / 2**32
-        return Planned(spi, generation, now + life.key_soft_s - jitter, now + life.key_hard_s)
+        generation = self._generations.next(tunnel.receiver, self._seconds())
+        soft_at = now + self._limits.soft_s - self._jitter()
+        return Planned(spi, generation, soft_at, now + self._limits.hard_s, self._epochs.add_key())
+
+    def _seconds(self) -> int:
+        return max(0, int(self._wall_seconds()) - GENERATION_ZERO_S)
+
+    def _jitter(self) -> float:
+        return self._limits.jitter_s * int.from_bytes(self._random_bytes(4), "big") / 2**32
 
     def _draws(self) -> Iterator[int]:
         while True:
             yield int.from_bytes(self._random_bytes(4), "big")
 
-    def _key(self, tunnel: Tunnel, sa: Sa) -> Secret | None:
+    def _party(self, nve: str, incarnation: bytes) -> Party:
+        party = self._parties.get(nve)
+        if party is None or party.incarnation != incarnation:
+            party = self._parties[nve] = Party(nve, self._domain.nve_by_name[nve].address, incarnation)
+        return party
+
+    def _key(self, direction: Direction, sa: Sa) -> Secret | None:
         if sa.inherited:
             return None
-        epoch, context = self._contexts[tunnel, sa.spi]
-        return derive_key(self._epochs.secret(epoch), context)
+        tunnel = direction.tunnel
+        sender = self._party(tunnel.sender, direction.sender.incarnation)
+        receiver = self._party(tunnel.receiver, direction.receiver.incarnation)
+        return self._epochs.key(sa.epoch).expand(tunnel_info(tunnel.suite, sender, receiver, sa.spi, sa.generation))
+
+    def _commit(self) -> None:
+        changes = (*self._epochs.changes, *self._generations.changes)
+        if changes:
+            self._store.commit(changes)
+            self._epochs.stored()
+            self._generations.stored()
 
     def for_nve(self, nve: str, now: float) -> tuple[tuple[ReceiveSa, ...], tuple[SendSa, ...]]:
-        """Every key that the switch of `nve` should hold, and no other."""
+        """Every key that the switch of `nve` should hold, and no other. Raises StoreError, and hands out nothing."""
+        self._commit()
         receive: list[ReceiveSa] = []
         send: list[SendSa] = []
-        for tunnel in self.tunnels_of(nve):
+        for tunnel in self._of_nve.get(nve, ()):
             direction = self._directions[tunnel]
             if tunnel.receiver == nve:
-                receive += [
-                    ReceiveSa(
-                        peer=tunnel.sender,
-                        suite=tunnel.suite,
-                        spi=sa.spi,
-                        generation=sa.generation,
-                        key=self._key(tunnel, sa),
-                        remaining_s=sa.hard_at - now,
-                    )
-                    for sa in receiver_sas(direction)
-                ]
-                continue
-            sa = sender_sa(direction)
-            if sa is not None:
-                key = self._key(tunnel, sa)
-                send.append(SendSa(tunnel.receiver, tunnel.suite, sa.spi, key, sa.hard_at - now))
+                for sa in receiver_sas(direction):
+                    key = self._key(direction, sa)
+                    receive.append(ReceiveSa(tunnel.sender, tunnel.suite, sa.spi, sa.generation, key, sa.hard_at - now))
+            elif (current := sender_sa(direction)) is not None:
+                key = self._key(direction, current)
+                send.append(SendSa(tunnel.receiver, tunnel.suite, current.spi, key, current.hard_at - now))
         return tuple(receive), tuple(send)

@@ -30,7 +30,6 @@ from nvo3sec.domain.sa import (
     ReceiverDown,
     ReceiverRead,
     ReceiverUp,
-    Rotate,
     SenderDown,
     SenderRead,
     SenderUp,
@@ -39,6 +38,7 @@ from nvo3sec.errors import AuthorizationError, OperatorError
 from nvo3sec.nva.keys import KeyService
 from nvo3sec.nva.mappings import Mappings
 from nvo3sec.nva.session import NvaSideSession
+from nvo3sec.nva.store.memory import HISTORY_BYTES, MemoryStore
 from nvo3sec.nva.views import view_of
 
 TICK_S = 0.2
@@ -76,8 +76,15 @@ class Nva:
         self._log = structlog.get_logger("nva").bind(domain=domain.name)
         self._membership = Membership(domain)
         self._mappings = Mappings(domain, self._membership)
+        store = MemoryStore(random_bytes(HISTORY_BYTES))
         self._keys = KeyService(
-            domain, self._membership.tunnels(), random_bytes=random_bytes, wall_seconds=wall_seconds, now=clock()
+            domain,
+            self._membership,
+            store,
+            store.load(),
+            random_bytes=random_bytes,
+            wall_seconds=wall_seconds,
+            now=clock(),
         )
         self._sessions: dict[str, NvaSideSession] = {}
         self._incarnations: dict[str, bytes] = {}
@@ -196,8 +203,6 @@ class Nva:
             raise OperatorError(
                 f"no such NVE: {', '.join(sorted(unknown))}; there are: {', '.join(sorted(self._domain.nve_by_name))}"
             )
-        now = self._clock()
-        self._keys.new_epoch(now)
         chosen = [
             tunnel
             for tunnel in self._keys.directions
@@ -205,8 +210,7 @@ class Nva:
             or (len(names) == 1 and names & {tunnel.sender, tunnel.receiver})
             or (len(names) > 1 and {tunnel.sender, tunnel.receiver} <= names)
         ]
-        for tunnel in chosen:
-            self._feed(tunnel, Rotate(), now)
+        self._push_keys(self._keys.rotate(chosen, self._clock()))
         return len(chosen)
 
     def directions(self) -> tuple[Direction, ...]:

@@ -1,0 +1,421 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The key service with a store under it: what is durable before what, restarts, membership, and turns."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from key_world import LIFE, World, make_domain, nves
+from nvo3sec.domain.derivation import KeyContext, hkdf_info
+from nvo3sec.domain.membership import Membership, Tunnel
+from nvo3sec.domain.sa import Held, ReceiverUp, SaState, Turn, Used
+from nvo3sec.domain.secret import Secret
+from nvo3sec.errors import DerivationError
+from nvo3sec.nva.store import DropEpoch, MemoryStore, PutEpoch, SetGeneration, StoreUnavailable
+
+
+def started(count: int = 3, **options) -> World:
+    world = World(nves(count))
+    world.start(MemoryStore(b"h" * 16), **options)
+    world.settle(world.register(*nves(count)))
+    world.assert_traffic()
+    return world
+
+
+def rotate(world: World, tunnels=None) -> None:
+    world.settle(world.keys.rotate(world.keys.directions if tunnels is None else tunnels, world.now))
+
+
+class TestDurability:
+    def test_epoch_and_marks_are_stored_before_a_key_leaves(self):
+        world = started()  # every key that leaves is checked by the world
+        first = world.store.commits[0]
+        assert [type(change) for change in first].count(PutEpoch) == 1
+        assert {change.receiver for c in world.store.commits for change in c if isinstance(change, SetGeneration)}
+
+    def test_a_store_that_fails_hands_out_nothing(self):
+        world = World(nves(2))
+        world.start(MemoryStore(b"h" * 16))
+        world.register("nve0", "nve1")
+        world.store.fail = StoreUnavailable("no space left")
+        for _ in range(2):
+            for name in nves(2):
+                with pytest.raises(StoreUnavailable):
+                    world.keys.for_nve(name, world.now)
+        world.store.fail = None
+        world.settle(nves(2))
+        world.assert_traffic()
+
+    def test_what_was_stored_before_is_still_handed_out_while_nothing_is_new(self):
+        world = started()
+        world.store.fail = StoreUnavailable("no space left")
+        world.settle(nves(3))
+        world.assert_traffic()
+
+    def test_a_rotation_of_many_keys_costs_few_commits(self):
+        world = started(12)
+        before = len(world.store.commits)
+        world.after(2)
+        rotate(world)
+        assert (
+            len({sa.epoch for d in world.keys.directions.values() for sa in d.sas if sa.planned_at == world.now}) == 1
+        )
+        assert len(world.store.commits) == before + 1
+
+    def test_keys_replaced_one_by_one_cost_hardly_any(self):
+        world = started(6)
+        before = len(world.store.commits)
+        world.after(2 * 3600)
+        assert all(d.last_planned_at > 4000 for d in world.keys.directions.values()), "all were replaced, twice"
+        assert len(world.store.commits) - before < 30
+
+    def test_an_epoch_is_destroyed_with_its_last_key(self):
+        world = started()
+        (old,) = world.store.epochs
+        world.after(2)
+        rotate(world)
+        assert set(world.store.epochs) == {old, old + 1}
+        world.after(LIFE.grace_s + 2)
+        assert set(world.store.epochs) == {old + 1}
+        assert any(isinstance(change, DropEpoch) for change in world.store.commits[-1])
+        with pytest.raises(DerivationError, match=f"epoch {old}"):
+            world.keys._epochs.key(old)
+
+    def test_epochs_turn_over_with_age(self):
+        world = started()
+        first = set(world.store.epochs)
+        world.after(2 * 3600)
+        assert not first & set(world.store.epochs)
+
+    def test_rotations_between_which_no_key_is_made_cost_no_epoch(self):
+        world = started()
+        world.after(2)
+        for name in nves(3):
+            world.leave(name)
+        for _ in range(100):
+            rotate(world)
+        world.settle(world.register(*nves(3)))
+        assert len(world.ledger.of_epoch) == 2
+
+
+class TestRestart:
+    def test_nothing_is_replaced_because_of_it(self):
+        world = started(4)
+        world.after(100)
+        before = world.sending()
+        store = world.store.store
+        for _ in range(3):
+            world.start(store)
+            world.settle(world.register(*nves(4)))
+            world.after(60)
+            assert world.sending() == before
+            world.assert_traffic()
+
+    def test_what_is_inherited_is_replaced_in_time_spread_by_jitter(self):
+        world = started(6)
+        world.start(world.store.store)
+        world.settle(world.register(*nves(6)))
+        directions = world.keys.directions.values()
+        assert all(d.current.inherited for d in directions)
+        soft = [d.current.soft_at for d in directions]
+        assert all(world.now + 3600 - 300 - 1 <= at <= world.now + 3600 for at in soft)
+        assert max(soft) - min(soft) > 100
+        world.after(3600)
+        world.assert_traffic()
+        assert not any(d.current.inherited for d in world.keys.directions.values())
+
+    def test_a_half_done_rotation_is_undone(self):
+        world = started(2)
+        world.after(2)
+        before = world.sending()
+        world.keys.rotate(world.keys.directions, world.now)
+        for name in nves(2):
+            world.fetch(name, says=False)  # both receive under the new keys and nobody sends with them
+        assert world.sending() == before
+        assert all(len(by_spi) == 2 for s in world.switches.values() for by_spi in s.receive.values())
+        world.start(world.store.store)
+        world.settle(world.register(*nves(2)))
+        world.after(LIFE.grace_s + 1)
+        assert world.sending() == before
+        assert all(len(by_spi) == 1 for s in world.switches.values() for by_spi in s.receive.values())
+        world.assert_traffic()
+
+    def test_the_epoch_goes_on_and_generations_go_on_above(self):
+        world = started(2)
+        epochs, marks = dict(world.store.epochs), dict(world.store.marks)
+        world.start(world.store.store)
+        world.boot("nve0")
+        world.settle(world.register(*nves(2)))
+        world.after(LIFE.grace_s + 1)
+        assert world.store.epochs == epochs
+        assert all(sa.generation > marks[d.tunnel.receiver] for d in world.keys.directions.values() for sa in d.sas)
+
+    @pytest.mark.parametrize("elsewhere_s", [3600, -5000], ids=["it is old", "the clock went back"])
+    def test_an_old_epoch_does_not_go_on(self, elsewhere_s):
+        world = started(2)
+        epochs = set(world.store.epochs)
+        world.wall += elsewhere_s
+        world.start(world.store.store)
+        world.boot("nve0")
+        world.settle(world.register(*nves(2)))
+        assert not epochs & set(world.store.epochs)
+
+    def test_generations_go_on_without_any_clock(self):
+        world = World(nves(2))
+        world.wall = 0.0
+        world.start(MemoryStore(b"h" * 16))
+        for _ in range(5):
+            world.settle(world.register(*nves(2)))
+            world.boot("nve1")
+            world.start(world.store.store)  # the ledger sees to it
+
+    def test_epochs_of_a_new_term_are_numbered_above(self):
+        world = World(nves(2))
+        store = MemoryStore(b"h" * 16)
+        store.load = lambda: replace(MemoryStore(b"h" * 16).load(), last_epoch=2 << 20)
+        world.start(store)
+        assert world.keys._epochs.current == (2 << 20) + 1
+
+
+class TestReceiverThatLies:
+    def test_an_impossible_generation_is_not_believed(self):
+        world = started(2)
+        tunnel = Tunnel("nve0", "nve1", world.domain.vns[0].level)
+        world.switches["nve1"].receive[tunnel] = {5: (2**32 - 1, Secret(b"k" * 16), world.now + 60)}
+        world.start(world.store.store)
+        world.settle(world.register(*nves(2)))
+        world.after(4000)
+        world.assert_traffic()
+
+    def test_a_possible_one_is(self):
+        world = World(nves(2))
+        world.start(MemoryStore(b"h" * 16))
+        tunnel = Tunnel("nve0", "nve1", world.domain.vns[0].level)
+        world.keys.feed(tunnel, ReceiverUp(world.switches["nve1"].incarnation, (Held(5, 70_000, 60.0),)), world.now)
+        world.settle(world.register("nve0"))
+        assert world.keys.directions[tunnel].planned.generation > 70_000
+
+
+class TestReconfigure:
+    def without(self, world: World, name: str) -> Membership:
+        return Membership(world.domain, [name])
+
+    def test_a_revoked_nve_is_cut_off_at_once_and_nobody_else_notices(self):
+        world = started(4)
+        world.after(10)
+        before = world.sending()
+        changed = world.keys.reconfigure(world.domain, self.without(world, "nve3"), world.now)
+        assert changed == set(nves(4))
+        assert world.keys.for_nve("nve3", world.now) == ((), ())
+        world.settle(changed)
+        for name in nves(3):
+            switch = world.switches[name]
+            assert not any("nve3" in (t.sender, t.receiver) for t in (*switch.receive, *switch.send))
+        assert {t: spi for t, spi in before.items() if "nve3" not in (t.sender, t.receiver)} == world.sending()
+        world.assert_traffic(nves(3))
+
+    def test_later_keys_have_no_secret_in_common_with_what_it_held(self):
+        world = started(3)
+        held = {key for by_spi in world.switches["nve2"].receive.values() for _, key, _ in by_spi.values()}
+        (epoch,) = (number for number, keys in world.ledger.of_epoch.items() if held & keys)
+        world.settle(world.keys.reconfigure(world.domain, self.without(world, "nve2"), world.now))
+        world.boot("nve0")
+        world.settle(world.register("nve0"))
+        world.after(10)
+        assert epoch not in world.store.epochs
+        assert not held & world.ledger.of_epoch[world.keys._epochs.current]
+
+    def test_nothing_ended_no_new_epoch(self):
+        world = started(3)
+        current = world.keys._epochs.current
+        assert world.keys.reconfigure(world.domain, world.membership, world.now) == set()
+        assert world.keys._epochs.current == current
+
+    def test_new_directions_begin_between_nves_that_are_there(self):
+        world = World(nves(3))
+        whole, world.membership = world.membership, Membership(world.domain, ["nve2"])
+        world.start(MemoryStore(b"h" * 16))
+        world.settle(world.register(*nves(2)))
+        before = world.sending()
+        world.settle(world.keys.reconfigure(world.domain, whole, world.now))
+        world.settle(world.register("nve2"))
+        world.assert_traffic(nves(3))
+        assert before.items() <= world.sending().items()
+        grown = make_domain(nves(4))
+        world.domain, world.membership = grown, Membership(grown)
+        world.switches["nve3"] = replace(world.switches["nve0"], incarnation=b"n" * 16, receive={}, send={})
+        world.settle(world.keys.reconfigure(grown, world.membership, world.now))
+        world.settle(world.register("nve3"))
+        world.assert_traffic(nves(4))
+
+    def test_an_nve_that_comes_back_while_connected_is_served(self):
+        world = started(3)
+        world.settle(world.keys.reconfigure(world.domain, self.without(world, "nve2"), world.now))
+        world.settle(world.keys.reconfigure(world.domain, world.membership, world.now))
+        world.assert_traffic()
+
+    def test_another_outer_address_means_other_keys(self):
+        world = started(3)
+        before = world.sending()
+        moved = tuple(
+            replace(nve, address=world.domain.nve_by_name["nve0"].address + 99) if nve.name == "nve0" else nve
+            for nve in world.domain.nves
+        )
+        world.domain = replace(world.domain, nves=moved)
+        world.settle(world.keys.reconfigure(world.domain, world.membership, world.now))
+        world.assert_traffic()
+        for tunnel, spi in world.sending().items():
+            assert (spi == before[tunnel]) == ("nve0" not in (tunnel.sender, tunnel.receiver))
+
+    def test_new_limits_count_from_then_on(self):
+        world = started(2)
+        life = replace(LIFE, grace_s=50.0)
+        world.domain = replace(world.domain, lifetimes=life)
+        world.settle(world.keys.reconfigure(world.domain, world.membership, world.now))
+        world.after(2)
+        rotate(world)
+        world.after(40)
+        assert all(len(d.sas) == 2 for d in world.keys.directions.values())
+        world.after(12)
+        assert all(len(d.sas) == 1 for d in world.keys.directions.values())
+
+    def test_a_message_about_a_direction_that_is_gone_is_nothing(self):
+        world = started(2)
+        gone = world.keys.tunnels_of("nve1")[0]
+        world.keys.reconfigure(world.domain, self.without(world, "nve1"), world.now)
+        assert world.keys.feed(gone, Used(1, 1, 1), world.now) == set()
+
+
+class TestTurns:
+    def taken(self, world: World) -> int:
+        return sum(d.turn is Turn.TAKEN for d in world.keys.directions.values())
+
+    def test_first_keys_are_not_held_up(self):
+        started(5, rotations_at_once=1)
+
+    def test_so_many_at_once_and_all_in_the_end(self):
+        world = started(5, rotations_at_once=3)
+        world.after(2)
+        before = world.sending()
+        waiting = world.keys.rotate(world.keys.directions, world.now)
+        assert self.taken(world) == 3
+        while waiting:
+            name = min(waiting)
+            waiting = (waiting - {name}) | world.fetch(name)
+            assert self.taken(world) <= 3
+        assert self.taken(world) == 0
+        assert all(spi != before[tunnel] for tunnel, spi in world.sending().items())
+
+    def test_one_that_does_not_answer_holds_its_place_until_the_deadline_and_keeps_its_old_key(self):
+        world = started(3, rotations_at_once=2)
+        world.after(2)
+        before = world.sending()
+        world.up.discard("nve2")  # connected, and silent
+        rotate(world)
+        world.after(200)
+        world.assert_traffic()
+        for tunnel, spi in world.sending().items():
+            assert (spi == before[tunnel]) == ("nve2" in (tunnel.sender, tunnel.receiver))
+        assert self.taken(world) == 0
+
+    def test_an_absent_nve_holds_no_place(self):
+        world = started(4, rotations_at_once=1)
+        world.after(2)
+        before = world.sending()
+        world.leave("nve3")
+        rotate(world)
+        assert {t for t, spi in world.sending().items() if spi == before[t]} == {
+            t for t in before if "nve3" in (t.sender, t.receiver)
+        }
+        world.settle(world.register("nve3"))
+        assert not [t for t, spi in world.sending().items() if spi == before[t]], "and then it rotates too"
+
+    def test_a_key_made_after_the_operator_asked_is_new_enough(self):
+        world = started(3, rotations_at_once=1)
+        world.after(2)
+        world.keys.rotate(world.keys.directions, world.now)  # and nobody fetches: one has the turn
+        world.now += 1
+        for name in nves(3):
+            world.boot(name)
+        world.settle(world.register(*nves(3)))
+        world.after(2)
+        world.assert_traffic()
+        made = world.sending()
+        world.after(60)
+        assert world.sending() == made
+
+    def test_a_used_up_key_ends_without_waiting(self):
+        world = started(3, rotations_at_once=1)
+        world.keys._limits = replace(world.keys._limits, hard_packets=10)
+        tunnel = min(world.keys.directions)
+        direction = world.keys.directions[tunnel]
+        world.keys._directions[tunnel] = replace(direction, limits=world.keys._limits)
+        changed = world.keys.feed(tunnel, Used(direction.current.spi, 10, 0), world.now)
+        assert changed == {tunnel.sender}
+        world.settle(changed)
+        assert tunnel not in world.switches[tunnel.sender].send
+        world.after(2)
+        world.assert_traffic()
+
+
+steps = st.one_of(
+    st.tuples(st.just("fetch"), st.integers(0, 3)),
+    st.tuples(st.just("leave"), st.integers(0, 3)),
+    st.tuples(st.just("register"), st.integers(0, 3)),
+    st.tuples(st.just("boot"), st.integers(0, 3)),
+    st.tuples(st.just("wait"), st.sampled_from([1, 2, 6, 31, 3300, 3700])),
+    st.tuples(st.just("rotate"), st.integers(0, 3)),
+    st.tuples(st.just("revoke"), st.integers(0, 3)),
+    st.tuples(st.just("restart"), st.just(0)),
+)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(steps, max_size=30), st.integers(1, 3))
+def test_whatever_happens(story, places):
+    """No generation and no key twice, nothing before it is stored, never more turns than places, and it ends well."""
+    world = World(nves(4))
+    world.start(MemoryStore(b"h" * 16), rotations_at_once=places)
+    for what, number in story:
+        name = f"nve{number}"
+        match what:
+            case "fetch" if name in world.up:
+                world.fetch(name)
+            case "leave":
+                world.leave(name)
+            case "register":
+                world.register(name)
+            case "boot":
+                world.leave(name)
+                world.boot(name)
+            case "wait":
+                world.now += number
+                world.wall += number
+                world.keys.tick(world.now)
+            case "rotate":
+                world.keys.rotate(world.keys.tunnels_of(name), world.now)
+            case "revoke":
+                world.membership = Membership(world.domain, [name])
+                world.keys.reconfigure(world.domain, world.membership, world.now)
+            case "restart":
+                world.start(world.store.store, rotations_at_once=places)
+        turns = [d for d in world.keys.directions.values() if d.turn is Turn.TAKEN]
+        assert len(turns) == world.keys._turns.taken <= places
+        living = {sa.epoch for d in world.keys.directions.values() for sa in d.sas if not sa.inherited}
+        assert set(world.keys._epochs._keys) == living | {world.keys._epochs.current}
+    world.now += 4000
+    world.settle(world.keys.tick(world.now) | world.register(*nves(4)))
+    world.after(60)
+    world.assert_traffic({nve for t in world.keys.directions for nve in (t.sender, t.receiver)})
+    assert all(sa.state is SaState.SENDING for d in world.keys.directions.values() for sa in d.sas)
+
+
+def test_keys_are_what_the_derivation_says():
+    world = started(3)
+    for context, key in world.ledger.by_generation.values():
+        assert isinstance(context, KeyContext)
+        (epoch,) = (number for number, keys in world.ledger.of_epoch.items() if key in keys)
+        assert key == world.keys._epochs.key(epoch).expand(hkdf_info(context))
