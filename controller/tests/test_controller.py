@@ -294,6 +294,7 @@ class TestRestart:
                 assert status["switches"][0]["learned"] == 1
                 old, new = ([s["incarnation"] for s in one["switches"]] for one in (before, status))
                 assert old == new
+                await controller.rotate()
                 while any(key["inherited"] for key in (await controller.status())["keys"]):
                     await fabric.arrives(blue(b"until the new keys are in use"), ("leaf2", 1))
                 for nve in NAMES:
@@ -463,8 +464,8 @@ class TestSecrets:
                 shown.append(json.dumps(await fabric.controller.status()))
                 shown.append(json.dumps(await fabric.controller.counters()))
                 shown.extend(map(repr, fabric.controller._nva._keys.directions.values()))
-                secrets = fabric.controller._nva._keys._epochs._secrets.values()
-                keys.update(int.from_bytes(secret.reveal(), "big") for secret in secrets)
+                epochs = fabric.controller._nva._keys._store.load().epochs
+                keys.update(int.from_bytes(secret.reveal(), "big") for _, secret, _ in epochs)
             return keys, "\n".join(shown)
 
         keys, shown = asyncio.run(run())

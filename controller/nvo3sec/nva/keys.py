@@ -58,15 +58,24 @@ from nvo3sec.nva.store.records import Store, Stored
 
 GENERATION_ZERO_S = 1_700_000_000
 """Generations follow wall time from here on (seconds since 1970): 32 bits last until 2160."""
-ROTATIONS_AT_ONCE = 64
-ROLLOUT_S = 30.0
 PICKED_AT_ONCE = 1000
 """Directions whose turn it may become in one call, so that a call takes milliseconds whatever an operator asks for."""
 
 
 def limits_of(life: Lifetimes) -> KeyLimits:
     """The limits of keys that a domain file sets."""
-    return KeyLimits(life.key_soft_s, life.key_hard_s, life.key_jitter_s, life.grace_s, life.confirm_s, ROLLOUT_S)
+    return KeyLimits(
+        soft_s=life.key_soft_s,
+        hard_s=life.key_hard_s,
+        jitter_s=life.key_jitter_s,
+        grace_s=life.grace_s,
+        confirm_s=life.confirm_s,
+        rollout_s=life.rollout_s,
+        soft_packets=life.key_soft_packets,
+        soft_bytes=life.key_soft_bytes,
+        hard_packets=life.key_hard_packets,
+        hard_bytes=life.key_hard_bytes,
+    )
 
 
 class KeyService:
@@ -87,7 +96,6 @@ class KeyService:
         random_bytes: Callable[[int], bytes],
         wall_seconds: Callable[[], float],
         now: float,
-        rotations_at_once: int = ROTATIONS_AT_ONCE,
     ) -> None:
         self._domain = domain
         self._store = store
@@ -99,7 +107,7 @@ class KeyService:
         self._epochs = Epochs(random_bytes, stored, now=now, wall=wall, life_s=self._limits.soft_s)
         self._epochs.tick(now, wall)
         self._generations = Generations(stored.generations)
-        self._turns = Turns(rotations_at_once)
+        self._turns = Turns(domain.lifetimes.rotations_at_once)
         self._directions: dict[Tunnel, Direction] = {}
         self._of_nve: dict[str, dict[Tunnel, None]] = {}
         self._incarnations: dict[str, bytes] = {}
@@ -152,6 +160,7 @@ class KeyService:
             self._epochs.begin(now, self._wall_seconds())
         self._domain = domain
         self._parties.clear()
+        self._turns.places = domain.lifetimes.rotations_at_once
         limits = limits_of(domain.lifetimes)
         if limits != self._limits:
             self._limits = limits

@@ -28,7 +28,19 @@ from nvo3sec.nva.store.records import Store, StoreChange, Stored
 SUITE = Suite.CHASKEY12
 RATE = Rate(1, 1)
 LIFE = Lifetimes(
-    lease_s=30, lease_renew_s=10, key_soft_s=3600, key_hard_s=3960, key_jitter_s=300, grace_s=5, confirm_s=10
+    lease_s=30,
+    lease_renew_s=10,
+    key_soft_s=3600,
+    key_hard_s=3960,
+    key_jitter_s=300,
+    grace_s=5,
+    confirm_s=10,
+    key_soft_packets=1000,
+    key_soft_bytes=1_000_000,
+    key_hard_packets=1100,
+    key_hard_bytes=1_100_000,
+    rollout_s=15,
+    rotations_at_once=64,
 )
 
 
@@ -121,9 +133,9 @@ class Ledger:
 class World:
     """Switches, a ledger, and time; `start` gives them an NVA."""
 
-    def __init__(self, names: Iterable[str], seed: int = 1) -> None:
+    def __init__(self, names: Iterable[str], seed: int = 1, **life: float) -> None:
         self.random = random.Random(seed)
-        self.domain = make_domain(names)
+        self.domain = make_domain(names, life=replace(LIFE, **life))
         self.membership = Membership(self.domain)
         self.now = 1000.0
         self.wall = 1_700_000_100.0
@@ -133,7 +145,7 @@ class World:
         self.store: WatchedStore
         self.keys: KeyService
 
-    def start(self, store: Store, **options) -> None:
+    def start(self, store: Store) -> None:
         """A new process: nothing but the store, the switches, and the domain file."""
         self.store = WatchedStore(store)
         self.up = set()
@@ -145,7 +157,6 @@ class World:
             random_bytes=self.random.randbytes,
             wall_seconds=lambda: self.wall,
             now=self.now,
-            **options,
         )
 
     # --- agents -----------------------------------------------------------------------------------------------------

@@ -17,9 +17,9 @@ from nvo3sec.errors import DerivationError
 from nvo3sec.nva.store import DropEpoch, MemoryStore, PutEpoch, SetGeneration, StoreUnavailable
 
 
-def started(count: int = 3, **options) -> World:
-    world = World(nves(count))
-    world.start(MemoryStore(b"h" * 16), **options)
+def started(count: int = 3, **life) -> World:
+    world = World(nves(count), **life)
+    world.start(MemoryStore(b"h" * 16))
     world.settle(world.register(*nves(count)))
     world.assert_traffic()
     return world
@@ -272,7 +272,7 @@ class TestReconfigure:
 
     def test_new_limits_count_from_then_on(self):
         world = started(2)
-        life = replace(LIFE, grace_s=50.0)
+        life = replace(LIFE, grace_s=50.0, rotations_at_once=2)
         world.domain = replace(world.domain, lifetimes=life)
         world.settle(world.keys.reconfigure(world.domain, world.membership, world.now))
         world.after(2)
@@ -349,11 +349,10 @@ class TestTurns:
 
     def test_a_used_up_key_ends_without_waiting(self):
         world = started(3, rotations_at_once=1)
-        world.keys._limits = replace(world.keys._limits, hard_packets=10)
         tunnel = min(world.keys.directions)
-        direction = world.keys.directions[tunnel]
-        world.keys._directions[tunnel] = replace(direction, limits=world.keys._limits)
-        changed = world.keys.feed(tunnel, Used(direction.current.spi, 10, 0), world.now)
+        spi = world.keys.directions[tunnel].current.spi
+        assert world.keys.feed(tunnel, Used(spi, 1000, 1_000_000), world.now) == set(), "not twice in a second"
+        changed = world.keys.feed(tunnel, Used(spi, 1100, 0), world.now)
         assert changed == {tunnel.sender}
         world.settle(changed)
         assert tunnel not in world.switches[tunnel.sender].send
@@ -377,8 +376,8 @@ steps = st.one_of(
 @given(st.lists(steps, max_size=30), st.integers(1, 3))
 def test_whatever_happens(story, places):
     """No generation and no key twice, nothing before it is stored, never more turns than places, and it ends well."""
-    world = World(nves(4))
-    world.start(MemoryStore(b"h" * 16), rotations_at_once=places)
+    world = World(nves(4), rotations_at_once=places)
+    world.start(MemoryStore(b"h" * 16))
     for what, number in story:
         name = f"nve{number}"
         match what:
@@ -401,7 +400,7 @@ def test_whatever_happens(story, places):
                 world.membership = Membership(world.domain, [name])
                 world.keys.reconfigure(world.domain, world.membership, world.now)
             case "restart":
-                world.start(world.store.store, rotations_at_once=places)
+                world.start(world.store.store)
         turns = [d for d in world.keys.directions.values() if d.turn is Turn.TAKEN]
         assert len(turns) == world.keys._turns.taken <= places
         living = {sa.epoch for d in world.keys.directions.values() for sa in d.sas if not sa.inherited}
