@@ -14,7 +14,7 @@ from typing import get_args
 
 import pytest
 import yaml
-from nvo3sec.config import example_path, load_domain, parse_domain
+from nvo3sec.config import example_path, load_domain, parse_domain, yaml_lines
 from nvo3sec.config.schema import DomainFile
 from nvo3sec.domain.mapping import scope_of
 from nvo3sec.domain.model import MappingLimits, Reservation, Suite, TunnelKeys, TunnelLevel
@@ -160,9 +160,27 @@ class TestWhere:
         text = changed("vni: 5001", "vni: 0").replace("vni: 5002", "vni: x")
         assert [field for _, field, _ in findings(text)] == ["vns[0].vni", "vns[1].vni"]
 
+    @pytest.mark.parametrize("loader", [yaml.SafeLoader, yaml_lines._Loader], ids=lambda loader: loader.__name__)
+    def test_nested_too_deeply(self, monkeypatch, loader):
+        monkeypatch.setattr(yaml_lines, "_Loader", loader)
+        assert re.search("nest", findings("a: " + "[" * 50_000 + "]" * 50_000)[0][2])
+
     @pytest.mark.parametrize("text", ["", "[]", "a: [", "a: *b", "- 1", "\x00"], ids=repr)
     def test_not_a_domain_file_at_all(self, text):
         assert findings(text)
+
+    def test_aliases_of_aliases(self, monkeypatch):
+        """A thousand million values in ten lines."""
+        monkeypatch.setattr(yaml_lines, "VALUES_LIMIT", 10_000)
+        lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+        lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
+        assert findings("\n".join(lines)) == [
+            (0, "(the whole file)", "has more than 10000 values, those of aliases counted")
+        ]
+
+    def test_an_alias_is_what_it_stands_for(self):
+        text = changed("meter: {rate: 100000, burst: 10000}}", "meter: &m {rate: 100000, burst: 10000}}")
+        assert parse(text.replace("vn: blue}\n", "vn: blue, meter: *m}\n")) == parse(EXAMPLE)
 
     def test_no_file(self, tmp_path):
         with pytest.raises(ConfigError, match="No such file"):

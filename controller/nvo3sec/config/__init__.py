@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The declarative domain file: its schema, its cross-checks, and errors that name the line."""
 
-from nvo3sec.config.load import example_path, load_domain, parse_domain
+from nvo3sec.config.load import DomainText, example_path, load_domain, parse_domain, read_domain
 from nvo3sec.config.schema import DomainFile
 
-__all__ = ["DomainFile", "example_path", "load_domain", "parse_domain"]
+__all__ = ["DomainFile", "DomainText", "example_path", "load_domain", "parse_domain", "read_domain"]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -22,15 +23,33 @@ def example_path() -> Path:
     return Path(str(resources.files("nvo3sec.examples") / "three-leaves.yaml"))
 
 
+@dataclass(frozen=True)
+class DomainText:
+    """A domain file as it was read. `source` names it in errors; relative socket paths start at `directory`."""
+
+    text: str
+    source: str
+    directory: Path
+
+    def parse(self) -> Domain:
+        """Raises ConfigError with every finding."""
+        return parse_domain(self.text, self.source, self.directory)
+
+
 def load_domain(path: Path) -> Domain:
     """Read the domain file at `path`. Raises ConfigError with every finding."""
+    return read_domain(path).parse()
+
+
+def read_domain(path: Path) -> DomainText:
+    """The domain file at `path`, as it is. Raises ConfigError if it cannot be read."""
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(str(path), [Finding(0, "(file)", error.strerror or "cannot be read")]) from None
     except UnicodeDecodeError:
         raise ConfigError(str(path), [Finding(0, "(file)", "is not UTF-8 text")]) from None
-    return parse_domain(text, str(path), path.resolve().parent)
+    return DomainText(text, str(path), path.resolve().parent)
 
 
 def parse_domain(text: str, source: str, directory: Path) -> Domain:
