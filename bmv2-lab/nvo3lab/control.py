@@ -60,6 +60,7 @@ class ControlPlane:
     def nva_command(self, domain: Path) -> list[str]:
         return [preflight.executable("nvo3sec"), "nva", "run", "--domain", str(domain), "--host", ADDRESS,
                 "--port", str(self.port), "--credentials", str(self.credentials("nva", NVA_NAME)),
+                "--database", str(self.directory / "database"), "--keys", str(self.directory / "database-keys"),
                 "--run-dir", str(self.directory / NVA)]
 
     def nve_command(self, leaf: Leaf, p4runtime: Path) -> list[str]:

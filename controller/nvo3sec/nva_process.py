@@ -9,6 +9,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,36 +21,56 @@ from nvo3sec.domain.messages import QuestionKind
 from nvo3sec.domain.model import Domain
 from nvo3sec.errors import OperatorError
 from nvo3sec.identity.certificate import Purpose
+from nvo3sec.identity.errors import PeerRefused, Reason
 from nvo3sec.identity.names import Role
 from nvo3sec.identity.server import SecureServer
 from nvo3sec.nva import Nva
+from nvo3sec.nva.store import MemoryStore, Store, open_store
 from nvo3sec.reports import status_from_json, status_report, unknown_status
 from nvo3sec.transport.credentials import live_peers, load_device
 from nvo3sec.transport.methods import DomainMembership, access_table
 from nvo3sec.transport.nva import NvaTransport
 
 PROGRESS_S = 0.1
+CUT_OFF_S = 30.0
+"""How long an operator waits for the confirmations of a revocation."""
+DATABASE_FILE = "nva.sqlite"
+HISTORY_BYTES = 16
+
+
+WATCH_S = 0.5
+"""How often is looked whether the certificate of an NVE has been revoked, connected or not."""
 
 
 @dataclass(frozen=True)
 class NvaSettings:
-    """Where an NVA serves, where its credentials are, and where its console is. `port` 0: any that is free."""
+    """Where an NVA serves, where its credentials are, where it remembers, and where its console is.
+
+    port 0: any that is free. database: directory of its database. keys: directory of the keys that open it, which must
+    be elsewhere and out of its backups. Both None: nothing outlives the process.
+    """
 
     host: str
     port: int
     credentials: Path
     run_directory: Path
+    database: Path | None = None
+    keys: Path | None = None
+    start_new_term: bool = False
+    """Go on with a database that is not the newest, or without one: see `store.open_store`."""
 
 
 class NvaProcess:
     """The NVA of a domain. `run` it; the other coroutines are what operators may ask."""
 
     def __init__(self, domain: Domain, settings: NvaSettings) -> None:
-        """Raises CredentialsError, RevocationUnknown, StorageError."""
-        self._domain = domain
+        """Raises CredentialsError, RevocationUnknown, StorageError, StoreError."""
         self._settings = settings
         self._log = structlog.get_logger("nva").bind(domain=domain.name)
-        self._nva = Nva(domain, random_bytes=secrets.token_bytes)
+        self._store = _open_store(domain, settings)
+        if not self._store.durable:
+            self._log.warning("nothing is durable: attachments, revocations and keys end with this process")
+        self._nva = Nva(domain, self._store, random_bytes=secrets.token_bytes)
         self._device = load_device(settings.credentials, domain.name, Purpose.SERVER, Role.NVA)
         self._live = live_peers(settings.credentials, self._device)
         methods: dict[str, Callable[..., Awaitable[Any]]] = {
@@ -58,13 +79,14 @@ class NvaProcess:
             "counters": self.counters,
             "reconcile": self.reconcile,
             "rotate": self.rotate,
+            "revoke": self.revoke,
         }
         self._transport = NvaTransport(self._nva, methods)
         self._console = ConsoleServer(settings.run_directory, methods)
 
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT. Agents keep what they have, and their leases end by themselves."""
-        server = SecureServer(self._device, self._live, access_table(), DomainMembership(self._domain))
+        server = SecureServer(self._device, self._live, access_table(), self._membership())
         self._transport.add_to(server.grpc)
         await self._console.start()
         try:
@@ -73,12 +95,28 @@ class NvaProcess:
                 "NVA running", identity=str(self._device.identity), host=self._settings.host, port=port, pid=os.getpid()
             )
             try:
-                await run_together(until_stopped(), self._nva.run())
+                await run_together(until_stopped(), self._nva.run(), self._watch_certificates())
             finally:
                 await server.stop()
         finally:
             await self._console.stop()
+            self._store.close()
         self._log.info("NVA stopped")
+
+    def _membership(self) -> DomainMembership:
+        return DomainMembership(self._nva.domain.name, lambda: self._nva.membership)
+
+    async def _watch_certificates(self) -> None:
+        """Suspend NVEs whose certificate is revoked: their switches may go on, but nobody takes anything from them."""
+        while True:
+            for nve, identity in list(self._transport.identities.items()):
+                try:
+                    self._live.revocations.check(identity, datetime.now(UTC))
+                except PeerRefused as refused:
+                    if refused.reason is Reason.REVOKED:
+                        del self._transport.identities[nve]
+                        self._nva.suspend(nve, refused.detail)
+            await asyncio.sleep(WATCH_S)
 
     async def _listen(self, server: SecureServer) -> int:
         try:
@@ -93,7 +131,7 @@ class NvaProcess:
         """Switches, keys, reports. With `wait_s`, as `wait`."""
         if wait_s > 0:
             return await self.wait(wait_s)
-        names = [nve.name for nve in self._domain.nves]
+        names = [nve.name for nve in self._nva.domain.nves]
         answers = await asyncio.gather(*(self._ask(name, QuestionKind.STATUS) for name in names))
         agents = {
             name: unknown_status(name, str(answer))
@@ -102,12 +140,13 @@ class NvaProcess:
             for name, answer in zip(names, answers, strict=True)
         }
         return status_report(
-            self._domain,
+            self._nva.domain,
             agents,
             self._nva.directions(),
             list(self._nva.reports),
             self._nva.registered,
             time.monotonic(),
+            self._nva.excluded,
         )
 
     async def wait(self, wait_s: float = 30.0) -> dict[str, Any]:
@@ -135,6 +174,22 @@ class NvaProcess:
         """New keys, make before break."""
         return {"directions": self._nva.rotate(nves or ())}
 
+    async def revoke(self, nve: str) -> dict[str, float]:
+        """Shut an NVE out for good. Returns how long it took (seconds) until every other switch was without it."""
+        began = time.monotonic()
+        self._nva.revoke(nve)
+        return {"cut_off_s": await self._cut_off(nve, began)}
+
+    async def _cut_off(self, nve: str, began: float) -> float:
+        while waiting := self._nva.not_yet_without(nve):
+            if time.monotonic() >= began + CUT_OFF_S:
+                raise OperatorError(
+                    f"{nve} is revoked; these have not confirmed within {CUT_OFF_S:g} s and are closed to it by their"
+                    f" lease at the latest: {', '.join(waiting)}"
+                )
+            await asyncio.sleep(PROGRESS_S / 10)
+        return time.monotonic() - began
+
     async def _ask(self, nve: str, kind: QuestionKind) -> Any:
         try:
             return await self._transport.ask(nve, kind)
@@ -149,9 +204,17 @@ class NvaProcess:
         return answers
 
     def _chosen(self, nve: str | None) -> list[str]:
-        names = [one.name for one in self._domain.nves]
+        names = [one.name for one in self._nva.domain.nves]
         if nve is None:
             return names
         if nve not in names:
             raise OperatorError(f"no such NVE: {nve}; there are: {', '.join(sorted(names))}")
         return [nve]
+
+
+def _open_store(domain: Domain, settings: NvaSettings) -> Store:
+    if settings.database is None or settings.keys is None:
+        return MemoryStore(secrets.token_bytes(HISTORY_BYTES))
+    return open_store(
+        settings.database / DATABASE_FILE, settings.keys, domain.name, start_new_term=settings.start_new_term
+    )

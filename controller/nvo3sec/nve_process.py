@@ -18,11 +18,13 @@ from nvo3sec.domain.messages import QuestionKind
 from nvo3sec.errors import OperatorError
 from nvo3sec.identity.certificate import Purpose
 from nvo3sec.identity.names import Role
-from nvo3sec.nve import NveAgent, SwitchAddress
+from nvo3sec.nve import AgentMemory, NveAgent, SwitchAddress, tenant_methods
 from nvo3sec.p4runtime import load_artifacts
 from nvo3sec.reports import counters_report
 from nvo3sec.transport.agent import RemoteNva
 from nvo3sec.transport.credentials import NvaAddress, live_peers, load_device
+
+STATE_FILE = "agent.json"
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class NveSettings:
     nvas: Sequence[NvaAddress]
     credentials: Path
     run_directory: Path
+    state_directory: Path
+    """Survives restarts: what is attached is remembered here."""
 
 
 class NveProcess:
@@ -53,11 +57,20 @@ class NveProcess:
         self._p4runtime, self._device_id = switch.p4runtime, switch.device_id
         device = load_device(settings.credentials, self._domain, Purpose.CLIENT, Role.NVE, switch.name)
         self._live = live_peers(settings.credentials, device)
-        remote = RemoteNva(switch.name, device, self._live, settings.nvas, self._answer)
-        self._agent = NveAgent(switch, remote.connect, load_artifacts(), random_bytes=secrets.token_bytes)
+        settings.state_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        memory = AgentMemory(switch.name, settings.state_directory / STATE_FILE)
+        remote = RemoteNva(switch.name, device, self._live, settings.nvas, self._answer, memory.see)
+        self._agent = NveAgent(
+            switch, remote.connect, load_artifacts(), random_bytes=secrets.token_bytes, memory=memory
+        )
         self._console = ConsoleServer(
             settings.run_directory,
-            {"status": self._console_status, "counters": self._console_counters, "reconcile": self._console_reconcile},
+            {
+                "status": self._console_status,
+                "counters": self._console_counters,
+                "reconcile": self._console_reconcile,
+                **tenant_methods(self._agent),
+            },
         )
 
     async def run(self) -> None:

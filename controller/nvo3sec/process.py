@@ -20,6 +20,7 @@ from nvo3sec.console import ConsoleServer
 from nvo3sec.domain.model import Domain
 from nvo3sec.errors import OperatorError
 from nvo3sec.nva import Nva, NvaSideSession
+from nvo3sec.nva.store import MemoryStore
 from nvo3sec.nve import NveAgent, SwitchAddress
 from nvo3sec.p4runtime import load_artifacts
 from nvo3sec.reports import counters_report, status_report
@@ -34,7 +35,7 @@ class Controller:
         self._domain = domain
         self._log = structlog.get_logger("controller").bind(domain=domain.name)
         artifacts = load_artifacts()
-        self._nva = Nva(domain, random_bytes=secrets.token_bytes)
+        self._nva = Nva(domain, MemoryStore(secrets.token_bytes(16)), random_bytes=secrets.token_bytes)
         self._agents = {
             nve.name: NveAgent(
                 SwitchAddress(nve.name, nve.p4runtime, nve.device_id),

@@ -26,16 +26,23 @@ def status_report(
     reports: list[ReportRecord],
     registered: Iterable[str],
     now: float,
+    excluded: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Switches with what is expected and what is there, every key by name, the last reports, and what is not ready."""
+    """Switches with what is expected and what is there, every key by name, the last reports, and what is not ready.
+
+    excluded: NVEs that are shut out, and why; nothing is expected of them.
+    """
+    out = excluded or {}
     directions = list(directions)
     present = set(registered)
     switches = []
     for nve in domain.nves:
         switch = asdict(agents[nve.name])
+        switch["excluded"] = out.get(nve.name, "")
         switch |= {"registered": nve.name in present, "p4runtime": nve.p4runtime, "device_id": nve.device_id}
         switches.append(switch)
-    missing = [f"{name}: {_why(status)}" for name, status in agents.items() if not _is_ready(status)]
+    expected = {name: status for name, status in agents.items() if name not in out}
+    missing = [f"{name}: {_why(status)}" for name, status in expected.items() if not _is_ready(status)]
     missing += [
         f"{d.tunnel.sender} to {d.tunnel.receiver}: no key confirmed at both ends"
         for d in directions

@@ -27,6 +27,7 @@ from nvo3sec.domain.entries import (
     VapEntry,
     VnAuthorization,
 )
+from nvo3sec.domain.mapping import Configured, MappingState, scope_of, statics_of, step
 from nvo3sec.domain.membership import Membership, Tunnel
 from nvo3sec.domain.model import REPLICAS_PER_PORT_LIMIT, Suite, TunnelLevel
 from nvo3sec.domain.numbers import GROUPS, Numbers, Reserved, allocate
@@ -41,8 +42,14 @@ RECEIVE = InstalledReceive("leaf2", SUITE, 0x80000001, 5, Secret(b"r" * 16), 0xF
 SEND = InstalledSend("leaf2", SUITE, 0x00000009, Secret(b"s" * 16), 2000)
 
 
+def stated(domain):
+    """The mappings that a domain file states, and no others."""
+    scope = scope_of(domain)
+    return step(MappingState(), Configured(scope, statics_of(domain, scope)), 0.0).state
+
+
 def desired(nve: str, receive=(), send=(), learned=()):
-    view = view_of(DOMAIN, MEMBERSHIP, nve, 1)
+    view = view_of(DOMAIN, MEMBERSHIP, stated(DOMAIN), nve, 1)
     numbers = number_everything(view, [(sa.peer, sa.suite) for sa in receive], Numbers(), Reserved())
     return desired_state(view, numbers, INCARNATION, receive, send, learned), numbers
 
@@ -64,7 +71,7 @@ class TestMembership:
         assert not without.serves("leaf2", "blue")
 
     def test_nobody_learns_of_what_it_does_not_serve(self):
-        view = view_of(DOMAIN, MEMBERSHIP, "leaf2", 1)
+        view = view_of(DOMAIN, MEMBERSHIP, stated(DOMAIN), "leaf2", 1)
         assert [vn.name for vn in view.vns] == ["blue"]
         assert all(vnis == ((5001, SUITE),) for vnis in (peer.vnis for peer in view.peers))
         assert {system.name for system in view.tenant_systems} == {"blue2"}
@@ -104,12 +111,12 @@ class TestLevels:
 
     def test_both_ends_are_told(self):
         for name, other in (("leaf1", "leaf2"), ("leaf2", "leaf1")):
-            view = view_of(self.STRICT, Membership(self.STRICT), name, 1)
+            view = view_of(self.STRICT, Membership(self.STRICT), stated(self.STRICT), name, 1)
             peer = next(peer for peer in view.peers if peer.name == other)
             assert peer.vnis == ((5001, Suite.ASCON_AEAD128),)
 
     def test_a_vn_finds_the_key_of_the_pair_and_no_weaker_one(self):
-        view = view_of(self.STRICT, Membership(self.STRICT), "leaf1", 1)
+        view = view_of(self.STRICT, Membership(self.STRICT), stated(self.STRICT), "leaf1", 1)
         numbers = number_everything(view, [], Numbers(), Reserved())
         send = [
             InstalledSend(peer, suite, 1, Secret(b"s" * 16), 2000)

@@ -15,6 +15,7 @@ from nvo3sec.config import example_path, load_domain
 from nvo3sec.domain.messages import Registration
 from nvo3sec.errors import NvaUnreachable
 from nvo3sec.nva import Nva
+from nvo3sec.nva.store import MemoryStore
 from nvo3sec.nve import NveAgent
 from nvo3sec.nve.nva import NvaSession
 from nvo3sec.p4runtime import Operation, Table, Update, load_artifacts
@@ -31,7 +32,7 @@ class One:
         domain = load_domain(example_path())
         domain = dataclasses.replace(domain, lifetimes=dataclasses.replace(domain.lifetimes, lease_renew_s=0.1))
         nve = dataclasses.replace(domain.nves[1], p4runtime=switch.target, device_id=switch.device_id)
-        self.nva = Nva(domain, random_bytes=secrets.token_bytes)
+        self.nva = Nva(domain, MemoryStore(b"h" * 16), random_bytes=secrets.token_bytes)
         self.reachable = True
         found = dataclasses.replace(load_artifacts(), **artifacts)
         self.agent = NveAgent(nve, self.connect, found, random_bytes=secrets.token_bytes)

@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import time
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
-from nvo3sec.config import example_path, load_domain
+from nva_agents import DOMAIN, INCARNATIONS, Agents
 from nvo3sec.domain.derivation import KeyContext, Purpose, hkdf_info
 from nvo3sec.domain.messages import (
     HeldReceive,
@@ -17,7 +16,6 @@ from nvo3sec.domain.messages import (
     KeyState,
     Lookup,
     LookupResult,
-    NveView,
     ReadBack,
     Registration,
     Report,
@@ -26,59 +24,8 @@ from nvo3sec.domain.model import Domain, Lifetimes, Nve, Rate, Route, Suite, Vap
 from nvo3sec.domain.sa import Held
 from nvo3sec.domain.spi import phase_of
 from nvo3sec.errors import AuthorizationError, DerivationError, OperatorError
-from nvo3sec.nva import Nva
 
-DOMAIN = load_domain(example_path())
 SUITE = Suite.CHASKEY12
-INCARNATIONS = {name: name.encode().ljust(16, b".") for name in ("leaf1", "leaf2", "leaf3")}
-
-
-def counting_bytes():
-    counter = itertools.count(1)
-    return lambda length: next(counter).to_bytes(length, "big")
-
-
-class Agents:
-    """Agents that do as they are told, at once."""
-
-    def __init__(self, domain: Domain = DOMAIN, **arguments) -> None:
-        self.now = 100.0
-        arguments = {"wall_seconds": lambda: 0.0, "random_bytes": counting_bytes()} | arguments
-        self.nva = Nva(domain, clock=lambda: self.now, **arguments)
-        self.sessions = {}
-        self.views: dict[str, NveView] = {}
-        self.keys: dict[str, KeyState] = {}
-
-    async def join(self, *names: str, registration: Registration | None = None) -> None:
-        for name in names:
-            self.sessions[name] = self.nva.open_session(name)
-            await self.sessions[name].register(registration or Registration(INCARNATIONS[name]))
-        await self.settle()
-
-    async def settle(self) -> None:
-        """Fetch and confirm until nothing is new."""
-        changed = True
-        while changed:
-            changed = False
-            for name, session in self.sessions.items():
-                while session._news.is_set():
-                    changed = True
-                    update = await session.next_update()
-                    if isinstance(update, NveView):
-                        self.views[name] = update
-                    else:
-                        self.keys[name] = update
-                        await session.read_back(
-                            ReadBack(
-                                update.incarnation,
-                                tuple((sa.peer, sa.suite, sa.spi) for sa in update.receive),
-                                tuple((sa.peer, sa.suite, sa.spi) for sa in update.send),
-                            )
-                        )
-
-    def after(self, seconds: float) -> None:
-        self.now += seconds
-        self.nva.tick()
 
 
 class TestKeys:
@@ -132,7 +79,7 @@ class TestKeys:
             await agents.settle()
             with pytest.raises(DerivationError):
                 agents.nva._keys._epochs.key(1)
-            agents.after(agents.nva._domain.lifetimes.lease_s)
+            agents.after(agents.nva.domain.lifetimes.lease_s)
 
         asyncio.run(run())
 
@@ -237,8 +184,8 @@ class TestSessions:
             await agents.join("leaf1")
             session = agents.nva.open_session("leaf2")
             await session.register(Registration(INCARNATIONS["leaf2"]))
-            await session.next_update()
-            keys = await session.next_update()
+            while not isinstance(keys := await session.next_update(), KeyState):
+                pass
             claims = tuple((sa.peer, sa.suite, sa.spi) for sa in keys.receive)
             await session.read_back(ReadBack(b"x" * 16, claims, ()))
             assert all(direction.current is None for direction in agents.nva.directions())

@@ -33,6 +33,7 @@ app.command("status")(operate.status)
 app.command("counters")(operate.counters)
 app.command("reconcile")(operate.reconcile)
 app.command("rotate")(operate.rotate)
+app.command("revoke")(operate.revoke)
 app.command("shell")(shell.shell)
 
 

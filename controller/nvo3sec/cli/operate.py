@@ -57,7 +57,8 @@ class _Where:
         return ask_nva(NvaAddress.parse(self.nva), self.credentials, method, **params)
 
 
-def _show(result: Any, output: Output, *tables: Any) -> None:
+def show(result: Any, output: Output, *tables: Any) -> None:
+    """Print a result: as it is for programs, as `tables` for people."""
     if output is Output.JSON:
         print(json.dumps(result, indent=1))
         return
@@ -80,7 +81,7 @@ def status(
     """Switches and keys: what is expected, what is there, and how long it lasts."""
     where = _Where(run_dir, nva, credentials)
     result = where.wait(wait) if wait > 0 else where.ask("status")
-    _show(result, output, *render.status(result))
+    show(result, output, *render.status(result))
 
 
 def counters(
@@ -92,7 +93,7 @@ def counters(
 ) -> None:
     """Drops by reason, and traffic of SAs, VAPs and VNs."""
     result = _Where(run_dir, nva, credentials).ask("counters", nve=nve)
-    _show(result, output, *render.counters(result))
+    show(result, output, *render.counters(result))
 
 
 def reconcile(
@@ -105,7 +106,7 @@ def reconcile(
 ) -> None:
     """Read the switches, and make them what they should be."""
     result = _Where(run_dir, nva, credentials).ask("reconcile", nve=nve, dry_run=dry_run)
-    _show(result, output, *render.updates(result, dry_run=dry_run))
+    show(result, output, *render.updates(result, dry_run=dry_run))
 
 
 def rotate(
@@ -117,4 +118,16 @@ def rotate(
 ) -> None:
     """New tunnel keys, make before break: for all tunnels, those of one NVE, or those between several."""
     result = _Where(run_dir, nva, credentials).ask("rotate", nves=list(nves or ()))
-    _show(result, output, f"new keys asked for in {result['directions']} directions")
+    show(result, output, f"new keys asked for in {result['directions']} directions")
+
+
+def revoke(
+    nve: Annotated[str, typer.Argument(help="The NVE to shut out.")],
+    run_dir: RunDirectory = None,
+    nva: NvaOption = None,
+    credentials: OperatorCredentials = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Shut an NVE out for good, everywhere and at once. A device that was repaired needs another name."""
+    result = _Where(run_dir, nva, credentials).ask("revoke", nve=nve)
+    show(result, output, f"{nve} is cut off; every other switch confirmed it within {result['cut_off_s']:.3f} s")

@@ -60,7 +60,7 @@ def status(result: dict[str, Any]) -> Iterator[Any]:
             str(one["entries_expected"]),
             str(one["entries_actual"]),
             str(one["learned"]),
-            one["fault"],
+            one.get("excluded") or one["fault"],
         )
     yield switches
     for one in result["switches"]:
@@ -133,6 +133,23 @@ def counters(result: list[dict[str, Any]]) -> Iterator[Any]:
     for switch in result:
         for peer, number in switch["last_sequence"].items():
             yield f"{switch['nve']}: last sequence number to {peer}: {number}"
+
+
+def attachments(result: list[dict[str, Any]]) -> Iterator[Any]:
+    """Tenant systems behind one NVE."""
+    table = _table("Tenant systems", "VN", "port", "VLAN", "MAC", "IPs", "hypervisor", "active", "announced")
+    for one in result:
+        table.add_row(
+            one["vn"],
+            str(one["port"]),
+            str(one["vlan"]),
+            one["mac"],
+            " ".join(one["ips"]),
+            one["host"],
+            _yes(one["active"]),
+            "yes" if one["announced"] else "by the domain file",
+        )
+    yield table if table.row_count else Text("Nothing is attached")
 
 
 def updates(result: dict[str, list[str]], *, dry_run: bool) -> Iterator[Any]:

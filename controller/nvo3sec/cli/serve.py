@@ -11,11 +11,16 @@ from typing import Annotated, Any
 
 import typer
 
+from nvo3sec.cli import tenants
 from nvo3sec.cli.options import RunDirectory
 from nvo3sec.config import load_domain
 
 nva_app = typer.Typer(help="The network virtualization authority of a domain, as a process.", no_args_is_help=True)
 nve_app = typer.Typer(help="The agent of one NVE, as a process.", no_args_is_help=True)
+nve_app.command("attach")(tenants.attach)
+nve_app.command("detach")(tenants.detach)
+nve_app.command("move")(tenants.move)
+nve_app.command("attachments")(tenants.attachments)
 
 
 class LogLevel(StrEnum):
@@ -52,6 +57,26 @@ def run_nva(
     credentials: Credentials,
     host: Annotated[str, typer.Option("--host", help="Address to serve on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="TCP port; 0: any.")] = 7443,
+    database: Annotated[
+        Path | None,
+        typer.Option("--database", help="Directory of the database: attachments, revocations, sealed secrets."),
+    ] = None,
+    keys: Annotated[
+        Path | None,
+        typer.Option(
+            "--keys", help="Directory of the keys that open the database; elsewhere, and out of the database's backups."
+        ),
+    ] = None,
+    in_memory: Annotated[
+        bool, typer.Option("--in-memory", help="Remember nothing: for labs. Otherwise --database and --keys.")
+    ] = False,
+    start_new_term: Annotated[
+        bool,
+        typer.Option(
+            "--start-new-term",
+            help="Go on with a database that is not the newest, or was lost: everything is keyed anew.",
+        ),
+    ] = False,
     run_dir: RunDirectory = None,
     log_json: LogJson = False,
     log_level: Level = LogLevel.INFO,
@@ -61,7 +86,11 @@ def run_nva(
     from nvo3sec.console import default_run_directory
     from nvo3sec.nva_process import NvaProcess, NvaSettings
 
-    settings = NvaSettings(host, port, credentials, run_dir or default_run_directory())
+    if in_memory == (database is not None) or (database is None) != (keys is None):
+        raise typer.BadParameter("give both --database and --keys, or --in-memory", param_hint="--database")
+    settings = NvaSettings(
+        host, port, credentials, run_dir or default_run_directory(), database, keys, start_new_term
+    )
     configuration = load_domain(domain)
 
     async def serve() -> None:
@@ -90,6 +119,10 @@ def run_nve(
     ],
     credentials: Credentials,
     device_id: Annotated[int, typer.Option("--device-id", min=1, help="P4Runtime device id of its switch.")] = 1,
+    state: Annotated[
+        Path | None,
+        typer.Option("--state", help="Directory that survives restarts, for what is attached. The run directory."),
+    ] = None,
     run_dir: RunDirectory = None,
     log_json: LogJson = False,
     log_level: Level = LogLevel.INFO,
@@ -100,7 +133,8 @@ def run_nve(
     from nvo3sec.transport.credentials import NvaAddress
 
     addresses = [NvaAddress.parse(text) for text in nva]
-    settings = NveSettings(name, p4runtime, device_id, addresses, credentials, run_dir or default_run_directory())
+    place = run_dir or default_run_directory()
+    settings = NveSettings(name, p4runtime, device_id, addresses, credentials, place, state or place)
 
     async def serve() -> None:
         await NveProcess(settings).run()

@@ -16,19 +16,12 @@ from typing import TypeAlias
 
 from nvo3sec.domain.mapping.events import Effect, MappingSet, MappingWithdrawn
 from nvo3sec.domain.mapping.model import MappingEntry
+from nvo3sec.domain.messages import Position
 
 CHANGES_PER_VN = 1024
 CHANGES_IN_ALL = 262_144
 
 MappingChange: TypeAlias = MappingSet | MappingWithdrawn
-
-
-@dataclass(frozen=True)
-class Position:
-    """What an agent has of a VN. `history`: whose versions it counts (the store's); versions of another say nothing."""
-
-    history: bytes
-    version: int
 
 
 @dataclass(frozen=True)
@@ -104,19 +97,30 @@ class ChangeLog:
         if not log:
             del self._changes[vni]
 
+    def increment(self, vni: int, have: Position, version: int) -> Increment | None:
+        """What leads from `have` to `version`, which the VN is at now; perhaps nothing.
+
+        None for a position in the future, of another history, or older than the log.
+        """
+        if have.history != self._history or have.version > version:
+            return None
+        if have.version == version:
+            return Increment(vni, version, version, ())
+        log = self._changes.get(vni)
+        if log is None or log[0].version > have.version + 1 or log[-1].version != version:
+            return None
+        return Increment(vni, have.version, version, _last_of_each(log, have.version))
+
     def since(self, vni: int, have: Position | None, current: Current) -> Delta | None:
         """What somebody who has `have` of the VN needs to be at `current`; None if that is nothing.
 
-        A position in the future, of another history, or older than the log gets a snapshot.
+        A position without an increment to it gets a snapshot.
         """
-        version = current(vni)[0]
-        if have is not None and have.history == self._history and have.version <= version:
-            if have.version == version:
-                return None
-            log = self._changes.get(vni)
-            if log is not None and log[0].version <= have.version + 1 and log[-1].version == version:
-                return Increment(vni, have.version, version, _last_of_each(log, have.version))
-        return Snapshot(vni, *current(vni))
+        version, mappings = current(vni)
+        increment = None if have is None else self.increment(vni, have, version)
+        if increment is None:
+            return Snapshot(vni, version, mappings)
+        return increment if increment.changes else None
 
 
 def _vni(change: MappingChange) -> int:

@@ -62,12 +62,16 @@ class InstalledSend:
 
 @dataclass(frozen=True)
 class Learned:
-    """A tenant system behind another NVE, as the NVA answered: its MAC address, its NVE, its IP addresses."""
+    """A tenant system behind another NVE, as the NVA said: its MAC address, its NVE, its IP addresses.
+
+    sequence: the move sequence number of that account.
+    """
 
     vni: int
     mac: int
     nve: str
     ips: tuple[IpAddress, ...]
+    sequence: int = 0
 
 
 def number_everything(view: NveView, suites: Iterable[tuple[str, Suite]], known: Numbers, held: Reserved) -> Numbers:

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the NVA and the agent of an NVE say to each other (RFC 8014 4): values only, so that they can go over a wire.
 
-Down come two kinds of state, each as a whole with a version: what the NVE serves (`NveView`) and its keys (`KeyState`).
-The newer one replaces the older; an agent that missed some has missed nothing. Times are durations in seconds, counted
-from the moment the message was made: the clocks of the two ends have nothing in common.
+Down come three kinds of state, each as a whole with a version: what the NVE serves (`NveView`), the tenant systems
+behind it (`TenantState`), and its keys (`KeyState`). The newer one replaces the older; an agent that missed some has
+missed nothing. What changes elsewhere in a VN comes as `MappingUpdate`, from the position that the agent has. Times are
+durations in seconds, counted from the moment the message was made: the clocks of the two ends have nothing in common.
 """
 
 from __future__ import annotations
@@ -56,6 +57,14 @@ class NveView:
 
 
 @dataclass(frozen=True)
+class TenantState:
+    """The tenant systems behind one NVE, all of them: what `NveView.tenant_systems` is from now on."""
+
+    version: int
+    tenant_systems: tuple[TenantSystem, ...]
+
+
+@dataclass(frozen=True)
 class ReceiveSa:
     """A key to receive with. `key` None: keep what the switch holds under this SPI; the NVA can no longer derive it."""
 
@@ -89,7 +98,53 @@ class KeyState:
     send: tuple[SendSa, ...]
 
 
-Update: TypeAlias = NveView | KeyState
+@dataclass(frozen=True)
+class Position:
+    """What an agent has of a VN. `history`: whose versions it counts (the store's); versions of another say nothing."""
+
+    history: bytes
+    version: int
+
+
+@dataclass(frozen=True)
+class RemoteMapping:
+    """A mapping in force: behind which NVE the MAC address and its IPs are. sequence: the move sequence number."""
+
+    mac: int
+    nve: str
+    ips: tuple[IpAddress, ...]
+    sequence: int
+
+
+@dataclass(frozen=True)
+class MappingUpdate:
+    """What changed in a VN after version `base`, up to `position`.
+
+    base None: the NVA no longer knows what changed since the agent's position; everything that the agent has learned
+    in the VN has to be asked for again. withdrawn: MAC addresses that nobody has any more, with the version of the VN
+    from which on that is so.
+    """
+
+    vni: int
+    base: int | None
+    position: Position
+    mappings: tuple[RemoteMapping, ...] = ()
+    withdrawn: tuple[tuple[int, int], ...] = ()
+
+
+Update: TypeAlias = NveView | TenantState | MappingUpdate | KeyState
+
+
+@dataclass(frozen=True)
+class StoreMark:
+    """How far an NVA's store has come: an agent believes no NVA that is behind one it has seen. (0, 0): not durable."""
+
+    term: int
+    version: int
+
+    def is_before(self, other: StoreMark) -> bool:
+        """Whether `other` is newer."""
+        return (self.term, self.version) < (other.term, other.version)
 
 
 @dataclass(frozen=True)
@@ -97,6 +152,7 @@ class Welcome:
     """The NVA has taken a registration. `session`: its name, for calls beside the stream; no secret."""
 
     session: bytes
+    mark: StoreMark
 
 
 class QuestionKind(StrEnum):
@@ -119,9 +175,10 @@ class Question:
 
 @dataclass(frozen=True)
 class LeaseGrant:
-    """The tunnels of the switch may stay open this long from the moment the lease was asked for."""
+    """The tunnels of the switch may stay open this long from the moment the lease was asked for. mark: of the store."""
 
     duration_s: float
+    mark: StoreMark
 
 
 class LookupResult(StrEnum):
@@ -137,16 +194,76 @@ class LookupResult(StrEnum):
 
 @dataclass(frozen=True)
 class LookupAnswer:
-    """Where a tenant system is. `valid_s`: how long the answer, positive or negative, may be remembered."""
+    """Where a tenant system is. `valid_s`: how long the answer, positive or negative, may be remembered.
+
+    sequence: the mapping's move sequence number; what is pushed with a lower one is older.
+    """
 
     result: LookupResult
     valid_s: float
     mac: int = 0
     nve: str = ""
     ips: tuple[IpAddress, ...] = ()
+    sequence: int = 0
+
+
+class Standing(StrEnum):
+    """What became of an announcement."""
+
+    ACTIVE = "active"
+    """In force."""
+    FROZEN = "frozen"
+    """Remembered, without effect: somebody else has an address of it, or it is contested or reserved."""
+    DONE = "done"
+    REFUSED = "refused"
+    """Nothing was changed."""
+
+
+@dataclass(frozen=True)
+class AttachmentAnswer:
+    """The answer to an announcement. `reason`: a word for FROZEN and REFUSED; it does not say who has an address."""
+
+    standing: Standing
+    reason: str = ""
 
 
 # --- up: agent to NVA -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """A tenant system at a VAP of the announcing NVE. host: the hypervisor that it is announced for, "" for none."""
+
+    port: int
+    vlan: int
+    vni: int
+    mac: int
+    ips: tuple[IpAddress, ...] = ()
+    host: str = ""
+
+
+@dataclass(frozen=True)
+class Release:
+    """A tenant system is no longer at a VAP. `successor`: the NVE where it goes on, "" if that is not known."""
+
+    port: int
+    vlan: int
+    vni: int
+    mac: int
+    successor: str = ""
+    host: str = ""
+
+
+@dataclass(frozen=True)
+class Relocation:
+    """A tenant system goes from one VAP of the NVE to `to`, another of the same VN: nothing is lost in between."""
+
+    port: int
+    vlan: int
+    to: Attachment
+
+
+Announcement: TypeAlias = Attachment | Release | Relocation
 
 
 @dataclass(frozen=True)
@@ -169,20 +286,30 @@ class HeldSend:
 
 @dataclass(frozen=True)
 class Registration:
-    """An agent introduces its switch: the incarnation, and the keys derived for it that the switch already holds."""
+    """An agent introduces its switch: the incarnation, and the keys derived for it that the switch already holds.
+
+    attachments: everything that is attached; what the NVA has and is not here is released. positions: what the agent
+    has of each VN, by VNI; a VN that is not here is one of which it has learned nothing yet.
+    """
 
     incarnation: bytes
     receive: tuple[HeldReceive, ...] = ()
     send: tuple[HeldSend, ...] = ()
+    attachments: tuple[Attachment, ...] = ()
+    positions: tuple[tuple[int, Position], ...] = ()
 
 
 @dataclass(frozen=True)
 class ReadBack:
-    """What the switch was read back with after a reconciliation: peer and suite, with the SPIs of each direction."""
+    """What the switch was read back with after a reconciliation: peer and suite, with the SPIs of each direction.
+
+    view: version of the view that the whole switch was last found equal to; 0 if it never was.
+    """
 
     incarnation: bytes
     receive: tuple[tuple[str, Suite, int], ...]
     send: tuple[tuple[str, Suite, int], ...]
+    view: int = 0
 
 
 @dataclass(frozen=True)

@@ -9,26 +9,28 @@ one: the cost of a commit hardly depends on how much is in it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from nvo3sec.domain.changes import ChangeLog, Delta, Position
+from nvo3sec.domain.changes import ChangeLog, Delta, Increment
 from nvo3sec.domain.mapping import (
     Address,
     Change,
     Configured,
+    DropClaim,
     Effect,
     Event,
     Limits,
     MappingState,
     Outcome,
     Place,
+    PutClaim,
     look_up,
     restored,
     scope_of,
     statics_of,
     step,
 )
-from nvo3sec.domain.messages import Lookup, LookupAnswer
+from nvo3sec.domain.messages import Lookup, LookupAnswer, Position
 from nvo3sec.domain.model import Domain
 from nvo3sec.errors import AuthorizationError
 from nvo3sec.nva.store.records import DropVap, PutVap, Store, StoreChange, Stored
@@ -36,11 +38,13 @@ from nvo3sec.nva.store.records import DropVap, PutVap, Store, StoreChange, Store
 
 @dataclass(frozen=True)
 class Handled:
-    """What came of a call: an outcome for each event, everything that follows, and the VNs that changed visibly."""
+    """What came of a call: an outcome for each event, everything that follows, the VNs that changed visibly, and the
+    NVEs behind which something changed."""
 
     outcomes: tuple[Outcome, ...]
     effects: tuple[Effect, ...]
     changed: frozenset[int]
+    nves: frozenset[str]
 
 
 class Attachments:
@@ -79,6 +83,7 @@ class Attachments:
         scope = scope_of(domain, revoked, reserved)
         intent: list[StoreChange] = [DropVap(place) for place in sorted(self._vaps) if place not in scope.vaps]
         intent += [PutVap(place, vni) for place, vni in sorted(scope.vaps.items()) if self._vaps.get(place) != vni]
+        self._state = replace(self._state, limits=domain.mapping_limits)
         handled = self._handle([Configured(scope, statics_of(domain, scope))], now, intent)
         self._vaps = dict(scope.vaps)
         return handled
@@ -100,7 +105,8 @@ class Attachments:
             effects += one.effects
         self._store.commit([*before, *changes])
         self._state = state
-        return Handled(tuple(outcomes), tuple(effects), self._log.record(effects))
+        nves = frozenset(nve for nve in map(_nve_of, changes) if nve is not None)
+        return Handled(tuple(outcomes), tuple(effects), self._log.record(effects), nves)
 
     def look_up(self, nve: str, query: Lookup) -> LookupAnswer:
         """The answer for `nve`."""
@@ -112,6 +118,22 @@ class Attachments:
             raise AuthorizationError(f"{nve} does not serve VNI {vni}")
         return self._log.since(vni, have, lambda vni: (self._state.version(vni), self._state.mappings(vni)))
 
+    def increment(self, nve: str, vni: int, have: Position) -> Increment | None:
+        """What leads `nve` from `have` to now; None if nobody knows any more. Raises AuthorizationError."""
+        if not self._state.scope.serves(nve, vni):
+            raise AuthorizationError(f"{nve} does not serve VNI {vni}")
+        return self._log.increment(vni, have, self._state.version(vni))
+
     def position(self, vni: int) -> Position:
         """What somebody who is up to date has of a VN."""
         return Position(self._history, self._state.version(vni))
+
+
+def _nve_of(change: Change) -> str | None:
+    match change:
+        case PutClaim(claim=claim):
+            return claim.nve
+        case DropClaim(key=key):
+            return key.place.nve
+        case _:
+            return None

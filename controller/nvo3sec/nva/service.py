@@ -1,27 +1,41 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The NVA of a domain: takes what agents say, runs the life of the keys, tells each agent what its switch needs."""
+"""The NVA of a domain: takes what agents say, keeps mappings and keys, tells each agent what its switch needs.
+
+What is told to anybody follows from three things: the operator's intent (`intent`), what agents announced
+(`attachments`), and the life of the keys (`keys`). All three are durable before anybody is told.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import structlog
 
 from nvo3sec.domain.limits import TokenBucket
+from nvo3sec.domain.mapping import Event as MappingEvent
+from nvo3sec.domain.mapping import LeaseRenewed, MappingState, Outcome, Reported, Resync
+from nvo3sec.domain.mapping import Tick as MappingTick
 from nvo3sec.domain.membership import Membership, Tunnel
 from nvo3sec.domain.messages import (
+    Announcement,
+    AttachmentAnswer,
     KeyState,
     LeaseGrant,
     Lookup,
     LookupAnswer,
     LookupResult,
+    MappingUpdate,
+    NveView,
     ReadBack,
     Registration,
     Report,
+    StoreMark,
+    TenantState,
 )
 from nvo3sec.domain.model import Domain, Rate
 from nvo3sec.domain.sa import (
@@ -35,11 +49,14 @@ from nvo3sec.domain.sa import (
     SenderUp,
 )
 from nvo3sec.errors import AuthorizationError, OperatorError
+from nvo3sec.nva.announcing import NOT_SERVED, Announcing, attach_of, event_of, is_of_its_vn
+from nvo3sec.nva.attachments import Attachments, Handled
+from nvo3sec.nva.intent import Intent
 from nvo3sec.nva.keys import KeyService
-from nvo3sec.nva.mappings import Mappings
 from nvo3sec.nva.session import NvaSideSession
-from nvo3sec.nva.store.memory import HISTORY_BYTES, MemoryStore
-from nvo3sec.nva.views import view_of
+from nvo3sec.nva.store import ChangeRefused, Store, StoreError
+from nvo3sec.nva.updates import mapping_update
+from nvo3sec.nva.views import tenants_of, view_of
 
 TICK_S = 0.2
 LOOKUP_RATE = Rate(500, 1000)
@@ -57,58 +74,97 @@ class ReportRecord:
 
 
 class Nva:
-    """One NVA in memory. It talks to agents through `NvaSideSession`, one for each authenticated connection.
+    """One NVA. It talks to agents through `NvaSideSession`, one for each authenticated connection.
 
-    clock: monotonic seconds. wall_seconds: coarse wall time, for generations only. random_bytes: a cryptographic
-    source.
+    store: what it remembers across restarts. clock: monotonic seconds. wall_seconds: coarse wall time, for generations
+    only. random_bytes: a cryptographic source. Raises StoreError.
     """
 
     def __init__(
         self,
         domain: Domain,
+        store: Store,
         *,
         clock: Callable[[], float] = time.monotonic,
         wall_seconds: Callable[[], float] = time.time,
         random_bytes: Callable[[int], bytes],
     ) -> None:
-        self._domain = domain
         self._clock = clock
         self._log = structlog.get_logger("nva").bind(domain=domain.name)
-        self._membership = Membership(domain)
-        self._mappings = Mappings(domain, self._membership)
-        store = MemoryStore(random_bytes(HISTORY_BYTES))
+        self._store = store
+        now, stored = clock(), store.load()
+        self._term = stored.term if store.durable else 0
+        self._failed: asyncio.Event = asyncio.Event()
+        self._failure: StoreError | None = None
+        self._intent = Intent(domain, store, stored)
+        self._attachments = Attachments(store, stored, now, domain.mapping_limits)
+        self._attachments.configure(domain, now, self._intent.excluded)
+        self._announcing = Announcing(self._handle)
         self._keys = KeyService(
             domain,
-            self._membership,
+            self._intent.membership,
             store,
-            store.load(),
+            stored,
             random_bytes=random_bytes,
             wall_seconds=wall_seconds,
-            now=clock(),
+            now=now,
         )
         self._sessions: dict[str, NvaSideSession] = {}
         self._incarnations: dict[str, bytes] = {}
         self._buckets: dict[str, TokenBucket] = {}
         self._version = 0
+        self._cut_offs: dict[str, tuple[int, tuple[str, ...]]] = {}
         self.reports: deque[ReportRecord] = deque(maxlen=REPORTS_KEPT)
+
+    @property
+    def domain(self) -> Domain:
+        """The domain as it is configured."""
+        return self._intent.domain
+
+    @property
+    def membership(self) -> Membership:
+        """Who serves which VN, without those who are shut out."""
+        return self._intent.membership
+
+    @property
+    def mappings(self) -> MappingState:
+        """The mappings as they are durable."""
+        return self._attachments.state
+
+    def mark(self) -> StoreMark:
+        """How far the store has come; (0, 0) if it is not durable: then there is nothing to compare."""
+        return StoreMark(self._term, self._store.version) if self._store.durable else StoreMark(0, 0)
 
     # --- sessions ---------------------------------------------------------------------------------------------------
 
     def open_session(self, identity: str) -> NvaSideSession:
         """A session for the NVE that the transport has authenticated as `identity`. Raises AuthorizationError."""
-        if identity not in self._domain.nve_by_name:
-            raise AuthorizationError(f"{identity} is not an NVE of {self._domain.name}")
+        if identity not in self.domain.nve_by_name:
+            raise AuthorizationError(f"{identity} is not an NVE of {self.domain.name}")
+        if identity in self._intent.revoked:
+            raise AuthorizationError(f"{identity} is revoked for good; the device needs another name")
         return NvaSideSession(identity, self)
 
     def register(self, session: NvaSideSession, registration: Registration) -> None:
-        """Take a session as the one of its NVE; an older one of the same NVE is heard no more."""
+        """Take a session as the one of its NVE; an older one of the same NVE is ended. Raises AuthorizationError."""
         nve, now = session.nve, self._clock()
+        if self._intent.readmit(nve):
+            self._log.info("nve is no longer suspended", nve=nve)
+            self._follow_intent(now)
+        before = self._sessions.get(nve)
         self._sessions[nve] = session
+        if before is not None and before is not session:
+            before.end(f"a newer session of {nve} has taken over")
         self._incarnations[nve] = registration.incarnation
         self._log.info("nve registered", nve=nve, receives=len(registration.receive), sends=len(registration.send))
-        session.push_view(view_of(self._domain, self._membership, nve, self._next_version()))
+        announced = tuple(attach_of(nve, one) for one in registration.attachments)
+        self._handle([LeaseRenewed(nve, now + self.domain.lifetimes.lease_s), Resync(nve, announced)])
+        session.positions = dict(registration.positions)
+        session.push_view()
+        for vn in self.membership.vns_of(nve):
+            session.push_mappings(vn.vni)
         for tunnel in self._keys.tunnels_of(nve):
-            self._feed(tunnel, _up(self._domain, tunnel, nve, registration), now)
+            self._feed(tunnel, _up(self.domain, tunnel, nve, registration), now)
         self._push_keys([nve])
 
     def closed(self, session: NvaSideSession) -> None:
@@ -125,6 +181,7 @@ class Nva:
         nve = session.nve
         if not self._is_current(session) or report.incarnation != self._incarnations.get(nve):
             return
+        session.confirmed_view = max(session.confirmed_view, report.view)
         for tunnel in self._keys.tunnels_of(nve):
             if tunnel.receiver == nve:
                 spis = {spi for peer, suite, spi in report.receive if (peer, suite) == (tunnel.sender, tunnel.suite)}
@@ -134,10 +191,11 @@ class Nva:
                 self._feed(tunnel, SenderRead(sends[0] if sends else None), self._clock())
 
     def renew_lease(self, session: NvaSideSession) -> LeaseGrant:
-        """Time for the tunnels of an NVE. Raises AuthorizationError for one that is not registered."""
-        if not self._is_current(session):
-            raise AuthorizationError(f"{session.nve} is not registered through this session")
-        return LeaseGrant(self._domain.lifetimes.lease_s)
+        """Time for the tunnels of an NVE, and for what it announced. Raises AuthorizationError, StoreError."""
+        self._require_current(session)
+        lease_s = self.domain.lifetimes.lease_s
+        self._handle([LeaseRenewed(session.nve, self._clock() + lease_s)])
+        return LeaseGrant(lease_s, self.mark())
 
     def look_up(self, session: NvaSideSession, query: Lookup) -> LookupAnswer:
         """A mapping, for an NVE that serves the VN."""
@@ -145,18 +203,89 @@ class Nva:
         bucket = self._buckets.setdefault(session.nve, TokenBucket(LOOKUP_RATE, now))
         if not bucket.take(now):
             return LookupAnswer(LookupResult.BUSY, 1.0)
-        answer = self._mappings.look_up(session.nve, query)
+        answer = self._attachments.look_up(session.nve, query)
         if answer.result is LookupResult.REFUSED:
             self.report(session, Report("lookup-refused", f"asked about VNI {query.vni}, which it does not serve"))
         return answer
 
+    async def announce(self, session: NvaSideSession, announcement: Announcement) -> AttachmentAnswer:
+        """A tenant system comes, goes or moves behind an NVE. Raises AuthorizationError, StoreError."""
+        self._require_current(session)
+        if not is_of_its_vn(self.mappings.scope, session.nve, announcement):
+            return NOT_SERVED
+        return await self._announcing.announce(event_of(session.nve, announcement))
+
     def report(self, session: NvaSideSession, report: Report) -> None:
         """Keep a report and log it."""
-        self.reports.append(ReportRecord(session.nve, self._clock(), report))
-        self._log.warning("report", nve=session.nve, what=report.event, detail=report.detail)
+        self._note(session.nve, report)
+
+    def _note(self, nve: str, report: Report) -> None:
+        self.reports.append(ReportRecord(nve, self._clock(), report))
+        self._log.warning("report", nve=nve, what=report.event, detail=report.detail)
 
     def _is_current(self, session: NvaSideSession) -> bool:
         return self._sessions.get(session.nve) is session
+
+    def _require_current(self, session: NvaSideSession) -> None:
+        if not self._is_current(session):
+            raise AuthorizationError(f"{session.nve} is not registered through this session")
+
+    # --- state for agents -------------------------------------------------------------------------------------------
+
+    def view(self, session: NvaSideSession) -> NveView:
+        """What the NVE of a session serves."""
+        self._require_current(session)
+        return view_of(self.domain, self.membership, self.mappings, session.nve, self._next_version())
+
+    def tenants(self, session: NvaSideSession) -> TenantState:
+        """The tenant systems behind the NVE of a session."""
+        self._require_current(session)
+        return TenantState(self._next_version(), tenants_of(self.domain, self.mappings, session.nve))
+
+    def mapping_update(self, session: NvaSideSession, vni: int) -> MappingUpdate | None:
+        """What the NVE of a session does not know yet about a VN; None if that is nothing, or none of its business."""
+        self._require_current(session)
+        if not self.mappings.scope.serves(session.nve, vni):
+            return None
+        return mapping_update(self._attachments, session, vni)
+
+    def key_state(self, session: NvaSideSession) -> KeyState:
+        """The keys of the switch of a session, derived for the incarnation it registered with."""
+        self._require_current(session)
+        with self._store_that_must_not_fail():
+            receive, send = self._keys.for_nve(session.nve, self._clock())
+        return KeyState(self._next_version(), self._incarnations[session.nve], receive, send)
+
+    def _next_version(self) -> int:
+        self._version += 1
+        return self._version
+
+    # --- mappings ---------------------------------------------------------------------------------------------------
+
+    def _handle(self, events: Sequence[MappingEvent]) -> Sequence[Outcome]:
+        """Have events happen; tell everybody. Raises StoreError, and then nothing has happened."""
+        with self._store_that_must_not_fail():
+            handled = self._attachments.handle(events, self._clock())
+        self._tell(handled)
+        return handled.outcomes
+
+    def _tell(self, handled: Handled) -> None:
+        for nve in handled.nves:
+            if (session := self._sessions.get(nve)) is not None:
+                session.push_tenants()
+        for vni in handled.changed:
+            for nve in self._intent.members(vni):
+                if (session := self._sessions.get(nve)) is not None:
+                    session.push_mappings(vni)
+        for effect in handled.effects:
+            if isinstance(effect, Reported):
+                other = f"; {effect.other} is in its way" if effect.other else ""
+                detail = f"VNI {effect.vni}: {effect.key}: {effect.reason or effect.told}{other}"
+                self._note(effect.key.place.nve, Report(effect.told.value, detail))
+
+    def decide(self, event: MappingEvent) -> Outcome:
+        """An operator decides about a mapping (`Admit`, `Evict`). Raises StoreError."""
+        return self._handle([event])[0]
 
     # --- keys -------------------------------------------------------------------------------------------------------
 
@@ -169,28 +298,91 @@ class Nva:
             if session is not None:
                 session.push_keys()
 
-    def key_state(self, session: NvaSideSession) -> KeyState:
-        """The keys of the switch of a session, derived for the incarnation it registered with."""
-        if not self._is_current(session):
-            raise AuthorizationError(f"{session.nve} is not registered through this session")
-        receive, send = self._keys.for_nve(session.nve, self._clock())
-        return KeyState(self._next_version(), self._incarnations[session.nve], receive, send)
-
-    def _next_version(self) -> int:
-        self._version += 1
-        return self._version
-
     def tick(self) -> None:
-        """Let time go by."""
-        self._push_keys(self._keys.tick(self._clock()))
+        """Let time go by. Raises StoreError."""
+        now = self._clock()
+        deadline = self.mappings.next_deadline()
+        if deadline is not None and deadline <= now:
+            self._handle([MappingTick()])
+        with self._store_that_must_not_fail():
+            self._push_keys(self._keys.tick(now))
 
     async def run(self) -> None:
-        """Tick for ever."""
-        while True:
+        """Tick for ever. Raises StoreError as soon as the store has failed: nobody knows then what is stored."""
+        while self._failure is None:
             self.tick()
-            await asyncio.sleep(TICK_S)
+            try:
+                async with asyncio.timeout(TICK_S):
+                    await self._failed.wait()
+            except TimeoutError:
+                continue
+        raise self._failure
+
+    @contextlib.contextmanager
+    def _store_that_must_not_fail(self) -> Iterator[None]:
+        """Once the store has failed, nobody knows what is stored: the NVA ends. What was asked for has not happened."""
+        try:
+            yield
+        except StoreError as error:
+            if not isinstance(error, ChangeRefused) and self._failure is None:
+                self._log.error("the store has failed; this NVA ends", error=str(error))
+                self._failure = error
+                self._failed.set()
+            raise
 
     # --- operator ---------------------------------------------------------------------------------------------------
+
+    def configure(self, domain: Domain) -> None:
+        """Apply another domain file as a whole. Raises OperatorError, StoreError, and then nothing has changed."""
+        self._intent.configure(domain)
+        self._follow_intent(self._clock())
+
+    def revoke(self, nve: str) -> None:
+        """Shut an NVE out for good: everywhere, at once, without its help. Raises OperatorError, StoreError."""
+        peers = self.membership.peers_of(nve)
+        with self._store_that_must_not_fail():
+            self._intent.revoke(nve)
+        self._log.warning("nve revoked", nve=nve)
+        self._cut_offs[nve] = (self._version, peers)
+        self._follow_intent(self._clock())
+
+    def not_yet_without(self, nve: str) -> tuple[str, ...]:
+        """The peers of an NVE that was revoked whose switches may still take something from it.
+
+        One that is connected has to confirm what it was told; of one that is not, the lease has to end.
+        """
+        version, peers = self._cut_offs.get(nve, (0, ()))
+        now = self._clock()
+        waiting = []
+        for peer in peers:
+            session = self._sessions.get(peer)
+            if session is not None:
+                is_waiting = session.confirmed_view <= version
+            else:
+                is_waiting = (self.mappings.leases.get(peer) or now) > now
+            if is_waiting:
+                waiting.append(peer)
+        return tuple(waiting)
+
+    def suspend(self, nve: str, why: str) -> None:
+        """Shut an NVE out until it registers with a good certificate. Raises StoreError."""
+        if self._intent.suspend(nve, why):
+            self._log.warning("nve suspended", nve=nve, why=why)
+            self._note(nve, Report("nve-suspended", why))
+            self._follow_intent(self._clock())
+
+    def _follow_intent(self, now: float) -> None:
+        """The intent has changed: sessions of those who are out end, everybody else is told what is so now."""
+        for nve in self._intent.excluded & set(self._sessions):
+            self._sessions[nve].end(f"{nve} is shut out of {self.domain.name}")
+            self.closed(self._sessions[nve])
+        with self._store_that_must_not_fail():
+            handled = self._attachments.configure(self.domain, now, self._intent.excluded)
+        changed = self._keys.reconfigure(self.domain, self.membership, now)
+        for session in self._sessions.values():
+            session.push_view()
+        self._tell(handled)
+        self._push_keys(changed)
 
     def rotate(self, nves: Iterable[str] = ()) -> int:
         """Ask for new keys in every direction between `nves` (all, if none are named); returns how many directions.
@@ -198,10 +390,10 @@ class Nva:
         Raises OperatorError for a name that is no NVE.
         """
         names = set(nves)
-        unknown = names - set(self._domain.nve_by_name)
+        unknown = names - set(self.domain.nve_by_name)
         if unknown:
             raise OperatorError(
-                f"no such NVE: {', '.join(sorted(unknown))}; there are: {', '.join(sorted(self._domain.nve_by_name))}"
+                f"no such NVE: {', '.join(sorted(unknown))}; there are: {', '.join(sorted(self.domain.nve_by_name))}"
             )
         chosen = [
             tunnel
@@ -221,6 +413,11 @@ class Nva:
     def registered(self) -> tuple[str, ...]:
         """NVEs that are connected."""
         return tuple(sorted(self._sessions))
+
+    @property
+    def excluded(self) -> dict[str, str]:
+        """NVEs that are shut out, and why."""
+        return self._intent.suspended | dict.fromkeys(self._intent.revoked, "revoked")
 
 
 def _up(domain: Domain, tunnel: Tunnel, nve: str, registration: Registration) -> Event:

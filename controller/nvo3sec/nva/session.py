@@ -7,14 +7,20 @@ import asyncio
 from typing import Protocol
 
 from nvo3sec.domain.messages import (
+    Announcement,
+    AttachmentAnswer,
     KeyState,
     LeaseGrant,
     Lookup,
     LookupAnswer,
+    MappingUpdate,
     NveView,
+    Position,
     ReadBack,
     Registration,
     Report,
+    StoreMark,
+    TenantState,
     Update,
 )
 
@@ -22,55 +28,105 @@ from nvo3sec.domain.messages import (
 class Handler(Protocol):
     """What the NVA does with the messages of an authenticated NVE."""
 
+    def mark(self) -> StoreMark: ...
     def register(self, session: NvaSideSession, registration: Registration) -> None: ...
+    def view(self, session: NvaSideSession) -> NveView: ...
+    def tenants(self, session: NvaSideSession) -> TenantState: ...
+    def mapping_update(self, session: NvaSideSession, vni: int) -> MappingUpdate | None: ...
     def key_state(self, session: NvaSideSession) -> KeyState: ...
     def read_back(self, session: NvaSideSession, report: ReadBack) -> None: ...
     def renew_lease(self, session: NvaSideSession) -> LeaseGrant: ...
     def look_up(self, session: NvaSideSession, query: Lookup) -> LookupAnswer: ...
+    async def announce(self, session: NvaSideSession, announcement: Announcement) -> AttachmentAnswer: ...
     def report(self, session: NvaSideSession, report: Report) -> None: ...
     def closed(self, session: NvaSideSession) -> None: ...
 
 
 class NvaSideSession:
-    """A session of NVE `nve`. State that was not fetched yet is replaced by newer state: nothing ever piles up.
+    """A session of NVE `nve`. State is made when it is fetched, however often it changed before: nothing piles up.
 
-    Keys are derived when they are fetched, however often they changed before.
+    positions: what the agent has been sent of each VN. confirmed_view: version of the view that its switch was read
+    back equal to. ended: set when the NVA wants the session over; `why` says why.
     """
 
     def __init__(self, nve: str, handler: Handler) -> None:
         self.nve = nve
+        self.positions: dict[int, Position] = {}
+        self.confirmed_view = 0
+        self.ended = asyncio.Event()
+        self.why = ""
         self._handler = handler
-        self._view: NveView | None = None
+        self._view_changed = False
+        self._tenants_changed = False
+        self._vnis: dict[int, None] = {}
         self._keys_changed = False
         self._news = asyncio.Event()
         self._closed = False
 
-    def push_view(self, view: NveView) -> None:
-        """Have `view` delivered."""
-        self._view = view
+    @property
+    def mark(self) -> StoreMark:
+        """How far the NVA's store has come."""
+        return self._handler.mark()
+
+    # --- what the NVA has new -----------------------------------------------------------------------------------------
+
+    def push_view(self) -> None:
+        """Have the view delivered as it is when it is fetched."""
+        self._view_changed = True
+        self._news.set()
+
+    def push_tenants(self) -> None:
+        """Have the tenant systems behind the NVE delivered."""
+        self._tenants_changed = True
+        self._news.set()
+
+    def push_mappings(self, vni: int) -> None:
+        """Have what changed in a VN delivered."""
+        self._vnis[vni] = None
         self._news.set()
 
     def push_keys(self) -> None:
-        """Have the keys delivered as they are when they are fetched."""
+        """Have the keys delivered."""
         self._keys_changed = True
         self._news.set()
+
+    def end(self, why: str) -> None:
+        """Have the session ended, from the NVA's side."""
+        self.why = why
+        self.ended.set()
+        self._news.set()
+
+    async def next_update(self) -> Update:
+        """The next state that the agent has not seen; waits for it. Raises AuthorizationError once it was replaced."""
+        while True:
+            await self._news.wait()
+            update = self._fetch()
+            if not (self._view_changed or self._tenants_changed or self._vnis or self._keys_changed):
+                self._news.clear()
+            if update is not None:
+                return update
+
+    def _fetch(self) -> Update | None:
+        if self._view_changed:
+            self._view_changed = self._tenants_changed = False
+            return self._handler.view(self)
+        if self._tenants_changed:
+            self._tenants_changed = False
+            return self._handler.tenants(self)
+        if self._vnis:
+            vni = next(iter(self._vnis))
+            del self._vnis[vni]
+            return self._handler.mapping_update(self, vni)
+        if self._keys_changed:
+            self._keys_changed = False
+            return self._handler.key_state(self)
+        return None
+
+    # --- what the agent says ------------------------------------------------------------------------------------------
 
     async def register(self, registration: Registration) -> None:
         """The agent introduces its switch."""
         self._handler.register(self, registration)
-
-    async def next_update(self) -> Update:
-        """The next state that the agent has not seen; waits for it."""
-        await self._news.wait()
-        update: Update
-        if self._view is not None:
-            update, self._view = self._view, None
-        else:
-            self._keys_changed = False
-            update = self._handler.key_state(self)
-        if self._view is None and not self._keys_changed:
-            self._news.clear()
-        return update
 
     async def read_back(self, report: ReadBack) -> None:
         """The agent has read its switch back."""
@@ -83,6 +139,10 @@ class NvaSideSession:
     async def look_up(self, query: Lookup) -> LookupAnswer:
         """The agent asks for a mapping."""
         return self._handler.look_up(self, query)
+
+    async def announce(self, announcement: Announcement) -> AttachmentAnswer:
+        """A tenant system comes, goes or moves; the answer is durable. Raises AuthorizationError, StoreError."""
+        return await self._handler.announce(self, announcement)
 
     async def report(self, report: Report) -> None:
         """The agent has something to say to the operator."""

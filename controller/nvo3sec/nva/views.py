@@ -3,12 +3,38 @@
 
 from __future__ import annotations
 
+from nvo3sec.domain.addresses import format_mac
+from nvo3sec.domain.mapping import Claim, MappingState
 from nvo3sec.domain.membership import Membership
 from nvo3sec.domain.messages import NveView, PeerView
-from nvo3sec.domain.model import Domain
+from nvo3sec.domain.model import Domain, TenantSystem
 
 
-def view_of(domain: Domain, membership: Membership, name: str, version: int) -> NveView:
+def tenants_of(domain: Domain, state: MappingState, name: str) -> tuple[TenantSystem, ...]:
+    """The tenant systems behind NVE `name` that have their addresses; one that is frozen has none and is not there."""
+    stated = {(one.port, one.vlan, one.mac): one for one in domain.tenant_systems if one.nve == name}
+    vns = {vn.vni: vn.name for vn in domain.vns}
+
+    def tenant(claim: Claim) -> TenantSystem:
+        place, mac = claim.key
+        # An announcement cannot ask for more than its addresses: what loosens the source guard is the operator's.
+        known = stated.get((place.port, place.vlan, mac)) if claim.static else None
+        return TenantSystem(
+            name=known.name if known else format_mac(mac).replace(":", "-"),
+            vn=vns[claim.vni],
+            nve=name,
+            port=place.port,
+            vlan=place.vlan,
+            mac=mac,
+            ips=claim.granted or (),
+            allow_other_ethertypes=known.allow_other_ethertypes if known else False,
+            allow_unspecified_source=known.allow_unspecified_source if known else False,
+        )
+
+    return tuple(tenant(claim) for claim in state.behind(name) if claim.granted is not None)
+
+
+def view_of(domain: Domain, membership: Membership, state: MappingState, name: str, version: int) -> NveView:
     """The view of NVE `name`: VNs, VAPs and tenant systems of its own, and the peers that it shares a VN with."""
     nve = domain.nve_by_name[name]
     peers = []
@@ -38,7 +64,7 @@ def view_of(domain: Domain, membership: Membership, name: str, version: int) -> 
         vns=vns,
         vaps=tuple(vap for vap in nve.vaps if vap.vn in served),
         peers=tuple(peers),
-        tenant_systems=tuple(s for s in domain.tenant_systems if s.nve == name and s.vn in served),
+        tenant_systems=tenants_of(domain, state, name),
         lease_s=domain.lifetimes.lease_s,
         lease_renew_s=domain.lifetimes.lease_renew_s,
     )

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import structlog
 
 from nvo3sec.aio import run_together
+from nvo3sec.domain.learned import LearnedMappings
+from nvo3sec.domain.messages import Announcement, Attachment, AttachmentAnswer, NveView, Release, Standing
 from nvo3sec.errors import (
     AuthorizationError,
     NotPrimary,
@@ -24,6 +26,7 @@ from nvo3sec.errors import (
 )
 from nvo3sec.nve.bringup import BroughtUp, bring_up
 from nvo3sec.nve.driver import SwitchDriver
+from nvo3sec.nve.memory import AgentMemory
 from nvo3sec.nve.nva import NvaConnector
 from nvo3sec.nve.reconcile import Reconciler
 from nvo3sec.nve.serving import RETRY_FIRST_S, RETRY_LAST_S, Serving
@@ -52,14 +55,18 @@ class NveAgent:
         artifacts: Artifacts,
         *,
         random_bytes: Callable[[int], bytes],
+        memory: AgentMemory | None = None,
     ) -> None:
+        """memory: what is attached; None: nothing outlives the process."""
         self.nve = nve
+        self._memory = memory or AgentMemory(nve.name)
         self._connect_nva = connect_nva
         self._artifacts = artifacts
         self._random_bytes = random_bytes
         self._log = structlog.get_logger("nve").bind(nve=nve.name)
         self._brought: BroughtUp | None = None
         self._serving: Serving | None = None
+        self._announcing = asyncio.Lock()
         self._fault = "not started"
 
     # --- life -------------------------------------------------------------------------------------------------------
@@ -108,22 +115,25 @@ class NveAgent:
             raise await driver.client.until_broken() from None
         self._brought = brought
         reconciler = Reconciler(driver)
+        mappings = LearnedMappings(self.nve.name)
         delay = RETRY_FIRST_S
         while True:
             began = time.monotonic()
             try:
-                await self._serve(driver, brought, reconciler)
+                await self._serve(driver, brought, reconciler, mappings)
             except (NvaUnreachable, AuthorizationError) as error:
                 self._note(error)
             delay = RETRY_FIRST_S if time.monotonic() - began > RETRY_LAST_S else min(delay * 2, RETRY_LAST_S)
             await asyncio.sleep(delay)
 
-    async def _serve(self, driver: SwitchDriver, brought: BroughtUp, reconciler: Reconciler) -> None:
+    async def _serve(
+        self, driver: SwitchDriver, brought: BroughtUp, reconciler: Reconciler, mappings: LearnedMappings
+    ) -> None:
         session = await self._connect_nva()
         try:
             reading = (await driver.ask_state()).reading
             found = await driver.client.read()
-            self._serving = Serving(driver, session, brought, reconciler, reading, found)
+            self._serving = Serving(driver, session, brought, reconciler, reading, found, mappings, self._memory)
             self._fault = ""
             await self._serving.run()
         finally:
@@ -165,7 +175,7 @@ class NveAgent:
             entries_actual=len(outcome.actual.entries) + len(outcome.actual.groups) if outcome else 0,
             differences=tuple(update.describe() for update in outcome.left.updates) if outcome else (),
             foreign=serving.reconciler.foreign,
-            learned=len(serving.learned),
+            learned=len(serving.learning.mappings),
             punts=dict(serving.punts.counts),
             packets_lost=serving.driver.client.packets_lost + serving.driver.punts_lost,
             fault=serving.fault or known.fault,
@@ -182,6 +192,40 @@ class NveAgent:
         serving = self._working()
         plan = await serving.preview() if dry_run else (await serving.reconcile()).done
         return tuple(update.describe() for update in plan.updates)
+
+    # --- tenant systems -----------------------------------------------------------------------------------------------
+
+    @property
+    def attachments(self) -> tuple[Attachment, ...]:
+        """What is attached to this NVE, as it was announced."""
+        return tuple(self._memory.attachments.values())
+
+    def view(self) -> NveView:
+        """What the NVE serves. Raises OperatorError while the NVA has not said it."""
+        view = self._working().view
+        if view is None:
+            raise OperatorError(f"the NVA has not said yet what {self.nve.name} serves")
+        return view
+
+    async def announce(self, announcement: Announcement) -> AttachmentAnswer:
+        """Announce a tenant system that comes, goes or moves. When it returns, NVA and agent remember it.
+
+        Raises OperatorError, NvaUnreachable, AuthorizationError; nobody knows then what the NVA has taken, and the next
+        session makes it what this agent remembers.
+        """
+        async with self._announcing:
+            answer = await self._working().announce(announcement)
+            if answer.standing is Standing.REFUSED:
+                return answer
+            match announcement:
+                case Attachment():
+                    self._memory.put(announcement)
+                case Release():
+                    self._memory.drop((announcement.port, announcement.vlan, announcement.mac))
+                case _:
+                    there = announcement.to
+                    self._memory.move((announcement.port, announcement.vlan, there.mac), there)
+            return answer
 
     async def counters(self) -> SwitchCounters:
         """Read the counters of the switch. Raises OperatorError, SwitchError."""

@@ -6,7 +6,17 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeAlias
 
-from nvo3sec.domain.messages import LeaseGrant, Lookup, LookupAnswer, ReadBack, Registration, Report, Update
+from nvo3sec.domain.messages import (
+    Announcement,
+    AttachmentAnswer,
+    LeaseGrant,
+    Lookup,
+    LookupAnswer,
+    ReadBack,
+    Registration,
+    Report,
+    Update,
+)
 
 
 class NvaSession(Protocol):
@@ -26,6 +36,9 @@ class NvaSession(Protocol):
 
     async def look_up(self, query: Lookup) -> LookupAnswer:
         """Ask where a tenant system is."""
+
+    async def announce(self, announcement: Announcement) -> AttachmentAnswer:
+        """A tenant system comes, goes or moves behind this NVE; the answer is durable."""
 
     async def report(self, report: Report) -> None:
         """Tell the operator something."""

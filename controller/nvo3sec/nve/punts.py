@@ -22,7 +22,6 @@ from nvo3sec.domain.model import Vap, Vn
 from nvo3sec.domain.numbers import Numbers
 from nvo3sec.errors import Nvo3secError
 from nvo3sec.nve.driver import SwitchDriver
-from nvo3sec.nve.nva import NvaSession
 from nvo3sec.p4runtime import PacketIn, PacketOutOp, PuntReason
 
 LOOKUP_TIMEOUT_S = 5.0
@@ -31,19 +30,19 @@ LOOKUP_TIMEOUT_S = 5.0
 class PuntHandler:
     """Handles the punted packets of one NVE.
 
-    install: called with what was learned and for how long it is good; returns when the switch has it.
-    context: the current view and numbers, or None while there are none.
+    look_up: asks the NVA; gives its answer and what was learned from it. install: returns when the switch has what was
+    learned. context: the current view and numbers, or None while there are none.
     """
 
     def __init__(
         self,
         driver: SwitchDriver,
-        session: NvaSession,
-        install: Callable[[Learned, float], Awaitable[None]],
+        look_up: Callable[[Lookup], Awaitable[tuple[LookupAnswer, Learned | None]]],
+        install: Callable[[], Awaitable[None]],
         context: Callable[[], tuple[NveView, Numbers] | None],
     ) -> None:
         self._driver = driver
-        self._session = session
+        self._ask_nva = look_up
         self._install = install
         self._context = context
         self._policy = LookupPolicy()
@@ -82,13 +81,13 @@ class PuntHandler:
     async def _look_up(self, wanted: Wanted, packet: PacketIn, vap: Vap, vn: Vn) -> None:
         negative_until: float | None = None
         try:
-            answer = await asyncio.wait_for(
-                self._session.look_up(Lookup(wanted.vni, wanted.mac, wanted.ip)), LOOKUP_TIMEOUT_S
+            answer, learned = await asyncio.wait_for(
+                self._ask_nva(Lookup(wanted.vni, wanted.mac, wanted.ip)), LOOKUP_TIMEOUT_S
             )
             self.counts[f"answer-{answer.result.value}"] += 1
-            if answer.result is LookupResult.FOUND:
-                await self._found(wanted, answer, packet, vap, vn)
-            else:
+            if learned is not None:
+                await self._found(wanted, learned, packet, vap, vn)
+            elif answer.result is not LookupResult.FOUND:  # behind this NVE its own entries decide
                 negative_until = time.monotonic() + answer.valid_s
         except (Nvo3secError, TimeoutError) as error:
             self.counts["failed"] += 1
@@ -96,12 +95,13 @@ class PuntHandler:
         finally:
             self._policy.answered(wanted, negative_until, vn.negative_quota)
 
-    async def _found(self, wanted: Wanted, answer: LookupAnswer, packet: PacketIn, vap: Vap, vn: Vn) -> None:
-        context = self._context()
-        if context is None or answer.nve == context[0].name:
-            return  # behind this NVE: its own entries decide
+    def forget(self, wanted: Wanted) -> None:
+        """The address exists: no negative answer about it is worth anything."""
+        self._policy.forget(wanted)
+
+    async def _found(self, wanted: Wanted, answer: Learned, packet: PacketIn, vap: Vap, vn: Vn) -> None:
         self._policy.forget(wanted)  # another VAP may have asked before it was there
-        await self._install(Learned(wanted.vni, answer.mac, answer.nve, answer.ips), answer.valid_s)
+        await self._install()
         if packet["reason"] == PuntReason.UNKNOWN_NEIGHBOR:
             request = parse_question(untagged(packet.frame))
             if request is not None:
@@ -115,7 +115,7 @@ class PuntHandler:
         else:
             await self._forward(answer, packet, vn)
 
-    async def _forward(self, answer: LookupAnswer, packet: PacketIn, vn: Vn) -> None:
+    async def _forward(self, answer: Learned, packet: PacketIn, vn: Vn) -> None:
         context = self._context()
         if context is None:
             return

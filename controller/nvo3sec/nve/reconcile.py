@@ -18,6 +18,8 @@ from nvo3sec.p4runtime.entry import Item
 
 KEY_TABLES = (Table.SA_RX, Table.SA_TX)
 MAPPING_TABLES = (Table.BRIDGE, Table.NEIGHBOR, Table.NEIGHBOR_IPV6)
+TENANT_TABLES = (*MAPPING_TABLES, Table.SOURCE_GUARD)
+"""What depends on which tenant systems are behind the NVE."""
 
 
 @dataclass(frozen=True)

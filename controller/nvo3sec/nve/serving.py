@@ -10,35 +10,50 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 
 import structlog
 
 from nvo3sec.aio import run_together
-from nvo3sec.domain.desired import Learned
-from nvo3sec.domain.messages import KeyState, Lookup, LookupResult, NveView, ReadBack, Registration, Report
+from nvo3sec.domain.learned import LearnedMappings
+from nvo3sec.domain.messages import (
+    Announcement,
+    AttachmentAnswer,
+    KeyState,
+    MappingUpdate,
+    NveView,
+    ReadBack,
+    Registration,
+    Report,
+    TenantState,
+)
 from nvo3sec.domain.numbers import Numbers
 from nvo3sec.errors import IncarnationLost, OperatorError, WriteRefused
 from nvo3sec.nve.bringup import BroughtUp
 from nvo3sec.nve.clock import ClockReading
 from nvo3sec.nve.driver import SwitchDriver
 from nvo3sec.nve.keyring import Keyring
+from nvo3sec.nve.learning import Learning
+from nvo3sec.nve.memory import AgentMemory
 from nvo3sec.nve.nva import NvaSession
 from nvo3sec.nve.plan import MANAGED_TABLES, Plan
 from nvo3sec.nve.punts import PuntHandler
-from nvo3sec.nve.reconcile import KEY_TABLES, MAPPING_TABLES, Outcome, Reconciler, Wanted
+from nvo3sec.nve.reconcile import KEY_TABLES, MAPPING_TABLES, TENANT_TABLES, Outcome, Reconciler, Wanted
 from nvo3sec.nve.translate import held_keys, learned_addresses
 from nvo3sec.p4runtime import Operation, SwitchState, Table, Update
 from nvo3sec.p4runtime import generated as p4
 
 AUDIT_S = 60.0
 """How often the whole switch is read, changed or not."""
-REFRESH_S = 5.0
-"""How often is looked which mappings have grown old."""
 RETRY_FIRST_S, RETRY_LAST_S = 0.2, 5.0
 
 
 class Serving:
-    """Serves one switch through one session. `found`: what the switch held when the session began."""
+    """Serves one switch through one session.
+
+    found: what the switch held when the session began. mappings: what was learned for this switch, by earlier sessions
+    too. memory: what is attached to the NVE.
+    """
 
     def __init__(
         self,
@@ -48,6 +63,8 @@ class Serving:
         reconciler: Reconciler,
         reading: ClockReading,
         found: SwitchState,
+        mappings: LearnedMappings,
+        memory: AgentMemory,
     ) -> None:
         self.driver = driver
         self.reconciler = reconciler
@@ -57,31 +74,36 @@ class Serving:
         self.keys: KeyState | None = None
         self.numbers: Numbers | None = None
         self.outcome: Outcome | None = None
-        self.learned: dict[tuple[int, int], Learned] = {}
         self.lease_not_after_us: int | None = None
         self.agrees = True
         self.fault = ""
         self._session = session
         self._incarnation = brought.incarnation
         self._found = found
-        self._fresh_until: dict[tuple[int, int], float] = {}
+        self._memory = memory
         self._keys_at = 0.0
+        self._confirmed_view = 0
         self._dirty: set[Table] = set()
         self._wake = asyncio.Event()
         self._lock = asyncio.Lock()
         self._log = structlog.get_logger("nve").bind(nve=driver.client.name)
-        self.punts = PuntHandler(driver, session, self.install, self.context)
+        self.learning = Learning(
+            session, mappings, lambda: self._mark(MAPPING_TABLES), lambda wanted: self.punts.forget(wanted)
+        )
+        self.punts = PuntHandler(driver, self.learning.look_up, self.install, self.context)
 
     async def run(self) -> None:
         """Register, and serve until something breaks. Raises SwitchError, NvaUnreachable, AuthorizationError."""
         now = time.monotonic()
         receive, send = held_keys(self._found, self._incarnation, self.reading, now)
-        await self._session.register(Registration(self._incarnation, receive, send))
+        mappings = self.learning.mappings
+        attached = tuple(self._memory.attachments.values())
+        await self._session.register(Registration(self._incarnation, receive, send, attached, mappings.positions))
         # What the switch reaches through tunnels was learned once; ask again rather than forget it.
-        for vni, mac in learned_addresses(self._found):
-            await self._ask_again(vni, mac)
+        self.learning.doubt(name for name in learned_addresses(self._found) if not mappings.knows(name))
+        await self.learning.settle_doubts()
         await run_together(
-            self._follow_nva(), self._work(), self._keep_lease(), self._audit(), self._refresh(), self.punts.run()
+            self._follow_nva(), self._work(), self._keep_lease(), self._audit(), self.learning.run(), self.punts.run()
         )
 
     def context(self) -> tuple[NveView, Numbers] | None:
@@ -98,12 +120,19 @@ class Serving:
     async def _follow_nva(self) -> None:
         while True:
             update = await self._session.next_update()
-            if isinstance(update, NveView):
-                self.view = update
-                self._mark(MANAGED_TABLES)
-            elif update.incarnation == self._incarnation:
-                self.keys, self._keys_at = update, time.monotonic()
-                self._mark(KEY_TABLES)
+            match update:
+                case NveView():
+                    self.view = update
+                    self.learning.mappings.keep_vns(vn.vni for vn in update.vns)
+                    self._mark(MANAGED_TABLES)
+                case TenantState() if self.view is not None:
+                    self.view = replace(self.view, tenant_systems=update.tenant_systems)
+                    self._mark(TENANT_TABLES)
+                case MappingUpdate():
+                    self.learning.apply(update)
+                case KeyState() if update.incarnation == self._incarnation:
+                    self.keys, self._keys_at = update, time.monotonic()
+                    self._mark(KEY_TABLES)
 
     def _mark(self, tables: Iterable[Table]) -> None:
         self._dirty.update(tables)
@@ -137,7 +166,7 @@ class Serving:
             raise OperatorError(f"{self.driver.client.name}: the NVA has not said yet what this NVE serves")
         self.keyring.take(self.keys, self.view, self.reading, self._keys_at)
         return Wanted(
-            self.view, self._incarnation, self.keyring.receive, self.keyring.send, tuple(self.learned.values())
+            self.view, self._incarnation, self.keyring.receive, self.keyring.send, self.learning.mappings.all
         )
 
     async def reconcile(self, tables: Iterable[Table] = MANAGED_TABLES) -> Outcome:
@@ -145,9 +174,12 @@ class Serving:
         async with self._lock:
             chosen = set(tables)
             # Keys or mappings alone touch nothing else; anything more may need new numbers everywhere.
-            scope = chosen if chosen <= set(KEY_TABLES) or chosen <= set(MAPPING_TABLES) else set(MANAGED_TABLES)
-            outcome = await self.reconciler.apply(self._wanted(), [table for table in MANAGED_TABLES if table in scope])
+            scope = chosen if chosen <= set(KEY_TABLES) or chosen <= set(TENANT_TABLES) else set(MANAGED_TABLES)
+            wanted = self._wanted()
+            outcome = await self.reconciler.apply(wanted, [table for table in MANAGED_TABLES if table in scope])
             self.numbers, self.outcome = outcome.numbers, outcome
+            if scope == set(MANAGED_TABLES) and outcome.left.is_empty:
+                self._confirmed_view = wanted.view.version
             for text in self.reconciler.foreign:
                 self._log.error("foreign entry", what=text)
                 await self._session.report(Report("foreign-entry", text))
@@ -171,41 +203,22 @@ class Serving:
             self._incarnation,
             tuple((names[one.source], one.suite, one.held.spi) for one in receive if one.source in names),
             tuple((names[one.destination], one.suite, one.held.spi) for one in send if one.destination in names),
+            self._confirmed_view,
         )
 
     # --- mappings ---------------------------------------------------------------------------------------------------
 
-    async def install(self, learned: Learned, valid_s: float) -> None:
-        """Have the switch reach a tenant system behind another NVE."""
-        self._learn(learned, valid_s)
+    async def install(self) -> None:
+        """Have the switch reach what was learned just now."""
         try:
             await self.reconcile(MAPPING_TABLES)
         except WriteRefused:
             self._mark(MANAGED_TABLES)  # what the switch holds now is for the worker to find out
             raise
 
-    def _learn(self, learned: Learned, valid_s: float) -> None:
-        self.learned[learned.vni, learned.mac] = learned
-        self._fresh_until[learned.vni, learned.mac] = time.monotonic() + valid_s
-
-    async def _refresh(self) -> None:
-        """Ask again about mappings that have grown old; forget those that are no more."""
-        while True:
-            await asyncio.sleep(REFRESH_S)
-            now = time.monotonic()
-            for vni, mac in [name for name, until in self._fresh_until.items() if until <= now]:
-                before = self.learned.get((vni, mac))
-                await self._ask_again(vni, mac)
-                if self.learned.get((vni, mac)) != before:
-                    self._mark(MAPPING_TABLES)
-
-    async def _ask_again(self, vni: int, mac: int) -> None:
-        answer = await self._session.look_up(Lookup(vni, mac=mac))
-        if answer.result is LookupResult.FOUND:
-            self._learn(Learned(vni, answer.mac, answer.nve, answer.ips), answer.valid_s)
-        elif answer.result is not LookupResult.BUSY:
-            self.learned.pop((vni, mac), None)
-            self._fresh_until.pop((vni, mac), None)
+    async def announce(self, announcement: Announcement) -> AttachmentAnswer:
+        """Tell the NVA of a tenant system that comes, goes or moves. Raises NvaUnreachable, AuthorizationError."""
+        return await self._session.announce(announcement)
 
     # --- what keeps going -------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
@@ -13,18 +14,25 @@ import grpc
 import structlog
 
 from nvo3sec.domain.messages import (
+    Announcement,
     Answer,
+    Attachment,
+    AttachmentAnswer,
     KeyState,
     LeaseGrant,
     Lookup,
     LookupAnswer,
     LookupResult,
+    MappingUpdate,
     NveView,
     Question,
     QuestionKind,
     ReadBack,
     Registration,
+    Release,
     Report,
+    StoreMark,
+    TenantState,
     Update,
     Welcome,
 )
@@ -42,10 +50,15 @@ T = TypeVar("T")
 CALL_S = 5.0
 """Until a call is given up. A lease of which nothing is heard for so long is better asked for anew."""
 QUESTIONS_AT_ONCE = 8
+MAPPINGS_QUEUED = 4096
+"""Updates of VNs that wait for the switch."""
 REFUSED_S = 10.0
 """How long the refusal of a lookup is remembered."""
 
 _OUR_FAULT = {grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED}
+
+Remember = Callable[[StoreMark], None]
+"""Told how far the NVA's store has come. Raises NvaUnreachable if that is behind what was seen before."""
 
 Answerer = Callable[[QuestionKind], Awaitable[Any]]
 """Answers an operator's question with a JSON value. May raise Nvo3secError."""
@@ -54,8 +67,17 @@ Answerer = Callable[[QuestionKind], Awaitable[Any]]
 class RemoteNva:
     """The NVAs of a domain, as the agent of `nve` reaches them. `connect` is its NvaConnector."""
 
-    def __init__(self, nve: str, device: Device, live: LivePeers, nvas: Sequence[NvaAddress], answer: Answerer) -> None:
+    def __init__(
+        self,
+        nve: str,
+        device: Device,
+        live: LivePeers,
+        nvas: Sequence[NvaAddress],
+        answer: Answerer,
+        remember: Remember = lambda _mark: None,
+    ) -> None:
         self._nve = nve
+        self._remember = remember
         self._device = device
         self._live = live
         self._nvas = list(nvas)
@@ -78,15 +100,16 @@ class RemoteNva:
                 await channel.close()
                 raise
             else:
-                return RemoteSession(self._nve, channel, self._answer)
+                return RemoteSession(self._nve, channel, self._answer, self._remember)
         raise NvaUnreachable("; ".join(failures) or "no NVA was named")
 
 
 class RemoteSession:
     """A session over a channel that is connected. Satisfies `nve.nva.NvaSession`."""
 
-    def __init__(self, nve: str, channel: PeerChannel, answer: Answerer) -> None:
+    def __init__(self, nve: str, channel: PeerChannel, answer: Answerer, remember: Remember) -> None:
         self._nve = nve
+        self._remember = remember
         self._peer = channel
         self._answer = answer
         raw = channel.channel
@@ -95,8 +118,13 @@ class RemoteSession:
         self._stream = raw.stream_stream(methods.CONNECT)()
         self._renew = raw.unary_unary(methods.RENEW_LEASE)
         self._find = raw.unary_unary(methods.LOOK_UP)
+        self._attach = raw.unary_unary(methods.ATTACH)
+        self._detach = raw.unary_unary(methods.DETACH)
+        self._move = raw.unary_unary(methods.MOVE)
         self._session = b""
         self._view: NveView | None = None
+        self._tenants: TenantState | None = None
+        self._mappings: deque[MappingUpdate] = deque()
         self._keys: KeyState | None = None
         self._version = 0
         self._news = asyncio.Event()
@@ -116,6 +144,7 @@ class RemoteSession:
             raise NvaUnreachable(f"{self._peer.expected}: no answer to the registration") from None
         if not isinstance(welcome, Welcome):
             raise NvaUnreachable(f"{self._peer.expected}: its first message is no welcome")
+        self._remember(welcome.mark)
         self._session = welcome.session
         self._reader = asyncio.create_task(self._follow(), name=f"updates of {self._nve}")
         self._log.info("registered")
@@ -125,15 +154,24 @@ class RemoteSession:
         await self._news.wait()
         if self._ended is not None:
             raise self._ended
-        update: Update
+        update = self._oldest()
+        if update is None:
+            raise NvaUnreachable(f"{self._peer.expected}: two wait for its updates")
+        if self._view is None and self._tenants is None and not self._mappings and self._keys is None:
+            self._news.clear()
+        return update
+
+    def _oldest(self) -> Update | None:
+        """What the NVE serves before what it is filled with; a newer whole state has replaced the older."""
+        update: Update | None
         if self._view is not None:
             update, self._view = self._view, None
-        elif self._keys is not None:
-            update, self._keys = self._keys, None
+        elif self._tenants is not None:
+            update, self._tenants = self._tenants, None
+        elif self._mappings:
+            update = self._mappings.popleft()
         else:
-            raise NvaUnreachable(f"{self._peer.expected}: two wait for its updates")
-        if self._view is None and self._keys is None:
-            self._news.clear()
+            update, self._keys = self._keys, None
         return update
 
     async def read_back(self, report: ReadBack) -> None:
@@ -146,7 +184,9 @@ class RemoteSession:
 
     async def renew_lease(self) -> LeaseGrant:
         """Ask for time. Raises NvaUnreachable, AuthorizationError."""
-        return self._decoded(down.decode_grant, await self._call(self._renew, up.encode_renewal(self._session)))
+        grant = self._decoded(down.decode_grant, await self._call(self._renew, up.encode_renewal(self._session)))
+        self._remember(grant.mark)
+        return grant
 
     async def look_up(self, query: Lookup) -> LookupAnswer:
         """Ask where a tenant system is."""
@@ -161,6 +201,17 @@ class RemoteSession:
             self._log.warning("lookup refused", vni=query.vni, error=str(error))
             return LookupAnswer(LookupResult.REFUSED, REFUSED_S)
         return self._decoded(down.decode_found, raw)
+
+    async def announce(self, announcement: Announcement) -> AttachmentAnswer:
+        """A tenant system comes, goes or moves. Raises NvaUnreachable, AuthorizationError."""
+        match announcement:
+            case Attachment():
+                raw = await self._call(self._attach, up.encode_attach(self._session, announcement))
+            case Release():
+                raw = await self._call(self._detach, up.encode_detach(self._session, announcement))
+            case _:
+                raw = await self._call(self._move, up.encode_move(self._session, announcement))
+        return self._decoded(down.decode_attachment_answer, raw)
 
     async def close(self) -> None:
         """End the session."""
@@ -180,8 +231,10 @@ class RemoteSession:
                 match message:
                     case Question():
                         self._begin_to_answer(message)
-                    case NveView() | KeyState():
+                    case NveView() | TenantState() | KeyState():
                         self._take(message)
+                    case MappingUpdate():
+                        self._queue(message)
                     case Welcome():
                         raise NvaUnreachable(f"{self._peer.expected}: it welcomes twice")
         except Nvo3secError as error:
@@ -191,13 +244,22 @@ class RemoteSession:
             self._ended = NvaUnreachable(f"{self._peer.expected}: the session broke")
         self._news.set()
 
-    def _take(self, update: Update) -> None:
+    def _queue(self, update: MappingUpdate) -> None:
+        """Differences add up, so none may be left out; who does not take them for so long begins anew."""
+        if len(self._mappings) >= MAPPINGS_QUEUED:
+            raise NvaUnreachable(f"{self._peer.expected}: more changes of mappings than can be taken")
+        self._mappings.append(update)
+        self._news.set()
+
+    def _take(self, update: NveView | TenantState | KeyState) -> None:
         if update.version <= self._version:
             raise NvaUnreachable(f"{self._peer.expected}: its state goes back from version {self._version}")
         if isinstance(update, NveView):
             if update.name != self._nve:
                 raise NvaUnreachable(f"{self._peer.expected}: it sends the state of another NVE")
-            self._view = update
+            self._view, self._tenants = update, None  # it has the tenant systems of its time
+        elif isinstance(update, TenantState):
+            self._tenants = update
         else:
             self._keys = update
         self._version = update.version

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from nvo3sec.domain.membership import Membership
-from nvo3sec.domain.model import Domain, Rate
+from nvo3sec.domain.model import Rate
 from nvo3sec.identity.authorization import AccessTable, Method, Rule, Scope, Subject
 from nvo3sec.identity.limits import MethodLimits
 from nvo3sec.identity.names import DeviceName, Role
@@ -17,16 +18,22 @@ OPERATOR_SERVICE = "nvo3sec.v1.Operator"
 CONNECT = f"/{NVA_SERVICE}/Connect"
 RENEW_LEASE = f"/{NVA_SERVICE}/RenewLease"
 LOOK_UP = f"/{NVA_SERVICE}/LookUp"
+ATTACH = f"/{NVA_SERVICE}/Attach"
+DETACH = f"/{NVA_SERVICE}/Detach"
+MOVE = f"/{NVA_SERVICE}/Move"
 STATUS = f"/{OPERATOR_SERVICE}/Status"
 COUNTERS = f"/{OPERATOR_SERVICE}/Counters"
 RECONCILE = f"/{OPERATOR_SERVICE}/Reconcile"
 ROTATE = f"/{OPERATOR_SERVICE}/Rotate"
+REVOKE = f"/{OPERATOR_SERVICE}/Revoke"
 
 STREAM_LIMITS = MethodLimits(calls=Rate(2, 20), messages=Rate(100, 400), concurrent=4, message_bytes=2 << 20)
 """Of a session. Several at once, because one that broke may be noticed later than the one that follows it."""
 LEASE_LIMITS = MethodLimits(calls=Rate(10, 40), messages=Rate(10, 40), concurrent=4, message_bytes=64)
 LOOK_UP_LIMITS = MethodLimits(calls=Rate(600, 1200), messages=Rate(600, 1200), concurrent=256, message_bytes=128)
 """A little above what the NVA answers: who keeps to that is told to wait, and not refused."""
+ANNOUNCE_LIMITS = MethodLimits(calls=Rate(200, 1000), messages=Rate(200, 1000), concurrent=128, message_bytes=1024)
+"""Each is a write to the NVA's disk. A host full of tenant systems comes up within the burst."""
 OPERATOR_LIMITS = MethodLimits(calls=Rate(50, 200), messages=Rate(50, 200), concurrent=16, message_bytes=65536)
 
 
@@ -39,6 +46,10 @@ def _vn(message: Any) -> Subject:
     return Subject(vnis=frozenset({message.query.vni}))
 
 
+def _announced_vn(message: Any) -> Subject:
+    return Subject(vnis=frozenset({message.vni}))
+
+
 def access_table() -> AccessTable:
     """The table of an NVA."""
     return AccessTable(
@@ -46,33 +57,51 @@ def access_table() -> AccessTable:
             Method(CONNECT, STREAM_LIMITS, _nothing),
             Method(RENEW_LEASE, LEASE_LIMITS, _nothing),
             Method(LOOK_UP, LOOK_UP_LIMITS, _vn),
+            Method(ATTACH, ANNOUNCE_LIMITS, _announced_vn),
+            Method(DETACH, ANNOUNCE_LIMITS, _announced_vn),
+            Method(MOVE, ANNOUNCE_LIMITS, _announced_vn),
             Method(STATUS, OPERATOR_LIMITS),
             Method(COUNTERS, OPERATOR_LIMITS),
             Method(RECONCILE, OPERATOR_LIMITS),
             Method(ROTATE, OPERATOR_LIMITS),
+            Method(REVOKE, OPERATOR_LIMITS),
         ),
         rules=(
             Rule(CONNECT, Role.NVE, Scope.SELF),
             Rule(RENEW_LEASE, Role.NVE, Scope.SELF),
             Rule(LOOK_UP, Role.NVE, Scope.SERVED_VNS),
+            Rule(ATTACH, Role.NVE, Scope.SERVED_VNS),
+            Rule(DETACH, Role.NVE, Scope.SERVED_VNS),
+            Rule(MOVE, Role.NVE, Scope.SERVED_VNS),
             Rule(STATUS, Role.OPERATOR, Scope.ANYTHING),
             Rule(COUNTERS, Role.OPERATOR, Scope.ANYTHING),
             Rule(RECONCILE, Role.OPERATOR, Scope.ANYTHING),
             Rule(ROTATE, Role.OPERATOR, Scope.ANYTHING),
+            Rule(REVOKE, Role.OPERATOR, Scope.ANYTHING),
         ),
     )
 
 
 class DomainMembership:
-    """Who serves which VN, as the domain file says. Satisfies `authorization.Membership`."""
+    """Who serves which VN, as it is now. Satisfies `authorization.Membership`.
 
-    def __init__(self, domain: Domain) -> None:
-        self._domain = domain.name
-        membership = Membership(domain)
-        self._vnis = {nve.name: frozenset(vn.vni for vn in membership.vns_of(nve.name)) for nve in domain.nves}
+    current: gives the membership; asked for each message, so that a change takes effect with the next one.
+    """
+
+    def __init__(self, domain: str, current: Callable[[], Membership]) -> None:
+        self._domain = domain
+        self._current = current
+        self._known: Membership | None = None
+        self._vnis: dict[str, frozenset[int]] = {}
 
     def vnis_of(self, device: DeviceName) -> frozenset[int]:
         """The VNs that a device serves; none for one that is no NVE of this domain."""
         if device.domain != self._domain or device.role is not Role.NVE:
             return frozenset()
-        return self._vnis.get(device.name, frozenset())
+        membership = self._current()
+        if membership is not self._known:
+            self._known, self._vnis = membership, {}
+        found = self._vnis.get(device.name)
+        if found is None:
+            found = self._vnis[device.name] = frozenset(vn.vni for vn in membership.vns_of(device.name))
+        return found

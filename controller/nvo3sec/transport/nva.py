@@ -16,6 +16,7 @@ import structlog
 from nvo3sec.aio import run_together
 from nvo3sec.domain.messages import (
     Answer,
+    AttachmentAnswer,
     LeaseGrant,
     LookupAnswer,
     Question,
@@ -27,6 +28,7 @@ from nvo3sec.domain.messages import (
 from nvo3sec.domain.messages import Report as AgentReport
 from nvo3sec.errors import AuthorizationError, OperatorError, WireError
 from nvo3sec.identity.authenticate import authenticated_identity
+from nvo3sec.identity.certificate import Identity
 from nvo3sec.nva.service import Nva
 from nvo3sec.nva.session import NvaSideSession
 from nvo3sec.transport import methods
@@ -48,7 +50,6 @@ class _Link:
     def __init__(self, session: NvaSideSession, context: Any) -> None:
         self.name = secrets.token_bytes(checks.SESSION_BYTES)
         self.session = session
-        self.replaced = asyncio.Event()
         self._context = context
         self._writing = asyncio.Lock()
         self._numbers = itertools.count(1)
@@ -102,6 +103,8 @@ class NvaTransport:
 
     def __init__(self, nva: Nva, operator: Mapping[str, OperatorMethod]) -> None:
         self._nva = nva
+        self.identities: dict[str, Identity] = {}
+        """Under which certificate each NVE registered last."""
         self._operator = operator
         self._links: dict[str, _Link] = {}
         self._log = structlog.get_logger("nva")
@@ -114,12 +117,16 @@ class NvaTransport:
             "Connect": grpc.stream_stream_rpc_method_handler(self._connect, up.decode_up, down.encode_down),
             "RenewLease": unary(self._renew_lease, up.decode_renewal, down.encode_grant),
             "LookUp": unary(self._look_up, up.decode_look_up, down.encode_found),
+            "Attach": unary(self._announce, up.decode_attach, down.encode_attachment_answer),
+            "Detach": unary(self._announce, up.decode_detach, down.encode_attachment_answer),
+            "Move": unary(self._announce, up.decode_move, down.encode_attachment_answer),
         }
         operators = {
             "Status": unary(self._asked("status"), up.decode_status, up.encode_document),
             "Counters": unary(self._asked("counters"), up.decode_counters, up.encode_document),
             "Reconcile": unary(self._asked("reconcile"), up.decode_reconcile, up.encode_document),
             "Rotate": unary(self._asked("rotate"), up.decode_rotate, up.encode_document),
+            "Revoke": unary(self._asked("revoke"), up.decode_revoke, up.encode_document),
         }
         server.add_generic_rpc_handlers(
             (
@@ -138,7 +145,8 @@ class NvaTransport:
     # --- agents -----------------------------------------------------------------------------------------------------
 
     async def _connect(self, messages: AsyncIterator[up.Up], context: Any) -> None:
-        nve = authenticated_identity(context).device.name
+        identity = authenticated_identity(context)
+        nve = identity.device.name
         session = self._nva.open_session(nve)
         try:
             async with asyncio.timeout(REGISTER_S):
@@ -148,23 +156,21 @@ class NvaTransport:
         if not isinstance(first, Registration):
             raise AuthorizationError("the first message must be a registration")
         link = _Link(session, context)
-        before = self._links.get(nve)
         self._links[nve] = link
-        if before is not None:
-            before.replaced.set()
         try:
-            await link.write(Welcome(link.name))
+            await link.write(Welcome(link.name, session.mark))
             await session.register(first)
-            await run_together(self._up(messages, link), self._down(link), self._until_replaced(link))
+            self.identities[nve] = identity
+            await run_together(self._up(messages, link), self._down(link), self._until_ended(session))
         finally:
             link.end()
             if self._links.get(nve) is link:
                 del self._links[nve]
             await session.close()
 
-    async def _until_replaced(self, link: _Link) -> NoReturn:
-        await link.replaced.wait()
-        raise AuthorizationError(f"a newer session of {link.session.nve} has taken over")
+    async def _until_ended(self, session: NvaSideSession) -> NoReturn:
+        await session.ended.wait()
+        raise AuthorizationError(session.why)
 
     async def _up(self, messages: AsyncIterator[up.Up], link: _Link) -> None:
         async for message in messages:
@@ -195,6 +201,9 @@ class NvaTransport:
 
     async def _look_up(self, request: up.LookUp, context: Any) -> LookupAnswer:
         return await self._link_of(request.session, context).session.look_up(request.query)
+
+    async def _announce(self, request: up.Announce, context: Any) -> AttachmentAnswer:
+        return await self._link_of(request.session, context).session.announce(request.announcement)
 
     # --- operators --------------------------------------------------------------------------------------------------
 

@@ -30,6 +30,7 @@ _METHODS: dict[str, tuple[str, Callable[..., bytes]]] = {
     "counters": (methods.COUNTERS, up.encode_counters),
     "reconcile": (methods.RECONCILE, up.encode_reconcile),
     "rotate": (methods.ROTATE, up.encode_rotate),
+    "revoke": (methods.REVOKE, up.encode_revoke),
 }
 
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from nvo3sec.domain.addresses import IpAddress
 from nvo3sec.domain.derivation import INCARNATION_BYTES, KEY_BYTES
+from nvo3sec.domain.messages import Position
 from nvo3sec.domain.model import Rate, Suite
 from nvo3sec.domain.secret import Secret
 from nvo3sec.errors import WireError
@@ -27,6 +28,7 @@ PORT_LIMIT = 511
 MTU_LIMIT = 65535
 SECONDS_LIMIT = 10 * 366 * 86400.0
 SESSION_BYTES = 16
+HISTORY_BYTES = 16
 ITEMS_LIMIT = 65536
 """Entries of a list: above the sizes of all tables of a switch."""
 
@@ -56,6 +58,11 @@ def label(value: str, field: str) -> str:
     return value
 
 
+def optional_label(value: str, field: str) -> str:
+    """A DNS label, or nothing."""
+    return label(value, field) if value else ""
+
+
 def text(value: str, field: str, limit: int) -> str:
     """Printable text: what comes from elsewhere and is shown to people must not steer their terminals."""
     if len(value) > limit:
@@ -77,6 +84,14 @@ def incarnation(value: bytes, field: str) -> bytes:
     if not any(value):
         raise WireError(field, "must not be zero")
     return exactly(value, field, INCARNATION_BYTES)
+
+
+def position(message: Any, field: str) -> Position:
+    """The position that the fields `history` and `version` of a message name."""
+    return Position(
+        exactly(message.history, f"{field}.history", HISTORY_BYTES),
+        number(message.version, f"{field}.version", 0, VERSION_LIMIT),
+    )
 
 
 def key(message: Any, field: str) -> Secret | None:

@@ -6,16 +6,22 @@ from __future__ import annotations
 from typing import Any
 
 from nvo3sec.domain.messages import (
+    AttachmentAnswer,
     KeyState,
     LeaseGrant,
     LookupAnswer,
     LookupResult,
+    MappingUpdate,
     NveView,
     PeerView,
     Question,
     QuestionKind,
     ReceiveSa,
+    RemoteMapping,
     SendSa,
+    Standing,
+    StoreMark,
+    TenantState,
     Welcome,
 )
 from nvo3sec.domain.model import Rate, Suite, TenantSystem, Vap, Vn
@@ -23,7 +29,9 @@ from nvo3sec.domain.secret import Secret
 from nvo3sec.wire import checks
 from nvo3sec.wire import nva_pb2 as pb
 
-Down = Welcome | NveView | KeyState | Question
+Down = Welcome | NveView | TenantState | MappingUpdate | KeyState | Question
+
+REASON_LIMIT = 64
 
 KINDS = {
     QuestionKind.STATUS: pb.QUESTION_KIND_STATUS,
@@ -37,15 +45,28 @@ RESULTS = {
     LookupResult.REFUSED: pb.LOOKUP_RESULT_REFUSED,
     LookupResult.BUSY: pb.LOOKUP_RESULT_BUSY,
 }
+STANDINGS = {
+    Standing.ACTIVE: pb.STANDING_ACTIVE,
+    Standing.FROZEN: pb.STANDING_FROZEN,
+    Standing.DONE: pb.STANDING_DONE,
+    Standing.REFUSED: pb.STANDING_REFUSED,
+}
 
 
 def encode_down(message: Down) -> bytes:
     """A message of the NVA's stream."""
     match message:
         case Welcome():
-            whole = pb.NvaMessage(welcome=pb.Welcome(session=message.session))
+            mark = message.mark
+            whole = pb.NvaMessage(
+                welcome=pb.Welcome(session=message.session, term=mark.term, version=mark.version)
+            )
         case NveView():
             whole = pb.NvaMessage(view=_view_out(message))
+        case TenantState():
+            whole = pb.NvaMessage(tenants=_tenants_out(message))
+        case MappingUpdate():
+            whole = pb.NvaMessage(mappings=_mappings_out(message))
         case KeyState():
             whole = pb.NvaMessage(keys=_keys_out(message))
         case Question():
@@ -58,9 +79,13 @@ def decode_down(raw: bytes) -> Down:
     message = checks.parse(pb.NvaMessage.FromString, raw, "message")
     match checks.which(message, "message"):
         case "welcome":
-            return Welcome(checks.exactly(message.welcome.session, "welcome.session", checks.SESSION_BYTES))
+            return _welcome_in(message.welcome)
         case "view":
             return _view_in(message.view)
+        case "tenants":
+            return _tenants_in(message.tenants)
+        case "mappings":
+            return _mappings_in(message.mappings)
         case "keys":
             return _keys_in(message.keys)
         case _:
@@ -68,15 +93,29 @@ def decode_down(raw: bytes) -> Down:
             return Question(number, checks.chosen(message.question.kind, "question.kind", KINDS))
 
 
+def _welcome_in(welcome: Any) -> Welcome:
+    session = checks.exactly(welcome.session, "welcome.session", checks.SESSION_BYTES)
+    return Welcome(session, _mark(welcome, "welcome"))
+
+
+def _mark(message: Any, field: str) -> StoreMark:
+    return StoreMark(
+        checks.number(message.term, f"{field}.term", 0, checks.VERSION_LIMIT),
+        checks.number(message.version, f"{field}.version", 0, checks.VERSION_LIMIT),
+    )
+
+
 def encode_grant(grant: LeaseGrant) -> bytes:
     """The answer to RenewLease."""
-    return bytes(pb.LeaseGrant(duration_s=grant.duration_s).SerializeToString())
+    mark = grant.mark
+    message = pb.LeaseGrant(duration_s=grant.duration_s, term=mark.term, version=mark.version)
+    return bytes(message.SerializeToString())
 
 
 def decode_grant(raw: bytes) -> LeaseGrant:
     """Raises WireError."""
     message = checks.parse(pb.LeaseGrant.FromString, raw, "grant")
-    return LeaseGrant(checks.seconds(message.duration_s, "grant.duration_s"))
+    return LeaseGrant(checks.seconds(message.duration_s, "grant.duration_s"), _mark(message, "grant"))
 
 
 def encode_found(answer: LookupAnswer) -> bytes:
@@ -87,6 +126,7 @@ def encode_found(answer: LookupAnswer) -> bytes:
         mac=answer.mac,
         nve=answer.nve,
         ips=[one.packed for one in answer.ips],
+        sequence=answer.sequence,
     )
     return bytes(message.SerializeToString())
 
@@ -100,6 +140,22 @@ def decode_found(raw: bytes) -> LookupAnswer:
         mac=checks.mac(message.mac, "answer.mac"),
         nve=checks.label(message.nve, "answer.nve") if message.nve else "",
         ips=checks.items(message.ips, "answer.ips", checks.ip),
+        sequence=checks.number(message.sequence, "answer.sequence", 0, checks.VERSION_LIMIT),
+    )
+
+
+def encode_attachment_answer(answer: AttachmentAnswer) -> bytes:
+    """The answer to Attach, Detach and Move."""
+    message = pb.AttachmentAnswer(standing=STANDINGS[answer.standing], reason=answer.reason)
+    return bytes(message.SerializeToString())
+
+
+def decode_attachment_answer(raw: bytes) -> AttachmentAnswer:
+    """Raises WireError."""
+    message = checks.parse(pb.AttachmentAnswer.FromString, raw, "answer")
+    return AttachmentAnswer(
+        checks.chosen(message.standing, "answer.standing", STANDINGS),
+        checks.text(message.reason, "answer.reason", REASON_LIMIT),
     )
 
 
@@ -141,22 +197,23 @@ def _view_out(view: NveView) -> Any:
             )
             for peer in view.peers
         ],
-        tenant_systems=[
-            pb.TenantSystem(
-                name=one.name,
-                vn=one.vn,
-                nve=one.nve,
-                port=one.port,
-                vlan=one.vlan,
-                mac=one.mac,
-                ips=[ip.packed for ip in one.ips],
-                allow_other_ethertypes=one.allow_other_ethertypes,
-                allow_unspecified_source=one.allow_unspecified_source,
-            )
-            for one in view.tenant_systems
-        ],
+        tenant_systems=[_tenant_system_out(one) for one in view.tenant_systems],
         lease_s=view.lease_s,
         lease_renew_s=view.lease_renew_s,
+    )
+
+
+def _tenant_system_out(one: TenantSystem) -> Any:
+    return pb.TenantSystem(
+        name=one.name,
+        vn=one.vn,
+        nve=one.nve,
+        port=one.port,
+        vlan=one.vlan,
+        mac=one.mac,
+        ips=[ip.packed for ip in one.ips],
+        allow_other_ethertypes=one.allow_other_ethertypes,
+        allow_unspecified_source=one.allow_unspecified_source,
     )
 
 
@@ -228,6 +285,60 @@ def _tenant_system(one: Any, field: str) -> TenantSystem:
         allow_other_ethertypes=one.allow_other_ethertypes,
         allow_unspecified_source=one.allow_unspecified_source,
     )
+
+
+# --- mappings -------------------------------------------------------------------------------------------------------
+
+
+def _tenants_out(state: TenantState) -> Any:
+    return pb.TenantState(
+        version=state.version, tenant_systems=[_tenant_system_out(one) for one in state.tenant_systems]
+    )
+
+
+def _tenants_in(state: Any) -> TenantState:
+    return TenantState(
+        version=checks.number(state.version, "tenants.version", 1, checks.VERSION_LIMIT),
+        tenant_systems=checks.items(state.tenant_systems, "tenants.tenant_systems", _tenant_system),
+    )
+
+
+def _mappings_out(update: MappingUpdate) -> Any:
+    return pb.MappingUpdate(
+        vni=update.vni,
+        base=update.base,
+        history=update.position.history,
+        version=update.position.version,
+        mappings=[
+            pb.RemoteMapping(mac=one.mac, nve=one.nve, ips=[ip.packed for ip in one.ips], sequence=one.sequence)
+            for one in update.mappings
+        ],
+        withdrawn=[pb.WithdrawnMapping(mac=mac, version=version) for mac, version in update.withdrawn],
+    )
+
+
+def _mappings_in(update: Any) -> MappingUpdate:
+    base = checks.number(update.base, "mappings.base", 0, checks.VERSION_LIMIT) if update.HasField("base") else None
+    return MappingUpdate(
+        vni=checks.number(update.vni, "mappings.vni", 1, checks.VNI_LIMIT),
+        base=base,
+        position=checks.position(update, "mappings"),
+        mappings=checks.items(update.mappings, "mappings.mappings", _remote_mapping),
+        withdrawn=checks.items(update.withdrawn, "mappings.withdrawn", _withdrawn),
+    )
+
+
+def _remote_mapping(one: Any, field: str) -> RemoteMapping:
+    return RemoteMapping(
+        mac=checks.mac(one.mac, f"{field}.mac"),
+        nve=checks.label(one.nve, f"{field}.nve"),
+        ips=checks.items(one.ips, f"{field}.ips", checks.ip),
+        sequence=checks.number(one.sequence, f"{field}.sequence", 0, checks.VERSION_LIMIT),
+    )
+
+
+def _withdrawn(one: Any, field: str) -> tuple[int, int]:
+    return checks.mac(one.mac, f"{field}.mac"), checks.number(one.version, f"{field}.version", 0, checks.VERSION_LIMIT)
 
 
 # --- keys -----------------------------------------------------------------------------------------------------------

@@ -29,6 +29,14 @@ class LookupResult(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     LOOKUP_RESULT_UNKNOWN: _ClassVar[LookupResult]
     LOOKUP_RESULT_REFUSED: _ClassVar[LookupResult]
     LOOKUP_RESULT_BUSY: _ClassVar[LookupResult]
+
+class Standing(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    STANDING_UNSPECIFIED: _ClassVar[Standing]
+    STANDING_ACTIVE: _ClassVar[Standing]
+    STANDING_FROZEN: _ClassVar[Standing]
+    STANDING_DONE: _ClassVar[Standing]
+    STANDING_REFUSED: _ClassVar[Standing]
 SUITE_UNSPECIFIED: Suite
 SUITE_CHASKEY12: Suite
 SUITE_ASCON_AEAD128: Suite
@@ -42,6 +50,11 @@ LOOKUP_RESULT_FOUND: LookupResult
 LOOKUP_RESULT_UNKNOWN: LookupResult
 LOOKUP_RESULT_REFUSED: LookupResult
 LOOKUP_RESULT_BUSY: LookupResult
+STANDING_UNSPECIFIED: Standing
+STANDING_ACTIVE: Standing
+STANDING_FROZEN: Standing
+STANDING_DONE: Standing
+STANDING_REFUSED: Standing
 
 class AgentMessage(_message.Message):
     __slots__ = ("registration", "read_back", "report", "answer")
@@ -56,22 +69,30 @@ class AgentMessage(_message.Message):
     def __init__(self, registration: _Optional[_Union[Registration, _Mapping]] = ..., read_back: _Optional[_Union[ReadBack, _Mapping]] = ..., report: _Optional[_Union[Report, _Mapping]] = ..., answer: _Optional[_Union[Answer, _Mapping]] = ...) -> None: ...
 
 class NvaMessage(_message.Message):
-    __slots__ = ("welcome", "view", "keys", "question")
+    __slots__ = ("welcome", "view", "keys", "question", "tenants", "mappings")
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     VIEW_FIELD_NUMBER: _ClassVar[int]
     KEYS_FIELD_NUMBER: _ClassVar[int]
     QUESTION_FIELD_NUMBER: _ClassVar[int]
+    TENANTS_FIELD_NUMBER: _ClassVar[int]
+    MAPPINGS_FIELD_NUMBER: _ClassVar[int]
     welcome: Welcome
     view: NveView
     keys: KeyState
     question: Question
-    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., view: _Optional[_Union[NveView, _Mapping]] = ..., keys: _Optional[_Union[KeyState, _Mapping]] = ..., question: _Optional[_Union[Question, _Mapping]] = ...) -> None: ...
+    tenants: TenantState
+    mappings: MappingUpdate
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., view: _Optional[_Union[NveView, _Mapping]] = ..., keys: _Optional[_Union[KeyState, _Mapping]] = ..., question: _Optional[_Union[Question, _Mapping]] = ..., tenants: _Optional[_Union[TenantState, _Mapping]] = ..., mappings: _Optional[_Union[MappingUpdate, _Mapping]] = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("session",)
+    __slots__ = ("session", "term", "version")
     SESSION_FIELD_NUMBER: _ClassVar[int]
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
     session: bytes
-    def __init__(self, session: _Optional[bytes] = ...) -> None: ...
+    term: int
+    version: int
+    def __init__(self, session: _Optional[bytes] = ..., term: _Optional[int] = ..., version: _Optional[int] = ...) -> None: ...
 
 class Rate(_message.Message):
     __slots__ = ("per_second", "burst")
@@ -191,6 +212,50 @@ class NveView(_message.Message):
     lease_renew_s: float
     def __init__(self, version: _Optional[int] = ..., name: _Optional[str] = ..., address: _Optional[bytes] = ..., mtu: _Optional[int] = ..., underlay_ports: _Optional[_Iterable[_Union[UnderlayPort, _Mapping]]] = ..., vns: _Optional[_Iterable[_Union[Vn, _Mapping]]] = ..., vaps: _Optional[_Iterable[_Union[Vap, _Mapping]]] = ..., peers: _Optional[_Iterable[_Union[Peer, _Mapping]]] = ..., tenant_systems: _Optional[_Iterable[_Union[TenantSystem, _Mapping]]] = ..., lease_s: _Optional[float] = ..., lease_renew_s: _Optional[float] = ...) -> None: ...
 
+class TenantState(_message.Message):
+    __slots__ = ("version", "tenant_systems")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    TENANT_SYSTEMS_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    tenant_systems: _containers.RepeatedCompositeFieldContainer[TenantSystem]
+    def __init__(self, version: _Optional[int] = ..., tenant_systems: _Optional[_Iterable[_Union[TenantSystem, _Mapping]]] = ...) -> None: ...
+
+class RemoteMapping(_message.Message):
+    __slots__ = ("mac", "nve", "ips", "sequence")
+    MAC_FIELD_NUMBER: _ClassVar[int]
+    NVE_FIELD_NUMBER: _ClassVar[int]
+    IPS_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    mac: int
+    nve: str
+    ips: _containers.RepeatedScalarFieldContainer[bytes]
+    sequence: int
+    def __init__(self, mac: _Optional[int] = ..., nve: _Optional[str] = ..., ips: _Optional[_Iterable[bytes]] = ..., sequence: _Optional[int] = ...) -> None: ...
+
+class WithdrawnMapping(_message.Message):
+    __slots__ = ("mac", "version")
+    MAC_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    mac: int
+    version: int
+    def __init__(self, mac: _Optional[int] = ..., version: _Optional[int] = ...) -> None: ...
+
+class MappingUpdate(_message.Message):
+    __slots__ = ("vni", "base", "history", "version", "mappings", "withdrawn")
+    VNI_FIELD_NUMBER: _ClassVar[int]
+    BASE_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    MAPPINGS_FIELD_NUMBER: _ClassVar[int]
+    WITHDRAWN_FIELD_NUMBER: _ClassVar[int]
+    vni: int
+    base: int
+    history: bytes
+    version: int
+    mappings: _containers.RepeatedCompositeFieldContainer[RemoteMapping]
+    withdrawn: _containers.RepeatedCompositeFieldContainer[WithdrawnMapping]
+    def __init__(self, vni: _Optional[int] = ..., base: _Optional[int] = ..., history: _Optional[bytes] = ..., version: _Optional[int] = ..., mappings: _Optional[_Iterable[_Union[RemoteMapping, _Mapping]]] = ..., withdrawn: _Optional[_Iterable[_Union[WithdrawnMapping, _Mapping]]] = ...) -> None: ...
+
 class ReceiveSa(_message.Message):
     __slots__ = ("peer", "suite", "spi", "generation", "key", "remaining_s", "min_coverage")
     PEER_FIELD_NUMBER: _ClassVar[int]
@@ -257,15 +322,45 @@ class Held(_message.Message):
     remaining_s: float
     def __init__(self, address: _Optional[bytes] = ..., suite: _Optional[_Union[Suite, str]] = ..., spi: _Optional[int] = ..., generation: _Optional[int] = ..., remaining_s: _Optional[float] = ...) -> None: ...
 
+class Attachment(_message.Message):
+    __slots__ = ("port", "vlan", "vni", "mac", "ips", "host")
+    PORT_FIELD_NUMBER: _ClassVar[int]
+    VLAN_FIELD_NUMBER: _ClassVar[int]
+    VNI_FIELD_NUMBER: _ClassVar[int]
+    MAC_FIELD_NUMBER: _ClassVar[int]
+    IPS_FIELD_NUMBER: _ClassVar[int]
+    HOST_FIELD_NUMBER: _ClassVar[int]
+    port: int
+    vlan: int
+    vni: int
+    mac: int
+    ips: _containers.RepeatedScalarFieldContainer[bytes]
+    host: str
+    def __init__(self, port: _Optional[int] = ..., vlan: _Optional[int] = ..., vni: _Optional[int] = ..., mac: _Optional[int] = ..., ips: _Optional[_Iterable[bytes]] = ..., host: _Optional[str] = ...) -> None: ...
+
+class Position(_message.Message):
+    __slots__ = ("vni", "history", "version")
+    VNI_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    vni: int
+    history: bytes
+    version: int
+    def __init__(self, vni: _Optional[int] = ..., history: _Optional[bytes] = ..., version: _Optional[int] = ...) -> None: ...
+
 class Registration(_message.Message):
-    __slots__ = ("incarnation", "receive", "send")
+    __slots__ = ("incarnation", "receive", "send", "attachments", "positions")
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     RECEIVE_FIELD_NUMBER: _ClassVar[int]
     SEND_FIELD_NUMBER: _ClassVar[int]
+    ATTACHMENTS_FIELD_NUMBER: _ClassVar[int]
+    POSITIONS_FIELD_NUMBER: _ClassVar[int]
     incarnation: bytes
     receive: _containers.RepeatedCompositeFieldContainer[Held]
     send: _containers.RepeatedCompositeFieldContainer[Held]
-    def __init__(self, incarnation: _Optional[bytes] = ..., receive: _Optional[_Iterable[_Union[Held, _Mapping]]] = ..., send: _Optional[_Iterable[_Union[Held, _Mapping]]] = ...) -> None: ...
+    attachments: _containers.RepeatedCompositeFieldContainer[Attachment]
+    positions: _containers.RepeatedCompositeFieldContainer[Position]
+    def __init__(self, incarnation: _Optional[bytes] = ..., receive: _Optional[_Iterable[_Union[Held, _Mapping]]] = ..., send: _Optional[_Iterable[_Union[Held, _Mapping]]] = ..., attachments: _Optional[_Iterable[_Union[Attachment, _Mapping]]] = ..., positions: _Optional[_Iterable[_Union[Position, _Mapping]]] = ...) -> None: ...
 
 class ReadSa(_message.Message):
     __slots__ = ("peer", "suite", "spi")
@@ -278,14 +373,16 @@ class ReadSa(_message.Message):
     def __init__(self, peer: _Optional[str] = ..., suite: _Optional[_Union[Suite, str]] = ..., spi: _Optional[int] = ...) -> None: ...
 
 class ReadBack(_message.Message):
-    __slots__ = ("incarnation", "receive", "send")
+    __slots__ = ("incarnation", "receive", "send", "view")
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     RECEIVE_FIELD_NUMBER: _ClassVar[int]
     SEND_FIELD_NUMBER: _ClassVar[int]
+    VIEW_FIELD_NUMBER: _ClassVar[int]
     incarnation: bytes
     receive: _containers.RepeatedCompositeFieldContainer[ReadSa]
     send: _containers.RepeatedCompositeFieldContainer[ReadSa]
-    def __init__(self, incarnation: _Optional[bytes] = ..., receive: _Optional[_Iterable[_Union[ReadSa, _Mapping]]] = ..., send: _Optional[_Iterable[_Union[ReadSa, _Mapping]]] = ...) -> None: ...
+    view: int
+    def __init__(self, incarnation: _Optional[bytes] = ..., receive: _Optional[_Iterable[_Union[ReadSa, _Mapping]]] = ..., send: _Optional[_Iterable[_Union[ReadSa, _Mapping]]] = ..., view: _Optional[int] = ...) -> None: ...
 
 class Report(_message.Message):
     __slots__ = ("event", "detail")
@@ -312,10 +409,14 @@ class RenewLeaseRequest(_message.Message):
     def __init__(self, session: _Optional[bytes] = ...) -> None: ...
 
 class LeaseGrant(_message.Message):
-    __slots__ = ("duration_s",)
+    __slots__ = ("duration_s", "term", "version")
     DURATION_S_FIELD_NUMBER: _ClassVar[int]
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
     duration_s: float
-    def __init__(self, duration_s: _Optional[float] = ...) -> None: ...
+    term: int
+    version: int
+    def __init__(self, duration_s: _Optional[float] = ..., term: _Optional[int] = ..., version: _Optional[int] = ...) -> None: ...
 
 class LookUpRequest(_message.Message):
     __slots__ = ("session", "vni", "mac", "ip")
@@ -330,18 +431,66 @@ class LookUpRequest(_message.Message):
     def __init__(self, session: _Optional[bytes] = ..., vni: _Optional[int] = ..., mac: _Optional[int] = ..., ip: _Optional[bytes] = ...) -> None: ...
 
 class LookUpAnswer(_message.Message):
-    __slots__ = ("result", "valid_s", "mac", "nve", "ips")
+    __slots__ = ("result", "valid_s", "mac", "nve", "ips", "sequence")
     RESULT_FIELD_NUMBER: _ClassVar[int]
     VALID_S_FIELD_NUMBER: _ClassVar[int]
     MAC_FIELD_NUMBER: _ClassVar[int]
     NVE_FIELD_NUMBER: _ClassVar[int]
     IPS_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     result: LookupResult
     valid_s: float
     mac: int
     nve: str
     ips: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(self, result: _Optional[_Union[LookupResult, str]] = ..., valid_s: _Optional[float] = ..., mac: _Optional[int] = ..., nve: _Optional[str] = ..., ips: _Optional[_Iterable[bytes]] = ...) -> None: ...
+    sequence: int
+    def __init__(self, result: _Optional[_Union[LookupResult, str]] = ..., valid_s: _Optional[float] = ..., mac: _Optional[int] = ..., nve: _Optional[str] = ..., ips: _Optional[_Iterable[bytes]] = ..., sequence: _Optional[int] = ...) -> None: ...
+
+class AttachRequest(_message.Message):
+    __slots__ = ("session", "attachment")
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    ATTACHMENT_FIELD_NUMBER: _ClassVar[int]
+    session: bytes
+    attachment: Attachment
+    def __init__(self, session: _Optional[bytes] = ..., attachment: _Optional[_Union[Attachment, _Mapping]] = ...) -> None: ...
+
+class DetachRequest(_message.Message):
+    __slots__ = ("session", "port", "vlan", "vni", "mac", "successor", "host")
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    PORT_FIELD_NUMBER: _ClassVar[int]
+    VLAN_FIELD_NUMBER: _ClassVar[int]
+    VNI_FIELD_NUMBER: _ClassVar[int]
+    MAC_FIELD_NUMBER: _ClassVar[int]
+    SUCCESSOR_FIELD_NUMBER: _ClassVar[int]
+    HOST_FIELD_NUMBER: _ClassVar[int]
+    session: bytes
+    port: int
+    vlan: int
+    vni: int
+    mac: int
+    successor: str
+    host: str
+    def __init__(self, session: _Optional[bytes] = ..., port: _Optional[int] = ..., vlan: _Optional[int] = ..., vni: _Optional[int] = ..., mac: _Optional[int] = ..., successor: _Optional[str] = ..., host: _Optional[str] = ...) -> None: ...
+
+class MoveRequest(_message.Message):
+    __slots__ = ("session", "port", "vlan", "to")
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    PORT_FIELD_NUMBER: _ClassVar[int]
+    VLAN_FIELD_NUMBER: _ClassVar[int]
+    TO_FIELD_NUMBER: _ClassVar[int]
+    session: bytes
+    port: int
+    vlan: int
+    to: Attachment
+    def __init__(self, session: _Optional[bytes] = ..., port: _Optional[int] = ..., vlan: _Optional[int] = ..., to: _Optional[_Union[Attachment, _Mapping]] = ...) -> None: ...
+
+class AttachmentAnswer(_message.Message):
+    __slots__ = ("standing", "reason")
+    STANDING_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    standing: Standing
+    reason: str
+    def __init__(self, standing: _Optional[_Union[Standing, str]] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class StatusRequest(_message.Message):
     __slots__ = ("wait_s",)
@@ -368,6 +517,12 @@ class RotateRequest(_message.Message):
     NVES_FIELD_NUMBER: _ClassVar[int]
     nves: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, nves: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class RevokeRequest(_message.Message):
+    __slots__ = ("nve",)
+    NVE_FIELD_NUMBER: _ClassVar[int]
+    nve: str
+    def __init__(self, nve: _Optional[str] = ...) -> None: ...
 
 class Document(_message.Message):
     __slots__ = ("json",)

@@ -7,7 +7,19 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from nvo3sec.domain.messages import Answer, HeldReceive, HeldSend, Lookup, ReadBack, Registration, Report
+from nvo3sec.domain.messages import (
+    Answer,
+    Attachment,
+    HeldReceive,
+    HeldSend,
+    Lookup,
+    Position,
+    ReadBack,
+    Registration,
+    Release,
+    Relocation,
+    Report,
+)
 from nvo3sec.domain.model import Suite
 from nvo3sec.domain.sa import Held
 from nvo3sec.errors import WireError
@@ -29,13 +41,22 @@ def encode_up(message: Up) -> bytes:
         case Registration():
             receive = [_held_out(one.source.packed, one.suite, one.held) for one in message.receive]
             send = [_held_out(one.destination.packed, one.suite, one.held) for one in message.send]
-            registration = pb.Registration(incarnation=message.incarnation, receive=receive, send=send)
+            registration = pb.Registration(
+                incarnation=message.incarnation,
+                receive=receive,
+                send=send,
+                attachments=[_attachment_out(one) for one in message.attachments],
+                positions=[
+                    pb.Position(vni=vni, history=one.history, version=one.version) for vni, one in message.positions
+                ],
+            )
             whole = pb.AgentMessage(registration=registration)
         case ReadBack():
             read_back = pb.ReadBack(
                 incarnation=message.incarnation,
                 receive=[_read_out(*one) for one in message.receive],
                 send=[_read_out(*one) for one in message.send],
+                view=message.view,
             )
             whole = pb.AgentMessage(read_back=read_back)
         case Report():
@@ -62,12 +83,15 @@ def decode_up(raw: bytes) -> Up:
                 incarnation=checks.incarnation(one.incarnation, "registration.incarnation"),
                 receive=checks.items(one.receive, "registration.receive", _held_receive),
                 send=checks.items(one.send, "registration.send", _held_send),
+                attachments=checks.items(one.attachments, "registration.attachments", _attachment),
+                positions=checks.items(one.positions, "registration.positions", _position),
             )
         case "read_back":
             return ReadBack(
                 incarnation=checks.incarnation(message.read_back.incarnation, "read_back.incarnation"),
                 receive=checks.items(message.read_back.receive, "read_back.receive", _read_in),
                 send=checks.items(message.read_back.send, "read_back.send", _read_in),
+                view=checks.number(message.read_back.view, "read_back.view", 0, checks.VERSION_LIMIT),
             )
         case "report":
             if not _EVENT.fullmatch(message.report.event):
@@ -110,6 +134,27 @@ def _held_receive(one: Any, field: str) -> HeldReceive:
 def _held_send(one: Any, field: str) -> HeldSend:
     address = checks.ipv4(one.address, f"{field}.address")
     return HeldSend(address, checks.suite(one.suite, f"{field}.suite"), _held(one, field))
+
+
+def _position(one: Any, field: str) -> tuple[int, Position]:
+    return checks.number(one.vni, f"{field}.vni", 1, checks.VNI_LIMIT), checks.position(one, field)
+
+
+def _attachment_out(one: Attachment) -> Any:
+    return pb.Attachment(
+        port=one.port, vlan=one.vlan, vni=one.vni, mac=one.mac, ips=[ip.packed for ip in one.ips], host=one.host
+    )
+
+
+def _attachment(one: Any, field: str) -> Attachment:
+    return Attachment(
+        port=checks.number(one.port, f"{field}.port", 0, checks.PORT_LIMIT),
+        vlan=checks.number(one.vlan, f"{field}.vlan", 0, checks.VLAN_LIMIT),
+        vni=checks.number(one.vni, f"{field}.vni", 1, checks.VNI_LIMIT),
+        mac=checks.mac(one.mac, f"{field}.mac"),
+        ips=checks.items(one.ips, f"{field}.ips", checks.ip),
+        host=checks.optional_label(one.host, f"{field}.host"),
+    )
 
 
 def _read_out(peer: str, suite: Suite, spi: int) -> Any:
@@ -169,6 +214,77 @@ def decode_look_up(raw: bytes) -> LookUp:
     return LookUp(session, Lookup(vni, ip=checks.ip(message.ip, "request.ip")))
 
 
+@dataclass(frozen=True)
+class Announce:
+    """An agent announces, releases or moves a tenant system, through the session of this name."""
+
+    session: bytes
+    announcement: Attachment | Release | Relocation
+
+    @property
+    def vni(self) -> int:
+        """The VN that it is about."""
+        return self.announcement.to.vni if isinstance(self.announcement, Relocation) else self.announcement.vni
+
+
+def encode_attach(session: bytes, attachment: Attachment) -> bytes:
+    """The request of Attach."""
+    return bytes(pb.AttachRequest(session=session, attachment=_attachment_out(attachment)).SerializeToString())
+
+
+def decode_attach(raw: bytes) -> Announce:
+    """Raises WireError."""
+    message = checks.parse(pb.AttachRequest.FromString, raw, "request")
+    session = checks.exactly(message.session, "request.session", checks.SESSION_BYTES)
+    found = checks.required(message, "attachment", "request.attachment")
+    return Announce(session, _attachment(found, "request.attachment"))
+
+
+def encode_detach(session: bytes, release: Release) -> bytes:
+    """The request of Detach."""
+    request = pb.DetachRequest(
+        session=session,
+        port=release.port,
+        vlan=release.vlan,
+        vni=release.vni,
+        mac=release.mac,
+        successor=release.successor,
+        host=release.host,
+    )
+    return bytes(request.SerializeToString())
+
+
+def decode_detach(raw: bytes) -> Announce:
+    """Raises WireError."""
+    message = checks.parse(pb.DetachRequest.FromString, raw, "request")
+    release = Release(
+        port=checks.number(message.port, "request.port", 0, checks.PORT_LIMIT),
+        vlan=checks.number(message.vlan, "request.vlan", 0, checks.VLAN_LIMIT),
+        vni=checks.number(message.vni, "request.vni", 1, checks.VNI_LIMIT),
+        mac=checks.mac(message.mac, "request.mac"),
+        successor=checks.optional_label(message.successor, "request.successor"),
+        host=checks.optional_label(message.host, "request.host"),
+    )
+    return Announce(checks.exactly(message.session, "request.session", checks.SESSION_BYTES), release)
+
+
+def encode_move(session: bytes, move: Relocation) -> bytes:
+    """The request of Move."""
+    request = pb.MoveRequest(session=session, port=move.port, vlan=move.vlan, to=_attachment_out(move.to))
+    return bytes(request.SerializeToString())
+
+
+def decode_move(raw: bytes) -> Announce:
+    """Raises WireError."""
+    message = checks.parse(pb.MoveRequest.FromString, raw, "request")
+    move = Relocation(
+        port=checks.number(message.port, "request.port", 0, checks.PORT_LIMIT),
+        vlan=checks.number(message.vlan, "request.vlan", 0, checks.VLAN_LIMIT),
+        to=_attachment(checks.required(message, "to", "request.to"), "request.to"),
+    )
+    return Announce(checks.exactly(message.session, "request.session", checks.SESSION_BYTES), move)
+
+
 # --- calls of operators ---------------------------------------------------------------------------------------------
 
 
@@ -222,6 +338,16 @@ def decode_rotate(raw: bytes) -> Ask:
     """Raises WireError."""
     message = checks.parse(pb.RotateRequest.FromString, raw, "request")
     return Ask({"nves": list(checks.items(message.nves, "request.nves", checks.label))})
+
+
+def encode_revoke(nve: str) -> bytes:
+    """The request of Revoke."""
+    return bytes(pb.RevokeRequest(nve=nve).SerializeToString())
+
+
+def decode_revoke(raw: bytes) -> Ask:
+    """Raises WireError."""
+    return Ask({"nve": checks.label(checks.parse(pb.RevokeRequest.FromString, raw, "request").nve, "request.nve")})
 
 
 def _optional_name(name: str) -> str | None:

@@ -96,6 +96,7 @@ class Overlay:
         if name == "nva":
             place = credentials or self.identities.place(Role.NVA, "nva1")
             words = ["nva", "run", "--domain", str(self.identities.domain_file), "--port", str(self.port)]
+            words += ["--database", str(self.directory / "database"), "--keys", str(self.directory / "keys")]
         else:
             place = credentials or self.identities.place(Role.NVE, name)
             switch = self.switches[name]

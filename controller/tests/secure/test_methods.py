@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import pytest
 from nvo3sec.config import example_path, load_domain
-from nvo3sec.domain.messages import Lookup
+from nvo3sec.domain.membership import Membership
+from nvo3sec.domain.messages import Attachment, Lookup, Release, Relocation
 from nvo3sec.errors import OperatorError
 from nvo3sec.identity.authorization import Scope
 from nvo3sec.identity.names import DeviceName, Role
@@ -18,16 +19,20 @@ ALLOWED = {
     (methods.CONNECT, Role.NVE): Scope.SELF,
     (methods.RENEW_LEASE, Role.NVE): Scope.SELF,
     (methods.LOOK_UP, Role.NVE): Scope.SERVED_VNS,
+    (methods.ATTACH, Role.NVE): Scope.SERVED_VNS,
+    (methods.DETACH, Role.NVE): Scope.SERVED_VNS,
+    (methods.MOVE, Role.NVE): Scope.SERVED_VNS,
     (methods.STATUS, Role.OPERATOR): Scope.ANYTHING,
     (methods.COUNTERS, Role.OPERATOR): Scope.ANYTHING,
     (methods.RECONCILE, Role.OPERATOR): Scope.ANYTHING,
     (methods.ROTATE, Role.OPERATOR): Scope.ANYTHING,
+    (methods.REVOKE, Role.OPERATOR): Scope.ANYTHING,
 }
 
 
 def test_matrix():
     cells = {(method.name, role): scope for method, role, scope in access_table().matrix()}
-    assert len(cells) == 7 * len(Role)
+    assert len(cells) == len(access_table().methods) * len(Role)
     assert {cell: scope for cell, scope in cells.items() if scope is not None} == ALLOWED
 
 
@@ -46,15 +51,28 @@ def test_a_lookup_is_about_its_vn():
     assert look_up.subject(up.LookUp(bytes(16), Lookup(5001, mac=1))).vnis == {5001}
 
 
+def test_an_announcement_is_about_the_vn_where_the_tenant_system_is_or_goes():
+    subjects = {method.name: method.subject for method in access_table().methods}
+    here = Attachment(1, 0, 5001, 1)
+    session = bytes(16)
+    assert subjects[methods.ATTACH](up.Announce(session, here)).vnis == {5001}
+    assert subjects[methods.DETACH](up.Announce(session, Release(1, 0, 5001, 1))).vnis == {5001}
+    assert subjects[methods.MOVE](up.Announce(session, Relocation(2, 0, here))).vnis == {5001}
+
+
 def test_membership_is_that_of_the_domain():
     domain = load_domain(example_path())
-    membership = DomainMembership(domain)
+    current = Membership(domain)
+    membership = DomainMembership(domain.name, lambda: current)
     for nve in domain.nves:
         expected = {vn.vni for vn in domain.vns if vn.name in nve.vn_names}
         assert membership.vnis_of(DeviceName(domain.name, Role.NVE, nve.name)) == expected
         assert not membership.vnis_of(DeviceName(domain.name, Role.HYPERVISOR, nve.name))
         assert not membership.vnis_of(DeviceName("elsewhere.example", Role.NVE, nve.name))
     assert not membership.vnis_of(DeviceName(domain.name, Role.NVE, "nobody"))
+    current = Membership(domain, ["leaf1"])
+    assert not membership.vnis_of(DeviceName(domain.name, Role.NVE, "leaf1")), "shut out from the next message on"
+    assert membership.vnis_of(DeviceName(domain.name, Role.NVE, "leaf3"))
 
 
 class TestAddress:

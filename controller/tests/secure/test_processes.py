@@ -88,6 +88,9 @@ class TestRevoked:
                 while "leaf3" in await world.registered():
                     assert time.monotonic() < began + 5
                 assert "certificate was revoked" in world.log("nva")
+                reconciled = await asyncio.to_thread(world.operate, "counters", "leaf1", "-o", "json")
+                known = {one["source"] for one in json.loads(reconciled.stdout)[0]["sa_rx"]}
+                assert known == {"192.0.2.2"}, "its peers have let go of it, whatever its switch does"
                 async with Traffic(world):
                     await asyncio.sleep(began + 5.5 - time.monotonic())
                     await ports["leaf3"].send(1, frame(BLUE3, BLUE1, "10.1.0.3", "10.1.0.1", 2))
@@ -95,6 +98,8 @@ class TestRevoked:
                     assert ports["leaf1"].waiting(1) == 0, "its lease has ended"
                 assert await world.registered() == {"leaf1", "leaf2"}
                 identities.authority.issue(identities.name(Role.NVE, "leaf3"), renew=True)
+                while "leaf3" not in await world.registered():
+                    assert time.monotonic() < began + 60
                 await world.ready()
                 await ports["leaf3"].send(1, frame(BLUE3, BLUE1, "10.1.0.3", "10.1.0.1", 3))
                 assert await ports["leaf1"].receive(1) == frame(BLUE3, BLUE1, "10.1.0.3", "10.1.0.1", 3)
@@ -141,7 +146,7 @@ class TestIdentities:
 
     def test_credentials_of_another_device_start_nothing(self, identities, tmp_path):
         leaf2 = str(identities.place(Role.NVE, "leaf2"))
-        nva = command("nva", "run", "--domain", str(identities.domain_file), "--credentials", leaf2)
+        nva = command("nva", "run", "--domain", str(identities.domain_file), "--credentials", leaf2, "--in-memory")
         nve = command("nve", "run", "--name", "leaf1", "--p4runtime", "unix:/nowhere", "--credentials", leaf2)
         nve += ["--nva", f"nva1.nva.{identities.domain.name}:7443"]
         tcp = [word.replace("unix:/nowhere", "127.0.0.1:9559") for word in nve]

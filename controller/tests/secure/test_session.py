@@ -15,6 +15,7 @@ from nvo3sec.domain.messages import (
     KeyState,
     Lookup,
     LookupResult,
+    MappingUpdate,
     NveView,
     QuestionKind,
     ReadBack,
@@ -26,6 +27,7 @@ from nvo3sec.identity.certificate import Purpose
 from nvo3sec.identity.names import Role
 from nvo3sec.identity.server import SecureServer
 from nvo3sec.nva import Nva
+from nvo3sec.nva.store import MemoryStore
 from nvo3sec.transport.agent import RemoteNva
 from nvo3sec.transport.credentials import NvaAddress, live_peers, load_device
 from nvo3sec.transport.methods import DomainMembership, access_table
@@ -44,13 +46,14 @@ class Service:
 
     def __init__(self, identities: Any) -> None:
         self.identities = identities
-        self.nva = Nva(identities.domain, random_bytes=secrets.token_bytes)
+        self.nva = Nva(identities.domain, MemoryStore(b"h" * 16), random_bytes=secrets.token_bytes)
         place = identities.place(Role.NVA, "nva1")
         device = load_device(place, identities.domain.name, Purpose.SERVER, Role.NVA)
-        self.server = SecureServer(
-            device, live_peers(place, device), access_table(), DomainMembership(identities.domain)
+        membership = DomainMembership(identities.domain.name, lambda: self.nva.membership)
+        self.server = SecureServer(device, live_peers(place, device), access_table(), membership)
+        self.transport = NvaTransport(
+            self.nva, dict.fromkeys(("status", "counters", "reconcile", "rotate", "revoke"), refuse)
         )
-        self.transport = NvaTransport(self.nva, dict.fromkeys(("status", "counters", "reconcile", "rotate"), refuse))
         self.transport.add_to(self.server.grpc)
         self.port = 0
 
@@ -110,8 +113,8 @@ class TestSession:
                 view = await leaf1.next_update()
                 assert isinstance(view, NveView)
                 assert view.name == "leaf1"
-                keys = await leaf1.next_update()
-                assert isinstance(keys, KeyState)
+                while not isinstance(keys := await leaf1.next_update(), KeyState):
+                    assert isinstance(keys, MappingUpdate), "up to where leaf1 knows its VNs"
                 assert keys.incarnation == INCARNATION
                 assert (await leaf1.renew_lease()).duration_s == identities.domain.lifetimes.lease_s
                 await leaf1.report(Report("foreign-entry", "something"))

@@ -66,22 +66,50 @@ sends = st.builds(m.SendSa, labels, suites, uint32, keys, signed)
 states = st.builds(m.KeyState, versions, incarnations, tuples(receives), tuples(sends))
 questions = st.builds(m.Question, uint32, st.sampled_from(m.QuestionKind))
 helds = st.builds(Held, uint32, uint32, signed)
+histories = st.binary(min_size=16, max_size=16)
+positions = st.builds(m.Position, histories, st.integers(0, 2**63 - 1))
+hosts = labels | st.just("")
+attachments = st.builds(m.Attachment, ports, vlans, vnis, macs, tuples(ips), hosts)
+releases = st.builds(m.Release, ports, vlans, vnis, macs, hosts, hosts)
+moves = st.builds(m.Relocation, ports, vlans, attachments)
 registrations = st.builds(
     m.Registration,
     incarnations,
     tuples(st.builds(m.HeldReceive, ipv4s, suites, helds)),
     tuples(st.builds(m.HeldSend, ipv4s, suites, helds)),
+    tuples(attachments),
+    tuples(st.tuples(vnis, positions)),
 )
+marks = st.builds(m.StoreMark, st.integers(0, 2**63 - 1), st.integers(0, 2**63 - 1))
+tenant_states = st.builds(m.TenantState, versions, tuples(systems))
+remotes = st.builds(m.RemoteMapping, macs, labels, tuples(ips), st.integers(0, 2**63 - 1))
+mapping_updates = st.builds(
+    m.MappingUpdate,
+    vnis,
+    st.none() | st.integers(0, 2**63 - 1),
+    positions,
+    tuples(remotes),
+    tuples(st.tuples(macs, st.integers(0, 2**63 - 1))),
+)
+standings = st.builds(m.AttachmentAnswer, st.sampled_from(m.Standing), words | st.just(""))
 reads = tuples(st.tuples(labels, suites, uint32))
-read_backs = st.builds(m.ReadBack, incarnations, reads, reads)
+read_backs = st.builds(m.ReadBack, incarnations, reads, reads, st.integers(0, 2**63 - 1))
 reports = st.builds(m.Report, words, printable)
 answers = st.builds(m.Answer, uint32, json=printable) | st.builds(m.Answer, uint32, refusal=printable)
 queries = st.builds(m.Lookup, vnis, mac=macs) | st.builds(m.Lookup, vnis, ip=ips)
-found = st.builds(m.LookupAnswer, st.sampled_from(m.LookupResult), seconds, macs, labels | st.just(""), tuples(ips))
+found = st.builds(
+    m.LookupAnswer,
+    st.sampled_from(m.LookupResult),
+    seconds,
+    macs,
+    labels | st.just(""),
+    tuples(ips),
+    st.integers(0, 2**63 - 1),
+)
 
 
 class TestRoundTrip:
-    @given(views | states | questions | st.builds(m.Welcome, sessions))
+    @given(views | states | questions | tenant_states | mapping_updates | st.builds(m.Welcome, sessions, marks))
     def test_down(self, message):
         assert down.decode_down(down.encode_down(message)) == message
 
@@ -89,13 +117,23 @@ class TestRoundTrip:
     def test_up(self, message):
         assert up.decode_up(up.encode_up(message)) == message
 
-    @given(sessions, queries, found, seconds)
-    def test_calls(self, session, query, answer, duration_s):
+    @given(sessions, queries, found, seconds, marks)
+    def test_calls(self, session, query, answer, duration_s, mark):
         assert up.decode_look_up(up.encode_look_up(session, query)) == up.LookUp(session, query)
         assert up.decode_renewal(up.encode_renewal(session)) == up.RenewLease(session)
         assert down.decode_found(down.encode_found(answer)) == answer
-        grant = m.LeaseGrant(duration_s)
+        grant = m.LeaseGrant(duration_s, mark)
         assert down.decode_grant(down.encode_grant(grant)) == grant
+
+    @given(sessions, attachments, releases, moves, standings)
+    def test_announcements(self, session, attachment, release, move, answer):
+        assert up.decode_attach(up.encode_attach(session, attachment)) == up.Announce(session, attachment)
+        assert up.decode_detach(up.encode_detach(session, release)) == up.Announce(session, release)
+        assert up.decode_move(up.encode_move(session, move)) == up.Announce(session, move)
+        assert up.Announce(session, attachment).vni == attachment.vni
+        assert up.Announce(session, release).vni == release.vni
+        assert up.Announce(session, move).vni == move.to.vni, "the VN that is authorized"
+        assert down.decode_attachment_answer(down.encode_attachment_answer(answer)) == answer
 
     @given(st.none() | labels, st.booleans(), st.lists(labels, max_size=3))
     def test_operators(self, nve, dry_run, nves):
@@ -103,6 +141,7 @@ class TestRoundTrip:
         assert up.decode_reconcile(up.encode_reconcile(nve, dry_run)).parameters == {"nve": nve, "dry_run": dry_run}
         assert up.decode_rotate(up.encode_rotate(nves)).parameters == {"nves": nves}
         assert up.decode_status(up.encode_status(7.0)).parameters == {"wait_s": 7.0}
+        assert up.decode_revoke(up.encode_revoke("leaf3")).parameters == {"nve": "leaf3"}
 
     def test_a_report_of_anything_can_be_sent(self):
         sent = m.Report("updates-refused", "\x1b[31mred\n" + "x" * 5000)

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from nvo3sec.domain.addresses import IpAddress
 from nvo3sec.domain.mapping.model import Address, Claim, ClaimKey, Hold, MappingEntry, Scope, StaticMapping
+from nvo3sec.domain.messages import Standing
 
 # --- events ---------------------------------------------------------------------------------------------------------
 
@@ -112,16 +113,8 @@ Event: TypeAlias = Attach | Detach | Move | Resync | LeaseRenewed | NveLost | Co
 # --- answers --------------------------------------------------------------------------------------------------------
 
 
-class Status(StrEnum):
-    """What became of an event."""
-
-    ACTIVE = "active"
-    """In force."""
-    FROZEN = "frozen"
-    """Remembered, without effect: somebody else has an address of it, or it is contested or reserved."""
-    DONE = "done"
-    REFUSED = "refused"
-    """Nothing was changed."""
+Status = Standing
+"""What became of an event: what its announcer is told."""
 
 
 class Reason(StrEnum):

@@ -92,4 +92,4 @@ def look_up(state: MappingState, nve: str, query: Lookup) -> LookupAnswer:
     found = None if wanted is None else state.find((query.vni, wanted))
     if found is None or not state.scope.serves(found.place.nve, query.vni):
         return LookupAnswer(LookupResult.UNKNOWN, NEGATIVE_S)
-    return LookupAnswer(LookupResult.FOUND, POSITIVE_S, found.mac, found.place.nve, found.ips)
+    return LookupAnswer(LookupResult.FOUND, POSITIVE_S, found.mac, found.place.nve, found.ips, found.sequence)

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tenant systems behind one NVE: commands for its agent, through its run directory."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from nvo3sec.cli import render
+from nvo3sec.cli.operate import show
+from nvo3sec.cli.options import Output, OutputOption, RunDirectory
+from nvo3sec.console import ask, default_run_directory
+from nvo3sec.errors import OperatorError
+
+VnOption = Annotated[str, typer.Option("--vn", help="Name of the VN.")]
+PortOption = Annotated[int, typer.Option("--port", min=1, help="Access port.")]
+VlanOption = Annotated[int, typer.Option("--vlan", min=0, max=4094, help="VLAN; 0: untagged.")]
+MacOption = Annotated[str, typer.Option("--mac", help="MAC address of the tenant system.")]
+IpOption = Annotated[list[str] | None, typer.Option("--ip", help="An IP address of it; may be given several times.")]
+HostOption = Annotated[str, typer.Option("--hypervisor", help="The hypervisor that it is announced for.")]
+
+
+def _ask(run_dir: Any, method: str, **params: Any) -> Any:
+    return ask(run_dir or default_run_directory(), method, **params)
+
+
+def _answer(result: dict[str, str], output: Output) -> None:
+    show(result, output, result["standing"] + (f": {result['reason']}" if result["reason"] else ""))
+    if result["standing"] == "refused":
+        raise OperatorError(f"refused: {result['reason']}")
+
+
+def attach(
+    vn: VnOption,
+    port: PortOption,
+    mac: MacOption,
+    vlan: VlanOption = 0,
+    ip: IpOption = None,
+    hypervisor: HostOption = "",
+    run_dir: RunDirectory = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Announce a tenant system at a VAP of this NVE, or other addresses of one."""
+    params = {"vn": vn, "port": port, "vlan": vlan, "mac": mac, "ips": ip or [], "host": hypervisor}
+    _answer(_ask(run_dir, "attach", **params), output)
+
+
+def detach(
+    vn: VnOption,
+    port: PortOption,
+    mac: MacOption,
+    vlan: VlanOption = 0,
+    successor: Annotated[
+        str | None, typer.Option("--successor", help="The NVE where it goes on: only that one can have its addresses.")
+    ] = None,
+    hypervisor: HostOption = "",
+    run_dir: RunDirectory = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Release a tenant system."""
+    params = {"vn": vn, "port": port, "vlan": vlan, "mac": mac, "successor": successor, "host": hypervisor}
+    _answer(_ask(run_dir, "detach", **params), output)
+
+
+def move(
+    vn: VnOption,
+    port: PortOption,
+    mac: MacOption,
+    to_port: Annotated[int, typer.Option("--to-port", min=1, help="Access port where it is now.")],
+    vlan: VlanOption = 0,
+    to_vlan: Annotated[int, typer.Option("--to-vlan", min=0, max=4094, help="VLAN where it is now.")] = 0,
+    ip: IpOption = None,
+    hypervisor: HostOption = "",
+    run_dir: RunDirectory = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Move a tenant system to another VAP of this NVE. To another NVE: detach with --successor here, attach there."""
+    params = {"vn": vn, "port": port, "vlan": vlan, "mac": mac, "to_port": to_port, "to_vlan": to_vlan}
+    _answer(_ask(run_dir, "move", **params, ips=ip, host=hypervisor), output)
+
+
+def attachments(run_dir: RunDirectory = None, output: OutputOption = Output.TABLE) -> None:
+    """What is attached to this NVE: announced, or stated by the domain file."""
+    result = _ask(run_dir, "attachments")
+    show(result, output, *render.attachments(result))

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the operator wants: the domain, and who is shut out of it. Everything that anybody is told follows from here.
+
+An NVE is shut out for good when the operator revokes it: that is stored before it takes effect, outlives backups, and
+nothing takes it back; a device that was repaired gets another name. It is suspended when its certificate is revoked,
+until it comes with one that is not.
+"""
+
+from __future__ import annotations
+
+from nvo3sec.domain.membership import Membership
+from nvo3sec.domain.model import Domain, Vn
+from nvo3sec.errors import AuthorizationError, OperatorError
+from nvo3sec.nva.store.records import Revocation, Revoke, Store, Stored
+
+
+class Intent:
+    """The domain of an NVA, without those who are shut out. `stored`: what `store.load()` gave."""
+
+    def __init__(self, domain: Domain, store: Store, stored: Stored) -> None:
+        self._store = store
+        self._revoked = {one.identity for one in stored.revocations if not one.serial}
+        self._suspended: dict[str, str] = {}
+        self._take(domain)
+
+    def _take(self, domain: Domain) -> None:
+        self.domain = domain
+        self.membership = Membership(domain, self.excluded)
+        self._vns = {vn.vni: vn for vn in domain.vns}
+        self._members = {vn.vni: self.membership.members(vn.name) for vn in domain.vns}
+
+    @property
+    def revoked(self) -> frozenset[str]:
+        """NVEs of the domain that are revoked for good."""
+        return frozenset(nve.name for nve in self.domain.nves if self._identity(nve.name) in self._revoked)
+
+    @property
+    def suspended(self) -> dict[str, str]:
+        """NVEs that are shut out until they come with a good certificate, and why."""
+        return dict(self._suspended)
+
+    @property
+    def excluded(self) -> frozenset[str]:
+        """NVEs that serve nothing, whatever the domain file says."""
+        return self.revoked | frozenset(self._suspended)
+
+    def members(self, vni: int) -> tuple[str, ...]:
+        """The NVEs that serve a VN, sorted; none for one that does not exist."""
+        return self._members.get(vni, ())
+
+    def vn(self, vni: int) -> Vn | None:
+        """The VN of this number."""
+        return self._vns.get(vni)
+
+    def _identity(self, nve: str) -> str:
+        return f"nvo3://{self.domain.name}/nve/{nve}"
+
+    # --- changes: whoever makes one tells everybody what follows ------------------------------------------------------
+
+    def configure(self, domain: Domain) -> None:
+        """Take another domain file. Raises OperatorError for one of another domain."""
+        if domain.name != self.domain.name:
+            raise OperatorError(f"this is the NVA of {self.domain.name}, and the file is of {domain.name}")
+        self._take(domain)
+
+    def revoke(self, nve: str) -> None:
+        """Shut an NVE out for good; durable when this returns. Raises OperatorError, StoreError."""
+        self._require(nve)
+        if nve in self.revoked:
+            return
+        self._store.commit([Revoke(Revocation(self._identity(nve)))])
+        self._revoked.add(self._identity(nve))
+        self._take(self.domain)
+
+    def suspend(self, nve: str, why: str) -> bool:
+        """Shut an NVE out until `readmit`; returns whether it was in."""
+        if nve in self.excluded or nve not in self.domain.nve_by_name:
+            return False
+        self._suspended[nve] = why
+        self._take(self.domain)
+        return True
+
+    def readmit(self, nve: str) -> bool:
+        """An NVE has come with a good certificate; returns whether it was suspended. Raises AuthorizationError."""
+        if nve not in self.domain.nve_by_name:
+            raise AuthorizationError(f"{nve} is not an NVE of {self.domain.name}")
+        if nve in self.revoked:
+            raise AuthorizationError(f"{nve} is revoked for good; the device needs another name")
+        if self._suspended.pop(nve, None) is None:
+            return False
+        self._take(self.domain)
+        return True
+
+    def _require(self, nve: str) -> None:
+        if nve not in self.domain.nve_by_name:
+            names = ", ".join(sorted(self.domain.nve_by_name))
+            raise OperatorError(f"no such NVE: {nve}; there are: {names}")

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keeps what was learned about tenant systems elsewhere up to date: asks, takes pushes, asks again."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+
+from nvo3sec.domain.desired import Learned
+from nvo3sec.domain.learned import LearnedMappings, Name, Overtaken
+from nvo3sec.domain.lookups import Wanted
+from nvo3sec.domain.messages import Lookup, LookupAnswer, LookupResult, MappingUpdate
+from nvo3sec.nve.nva import NvaSession
+
+REFRESH_S = 5.0
+"""How often is looked which mappings have grown old."""
+BUSY_S = 1.0
+
+
+class Learning:
+    """The learned mappings of one switch, through one session.
+
+    changed: called when what was learned is different. appeared: called with each address that exists now.
+    """
+
+    def __init__(
+        self,
+        session: NvaSession,
+        mappings: LearnedMappings,
+        changed: Callable[[], None],
+        appeared: Callable[[Wanted], None],
+    ) -> None:
+        self._session = session
+        self.mappings = mappings
+        self._changed = changed
+        self._appeared = appeared
+        self._doubtful: dict[Name, None] = {}
+        self._doubt = asyncio.Event()
+
+    async def look_up(self, query: Lookup) -> tuple[LookupAnswer, Learned | None]:
+        """Ask the NVA: its answer, and what was learned if it is behind another NVE.
+
+        An answer that was overtaken by a change is UNKNOWN, and good for no time. Raises NvaUnreachable,
+        AuthorizationError.
+        """
+        self.mappings.asking(query)
+        try:
+            answer = await self._session.look_up(query)
+        except BaseException:
+            self.mappings.unanswered(query)
+            raise
+        try:
+            return answer, self.mappings.answered(query, answer, time.monotonic())
+        except Overtaken:
+            return LookupAnswer(LookupResult.UNKNOWN, 0.0), None
+
+    def apply(self, update: MappingUpdate) -> None:
+        """Take a push."""
+        applied = self.mappings.apply(update)
+        for wanted in applied.appeared:
+            self._appeared(wanted)
+        if applied.changed:
+            self._changed()
+        self.doubt(applied.ask_again)
+
+    def doubt(self, names: Iterable[Name]) -> None:
+        """Nobody knows whether this is still so."""
+        self._doubtful.update(dict.fromkeys(names))
+        if self._doubtful:
+            self._doubt.set()
+
+    async def run(self) -> None:
+        """Ask again about what is doubtful, and about what has grown old, for ever."""
+        while True:
+            try:
+                async with asyncio.timeout(REFRESH_S):
+                    await self._doubt.wait()
+            except TimeoutError:
+                self.doubt(self.mappings.grown_old(time.monotonic()))
+            self._doubt.clear()
+            before = self.mappings.all
+            await self.settle_doubts()
+            if self.mappings.all != before:
+                self._changed()
+
+    async def settle_doubts(self) -> None:
+        """Ask about everything that is doubtful. A NVA that is busy is asked later; until then it stays as it is."""
+        while self._doubtful:
+            name = next(iter(self._doubtful))
+            vni, mac = name
+            answer, learned = await self.look_up(Lookup(vni, mac=mac))
+            if answer.result is LookupResult.BUSY:
+                await asyncio.sleep(BUSY_S)
+                continue
+            del self._doubtful[name]
+            if learned is None and answer.valid_s > 0:
+                self.mappings.forget(name)

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an agent must remember when it is restarted: what is attached to its NVE, and how far its NVA had come.
+
+A small JSON file, replaced as a whole and on the disk before anybody is told. There are no secrets in it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from nvo3sec.domain.addresses import format_mac, parse_mac
+from nvo3sec.domain.messages import Attachment, StoreMark
+from nvo3sec.errors import NvaUnreachable, OperatorError
+
+FORMAT = 1
+
+Place = tuple[int, int, int]
+"""(port, VLAN, MAC address)."""
+
+
+class AgentMemory:
+    """The file at `path`; None: nothing outlives the process. Raises OperatorError for a file that is not one of these:
+    starting without it would release everything that is attached."""
+
+    def __init__(self, nve: str, path: Path | None = None) -> None:
+        self._nve = nve
+        self._path = path
+        self.attachments: dict[Place, Attachment] = {}
+        self.mark = StoreMark(0, 0)
+        if path is not None and path.exists():
+            self._read(path)
+
+    def _read(self, path: Path) -> None:
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if content["format"] != FORMAT or content["nve"] != self._nve:
+                raise OperatorError(f"{path}: is of format {content['format']!r} and NVE {content['nve']!r}")
+            found = [_attachment_in(one) for one in content["attachments"]]
+            self.mark = StoreMark(int(content["term"]), int(content["version"]))
+        except OSError as error:
+            raise OperatorError(f"{path}: {error.strerror}") from None
+        except (ValueError, KeyError, TypeError):
+            raise OperatorError(
+                f"{path}: is not what an agent writes. Without it everything that is attached to {self._nve} would be"
+                " released: restore it, or remove it and attach everything again"
+            ) from None
+        self.attachments = {place_of(one): one for one in found}
+
+    def put(self, attachment: Attachment) -> None:
+        """Remember an attachment. Raises OperatorError."""
+        self._change({**self.attachments, place_of(attachment): attachment}, self.mark)
+
+    def drop(self, place: Place) -> None:
+        """Forget an attachment. Raises OperatorError."""
+        self._change({key: one for key, one in self.attachments.items() if key != place}, self.mark)
+
+    def move(self, place: Place, to: Attachment) -> None:
+        """Forget one and remember another. Raises OperatorError."""
+        rest = {key: one for key, one in self.attachments.items() if key != place}
+        self._change({**rest, place_of(to): to}, self.mark)
+
+    def see(self, mark: StoreMark) -> None:
+        """The NVA's store has come to `mark`. Raises NvaUnreachable if it had been further: it is an old backup."""
+        if mark.is_before(self.mark):
+            raise NvaUnreachable(
+                f"the NVA's store has gone back, from version {self.mark.version} of term {self.mark.term} to version"
+                f" {mark.version} of term {mark.term}; nothing of it is believed"
+            )
+        if mark != self.mark:
+            self._change(self.attachments, mark)
+
+    def _change(self, attachments: Mapping[Place, Attachment], mark: StoreMark) -> None:
+        if self._path is not None:
+            self._write(self._path, attachments, mark)
+        self.attachments, self.mark = dict(attachments), mark
+
+    def _write(self, path: Path, attachments: Mapping[Place, Attachment], mark: StoreMark) -> None:
+        content = {
+            "format": FORMAT,
+            "nve": self._nve,
+            "term": mark.term,
+            "version": mark.version,
+            "attachments": [_attachment_out(one) for one in attachments.values()],
+        }
+        draft = path.with_name(path.name + ".new")
+        try:
+            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            with open(descriptor, "w", encoding="utf-8") as file:
+                json.dump(content, file, indent=1)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(draft, path)
+            directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)
+        except OSError as error:
+            raise OperatorError(f"{path}: {error.strerror}; nothing was changed") from None
+
+
+def place_of(attachment: Attachment) -> Place:
+    """What an attachment is told by."""
+    return attachment.port, attachment.vlan, attachment.mac
+
+
+def _attachment_out(one: Attachment) -> dict[str, Any]:
+    return {
+        "port": one.port,
+        "vlan": one.vlan,
+        "vni": one.vni,
+        "mac": format_mac(one.mac),
+        "ips": [str(ip) for ip in one.ips],
+        "host": one.host,
+    }
+
+
+def _attachment_in(one: dict[str, Any]) -> Attachment:
+    return Attachment(
+        port=int(one["port"]),
+        vlan=int(one["vlan"]),
+        vni=int(one["vni"]),
+        mac=parse_mac(one["mac"]),
+        ips=tuple(ip_address(text) for text in one["ips"]),
+        host=str(one["host"]),
+    )

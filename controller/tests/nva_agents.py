@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Agents of an NVA in this process: they do as they are told, at once."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+from nvo3sec.config import example_path, load_domain
+from nvo3sec.domain.messages import KeyState, MappingUpdate, NveView, ReadBack, Registration, TenantState
+from nvo3sec.domain.model import Domain
+from nvo3sec.nva import Nva
+from nvo3sec.nva.store import MemoryStore
+
+DOMAIN = load_domain(example_path())
+INCARNATIONS = {name: name.encode().ljust(16, b".") for name in ("leaf1", "leaf2", "leaf3")}
+
+
+def counting_bytes():
+    counter = itertools.count(1)
+    return lambda length: next(counter).to_bytes(length, "big")
+
+
+class Agents:
+    """Agents that do as they are told, at once."""
+
+    def __init__(self, domain: Domain = DOMAIN, store=None, **arguments) -> None:
+        self.now = 100.0
+        arguments = {"wall_seconds": lambda: 0.0, "random_bytes": counting_bytes()} | arguments
+        self.nva = Nva(domain, store or MemoryStore(b"h" * 16), clock=lambda: self.now, **arguments)
+        self.sessions = {}
+        self.views: dict[str, NveView] = {}
+        self.keys: dict[str, KeyState] = {}
+        self.mappings: dict[str, list[MappingUpdate]] = {}
+
+    async def join(self, *names: str, registration: Registration | None = None) -> None:
+        for name in names:
+            session = self.nva.open_session(name)
+            await session.register(registration or Registration(INCARNATIONS[name]))
+            self.sessions[name] = session
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Fetch and confirm until nothing is new."""
+        changed = True
+        while changed:
+            changed = False
+            for name, session in self.sessions.items():
+                while session._news.is_set() and not session.ended.is_set():
+                    changed = True
+                    update = await session.next_update()
+                    if isinstance(update, NveView):
+                        self.views[name] = update
+                    elif isinstance(update, TenantState):
+                        self.views[name] = replace(self.views[name], tenant_systems=update.tenant_systems)
+                    elif isinstance(update, MappingUpdate):
+                        self.mappings.setdefault(name, []).append(update)
+                    else:
+                        self.keys[name] = update
+                        await session.read_back(
+                            ReadBack(
+                                update.incarnation,
+                                tuple((sa.peer, sa.suite, sa.spi) for sa in update.receive),
+                                tuple((sa.peer, sa.suite, sa.spi) for sa in update.send),
+                                self.views[name].version,
+                            )
+                        )
+
+    def after(self, seconds: float) -> None:
+        self.now += seconds
+        self.nva.tick()

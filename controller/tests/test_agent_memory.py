@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an agent remembers across restarts: nothing lost, nothing half written, no NVA that has gone back."""
+
+from __future__ import annotations
+
+import json
+from ipaddress import ip_address as ip
+
+import pytest
+from nvo3sec.domain.messages import Attachment, StoreMark
+from nvo3sec.errors import NvaUnreachable, OperatorError
+from nvo3sec.nve import AgentMemory
+
+ONE = Attachment(1, 0, 5001, 0x0200_0000_0001, (ip("10.0.0.1"), ip("fd00::1")), "host1")
+TWO = Attachment(2, 100, 5001, 0x0200_0000_0002)
+KEY = (1, 0, 0x0200_0000_0001)
+
+
+def test_a_restart_finds_what_was_put(tmp_path):
+    path = tmp_path / "agent.json"
+    memory = AgentMemory("leaf1", path)
+    memory.put(ONE)
+    memory.put(TWO)
+    memory.see(StoreMark(1, 7))
+    again = AgentMemory("leaf1", path)
+    assert (set(again.attachments.values()), again.mark) == ({ONE, TWO}, StoreMark(1, 7))
+    again.drop(KEY)
+    again.move((2, 100, TWO.mac), ONE)
+    assert list(AgentMemory("leaf1", path).attachments.values()) == [ONE]
+
+
+def test_what_cannot_be_written_has_not_happened(tmp_path):
+    place = tmp_path / "state"
+    place.mkdir()
+    memory = AgentMemory("leaf1", place / "agent.json")
+    memory.put(ONE)
+    (place / "agent.json.new").mkdir()  # whoever runs this, the draft cannot be written
+    with pytest.raises(OperatorError, match="nothing was changed"):
+        memory.put(TWO)
+    assert list(memory.attachments.values()) == [ONE]
+    assert list(AgentMemory("leaf1", place / "agent.json").attachments.values()) == [ONE]
+
+
+@pytest.mark.parametrize("mark", [StoreMark(1, 6), StoreMark(0, 0), StoreMark(0, 900)])
+def test_an_nva_that_has_gone_back(tmp_path, mark):
+    memory = AgentMemory("leaf1", tmp_path / "agent.json")
+    memory.see(StoreMark(1, 7))
+    with pytest.raises(NvaUnreachable, match="gone back, from version 7 of term 1"):
+        memory.see(mark)
+    assert AgentMemory("leaf1", tmp_path / "agent.json").mark == StoreMark(1, 7), "not even after a restart"
+    memory.see(StoreMark(1, 7))
+    memory.see(StoreMark(2, 1))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        json.dumps({"format": 2, "nve": "leaf1", "attachments": [], "term": 0, "version": 0}),
+        json.dumps({"format": 1, "nve": "leaf2", "attachments": [], "term": 0, "version": 0}),
+        json.dumps({"format": 1, "nve": "leaf1", "attachments": [{"port": 1}], "term": 0, "version": 0}),
+        json.dumps({"format": 1, "nve": "leaf1", "attachments": []}),
+    ],
+)
+def test_another_file_is_not_taken_for_an_empty_one(tmp_path, content):
+    path = tmp_path / "agent.json"
+    path.write_text(content)
+    with pytest.raises(OperatorError, match=r"agent\.json"):
+        AgentMemory("leaf1", path)
+    assert path.read_text() == content
+
+
+def test_without_a_file():
+    memory = AgentMemory("leaf1")
+    memory.put(ONE)
+    assert memory.attachments == {KEY: ONE}

@@ -1,0 +1,380 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tenant systems come, go and move: who is told what, who is refused, and what a restart of the NVA finds."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from ipaddress import ip_address as ip
+
+import pytest
+from nva_agents import DOMAIN, INCARNATIONS, Agents
+from nvo3sec.domain.mapping import Admit, ClaimKey, Evict, Place
+from nvo3sec.domain.messages import (
+    Attachment,
+    Lookup,
+    LookupResult,
+    Position,
+    Registration,
+    Release,
+    Relocation,
+    Standing,
+    StoreMark,
+)
+from nvo3sec.errors import AuthorizationError
+from nvo3sec.nva.store import MemoryStore, StoreUnavailable, open_store
+
+BLUE, RED = 5001, 5002
+MAC = 0x0200_0000_7777
+NEW = Attachment(1, 0, BLUE, MAC, (ip("10.1.0.77"),))
+"""VAP 1 of each leaf is one of blue."""
+
+
+def attached(view) -> set[int]:
+    return {one.mac for one in view.tenant_systems}
+
+
+def run(coroutine) -> None:
+    asyncio.run(asyncio.wait_for(coroutine, 30))
+
+
+class TestTold:
+    def test_its_own_nve_gets_the_tenant_the_others_the_news(self):
+        async def check():
+            agents = Agents()
+            await agents.join("leaf1", "leaf2", "leaf3")
+            agents.mappings.clear()
+            before = {name: view.version for name, view in agents.views.items()}
+            answer = await agents.sessions["leaf1"].announce(NEW)
+            assert answer.standing is Standing.ACTIVE
+            await agents.settle()
+            (tenant,) = (one for one in agents.views["leaf1"].tenant_systems if one.mac == MAC)
+            assert (tenant.vn, tenant.port, tenant.vlan, tenant.ips) == ("blue", 1, 0, NEW.ips)
+            assert not tenant.allow_other_ethertypes
+            assert not tenant.allow_unspecified_source
+            for name in ("leaf2", "leaf3"):
+                (update,) = agents.mappings[name]
+                (mapping,) = update.mappings
+                assert (update.vni, mapping.mac, mapping.nve, mapping.ips) == (BLUE, MAC, "leaf1", NEW.ips)
+                assert MAC not in attached(agents.views[name])
+            assert {name: view.version for name, view in agents.views.items()} == before, "no view was made anew"
+
+        run(check())
+
+    def test_nobody_outside_the_vn_hears_of_it(self):
+        async def check():
+            agents = Agents()
+            await agents.join("leaf1", "leaf2", "leaf3")
+            agents.mappings.clear()
+            assert (await agents.sessions["leaf3"].announce(Attachment(2, 100, RED, MAC))).standing is Standing.ACTIVE
+            await agents.settle()
+            assert set(agents.mappings) == {"leaf1", "leaf3"}
+
+        run(check())
+
+    def test_after_a_reconnect_exactly_what_was_missed(self):
+        async def check():
+            agents = Agents()
+            await agents.join("leaf1", "leaf2")
+            known = {update.vni: update.position for update in agents.mappings["leaf2"]}
+            await agents.sessions.pop("leaf2").close()
+            await agents.sessions["leaf1"].announce(NEW)
+            await agents.sessions["leaf1"].announce(Release(NEW.port, NEW.vlan, BLUE, MAC))
+            agents.mappings.clear()
+            back = Registration(INCARNATIONS["leaf2"], positions=tuple(known.items()))
+            await agents.join("leaf2", registration=back)
+            (update,) = agents.mappings["leaf2"]
+            assert update.base == known[BLUE].version
+            assert [mac for mac, _ in update.withdrawn] == [MAC]
+            assert not update.mappings
+
+        run(check())
+
+    @pytest.mark.parametrize("position", [Position(b"another history!", 5), Position(b"h" * 16, 5)])
+    def test_a_position_that_nobody_knows_any_more(self, position):
+        async def check():
+            agents = Agents()
+            registration = Registration(INCARNATIONS["leaf2"], positions=((BLUE, position),))
+            await agents.join("leaf2", registration=registration)
+            (update,) = agents.mappings["leaf2"]
+            assert (update.base, update.mappings) == (None, ())
+
+        run(check())
+
+
+class TestMoves:
+    def test_from_one_nve_to_another(self):
+        async def check():
+            agents = Agents()
+            await agents.join("leaf1", "leaf2", "leaf3")
+            await agents.sessions["leaf1"].announce(NEW)
+            query = Lookup(BLUE, mac=MAC)
+            first = await agents.sessions["leaf3"].look_up(query)
+            thief = await agents.sessions["leaf2"].announce(NEW)
+            assert (thief.standing, thief.reason) == (Standing.FROZEN, "owned")
+            assert (await agents.sessions["leaf3"].look_up(query)).nve == "leaf1", "the incumbent stays"
+            (report,) = (record for record in agents.nva.reports if record.report.event == "mapping-frozen")
+            assert (report.nve, "leaf1" in report.report.detail) == ("leaf2", True)
+            gone = await agents.sessions["leaf1"].announce(Release(NEW.port, NEW.vlan, BLUE, MAC, successor="leaf2"))
+            assert gone.standing is Standing.DONE
+            second = await agents.sessions["leaf3"].look_up(query)
+            assert (second.nve, second.sequence > first.sequence) == ("leaf2", True)
+            await agents.settle()
+            assert MAC in attached(agents.views["leaf2"])
+            assert MAC not in attached(agents.views["leaf1"])
+
+        run(check())
+
+    def test_between_vaps_of_one_nve(self):
+        async def check():
+            agents = Agents()
+            await agents.join("leaf1")
+            await agents.sessions["leaf1"].announce(NEW)
+            answer = await agents.sessions["leaf1"].announce(Relocation(1, 0, replace(NEW, port=2)))
+            assert answer.standing is Standing.ACTIVE
+            await agents.settle()
+            (tenant,) = (one for one in agents.views["leaf1"].tenant_systems if one.mac == MAC)
+            assert tenant.port == 2
+
+        run(check())
+
+    def test_the_end_of_a_lease_makes_room(self):
+        async def check():
+            agents = Agents()
+            await agents.join("leaf1", "leaf2", "leaf3")
+            await agents.sessions["leaf1"].announce(NEW)
+            await agents.sessions["leaf2"].announce(NEW)
+            await agents.sessions["leaf1"].close()
+            agents.after(DOMAIN.lifetimes.lease_s - 1)
+            for name in ("leaf2", "leaf3"):
+                await agents.sessions[name].renew_lease()
+            assert (await agents.sessions["leaf3"].look_up(Lookup(BLUE, mac=MAC))).nve == "leaf1"
+            agents.after(2)
+            assert (await agents.sessions["leaf3"].look_up(Lookup(BLUE, mac=MAC))).nve == "leaf2"
+
+        run(check())
+
+    def test_an_operator_decides(self):
+        async def check():
+            agents = Agents()
+            await agents.join("leaf1", "leaf2")
+            await agents.sessions["leaf1"].announce(NEW)
+            await agents.sessions["leaf2"].announce(NEW)
+            there, here = (ClaimKey(Place(name, 1, 0), MAC) for name in ("leaf2", "leaf1"))
+            assert agents.nva.decide(Admit(there)).status is Standing.ACTIVE
+            assert (await agents.sessions["leaf1"].look_up(Lookup(BLUE, mac=MAC))).nve == "leaf2"
+            assert agents.nva.decide(Evict(here)).status is Standing.DONE
+            assert agents.nva.mappings.frozen() == ()
+
+        run(check())
+
+
+class TestRefused:
+    @pytest.mark.parametrize(
+        "announcement",
+        [
+            replace(NEW, vni=RED),
+            replace(NEW, port=9),
+            Release(1, 0, RED, MAC),
+            Release(9, 0, BLUE, MAC),
+            Relocation(1, 0, replace(NEW, port=3, vlan=100)),
+            Relocation(1, 0, replace(NEW, port=3, vlan=100, vni=RED)),
+        ],
+    )
+    def test_a_vap_of_another_vn(self, announcement):
+        async def check():
+            agents = Agents()
+            await agents.join("leaf1", "leaf2")
+            await agents.sessions["leaf1"].announce(NEW)
+            answer = await agents.sessions["leaf1"].announce(announcement)
+            assert (answer.standing, answer.reason) == (Standing.REFUSED, "not-served")
+            assert (await agents.sessions["leaf2"].look_up(Lookup(BLUE, mac=MAC))).nve == "leaf1"
+
+        run(check())
+
+    def test_a_session_that_was_replaced(self):
+        async def check():
+            agents = Agents()
+            await agents.join("leaf1")
+            old = agents.sessions["leaf1"]
+            await agents.join("leaf1")
+            assert old.ended.is_set()
+            with pytest.raises(AuthorizationError):
+                await old.announce(NEW)
+            assert (await agents.sessions["leaf1"].announce(NEW)).standing is Standing.ACTIVE
+
+        run(check())
+
+    def test_what_the_domain_file_states_is_not_released_by_announcements(self):
+        async def check():
+            agents = Agents()
+            await agents.join("leaf1")
+            stated = next(one for one in DOMAIN.tenant_systems if one.nve == "leaf1" and one.vn == "blue")
+            answer = await agents.sessions["leaf1"].announce(Release(stated.port, stated.vlan, BLUE, stated.mac))
+            assert (answer.standing, answer.reason) == (Standing.REFUSED, "static")
+            await agents.join("leaf1")  # an agent that remembers nothing
+            assert stated.mac in attached(agents.views["leaf1"])
+
+        run(check())
+
+
+class Failing(MemoryStore):
+    broken = False
+
+    def commit(self, changes):
+        if self.broken and changes:
+            raise StoreUnavailable("the disk is full")
+        return super().commit(changes)
+
+
+class TestStore:
+    def test_a_store_that_fails_ends_the_nva_and_promises_nothing(self):
+        async def check():
+            store = Failing(b"h" * 16)
+            agents = Agents(store=store)
+            await agents.join("leaf1", "leaf2")
+            running = asyncio.create_task(agents.nva.run())
+            store.broken = True
+            with pytest.raises(StoreUnavailable):
+                await agents.sessions["leaf1"].announce(NEW)
+            store.broken = False
+            assert (await agents.sessions["leaf2"].look_up(Lookup(BLUE, mac=MAC))).result is LookupResult.UNKNOWN
+            with pytest.raises(StoreUnavailable, match="the disk is full"):
+                await running
+
+        run(check())
+
+    def test_announcements_of_one_moment_are_one_commit(self):
+        async def check():
+            store = MemoryStore(b"h" * 16)
+            agents = Agents(store=store)
+            await agents.join("leaf1", "leaf2")
+            before = store.version
+            calls = [agents.sessions["leaf1"].announce(replace(NEW, mac=MAC + n, ips=())) for n in range(100)]
+            answers = await asyncio.gather(*calls)
+            assert {answer.standing for answer in answers} == {Standing.ACTIVE}
+            assert store.version == before + 1
+
+        run(check())
+
+    def test_a_restart_finds_everything_that_was_acknowledged(self, tmp_path):
+        def reopened():
+            return open_store(tmp_path / "db" / "nva.sqlite", tmp_path / "keys", DOMAIN.name)
+
+        async def check():
+            store = reopened()
+            agents = Agents(store=store)
+            await agents.join("leaf1", "leaf2")
+            assert agents.nva.mark() == StoreMark(1, store.version)
+            await agents.sessions["leaf1"].announce(NEW)
+            known = agents.nva.mark()
+            store.close()
+            again = Agents(store=reopened())
+            assert not known.is_before(again.nva.mark())
+            await again.join("leaf2", "leaf1", registration=None)
+            assert (await again.sessions["leaf2"].look_up(Lookup(BLUE, mac=MAC))).result is LookupResult.UNKNOWN, (
+                "the agent that has it says everything that is attached, and that was nothing"
+            )
+            third = Agents(store=store_of(again))
+            await third.join("leaf2")
+            back = Registration(INCARNATIONS["leaf1"], attachments=(NEW,))
+            await third.join("leaf1", registration=back)
+            assert (await third.sessions["leaf2"].look_up(Lookup(BLUE, mac=MAC))).nve == "leaf1"
+
+        def store_of(agents):
+            return agents.nva._store
+
+        run(check())
+
+    def test_before_its_agent_is_back_a_restarted_nva_answers_with_what_was_acknowledged(self):
+        async def check():
+            store = MemoryStore(b"h" * 16)
+            agents = Agents(store=store)
+            await agents.join("leaf1", "leaf2")
+            await agents.sessions["leaf1"].announce(NEW)
+            again = Agents(store=store)
+            await again.join("leaf2")
+            assert (await again.sessions["leaf2"].look_up(Lookup(BLUE, mac=MAC))).nve == "leaf1"
+            again.after(DOMAIN.lifetimes.lease_s)
+            assert (await again.sessions["leaf2"].look_up(Lookup(BLUE, mac=MAC))).result is LookupResult.UNKNOWN
+
+        run(check())
+
+    def test_memory_says_that_it_is_none(self):
+        assert Agents().nva.mark() == StoreMark(0, 0)
+
+
+class TestShutOut:
+    def test_revoked_everywhere_at_once_and_for_good(self):
+        async def check():
+            store = MemoryStore(b"h" * 16)
+            agents = Agents(store=store)
+            await agents.join("leaf1", "leaf2", "leaf3")
+            await agents.sessions["leaf3"].announce(NEW)
+            await agents.settle()
+            old = {sa.spi for sa in (*agents.keys["leaf1"].receive, *agents.keys["leaf1"].send) if sa.peer == "leaf3"}
+            kept = [sa.spi for sa in agents.keys["leaf1"].send if sa.peer == "leaf2"]
+            assert old
+            agents.nva.revoke("leaf3")
+            assert agents.sessions.pop("leaf3").ended.is_set()
+            assert agents.nva.not_yet_without("leaf3") == ("leaf1", "leaf2")
+            await agents.settle()
+            assert agents.nva.not_yet_without("leaf3") == ()
+            for name in ("leaf1", "leaf2"):
+                assert "leaf3" not in {peer.name for peer in agents.views[name].peers}
+                assert "leaf3" not in {sa.peer for sa in (*agents.keys[name].receive, *agents.keys[name].send)}
+            assert [sa.spi for sa in agents.keys["leaf1"].send if sa.peer == "leaf2"] == kept, "nobody else"
+            assert (await agents.sessions["leaf2"].look_up(Lookup(BLUE, mac=MAC))).result is LookupResult.UNKNOWN
+            for nva in (agents.nva, Agents(store=store).nva):
+                with pytest.raises(AuthorizationError, match="revoked for good"):
+                    nva.open_session("leaf3")
+                assert nva.excluded == {"leaf3": "revoked"}
+
+        run(check())
+
+    def test_who_is_not_connected_has_to_run_out_of_its_lease(self):
+        async def check():
+            agents = Agents()
+            await agents.join("leaf1", "leaf2", "leaf3")
+            await agents.sessions.pop("leaf2").close()
+            agents.nva.revoke("leaf3")
+            agents.sessions.pop("leaf3")
+            await agents.settle()
+            assert agents.nva.not_yet_without("leaf3") == ("leaf2",)
+            agents.after(DOMAIN.lifetimes.lease_s)
+            assert agents.nva.not_yet_without("leaf3") == ()
+
+        run(check())
+
+    def test_suspended_until_it_comes_with_a_good_certificate(self):
+        async def check():
+            agents = Agents()
+            await agents.join("leaf1", "leaf2", "leaf3")
+            before = {sa.spi for sa in agents.keys["leaf1"].receive if sa.peer == "leaf3"}
+            agents.nva.suspend("leaf3", "its certificate was revoked")
+            agents.sessions.pop("leaf3")
+            await agents.settle()
+            assert {peer.name for peer in agents.views["leaf1"].peers} == {"leaf2"}
+            await agents.join("leaf3")
+            assert {peer.name for peer in agents.views["leaf1"].peers} == {"leaf2", "leaf3"}
+            after = {sa.spi for sa in agents.keys["leaf1"].receive if sa.peer == "leaf3"}
+            assert after
+            assert not after & before, "what it may have given away opens nothing"
+            assert all(direction.is_established for direction in agents.nva.directions())
+
+        run(check())
+
+    def test_a_store_that_fails_revokes_nobody_and_ends_the_nva(self):
+        async def check():
+            store = Failing(b"h" * 16)
+            agents = Agents(store=store)
+            await agents.join("leaf1", "leaf2")
+            running = asyncio.create_task(agents.nva.run())
+            store.broken = True
+            with pytest.raises(StoreUnavailable):
+                agents.nva.revoke("leaf2")
+            store.broken = False
+            with pytest.raises(StoreUnavailable):
+                await running
+
+        run(check())
