@@ -14,7 +14,7 @@ import heapq
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -78,6 +78,15 @@ def limits_of(life: Lifetimes) -> KeyLimits:
     )
 
 
+@dataclass(frozen=True)
+class KeyChanges:
+    """The keys of an NVE in the directions `tunnels`, all of them: what it holds for these and is not here has ended."""
+
+    tunnels: tuple[Tunnel, ...]
+    receive: tuple[ReceiveSa, ...]
+    send: tuple[SendSa, ...]
+
+
 class KeyService:
     """The keys of all tunnels of a domain.
 
@@ -110,6 +119,7 @@ class KeyService:
         self._turns = Turns(domain.lifetimes.rotations_at_once)
         self._directions: dict[Tunnel, Direction] = {}
         self._of_nve: dict[str, dict[Tunnel, None]] = {}
+        self._changed: dict[str, dict[Tunnel, None]] = {}
         self._incarnations: dict[str, bytes] = {}
         self._parties: dict[str, Party] = {}
         self._deadlines: list[tuple[float, int, Tunnel]] = []
@@ -138,6 +148,7 @@ class KeyService:
         direction = self._directions.pop(tunnel)
         for nve in (tunnel.sender, tunnel.receiver):
             del self._of_nve[nve][tunnel]
+            self._touch(nve, tunnel)
         self._due.pop(tunnel, None)
         self._turns.forget(tunnel)
         self._let_go(direction.sas, ())
@@ -197,15 +208,17 @@ class KeyService:
         if tunnel not in self._directions:
             return set()
         match event:
-            case SenderUp(incarnation=incarnation):
+            case SenderUp(incarnation=incarnation, held=sends):
                 self._incarnations[tunnel.sender] = incarnation
-                event = replace(event, jitter_s=self._jitter())
+                if sends is not None:
+                    event = replace(event, jitter_s=self._jitter())
             case ReceiverUp(incarnation=incarnation, held=held):
                 self._incarnations[tunnel.receiver] = incarnation
                 for one in held:
                     if not self._generations.found(tunnel.receiver, one.generation, self._seconds()):
                         self._log.error("impossible generation in a switch", nve=tunnel.receiver, found=one.generation)
-                event = replace(event, jitter_s=self._jitter())
+                if held:
+                    event = replace(event, jitter_s=self._jitter())
             case SenderDown():
                 self._incarnations.pop(tunnel.sender, None)
             case ReceiverDown():
@@ -259,14 +272,19 @@ class KeyService:
                 self._turns.leave(tunnel)
         if after.sas is before.sas:
             return set()
-        self._let_go(before.sas, after.sas)
         changed = set()
-        if {sa.spi for sa in receiver_sas(before)} != {sa.spi for sa in receiver_sas(after)}:
+        if [sa.spi for sa in receiver_sas(before)] != [sa.spi for sa in receiver_sas(after)]:
+            self._let_go(before.sas, after.sas)
+            self._touch(tunnel.receiver, tunnel)
             changed.add(tunnel.receiver)
         old, new = sender_sa(before), sender_sa(after)
         if (None if old is None else old.spi) != (None if new is None else new.spi):
+            self._touch(tunnel.sender, tunnel)
             changed.add(tunnel.sender)
         return changed
+
+    def _touch(self, nve: str, tunnel: Tunnel) -> None:
+        self._changed.setdefault(nve, {})[tunnel] = None
 
     def _schedule(self, tunnel: Tunnel, now: float) -> None:
         at = next_deadline(self._directions[tunnel], now)
@@ -347,9 +365,21 @@ class KeyService:
     def for_nve(self, nve: str, now: float) -> tuple[tuple[ReceiveSa, ...], tuple[SendSa, ...]]:
         """Every key that the switch of `nve` should hold, and no other. Raises StoreError, and hands out nothing."""
         self._commit()
+        self._changed.pop(nve, None)
+        return self._handed_out(nve, self._of_nve.get(nve, ()), now)
+
+    def changes_for(self, nve: str, now: float) -> KeyChanges:
+        """What changed for `nve` since it was last told, by this or by `for_nve`. Raises StoreError, as `for_nve`."""
+        self._commit()
+        tunnels = self._changed.pop(nve, {})
+        return KeyChanges(tuple(tunnels), *self._handed_out(nve, filter(self._directions.__contains__, tunnels), now))
+
+    def _handed_out(
+        self, nve: str, tunnels: Iterable[Tunnel], now: float
+    ) -> tuple[tuple[ReceiveSa, ...], tuple[SendSa, ...]]:
         receive: list[ReceiveSa] = []
         send: list[SendSa] = []
-        for tunnel in self._of_nve.get(nve, ()):
+        for tunnel in tunnels:
             direction = self._directions[tunnel]
             if tunnel.receiver == nve:
                 for sa in receiver_sas(direction):

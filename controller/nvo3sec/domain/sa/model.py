@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 
@@ -90,6 +91,14 @@ class Sa:
         return self.epoch == 0
 
 
+def in_state(sas: Iterable[Sa], state: SaState) -> Sa | None:
+    """The SA that is in `state`, if there is one."""
+    for sa in sas:
+        if sa.state is state:
+            return sa
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class End:
     """What is known of one end: its incarnation (empty: it never registered), whether its agent is connected, and the
@@ -120,18 +129,12 @@ class Direction:
     @property
     def current(self) -> Sa | None:
         """The SA that the sender uses or has been told to use."""
-        for sa in self.sas:
-            if sa.state is SaState.SENDING:
-                return sa
-        return None
+        return in_state(self.sas, SaState.SENDING)
 
     @property
     def planned(self) -> Sa | None:
         """The SA that is being installed at the receiver."""
-        for sa in self.sas:
-            if sa.state is SaState.PLANNED:
-                return sa
-        return None
+        return in_state(self.sas, SaState.PLANNED)
 
     @property
     def is_established(self) -> bool:
