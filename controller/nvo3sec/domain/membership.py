@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import permutations
 
 from nvo3sec.domain.model import Domain, Suite, Vn
 
@@ -25,6 +26,10 @@ class Membership:
         self._domain = domain
         gone = frozenset(revoked)
         self._nves = {nve.name: nve.vn_names for nve in domain.nves if nve.name not in gone}
+        self._members: dict[str, list[str]] = {}
+        for name in sorted(self._nves):
+            for vn in self._nves[name]:
+                self._members.setdefault(vn, []).append(name)
         self._levels = {ends: tunnel.level for tunnel in domain.tunnels for ends in (tunnel.ends, tunnel.ends[::-1])}
 
     def serves(self, nve: str, vn: str) -> bool:
@@ -37,12 +42,12 @@ class Membership:
 
     def members(self, vn: str) -> tuple[str, ...]:
         """The NVEs that serve `vn`, sorted."""
-        return tuple(sorted(name for name, vns in self._nves.items() if vn in vns))
+        return tuple(self._members.get(vn, ()))
 
     def peers_of(self, nve: str) -> tuple[str, ...]:
         """The NVEs that share at least one VN with `nve`, sorted."""
         own = self._nves.get(nve, frozenset())
-        return tuple(sorted(name for name, vns in self._nves.items() if name != nve and own & vns))
+        return tuple(sorted({name for vn in own for name in self._members[vn]} - {nve}))
 
     def shared(self, one: str, other: str) -> tuple[Vn, ...]:
         """The VNs that both serve, in the order of the domain."""
@@ -56,7 +61,6 @@ class Membership:
         """Every direction between NVEs that share a VN, at each level that their common VNs and the pair demand."""
         return frozenset(
             Tunnel(sender, receiver, self.level_between(sender, receiver, vn))
-            for sender in self._nves
-            for receiver in self.peers_of(sender)
-            for vn in self.shared(sender, receiver)
+            for vn in self._domain.vns
+            for sender, receiver in permutations(self.members(vn.name), 2)
         )

@@ -80,7 +80,7 @@ def limits_of(life: Lifetimes) -> KeyLimits:
 
 @dataclass(frozen=True)
 class KeyChanges:
-    """The keys of an NVE in the directions `tunnels`, all of them: what it holds for these and is not here has ended."""
+    """All keys of an NVE in the directions `tunnels`: what it holds for these and is not here has ended."""
 
     tunnels: tuple[Tunnel, ...]
     receive: tuple[ReceiveSa, ...]

@@ -10,6 +10,7 @@ from ipaddress import IPv4Address
 
 from nvo3sec.domain.derivation import KeyContext, Purpose
 from nvo3sec.domain.membership import Membership, Tunnel
+from nvo3sec.domain.messages import ReceiveSa, SendSa
 from nvo3sec.domain.model import Domain, Lifetimes, Nve, Rate, Route, Suite, Vap, Vn
 from nvo3sec.domain.sa import (
     Held,
@@ -130,6 +131,17 @@ class Ledger:
         assert self.by_key.setdefault(key, context) == context, "a key was given twice"
 
 
+def _by_tunnel(
+    name: str, receive: Iterable[ReceiveSa], send: Iterable[SendSa]
+) -> dict[Tunnel, list[tuple[int, Secret | None]]]:
+    found: dict[Tunnel, list[tuple[int, Secret | None]]] = {}
+    for sa in receive:
+        found.setdefault(Tunnel(sa.peer, name, sa.suite), []).append((sa.spi, sa.key))
+    for out in send:
+        found.setdefault(Tunnel(name, out.peer, out.suite), []).append((out.spi, out.key))
+    return found
+
+
 class World:
     """Switches, a ledger, and time; `start` gives them an NVA."""
 
@@ -142,6 +154,7 @@ class World:
         self.switches = {nve.name: Switch(self.random.randbytes(16)) for nve in self.domain.nves}
         self.ledger = Ledger()
         self.up: set[str] = set()
+        self.told: dict[str, dict[Tunnel, list[tuple[int, Secret | None]]]] = {}
         self.store: WatchedStore
         self.keys: KeyService
 
@@ -149,6 +162,7 @@ class World:
         """A new process: nothing but the store, the switches, and the domain file."""
         self.store = WatchedStore(store)
         self.up = set()
+        self.told = {}
         self.keys = KeyService(
             self.domain,
             self.membership,
@@ -167,6 +181,7 @@ class World:
         for name in names:
             switch = self.switches[name]
             self.up.add(name)
+            self.told.pop(name, None)
             for tunnel in self.keys.tunnels_of(name):
                 if tunnel.receiver == name:
                     held = tuple(
@@ -192,7 +207,7 @@ class World:
 
     def fetch(self, name: str, says: bool = True) -> set[str]:
         """An agent gets its keys, has its switch hold them and no others, and says so."""
-        receive, send = self.keys.for_nve(name, self.now)
+        receive, send = self._told(name)
         switch, old = self.switches[name], replace(self.switches[name])
         switch.receive, switch.send = {}, {}
         for sa in receive:
@@ -213,6 +228,22 @@ class World:
                 self._note(tunnel, out.spi, direction.current.generation, out.key)
                 switch.send[tunnel] = (out.spi, out.key, self.now + out.remaining_s)
         return self.read_back(name) if says else set()
+
+    def _told(self, name: str) -> tuple[tuple[ReceiveSa, ...], tuple[SendSa, ...]]:
+        """What an agent is told: everything at first, and then changes, which must come to the same."""
+        if name not in self.told:
+            whole = self.keys.for_nve(name, self.now)
+        else:
+            told = self.told[name]
+            changes = self.keys.changes_for(name, self.now)
+            by_tunnel = _by_tunnel(name, changes.receive, changes.send)
+            assert set(by_tunnel) <= set(changes.tunnels)
+            for tunnel in changes.tunnels:
+                told[tunnel] = by_tunnel.get(tunnel, [])
+            whole = self.keys.for_nve(name, self.now)
+            assert {tunnel: sas for tunnel, sas in told.items() if sas} == _by_tunnel(name, *whole)
+        self.told[name] = _by_tunnel(name, *whole)
+        return whole
 
     def _note(self, tunnel: Tunnel, spi: int, generation: int, key: Secret) -> None:
         assert generation <= self.store.marks[tunnel.receiver], "handed out before its mark was stored"

@@ -209,8 +209,8 @@ class TestReconfigure:
         before = world.sending()
         changed = world.keys.reconfigure(world.domain, self.without(world, "nve3"), world.now)
         assert changed == set(nves(4))
-        assert world.keys.for_nve("nve3", world.now) == ((), ())
         world.settle(changed)
+        assert world.keys.for_nve("nve3", world.now) == ((), ())
         for name in nves(3):
             switch = world.switches[name]
             assert not any("nve3" in (t.sender, t.receiver) for t in (*switch.receive, *switch.send))
