@@ -16,6 +16,8 @@ from typing import Any
 import structlog
 
 from nvo3sec.aio import run_together, until_stopped
+from nvo3sec.applying import Applying, at_start
+from nvo3sec.config import DomainText
 from nvo3sec.console import ConsoleServer
 from nvo3sec.domain.messages import QuestionKind
 from nvo3sec.domain.model import Domain
@@ -25,11 +27,13 @@ from nvo3sec.identity.errors import PeerRefused, Reason
 from nvo3sec.identity.names import Role
 from nvo3sec.identity.server import SecureServer
 from nvo3sec.nva import Nva
+from nvo3sec.nva.operations import Operations
 from nvo3sec.nva.store import MemoryStore, Store, open_store
 from nvo3sec.reports import status_from_json, status_report, unknown_status
 from nvo3sec.transport.credentials import live_peers, load_device
 from nvo3sec.transport.methods import DomainMembership, access_table
 from nvo3sec.transport.nva import NvaTransport
+from nvo3sec.transport.probe import probe
 
 PROGRESS_S = 0.1
 CUT_OFF_S = 30.0
@@ -56,6 +60,8 @@ class NvaSettings:
     run_directory: Path
     database: Path | None = None
     keys: Path | None = None
+    apply_domain: bool = False
+    """Take the file that is given, also if another one was applied since."""
     start_new_term: bool = False
     """Go on with a database that is not the newest, or without one: see `store.open_store`."""
 
@@ -63,14 +69,25 @@ class NvaSettings:
 class NvaProcess:
     """The NVA of a domain. `run` it; the other coroutines are what operators may ask."""
 
-    def __init__(self, domain: Domain, settings: NvaSettings) -> None:
-        """Raises CredentialsError, RevocationUnknown, StorageError, StoreError."""
+    def __init__(self, given: DomainText, settings: NvaSettings) -> None:
+        """given: the domain file; what runs is the one that was applied last, if one was (`applying`).
+
+        Raises ConfigError, CredentialsError, RevocationUnknown, StorageError, StoreError, OperatorError.
+        """
+        domain = given.parse()
         self._settings = settings
         self._log = structlog.get_logger("nva").bind(domain=domain.name)
         self._store = _open_store(domain, settings)
         if not self._store.durable:
             self._log.warning("nothing is durable: attachments, revocations and keys end with this process")
-        self._nva = Nva(domain, self._store, random_bytes=secrets.token_bytes)
+        start = at_start(given, domain, self._store.domain_file, take_given=settings.apply_domain)
+        if not start.ignored.is_empty:
+            self._log.warning(
+                "another domain file was applied, and that one runs; see `domain diff`, `domain apply`",
+                given=given.source,
+                differences=len(start.ignored.changes),
+            )
+        self._nva = Nva(start.domain, self._store, file=start.file.text, random_bytes=secrets.token_bytes)
         self._device = load_device(settings.credentials, domain.name, Purpose.SERVER, Role.NVA)
         self._live = live_peers(settings.credentials, self._device)
         methods: dict[str, Callable[..., Awaitable[Any]]] = {
@@ -80,6 +97,9 @@ class NvaProcess:
             "reconcile": self.reconcile,
             "rotate": self.rotate,
             "revoke": self.revoke,
+            "authz_probe": self.authz_probe,
+            **Operations(self._nva).methods,
+            **Applying(self._nva, start.file).methods,
         }
         self._transport = NvaTransport(self._nva, methods)
         self._console = ConsoleServer(settings.run_directory, methods)
@@ -179,6 +199,18 @@ class NvaProcess:
         began = time.monotonic()
         self._nva.revoke(nve)
         return {"cut_off_s": await self._cut_off(nve, began)}
+
+    async def authz_probe(self, device: str, method: str, vn: str | None = None) -> dict[str, Any]:
+        """What a call of a device would be answered, and why."""
+        return probe(
+            access_table(),
+            self._membership(),
+            self._nva.domain,
+            self._nva.excluded,
+            device=device,
+            method=method,
+            vn=vn,
+        )
 
     async def _cut_off(self, nve: str, began: float) -> float:
         while waiting := self._nva.not_yet_without(nve):

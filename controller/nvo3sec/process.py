@@ -20,6 +20,7 @@ from nvo3sec.console import ConsoleServer
 from nvo3sec.domain.model import Domain
 from nvo3sec.errors import OperatorError
 from nvo3sec.nva import Nva, NvaSideSession
+from nvo3sec.nva.operations import Operations
 from nvo3sec.nva.store import MemoryStore
 from nvo3sec.nve import NveAgent, SwitchAddress
 from nvo3sec.p4runtime import load_artifacts
@@ -53,6 +54,7 @@ class Controller:
                 "counters": self.counters,
                 "reconcile": self.reconcile,
                 "rotate": self.rotate,
+                **Operations(self._nva).methods,
             },
         )
 

@@ -30,7 +30,19 @@ ARROWS = {
     "console": {"errors"},
     "reports": {"domain", "nva", "nve", "p4runtime"},
     "process": {"aio", "console", "domain", "errors", "nva", "nve", "p4runtime", "reports"},
-    "nva_process": {"aio", "console", "domain", "errors", "identity", "nva", "reports", "transport"},
+    "applying": {"config", "domain", "errors", "nva"},
+    "nva_process": {
+        "aio",
+        "applying",
+        "config",
+        "console",
+        "domain",
+        "errors",
+        "identity",
+        "nva",
+        "reports",
+        "transport",
+    },
     "nve_process": {
         "aio",
         "console",
@@ -43,6 +55,7 @@ ARROWS = {
         "transport",
     },
     "cli": {
+        "applying",
         "config",
         "console",
         "errors",

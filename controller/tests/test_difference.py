@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nvo3sec.config import example_path, load_domain
 from nvo3sec.domain.difference import Action, Change, Effect, Kind, difference
+from nvo3sec.domain.mapping import Configured, MappingState, scope_of, statics_of, step
 from nvo3sec.domain.membership import Membership
 from nvo3sec.domain.model import Domain, Rate, Reservation, Suite, TunnelKeys, TunnelLevel, Vap, Vn
 from nvo3sec.nva.views import view_of
@@ -50,6 +51,12 @@ def without(domain: Domain, nve: str) -> Domain:
         tenant_systems=tuple(system for system in domain.tenant_systems if system.nve != nve),
         tunnels=tuple(tunnel for tunnel in domain.tunnels if nve not in tunnel.ends),
     )
+
+
+def stated(domain: Domain) -> MappingState:
+    """The mappings that a domain file states, and no others."""
+    scope = scope_of(domain)
+    return step(MappingState(), Configured(scope, statics_of(domain, scope)), 0.0).state
 
 
 def one(old: Domain, new: Domain) -> Change:
@@ -148,10 +155,15 @@ def domains(draw: st.DrawFn) -> Domain:
         nves.append(replace(nve, vaps=vaps, mtu=draw(st.sampled_from([1500, 9000]))))
     present = {nve.name: nve for nve in nves}
     systems = []
+    taken: set[tuple[str, Any]] = set()
     for system in domain.tenant_systems:
         nve = present[draw(st.sampled_from(sorted(present)))]
         if nve.vaps and draw(st.booleans()):
             vap = draw(st.sampled_from(nve.vaps))
+            addresses = {(vap.vn, address) for address in (system.mac, *system.ips)}
+            if addresses & taken:
+                continue  # a file that says that twice is refused
+            taken |= addresses
             systems.append(replace(system, nve=nve.name, port=vap.port, vlan=vap.vlan, vn=vap.vn))
     pairs = [(a, b) for a in sorted(present) for b in sorted(present) if a < b]
     chosen = draw(st.sets(st.sampled_from(pairs), max_size=2))
@@ -211,7 +223,7 @@ class TestAnyTwo:
         said = difference(old, new)
         for name in set(old.nve_by_name) | set(new.nve_by_name):
             views = [
-                view_of(domain, Membership(domain), name, 1) if name in domain.nve_by_name else None
+                view_of(domain, Membership(domain), stated(domain), name, 1) if name in domain.nve_by_name else None
                 for domain in (old, new)
             ]
             if views[0] != views[1] and sorted_view(views[0]) != sorted_view(views[1]):

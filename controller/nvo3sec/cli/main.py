@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from nvo3sec.cli import operate, p4, serve, shell
+from nvo3sec.cli import domain, operate, overlay, p4, serve, shell
 from nvo3sec.cli.options import RunDirectory
 from nvo3sec.config import load_domain
 from nvo3sec.errors import ConfigError, Nvo3secError
@@ -28,6 +28,10 @@ controller_app = typer.Typer(help="NVA and NVE agents in one process, for develo
 app.add_typer(controller_app, name="controller")
 app.add_typer(serve.nva_app, name="nva")
 app.add_typer(serve.nve_app, name="nve")
+app.add_typer(domain.app, name="domain")
+app.add_typer(overlay.vn_app, name="vn")
+app.add_typer(overlay.map_app, name="map")
+app.add_typer(overlay.authz_app, name="authz")
 app.add_typer(p4.app, name="p4")
 app.command("status")(operate.status)
 app.command("counters")(operate.counters)
@@ -56,7 +60,7 @@ def _mount(name: str) -> None:
 
 @controller_app.command("run")
 def run(
-    domain: Annotated[Path, typer.Option("--domain", help="The domain file.")],
+    file: Annotated[Path, typer.Option("--domain", help="The domain file.")],
     run_dir: RunDirectory = None,
     log_json: Annotated[bool, typer.Option("--log-json", help="Log JSON lines instead of text.")] = False,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
@@ -69,7 +73,7 @@ def run(
 
     if log_level not in ("debug", "info", "warning", "error"):
         raise typer.BadParameter("one of: debug, info, warning, error", param_hint="--log-level")
-    configuration = load_domain(domain)
+    configuration = load_domain(file)
     logs.configure(json_lines=log_json, level=log_level)
 
     async def serve() -> None:
@@ -79,11 +83,9 @@ def run(
 
 
 @controller_app.command("check")
-def check(domain: Annotated[Path, typer.Argument(help="The domain file.")]) -> None:
-    """Check a domain file."""
-    found = load_domain(domain)
-    systems = len(found.tenant_systems)
-    print(f"{domain}: {found.name}: {len(found.nves)} NVEs, {len(found.vns)} VNs, {systems} tenant systems")
+def check(file: domain.FileArgument) -> None:
+    """As `domain check`."""
+    domain.check(file)
 
 
 def main() -> None:

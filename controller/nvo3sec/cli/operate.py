@@ -23,7 +23,7 @@ PIPE_WIDTH = 200
 
 
 @dataclass(frozen=True)
-class _Where:
+class Where:
     """Whom to ask: an NVA over the network, or the process of a run directory."""
 
     run_dir: Path | None
@@ -43,7 +43,7 @@ class _Where:
                     raise
                 time.sleep(APPEAR_S)
 
-    def ask(self, method: str, **params: Any) -> Any:
+    def ask(self, method: str, /, **params: Any) -> Any:
         if self.nva is None:
             return ask(self.run_dir or default_run_directory(), method, **params)
         if self.credentials is None:
@@ -79,7 +79,7 @@ def status(
     ] = 0.0,
 ) -> None:
     """Switches and keys: what is expected, what is there, and how long it lasts."""
-    where = _Where(run_dir, nva, credentials)
+    where = Where(run_dir, nva, credentials)
     result = where.wait(wait) if wait > 0 else where.ask("status")
     show(result, output, *render.status(result))
 
@@ -92,7 +92,7 @@ def counters(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Drops by reason, and traffic of SAs, VAPs and VNs."""
-    result = _Where(run_dir, nva, credentials).ask("counters", nve=nve)
+    result = Where(run_dir, nva, credentials).ask("counters", nve=nve)
     show(result, output, *render.counters(result))
 
 
@@ -105,7 +105,7 @@ def reconcile(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Read the switches, and make them what they should be."""
-    result = _Where(run_dir, nva, credentials).ask("reconcile", nve=nve, dry_run=dry_run)
+    result = Where(run_dir, nva, credentials).ask("reconcile", nve=nve, dry_run=dry_run)
     show(result, output, *render.updates(result, dry_run=dry_run))
 
 
@@ -117,7 +117,7 @@ def rotate(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """New tunnel keys, make before break: for all tunnels, those of one NVE, or those between several."""
-    result = _Where(run_dir, nva, credentials).ask("rotate", nves=list(nves or ()))
+    result = Where(run_dir, nva, credentials).ask("rotate", nves=list(nves or ()))
     show(result, output, f"new keys asked for in {result['directions']} directions")
 
 
@@ -129,5 +129,5 @@ def revoke(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Shut an NVE out for good, everywhere and at once. A device that was repaired needs another name."""
-    result = _Where(run_dir, nva, credentials).ask("revoke", nve=nve)
+    result = Where(run_dir, nva, credentials).ask("revoke", nve=nve)
     show(result, output, f"{nve} is cut off; every other switch confirmed it within {result['cut_off_s']:.3f} s")

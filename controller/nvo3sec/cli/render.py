@@ -6,10 +6,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 _SHOWN = 10
+_NUMBERS = ("VNI", "MTU", "mappings", "frozen", "sequence")
 
 
 def _yes(value: bool) -> Text:
@@ -159,3 +161,71 @@ def updates(result: dict[str, list[str]], *, dry_run: bool) -> Iterator[Any]:
             yield f"{nve}: nothing to do"
         for update in done:
             yield Text(f"{nve}: {'would ' if dry_run else ''}{update}")
+
+
+_STYLES = {"+": "green", "-": "red", "~": "yellow"}
+
+
+def to_stderr(*parts: Any) -> None:
+    """What is said before a question."""
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    for part in parts:
+        console.print(part)
+
+
+def difference(result: dict[str, Any]) -> Iterator[Any]:
+    """What differs between two domains."""
+    for line in result["lines"]:
+        yield Text(line, style=_STYLES.get(line[:1], "bold red"))
+    if not result["lines"]:
+        yield "no difference" if result["same_text"] else "no difference in meaning; the texts differ"
+    elif result["nves"]:
+        yield f"touches {', '.join(result['nves'])}"
+
+
+def vns(result: list[dict[str, Any]]) -> Iterator[Any]:
+    """All VNs."""
+    table = _table("Virtual networks", "VN", "VNI", "level", "MTU", "members", "mappings", "frozen", right=_NUMBERS)
+    for one in result:
+        numbers = (str(one["mappings"]), str(one["frozen"]))
+        table.add_row(one["vn"], str(one["vni"]), one["level"], str(one["mtu"]), _some(one["members"]), *numbers)
+    yield table
+
+
+def vn(result: dict[str, Any]) -> Iterator[Any]:
+    """One VN."""
+    yield from vns([result])
+    members = _table("\nServed by", "NVE", "VAPs", "mappings", right=_NUMBERS)
+    for one in result["served_by"]:
+        places = (f"port {vap['port']}" + (f" VLAN {vap['vlan']}" if vap["vlan"] else "") for vap in one["vaps"])
+        members.add_row(one["nve"], ", ".join(places), str(one["mappings"]))
+    yield members
+    if result["tunnels"]:
+        tunnels = _table("\nLevels between members", "NVE", "NVE", "level")
+        for one in result["tunnels"]:
+            tunnels.add_row(*one["between"], one["level"])
+        yield tunnels
+    for one in result["reserved"]:
+        yield f"reserved: {one['address']} for {', '.join(one['nves'])}"
+
+
+def claims(result: dict[str, Any]) -> Iterator[Any]:
+    """Tenant systems of the whole domain."""
+    columns = ("VN", "MAC", "place", "standing", "has", "asked for besides", "sequence", "in its way")
+    table = _table("Tenant systems", *columns, right=_NUMBERS)
+    for one in result["claims"]:
+        place = f"{one['nve']} port {one['port']}" + (f" VLAN {one['vlan']}" if one["vlan"] else "")
+        besides = [ip for ip in one["asked"] if ip not in one["has"]]
+        standing = Text(one["standing"], style="green" if one["standing"] == "active" else "bold red")
+        way = one["in_its_way"] or one["why"]
+        table.add_row(
+            one["vn"], one["mac"], place, standing, " ".join(one["has"]), " ".join(besides), str(one["sequence"]), way
+        )
+    yield table if table.row_count else Text("There are none")
+    if result["total"] > len(result["claims"]):
+        yield f"{len(result['claims'])} of {result['total']}; more with --limit"
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

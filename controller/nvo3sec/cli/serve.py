@@ -13,7 +13,7 @@ import typer
 
 from nvo3sec.cli import tenants
 from nvo3sec.cli.options import RunDirectory
-from nvo3sec.config import load_domain
+from nvo3sec.config import read_domain
 
 nva_app = typer.Typer(help="The network virtualization authority of a domain, as a process.", no_args_is_help=True)
 nve_app = typer.Typer(help="The agent of one NVE, as a process.", no_args_is_help=True)
@@ -53,7 +53,9 @@ def _serve(work: Coroutine[Any, Any, None], log_json: bool, level: LogLevel) -> 
 
 @nva_app.command("run")
 def run_nva(
-    domain: Annotated[Path, typer.Option("--domain", help="The domain file.")],
+    domain: Annotated[
+        Path, typer.Option("--domain", help="The domain file. If another one was applied since, that one runs.")
+    ],
     credentials: Credentials,
     host: Annotated[str, typer.Option("--host", help="Address to serve on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="TCP port; 0: any.")] = 7443,
@@ -77,6 +79,9 @@ def run_nva(
             help="Go on with a database that is not the newest, or was lost: everything is keyed anew.",
         ),
     ] = False,
+    apply_domain: Annotated[
+        bool, typer.Option("--apply-domain", help="Apply --domain, also if another file was applied since.")
+    ] = False,
     run_dir: RunDirectory = None,
     log_json: LogJson = False,
     log_level: Level = LogLevel.INFO,
@@ -89,12 +94,12 @@ def run_nva(
     if in_memory == (database is not None) or (database is None) != (keys is None):
         raise typer.BadParameter("give both --database and --keys, or --in-memory", param_hint="--database")
     settings = NvaSettings(
-        host, port, credentials, run_dir or default_run_directory(), database, keys, start_new_term
+        host, port, credentials, run_dir or default_run_directory(), database, keys, apply_domain, start_new_term
     )
-    configuration = load_domain(domain)
+    given = read_domain(domain)
 
     async def serve() -> None:
-        await NvaProcess(configuration, settings).run()
+        await NvaProcess(given, settings).run()
 
     _serve(serve(), log_json, log_level)
 

@@ -14,7 +14,7 @@ from nvo3sec.errors import NoController, OperatorError
 ANSWER_TIMEOUT_S = 60.0
 
 
-def ask(run_directory: Path, method: str, **params: Any) -> Any:
+def ask(run_directory: Path, method: str, /, **params: Any) -> Any:
     """Ask the controller that runs in `run_directory`. Raises NoController, or OperatorError with its refusal.
 
     A method that waits `wait_s` for something gets that much longer to answer.

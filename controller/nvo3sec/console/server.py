@@ -16,7 +16,8 @@ import structlog
 from nvo3sec.console.rundir import prepare_run_directory, socket_path
 from nvo3sec.errors import Nvo3secError, OperatorError
 
-REQUEST_LIMIT_BYTES = 64 * 1024
+REQUEST_LIMIT_BYTES = 16 << 20
+"""A domain file fits, however its characters are escaped."""
 Method: TypeAlias = Callable[..., Awaitable[Any]]
 
 

@@ -33,7 +33,7 @@ from nvo3sec.domain.mapping import (
 from nvo3sec.domain.messages import Lookup, LookupAnswer, Position
 from nvo3sec.domain.model import Domain
 from nvo3sec.errors import AuthorizationError
-from nvo3sec.nva.store.records import DropVap, PutVap, Store, StoreChange, Stored
+from nvo3sec.nva.store.records import DropVap, PutDomainFile, PutVap, Store, StoreChange, Stored
 
 
 @dataclass(frozen=True)
@@ -78,22 +78,27 @@ class Attachments:
         now: float,
         revoked: Iterable[str] = (),
         reserved: Mapping[Address, frozenset[str]] | None = None,
+        file: str = "",
     ) -> Handled:
-        """Apply a domain file, without the NVEs that are revoked. Raises StoreError, and then nothing has changed."""
+        """Apply a domain file, without the NVEs that are revoked. Raises StoreError, and then nothing has changed.
+
+        file: its text, which becomes durable together with what follows from it; "" keeps what is there.
+        """
         scope = scope_of(domain, revoked, reserved)
         intent: list[StoreChange] = [DropVap(place) for place in sorted(self._vaps) if place not in scope.vaps]
         intent += [PutVap(place, vni) for place, vni in sorted(scope.vaps.items()) if self._vaps.get(place) != vni]
-        self._state = replace(self._state, limits=domain.mapping_limits)
-        handled = self._handle([Configured(scope, statics_of(domain, scope))], now, intent)
+        if file and file != self._store.domain_file:
+            intent.append(PutDomainFile(file))
+        state = replace(self._state, limits=domain.mapping_limits)
+        handled = self._handle([Configured(scope, statics_of(domain, scope))], now, intent, state)
         self._vaps = dict(scope.vaps)
         return handled
 
     def handle(self, events: Sequence[Event], now: float) -> Handled:
         """Let events happen, in their order. Raises StoreError, and then none of them has happened."""
-        return self._handle(events, now, [])
+        return self._handle(events, now, [], self._state)
 
-    def _handle(self, events: Sequence[Event], now: float, before: list[StoreChange]) -> Handled:
-        state = self._state
+    def _handle(self, events: Sequence[Event], now: float, before: list[StoreChange], state: MappingState) -> Handled:
         outcomes: list[Outcome] = []
         changes: list[Change] = []
         effects: list[Effect] = []

@@ -44,6 +44,13 @@ class Intent:
         """NVEs that serve nothing, whatever the domain file says."""
         return self.revoked | frozenset(self._suspended)
 
+    def excluded_of(self, domain: Domain) -> frozenset[str]:
+        """NVEs that would serve nothing if this were the domain. Raises OperatorError for another domain."""
+        if domain.name != self.domain.name:
+            raise OperatorError(f"this is the NVA of {self.domain.name}, and the file is of {domain.name}")
+        revoked = (nve.name for nve in domain.nves if self._identity(nve.name) in self._revoked)
+        return frozenset((*revoked, *self._suspended))
+
     def members(self, vni: int) -> tuple[str, ...]:
         """The NVEs that serve a VN, sorted; none for one that does not exist."""
         return self._members.get(vni, ())
@@ -59,8 +66,7 @@ class Intent:
 
     def configure(self, domain: Domain) -> None:
         """Take another domain file. Raises OperatorError for one of another domain."""
-        if domain.name != self.domain.name:
-            raise OperatorError(f"this is the NVA of {self.domain.name}, and the file is of {domain.name}")
+        self.excluded_of(domain)
         self._take(domain)
 
     def revoke(self, nve: str) -> None:

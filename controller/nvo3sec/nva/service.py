@@ -76,8 +76,9 @@ class ReportRecord:
 class Nva:
     """One NVA. It talks to agents through `NvaSideSession`, one for each authenticated connection.
 
-    store: what it remembers across restarts. clock: monotonic seconds. wall_seconds: coarse wall time, for generations
-    only. random_bytes: a cryptographic source. Raises StoreError.
+    store: what it remembers across restarts. file: the text that `domain` comes from, to be remembered. clock:
+    monotonic seconds. wall_seconds: coarse wall time, for generations only. random_bytes: a cryptographic source.
+    Raises StoreError.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Nva:
         domain: Domain,
         store: Store,
         *,
+        file: str = "",
         clock: Callable[[], float] = time.monotonic,
         wall_seconds: Callable[[], float] = time.time,
         random_bytes: Callable[[int], bytes],
@@ -98,7 +100,7 @@ class Nva:
         self._failure: StoreError | None = None
         self._intent = Intent(domain, store, stored)
         self._attachments = Attachments(store, stored, now, domain.mapping_limits)
-        self._attachments.configure(domain, now, self._intent.excluded)
+        self._attachments.configure(domain, now, self._intent.excluded, file=file)
         self._announcing = Announcing(self._handle)
         self._keys = KeyService(
             domain,
@@ -332,10 +334,17 @@ class Nva:
 
     # --- operator ---------------------------------------------------------------------------------------------------
 
-    def configure(self, domain: Domain) -> None:
-        """Apply another domain file as a whole. Raises OperatorError, StoreError, and then nothing has changed."""
+    def configure(self, domain: Domain, file: str = "") -> None:
+        """Apply another domain file as a whole; it is durable, with its text `file`, when this returns.
+
+        Raises OperatorError for another domain, and nothing has changed then; StoreError, and then this NVA ends:
+        what runs after its restart is either file, whole.
+        """
+        now, excluded = self._clock(), self._intent.excluded_of(domain)
+        with self._store_that_must_not_fail():
+            handled = self._attachments.configure(domain, now, excluded, file=file)
         self._intent.configure(domain)
-        self._follow_intent(self._clock())
+        self._follow(handled, now)
 
     def revoke(self, nve: str) -> None:
         """Shut an NVE out for good: everywhere, at once, without its help. Raises OperatorError, StoreError."""
@@ -372,13 +381,23 @@ class Nva:
             self._follow_intent(self._clock())
 
     def _follow_intent(self, now: float) -> None:
-        """The intent has changed: sessions of those who are out end, everybody else is told what is so now."""
-        for nve in self._intent.excluded & set(self._sessions):
-            self._sessions[nve].end(f"{nve} is shut out of {self.domain.name}")
-            self.closed(self._sessions[nve])
+        """The intent has changed, other than by a domain file. Raises StoreError."""
+        self._end_sessions()
         with self._store_that_must_not_fail():
             handled = self._attachments.configure(self.domain, now, self._intent.excluded)
-        changed = self._keys.reconfigure(self.domain, self.membership, now)
+        self._follow(handled, now)
+
+    def _end_sessions(self) -> None:
+        """Of those who are shut out, or no NVEs of the domain any more."""
+        for nve in set(self._sessions) - (self.domain.nve_by_name.keys() - self._intent.excluded):
+            self._sessions[nve].end(f"{nve} is shut out of {self.domain.name}")
+            self.closed(self._sessions[nve])
+
+    def _follow(self, handled: Handled, now: float) -> None:
+        """What is durable is told: keys of tunnels that are no more end, everybody hears what is so now."""
+        self._end_sessions()
+        with self._store_that_must_not_fail():
+            changed = self._keys.reconfigure(self.domain, self.membership, now)
         for session in self._sessions.values():
             session.push_view()
         self._tell(handled)

@@ -11,6 +11,7 @@ from nvo3sec.domain.model import Rate
 from nvo3sec.identity.authorization import AccessTable, Method, Rule, Scope, Subject
 from nvo3sec.identity.limits import MethodLimits
 from nvo3sec.identity.names import DeviceName, Role
+from nvo3sec.wire.operators import REQUEST_BYTES
 
 NVA_SERVICE = "nvo3sec.v1.Nva"
 OPERATOR_SERVICE = "nvo3sec.v1.Operator"
@@ -26,6 +27,15 @@ COUNTERS = f"/{OPERATOR_SERVICE}/Counters"
 RECONCILE = f"/{OPERATOR_SERVICE}/Reconcile"
 ROTATE = f"/{OPERATOR_SERVICE}/Rotate"
 REVOKE = f"/{OPERATOR_SERVICE}/Revoke"
+DOMAIN_SHOW = f"/{OPERATOR_SERVICE}/DomainShow"
+DOMAIN_DIFF = f"/{OPERATOR_SERVICE}/DomainDiff"
+DOMAIN_APPLY = f"/{OPERATOR_SERVICE}/DomainApply"
+VN_LIST = f"/{OPERATOR_SERVICE}/VnList"
+VN_SHOW = f"/{OPERATOR_SERVICE}/VnShow"
+MAP_LIST = f"/{OPERATOR_SERVICE}/MapList"
+MAP_ADMIT = f"/{OPERATOR_SERVICE}/MapAdmit"
+MAP_EVICT = f"/{OPERATOR_SERVICE}/MapEvict"
+AUTHZ_PROBE = f"/{OPERATOR_SERVICE}/AuthzProbe"
 
 STREAM_LIMITS = MethodLimits(calls=Rate(2, 20), messages=Rate(100, 400), concurrent=4, message_bytes=2 << 20)
 """Of a session. Several at once, because one that broke may be noticed later than the one that follows it."""
@@ -35,6 +45,8 @@ LOOK_UP_LIMITS = MethodLimits(calls=Rate(600, 1200), messages=Rate(600, 1200), c
 ANNOUNCE_LIMITS = MethodLimits(calls=Rate(200, 1000), messages=Rate(200, 1000), concurrent=128, message_bytes=1024)
 """Each is a write to the NVA's disk. A host full of tenant systems comes up within the burst."""
 OPERATOR_LIMITS = MethodLimits(calls=Rate(50, 200), messages=Rate(50, 200), concurrent=16, message_bytes=65536)
+FILE_LIMITS = MethodLimits(calls=Rate(2, 20), messages=Rate(2, 20), concurrent=2, message_bytes=REQUEST_BYTES)
+"""Of domain files: to read a large one takes seconds."""
 
 
 def _nothing(_message: Any) -> Subject:
@@ -65,6 +77,15 @@ def access_table() -> AccessTable:
             Method(RECONCILE, OPERATOR_LIMITS),
             Method(ROTATE, OPERATOR_LIMITS),
             Method(REVOKE, OPERATOR_LIMITS),
+            Method(DOMAIN_SHOW, OPERATOR_LIMITS),
+            Method(DOMAIN_DIFF, FILE_LIMITS),
+            Method(DOMAIN_APPLY, FILE_LIMITS),
+            Method(VN_LIST, OPERATOR_LIMITS),
+            Method(VN_SHOW, OPERATOR_LIMITS),
+            Method(MAP_LIST, OPERATOR_LIMITS),
+            Method(MAP_ADMIT, OPERATOR_LIMITS),
+            Method(MAP_EVICT, OPERATOR_LIMITS),
+            Method(AUTHZ_PROBE, OPERATOR_LIMITS),
         ),
         rules=(
             Rule(CONNECT, Role.NVE, Scope.SELF),
@@ -78,6 +99,15 @@ def access_table() -> AccessTable:
             Rule(RECONCILE, Role.OPERATOR, Scope.ANYTHING),
             Rule(ROTATE, Role.OPERATOR, Scope.ANYTHING),
             Rule(REVOKE, Role.OPERATOR, Scope.ANYTHING),
+            Rule(DOMAIN_SHOW, Role.OPERATOR, Scope.ANYTHING),
+            Rule(DOMAIN_DIFF, Role.OPERATOR, Scope.ANYTHING),
+            Rule(DOMAIN_APPLY, Role.OPERATOR, Scope.ANYTHING),
+            Rule(VN_LIST, Role.OPERATOR, Scope.ANYTHING),
+            Rule(VN_SHOW, Role.OPERATOR, Scope.ANYTHING),
+            Rule(MAP_LIST, Role.OPERATOR, Scope.ANYTHING),
+            Rule(MAP_ADMIT, Role.OPERATOR, Scope.ANYTHING),
+            Rule(MAP_EVICT, Role.OPERATOR, Scope.ANYTHING),
+            Rule(AUTHZ_PROBE, Role.OPERATOR, Scope.ANYTHING),
         ),
     )
 

@@ -33,6 +33,7 @@ from nvo3sec.nva.service import Nva
 from nvo3sec.nva.session import NvaSideSession
 from nvo3sec.transport import methods
 from nvo3sec.wire import checks, down, up
+from nvo3sec.wire.operators import CALLS
 
 REGISTER_S = 20.0
 """From the beginning of a stream to its registration."""
@@ -99,7 +100,7 @@ class _Link:
 
 
 class NvaTransport:
-    """Serves one NVA. `operator`: what operators may ask, by the last part of the method's name in lower case."""
+    """Serves one NVA. `operator`: what operators may ask, by the names of `wire.operators.CALLS`."""
 
     def __init__(self, nva: Nva, operator: Mapping[str, OperatorMethod]) -> None:
         self._nva = nva
@@ -122,11 +123,7 @@ class NvaTransport:
             "Move": unary(self._announce, up.decode_move, down.encode_attachment_answer),
         }
         operators = {
-            "Status": unary(self._asked("status"), up.decode_status, up.encode_document),
-            "Counters": unary(self._asked("counters"), up.decode_counters, up.encode_document),
-            "Reconcile": unary(self._asked("reconcile"), up.decode_reconcile, up.encode_document),
-            "Rotate": unary(self._asked("rotate"), up.decode_rotate, up.encode_document),
-            "Revoke": unary(self._asked("revoke"), up.decode_revoke, up.encode_document),
+            call.rpc: unary(self._asked(name), call.decode, up.encode_document) for name, call in CALLS.items()
         }
         server.add_generic_rpc_handlers(
             (

@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +19,16 @@ from nvo3sec.identity.names import Role
 from nvo3sec.transport import methods
 from nvo3sec.transport.credentials import NvaAddress, live_peers, load_device
 from nvo3sec.wire import up
+from nvo3sec.wire.operators import CALLS
 
 ANSWER_S = 60.0
 AGAIN_S = 0.1
 
-_METHODS: dict[str, tuple[str, Callable[..., bytes]]] = {
-    "status": (methods.STATUS, up.encode_status),
-    "wait": (methods.STATUS, up.encode_status),
-    "counters": (methods.COUNTERS, up.encode_counters),
-    "reconcile": (methods.RECONCILE, up.encode_reconcile),
-    "rotate": (methods.ROTATE, up.encode_rotate),
-    "revoke": (methods.REVOKE, up.encode_revoke),
-}
+_ALIASES = {"wait": "status"}
+"""Methods of the console that are one call on the wire with another."""
 
 
-def ask_nva(address: NvaAddress, credentials: Path, method: str, *, appear_s: float = 0.0, **params: Any) -> Any:
+def ask_nva(address: NvaAddress, credentials: Path, method: str, /, *, appear_s: float = 0.0, **params: Any) -> Any:
     """Ask an NVA as an operator.
 
     appear_s: how long it may take to be there. Raises NoController if it is not, AuthorizationError, OperatorError.
@@ -57,12 +51,14 @@ async def _ask(address: NvaAddress, credentials: Path, method: str, appear_s: fl
 
 
 async def _ask_once(channel: PeerChannel, method: str, params: dict[str, Any]) -> Any:
-    name, encode = _METHODS[method]
+    call = CALLS[_ALIASES.get(method, method)]
     try:
         raw = await channel.start()
         await channel.ready()
         timeout_s = ANSWER_S + float(params.get("wait_s", 0.0))
-        answer = await raw.unary_unary(name)(encode(**params), timeout=timeout_s)
+        answer = await raw.unary_unary(f"/{methods.OPERATOR_SERVICE}/{call.rpc}")(
+            call.encode(**params), timeout=timeout_s
+        )
         return json.loads(up.decode_document(answer))
     except OSError as error:
         raise OperatorError(f"{channel.expected}: {error.strerror or error}") from None

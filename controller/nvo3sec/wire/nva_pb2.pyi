@@ -524,6 +524,86 @@ class RevokeRequest(_message.Message):
     nve: str
     def __init__(self, nve: _Optional[str] = ...) -> None: ...
 
+class DomainShowRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class DomainDiffRequest(_message.Message):
+    __slots__ = ("text",)
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    text: str
+    def __init__(self, text: _Optional[str] = ...) -> None: ...
+
+class DomainApplyRequest(_message.Message):
+    __slots__ = ("text", "base")
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    BASE_FIELD_NUMBER: _ClassVar[int]
+    text: str
+    base: str
+    def __init__(self, text: _Optional[str] = ..., base: _Optional[str] = ...) -> None: ...
+
+class VnListRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class VnShowRequest(_message.Message):
+    __slots__ = ("vn",)
+    VN_FIELD_NUMBER: _ClassVar[int]
+    vn: str
+    def __init__(self, vn: _Optional[str] = ...) -> None: ...
+
+class MapListRequest(_message.Message):
+    __slots__ = ("vn", "nve", "frozen", "limit")
+    VN_FIELD_NUMBER: _ClassVar[int]
+    NVE_FIELD_NUMBER: _ClassVar[int]
+    FROZEN_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    vn: str
+    nve: str
+    frozen: bool
+    limit: int
+    def __init__(self, vn: _Optional[str] = ..., nve: _Optional[str] = ..., frozen: bool = ..., limit: _Optional[int] = ...) -> None: ...
+
+class MapAdmitRequest(_message.Message):
+    __slots__ = ("mac", "nve", "vn", "port", "vlan")
+    MAC_FIELD_NUMBER: _ClassVar[int]
+    NVE_FIELD_NUMBER: _ClassVar[int]
+    VN_FIELD_NUMBER: _ClassVar[int]
+    PORT_FIELD_NUMBER: _ClassVar[int]
+    VLAN_FIELD_NUMBER: _ClassVar[int]
+    mac: str
+    nve: str
+    vn: str
+    port: int
+    vlan: int
+    def __init__(self, mac: _Optional[str] = ..., nve: _Optional[str] = ..., vn: _Optional[str] = ..., port: _Optional[int] = ..., vlan: _Optional[int] = ...) -> None: ...
+
+class MapEvictRequest(_message.Message):
+    __slots__ = ("mac", "nve", "vn", "port", "vlan", "successor")
+    MAC_FIELD_NUMBER: _ClassVar[int]
+    NVE_FIELD_NUMBER: _ClassVar[int]
+    VN_FIELD_NUMBER: _ClassVar[int]
+    PORT_FIELD_NUMBER: _ClassVar[int]
+    VLAN_FIELD_NUMBER: _ClassVar[int]
+    SUCCESSOR_FIELD_NUMBER: _ClassVar[int]
+    mac: str
+    nve: str
+    vn: str
+    port: int
+    vlan: int
+    successor: str
+    def __init__(self, mac: _Optional[str] = ..., nve: _Optional[str] = ..., vn: _Optional[str] = ..., port: _Optional[int] = ..., vlan: _Optional[int] = ..., successor: _Optional[str] = ...) -> None: ...
+
+class AuthzProbeRequest(_message.Message):
+    __slots__ = ("device", "method", "vn")
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    VN_FIELD_NUMBER: _ClassVar[int]
+    device: str
+    method: str
+    vn: str
+    def __init__(self, device: _Optional[str] = ..., method: _Optional[str] = ..., vn: _Optional[str] = ...) -> None: ...
+
 class Document(_message.Message):
     __slots__ = ("json",)
     JSON_FIELD_NUMBER: _ClassVar[int]

@@ -13,7 +13,9 @@ from nvo3sec.identity.names import DeviceName, Role
 from nvo3sec.transport import methods
 from nvo3sec.transport.credentials import NvaAddress
 from nvo3sec.transport.methods import DomainMembership, access_table
+from nvo3sec.transport.probe import probe
 from nvo3sec.wire import nva_pb2, up
+from nvo3sec.wire.operators import CALLS
 
 ALLOWED = {
     (methods.CONNECT, Role.NVE): Scope.SELF,
@@ -27,6 +29,15 @@ ALLOWED = {
     (methods.RECONCILE, Role.OPERATOR): Scope.ANYTHING,
     (methods.ROTATE, Role.OPERATOR): Scope.ANYTHING,
     (methods.REVOKE, Role.OPERATOR): Scope.ANYTHING,
+    (methods.DOMAIN_SHOW, Role.OPERATOR): Scope.ANYTHING,
+    (methods.DOMAIN_DIFF, Role.OPERATOR): Scope.ANYTHING,
+    (methods.DOMAIN_APPLY, Role.OPERATOR): Scope.ANYTHING,
+    (methods.VN_LIST, Role.OPERATOR): Scope.ANYTHING,
+    (methods.VN_SHOW, Role.OPERATOR): Scope.ANYTHING,
+    (methods.MAP_LIST, Role.OPERATOR): Scope.ANYTHING,
+    (methods.MAP_ADMIT, Role.OPERATOR): Scope.ANYTHING,
+    (methods.MAP_EVICT, Role.OPERATOR): Scope.ANYTHING,
+    (methods.AUTHZ_PROBE, Role.OPERATOR): Scope.ANYTHING,
 }
 
 
@@ -73,6 +84,65 @@ def test_membership_is_that_of_the_domain():
     current = Membership(domain, ["leaf1"])
     assert not membership.vnis_of(DeviceName(domain.name, Role.NVE, "leaf1")), "shut out from the next message on"
     assert membership.vnis_of(DeviceName(domain.name, Role.NVE, "leaf3"))
+
+
+def test_every_call_of_operators_is_served_and_asked_by_one_name():
+    described = {f"/{methods.OPERATOR_SERVICE}/{call.rpc}" for call in CALLS.values()}
+    assert described == {name for (name, role), _ in ALLOWED.items() if role is Role.OPERATOR}
+    for name, call in CALLS.items():
+        assert name.replace("_", "") == call.rpc.lower()
+
+
+class TestProbe:
+    DOMAIN = load_domain(example_path())
+
+    def probe(self, device, method, vn=None, revoked=()):
+        membership = Membership(self.DOMAIN, revoked)
+        excluded = dict.fromkeys(revoked, "revoked")
+        served = DomainMembership(self.DOMAIN.name, lambda: membership)
+        return probe(access_table(), served, self.DOMAIN, excluded, device=device, method=method, vn=vn)
+
+    @pytest.mark.parametrize(
+        ("device", "method", "vn", "allowed", "words"),
+        [
+            ("nve/leaf1", "LookUp", "red", True, "within served-vns"),
+            ("nve/leaf2", "LookUp", "red", False, "the caller does not serve the VN 5002"),
+            ("nve/leaf2", "Attach", "blue", True, "within served-vns"),
+            ("nve/leaf2", "Connect", None, True, "within self"),
+            ("nve/leaf9", "Connect", None, False, "leaf9 is not an NVE of lab.example"),
+            ("nve/leaf1", "Rotate", None, False, "no rule is about role nve; there are rules about: operator"),
+            ("operator/op", "Rotate", None, True, "within anything"),
+            ("operator/op", "LookUp", "blue", False, "there are rules about: nve"),
+            ("hypervisor/hv1", "Connect", None, False, "no rule is about role hypervisor"),
+            ("nva/nva1", "Status", None, False, "no rule is about role nva"),
+        ],
+    )
+    def test_what_is_answered(self, device, method, vn, allowed, words):
+        found = self.probe(device, method, vn)
+        assert found["allowed"] is allowed
+        assert words in found["reason"]
+        assert (found["device"], found["vn"], found["method"].rpartition("/")[2]) == (device, vn, method)
+
+    def test_who_is_shut_out(self):
+        found = self.probe("nve/leaf1", "Connect", revoked=["leaf1"])
+        assert (found["allowed"], found["reason"]) == (False, "leaf1 is shut out: revoked")
+
+    def test_the_full_name(self):
+        assert self.probe("nve/leaf1", methods.CONNECT)["method"] == methods.CONNECT
+
+    @pytest.mark.parametrize(
+        ("device", "method", "vn", "words"),
+        [
+            ("leaf1", "Connect", None, "write ROLE/NAME, with a role of: nva, nve, hypervisor, operator"),
+            ("leaf/leaf1", "Connect", None, "'leaf' is no role; there are: nva, nve, hypervisor, operator"),
+            ("nve/Leaf_1", "Connect", None, "not a DNS label"),
+            ("nve/leaf1", "Conect", None, "no such method: Conect; there are: Connect, RenewLease, LookUp"),
+            ("nve/leaf1", "LookUp", "green", "no such VN: green; there are: blue, red"),
+        ],
+    )
+    def test_of_what_does_not_exist(self, device, method, vn, words):
+        with pytest.raises(OperatorError, match=words):
+            self.probe(device, method, vn)
 
 
 class TestAddress:

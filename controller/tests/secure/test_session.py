@@ -32,6 +32,7 @@ from nvo3sec.transport.agent import RemoteNva
 from nvo3sec.transport.credentials import NvaAddress, live_peers, load_device
 from nvo3sec.transport.methods import DomainMembership, access_table
 from nvo3sec.transport.nva import NvaTransport
+from nvo3sec.wire.operators import CALLS
 from overlay_world import until
 
 INCARNATION = bytes(range(1, 17))
@@ -51,9 +52,7 @@ class Service:
         device = load_device(place, identities.domain.name, Purpose.SERVER, Role.NVA)
         membership = DomainMembership(identities.domain.name, lambda: self.nva.membership)
         self.server = SecureServer(device, live_peers(place, device), access_table(), membership)
-        self.transport = NvaTransport(
-            self.nva, dict.fromkeys(("status", "counters", "reconcile", "rotate", "revoke"), refuse)
-        )
+        self.transport = NvaTransport(self.nva, dict.fromkeys(CALLS, refuse))
         self.transport.add_to(self.server.grpc)
         self.port = 0
 

@@ -16,6 +16,7 @@ from nvo3sec.domain.secret import Secret
 from nvo3sec.errors import WireError
 from nvo3sec.wire import down, generate, up
 from nvo3sec.wire import nva_pb2 as pb
+from nvo3sec.wire.operators import CALLS
 
 KEY = bytes(range(0xA0, 0xB0))
 
@@ -142,6 +143,47 @@ class TestRoundTrip:
         assert up.decode_rotate(up.encode_rotate(nves)).parameters == {"nves": nves}
         assert up.decode_status(up.encode_status(7.0)).parameters == {"wait_s": 7.0}
         assert up.decode_revoke(up.encode_revoke("leaf3")).parameters == {"nve": "leaf3"}
+
+    @pytest.mark.parametrize(
+        ("name", "parameters"),
+        [
+            ("domain_show", {}),
+            ("domain_diff", {"text": "domain: a\n# \u00e4\n"}),
+            ("domain_apply", {"text": "", "base": "0f" * 32}),
+            ("vn_list", {}),
+            ("vn_show", {"vn": "blue"}),
+            ("map_list", {"vn": "blue", "nve": "leaf1", "frozen": True, "limit": 7}),
+            ("map_list", {"frozen": False}),
+            ("map_admit", {"mac": "02:00:00:00:00:01", "nve": "leaf1", "port": 1, "vlan": 0}),
+            ("map_evict", {"mac": "02:00:00:00:00:01", "nve": "leaf1", "vn": "blue", "successor": "leaf2"}),
+            ("authz_probe", {"device": "nve/leaf1", "method": "LookUp", "vn": "red"}),
+        ],
+    )
+    def test_operators_in_one_form(self, name, parameters):
+        call = CALLS[name]
+        assert call.decode(call.encode(**parameters)).parameters == parameters
+        unsaid = dict.fromkeys(("vn", "nve", "port"), None) if name == "map_list" else {}
+        unsaid.pop("port", None)
+        assert call.decode(call.encode(**unsaid | parameters)).parameters == parameters
+
+    @pytest.mark.parametrize(
+        ("name", "parameters", "field"),
+        [
+            ("domain_diff", {}, "request.text: is missing"),
+            ("domain_diff", {"text": "x" * ((2 << 20) + 1)}, "request.text: must have at most 2097152 bytes"),
+            ("domain_apply", {"text": "x"}, "request.base: is missing"),
+            ("domain_apply", {"text": "x", "base": "z" * 64}, "request.base: must be 64 hexadecimal digits"),
+            ("vn_show", {"vn": "\x1b[31m"}, "request.vn: must be printable"),
+            ("map_list", {"limit": 5001}, "request.limit: must be from 1 to 5000"),
+            ("map_admit", {"mac": "02:00:00:00:00:01"}, "request.nve: is missing"),
+            ("map_evict", {"mac": "m" * 513, "nve": "leaf1"}, "request.mac: must have at most 512"),
+            ("map_evict", {"mac": "m", "nve": "leaf1", "vlan": 4095}, "request.vlan: must be from 0 to 4094"),
+            ("map_evict", {"mac": "m", "nve": "leaf1", "port": 512}, "request.port: must be from 0 to 511"),
+        ],
+    )
+    def test_operators_refused(self, name, parameters, field):
+        with pytest.raises(WireError, match=field):
+            CALLS[name].decode(CALLS[name].encode(**parameters))
 
     def test_a_report_of_anything_can_be_sent(self):
         sent = m.Report("updates-refused", "\x1b[31mred\n" + "x" * 5000)

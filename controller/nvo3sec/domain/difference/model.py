@@ -76,9 +76,14 @@ class Change:
     refusal: str = ""
     weaker: bool = False
 
+    @property
+    def what(self) -> str:
+        """The thing: `vn blue`."""
+        return f"{self.kind.value.replace('-', ' ')} {self.name}".rstrip()
+
     def __str__(self) -> str:
         """One line: `~ vn blue: mtu 1400 -> 1300`."""
-        text = f"{self.action.value} {self.kind.value.replace('-', ' ')} {self.name}".rstrip()
+        text = f"{self.action.value} {self.what}"
         if self.action is Action.CHANGED:
             text += f": {self.field} {_shown(self.old)} -> {_shown(self.new)}"
         elif self.action is Action.ADDED and isinstance(self.new, dict) and self.new:
@@ -144,7 +149,7 @@ class Difference:
             ],
             "nves": list(self.nves),
             "vns": list(self.vns),
-            "refused": [f"{change.kind.value} {change.name}: {change.refusal}" for change in self.refused],
+            "refused": [f"{change.what}: {change.refusal}" for change in self.refused],
         }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from nvo3sec.nva.store.errors import ChangeRefused, StoreUnavailable
 from nvo3sec.nva.store.records import StoreChange, Stored
-from nvo3sec.nva.store.tables import CLAIM, TABLES, Delete, Row, Table, Write, plan, stored
+from nvo3sec.nva.store.tables import CLAIM, DOCUMENT, DOMAIN_FILE, TABLES, Delete, Row, Table, Write, plan, stored
 
 HISTORY_BYTES = 16
 
@@ -33,6 +33,13 @@ class MemoryStore:
     def version(self) -> int:
         """Number of the last commit."""
         return self._version
+
+    @property
+    def domain_file(self) -> str:
+        """The text of the domain file that is applied, or ""."""
+        self._require_open()
+        row = self.get(DOCUMENT, (DOMAIN_FILE,))
+        return "" if row is None else str(row[1])
 
     def get(self, table: Table, key: Row) -> Row | None:
         """The row under `key`."""

@@ -137,6 +137,10 @@ class Store(Protocol):
     def version(self) -> int:
         """Number of the last commit."""
 
+    @property
+    def domain_file(self) -> str:
+        """The text of the domain file that is applied; "" if none was. Raises StoreError."""
+
     def load(self) -> Stored:
         """Everything. Raises StoreError."""
 

@@ -26,7 +26,7 @@ from nvo3sec.nva.store.floor import Floor, FloorState, Mark
 from nvo3sec.nva.store.keyring import Keyring
 from nvo3sec.nva.store.records import DropEpoch, PutEpoch, Revocation, Revoke, StoreChange, Stored
 from nvo3sec.nva.store.revocations import RevocationList, check_revocations
-from nvo3sec.nva.store.tables import EPOCH, Delete, Row, Write, plan, stored
+from nvo3sec.nva.store.tables import DOCUMENT, DOMAIN_FILE, EPOCH, Delete, Row, Write, plan, stored
 
 
 @unique
@@ -88,6 +88,14 @@ class SqliteStore:
     def history(self) -> bytes:
         """16 bytes that only this line of commits has."""
         return self._database.meta.history
+
+    @property
+    def domain_file(self) -> str:
+        """The text of the domain file that is applied, or "". It was verified when the store was opened."""
+        self._require_open()
+        with self._or_close():
+            row = self._database.get(DOCUMENT, (DOMAIN_FILE,))
+        return "" if row is None else str(row[1])
 
     def load(self) -> Stored:
         """Everything, verified. Raises StoreError."""

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The domain file that an NVA runs: which one at its start, and another one while it runs.
+
+What was applied last is in the NVA's store, as a text. It is what runs after a restart, whatever has become of the
+file that the operator started the NVA with; that file is only read, never written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import structlog
+
+from nvo3sec.config import DomainText
+from nvo3sec.domain.difference import Difference, difference
+from nvo3sec.domain.model import Domain
+from nvo3sec.errors import ConfigError, OperatorError
+from nvo3sec.nva import Nva
+
+APPLIED = "the domain file that was applied"
+CHANGES_SHOWN = 2000
+"""In one answer: what a client takes in one message."""
+REFUSALS_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Start:
+    """What an NVA begins with: a file and its domain, and how the file that it was given differs from it."""
+
+    file: DomainText
+    domain: Domain
+    ignored: Difference
+
+
+def at_start(given: DomainText, domain: Domain, stored: str, *, take_given: bool) -> Start:
+    """What runs: `stored`, the text that was applied last; or the file that is given, if none was or `take_given`.
+
+    domain: what `given` says. Raises ConfigError if `stored` cannot be read by this program, OperatorError if the file
+    that is given is to be taken, and has changes that are refused while the domain lives: its switches do.
+    """
+    if not stored:
+        return Start(given, domain, Difference(()))
+    # Relative paths start where they did: at the directory of the file that the NVA is started with.
+    applied = replace(given, text=stored, source=APPLIED)
+    try:
+        running = applied.parse()
+    except ConfigError:
+        if take_given:
+            return Start(given, domain, Difference(()))
+        raise
+    changes = difference(running, domain)
+    if take_given:
+        _require_possible(changes)
+        return Start(given, domain, Difference(()))
+    return Start(applied, running, changes)
+
+
+class Applying:
+    """Shows and changes the domain of a running NVA. `file`: the one that it runs."""
+
+    def __init__(self, nva: Nva, file: DomainText) -> None:
+        self._nva = nva
+        self._file = file
+        self._one_at_a_time = asyncio.Lock()
+        self._log = structlog.get_logger("nva")
+
+    @property
+    def methods(self) -> dict[str, Callable[..., Awaitable[Any]]]:
+        """What operators may ask, by name."""
+        return {"domain_show": self.domain_show, "domain_diff": self.domain_diff, "domain_apply": self.domain_apply}
+
+    @property
+    def base(self) -> str:
+        """Names the domain that runs: whoever applies another one says what it was compared with."""
+        return hashlib.sha256(self._file.text.encode()).hexdigest()
+
+    async def domain_show(self) -> dict[str, Any]:
+        """The text of the file that runs."""
+        return {"domain": self._nva.domain.name, "base": self.base, "text": self._file.text}
+
+    async def domain_diff(self, text: str) -> dict[str, Any]:
+        """What would change with this file. Raises ConfigError."""
+        base, running, same_text = self.base, self._nva.domain, text == self._file.text
+        _, wanted = await self._parsed(text)
+        return await asyncio.to_thread(compared, running, wanted, base=base, same_text=same_text)
+
+    async def domain_apply(self, text: str, base: str) -> dict[str, Any]:
+        """Run with this file from now on: the whole of it, or nothing. Returns the difference.
+
+        base: what the file was compared with. Raises ConfigError; OperatorError if something else runs by now, or the
+        file has changes that are refused while the domain lives; StoreError. Nothing has changed then.
+        """
+        async with self._one_at_a_time:
+            file, wanted = await self._parsed(text)
+            running = self._nva.domain
+            changes = await asyncio.to_thread(difference, running, wanted)
+            if base != self.base:
+                raise OperatorError("another file was applied meanwhile; look at the difference again")
+            _require_possible(changes)
+            self._nva.configure(wanted, file.text)
+            self._file = file
+            self._log.warning("domain file applied", changes=len(changes.changes), base=self.base)
+            return _report(changes, self.base, same_text=True)
+
+    async def _parsed(self, text: str) -> tuple[DomainText, Domain]:
+        # In a thread: a large file takes seconds, and leases are renewed meanwhile.
+        file = replace(self._file, text=text, source="the domain file")
+        return file, await asyncio.to_thread(file.parse)
+
+
+def compared(old: Domain, new: Domain, *, base: str = "", same_text: bool = False) -> dict[str, Any]:
+    """The difference between two domains, as operators are shown it."""
+    return _report(difference(old, new), base, same_text=same_text)
+
+
+def _report(changes: Difference, base: str, *, same_text: bool) -> dict[str, Any]:
+    lines, said = list(changes.lines()), changes.to_json()
+    total = len(said["changes"])
+    if total > CHANGES_SHOWN:
+        # What is not shown is counted, and touches what `nves` and `vns` say.
+        lines = [*lines[:CHANGES_SHOWN], f"and more: {total} changes in all"]
+        said["changes"] = said["changes"][:CHANGES_SHOWN]
+    return {"base": base, "same_text": same_text, "total": total, "lines": lines, **said}
+
+
+def _require_possible(changes: Difference) -> None:
+    if changes.refused:
+        reasons = "; ".join(f"{one.what}: {one.refusal}" for one in changes.refused[:REFUSALS_SHOWN])
+        raise OperatorError(f"nothing was applied: {reasons}")

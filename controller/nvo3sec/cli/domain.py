@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The domain file: is it right, what would change with it, and from now on."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from nvo3sec.cli import render
+from nvo3sec.cli.operate import Where, show
+from nvo3sec.cli.options import NvaOption, OperatorCredentials, Output, OutputOption, RunDirectory
+from nvo3sec.config import load_domain, read_domain
+from nvo3sec.errors import OperatorError
+
+app = typer.Typer(help="The domain file: check, compare, apply.", no_args_is_help=True)
+
+FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The domain file.")]
+
+
+@app.command("check")
+def check(file: FileArgument) -> None:
+    """Is the file right? Names the line and the field of everything that is wrong, and what would be right."""
+    found = load_domain(file)
+    systems = len(found.tenant_systems)
+    print(f"{file}: {found.name}: {len(found.nves)} NVEs, {len(found.vns)} VNs, {systems} tenant systems")
+
+
+@app.command("show")
+def show_domain(
+    run_dir: RunDirectory = None,
+    nva: NvaOption = None,
+    credentials: OperatorCredentials = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """The file that the NVA runs, as it was applied."""
+    result = Where(run_dir, nva, credentials).ask("domain_show")
+    if output is Output.JSON:
+        show(result, output)
+    else:
+        print(result["text"], end="")
+
+
+@app.command("diff")
+def diff(
+    file: FileArgument,
+    old: Annotated[
+        Path | None,
+        typer.Option("--from", help="Compare with this file; with what the NVA runs unless told.", show_default=False),
+    ] = None,
+    run_dir: RunDirectory = None,
+    nva: NvaOption = None,
+    credentials: OperatorCredentials = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """What would change with this file: + added, ~ changed, - removed. Changes nothing."""
+    wanted = read_domain(file)
+    domain = wanted.parse()  # here first, so that errors name the file and its lines
+    if old is None:
+        result = Where(run_dir, nva, credentials).ask("domain_diff", text=wanted.text)
+    else:
+        # Imported here, because nothing else needs it.
+        from nvo3sec.applying import compared
+
+        result = compared(load_domain(old), domain)
+    show(result, output, *render.difference(result))
+
+
+@app.command("apply")
+def apply(
+    file: FileArgument,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    wait: Annotated[
+        float, typer.Option(help="Wait up to this many seconds until every switch and every key is as it should be.")
+    ] = 0.0,
+    run_dir: RunDirectory = None,
+    nva: NvaOption = None,
+    credentials: OperatorCredentials = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Have the NVA run this file from now on: the whole of it, or nothing.
+
+    Shows the difference and asks. The NVA keeps the text in its database and runs it also after a restart.
+    """
+    wanted = read_domain(file)
+    wanted.parse()
+    where = Where(run_dir, nva, credentials)
+    found = where.ask("domain_diff", text=wanted.text)
+    if found["refused"]:
+        show(found, output, *render.difference(found))
+        raise OperatorError("nothing was applied: some of it cannot be done while the domain lives")
+    if not yes and (found["changes"] or not found["same_text"]):
+        _ask(found)
+    result: dict[str, Any] = where.ask("domain_apply", text=wanted.text, base=found["base"])
+    if wait > 0:
+        where.wait(wait)
+    touched = ", ".join(result["nves"]) or "no NVE"
+    done = f"applied: {result['total']} changes; touched: {touched}" if result["total"] else "nothing to change"
+    show(result, output, *(render.difference(result) if yes and result["changes"] else ()), done)
+
+
+def _ask(found: dict[str, Any]) -> None:
+    # On stderr: stdout is for the result.
+    render.to_stderr(*render.difference(found))
+    if not sys.stdin.isatty():
+        raise OperatorError("nothing was applied: there is nobody to ask; use --yes")
+    if not typer.confirm("Apply?", err=True):
+        raise OperatorError("nothing was applied")

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""VNs, mappings, and who may do what: questions to an NVA, and decisions."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from nvo3sec.cli import render
+from nvo3sec.cli.operate import Where, show
+from nvo3sec.cli.options import NvaOption, OperatorCredentials, Output, OutputOption, RunDirectory
+
+vn_app = typer.Typer(help="Virtual networks.", no_args_is_help=True)
+map_app = typer.Typer(help="Mappings: which tenant system is where.", no_args_is_help=True)
+authz_app = typer.Typer(help="Who may do what.", no_args_is_help=True)
+
+VnOption = Annotated[str | None, typer.Option("--vn", help="Name of a VN.", show_default=False)]
+NveOption = Annotated[str | None, typer.Option("--nve", help="Name of an NVE.", show_default=False)]
+MacArgument = Annotated[str, typer.Argument(metavar="MAC", help="MAC address of the tenant system.")]
+BehindOption = Annotated[str, typer.Option("--nve", help="The NVE behind which it is.")]
+PortOption = Annotated[
+    int | None, typer.Option("--port", min=1, help="Access port, where the NVE has it more than once.")
+]
+VlanOption = Annotated[int | None, typer.Option("--vlan", min=0, max=4094, help="VLAN; 0: untagged.")]
+
+
+@vn_app.command("list")
+def vn_list(
+    run_dir: RunDirectory = None,
+    nva: NvaOption = None,
+    credentials: OperatorCredentials = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Every VN: level, members, how many tenant systems it has and how many of them wait for something."""
+    result = Where(run_dir, nva, credentials).ask("vn_list")
+    show(result, output, *render.vns(result))
+
+
+@vn_app.command("show")
+def vn_show(
+    vn: Annotated[str, typer.Argument(metavar="VN", help="Name of the VN.")],
+    run_dir: RunDirectory = None,
+    nva: NvaOption = None,
+    credentials: OperatorCredentials = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """One VN: its members with their VAPs, the level between each two of them, reserved addresses."""
+    result = Where(run_dir, nva, credentials).ask("vn_show", vn=vn)
+    show(result, output, *render.vn(result))
+
+
+@map_app.command("list")
+def map_list(
+    vn: VnOption = None,
+    nve: NveOption = None,
+    frozen: Annotated[
+        bool,
+        typer.Option("--frozen", help="Only those that lack something, and what is in the way."),
+    ] = False,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=5000, help="Show at most so many.")] = 1000,
+    run_dir: RunDirectory = None,
+    nva: NvaOption = None,
+    credentials: OperatorCredentials = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Tenant systems: what they asked for, what they have, and where they are."""
+    result = Where(run_dir, nva, credentials).ask("map_list", vn=vn, nve=nve, frozen=frozen, limit=limit)
+    show(result, output, *render.claims(result))
+
+
+@map_app.command("admit")
+def map_admit(
+    mac: MacArgument,
+    nve: BehindOption,
+    vn: VnOption = None,
+    port: PortOption = None,
+    vlan: VlanOption = None,
+    run_dir: RunDirectory = None,
+    nva: NvaOption = None,
+    credentials: OperatorCredentials = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Decide that this tenant system is right: it gets its addresses, and whoever had them is frozen."""
+    result = Where(run_dir, nva, credentials).ask("map_admit", mac=mac, nve=nve, vn=vn, port=port, vlan=vlan)
+    show(result, output, f"{result['claim']}: {result['status']}")
+
+
+@map_app.command("evict")
+def map_evict(
+    mac: MacArgument,
+    nve: BehindOption,
+    vn: VnOption = None,
+    port: PortOption = None,
+    vlan: VlanOption = None,
+    successor: Annotated[
+        str | None,
+        typer.Option("--successor", help="The NVE that alone can have its addresses for a while.", show_default=False),
+    ] = None,
+    run_dir: RunDirectory = None,
+    nva: NvaOption = None,
+    credentials: OperatorCredentials = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Take a tenant system's announcement away: who waits for its addresses, or the successor, gets them."""
+    asked = {"mac": mac, "nve": nve, "vn": vn, "port": port, "vlan": vlan, "successor": successor}
+    result = Where(run_dir, nva, credentials).ask("map_evict", **asked)
+    show(result, output, f"{result['claim']}: gone")
+
+
+@authz_app.command("probe")
+def authz_probe(
+    method: Annotated[str, typer.Argument(metavar="METHOD", help="Like LookUp, or its full name.")],
+    device: Annotated[str, typer.Option("--as", metavar="ROLE/NAME", help="Who would call, like nve/leaf1.")],
+    vn: Annotated[
+        str | None, typer.Option("--vn", help="The VN that the call would be about.", show_default=False)
+    ] = None,
+    run_dir: RunDirectory = None,
+    nva: NvaOption = None,
+    credentials: OperatorCredentials = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """What a call would be answered, and why: the table itself is asked, and no call is made."""
+    result = Where(run_dir, nva, credentials).ask("authz_probe", device=device, method=method, vn=vn)
+    about = f" about VN {vn}" if vn else ""
+    answer = "allowed" if result["allowed"] else "refused"
+    show(result, output, f"{result['device']} calls {result['method']}{about}: {answer}: {result['reason']}")

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What operators may ask an NVA about VNs and mappings, and what they may decide: by name, with JSON values."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from nvo3sec.domain.mapping import Admit, ClaimKey, Event, Evict, Status
+from nvo3sec.errors import OperatorError
+from nvo3sec.nva import inspection
+from nvo3sec.nva.service import Nva
+
+
+class Operations:
+    """Of one NVA. Every coroutine raises OperatorError for what does not exist."""
+
+    def __init__(self, nva: Nva) -> None:
+        self._nva = nva
+
+    @property
+    def methods(self) -> dict[str, Callable[..., Awaitable[Any]]]:
+        """By name."""
+        return {
+            "vn_list": self.vn_list,
+            "vn_show": self.vn_show,
+            "map_list": self.map_list,
+            "map_admit": self.map_admit,
+            "map_evict": self.map_evict,
+        }
+
+    async def vn_list(self) -> list[dict[str, Any]]:
+        """Every VN."""
+        return inspection.vn_list(self._nva.domain, self._nva.membership, self._nva.mappings)
+
+    async def vn_show(self, vn: str) -> dict[str, Any]:
+        """One VN."""
+        return inspection.vn_show(self._nva.domain, self._nva.membership, self._nva.mappings, vn)
+
+    async def map_list(
+        self,
+        vn: str | None = None,
+        nve: str | None = None,
+        frozen: bool = False,
+        limit: int = inspection.CLAIMS_SHOWN,
+    ) -> dict[str, Any]:
+        """Tenant systems: of a VN, behind an NVE, or that wait for something."""
+        return inspection.map_list(
+            self._nva.domain, self._nva.mappings, vn=vn, nve=nve, frozen=frozen, limit=max(0, limit)
+        )
+
+    async def map_admit(
+        self, mac: str, nve: str, vn: str | None = None, port: int | None = None, vlan: int | None = None
+    ) -> dict[str, Any]:
+        """This tenant system is right: it gets its addresses, and whoever had them is frozen."""
+        key = self._find(mac, nve, vn, port, vlan)
+        return self._decided(key, Admit(key))
+
+    async def map_evict(
+        self,
+        mac: str,
+        nve: str,
+        vn: str | None = None,
+        port: int | None = None,
+        vlan: int | None = None,
+        successor: str | None = None,
+    ) -> dict[str, Any]:
+        """This tenant system goes. successor: the NVE that alone can have its addresses for a while."""
+        if successor is not None and successor not in self._nva.domain.nve_by_name:
+            names = ", ".join(sorted(self._nva.domain.nve_by_name))
+            raise OperatorError(f"no such NVE: {successor}; there are: {names}")
+        key = self._find(mac, nve, vn, port, vlan)
+        return self._decided(key, Evict(key, successor))
+
+    def _find(self, mac: str, nve: str, vn: str | None, port: int | None, vlan: int | None) -> ClaimKey:
+        return inspection.find_claim(self._nva.domain, self._nva.mappings, mac, nve, vn=vn, port=port, vlan=vlan)
+
+    def _decided(self, key: ClaimKey, event: Event) -> dict[str, Any]:
+        outcome = self._nva.decide(event)
+        if outcome.status is Status.REFUSED:
+            raise OperatorError(f"{key}: {inspection.REASONS[outcome.reason]}")
+        return {"claim": str(key), "status": outcome.status.value}
