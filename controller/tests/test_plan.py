@@ -9,9 +9,11 @@ from ipaddress import IPv4Address
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from nvo3sec.domain.model import Suite
 from nvo3sec.domain.numbers import RING_PAIRS, TUNNEL_INTERFACES, NumbersExhausted, allocate
+from nvo3sec.nve.clock import ClockReading
 from nvo3sec.nve.plan import MANAGED_TABLES, Stage, make_plan
-from nvo3sec.nve.translate import numbers_of
+from nvo3sec.nve.translate import held_keys, numbers_of
 from nvo3sec.p4runtime import Entry, Group, Meter, Operation, SwitchState, Table
 from nvo3sec.p4runtime import generated as p4
 
@@ -143,6 +145,26 @@ class TestOrder:
         assert make_plan(desired, state(actual)) == make_plan(desired[::-1], state(actual[::-1])) or (
             make_plan(desired, state(actual)).updates == make_plan(desired[::-1], state(actual[::-1])).updates
         )
+
+
+def test_a_key_for_two_levels_is_one_key():
+    """Of a pair of NVEs that demands the stronger suite, whatever its VNs ask."""
+
+    def sends(level: int, suite: int, spi: int) -> Entry:
+        return p4.sa_tx_protect(
+            interface=0x8003, level=level, suite=suite, key=1, spi=spi, not_after=5_000_000, incarnation=7
+        )
+
+    tunnel = p4.tunnel_encapsulate(
+        port=256, interface=0x8003, source_mac=1, next_hop_mac=1, source=1, destination=2, underlay_mtu=1
+    )
+    found = state([tunnel, sends(1, 2, 99), sends(2, 2, 99)])
+    reading = ClockReading(1_000_000, 10.0, 10.0)
+    receive, send = held_keys(found, (7).to_bytes(16, "big"), reading, 10.0)
+    assert receive == ()
+    assert [(one.destination, one.suite, one.held.spi) for one in send] == [
+        (IPv4Address("0.0.0.2"), Suite.ASCON_AEAD128, 99)
+    ]
 
 
 class TestNumbers:

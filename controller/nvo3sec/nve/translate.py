@@ -167,7 +167,8 @@ def held_keys(
     peers = {e["interface"]: IPv4Address(e["destination"]) for e in state.of_table(Table.TUNNEL)}
     own = int.from_bytes(incarnation, "big")
     suites = set(Suite)
-    receive, send = [], []
+    receive: list[HeldReceive] = []
+    send: dict[HeldSend, None] = {}
     for entry in state.of_table(Table.SA_RX):
         remaining = reading.remaining_s(entry["not_after"], now)
         if entry["incarnation"] == own and entry["suite"] in suites and remaining > 0:
@@ -176,8 +177,9 @@ def held_keys(
     for entry in state.of_table(Table.SA_TX):
         remaining = reading.remaining_s(entry["not_after"], now)
         peer = peers.get(entry["interface"])
-        if entry["incarnation"] == own and entry["level"] in suites and remaining > 0 and peer is not None:
-            send.append(HeldSend(peer, Suite(entry["level"]), Held(entry["spi"], 0, remaining)))
+        if entry["incarnation"] == own and entry["suite"] in suites and remaining > 0 and peer is not None:
+            # By its suite, once: where a pair of NVEs demands more than its VNs, the VNs' levels share one key.
+            send[HeldSend(peer, Suite(entry["suite"]), Held(entry["spi"], 0, remaining))] = None
     return tuple(receive), tuple(send)
 
 
