@@ -34,10 +34,12 @@ from nvo3sec.domain.sa import (
     NeedTurn,
     Planned,
     ReceiverDown,
+    ReceiverRead,
     ReceiverUp,
     Rotate,
     Sa,
     SenderDown,
+    SenderRead,
     SenderUp,
     Switched,
     Tick,
@@ -219,6 +221,12 @@ class KeyService:
                         self._log.error("impossible generation in a switch", nve=tunnel.receiver, found=one.generation)
                 if held:
                     event = replace(event, jitter_s=self._jitter())
+            case ReceiverRead(spis=spis):
+                if self._directions[tunnel].receiver.holds == tuple(sorted(spis)):
+                    return set()  # of an agent that reads everything back, nearly everything is as it was
+            case SenderRead(spi=spi):
+                if self._directions[tunnel].sender.holds == (() if spi is None else (spi,)):
+                    return set()
             case SenderDown():
                 self._incarnations.pop(tunnel.sender, None)
             case ReceiverDown():

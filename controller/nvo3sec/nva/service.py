@@ -38,17 +38,9 @@ from nvo3sec.domain.messages import (
     TenantState,
 )
 from nvo3sec.domain.model import Domain, Rate
-from nvo3sec.domain.sa import (
-    Direction,
-    Event,
-    ReceiverDown,
-    ReceiverRead,
-    ReceiverUp,
-    SenderDown,
-    SenderRead,
-    SenderUp,
-)
+from nvo3sec.domain.sa import Direction, Event
 from nvo3sec.errors import AuthorizationError, OperatorError
+from nvo3sec.nva import switches
 from nvo3sec.nva.announcing import NOT_SERVED, Announcing, attach_of, event_of, is_of_its_vn
 from nvo3sec.nva.attachments import Attachments, Handled
 from nvo3sec.nva.intent import Intent
@@ -165,8 +157,9 @@ class Nva:
         session.push_view()
         for vn in self.membership.vns_of(nve):
             session.push_mappings(vn.vni)
-        for tunnel in self._keys.tunnels_of(nve):
-            self._feed(tunnel, _up(self.domain, tunnel, nve, registration), now)
+        tunnels = self._keys.tunnels_of(nve)
+        for tunnel, event in switches.registered(nve, tunnels, registration, self.domain.nve_by_name):
+            self._feed(tunnel, event, now)
         self._push_keys([nve])
 
     def closed(self, session: NvaSideSession) -> None:
@@ -175,8 +168,8 @@ class Nva:
             return
         del self._sessions[session.nve]
         self._log.warning("nve disconnected", nve=session.nve)
-        for tunnel in self._keys.tunnels_of(session.nve):
-            self._feed(tunnel, SenderDown() if tunnel.sender == session.nve else ReceiverDown(), self._clock())
+        for tunnel, event in switches.gone(session.nve, self._keys.tunnels_of(session.nve)):
+            self._feed(tunnel, event, self._clock())
 
     def read_back(self, session: NvaSideSession, report: ReadBack) -> None:
         """A switch was read: that is what confirms keys."""
@@ -184,13 +177,8 @@ class Nva:
         if not self._is_current(session) or report.incarnation != self._incarnations.get(nve):
             return
         session.confirmed_view = max(session.confirmed_view, report.view)
-        for tunnel in self._keys.tunnels_of(nve):
-            if tunnel.receiver == nve:
-                spis = {spi for peer, suite, spi in report.receive if (peer, suite) == (tunnel.sender, tunnel.suite)}
-                self._feed(tunnel, ReceiverRead(frozenset(spis)), self._clock())
-            else:
-                sends = [spi for peer, suite, spi in report.send if (peer, suite) == (tunnel.receiver, tunnel.suite)]
-                self._feed(tunnel, SenderRead(sends[0] if sends else None), self._clock())
+        for tunnel, event in switches.read_back(nve, self._keys.tunnels_of(nve), report):
+            self._feed(tunnel, event, self._clock())
 
     def renew_lease(self, session: NvaSideSession) -> LeaseGrant:
         """Time for the tunnels of an NVE, and for what it announced. Raises AuthorizationError, StoreError."""
@@ -437,13 +425,3 @@ class Nva:
     def excluded(self) -> dict[str, str]:
         """NVEs that are shut out, and why."""
         return self._intent.suspended | dict.fromkeys(self._intent.revoked, "revoked")
-
-
-def _up(domain: Domain, tunnel: Tunnel, nve: str, registration: Registration) -> Event:
-    if tunnel.receiver == nve:
-        source = domain.nve_by_name[tunnel.sender].address
-        held = [one.held for one in registration.receive if (one.source, one.suite) == (source, tunnel.suite)]
-        return ReceiverUp(registration.incarnation, tuple(held))
-    destination = domain.nve_by_name[tunnel.receiver].address
-    sends = [one.held for one in registration.send if (one.destination, one.suite) == (destination, tunnel.suite)]
-    return SenderUp(registration.incarnation, sends[0] if sends else None)

@@ -84,6 +84,15 @@ class TestDurability:
         with pytest.raises(DerivationError, match=f"epoch {old}"):
             world.keys._epochs.key(old)
 
+    def test_though_nobody_fetches(self):
+        world = started()
+        (old,) = world.store.epochs
+        world.after(2)
+        rotate(world)
+        world.up.clear()
+        world.after(LIFE.grace_s + 2)
+        assert set(world.store.epochs) == {old + 1}
+
     def test_epochs_turn_over_with_age(self):
         world = started()
         first = set(world.store.epochs)
@@ -337,15 +346,26 @@ class TestTurns:
         world = started(3, rotations_at_once=1)
         world.after(2)
         world.keys.rotate(world.keys.directions, world.now)  # and nobody fetches: one has the turn
-        world.now += 1
+        world.now += 2
         for name in nves(3):
+            world.leave(name)
             world.boot(name)
         world.settle(world.register(*nves(3)))
-        world.after(2)
-        world.assert_traffic()
-        made = world.sending()
+        at = world.now
         world.after(60)
-        assert world.sending() == made
+        world.assert_traffic()
+        assert {d.last_planned_at for d in world.keys.directions.values()} == {at}
+
+    def test_a_direction_that_is_gone_leaves_its_place(self):
+        world = started(4, rotations_at_once=1)
+        world.after(2)
+        before = world.sending()
+        world.keys.rotate(world.keys.directions, world.now)  # and nobody fetches: one has the turn
+        (gone,) = (t for t, d in world.keys.directions.items() if d.turn is Turn.TAKEN)
+        world.membership = Membership(world.domain, [gone.sender])
+        world.settle(world.keys.reconfigure(world.domain, world.membership, world.now))
+        assert world.keys._turns.taken == 0
+        assert all(spi != before[t] for t, spi in world.sending().items() if gone.sender not in (t.sender, t.receiver))
 
     def test_a_used_up_key_ends_without_waiting(self):
         world = started(3, rotations_at_once=1)

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What agents say about their switches, as events of the directions concerned: one pass, however many there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from ipaddress import IPv4Address
+
+from nvo3sec.domain.membership import Tunnel
+from nvo3sec.domain.messages import ReadBack, Registration
+from nvo3sec.domain.model import Nve, Suite
+from nvo3sec.domain.sa import Event, Held, ReceiverDown, ReceiverRead, ReceiverUp, SenderDown, SenderRead, SenderUp
+
+
+def registered(
+    nve: str, tunnels: Iterable[Tunnel], registration: Registration, nves: Mapping[str, Nve]
+) -> Iterator[tuple[Tunnel, Event]]:
+    """The agent of `nve` has introduced its switch. tunnels: every direction that it is an end of."""
+    receives: dict[tuple[IPv4Address, Suite], list[Held]] = {}
+    for received in registration.receive:
+        receives.setdefault((received.source, received.suite), []).append(received.held)
+    sends = {(sent.destination, sent.suite): sent.held for sent in reversed(registration.send)}
+    for tunnel in tunnels:
+        if tunnel.receiver == nve:
+            held = receives.get((nves[tunnel.sender].address, tunnel.suite), ())
+            yield tunnel, ReceiverUp(registration.incarnation, tuple(held))
+        else:
+            yield tunnel, SenderUp(registration.incarnation, sends.get((nves[tunnel.receiver].address, tunnel.suite)))
+
+
+def read_back(nve: str, tunnels: Iterable[Tunnel], report: ReadBack) -> Iterator[tuple[Tunnel, Event]]:
+    """The switch of `nve` was read."""
+    receives: dict[tuple[str, Suite], set[int]] = {}
+    for peer, suite, spi in report.receive:
+        receives.setdefault((peer, suite), set()).add(spi)
+    sends = {(peer, suite): spi for peer, suite, spi in reversed(report.send)}
+    for tunnel in tunnels:
+        if tunnel.receiver == nve:
+            yield tunnel, ReceiverRead(frozenset(receives.get((tunnel.sender, tunnel.suite), ())))
+        else:
+            yield tunnel, SenderRead(sends.get((tunnel.receiver, tunnel.suite)))
+
+
+def gone(nve: str, tunnels: Iterable[Tunnel]) -> Iterator[tuple[Tunnel, Event]]:
+    """The agent of `nve` is gone."""
+    for tunnel in tunnels:
+        yield tunnel, ReceiverDown() if tunnel.receiver == nve else SenderDown()

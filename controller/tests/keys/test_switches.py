@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From what agents say to events: each direction gets its own, and only its own."""
+
+from __future__ import annotations
+
+from key_world import make_domain, nves
+from nvo3sec.domain.membership import Membership, Tunnel
+from nvo3sec.domain.messages import HeldReceive, HeldSend, ReadBack, Registration
+from nvo3sec.domain.model import Suite
+from nvo3sec.domain.sa import Held, ReceiverDown, ReceiverRead, ReceiverUp, SenderDown, SenderRead, SenderUp
+from nvo3sec.nva import switches
+
+DOMAIN = make_domain(nves(3))
+WEAK, STRONG = Suite
+INCARNATION = b"i" * 16
+ADDRESS = {nve.name: nve.address for nve in DOMAIN.nves}
+TUNNELS = sorted(t for t in Membership(DOMAIN).tunnels() if "nve0" in (t.sender, t.receiver))
+
+
+def held(spi: int) -> Held:
+    return Held(spi, spi, 60.0)
+
+
+def test_registration():
+    registration = Registration(
+        INCARNATION,
+        (
+            HeldReceive(ADDRESS["nve1"], WEAK, held(1)),
+            HeldReceive(ADDRESS["nve1"], STRONG, held(2)),
+            HeldReceive(ADDRESS["nve1"], WEAK, held(3)),
+            HeldReceive(ADDRESS["nve0"], WEAK, held(4)),
+        ),
+        (HeldSend(ADDRESS["nve2"], WEAK, held(5)), HeldSend(ADDRESS["nve2"], STRONG, held(6))),
+    )
+    assert dict(switches.registered("nve0", TUNNELS, registration, DOMAIN.nve_by_name)) == {
+        Tunnel("nve0", "nve1", WEAK): SenderUp(INCARNATION, None),
+        Tunnel("nve0", "nve2", WEAK): SenderUp(INCARNATION, held(5)),
+        Tunnel("nve1", "nve0", WEAK): ReceiverUp(INCARNATION, (held(1), held(3))),
+        Tunnel("nve2", "nve0", WEAK): ReceiverUp(INCARNATION, ()),
+    }
+
+
+def test_read_back():
+    report = ReadBack(
+        INCARNATION,
+        (("nve1", WEAK, 1), ("nve1", STRONG, 2), ("nve1", WEAK, 3), ("nve9", WEAK, 4)),
+        (("nve2", WEAK, 5), ("nve2", STRONG, 6)),
+    )
+    assert dict(switches.read_back("nve0", TUNNELS, report)) == {
+        Tunnel("nve0", "nve1", WEAK): SenderRead(None),
+        Tunnel("nve0", "nve2", WEAK): SenderRead(5),
+        Tunnel("nve1", "nve0", WEAK): ReceiverRead(frozenset({1, 3})),
+        Tunnel("nve2", "nve0", WEAK): ReceiverRead(frozenset()),
+    }
+
+
+def test_gone():
+    assert dict(switches.gone("nve0", TUNNELS)) == {
+        Tunnel("nve0", "nve1", WEAK): SenderDown(),
+        Tunnel("nve0", "nve2", WEAK): SenderDown(),
+        Tunnel("nve1", "nve0", WEAK): ReceiverDown(),
+        Tunnel("nve2", "nve0", WEAK): ReceiverDown(),
+    }
