@@ -313,6 +313,14 @@ class ReadBack:
 
 
 @dataclass(frozen=True)
+class Use:
+    """How much keys have protected, by the sending switch's counters: peer, suite, SPI, packets, bytes of frames."""
+
+    incarnation: bytes
+    sent: tuple[tuple[str, Suite, int, int, int], ...]
+
+
+@dataclass(frozen=True)
 class Lookup:
     """Who has this address in this VN? Either a MAC address or an IP address."""
 

@@ -36,9 +36,10 @@ from nvo3sec.domain.messages import (
     Report,
     StoreMark,
     TenantState,
+    Use,
 )
 from nvo3sec.domain.model import Domain, Rate
-from nvo3sec.domain.sa import Direction, Event
+from nvo3sec.domain.sa import Direction, Event, Used
 from nvo3sec.errors import AuthorizationError, OperatorError
 from nvo3sec.nva import switches
 from nvo3sec.nva.announcing import NOT_SERVED, Announcing, attach_of, event_of, is_of_its_vn
@@ -179,6 +180,15 @@ class Nva:
         session.confirmed_view = max(session.confirmed_view, report.view)
         for tunnel, event in switches.read_back(nve, self._keys.tunnels_of(nve), report):
             self._feed(tunnel, event, self._clock())
+
+    def used(self, session: NvaSideSession, use: Use) -> None:
+        """How much keys have protected, by the sender's own counters. Only the sender's account counts."""
+        nve = session.nve
+        if not self._is_current(session) or use.incarnation != self._incarnations.get(nve):
+            return
+        now = self._clock()
+        for peer, suite, spi, packets, octets in use.sent:
+            self._feed(Tunnel(nve, peer, suite), Used(spi, packets, octets), now)
 
     def renew_lease(self, session: NvaSideSession) -> LeaseGrant:
         """Time for the tunnels of an NVE, and for what it announced. Raises AuthorizationError, StoreError."""

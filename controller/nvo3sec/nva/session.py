@@ -22,6 +22,7 @@ from nvo3sec.domain.messages import (
     StoreMark,
     TenantState,
     Update,
+    Use,
 )
 
 
@@ -35,6 +36,7 @@ class Handler(Protocol):
     def mapping_update(self, session: NvaSideSession, vni: int) -> MappingUpdate | None: ...
     def key_state(self, session: NvaSideSession) -> KeyState: ...
     def read_back(self, session: NvaSideSession, report: ReadBack) -> None: ...
+    def used(self, session: NvaSideSession, use: Use) -> None: ...
     def renew_lease(self, session: NvaSideSession) -> LeaseGrant: ...
     def look_up(self, session: NvaSideSession, query: Lookup) -> LookupAnswer: ...
     async def announce(self, session: NvaSideSession, announcement: Announcement) -> AttachmentAnswer: ...
@@ -131,6 +133,10 @@ class NvaSideSession:
     async def read_back(self, report: ReadBack) -> None:
         """The agent has read its switch back."""
         self._handler.read_back(self, report)
+
+    async def used(self, use: Use) -> None:
+        """The agent says how much keys have protected."""
+        self._handler.used(self, use)
 
     async def renew_lease(self) -> LeaseGrant:
         """The agent asks for time. Raises AuthorizationError."""

@@ -29,7 +29,7 @@ from nvo3sec.nve.driver import SwitchDriver
 from nvo3sec.nve.memory import AgentMemory
 from nvo3sec.nve.nva import NvaConnector
 from nvo3sec.nve.reconcile import Reconciler
-from nvo3sec.nve.serving import RETRY_FIRST_S, RETRY_LAST_S, Serving
+from nvo3sec.nve.serving import RETRY_FIRST_S, RETRY_LAST_S, Kept, Serving
 from nvo3sec.nve.status import AgentStatus, SwitchCounters
 from nvo3sec.p4runtime import Artifacts, SwitchClient, Table
 
@@ -114,26 +114,23 @@ class NveAgent:
             self._note(error)
             raise await driver.client.until_broken() from None
         self._brought = brought
-        reconciler = Reconciler(driver)
-        mappings = LearnedMappings(self.nve.name)
+        kept = Kept(Reconciler(driver), LearnedMappings(self.nve.name))
         delay = RETRY_FIRST_S
         while True:
             began = time.monotonic()
             try:
-                await self._serve(driver, brought, reconciler, mappings)
+                await self._serve(driver, brought, kept)
             except (NvaUnreachable, AuthorizationError) as error:
                 self._note(error)
             delay = RETRY_FIRST_S if time.monotonic() - began > RETRY_LAST_S else min(delay * 2, RETRY_LAST_S)
             await asyncio.sleep(delay)
 
-    async def _serve(
-        self, driver: SwitchDriver, brought: BroughtUp, reconciler: Reconciler, mappings: LearnedMappings
-    ) -> None:
+    async def _serve(self, driver: SwitchDriver, brought: BroughtUp, kept: Kept) -> None:
         session = await self._connect_nva()
         try:
             reading = (await driver.ask_state()).reading
             found = await driver.client.read()
-            self._serving = Serving(driver, session, brought, reconciler, reading, found, mappings, self._memory)
+            self._serving = Serving(driver, session, brought, kept, reading, found, self._memory)
             self._fault = ""
             await self._serving.run()
         finally:

@@ -16,6 +16,7 @@ from nvo3sec.domain.messages import (
     Registration,
     Report,
     Update,
+    Use,
 )
 
 
@@ -30,6 +31,9 @@ class NvaSession(Protocol):
 
     async def read_back(self, report: ReadBack) -> None:
         """Say what the switch was read back with."""
+
+    async def used(self, use: Use) -> None:
+        """Say how much keys have protected."""
 
     async def renew_lease(self) -> LeaseGrant:
         """Ask for time."""

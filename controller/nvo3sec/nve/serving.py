@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import structlog
 
@@ -26,8 +26,10 @@ from nvo3sec.domain.messages import (
     Registration,
     Report,
     TenantState,
+    Use,
 )
 from nvo3sec.domain.numbers import Numbers
+from nvo3sec.domain.usage import Amount, UseMeter
 from nvo3sec.errors import IncarnationLost, OperatorError, WriteRefused
 from nvo3sec.nve.bringup import BroughtUp
 from nvo3sec.nve.clock import ClockReading
@@ -39,20 +41,31 @@ from nvo3sec.nve.nva import NvaSession
 from nvo3sec.nve.plan import MANAGED_TABLES, Plan
 from nvo3sec.nve.punts import PuntHandler
 from nvo3sec.nve.reconcile import KEY_TABLES, MAPPING_TABLES, TENANT_TABLES, Outcome, Reconciler, Wanted
-from nvo3sec.nve.translate import held_keys, learned_addresses
+from nvo3sec.nve.translate import SaName, held_keys, learned_addresses, sending_entries
 from nvo3sec.p4runtime import Operation, SwitchState, Table, Update
 from nvo3sec.p4runtime import generated as p4
 
+USE_S = 2.0
+"""How often is read how much each key has protected."""
 AUDIT_S = 60.0
 """How often the whole switch is read, changed or not."""
 RETRY_FIRST_S, RETRY_LAST_S = 0.2, 5.0
 
 
+@dataclass
+class Kept:
+    """What is known of a switch beyond one session: what was installed, what was learned, what its counters said."""
+
+    reconciler: Reconciler
+    mappings: LearnedMappings
+    meter: UseMeter[tuple[int, int], SaName] = field(default_factory=UseMeter)
+
+
 class Serving:
     """Serves one switch through one session.
 
-    found: what the switch held when the session began. mappings: what was learned for this switch, by earlier sessions
-    too. memory: what is attached to the NVE.
+    found: what the switch held when the session began. kept: of earlier sessions with the same switch. memory: what is
+    attached to the NVE.
     """
 
     def __init__(
@@ -60,14 +73,13 @@ class Serving:
         driver: SwitchDriver,
         session: NvaSession,
         brought: BroughtUp,
-        reconciler: Reconciler,
+        kept: Kept,
         reading: ClockReading,
         found: SwitchState,
-        mappings: LearnedMappings,
         memory: AgentMemory,
     ) -> None:
         self.driver = driver
-        self.reconciler = reconciler
+        self.reconciler = kept.reconciler
         self.reading = reading
         self.keyring = Keyring(found)
         self.view: NveView | None = None
@@ -88,8 +100,10 @@ class Serving:
         self._lock = asyncio.Lock()
         self._log = structlog.get_logger("nve").bind(nve=driver.client.name)
         self.learning = Learning(
-            session, mappings, lambda: self._mark(MAPPING_TABLES), lambda wanted: self.punts.forget(wanted)
+            session, kept.mappings, lambda: self._mark(MAPPING_TABLES), lambda wanted: self.punts.forget(wanted)
         )
+        self._meter = kept.meter
+        self._used: dict[SaName, Amount] = {}
         self.punts = PuntHandler(driver, self.learning.look_up, self.install, self.context)
 
     async def run(self) -> None:
@@ -103,7 +117,13 @@ class Serving:
         self.learning.doubt(name for name in learned_addresses(self._found) if not mappings.knows(name))
         await self.learning.settle_doubts()
         await run_together(
-            self._follow_nva(), self._work(), self._keep_lease(), self._audit(), self.learning.run(), self.punts.run()
+            self._follow_nva(),
+            self._work(),
+            self._keep_lease(),
+            self._audit(),
+            self._report_use(),
+            self.learning.run(),
+            self.punts.run(),
         )
 
     def context(self) -> tuple[NveView, Numbers] | None:
@@ -165,9 +185,7 @@ class Serving:
         if self.view is None or self.keys is None:
             raise OperatorError(f"{self.driver.client.name}: the NVA has not said yet what this NVE serves")
         self.keyring.take(self.keys, self.view, self.reading, self._keys_at)
-        return Wanted(
-            self.view, self._incarnation, self.keyring.receive, self.keyring.send, self.learning.mappings.all
-        )
+        return Wanted(self.view, self._incarnation, self.keyring.receive, self.keyring.send, self.learning.mappings.all)
 
     async def reconcile(self, tables: Iterable[Table] = MANAGED_TABLES) -> Outcome:
         """Make the switch what it should be, in `tables`. Raises WriteRefused, IncarnationLost, SwitchError."""
@@ -241,6 +259,33 @@ class Serving:
             await self.driver.client.write([Update(Operation.MODIFY, p4.lease_grant(not_after=not_after))])
             self.lease_not_after_us = not_after
             await asyncio.sleep(self.view.lease_renew_s if self.view else RETRY_FIRST_S)
+
+    async def _report_use(self) -> None:
+        """Tell the NVA how much each sending key has protected, when that has changed."""
+        while True:
+            await asyncio.sleep(USE_S)
+            used = await self._read_use()
+            changed = {name: amount for name, amount in used.items() if self._used.get(name) != amount}
+            if changed:
+                sent = tuple((*name, amount.packets, amount.octets) for name, amount in changed.items())
+                await self._session.used(Use(self._incarnation, sent))
+            self._used = used
+
+    async def _read_use(self) -> dict[SaName, Amount]:
+        async with self._lock:  # no entry gets another key between the entry and its counter
+            if self.outcome is None or self.view is None:
+                return {}
+            entries = sending_entries(self.outcome.actual, self.view)
+            if not entries:
+                return {}
+            counters = await self.driver.client.direct_counters(Table.SA_TX)
+        return self._meter.read(
+            {
+                slot: (name, Amount(value.packets, value.bytes))
+                for slot, (match, name) in entries.items()
+                if (value := counters.get(match)) is not None
+            }
+        )
 
     async def _audit(self) -> None:
         while True:

@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import TypeVar
 
 from nvo3sec.domain import entries as d
-from nvo3sec.domain.messages import HeldReceive, HeldSend
+from nvo3sec.domain.messages import HeldReceive, HeldSend, NveView
 from nvo3sec.domain.model import Rate, Suite
 from nvo3sec.domain.numbers import GROUPS, RING_PAIRS, TUNNEL_INTERFACES, VAP_INTERFACES, Numbers, Reserved
 from nvo3sec.domain.sa import Held
@@ -17,7 +17,7 @@ from nvo3sec.domain.secret import Secret
 from nvo3sec.nve.clock import ClockReading
 from nvo3sec.p4runtime import Entry, Group, Meter, SwitchState, Table
 from nvo3sec.p4runtime import generated as p4
-from nvo3sec.p4runtime.entry import Item
+from nvo3sec.p4runtime.entry import Item, Pairs
 
 K = TypeVar("K")
 
@@ -181,6 +181,23 @@ def held_keys(
             # By its suite, once: where a pair of NVEs demands more than its VNs, the VNs' levels share one key.
             send[HeldSend(peer, Suite(entry["suite"]), Held(entry["spi"], 0, remaining))] = None
     return tuple(receive), tuple(send)
+
+
+SaName = tuple[str, Suite, int]
+"""Of a sending SA: peer, suite, SPI."""
+
+
+def sending_entries(state: SwitchState, view: NveView) -> dict[tuple[int, int], tuple[Pairs, SaName]]:
+    """The sending entries of a switch by (interface, level): their match fields, and the SA that they send with."""
+    addresses = {e["interface"]: IPv4Address(e["destination"]) for e in state.of_table(Table.TUNNEL)}
+    names = {peer.address: peer.name for peer in view.peers}
+    found = {}
+    for entry in state.of_table(Table.SA_TX):
+        peer = names.get(addresses.get(entry["interface"], IPv4Address(0)))
+        if peer is not None and entry["suite"] in set(Suite):
+            name = (peer, Suite(entry["suite"]), entry["spi"])
+            found[entry["interface"], entry["level"]] = (entry.match, name)
+    return found
 
 
 def learned_addresses(state: SwitchState) -> list[tuple[int, int]]:

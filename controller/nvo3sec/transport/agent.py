@@ -34,6 +34,7 @@ from nvo3sec.domain.messages import (
     StoreMark,
     TenantState,
     Update,
+    Use,
     Welcome,
 )
 from nvo3sec.errors import AuthorizationError, NvaUnreachable, Nvo3secError, WireError
@@ -177,6 +178,10 @@ class RemoteSession:
     async def read_back(self, report: ReadBack) -> None:
         """Say what the switch was read back with."""
         await self._write(report)
+
+    async def used(self, use: Use) -> None:
+        """Say how much keys have protected."""
+        await self._write(use)
 
     async def report(self, report: Report) -> None:
         """Tell the operator something."""

@@ -23,6 +23,7 @@ from nvo3sec.domain.messages import (
     QuestionKind,
     ReadBack,
     Registration,
+    Use,
     Welcome,
 )
 from nvo3sec.domain.messages import Report as AgentReport
@@ -174,6 +175,8 @@ class NvaTransport:
             match message:
                 case ReadBack():
                     await link.session.read_back(message)
+                case Use():
+                    await link.session.used(message)
                 case AgentReport():
                     await link.session.report(message)
                 case Answer():

@@ -57,16 +57,18 @@ STANDING_DONE: Standing
 STANDING_REFUSED: Standing
 
 class AgentMessage(_message.Message):
-    __slots__ = ("registration", "read_back", "report", "answer")
+    __slots__ = ("registration", "read_back", "report", "answer", "use")
     REGISTRATION_FIELD_NUMBER: _ClassVar[int]
     READ_BACK_FIELD_NUMBER: _ClassVar[int]
     REPORT_FIELD_NUMBER: _ClassVar[int]
     ANSWER_FIELD_NUMBER: _ClassVar[int]
+    USE_FIELD_NUMBER: _ClassVar[int]
     registration: Registration
     read_back: ReadBack
     report: Report
     answer: Answer
-    def __init__(self, registration: _Optional[_Union[Registration, _Mapping]] = ..., read_back: _Optional[_Union[ReadBack, _Mapping]] = ..., report: _Optional[_Union[Report, _Mapping]] = ..., answer: _Optional[_Union[Answer, _Mapping]] = ...) -> None: ...
+    use: Use
+    def __init__(self, registration: _Optional[_Union[Registration, _Mapping]] = ..., read_back: _Optional[_Union[ReadBack, _Mapping]] = ..., report: _Optional[_Union[Report, _Mapping]] = ..., answer: _Optional[_Union[Answer, _Mapping]] = ..., use: _Optional[_Union[Use, _Mapping]] = ...) -> None: ...
 
 class NvaMessage(_message.Message):
     __slots__ = ("welcome", "view", "keys", "question", "tenants", "mappings")
@@ -383,6 +385,28 @@ class ReadBack(_message.Message):
     send: _containers.RepeatedCompositeFieldContainer[ReadSa]
     view: int
     def __init__(self, incarnation: _Optional[bytes] = ..., receive: _Optional[_Iterable[_Union[ReadSa, _Mapping]]] = ..., send: _Optional[_Iterable[_Union[ReadSa, _Mapping]]] = ..., view: _Optional[int] = ...) -> None: ...
+
+class UsedSa(_message.Message):
+    __slots__ = ("peer", "suite", "spi", "packets", "octets")
+    PEER_FIELD_NUMBER: _ClassVar[int]
+    SUITE_FIELD_NUMBER: _ClassVar[int]
+    SPI_FIELD_NUMBER: _ClassVar[int]
+    PACKETS_FIELD_NUMBER: _ClassVar[int]
+    OCTETS_FIELD_NUMBER: _ClassVar[int]
+    peer: str
+    suite: Suite
+    spi: int
+    packets: int
+    octets: int
+    def __init__(self, peer: _Optional[str] = ..., suite: _Optional[_Union[Suite, str]] = ..., spi: _Optional[int] = ..., packets: _Optional[int] = ..., octets: _Optional[int] = ...) -> None: ...
+
+class Use(_message.Message):
+    __slots__ = ("incarnation", "sent")
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    SENT_FIELD_NUMBER: _ClassVar[int]
+    incarnation: bytes
+    sent: _containers.RepeatedCompositeFieldContainer[UsedSa]
+    def __init__(self, incarnation: _Optional[bytes] = ..., sent: _Optional[_Iterable[_Union[UsedSa, _Mapping]]] = ...) -> None: ...
 
 class Report(_message.Message):
     __slots__ = ("event", "detail")

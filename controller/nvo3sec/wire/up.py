@@ -19,6 +19,7 @@ from nvo3sec.domain.messages import (
     Release,
     Relocation,
     Report,
+    Use,
 )
 from nvo3sec.domain.model import Suite
 from nvo3sec.domain.sa import Held
@@ -26,7 +27,7 @@ from nvo3sec.errors import WireError
 from nvo3sec.wire import checks
 from nvo3sec.wire import nva_pb2 as pb
 
-Up = Registration | ReadBack | Report | Answer
+Up = Registration | ReadBack | Use | Report | Answer
 
 DETAIL_LIMIT = 2000
 JSON_LIMIT = 1 << 20
@@ -59,6 +60,12 @@ def encode_up(message: Up) -> bytes:
                 view=message.view,
             )
             whole = pb.AgentMessage(read_back=read_back)
+        case Use():
+            sent = [
+                pb.UsedSa(peer=peer, suite=checks.SUITES[suite], spi=spi, packets=packets, octets=octets)
+                for peer, suite, spi, packets, octets in message.sent
+            ]
+            whole = pb.AgentMessage(use=pb.Use(incarnation=message.incarnation, sent=sent))
         case Report():
             # What a switch said can be anything; it is shortened here rather than refused there.
             detail = "".join(letter if letter.isprintable() else "?" for letter in message.detail)[:DETAIL_LIMIT]
@@ -92,6 +99,11 @@ def decode_up(raw: bytes) -> Up:
                 receive=checks.items(message.read_back.receive, "read_back.receive", _read_in),
                 send=checks.items(message.read_back.send, "read_back.send", _read_in),
                 view=checks.number(message.read_back.view, "read_back.view", 0, checks.VERSION_LIMIT),
+            )
+        case "use":
+            return Use(
+                incarnation=checks.incarnation(message.use.incarnation, "use.incarnation"),
+                sent=checks.items(message.use.sent, "use.sent", _used_in),
             )
         case "report":
             if not _EVENT.fullmatch(message.report.event):
@@ -166,6 +178,14 @@ def _read_in(one: Any, field: str) -> tuple[str, Suite, int]:
         checks.label(one.peer, f"{field}.peer"),
         checks.suite(one.suite, f"{field}.suite"),
         checks.number(one.spi, f"{field}.spi", 0, checks.UINT32),
+    )
+
+
+def _used_in(one: Any, field: str) -> tuple[str, Suite, int, int, int]:
+    return (
+        *_read_in(one, field),
+        checks.number(one.packets, f"{field}.packets", 0, checks.VERSION_LIMIT),
+        checks.number(one.octets, f"{field}.octets", 0, checks.VERSION_LIMIT),
     )
 
 

@@ -76,6 +76,25 @@ class TestKilled:
         asyncio.run(run())
 
 
+class TestUse:
+    def test_a_key_that_has_protected_enough_is_replaced_under_traffic(self, identities, start_switch):
+        async def run():
+            async with overlay(identities, start_switch, key_soft_packets=200, key_hard_packets=100_000) as world:
+
+                def spis(status) -> set[str]:
+                    keys = [one for one in status["keys"] if (one["sender"], one["receiver"]) == ("leaf1", "leaf2")]
+                    return {one["spi"] for one in keys if one["state"] == "sending"}
+
+                first = spis(await world.ready())
+                seen = set(first)
+                async with Traffic(world) as traffic:
+                    while len(seen) < 3:
+                        seen |= spis(await world.ready())
+                    assert traffic.sent > 200
+
+        asyncio.run(run())
+
+
 class TestRevoked:
     def test_out_within_seconds_and_closed_with_its_lease(self, identities, start_switch):
         async def run():

@@ -95,6 +95,11 @@ mapping_updates = st.builds(
 standings = st.builds(m.AttachmentAnswer, st.sampled_from(m.Standing), words | st.just(""))
 reads = tuples(st.tuples(labels, suites, uint32))
 read_backs = st.builds(m.ReadBack, incarnations, reads, reads, st.integers(0, 2**63 - 1))
+uses = st.builds(
+    m.Use,
+    incarnations,
+    tuples(st.tuples(labels, suites, uint32, st.integers(0, 2**63 - 1), st.integers(0, 2**63 - 1))),
+)
 reports = st.builds(m.Report, words, printable)
 answers = st.builds(m.Answer, uint32, json=printable) | st.builds(m.Answer, uint32, refusal=printable)
 queries = st.builds(m.Lookup, vnis, mac=macs) | st.builds(m.Lookup, vnis, ip=ips)
@@ -114,7 +119,7 @@ class TestRoundTrip:
     def test_down(self, message):
         assert down.decode_down(down.encode_down(message)) == message
 
-    @given(registrations | read_backs | reports | answers)
+    @given(registrations | read_backs | uses | reports | answers)
     def test_up(self, message):
         assert up.decode_up(up.encode_up(message)) == message
 

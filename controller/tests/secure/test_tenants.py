@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tenant systems that come, go and move, with real processes, switches and packets between them."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import subprocess
+from ipaddress import IPv4Address
+from typing import Any
+
+from nvo3sec.console import ask
+from nvo3sec.domain.addresses import format_mac
+from overlay_world import Overlay, command, overlay, until
+from test_processes import BLUE1, frame
+
+MAC, IP = 0x02AA00000077, "10.1.0.77"
+WHERE = {"vn": "blue", "port": 1, "vlan": 0, "mac": format_mac(MAC)}
+
+
+def to_it(number: int) -> bytes:
+    return frame(BLUE1, MAC, "10.1.0.1", IP, number)
+
+
+def question() -> bytes:
+    """Who has it? asks blue1."""
+    head = bytes.fromhex("ffffffffffff") + BLUE1.to_bytes(6, "big") + bytes.fromhex("0806000108000604" + "0001")
+    return head + BLUE1.to_bytes(6, "big") + IPv4Address("10.1.0.1").packed + bytes(6) + IPv4Address(IP).packed
+
+
+async def tenant(world: Overlay, leaf: str, method: str, **params: Any) -> Any:
+    return await asyncio.to_thread(ask, world.run_directory(leaf), method, **WHERE, **params)
+
+
+async def attach(world: Overlay, leaf: str) -> dict[str, str]:
+    answer: dict[str, str] = await tenant(world, leaf, "attach", ips=[IP])
+    return answer
+
+
+async def arrives(world: Overlay, leaf: str, number: int) -> None:
+    """A packet of blue1's to it arrives at `leaf`, and nowhere else."""
+    others = [name for name in ("leaf2", "leaf3") if name != leaf]
+    await world.ports["leaf1"].send(1, to_it(number))
+    assert await world.ports[leaf].receive(1) == to_it(number)
+    assert not any(world.ports[other].waiting(1) for other in others)
+
+
+def test_it_comes_and_moves_and_everybody_knows(identities, start_switch):
+    async def run():
+        async with overlay(identities, start_switch) as world:
+            assert (await attach(world, "leaf2"))["standing"] == "active"
+            await arrives(world, "leaf2", 1)
+            asked = world.log("leaf1").count("lookup")
+            assert (await attach(world, "leaf3")) == {"standing": "frozen", "reason": "owned"}
+            await arrives(world, "leaf2", 2)
+            assert (await tenant(world, "leaf2", "detach", successor="leaf3"))["standing"] == "done"
+            await world.ready()
+            await settled(world, "leaf1")
+            await arrives(world, "leaf3", 3)
+            assert world.log("leaf1").count("lookup") == asked, "it was told, and had not to ask"
+            assert (await tenant(world, "leaf3", "detach"))["standing"] == "done"
+            await settled(world, "leaf1")
+            await world.ports["leaf1"].send(1, to_it(4))
+            await world.ports["leaf1"].send(1, frame(BLUE1, 0x02AA00000002, "10.1.0.1", "10.1.0.2", 5))
+            assert await world.ports["leaf2"].receive(1) == frame(BLUE1, 0x02AA00000002, "10.1.0.1", "10.1.0.2", 5)
+            assert not world.ports["leaf3"].waiting(1)
+
+    asyncio.run(run())
+
+
+async def settled(world: Overlay, leaf: str) -> None:
+    """Until an agent has nothing to do any more; what it was told before, it has done."""
+
+    def is_settled() -> bool:
+        (switch,) = ask(world.run_directory(leaf), "status")["switches"]
+        return bool(switch["in_sync"])
+
+    # Twice: what is on its way to the agent takes less time than a question and its answer.
+    for _ in range(2):
+        while not await asyncio.to_thread(is_settled):
+            await asyncio.sleep(0.02)
+        await world.ready()
+
+
+def test_a_negative_answer_ends_with_the_attach(identities, start_switch):
+    async def run():
+        async with overlay(identities, start_switch) as world:
+            await world.ports["leaf1"].send(1, question())
+            answers = "answer-unknown"
+
+            def asked() -> bool:
+                (switch,) = ask(world.run_directory("leaf1"), "status")["switches"]
+                return switch["punts"].get(answers, 0) == 1
+
+            while not await asyncio.to_thread(asked):
+                await asyncio.sleep(0.02)
+            await attach(world, "leaf2")
+            await settled(world, "leaf1")
+            await world.ports["leaf1"].send(1, question())
+            answer = await world.ports["leaf1"].receive(1)
+            assert answer[20:22] == b"\x00\x02"
+            assert answer[22:28] == MAC.to_bytes(6, "big")
+
+    asyncio.run(run())
+
+
+def test_kills_lose_nothing_that_was_acknowledged(identities, start_switch):
+    async def run():
+        async with overlay(identities, start_switch) as world:
+            await attach(world, "leaf2")
+            await arrives(world, "leaf2", 1)
+            for number, name in enumerate(("leaf2", "nva", "leaf1"), 2):
+                world.kill(name)
+                world.start(name)
+                await until_registered(world)
+                await world.ready()
+                await settled(world, "leaf1")
+                await arrives(world, "leaf2", number)
+            listed = await asyncio.to_thread(ask, world.run_directory("leaf2"), "attachments")
+            assert [(one["mac"], one["active"]) for one in listed if one["announced"]] == [(format_mac(MAC), True)]
+
+    asyncio.run(run())
+
+
+async def until_registered(world: Overlay) -> None:
+    async with asyncio.timeout(60):
+        while await world.registered() != {"leaf1", "leaf2", "leaf3"}:
+            await asyncio.sleep(0.05)
+
+
+def test_an_old_backup_is_noticed(identities, start_switch):
+    """Of the database alone by the NVA; of database and keys together by the agents."""
+
+    async def run():
+        async with overlay(identities, start_switch) as world:
+            directory = world.directory
+            world.kill("nva")
+            for name in ("database", "keys"):
+                shutil.copytree(directory / name, directory / f"old-{name}")
+            world.start("nva")
+            await until_registered(world)
+            await world.ready()
+            await attach(world, "leaf2")
+            await asyncio.to_thread(until_leaf2_has_heard_of_it, world)
+            world.kill("nva")
+            shutil.rmtree(directory / "database")
+            shutil.copytree(directory / "old-database", directory / "database")
+            world.start("nva")
+            assert await asyncio.to_thread(world.processes["nva"].wait, 60) == 1
+            assert "is older than what was acknowledged" in world.log("nva").replace("\n", " ")
+            del world.processes["nva"]
+            shutil.rmtree(directory / "keys")
+            shutil.copytree(directory / "old-keys", directory / "keys")
+            world.start("nva")
+            await until(lambda: "has gone back" in world.log("leaf2"))
+            assert "leaf2" not in await world.registered()
+
+    asyncio.run(run())
+
+
+def until_leaf2_has_heard_of_it(world: Overlay) -> None:
+    """Agents hear how far the store has come with each renewal of their lease."""
+    memory = world.run_directory("leaf2") / "agent.json"
+    before = memory.read_text()
+    while memory.read_text() == before:
+        assert world.processes["leaf2"].poll() is None
+
+
+def test_commands(identities, start_switch):
+    async def run():
+        async with overlay(identities, start_switch) as world:
+
+            def nve(*words: str, leaf: str = "leaf2") -> subprocess.CompletedProcess[str]:
+                place = ["--run-dir", str(world.run_directory(leaf))]
+                return subprocess.run(
+                    command("nve", *words, *place), capture_output=True, text=True, timeout=90, check=False
+                )
+
+            where = ("--vn", "blue", "--port", "1", "--mac", format_mac(MAC))
+            done = await asyncio.to_thread(nve, "attach", *where, "--ip", IP)
+            assert (done.returncode, done.stdout) == (0, "active\n")
+            listed = await asyncio.to_thread(nve, "attachments")
+            assert format_mac(MAC) in listed.stdout
+            refused = await asyncio.to_thread(lambda: nve("attach", *where[:3], "2", *where[4:], leaf="leaf3"))
+            assert refused.returncode == 1
+            assert "not-served" in refused.stderr
+            strange = await asyncio.to_thread(nve, "attach", "--vn", "red", *where[2:])
+            assert strange.returncode == 1
+            assert "leaf2 does not serve VN red; it serves: blue" in strange.stderr
+            gone = await asyncio.to_thread(nve, "detach", *where)
+            assert (gone.returncode, gone.stdout) == (0, "done\n")
+
+    asyncio.run(run())
