@@ -32,6 +32,12 @@ class TestMeter:
     def test_an_entry_that_was_made_anew(self):
         meter = UseMeter()
         meter.read({"slot": ("old", Amount(100, 10_000))})
+        meter.made_anew("slot")
+        assert meter.read({"slot": ("new", Amount(104, 10_400))}) == {"new": Amount(104, 10_400)}
+
+    def test_an_entry_that_somebody_else_made_anew(self):
+        meter = UseMeter()
+        meter.read({"slot": ("old", Amount(100, 10_000))})
         assert meter.read({"slot": ("new", Amount(4, 400))}) == {"new": Amount(4, 400)}
 
     def test_entries_of_several_levels_with_one_key(self):
@@ -49,6 +55,7 @@ class TestMeter:
                 key += 1
             elif what == "anew":
                 key, counter = key + 1, 0
+                meter.made_anew("slot")
             else:
                 said = meter.read({"slot": (key, Amount(counter, counter))})
                 assert said[key].packets >= truth[key]

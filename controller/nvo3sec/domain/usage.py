@@ -39,6 +39,10 @@ class UseMeter(Generic[Slot, Key]):
     def __init__(self) -> None:
         self._readings: dict[Slot, _Reading] = {}
 
+    def made_anew(self, slot: Slot) -> None:
+        """The entry was inserted: its counter began at zero."""
+        self._readings.pop(slot, None)
+
     def read(self, counters: Mapping[Slot, tuple[Key, Amount]]) -> dict[Key, Amount]:
         """What each key that is in use has protected, given the key and the counter of every entry."""
         readings: dict[Slot, _Reading] = {}
@@ -47,7 +51,7 @@ class UseMeter(Generic[Slot, Key]):
             before = self._readings.get(slot)
             base = Amount() if before is None else before.base if before.key == key else before.last
             if now.packets < base.packets or now.octets < base.octets:
-                base = Amount()  # the entry was made anew
+                base = Amount()  # somebody else made it anew
             readings[slot] = _Reading(key, base, now)
             amount = Amount(now.packets - base.packets, now.octets - base.octets)
             used[key] = used.get(key, Amount()) + amount

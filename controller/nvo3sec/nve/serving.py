@@ -42,7 +42,7 @@ from nvo3sec.nve.plan import MANAGED_TABLES, Plan
 from nvo3sec.nve.punts import PuntHandler
 from nvo3sec.nve.reconcile import KEY_TABLES, MAPPING_TABLES, TENANT_TABLES, Outcome, Reconciler, Wanted
 from nvo3sec.nve.translate import SaName, held_keys, learned_addresses, sending_entries
-from nvo3sec.p4runtime import Operation, SwitchState, Table, Update
+from nvo3sec.p4runtime import Entry, Operation, SwitchState, Table, Update
 from nvo3sec.p4runtime import generated as p4
 
 USE_S = 2.0
@@ -196,6 +196,10 @@ class Serving:
             wanted = self._wanted()
             outcome = await self.reconciler.apply(wanted, [table for table in MANAGED_TABLES if table in scope])
             self.numbers, self.outcome = outcome.numbers, outcome
+            for update in outcome.done.updates:
+                item = update.item
+                if update.operation is Operation.INSERT and isinstance(item, Entry) and item.table == Table.SA_TX:
+                    self._meter.made_anew((item["interface"], item["level"]))
             if scope == set(MANAGED_TABLES) and outcome.left.is_empty:
                 self._confirmed_view = wanted.view.version
             for text in self.reconciler.foreign:
