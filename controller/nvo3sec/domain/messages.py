@@ -15,7 +15,8 @@ from ipaddress import IPv4Address
 from typing import TypeAlias
 
 from nvo3sec.domain.addresses import IpAddress
-from nvo3sec.domain.model import Rate, Suite, TenantSystem, Vap, Vn
+from nvo3sec.domain.contribution import Pair, PeerUpdate
+from nvo3sec.domain.model import Rate, Suite, TenantSystem, TunnelKeys, Vap, Vn
 from nvo3sec.domain.sa import Held
 from nvo3sec.domain.secret import Secret
 
@@ -54,6 +55,7 @@ class NveView:
     tenant_systems: tuple[TenantSystem, ...]
     lease_s: float
     lease_renew_s: float
+    tunnel_keys: TunnelKeys = TunnelKeys.NVA
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,10 @@ class TenantState:
 
 @dataclass(frozen=True)
 class ReceiveSa:
-    """A key to receive with. `key` None: keep what the switch holds under this SPI; the NVA can no longer derive it."""
+    """A key to receive with. `key` None: keep what the switch holds under this SPI; the NVA can no longer derive it.
+
+    pair: the contributions that it is to be mixed of; None if it is not, or if the NVA no longer knows.
+    """
 
     peer: str
     suite: Suite
@@ -75,17 +80,23 @@ class ReceiveSa:
     key: Secret | None
     remaining_s: float
     min_coverage: int = WHOLE_FRAME
+    pair: Pair | None = None
 
 
 @dataclass(frozen=True)
 class SendSa:
-    """The key to send with, at one level. `key` None: keep what the switch holds."""
+    """The key to send with, at one level. `key` None: keep what the switch holds. pair: as for `ReceiveSa`.
+
+    generation: 0 if the NVA does not know it; keys without a pair do not need it.
+    """
 
     peer: str
     suite: Suite
     spi: int
     key: Secret | None
     remaining_s: float
+    generation: int = 0
+    pair: Pair | None = None
 
 
 @dataclass(frozen=True)
@@ -132,7 +143,7 @@ class MappingUpdate:
     withdrawn: tuple[tuple[int, int], ...] = ()
 
 
-Update: TypeAlias = NveView | TenantState | MappingUpdate | KeyState
+Update: TypeAlias = NveView | TenantState | MappingUpdate | PeerUpdate | KeyState
 
 
 @dataclass(frozen=True)

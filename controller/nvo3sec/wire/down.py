@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from nvo3sec.domain.contribution import PeerUpdate
 from nvo3sec.domain.messages import (
     AttachmentAnswer,
     KeyState,
@@ -26,10 +27,10 @@ from nvo3sec.domain.messages import (
 )
 from nvo3sec.domain.model import Rate, Suite, TenantSystem, Vap, Vn
 from nvo3sec.domain.secret import Secret
-from nvo3sec.wire import checks
+from nvo3sec.wire import checks, peers
 from nvo3sec.wire import nva_pb2 as pb
 
-Down = Welcome | NveView | TenantState | MappingUpdate | KeyState | Question
+Down = Welcome | NveView | TenantState | MappingUpdate | KeyState | Question | PeerUpdate
 
 REASON_LIMIT = 64
 
@@ -69,6 +70,8 @@ def encode_down(message: Down) -> bytes:
             whole = pb.NvaMessage(mappings=_mappings_out(message))
         case KeyState():
             whole = pb.NvaMessage(keys=_keys_out(message))
+        case PeerUpdate():
+            whole = pb.NvaMessage(peers=peers.update_out(message))
         case Question():
             whole = pb.NvaMessage(question=pb.Question(number=message.number, kind=KINDS[message.kind]))
     return bytes(whole.SerializeToString())
@@ -88,6 +91,8 @@ def decode_down(raw: bytes) -> Down:
             return _mappings_in(message.mappings)
         case "keys":
             return _keys_in(message.keys)
+        case "peers":
+            return peers.update_in(message.peers)
         case _:
             number = checks.number(message.question.number, "question.number", 0, checks.UINT32)
             return Question(number, checks.chosen(message.question.kind, "question.kind", KINDS))
@@ -200,6 +205,7 @@ def _view_out(view: NveView) -> Any:
         tenant_systems=[_tenant_system_out(one) for one in view.tenant_systems],
         lease_s=view.lease_s,
         lease_renew_s=view.lease_renew_s,
+        tunnel_keys=peers.TUNNEL_KEYS[view.tunnel_keys],
     )
 
 
@@ -230,6 +236,7 @@ def _view_in(view: Any) -> NveView:
         tenant_systems=checks.items(view.tenant_systems, "view.tenant_systems", _tenant_system),
         lease_s=checks.seconds(view.lease_s, "view.lease_s"),
         lease_renew_s=checks.seconds(view.lease_renew_s, "view.lease_renew_s"),
+        tunnel_keys=checks.chosen(view.tunnel_keys, "view.tunnel_keys", peers.TUNNEL_KEYS),
     )
 
 
@@ -361,12 +368,19 @@ def _keys_out(state: KeyState) -> Any:
                 key=_key(sa.key),
                 remaining_s=sa.remaining_s,
                 min_coverage=sa.min_coverage,
+                pair=peers.pair_out(sa.pair),
             )
             for sa in state.receive
         ],
         send=[
             pb.SendSa(
-                peer=sa.peer, suite=checks.SUITES[sa.suite], spi=sa.spi, key=_key(sa.key), remaining_s=sa.remaining_s
+                peer=sa.peer,
+                suite=checks.SUITES[sa.suite],
+                spi=sa.spi,
+                key=_key(sa.key),
+                remaining_s=sa.remaining_s,
+                generation=sa.generation,
+                pair=peers.pair_out(sa.pair),
             )
             for sa in state.send
         ],
@@ -391,6 +405,7 @@ def _receive_sa(sa: Any, field: str) -> ReceiveSa:
         key=checks.key(sa, f"{field}.key"),
         remaining_s=checks.seconds(sa.remaining_s, f"{field}.remaining_s", -checks.SECONDS_LIMIT),
         min_coverage=checks.number(sa.min_coverage, f"{field}.min_coverage", 0, 0xFFFF),
+        pair=peers.pair_in(sa, f"{field}.pair"),
     )
 
 
@@ -401,4 +416,6 @@ def _send_sa(sa: Any, field: str) -> SendSa:
         spi=checks.number(sa.spi, f"{field}.spi", 0, checks.UINT32),
         key=checks.key(sa, f"{field}.key"),
         remaining_s=checks.seconds(sa.remaining_s, f"{field}.remaining_s", -checks.SECONDS_LIMIT),
+        generation=checks.number(sa.generation, f"{field}.generation", 0, checks.UINT32),
+        pair=peers.pair_in(sa, f"{field}.pair"),
     )

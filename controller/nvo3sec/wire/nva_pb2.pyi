@@ -14,6 +14,18 @@ class Suite(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     SUITE_CHASKEY12: _ClassVar[Suite]
     SUITE_ASCON_AEAD128: _ClassVar[Suite]
 
+class TunnelKeys(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    TUNNEL_KEYS_UNSPECIFIED: _ClassVar[TunnelKeys]
+    TUNNEL_KEYS_NVA: _ClassVar[TunnelKeys]
+    TUNNEL_KEYS_NVA_AND_PEER: _ClassVar[TunnelKeys]
+
+class End(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    END_UNSPECIFIED: _ClassVar[End]
+    END_SENDER: _ClassVar[End]
+    END_RECEIVER: _ClassVar[End]
+
 class QuestionKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     QUESTION_KIND_UNSPECIFIED: _ClassVar[QuestionKind]
@@ -40,6 +52,12 @@ class Standing(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
 SUITE_UNSPECIFIED: Suite
 SUITE_CHASKEY12: Suite
 SUITE_ASCON_AEAD128: Suite
+TUNNEL_KEYS_UNSPECIFIED: TunnelKeys
+TUNNEL_KEYS_NVA: TunnelKeys
+TUNNEL_KEYS_NVA_AND_PEER: TunnelKeys
+END_UNSPECIFIED: End
+END_SENDER: End
+END_RECEIVER: End
 QUESTION_KIND_UNSPECIFIED: QuestionKind
 QUESTION_KIND_STATUS: QuestionKind
 QUESTION_KIND_COUNTERS: QuestionKind
@@ -57,34 +75,38 @@ STANDING_DONE: Standing
 STANDING_REFUSED: Standing
 
 class AgentMessage(_message.Message):
-    __slots__ = ("registration", "read_back", "report", "answer", "use")
+    __slots__ = ("registration", "read_back", "report", "answer", "use", "peer_news")
     REGISTRATION_FIELD_NUMBER: _ClassVar[int]
     READ_BACK_FIELD_NUMBER: _ClassVar[int]
     REPORT_FIELD_NUMBER: _ClassVar[int]
     ANSWER_FIELD_NUMBER: _ClassVar[int]
     USE_FIELD_NUMBER: _ClassVar[int]
+    PEER_NEWS_FIELD_NUMBER: _ClassVar[int]
     registration: Registration
     read_back: ReadBack
     report: Report
     answer: Answer
     use: Use
-    def __init__(self, registration: _Optional[_Union[Registration, _Mapping]] = ..., read_back: _Optional[_Union[ReadBack, _Mapping]] = ..., report: _Optional[_Union[Report, _Mapping]] = ..., answer: _Optional[_Union[Answer, _Mapping]] = ..., use: _Optional[_Union[Use, _Mapping]] = ...) -> None: ...
+    peer_news: PeerNews
+    def __init__(self, registration: _Optional[_Union[Registration, _Mapping]] = ..., read_back: _Optional[_Union[ReadBack, _Mapping]] = ..., report: _Optional[_Union[Report, _Mapping]] = ..., answer: _Optional[_Union[Answer, _Mapping]] = ..., use: _Optional[_Union[Use, _Mapping]] = ..., peer_news: _Optional[_Union[PeerNews, _Mapping]] = ...) -> None: ...
 
 class NvaMessage(_message.Message):
-    __slots__ = ("welcome", "view", "keys", "question", "tenants", "mappings")
+    __slots__ = ("welcome", "view", "keys", "question", "tenants", "mappings", "peers")
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     VIEW_FIELD_NUMBER: _ClassVar[int]
     KEYS_FIELD_NUMBER: _ClassVar[int]
     QUESTION_FIELD_NUMBER: _ClassVar[int]
     TENANTS_FIELD_NUMBER: _ClassVar[int]
     MAPPINGS_FIELD_NUMBER: _ClassVar[int]
+    PEERS_FIELD_NUMBER: _ClassVar[int]
     welcome: Welcome
     view: NveView
     keys: KeyState
     question: Question
     tenants: TenantState
     mappings: MappingUpdate
-    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., view: _Optional[_Union[NveView, _Mapping]] = ..., keys: _Optional[_Union[KeyState, _Mapping]] = ..., question: _Optional[_Union[Question, _Mapping]] = ..., tenants: _Optional[_Union[TenantState, _Mapping]] = ..., mappings: _Optional[_Union[MappingUpdate, _Mapping]] = ...) -> None: ...
+    peers: PeerUpdate
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., view: _Optional[_Union[NveView, _Mapping]] = ..., keys: _Optional[_Union[KeyState, _Mapping]] = ..., question: _Optional[_Union[Question, _Mapping]] = ..., tenants: _Optional[_Union[TenantState, _Mapping]] = ..., mappings: _Optional[_Union[MappingUpdate, _Mapping]] = ..., peers: _Optional[_Union[PeerUpdate, _Mapping]] = ...) -> None: ...
 
 class Welcome(_message.Message):
     __slots__ = ("session", "term", "version")
@@ -189,7 +211,7 @@ class TenantSystem(_message.Message):
     def __init__(self, name: _Optional[str] = ..., vn: _Optional[str] = ..., nve: _Optional[str] = ..., port: _Optional[int] = ..., vlan: _Optional[int] = ..., mac: _Optional[int] = ..., ips: _Optional[_Iterable[bytes]] = ..., allow_other_ethertypes: bool = ..., allow_unspecified_source: bool = ...) -> None: ...
 
 class NveView(_message.Message):
-    __slots__ = ("version", "name", "address", "mtu", "underlay_ports", "vns", "vaps", "peers", "tenant_systems", "lease_s", "lease_renew_s")
+    __slots__ = ("version", "name", "address", "mtu", "underlay_ports", "vns", "vaps", "peers", "tenant_systems", "lease_s", "lease_renew_s", "tunnel_keys")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
@@ -201,6 +223,7 @@ class NveView(_message.Message):
     TENANT_SYSTEMS_FIELD_NUMBER: _ClassVar[int]
     LEASE_S_FIELD_NUMBER: _ClassVar[int]
     LEASE_RENEW_S_FIELD_NUMBER: _ClassVar[int]
+    TUNNEL_KEYS_FIELD_NUMBER: _ClassVar[int]
     version: int
     name: str
     address: bytes
@@ -212,7 +235,8 @@ class NveView(_message.Message):
     tenant_systems: _containers.RepeatedCompositeFieldContainer[TenantSystem]
     lease_s: float
     lease_renew_s: float
-    def __init__(self, version: _Optional[int] = ..., name: _Optional[str] = ..., address: _Optional[bytes] = ..., mtu: _Optional[int] = ..., underlay_ports: _Optional[_Iterable[_Union[UnderlayPort, _Mapping]]] = ..., vns: _Optional[_Iterable[_Union[Vn, _Mapping]]] = ..., vaps: _Optional[_Iterable[_Union[Vap, _Mapping]]] = ..., peers: _Optional[_Iterable[_Union[Peer, _Mapping]]] = ..., tenant_systems: _Optional[_Iterable[_Union[TenantSystem, _Mapping]]] = ..., lease_s: _Optional[float] = ..., lease_renew_s: _Optional[float] = ...) -> None: ...
+    tunnel_keys: TunnelKeys
+    def __init__(self, version: _Optional[int] = ..., name: _Optional[str] = ..., address: _Optional[bytes] = ..., mtu: _Optional[int] = ..., underlay_ports: _Optional[_Iterable[_Union[UnderlayPort, _Mapping]]] = ..., vns: _Optional[_Iterable[_Union[Vn, _Mapping]]] = ..., vaps: _Optional[_Iterable[_Union[Vap, _Mapping]]] = ..., peers: _Optional[_Iterable[_Union[Peer, _Mapping]]] = ..., tenant_systems: _Optional[_Iterable[_Union[TenantSystem, _Mapping]]] = ..., lease_s: _Optional[float] = ..., lease_renew_s: _Optional[float] = ..., tunnel_keys: _Optional[_Union[TunnelKeys, str]] = ...) -> None: ...
 
 class TenantState(_message.Message):
     __slots__ = ("version", "tenant_systems")
@@ -259,7 +283,7 @@ class MappingUpdate(_message.Message):
     def __init__(self, vni: _Optional[int] = ..., base: _Optional[int] = ..., history: _Optional[bytes] = ..., version: _Optional[int] = ..., mappings: _Optional[_Iterable[_Union[RemoteMapping, _Mapping]]] = ..., withdrawn: _Optional[_Iterable[_Union[WithdrawnMapping, _Mapping]]] = ...) -> None: ...
 
 class ReceiveSa(_message.Message):
-    __slots__ = ("peer", "suite", "spi", "generation", "key", "remaining_s", "min_coverage")
+    __slots__ = ("peer", "suite", "spi", "generation", "key", "remaining_s", "min_coverage", "pair")
     PEER_FIELD_NUMBER: _ClassVar[int]
     SUITE_FIELD_NUMBER: _ClassVar[int]
     SPI_FIELD_NUMBER: _ClassVar[int]
@@ -267,6 +291,7 @@ class ReceiveSa(_message.Message):
     KEY_FIELD_NUMBER: _ClassVar[int]
     REMAINING_S_FIELD_NUMBER: _ClassVar[int]
     MIN_COVERAGE_FIELD_NUMBER: _ClassVar[int]
+    PAIR_FIELD_NUMBER: _ClassVar[int]
     peer: str
     suite: Suite
     spi: int
@@ -274,21 +299,34 @@ class ReceiveSa(_message.Message):
     key: bytes
     remaining_s: float
     min_coverage: int
-    def __init__(self, peer: _Optional[str] = ..., suite: _Optional[_Union[Suite, str]] = ..., spi: _Optional[int] = ..., generation: _Optional[int] = ..., key: _Optional[bytes] = ..., remaining_s: _Optional[float] = ..., min_coverage: _Optional[int] = ...) -> None: ...
+    pair: Pair
+    def __init__(self, peer: _Optional[str] = ..., suite: _Optional[_Union[Suite, str]] = ..., spi: _Optional[int] = ..., generation: _Optional[int] = ..., key: _Optional[bytes] = ..., remaining_s: _Optional[float] = ..., min_coverage: _Optional[int] = ..., pair: _Optional[_Union[Pair, _Mapping]] = ...) -> None: ...
 
 class SendSa(_message.Message):
-    __slots__ = ("peer", "suite", "spi", "key", "remaining_s")
+    __slots__ = ("peer", "suite", "spi", "key", "remaining_s", "generation", "pair")
     PEER_FIELD_NUMBER: _ClassVar[int]
     SUITE_FIELD_NUMBER: _ClassVar[int]
     SPI_FIELD_NUMBER: _ClassVar[int]
     KEY_FIELD_NUMBER: _ClassVar[int]
     REMAINING_S_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    PAIR_FIELD_NUMBER: _ClassVar[int]
     peer: str
     suite: Suite
     spi: int
     key: bytes
     remaining_s: float
-    def __init__(self, peer: _Optional[str] = ..., suite: _Optional[_Union[Suite, str]] = ..., spi: _Optional[int] = ..., key: _Optional[bytes] = ..., remaining_s: _Optional[float] = ...) -> None: ...
+    generation: int
+    pair: Pair
+    def __init__(self, peer: _Optional[str] = ..., suite: _Optional[_Union[Suite, str]] = ..., spi: _Optional[int] = ..., key: _Optional[bytes] = ..., remaining_s: _Optional[float] = ..., generation: _Optional[int] = ..., pair: _Optional[_Union[Pair, _Mapping]] = ...) -> None: ...
+
+class Pair(_message.Message):
+    __slots__ = ("ours", "theirs")
+    OURS_FIELD_NUMBER: _ClassVar[int]
+    THEIRS_FIELD_NUMBER: _ClassVar[int]
+    ours: bytes
+    theirs: bytes
+    def __init__(self, ours: _Optional[bytes] = ..., theirs: _Optional[bytes] = ...) -> None: ...
 
 class KeyState(_message.Message):
     __slots__ = ("version", "incarnation", "receive", "send")
@@ -301,6 +339,68 @@ class KeyState(_message.Message):
     receive: _containers.RepeatedCompositeFieldContainer[ReceiveSa]
     send: _containers.RepeatedCompositeFieldContainer[SendSa]
     def __init__(self, version: _Optional[int] = ..., incarnation: _Optional[bytes] = ..., receive: _Optional[_Iterable[_Union[ReceiveSa, _Mapping]]] = ..., send: _Optional[_Iterable[_Union[SendSa, _Mapping]]] = ...) -> None: ...
+
+class Contribution(_message.Message):
+    __slots__ = ("statement", "signature", "chain")
+    STATEMENT_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    CHAIN_FIELD_NUMBER: _ClassVar[int]
+    statement: bytes
+    signature: bytes
+    chain: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, statement: _Optional[bytes] = ..., signature: _Optional[bytes] = ..., chain: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class Proof(_message.Message):
+    __slots__ = ("peer", "suite", "spi", "end", "proof")
+    PEER_FIELD_NUMBER: _ClassVar[int]
+    SUITE_FIELD_NUMBER: _ClassVar[int]
+    SPI_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    PROOF_FIELD_NUMBER: _ClassVar[int]
+    peer: str
+    suite: Suite
+    spi: int
+    end: End
+    proof: bytes
+    def __init__(self, peer: _Optional[str] = ..., suite: _Optional[_Union[Suite, str]] = ..., spi: _Optional[int] = ..., end: _Optional[_Union[End, str]] = ..., proof: _Optional[bytes] = ...) -> None: ...
+
+class Contributions(_message.Message):
+    __slots__ = ("all",)
+    ALL_FIELD_NUMBER: _ClassVar[int]
+    all: _containers.RepeatedCompositeFieldContainer[Contribution]
+    def __init__(self, all: _Optional[_Iterable[_Union[Contribution, _Mapping]]] = ...) -> None: ...
+
+class PeerNews(_message.Message):
+    __slots__ = ("incarnation", "contributions", "proofs")
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    CONTRIBUTIONS_FIELD_NUMBER: _ClassVar[int]
+    PROOFS_FIELD_NUMBER: _ClassVar[int]
+    incarnation: bytes
+    contributions: Contributions
+    proofs: _containers.RepeatedCompositeFieldContainer[Proof]
+    def __init__(self, incarnation: _Optional[bytes] = ..., contributions: _Optional[_Union[Contributions, _Mapping]] = ..., proofs: _Optional[_Iterable[_Union[Proof, _Mapping]]] = ...) -> None: ...
+
+class PeerContribution(_message.Message):
+    __slots__ = ("peer", "incarnation", "epoch", "contribution")
+    PEER_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    CONTRIBUTION_FIELD_NUMBER: _ClassVar[int]
+    peer: str
+    incarnation: bytes
+    epoch: int
+    contribution: Contribution
+    def __init__(self, peer: _Optional[str] = ..., incarnation: _Optional[bytes] = ..., epoch: _Optional[int] = ..., contribution: _Optional[_Union[Contribution, _Mapping]] = ...) -> None: ...
+
+class PeerUpdate(_message.Message):
+    __slots__ = ("epoch", "contributions", "proofs")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    CONTRIBUTIONS_FIELD_NUMBER: _ClassVar[int]
+    PROOFS_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    contributions: _containers.RepeatedCompositeFieldContainer[PeerContribution]
+    proofs: _containers.RepeatedCompositeFieldContainer[Proof]
+    def __init__(self, epoch: _Optional[int] = ..., contributions: _Optional[_Iterable[_Union[PeerContribution, _Mapping]]] = ..., proofs: _Optional[_Iterable[_Union[Proof, _Mapping]]] = ...) -> None: ...
 
 class Question(_message.Message):
     __slots__ = ("number", "kind")

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from nvo3sec.domain.contribution import PeerNews
 from nvo3sec.domain.messages import (
     Answer,
     Attachment,
@@ -24,10 +25,10 @@ from nvo3sec.domain.messages import (
 from nvo3sec.domain.model import Suite
 from nvo3sec.domain.sa import Held
 from nvo3sec.errors import WireError
-from nvo3sec.wire import checks
+from nvo3sec.wire import checks, peers
 from nvo3sec.wire import nva_pb2 as pb
 
-Up = Registration | ReadBack | Use | Report | Answer
+Up = Registration | ReadBack | Use | Report | Answer | PeerNews
 
 DETAIL_LIMIT = 2000
 JSON_LIMIT = 1 << 20
@@ -70,6 +71,8 @@ def encode_up(message: Up) -> bytes:
             # What a switch said can be anything; it is shortened here rather than refused there.
             detail = "".join(letter if letter.isprintable() else "?" for letter in message.detail)[:DETAIL_LIMIT]
             whole = pb.AgentMessage(report=pb.Report(event=message.event, detail=detail))
+        case PeerNews():
+            whole = pb.AgentMessage(peer_news=peers.news_out(message))
         case Answer():
             answer = pb.Answer(number=message.number)
             if message.json is not None:
@@ -105,6 +108,8 @@ def decode_up(raw: bytes) -> Up:
                 incarnation=checks.incarnation(message.use.incarnation, "use.incarnation"),
                 sent=checks.items(message.use.sent, "use.sent", _used_in),
             )
+        case "peer_news":
+            return peers.news_in(message.peer_news)
         case "report":
             if not _EVENT.fullmatch(message.report.event):
                 raise WireError("report.event", "must be a word in lower case")

@@ -9,8 +9,9 @@ from ipaddress import IPv4Address, IPv6Address
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from nvo3sec.domain import contribution as c
 from nvo3sec.domain import messages as m
-from nvo3sec.domain.model import Rate, Suite, TenantSystem, Vap, Vn
+from nvo3sec.domain.model import Rate, Suite, TenantSystem, TunnelKeys, Vap, Vn
 from nvo3sec.domain.sa import Held
 from nvo3sec.domain.secret import Secret
 from nvo3sec.errors import WireError
@@ -61,9 +62,12 @@ views = st.builds(
     tuples(systems),
     seconds,
     seconds,
+    st.sampled_from(TunnelKeys),
 )
-receives = st.builds(m.ReceiveSa, labels, suites, uint32, uint32, keys, signed, st.integers(0, 65535))
-sends = st.builds(m.SendSa, labels, suites, uint32, keys, signed)
+names = st.binary(min_size=32, max_size=32)
+pairs = st.none() | st.builds(c.Pair, names, names)
+receives = st.builds(m.ReceiveSa, labels, suites, uint32, uint32, keys, signed, st.integers(0, 65535), pairs)
+sends = st.builds(m.SendSa, labels, suites, uint32, keys, signed, uint32, pairs)
 states = st.builds(m.KeyState, versions, incarnations, tuples(receives), tuples(sends))
 questions = st.builds(m.Question, uint32, st.sampled_from(m.QuestionKind))
 helds = st.builds(Held, uint32, uint32, signed)
@@ -102,6 +106,15 @@ uses = st.builds(
 )
 reports = st.builds(m.Report, words, printable)
 answers = st.builds(m.Answer, uint32, json=printable) | st.builds(m.Answer, uint32, refusal=printable)
+parts = st.binary(min_size=1, max_size=40)
+chains = st.lists(parts, min_size=1, max_size=4).map(tuple)
+contributions = st.builds(c.Contribution, parts, parts, chains)
+proofs = st.builds(
+    c.PeerProof, st.builds(c.SaName, labels, suites, st.integers(1, 2**32 - 1), st.sampled_from(c.End)), names
+)
+peer_contributions = st.builds(c.PeerContribution, labels, incarnations, versions, contributions)
+peer_updates = st.builds(c.PeerUpdate, versions, tuples(peer_contributions), tuples(proofs))
+peer_news = st.builds(c.PeerNews, incarnations, st.none() | tuples(contributions), tuples(proofs))
 queries = st.builds(m.Lookup, vnis, mac=macs) | st.builds(m.Lookup, vnis, ip=ips)
 found = st.builds(
     m.LookupAnswer,
@@ -115,11 +128,19 @@ found = st.builds(
 
 
 class TestRoundTrip:
-    @given(views | states | questions | tenant_states | mapping_updates | st.builds(m.Welcome, sessions, marks))
+    @given(
+        views
+        | states
+        | questions
+        | peer_updates
+        | tenant_states
+        | mapping_updates
+        | st.builds(m.Welcome, sessions, marks)
+    )
     def test_down(self, message):
         assert down.decode_down(down.encode_down(message)) == message
 
-    @given(registrations | read_backs | uses | reports | answers)
+    @given(registrations | read_backs | uses | peer_news | reports | answers)
     def test_up(self, message):
         assert up.decode_up(up.encode_up(message)) == message
 
@@ -212,7 +233,46 @@ def registration(incarnation: bytes = b"i" * 16, **held) -> pb.AgentMessage:
 
 RATE = pb.Rate(per_second=1, burst=1)
 
+CONTRIBUTION = {"statement": b"s", "signature": b"g", "chain": [b"c"]}
+PROOF = {"peer": "leaf2", "suite": 1, "spi": 7, "end": 1, "proof": bytes(32)}
+
+
+def peer_update(**changes) -> pb.NvaMessage:
+    return pb.NvaMessage(peers=pb.PeerUpdate(**{"epoch": 1, **changes}))
+
+
+def contribution(without: str = "", **changes) -> pb.NvaMessage:
+    fields = {"peer": "leaf2", "incarnation": b"i" * 16, "epoch": 1}
+    fields["contribution"] = pb.Contribution(**{**CONTRIBUTION, **changes})
+    fields.pop(without, None)
+    return peer_update(contributions=[pb.PeerContribution(**fields)])
+
+
+def proof(**changes) -> pb.NvaMessage:
+    return peer_update(proofs=[pb.Proof(**{**PROOF, **changes})])
+
+
+def news(**changes) -> pb.AgentMessage:
+    return pb.AgentMessage(peer_news=pb.PeerNews(**{"incarnation": b"i" * 16, **changes}))
+
+
 BAD_DOWN = {
+    "peers.epoch": peer_update(epoch=0),
+    "peers.contributions[0].peer": contribution("peer"),
+    "peers.contributions[0].incarnation": contribution("incarnation"),
+    "peers.contributions[0].epoch": contribution("epoch"),
+    "peers.contributions[0].contribution": contribution("contribution"),
+    "peers.contributions[0].contribution.statement": contribution(statement=bytes(1025)),
+    "peers.contributions[0].contribution.signature": contribution(signature=bytes(1025)),
+    "peers.contributions[0].contribution.chain": contribution(chain=[b"c"] * 5),
+    "peers.contributions[0].contribution.chain[0]": contribution(chain=[bytes(16385)]),
+    "peers.proofs[0].peer": proof(peer="Leaf2"),
+    "peers.proofs[0].suite": proof(suite=0),
+    "peers.proofs[0].spi": proof(spi=0),
+    "peers.proofs[0].end": proof(end=0),
+    "peers.proofs[0].proof": proof(proof=bytes(31)),
+    "keys.receive[0].pair.ours": key_state(pair=pb.Pair(ours=bytes(31), theirs=bytes(32))),
+    "keys.receive[0].pair.theirs": key_state(pair=pb.Pair(ours=bytes(32), theirs=bytes(33))),
     "message": pb.NvaMessage(),
     "view.version": view(version=0),
     "view.name": view(name="Leaf1"),
@@ -239,6 +299,10 @@ BAD_DOWN = {
     "keys.receive[0].min_coverage": key_state(min_coverage=2**16),
 }
 BAD_UP = {
+    "peer_news.incarnation": news(incarnation=bytes(16)),
+    "peer_news.contributions": news(contributions=pb.Contributions(all=[pb.Contribution(**CONTRIBUTION)] * 4)),
+    "peer_news.contributions[0].chain": news(contributions=pb.Contributions(all=[pb.Contribution(statement=b"s")])),
+    "peer_news.proofs[0].proof": news(proofs=[pb.Proof(**{**PROOF, "proof": b""})]),
     "message": pb.AgentMessage(),
     "registration.incarnation": registration(incarnation=bytes(16)),
     "registration.receive[0].address": registration(address=b"abc"),

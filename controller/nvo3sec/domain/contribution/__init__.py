@@ -8,6 +8,7 @@ faults      why something is refused
 """
 
 from nvo3sec.domain.contribution.faults import ContributionRefused, Fault
+from nvo3sec.domain.contribution.messages import Pair, PeerContribution, PeerNews, PeerProof, PeerUpdate
 from nvo3sec.domain.contribution.mixing import End, Mixed, PrivateHalf, Transcript
 from nvo3sec.domain.contribution.peers import Own, Peer, PeerKeys, PeerSa, SaName, Signer
 from nvo3sec.domain.contribution.statement import Contribution, Expected, Statement, Verifier, nve_uri, verify
@@ -20,9 +21,14 @@ __all__ = [
     "Fault",
     "Mixed",
     "Own",
+    "Pair",
     "Peer",
+    "PeerContribution",
     "PeerKeys",
+    "PeerNews",
+    "PeerProof",
     "PeerSa",
+    "PeerUpdate",
     "PrivateHalf",
     "SaName",
     "Signer",

@@ -1,0 +1,273 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The NVA's part of peer contributions: it relays them between NVEs that share a VN, and says which make up a key.
+
+Nothing of it is stored: agents say it again in each session. What is refused here is only what would burden others; who
+believes a contribution checks it, and this NVA is not believed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+
+from nvo3sec.domain.contribution import (
+    Contribution,
+    ContributionRefused,
+    End,
+    Fault,
+    Pair,
+    PeerContribution,
+    PeerProof,
+    PeerUpdate,
+    SaName,
+    Statement,
+    nve_uri,
+)
+from nvo3sec.domain.contribution.mixing import PROOF_BYTES
+from nvo3sec.domain.contribution.peers import HALVES_LIMIT
+from nvo3sec.domain.limits import TokenBucket
+from nvo3sec.domain.membership import Tunnel
+from nvo3sec.domain.model import Rate
+
+PUBLICATIONS = Rate(1, 20)
+"""How often one NVE may publish: a handful for each epoch, certificate and session is what it needs."""
+CONTRIBUTIONS_AT_ONCE = 128
+PROOFS_AT_ONCE = 4096
+"""In one update: some hundred kilobytes."""
+
+
+@dataclass(frozen=True)
+class PlannedPair:
+    """The names of the contributions of a key, by the end that they are of."""
+
+    sender: bytes
+    receiver: bytes
+
+
+@dataclass
+class _Published:
+    incarnation: bytes
+    contributions: dict[bytes, tuple[int, Contribution]] = field(default_factory=dict)
+    """By name: epoch and contribution. The newest last."""
+
+
+@dataclass
+class _News:
+    epoch: bool = True
+    contributions: dict[tuple[str, bytes], None] = field(default_factory=dict)
+    proofs: dict[tuple[Tunnel, int], None] = field(default_factory=dict)
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.epoch or self.contributions or self.proofs)
+
+
+class PeerRelay:
+    """Contributions and proofs of the NVEs of `domain` that are registered. In memory only.
+
+    Methods that return names name the NVEs that have something to `fetch`.
+    """
+
+    def __init__(self, domain: str) -> None:
+        self._domain = domain
+        self._epoch = 0
+        self._published: dict[str, _Published] = {}
+        self._buckets: dict[str, TokenBucket] = {}
+        self._pairs: dict[Tunnel, dict[int, PlannedPair]] = {}
+        self._proofs: dict[tuple[Tunnel, int, End], bytes] = {}
+        self._news: dict[str, _News] = {}
+
+    # --- NVEs -------------------------------------------------------------------------------------------------------
+
+    def set_epoch(self, epoch: int) -> set[str]:
+        """Contributions of `epoch` are needed from now on."""
+        if epoch == self._epoch:
+            return set()
+        self._epoch = epoch
+        for news in self._news.values():
+            news.epoch = True
+        return set(self._news)
+
+    def joined(self, nve: str, incarnation: bytes, peers: Iterable[str], tunnels: Iterable[Tunnel]) -> None:
+        """An agent has registered: it is to hear everything again, and will say everything again."""
+        before = self._published.get(nve)
+        if before is None or before.incarnation != incarnation:
+            self._published[nve] = _Published(incarnation)
+        news = self._news[nve] = _News()
+        for peer in peers:
+            self._offer(news, peer)
+        for tunnel, spi in [(one, spi) for one in tunnels for spi in self._pairs.get(one, ())]:
+            end = _end_of(nve, tunnel)
+            if end is End.SENDER:
+                # Whether this process has mixed the key it has to say itself. A receiver's proof outlives it: the key
+                # is in its switch.
+                self._proofs.pop((tunnel, spi, end), None)
+            if (tunnel, spi, end.other) in self._proofs:
+                news.proofs[tunnel, spi] = None
+
+    def _offer(self, news: _News, peer: str) -> None:
+        published = self._published.get(peer)
+        if published is not None:
+            news.contributions.update(dict.fromkeys((peer, name) for name in published.contributions))
+
+    def left(self, nve: str) -> None:
+        """An agent is gone; what it published is still good for those who have it."""
+        self._news.pop(nve, None)
+
+    def removed(self, nve: str) -> None:
+        """An NVE is shut out: nothing of it is relayed any more."""
+        self._news.pop(nve, None)
+        self._published.pop(nve, None)
+
+    def met(self, nve: str, peers: Iterable[str]) -> bool:
+        """An NVE shares a VN with `peers` now; returns whether there is something to fetch."""
+        news = self._news.get(nve)
+        if news is None:
+            return False
+        for peer in peers:
+            self._offer(news, peer)
+        return not news.is_empty
+
+    # --- from agents ------------------------------------------------------------------------------------------------
+
+    def publish(self, nve: str, contributions: Collection[Contribution], peers: Iterable[str], now: float) -> set[str]:
+        """Take the contributions that `nve` can mix with now, all of them. now: seconds, monotonic.
+
+        Raises ContributionRefused, and changes nothing.
+        """
+        published = self._published.get(nve)
+        if published is None:
+            raise ContributionRefused(Fault.INCARNATION, f"{nve} is not registered")
+        if not self._buckets.setdefault(nve, TokenBucket(PUBLICATIONS, now)).take(now):
+            raise ContributionRefused(Fault.LIMIT, f"{nve} publishes too often")
+        if len(contributions) > HALVES_LIMIT:
+            raise ContributionRefused(Fault.LIMIT, f"{len(contributions)} contributions; at most {HALVES_LIMIT}")
+        taken: dict[bytes, tuple[int, Contribution]] = {}
+        for one in contributions:
+            taken[one.name] = (self._check(nve, published.incarnation, one), one)
+        fresh = [name for name, found in taken.items() if published.contributions.get(name) != found]
+        published.contributions = taken
+        told = set()
+        for peer in peers:
+            news = self._news.get(peer)
+            if news is not None and fresh:
+                news.contributions.update(dict.fromkeys((nve, name) for name in fresh))
+                told.add(peer)
+        return told
+
+    def _check(self, nve: str, incarnation: bytes, contribution: Contribution) -> int:
+        contribution.check_size()
+        statement = Statement.decode(contribution.statement)
+        if statement.device != nve_uri(self._domain, nve):
+            raise ContributionRefused(Fault.DEVICE, f"{nve}: the statement is that of another device")
+        if statement.incarnation != incarnation:
+            raise ContributionRefused(Fault.INCARNATION, f"{nve}: its statement is of another incarnation")
+        if statement.epoch > self._epoch:
+            raise ContributionRefused(Fault.EPOCH, f"{nve}: its statement is of an epoch that is not there yet")
+        return statement.epoch
+
+    def prove(self, nve: str, proof: PeerProof) -> set[str]:
+        """Take a proof of `nve` for the other end of a key. A proof for a key that is no more is of no interest.
+
+        Raises ContributionRefused (SIZE).
+        """
+        if len(proof.proof) != PROOF_BYTES:
+            raise ContributionRefused(Fault.SIZE, f"{nve}: a proof of {len(proof.proof)} bytes")
+        name = proof.name
+        sending = name.end is End.SENDER
+        tunnel = Tunnel(nve, name.peer, name.suite) if sending else Tunnel(name.peer, nve, name.suite)
+        place = (tunnel, name.spi, name.end)
+        if self._pair(tunnel, name.spi) is None or self._proofs.get(place) == proof.proof:
+            return set()
+        self._proofs[place] = proof.proof
+        news = self._news.get(name.peer)
+        if news is None:
+            return set()
+        news.proofs[tunnel, name.spi] = None
+        return {name.peer}
+
+    def _pair(self, tunnel: Tunnel, spi: int) -> PlannedPair | None:
+        return self._pairs.get(tunnel, {}).get(spi)
+
+    # --- for the keys -----------------------------------------------------------------------------------------------
+
+    def pair(self, tunnel: Tunnel) -> PlannedPair | None:
+        """The newest contributions of both ends that are of one epoch; None if there are none yet."""
+        ends = [self._published.get(nve) for nve in (tunnel.sender, tunnel.receiver)]
+        newest: list[dict[int, bytes]] = [
+            {epoch: name for name, (epoch, _) in end.contributions.items()} if end else {} for end in ends
+        ]
+        common = newest[0].keys() & newest[1].keys()
+        if not common:
+            return None
+        return PlannedPair(newest[0][max(common)], newest[1][max(common)])
+
+    def plan(self, tunnel: Tunnel, spi: int, pair: PlannedPair) -> None:
+        """A key is made of `pair`."""
+        self._pairs.setdefault(tunnel, {})[spi] = pair
+
+    def pair_of(self, nve: str, tunnel: Tunnel, spi: int) -> Pair | None:
+        """What a key is made of, as `nve` calls it; None for a key of which this NVA does not know it."""
+        pair = self._pair(tunnel, spi)
+        if pair is None:
+            return None
+        sending = _end_of(nve, tunnel) is End.SENDER
+        return Pair(pair.sender, pair.receiver) if sending else Pair(pair.receiver, pair.sender)
+
+    def has_proved(self, tunnel: Tunnel, spi: int, end: End) -> bool:
+        """Whether this end has said that it holds the key. Only the other end can tell whether that is true."""
+        return (tunnel, spi, end) in self._proofs
+
+    def can_mix(self, nve: str, tunnel: Tunnel, spi: int) -> bool:
+        """Whether `nve` has, by what it says, mixed this key, or still can."""
+        pair = self._pair(tunnel, spi)
+        published = self._published.get(nve)
+        end = _end_of(nve, tunnel)
+        if pair is None or published is None or self.has_proved(tunnel, spi, end):
+            return pair is not None
+        return (pair.sender if end is End.SENDER else pair.receiver) in published.contributions
+
+    def forget(self, tunnel: Tunnel, spi: int) -> None:
+        """A key is gone."""
+        pairs = self._pairs.get(tunnel, {})
+        pairs.pop(spi, None)
+        if not pairs:
+            self._pairs.pop(tunnel, None)
+        for end in End:
+            self._proofs.pop((tunnel, spi, end), None)
+
+    # --- to agents --------------------------------------------------------------------------------------------------
+
+    def fetch(self, nve: str) -> PeerUpdate | None:
+        """What `nve` has not been told yet, as much as fits; None if that is nothing."""
+        news = self._news.get(nve)
+        if news is None or news.is_empty:
+            return None
+        news.epoch = False
+        contributions: list[PeerContribution] = []
+        while news.contributions and len(contributions) < CONTRIBUTIONS_AT_ONCE:
+            peer, name = next(iter(news.contributions))
+            del news.contributions[peer, name]
+            published = self._published.get(peer)
+            if published is not None and name in published.contributions:
+                epoch, contribution = published.contributions[name]
+                contributions.append(PeerContribution(peer, published.incarnation, epoch, contribution))
+        proofs: list[PeerProof] = []
+        while news.proofs and len(proofs) < PROOFS_AT_ONCE:
+            tunnel, spi = next(iter(news.proofs))
+            del news.proofs[tunnel, spi]
+            end = _end_of(nve, tunnel)
+            proof = self._proofs.get((tunnel, spi, end.other))
+            if proof is not None:
+                peer = tunnel.receiver if end is End.SENDER else tunnel.sender
+                proofs.append(PeerProof(SaName(peer, tunnel.suite, spi, end), proof))
+        return PeerUpdate(self._epoch, tuple(contributions), tuple(proofs))
+
+    def has_news(self, nve: str) -> bool:
+        """Whether there is something to `fetch`."""
+        news = self._news.get(nve)
+        return news is not None and not news.is_empty
+
+
+def _end_of(nve: str, tunnel: Tunnel) -> End:
+    return End.SENDER if nve == tunnel.sender else End.RECEIVER

@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The agent's part of peer contributions: what goes to the NVA and what comes from it, for one incarnation of a switch.
+
+A receiving key is installed as soon as it can be mixed, a sending one when its receiver has proved that it holds it;
+until then the switch goes on with the key before. A key of the NVA's is never installed as it came. What cannot be
+mixed any more, because the agent was restarted, is kept as the switch holds it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address
+
+from nvo3sec.domain.contribution import (
+    ContributionRefused,
+    End,
+    Fault,
+    Peer,
+    PeerContribution,
+    PeerKeys,
+    PeerNews,
+    PeerProof,
+    PeerSa,
+    PeerUpdate,
+    SaName,
+)
+from nvo3sec.domain.contribution.peers import CONTRIBUTIONS_PER_PEER, PEERS_LIMIT, SAS_PER_PEER
+from nvo3sec.domain.messages import KeyState, NveView, ReceiveSa, Report, SendSa
+from nvo3sec.domain.model import Suite, TunnelKeys
+from nvo3sec.domain.secret import Secret
+
+PeerKeysMaker = Callable[[str, tuple[IPv4Address, ...], bytes], PeerKeys]
+"""Makes the keys of an NVE: name, outer addresses, incarnation. Needs credentials, which the agent has not."""
+
+Place = tuple[str, Suite, int]
+"""Peer, suite and SPI of a key in the switch."""
+
+REPORTS_KEPT = 64
+
+
+@dataclass(frozen=True)
+class Sorted:
+    """The keys that the NVA sent, as they may be installed. `key` None: keep what the switch holds, if it does."""
+
+    receive: tuple[ReceiveSa, ...]
+    send: tuple[SendSa, ...]
+
+
+class Peering:
+    """Begins with the first view that asks for it, and then goes on for as long as the incarnation lasts.
+
+    make: None where the agent has no credentials to sign with; then `nva+peer` leaves every tunnel closed. required:
+    the NVA has no say, tunnels have mixed keys or none.
+    """
+
+    def __init__(self, nve: str, incarnation: bytes, make: PeerKeysMaker | None, *, required: bool = False) -> None:
+        self._nve = nve
+        self._incarnation = incarnation
+        self._make = make
+        self._on = required
+        self._keys: PeerKeys | None = None
+        self._address: IPv4Address | None = None
+        self._epoch = 0
+        self._relayed: dict[tuple[str, bytes], PeerContribution] = {}
+        self._proofs: dict[SaName, bytes] = {}
+        self._sent: set[SaName] = set()
+        self._published = False
+        self._receiving: tuple[SaName, ...] = ()
+        self._sending: tuple[SaName, ...] = ()
+        self._reported: dict[str, None] = {}
+        self._reports: list[Report] = []
+
+    @property
+    def is_on(self) -> bool:
+        """Whether tunnels have mixed keys here."""
+        return self._on
+
+    def begin_session(self) -> None:
+        """What was said in an earlier session has to be said again."""
+        self._sent.clear()
+        self._published = False
+
+    # --- from the NVA -----------------------------------------------------------------------------------------------
+
+    def follow(self, view: NveView, now: float) -> None:
+        """A view came. now: seconds, monotonic, here and below."""
+        self._on = self._on or view.tunnel_keys is TunnelKeys.NVA_AND_PEER
+        if not self._on:
+            return
+        if self._make is None:
+            self._note("peer-keys-impossible", "this agent has no credentials to sign contributions with")
+            return
+        if view.tunnel_keys is not TunnelKeys.NVA_AND_PEER:
+            self._note("tunnel-keys-refused", "the NVA would have keys that it alone can derive; they are not taken")
+        if self._keys is None or self._address != view.address:
+            if self._keys is not None:
+                self._keys.erase()
+            self._keys, self._address = self._make(self._nve, (view.address,), self._incarnation), view.address
+            self._published = False
+            self._begin(now)
+
+    def take(self, update: PeerUpdate, now: float) -> None:
+        """Relayed contributions and proofs came. They are looked at in `sort`."""
+        self._epoch = update.epoch
+        for one in update.contributions:
+            if len(self._relayed) < PEERS_LIMIT * CONTRIBUTIONS_PER_PEER:
+                self._relayed[one.peer, one.contribution.name] = one
+        for proof in update.proofs:
+            if len(self._proofs) < PEERS_LIMIT * SAS_PER_PEER:
+                self._proofs[proof.name] = proof.proof
+        self._begin(now)
+
+    def _begin(self, now: float) -> None:
+        if self._keys is None or not self._epoch:
+            return
+        try:
+            if self._keys.begin(self._epoch, now):
+                self._published = False
+        except ContributionRefused as error:
+            self._refuse(error)
+
+    # --- keys -------------------------------------------------------------------------------------------------------
+
+    def sort(self, keys: KeyState, view: NveView, now: float) -> Sorted:
+        """The keys of `keys` as they may be installed."""
+        if not self._on:
+            return Sorted(keys.receive, keys.send)
+        if self._keys is None:
+            return Sorted((), ())
+        self._begin(now)  # a statement or a certificate may have grown old
+        self._take_relayed(self._keys, view)
+        receive = [(self._sa(sa, End.RECEIVER), sa) for sa in keys.receive]
+        send = [(self._sa(sa, End.SENDER), sa) for sa in keys.send]
+        sas = [sa for sa, _ in receive] + [sa for sa, _ in send]
+        mixed = {sa.name: self._mix(self._keys, sa, key.key) for sa, key in receive}
+        mixed |= {sa.name: self._mix(self._keys, sa, key.key) for sa, key in send}
+        self._take_proofs(self._keys, {sa.name for sa in sas})
+        self._receiving = tuple(sa.name for sa, _ in receive)
+        self._sending = tuple(sa.name for sa, _ in send)
+        if self._keys.keep(sas, now):
+            self._published = False
+        return Sorted(
+            tuple(replace(key, key=mixed[sa.name]) for sa, key in receive),
+            tuple(replace(key, key=mixed[sa.name] if self._keys.is_confirmed(sa.name) else None) for sa, key in send),
+        )
+
+    def _sa(self, sa: ReceiveSa | SendSa, end: End) -> PeerSa:
+        ours, theirs = (b"", b"") if sa.pair is None else (sa.pair.ours, sa.pair.theirs)
+        return PeerSa(SaName(sa.peer, sa.suite, sa.spi, end), sa.generation, ours, theirs)
+
+    def _mix(self, keys: PeerKeys, sa: PeerSa, nva_key: Secret | None) -> Secret | None:
+        try:
+            return keys.key(sa, nva_key)
+        except ContributionRefused as error:
+            self._refuse(error)
+            return None
+
+    def _take_relayed(self, keys: PeerKeys, view: NveView) -> None:
+        peers = {peer.name: peer.address for peer in view.peers}
+        keys.forget_peers(peers)
+        for place, one in list(self._relayed.items()):
+            if one.peer not in peers:
+                continue  # a view that names it may be on its way
+            del self._relayed[place]
+            try:
+                keys.take(Peer(one.peer, (peers[one.peer],), one.incarnation), one.epoch, one.contribution)
+            except ContributionRefused as error:
+                self._refuse(error)
+
+    def _take_proofs(self, keys: PeerKeys, known: Collection[SaName]) -> None:
+        for name, proof in list(self._proofs.items()):
+            if name not in known:
+                continue  # the key that it is for may be on its way
+            try:
+                if not keys.take_proof(name, proof):
+                    continue
+            except ContributionRefused as error:
+                self._refuse(error)
+            del self._proofs[name]
+
+    def is_held_back(self, name: SaName) -> bool:
+        """Whether a key to send with waits for its receiver's proof, or cannot be mixed."""
+        return self._on and (self._keys is None or not self._keys.is_confirmed(name))
+
+    # --- to the NVA -------------------------------------------------------------------------------------------------
+
+    def news(self, installed: Collection[Place]) -> PeerNews | None:
+        """What the NVA does not know yet. installed: the keys to receive with that were read back from the switch.
+
+        A receiver proves a key only when its switch has it: to the sender that means "now".
+        """
+        if self._keys is None:
+            return None
+        contributions = None if self._published else self._keys.contributions()
+        ready = [name for name in self._receiving if (name.peer, name.suite, name.spi) in installed]
+        proofs = []
+        for name in (*ready, *self._sending):
+            proof = None if name in self._sent else self._keys.proof(name)
+            if proof is not None:
+                proofs.append(PeerProof(name, proof))
+        if not contributions and not proofs:
+            return None
+        self._published = True
+        self._sent = {name for name in self._sent if name in (*self._receiving, *self._sending)}
+        self._sent.update(one.name for one in proofs)
+        return PeerNews(self._incarnation, contributions, tuple(proofs))
+
+    def reports(self) -> tuple[Report, ...]:
+        """What the operator should know, each thing once."""
+        reports, self._reports = tuple(self._reports), []
+        return reports
+
+    def _refuse(self, error: ContributionRefused) -> None:
+        event = "peer-proof-refused" if error.fault is Fault.CONFIRMATION else "peer-contribution-refused"
+        self._note(event, str(error))
+
+    def _note(self, event: str, detail: str) -> None:
+        text = f"{event} {detail}"
+        if text in self._reported:
+            return
+        if len(self._reported) >= REPORTS_KEPT:
+            del self._reported[next(iter(self._reported))]
+        self._reported[text] = None
+        self._reports.append(Report(event, detail))
