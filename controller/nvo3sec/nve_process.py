@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,10 +15,13 @@ import structlog
 
 from nvo3sec.aio import run_together, until_stopped
 from nvo3sec.console import ConsoleServer
+from nvo3sec.domain.addresses import IpAddress
+from nvo3sec.domain.contribution import Own, PeerKeys
 from nvo3sec.domain.messages import QuestionKind
 from nvo3sec.errors import OperatorError
 from nvo3sec.identity.certificate import Purpose
 from nvo3sec.identity.names import Role
+from nvo3sec.identity.signing import DeviceSigner, DeviceVerifier
 from nvo3sec.nve import AgentMemory, NveAgent, SwitchAddress, tenant_methods
 from nvo3sec.p4runtime import load_artifacts
 from nvo3sec.reports import counters_report
@@ -39,6 +43,8 @@ class NveSettings:
     run_directory: Path
     state_directory: Path
     """Survives restarts: what is attached is remembered here."""
+    peer_keys_required: bool = False
+    """The NVA has no say: tunnels have keys that this NVE and its peer have mixed, or none."""
 
 
 class NveProcess:
@@ -60,8 +66,23 @@ class NveProcess:
         settings.state_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         memory = AgentMemory(switch.name, settings.state_directory / STATE_FILE)
         remote = RemoteNva(switch.name, device, self._live, settings.nvas, self._answer, memory.see)
+        signer = DeviceSigner(device)
+        verifier = DeviceVerifier(self._domain, self._live, device.anchors)
+
+        def make_peer_keys(name: str, addresses: tuple[IpAddress, ...], incarnation: bytes) -> PeerKeys:
+            own = Own(self._domain, name, addresses, incarnation)
+            return PeerKeys(
+                own, signer=signer, verifier=verifier, random_bytes=secrets.token_bytes, wall_seconds=time.time
+            )
+
         self._agent = NveAgent(
-            switch, remote.connect, load_artifacts(), random_bytes=secrets.token_bytes, memory=memory
+            switch,
+            remote.connect,
+            load_artifacts(),
+            random_bytes=secrets.token_bytes,
+            memory=memory,
+            make_peer_keys=make_peer_keys,
+            peer_keys_required=settings.peer_keys_required,
         )
         self._console = ConsoleServer(
             settings.run_directory,

@@ -128,6 +128,12 @@ def run_nve(
         Path | None,
         typer.Option("--state", help="Directory that survives restarts, for what is attached. The run directory."),
     ] = None,
+    require_peer_keys: Annotated[
+        bool,
+        typer.Option(
+            "--require-peer-keys", help="Tunnels have keys that both NVEs have mixed, or none, whatever the NVA says."
+        ),
+    ] = False,
     run_dir: RunDirectory = None,
     log_json: LogJson = False,
     log_level: Level = LogLevel.INFO,
@@ -139,7 +145,7 @@ def run_nve(
 
     addresses = [NvaAddress.parse(text) for text in nva]
     place = run_dir or default_run_directory()
-    settings = NveSettings(name, p4runtime, device_id, addresses, credentials, place, state or place)
+    settings = NveSettings(name, p4runtime, device_id, addresses, credentials, place, state or place, require_peer_keys)
 
     async def serve() -> None:
         await NveProcess(settings).run()

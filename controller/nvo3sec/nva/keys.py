@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
+from nvo3sec.domain.contribution import End, Pair
 from nvo3sec.domain.derivation import Party, tunnel_info
 from nvo3sec.domain.membership import Membership, Tunnel
 from nvo3sec.domain.messages import ReceiveSa, SendSa
@@ -33,11 +34,14 @@ from nvo3sec.domain.sa import (
     NeedKey,
     NeedTurn,
     Planned,
+    Postponed,
     ReceiverDown,
     ReceiverRead,
     ReceiverUp,
+    Resumed,
     Rotate,
     Sa,
+    SaState,
     SenderDown,
     SenderRead,
     SenderUp,
@@ -45,6 +49,7 @@ from nvo3sec.domain.sa import (
     Tick,
     Turn,
     TurnGiven,
+    Unusable,
     UsedUp,
     next_deadline,
     receiver_sas,
@@ -56,6 +61,7 @@ from nvo3sec.domain.spi import choose_spi
 from nvo3sec.domain.turns import Turns
 from nvo3sec.nva.epochs import Epochs
 from nvo3sec.nva.generations import Generations
+from nvo3sec.nva.peering import PeerRelay
 from nvo3sec.nva.store.records import Store, Stored
 
 GENERATION_ZERO_S = 1_700_000_000
@@ -94,7 +100,8 @@ class KeyService:
 
     stored: what `store.load()` gave. random_bytes: a cryptographic source. wall_seconds: coarse wall time, seconds
     since 1970. now: seconds, monotonic, as in every call. Methods that return names name the NVEs whose keys changed:
-    they are to fetch them with `for_nve`. After a StoreError nothing new is handed out any more.
+    they are to fetch them with `for_nve`. After a StoreError nothing new is handed out any more. relay: knows what the
+    NVEs contribute to keys; None where the NVA makes them alone.
     """
 
     def __init__(
@@ -107,8 +114,10 @@ class KeyService:
         random_bytes: Callable[[int], bytes],
         wall_seconds: Callable[[], float],
         now: float,
+        relay: PeerRelay | None = None,
     ) -> None:
         self._domain = domain
+        self._relay = relay
         self._store = store
         self._random_bytes = random_bytes
         self._wall_seconds = wall_seconds
@@ -153,7 +162,7 @@ class KeyService:
             self._touch(nve, tunnel)
         self._due.pop(tunnel, None)
         self._turns.forget(tunnel)
-        self._let_go(direction.sas, ())
+        self._let_go(tunnel, direction.sas, ())
 
     def reconfigure(self, domain: Domain, membership: Membership, now: float) -> set[str]:
         """The domain or its membership has changed: by a new domain file, or because an NVE was revoked.
@@ -209,6 +218,7 @@ class KeyService:
         """Give an event to a direction; to one that is no more, nothing happens."""
         if tunnel not in self._directions:
             return set()
+        event = self._as_proved(tunnel, event)
         match event:
             case SenderUp(incarnation=incarnation, held=sends):
                 self._incarnations[tunnel.sender] = incarnation
@@ -235,6 +245,41 @@ class KeyService:
                 pass
         changed = self._feed(tunnel, event, now)
         return changed | self._give_turns(now)
+
+    def _as_proved(self, tunnel: Tunnel, event: Event) -> Event:
+        """A receiver has confirmed a mixed key only when it has proved it, too: else no sender would ever use it."""
+        planned = self._directions[tunnel].planned
+        if self._relay is None or planned is None or self._relay.has_proved(tunnel, planned.spi, End.RECEIVER):
+            return event
+        match event:
+            case ReceiverRead(spis=spis):
+                return replace(event, spis=spis - {planned.spi})
+            case ReceiverUp(held=held):
+                return replace(event, held=tuple(one for one in held if one.spi != planned.spi))
+            case _:
+                return event
+
+    def contributed(self, nve: str, now: float) -> set[str]:
+        """What `nve` can mix keys with has changed."""
+        changed: set[str] = set()
+        if self._relay is None:
+            return changed
+        for tunnel in self.tunnels_of(nve):
+            direction = self._directions[tunnel]
+            for sa in direction.sas:
+                if not sa.inherited and self._is_lost(self._relay, nve, direction, sa):
+                    changed |= self._feed(tunnel, Unusable(sa.spi), now)
+            if direction.postponed and self._relay.pair(tunnel, self._epochs.current) is not None:
+                changed |= self._feed(tunnel, Resumed(), now)
+        return changed | self._give_turns(now)
+
+    def _is_lost(self, relay: PeerRelay, nve: str, direction: Direction, sa: Sa) -> bool:
+        """Whether `nve` can neither mix a key any more, nor has it in its switch."""
+        if relay.can_mix(nve, direction.tunnel, sa.spi):
+            return False
+        if nve == direction.tunnel.receiver:
+            return sa.state is SaState.PLANNED
+        return sa.state is not SaState.DRAINING and not sa.confirmed and sa.spi not in (direction.sender.holds or ())
 
     def rotate(self, tunnels: Iterable[Tunnel], now: float) -> set[str]:
         """An operator wants new keys in these directions, from a secret that no earlier key came from.
@@ -282,7 +327,7 @@ class KeyService:
             return set()
         changed = set()
         if [sa.spi for sa in receiver_sas(before)] != [sa.spi for sa in receiver_sas(after)]:
-            self._let_go(before.sas, after.sas)
+            self._let_go(tunnel, before.sas, after.sas)
             self._touch(tunnel.receiver, tunnel)
             changed.add(tunnel.receiver)
         old, new = sender_sa(before), sender_sa(after)
@@ -320,14 +365,24 @@ class KeyService:
 
     # --- keys -------------------------------------------------------------------------------------------------------
 
-    def _let_go(self, before: tuple[Sa, ...], after: tuple[Sa, ...]) -> None:
+    def _let_go(self, tunnel: Tunnel, before: tuple[Sa, ...], after: tuple[Sa, ...]) -> None:
         left = {sa.spi for sa in after}
         for sa in before:
             if sa.spi not in left and not sa.inherited:
                 self._epochs.drop_key(sa.epoch)
+                if self._relay is not None:
+                    self._relay.forget(tunnel, sa.spi)
 
-    def _plan(self, direction: Direction, phase: int, now: float) -> Planned:
+    @property
+    def epoch(self) -> int:
+        """The epoch that new keys belong to."""
+        return self._epochs.current
+
+    def _plan(self, direction: Direction, phase: int, now: float) -> Planned | Postponed:
         tunnel = direction.tunnel
+        pair = None if self._relay is None else self._relay.pair(tunnel, self._epochs.current)
+        if self._relay is not None and pair is None:
+            return Postponed()
         taken: set[int] = set()
         for suite in Suite:
             other = self._directions.get(replace(tunnel, suite=suite))
@@ -335,6 +390,8 @@ class KeyService:
                 taken.update(sa.spi for sa in other.sas)
                 taken.update(other.receiver.holds or (), other.sender.holds or ())
         spi = choose_spi(phase, itertools.islice(self._draws(), 64), taken)
+        if self._relay is not None and pair is not None:
+            self._relay.plan(tunnel, spi, pair)
         generation = self._generations.next(tunnel.receiver, self._seconds())
         soft_at = now + self._limits.soft_s - self._jitter()
         return Planned(spi, generation, soft_at, now + self._limits.hard_s, self._epochs.add_key())
@@ -362,6 +419,9 @@ class KeyService:
         sender = self._party(tunnel.sender, direction.sender.incarnation)
         receiver = self._party(tunnel.receiver, direction.receiver.incarnation)
         return self._epochs.key(sa.epoch).expand(tunnel_info(tunnel.suite, sender, receiver, sa.spi, sa.generation))
+
+    def _pair(self, nve: str, tunnel: Tunnel, sa: Sa) -> Pair | None:
+        return None if self._relay is None else self._relay.pair_of(nve, tunnel, sa.spi)
 
     def _commit(self) -> None:
         changes = (*self._epochs.changes, *self._generations.changes)
@@ -392,8 +452,13 @@ class KeyService:
             if tunnel.receiver == nve:
                 for sa in receiver_sas(direction):
                     key = self._key(direction, sa)
-                    receive.append(ReceiveSa(tunnel.sender, tunnel.suite, sa.spi, sa.generation, key, sa.hard_at - now))
+                    left_s, pair = sa.hard_at - now, self._pair(nve, tunnel, sa)
+                    receive.append(
+                        ReceiveSa(tunnel.sender, tunnel.suite, sa.spi, sa.generation, key, left_s, pair=pair)
+                    )
             elif (current := sender_sa(direction)) is not None:
                 key = self._key(direction, current)
-                send.append(SendSa(tunnel.receiver, tunnel.suite, current.spi, key, current.hard_at - now))
+                left_s = current.hard_at - now
+                pair = self._pair(nve, tunnel, current)
+                send.append(SendSa(tunnel.receiver, tunnel.suite, current.spi, key, left_s, current.generation, pair))
         return tuple(receive), tuple(send)

@@ -25,12 +25,8 @@ from nvo3sec.domain.contribution import (
 )
 from nvo3sec.domain.contribution.mixing import PROOF_BYTES
 from nvo3sec.domain.contribution.peers import HALVES_LIMIT
-from nvo3sec.domain.limits import TokenBucket
 from nvo3sec.domain.membership import Tunnel
-from nvo3sec.domain.model import Rate
 
-PUBLICATIONS = Rate(1, 20)
-"""How often one NVE may publish: a handful for each epoch, certificate and session is what it needs."""
 CONTRIBUTIONS_AT_ONCE = 128
 PROOFS_AT_ONCE = 4096
 """In one update: some hundred kilobytes."""
@@ -46,9 +42,11 @@ class PlannedPair:
 
 @dataclass
 class _Published:
+    """contributions: by name, with their epochs; the newest last. is_current: said in the session that there is."""
+
     incarnation: bytes
     contributions: dict[bytes, tuple[int, Contribution]] = field(default_factory=dict)
-    """By name: epoch and contribution. The newest last."""
+    is_current: bool = False
 
 
 @dataclass
@@ -72,9 +70,9 @@ class PeerRelay:
         self._domain = domain
         self._epoch = 0
         self._published: dict[str, _Published] = {}
-        self._buckets: dict[str, TokenBucket] = {}
         self._pairs: dict[Tunnel, dict[int, PlannedPair]] = {}
         self._proofs: dict[tuple[Tunnel, int, End], bytes] = {}
+        self._peers: dict[str, frozenset[str]] = {}
         self._news: dict[str, _News] = {}
 
     # --- NVEs -------------------------------------------------------------------------------------------------------
@@ -88,14 +86,16 @@ class PeerRelay:
             news.epoch = True
         return set(self._news)
 
-    def joined(self, nve: str, incarnation: bytes, peers: Iterable[str], tunnels: Iterable[Tunnel]) -> None:
+    def joined(self, nve: str, incarnation: bytes, peers: Collection[str], tunnels: Iterable[Tunnel]) -> None:
         """An agent has registered: it is to hear everything again, and will say everything again."""
         before = self._published.get(nve)
         if before is None or before.incarnation != incarnation:
             self._published[nve] = _Published(incarnation)
+        else:
+            before.is_current = False
         news = self._news[nve] = _News()
-        for peer in peers:
-            self._offer(news, peer)
+        self._peers.pop(nve, None)
+        self.meets(nve, peers)
         for tunnel, spi in [(one, spi) for one in tunnels for spi in self._pairs.get(one, ())]:
             end = _end_of(nve, tunnel)
             if end is End.SENDER:
@@ -115,42 +115,48 @@ class PeerRelay:
         self._news.pop(nve, None)
 
     def removed(self, nve: str) -> None:
-        """An NVE is shut out: nothing of it is relayed any more."""
+        """An NVE is shut out: nothing of it is relayed any more, nor to it."""
         self._news.pop(nve, None)
+        self._peers.pop(nve, None)
         self._published.pop(nve, None)
 
-    def met(self, nve: str, peers: Iterable[str]) -> bool:
-        """An NVE shares a VN with `peers` now; returns whether there is something to fetch."""
+    def meets(self, nve: str, peers: Collection[str]) -> bool:
+        """With whom an NVE shares a VN has changed; returns whether there is something to fetch."""
         news = self._news.get(nve)
         if news is None:
             return False
-        for peer in peers:
+        fresh = set(peers) - self._peers.get(nve, frozenset())
+        self._peers[nve] = frozenset(peers)
+        for peer in fresh:
             self._offer(news, peer)
         return not news.is_empty
 
     # --- from agents ------------------------------------------------------------------------------------------------
 
-    def publish(self, nve: str, contributions: Collection[Contribution], peers: Iterable[str], now: float) -> set[str]:
-        """Take the contributions that `nve` can mix with now, all of them. now: seconds, monotonic.
+    def publish(self, nve: str, contributions: Collection[Contribution], peers: Iterable[str]) -> set[str]:
+        """Take the contributions that `nve` can mix with now, all of them.
 
         Raises ContributionRefused, and changes nothing.
         """
         published = self._published.get(nve)
         if published is None:
             raise ContributionRefused(Fault.INCARNATION, f"{nve} is not registered")
-        if not self._buckets.setdefault(nve, TokenBucket(PUBLICATIONS, now)).take(now):
-            raise ContributionRefused(Fault.LIMIT, f"{nve} publishes too often")
         if len(contributions) > HALVES_LIMIT:
             raise ContributionRefused(Fault.LIMIT, f"{len(contributions)} contributions; at most {HALVES_LIMIT}")
         taken: dict[bytes, tuple[int, Contribution]] = {}
         for one in contributions:
             taken[one.name] = (self._check(nve, published.incarnation, one), one)
         fresh = [name for name, found in taken.items() if published.contributions.get(name) != found]
-        published.contributions = taken
+        stale = [name for name in published.contributions if name not in taken]
+        published.contributions, published.is_current = taken, True
         told = set()
         for peer in peers:
             news = self._news.get(peer)
-            if news is not None and fresh:
+            if news is None:
+                continue
+            for name in stale:
+                news.contributions.pop((nve, name), None)
+            if fresh:
                 news.contributions.update(dict.fromkeys((nve, name) for name in fresh))
                 told.add(peer)
         return told
@@ -191,16 +197,17 @@ class PeerRelay:
 
     # --- for the keys -----------------------------------------------------------------------------------------------
 
-    def pair(self, tunnel: Tunnel) -> PlannedPair | None:
-        """The newest contributions of both ends that are of one epoch; None if there are none yet."""
-        ends = [self._published.get(nve) for nve in (tunnel.sender, tunnel.receiver)]
-        newest: list[dict[int, bytes]] = [
-            {epoch: name for name, (epoch, _) in end.contributions.items()} if end else {} for end in ends
-        ]
-        common = newest[0].keys() & newest[1].keys()
-        if not common:
+    def pair(self, tunnel: Tunnel, epoch: int) -> PlannedPair | None:
+        """The contributions of both ends to `epoch`; None as long as one of them is missing."""
+        sender, receiver = (self._newest(nve, epoch) for nve in (tunnel.sender, tunnel.receiver))
+        return None if sender is None or receiver is None else PlannedPair(sender, receiver)
+
+    def _newest(self, nve: str, epoch: int) -> bytes | None:
+        published = self._published.get(nve)
+        if published is None or not published.is_current:
             return None
-        return PlannedPair(newest[0][max(common)], newest[1][max(common)])
+        named = [name for name, (found, _) in published.contributions.items() if found == epoch]
+        return named[-1] if named else None
 
     def plan(self, tunnel: Tunnel, spi: int, pair: PlannedPair) -> None:
         """A key is made of `pair`."""
@@ -262,11 +269,6 @@ class PeerRelay:
                 peer = tunnel.receiver if end is End.SENDER else tunnel.sender
                 proofs.append(PeerProof(SaName(peer, tunnel.suite, spi, end), proof))
         return PeerUpdate(self._epoch, tuple(contributions), tuple(proofs))
-
-    def has_news(self, nve: str) -> bool:
-        """Whether there is something to `fetch`."""
-        news = self._news.get(nve)
-        return news is not None and not news.is_empty
 
 
 def _end_of(nve: str, tunnel: Tunnel) -> End:

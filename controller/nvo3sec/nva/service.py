@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from nvo3sec.domain.contribution import PeerNews, PeerUpdate
 from nvo3sec.domain.limits import TokenBucket
 from nvo3sec.domain.mapping import Event as MappingEvent
 from nvo3sec.domain.mapping import LeaseRenewed, MappingState, Outcome, Reported, Resync
@@ -44,6 +45,7 @@ from nvo3sec.errors import AuthorizationError, OperatorError
 from nvo3sec.nva import switches
 from nvo3sec.nva.announcing import NOT_SERVED, Announcing, attach_of, event_of, is_of_its_vn
 from nvo3sec.nva.attachments import Attachments, Handled
+from nvo3sec.nva.contributing import Contributing
 from nvo3sec.nva.intent import Intent
 from nvo3sec.nva.keys import KeyService
 from nvo3sec.nva.session import NvaSideSession
@@ -95,6 +97,8 @@ class Nva:
         self._attachments = Attachments(store, stored, now, domain.mapping_limits)
         self._attachments.configure(domain, now, self._intent.excluded, file=file)
         self._announcing = Announcing(self._handle)
+        self._sessions: dict[str, NvaSideSession] = {}
+        self._contributing = Contributing(domain, self._sessions)
         self._keys = KeyService(
             domain,
             self._intent.membership,
@@ -103,8 +107,8 @@ class Nva:
             random_bytes=random_bytes,
             wall_seconds=wall_seconds,
             now=now,
+            relay=self._contributing.relay,
         )
-        self._sessions: dict[str, NvaSideSession] = {}
         self._incarnations: dict[str, bytes] = {}
         self._buckets: dict[str, TokenBucket] = {}
         self._version = 0
@@ -158,6 +162,7 @@ class Nva:
         session.push_view()
         for vn in self.membership.vns_of(nve):
             session.push_mappings(vn.vni)
+        self._contributing.joined(nve, registration.incarnation, self.membership, self._keys)
         tunnels = self._keys.tunnels_of(nve)
         for tunnel, event in switches.registered(nve, tunnels, registration, self.domain.nve_by_name):
             self._feed(tunnel, event, now)
@@ -168,6 +173,7 @@ class Nva:
         if self._sessions.get(session.nve) is not session:
             return
         del self._sessions[session.nve]
+        self._contributing.left(session.nve)
         self._log.warning("nve disconnected", nve=session.nve)
         for tunnel, event in switches.gone(session.nve, self._keys.tunnels_of(session.nve)):
             self._feed(tunnel, event, self._clock())
@@ -223,6 +229,16 @@ class Nva:
         self.reports.append(ReportRecord(nve, self._clock(), report))
         self._log.warning("report", nve=nve, what=report.event, detail=report.detail)
 
+    def peer_news(self, session: NvaSideSession, news: PeerNews) -> None:
+        """An NVE can mix with other contributions than before, or proves that it holds keys: to be relayed."""
+        nve = session.nve
+        if not self._is_current(session) or news.incarnation != self._incarnations.get(nve):
+            return
+        refusal = self._contributing.take(nve, news, self.membership)
+        if refusal is not None:
+            self._note(nve, refusal)
+        self._push_keys(self._keys.contributed(nve, self._clock()))
+
     def _is_current(self, session: NvaSideSession) -> bool:
         return self._sessions.get(session.nve) is session
 
@@ -248,6 +264,11 @@ class Nva:
         if not self.mappings.scope.serves(session.nve, vni):
             return None
         return mapping_update(self._attachments, session, vni)
+
+    def peer_update(self, session: NvaSideSession) -> PeerUpdate | None:
+        """What the NVE of a session has not been told yet of its peers' contributions."""
+        self._require_current(session)
+        return self._contributing.fetch(session.nve)
 
     def key_state(self, session: NvaSideSession) -> KeyState:
         """The keys of the switch of a session, derived for the incarnation it registered with."""
@@ -306,6 +327,7 @@ class Nva:
             self._handle([MappingTick()])
         with self._store_that_must_not_fail():
             self._push_keys(self._keys.tick(now))
+        self._contributing.follow(self._keys)
 
     async def run(self) -> None:
         """Tick for ever. Raises StoreError as soon as the store has failed: nobody knows then what is stored."""
@@ -398,6 +420,7 @@ class Nva:
             changed = self._keys.reconfigure(self.domain, self.membership, now)
         for session in self._sessions.values():
             session.push_view()
+        self._contributing.reconfigured(self._intent.excluded, self.membership, self._keys)
         self._tell(handled)
         self._push_keys(changed)
 
@@ -420,6 +443,7 @@ class Nva:
             or (len(names) > 1 and {tunnel.sender, tunnel.receiver} <= names)
         ]
         self._push_keys(self._keys.rotate(chosen, self._clock()))
+        self._contributing.follow(self._keys)
         return len(chosen)
 
     def directions(self) -> tuple[Direction, ...]:

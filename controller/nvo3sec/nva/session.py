@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
+from nvo3sec.domain.contribution import PeerNews, PeerUpdate
 from nvo3sec.domain.messages import (
     Announcement,
     AttachmentAnswer,
@@ -40,6 +41,9 @@ class Handler(Protocol):
     def renew_lease(self, session: NvaSideSession) -> LeaseGrant: ...
     def look_up(self, session: NvaSideSession, query: Lookup) -> LookupAnswer: ...
     async def announce(self, session: NvaSideSession, announcement: Announcement) -> AttachmentAnswer: ...
+
+    def peer_news(self, session: NvaSideSession, news: PeerNews) -> None: ...
+    def peer_update(self, session: NvaSideSession) -> PeerUpdate | None: ...
     def report(self, session: NvaSideSession, report: Report) -> None: ...
     def closed(self, session: NvaSideSession) -> None: ...
 
@@ -61,6 +65,7 @@ class NvaSideSession:
         self._view_changed = False
         self._tenants_changed = False
         self._vnis: dict[int, None] = {}
+        self._peers_changed = False
         self._keys_changed = False
         self._news = asyncio.Event()
         self._closed = False
@@ -87,6 +92,11 @@ class NvaSideSession:
         self._vnis[vni] = None
         self._news.set()
 
+    def push_peers(self) -> None:
+        """Have what is new of the peers' contributions delivered."""
+        self._peers_changed = True
+        self._news.set()
+
     def push_keys(self) -> None:
         """Have the keys delivered."""
         self._keys_changed = True
@@ -103,7 +113,9 @@ class NvaSideSession:
         while True:
             await self._news.wait()
             update = self._fetch()
-            if not (self._view_changed or self._tenants_changed or self._vnis or self._keys_changed):
+            if not (
+                self._view_changed or self._tenants_changed or self._vnis or self._peers_changed or self._keys_changed
+            ):
                 self._news.clear()
             if update is not None:
                 return update
@@ -119,6 +131,10 @@ class NvaSideSession:
             vni = next(iter(self._vnis))
             del self._vnis[vni]
             return self._handler.mapping_update(self, vni)
+        if self._peers_changed:
+            peers = self._handler.peer_update(self)
+            self._peers_changed = peers is not None  # there may be more than fits into one
+            return peers
         if self._keys_changed:
             self._keys_changed = False
             return self._handler.key_state(self)
@@ -149,6 +165,10 @@ class NvaSideSession:
     async def announce(self, announcement: Announcement) -> AttachmentAnswer:
         """A tenant system comes, goes or moves; the answer is durable. Raises AuthorizationError, StoreError."""
         return await self._handler.announce(self, announcement)
+
+    async def peer_news(self, news: PeerNews) -> None:
+        """The agent has contributions or proofs for its peers."""
+        self._handler.peer_news(self, news)
 
     async def report(self, report: Report) -> None:
         """The agent has something to say to the operator."""

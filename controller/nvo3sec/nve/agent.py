@@ -28,6 +28,7 @@ from nvo3sec.nve.bringup import BroughtUp, bring_up
 from nvo3sec.nve.driver import SwitchDriver
 from nvo3sec.nve.memory import AgentMemory
 from nvo3sec.nve.nva import NvaConnector
+from nvo3sec.nve.peering import Peering, PeerKeysMaker
 from nvo3sec.nve.reconcile import Reconciler
 from nvo3sec.nve.serving import RETRY_FIRST_S, RETRY_LAST_S, Kept, Serving
 from nvo3sec.nve.status import AgentStatus, SwitchCounters
@@ -56,13 +57,17 @@ class NveAgent:
         *,
         random_bytes: Callable[[int], bytes],
         memory: AgentMemory | None = None,
+        make_peer_keys: PeerKeysMaker | None = None,
+        peer_keys_required: bool = False,
     ) -> None:
-        """memory: what is attached; None: nothing outlives the process."""
+        """memory: what is attached; None: nothing outlives the process. The last two: see `Peering`."""
         self.nve = nve
         self._memory = memory or AgentMemory(nve.name)
         self._connect_nva = connect_nva
         self._artifacts = artifacts
         self._random_bytes = random_bytes
+        self._make_peer_keys = make_peer_keys
+        self._peer_keys_required = peer_keys_required
         self._log = structlog.get_logger("nve").bind(nve=nve.name)
         self._brought: BroughtUp | None = None
         self._serving: Serving | None = None
@@ -114,7 +119,9 @@ class NveAgent:
             self._note(error)
             raise await driver.client.until_broken() from None
         self._brought = brought
-        kept = Kept(Reconciler(driver), LearnedMappings(self.nve.name))
+        # Ephemeral keys end with the incarnation, not with a session.
+        peering = Peering(self.nve.name, brought.incarnation, self._make_peer_keys, required=self._peer_keys_required)
+        kept = Kept(Reconciler(driver), LearnedMappings(self.nve.name), peering)
         delay = RETRY_FIRST_S
         while True:
             began = time.monotonic()

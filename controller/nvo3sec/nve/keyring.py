@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """The keys of one switch, with their ends in switch time. An end is decided once, and never moved later.
 
-A key that the NVA cannot derive any more (it restarted) is taken from the switch itself and kept as it is there.
+A key that the NVA cannot derive any more (it restarted) is taken from the switch itself and kept as it is there. A key
+to send with that cannot be used yet leaves the one before in its place.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address
 
 from nvo3sec.domain.desired import InstalledReceive, InstalledSend
 from nvo3sec.domain.messages import KeyState, NveView
+from nvo3sec.domain.model import Suite
 from nvo3sec.domain.secret import Secret
 from nvo3sec.nve.clock import ClockReading
 from nvo3sec.p4runtime import Entry, SwitchState, Table
@@ -32,12 +35,16 @@ class Keyring:
                 if entry["interface"] in peers:
                     self._found_send[peers[entry["interface"]], entry["spi"]] = entry
         self._ends: dict[tuple[str, str, int], int] = {}
+        self._began = False
         self.receive: tuple[InstalledReceive, ...] = ()
         self.send: tuple[InstalledSend, ...] = ()
 
     def take(self, keys: KeyState, view: NveView, reading: ClockReading, now: float) -> None:
         """Replace what should be held by what the NVA says, received at local time `now`."""
         address = {peer.name: peer.address for peer in view.peers}
+        if not self._began:
+            self._began, self.send = True, tuple(self._found_before(address))
+        before = {(sa.peer, sa.suite): sa for sa in self.send}
         receive: list[InstalledReceive] = []
         for sa in keys.receive:
             if sa.peer not in address:
@@ -58,9 +65,18 @@ class Keyring:
             )
             if key is not None:
                 send.append(InstalledSend(out.peer, out.suite, out.spi, key, end))
+            elif (out.peer, out.suite) in before:
+                send.append(before[out.peer, out.suite])
         self.receive, self.send = tuple(receive), tuple(send)
         living = {("receive", sa.peer, sa.spi) for sa in keys.receive} | {("send", sa.peer, sa.spi) for sa in keys.send}
         self._ends = {name: end for name, end in self._ends.items() if name in living}
+
+    def _found_before(self, address: Mapping[str, IPv4Address]) -> Iterator[InstalledSend]:
+        names = {place: name for name, place in address.items()}
+        for (place, spi), entry in self._found_send.items():
+            if place in names and entry["level"] in set(Suite):
+                key = Secret(entry["key"].to_bytes(KEY_BYTES, "big"))
+                yield InstalledSend(names[place], Suite(entry["level"]), spi, key, entry["not_after"])
 
     def _resolve(
         self, direction: str, peer: str, spi: int, key: Secret | None, end: int, found: Entry | None

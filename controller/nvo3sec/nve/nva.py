@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeAlias
 
+from nvo3sec.domain.contribution import PeerNews
 from nvo3sec.domain.messages import (
     Announcement,
     AttachmentAnswer,
@@ -43,6 +44,9 @@ class NvaSession(Protocol):
 
     async def announce(self, announcement: Announcement) -> AttachmentAnswer:
         """A tenant system comes, goes or moves behind this NVE; the answer is durable."""
+
+    async def peer_news(self, news: PeerNews) -> None:
+        """Say what peers are to know: contributions, and proofs of holding keys."""
 
     async def report(self, report: Report) -> None:
         """Tell the operator something."""

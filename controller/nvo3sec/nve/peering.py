@@ -9,9 +9,11 @@ mixed any more, because the agent was restarted, is kept as the switch holds it.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from ipaddress import IPv4Address
+from typing import TypeVar
 
+from nvo3sec.domain.addresses import IpAddress
 from nvo3sec.domain.contribution import (
     ContributionRefused,
     End,
@@ -30,7 +32,7 @@ from nvo3sec.domain.messages import KeyState, NveView, ReceiveSa, Report, SendSa
 from nvo3sec.domain.model import Suite, TunnelKeys
 from nvo3sec.domain.secret import Secret
 
-PeerKeysMaker = Callable[[str, tuple[IPv4Address, ...], bytes], PeerKeys]
+PeerKeysMaker = Callable[[str, tuple[IpAddress, ...], bytes], PeerKeys]
 """Makes the keys of an NVE: name, outer addresses, incarnation. Needs credentials, which the agent has not."""
 
 Place = tuple[str, Suite, int]
@@ -38,13 +40,8 @@ Place = tuple[str, Suite, int]
 
 REPORTS_KEPT = 64
 
-
-@dataclass(frozen=True)
-class Sorted:
-    """The keys that the NVA sent, as they may be installed. `key` None: keep what the switch holds, if it does."""
-
-    receive: tuple[ReceiveSa, ...]
-    send: tuple[SendSa, ...]
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 class Peering:
@@ -104,30 +101,25 @@ class Peering:
         """Relayed contributions and proofs came. They are looked at in `sort`."""
         self._epoch = update.epoch
         for one in update.contributions:
-            if len(self._relayed) < PEERS_LIMIT * CONTRIBUTIONS_PER_PEER:
-                self._relayed[one.peer, one.contribution.name] = one
+            _put(self._relayed, (one.peer, one.contribution.name), one, PEERS_LIMIT * CONTRIBUTIONS_PER_PEER)
         for proof in update.proofs:
-            if len(self._proofs) < PEERS_LIMIT * SAS_PER_PEER:
-                self._proofs[proof.name] = proof.proof
+            _put(self._proofs, proof.name, proof.proof, PEERS_LIMIT * SAS_PER_PEER)
         self._begin(now)
 
     def _begin(self, now: float) -> None:
         if self._keys is None or not self._epoch:
             return
-        try:
-            if self._keys.begin(self._epoch, now):
-                self._published = False
-        except ContributionRefused as error:
-            self._refuse(error)
+        if self._keys.begin(self._epoch, now):
+            self._published = False
 
     # --- keys -------------------------------------------------------------------------------------------------------
 
-    def sort(self, keys: KeyState, view: NveView, now: float) -> Sorted:
-        """The keys of `keys` as they may be installed."""
+    def sort(self, keys: KeyState, view: NveView, now: float) -> tuple[tuple[ReceiveSa, ...], tuple[SendSa, ...]]:
+        """The keys to receive and to send with, as they may be installed. `key` None: as the switch has it, or not."""
         if not self._on:
-            return Sorted(keys.receive, keys.send)
+            return keys.receive, keys.send
         if self._keys is None:
-            return Sorted((), ())
+            return (), ()
         self._begin(now)  # a statement or a certificate may have grown old
         self._take_relayed(self._keys, view)
         receive = [(self._sa(sa, End.RECEIVER), sa) for sa in keys.receive]
@@ -140,7 +132,7 @@ class Peering:
         self._sending = tuple(sa.name for sa, _ in send)
         if self._keys.keep(sas, now):
             self._published = False
-        return Sorted(
+        return (
             tuple(replace(key, key=mixed[sa.name]) for sa, key in receive),
             tuple(replace(key, key=mixed[sa.name] if self._keys.is_confirmed(sa.name) else None) for sa, key in send),
         )
@@ -179,10 +171,6 @@ class Peering:
                 self._refuse(error)
             del self._proofs[name]
 
-    def is_held_back(self, name: SaName) -> bool:
-        """Whether a key to send with waits for its receiver's proof, or cannot be mixed."""
-        return self._on and (self._keys is None or not self._keys.is_confirmed(name))
-
     # --- to the NVA -------------------------------------------------------------------------------------------------
 
     def news(self, installed: Collection[Place]) -> PeerNews | None:
@@ -219,7 +207,13 @@ class Peering:
         text = f"{event} {detail}"
         if text in self._reported:
             return
-        if len(self._reported) >= REPORTS_KEPT:
-            del self._reported[next(iter(self._reported))]
-        self._reported[text] = None
+        _put(self._reported, text, None, REPORTS_KEPT)
         self._reports.append(Report(event, detail))
+
+
+def _put(where: dict[K, V], key: K, value: V, limit: int) -> None:
+    """As the newest; the oldest goes if there are too many."""
+    where.pop(key, None)
+    while len(where) >= limit:
+        del where[next(iter(where))]
+    where[key] = value

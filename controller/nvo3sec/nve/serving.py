@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 import structlog
 
 from nvo3sec.aio import run_together
+from nvo3sec.domain.contribution import PeerUpdate
 from nvo3sec.domain.learned import LearnedMappings
 from nvo3sec.domain.messages import (
     Announcement,
@@ -38,6 +39,7 @@ from nvo3sec.nve.keyring import Keyring
 from nvo3sec.nve.learning import Learning
 from nvo3sec.nve.memory import AgentMemory
 from nvo3sec.nve.nva import NvaSession
+from nvo3sec.nve.peering import Peering, Place
 from nvo3sec.nve.plan import MANAGED_TABLES, Plan
 from nvo3sec.nve.punts import PuntHandler
 from nvo3sec.nve.reconcile import KEY_TABLES, MAPPING_TABLES, TENANT_TABLES, Outcome, Reconciler, Wanted
@@ -54,10 +56,11 @@ RETRY_FIRST_S, RETRY_LAST_S = 0.2, 5.0
 
 @dataclass
 class Kept:
-    """What is known of a switch beyond one session: what was installed, what was learned, what its counters said."""
+    """What is known of a switch beyond one session: what was installed and learned, ephemeral keys, counters."""
 
     reconciler: Reconciler
     mappings: LearnedMappings
+    peering: Peering
     meter: UseMeter[tuple[int, int], SaName] = field(default_factory=UseMeter)
 
 
@@ -91,6 +94,8 @@ class Serving:
         self.fault = ""
         self._session = session
         self._incarnation = brought.incarnation
+        self._peering = kept.peering
+        kept.peering.begin_session()
         self._found = found
         self._memory = memory
         self._keys_at = 0.0
@@ -144,12 +149,18 @@ class Serving:
                 case NveView():
                     self.view = update
                     self.learning.mappings.keep_vns(vn.vni for vn in update.vns)
+                    self._peering.follow(update, time.monotonic())
                     self._mark(MANAGED_TABLES)
+                    await self._tell_peers()
                 case TenantState() if self.view is not None:
                     self.view = replace(self.view, tenant_systems=update.tenant_systems)
                     self._mark(TENANT_TABLES)
                 case MappingUpdate():
                     self.learning.apply(update)
+                case PeerUpdate():
+                    self._peering.take(update, time.monotonic())
+                    self._mark(KEY_TABLES)
+                    await self._tell_peers()
                 case KeyState() if update.incarnation == self._incarnation:
                     self.keys, self._keys_at = update, time.monotonic()
                     self._mark(KEY_TABLES)
@@ -184,7 +195,9 @@ class Serving:
     def _wanted(self) -> Wanted:
         if self.view is None or self.keys is None:
             raise OperatorError(f"{self.driver.client.name}: the NVA has not said yet what this NVE serves")
-        self.keyring.take(self.keys, self.view, self.reading, self._keys_at)
+        receive, send = self._peering.sort(self.keys, self.view, time.monotonic())
+        keys = replace(self.keys, receive=receive, send=send)
+        self.keyring.take(keys, self.view, self.reading, self._keys_at)
         return Wanted(self.view, self._incarnation, self.keyring.receive, self.keyring.send, self.learning.mappings.all)
 
     async def reconcile(self, tables: Iterable[Table] = MANAGED_TABLES) -> Outcome:
@@ -209,8 +222,19 @@ class Serving:
                 self._log.info("reconciled", updates=len(outcome.done.updates), left=len(outcome.left.updates))
             if outcome.left.is_empty:
                 self.fault = ""
-            await self._session.read_back(self._read_back(outcome))
+            read_back = self._read_back(outcome)
+            # The proof of a key before the word that it is in the switch: with that the sender is told to use it.
+            await self._tell_peers(read_back.receive)
+            await self._session.read_back(read_back)
             return outcome
+
+    async def _tell_peers(self, installed: Iterable[Place] = ()) -> None:
+        news = self._peering.news(frozenset(installed))
+        if news is not None:
+            await self._session.peer_news(news)
+        for report in self._peering.reports():
+            self._log.warning("peer refused", event=report.event, detail=report.detail)
+            await self._session.report(report)
 
     async def preview(self) -> Plan:
         """What `reconcile` would do; nothing is written."""

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import grpc
 import structlog
 
+from nvo3sec.domain.contribution import PeerNews, PeerUpdate
 from nvo3sec.domain.messages import (
     Announcement,
     Answer,
@@ -53,6 +54,8 @@ CALL_S = 5.0
 QUESTIONS_AT_ONCE = 8
 MAPPINGS_QUEUED = 4096
 """Updates of VNs that wait for the switch."""
+PEERS_QUEUED = 128
+"""Updates about peers that wait for the agent. A new session with 4,096 peers begins with half as many."""
 REFUSED_S = 10.0
 """How long the refusal of a lookup is remembered."""
 
@@ -126,6 +129,7 @@ class RemoteSession:
         self._view: NveView | None = None
         self._tenants: TenantState | None = None
         self._mappings: deque[MappingUpdate] = deque()
+        self._peers: deque[PeerUpdate] = deque()
         self._keys: KeyState | None = None
         self._version = 0
         self._news = asyncio.Event()
@@ -158,7 +162,7 @@ class RemoteSession:
         update = self._oldest()
         if update is None:
             raise NvaUnreachable(f"{self._peer.expected}: two wait for its updates")
-        if self._view is None and self._tenants is None and not self._mappings and self._keys is None:
+        if not (self._view or self._tenants or self._mappings or self._peers or self._keys):
             self._news.clear()
         return update
 
@@ -171,6 +175,8 @@ class RemoteSession:
             update, self._tenants = self._tenants, None
         elif self._mappings:
             update = self._mappings.popleft()
+        elif self._peers:
+            update = self._peers.popleft()
         else:
             update, self._keys = self._keys, None
         return update
@@ -182,6 +188,10 @@ class RemoteSession:
     async def used(self, use: Use) -> None:
         """Say how much keys have protected."""
         await self._write(use)
+
+    async def peer_news(self, news: PeerNews) -> None:
+        """Say what peers are to know."""
+        await self._write(news)
 
     async def report(self, report: Report) -> None:
         """Tell the operator something."""
@@ -240,6 +250,8 @@ class RemoteSession:
                         self._take(message)
                     case MappingUpdate():
                         self._queue(message)
+                    case PeerUpdate():
+                        self._queue_peers(message)
                     case Welcome():
                         raise NvaUnreachable(f"{self._peer.expected}: it welcomes twice")
         except Nvo3secError as error:
@@ -254,6 +266,13 @@ class RemoteSession:
         if len(self._mappings) >= MAPPINGS_QUEUED:
             raise NvaUnreachable(f"{self._peer.expected}: more changes of mappings than can be taken")
         self._mappings.append(update)
+        self._news.set()
+
+    def _queue_peers(self, update: PeerUpdate) -> None:
+        """These add up, too."""
+        if len(self._peers) >= PEERS_QUEUED:
+            raise NvaUnreachable(f"{self._peer.expected}: more of peers than can be taken")
+        self._peers.append(update)
         self._news.set()
 
     def _take(self, update: NveView | TenantState | KeyState) -> None:

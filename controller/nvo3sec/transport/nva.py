@@ -14,6 +14,7 @@ import grpc
 import structlog
 
 from nvo3sec.aio import run_together
+from nvo3sec.domain.contribution import PeerNews
 from nvo3sec.domain.messages import (
     Answer,
     AttachmentAnswer,
@@ -179,6 +180,8 @@ class NvaTransport:
                     await link.session.used(message)
                 case AgentReport():
                     await link.session.report(message)
+                case PeerNews():
+                    await link.session.peer_news(message)
                 case Answer():
                     link.answered(message)
                 case Registration():

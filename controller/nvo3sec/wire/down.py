@@ -59,9 +59,7 @@ def encode_down(message: Down) -> bytes:
     match message:
         case Welcome():
             mark = message.mark
-            whole = pb.NvaMessage(
-                welcome=pb.Welcome(session=message.session, term=mark.term, version=mark.version)
-            )
+            whole = pb.NvaMessage(welcome=pb.Welcome(session=message.session, term=mark.term, version=mark.version))
         case NveView():
             whole = pb.NvaMessage(view=_view_out(message))
         case TenantState():

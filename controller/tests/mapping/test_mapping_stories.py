@@ -215,7 +215,6 @@ class TestContest:
         story.attach("old", port=2, mac=MAC + 8, ips=(ip("10.0.0.9"),))
         assert story.where() == "new"
 
-
     def test_rivals_that_lose_something_else_contest_no_more(self):
         story = Story()
         story.attach("old")

@@ -179,13 +179,37 @@ class TestCertificate:
 
 
 class Middle(ForeignAuthority):
-    """An authority that another one signed, or did not."""
+    """An authority that another one signed, or did not. `length`: how many others may be below it."""
 
-    def __init__(self, above: ForeignAuthority, *, name: str = "middle", extensions=(), **options) -> None:
-        self.key = make_key()
+    def __init__(
+        self,
+        above: ForeignAuthority,
+        *,
+        name: str = "middle",
+        length: int | None = None,
+        constraint=None,
+        key=None,
+        **options,
+    ) -> None:
+        self.key = key or make_key()
         self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         options = {"ca": True, "names": (), "purposes": (), "usage": usage(sign=True)} | options
-        self.certificate = above.sign(self.name, self.key, **options)
+        certificate = above.sign(self.name, self.key, **options)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(certificate.subject)
+            .issuer_name(certificate.issuer)
+            .public_key(certificate.public_key())
+            .serial_number(certificate.serial_number)
+            .not_valid_before(certificate.not_valid_before_utc)
+            .not_valid_after(certificate.not_valid_after_utc)
+            .add_extension(x509.BasicConstraints(options["ca"], length), critical=True)
+        )
+        if options["usage"] is not None:
+            builder = builder.add_extension(options["usage"], critical=True)
+        if constraint is not None:
+            builder = builder.add_extension(constraint, critical=True)
+        self.certificate = builder.sign(above.key, hashes.SHA256())
 
 
 def usage(*, sign: bool) -> x509.KeyUsage:
@@ -251,6 +275,23 @@ class TestChain:
         middle = Middle(root)
         certificate, key = middle.device(world.name(Role.NVE, "leaf2"))
         assert fault(world.verifier(), sign(key), der(certificate), der(middle.certificate)) is Fault.CHAIN
+
+    def test_longer_than_an_authority_in_between_allows(self, world):
+        root = ForeignAuthority()
+        for length, found in ((0, Fault.CHAIN), (1, None)):
+            first = Middle(root, length=length)
+            assert self.check(world, root, first) is None
+            assert self.check(world, root, Middle(first, name="second"), first) is found
+
+    def test_over_an_authority_with_a_constraint_that_is_not_known(self, world):
+        root = ForeignAuthority()
+        only = x509.NameConstraints([x509.DNSName("other.example")], None)
+        assert self.check(world, root, Middle(root, constraint=only)) is Fault.CHAIN
+
+    def test_over_an_authority_with_a_weak_key(self, world):
+        root = ForeignAuthority()
+        weak = Middle(root, key=make_key("p224"))
+        assert self.check(world, root, weak) is Fault.CHAIN
 
     def test_an_anchor_that_has_ended(self, world):
         late = FakeClock(datetime.now(UTC) + timedelta(days=2))

@@ -160,17 +160,13 @@ class PeerKeys:
     def begin(self, epoch: int, now: float) -> bool:
         """Have an ephemeral key for `epoch`; returns whether there is something new to publish.
 
-        Raises ContributionRefused (EPOCH) for an epoch before the newest: the NVA has gone back.
+        Epochs are told apart, and not ordered: an NVA that remembers nothing counts from 1 again.
         """
         newest = self._newest
         wall = self._wall_seconds()
-        if newest is not None:
-            if epoch < newest.statement.epoch:
-                raise ContributionRefused(
-                    Fault.EPOCH, f"the NVA is at epoch {epoch}, and was at {newest.statement.epoch} before"
-                )
-            if epoch == newest.statement.epoch and wall < newest.statement.expiry - self._life_s / 2:
-                return self._sign_again()
+        is_fresh = newest is not None and wall < newest.statement.expiry - self._life_s / 2
+        if newest is not None and is_fresh and newest.statement.epoch == epoch:
+            return self._sign_again()
         private = PrivateHalf(Secret(self._random_bytes(PRIVATE_KEY_BYTES)))
         statement = Statement(
             domain=self._own.domain,
@@ -224,9 +220,6 @@ class PeerKeys:
             return False
         if before is None and not known and len(self._theirs) >= PEERS_LIMIT:
             raise ContributionRefused(Fault.LIMIT, f"{peer.name}: contributions of {PEERS_LIMIT} peers are kept")
-        oldest = min((half.statement.epoch for half in self._halves.values()), default=0)
-        if epoch < oldest:
-            raise ContributionRefused(Fault.EPOCH, f"{peer.name}: it is of epoch {epoch}, ours are from {oldest} on")
         expected = Expected(self._own.domain, peer.name, peer.addresses, peer.incarnation, epoch)
         statement = verify(contribution, expected, self._verifier, self._wall_seconds())
         if any(statement.public_key == half.private.public_key for half in self._halves.values()):

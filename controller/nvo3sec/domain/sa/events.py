@@ -77,6 +77,23 @@ class Planned:
 
 
 @dataclass(frozen=True, slots=True)
+class Postponed:
+    """The key that was asked for cannot be made yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """What was missing for a key is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """An end has lost what the key is made of before its switch had it: it will never have it."""
+
+    spi: int
+
+
+@dataclass(frozen=True, slots=True)
 class Rotate:
     """The operator wants a new key."""
 
@@ -100,6 +117,9 @@ Event: TypeAlias = (
     | ReceiverRead
     | Used
     | Planned
+    | Postponed
+    | Resumed
+    | Unusable
     | Rotate
     | TurnGiven
     | Tick

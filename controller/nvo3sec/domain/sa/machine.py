@@ -13,6 +13,8 @@ the sender, a key that has sent as much as it may.
 A first key is made at once. One that replaces a key in use waits for its turn (`NeedTurn`, `TurnGiven`), which it keeps
 until it is confirmed at both ends, or `rollout_s` have passed.
 
+A key that cannot be made yet is `Postponed`: its direction waits for nothing, and for no turn, until it is `Resumed`.
+
 At most one key of a phase exists at a time: a newer generation in the same replay ring would close the older's window.
 Times are seconds of one monotonic clock, passed in.
 """
@@ -32,9 +34,11 @@ from nvo3sec.domain.sa.events import (
     NeedKey,
     NeedTurn,
     Planned,
+    Postponed,
     ReceiverDown,
     ReceiverRead,
     ReceiverUp,
+    Resumed,
     Rotate,
     SenderDown,
     SenderRead,
@@ -42,6 +46,7 @@ from nvo3sec.domain.sa.events import (
     Switched,
     Tick,
     TurnGiven,
+    Unusable,
     Used,
     UsedUp,
 )
@@ -60,6 +65,7 @@ class _Draft:
         "last_planned_at",
         "limits",
         "now",
+        "postponed",
         "receiver",
         "rotation_wanted",
         "sas",
@@ -77,6 +83,7 @@ class _Draft:
         self.sas = before.sas
         self.rotation_wanted = before.rotation_wanted
         self.waiting = before.waiting
+        self.postponed = before.postponed
         self.turn = before.turn
         self.last_planned_at = before.last_planned_at
         self.effects: list[Effect] = []
@@ -90,6 +97,7 @@ class _Draft:
             and self.receiver is old.receiver
             and self.turn is old.turn
             and self.waiting is old.waiting
+            and self.postponed is old.postponed
             and self.rotation_wanted is old.rotation_wanted
         ):
             return old
@@ -101,6 +109,7 @@ class _Draft:
             self.sas,
             self.rotation_wanted,
             self.waiting,
+            self.postponed,
             self.turn,
             self.last_planned_at,
         )
@@ -149,6 +158,12 @@ def _take(d: _Draft, event: Event) -> None:
                 d.turn = Turn.TAKEN
         case Planned():
             _plan(d, event)
+        case Postponed():
+            d.waiting, d.postponed = False, d.waiting
+        case Resumed():
+            d.postponed = False
+        case Unusable(spi=spi):
+            _give_up(d, spi)
         case Used():
             _use(d, event)
         case Rotate():
@@ -264,6 +279,20 @@ def _use(d: _Draft, used: Used) -> None:
         d.put(replace(sa, soft_at=d.now))
 
 
+def _give_up(d: _Draft, spi: int) -> None:
+    """A key that an end cannot have. Its predecessor, if the sender still uses that, goes on until there is another."""
+    sa = next((sa for sa in d.sas if sa.spi == spi), None)
+    if sa is None or sa.confirmed:
+        return
+    sends = (d.sender.holds or ()) if sa.state is SaState.SENDING else ()
+    d.keep(
+        replace(other, state=SaState.SENDING, drain_until=None) if other.spi in sends else other
+        for other in d.sas
+        if other.spi != spi
+    )
+    d.rotation_wanted = True
+
+
 def _expire(d: _Draft) -> None:
     for sa in d.sas:
         if sa.hard_at <= d.now:
@@ -339,7 +368,7 @@ def _replace(d: _Draft) -> None:
 
 def _phase_of_next(d: _Draft) -> int | None:
     """The phase of the key that is due; None if none is, or if it cannot be made now."""
-    if not (d.sender.present and d.receiver.present) or d.planned is not None:
+    if d.postponed or not (d.sender.present and d.receiver.present) or d.planned is not None:
         return None
     if d.last_planned_at is not None and d.now < d.last_planned_at + ROTATION_INTERVAL_S:
         return None

@@ -114,7 +114,10 @@ UNKNOWN = End()
 
 @dataclass(frozen=True, slots=True)
 class Direction:
-    """The keys of one direction of one tunnel. waiting: a key has been asked for and is not planned yet."""
+    """The keys of one direction of one tunnel.
+
+    waiting: a key has been asked for and is not planned yet. postponed: something that keys are made of is missing.
+    """
 
     tunnel: Tunnel
     limits: KeyLimits
@@ -123,6 +126,7 @@ class Direction:
     sas: tuple[Sa, ...] = ()
     rotation_wanted: bool = False
     waiting: bool = False
+    postponed: bool = False
     turn: Turn = Turn.NONE
     last_planned_at: float | None = None
 

@@ -1,0 +1,520 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An NVA that relays, and agents that do what they do, without switches: NVA, `Peering` and `Keyring` as they are."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import os
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from nvo3sec.config import example_path, load_domain
+from nvo3sec.domain.contribution import Contribution, Own, PeerKeys, PeerUpdate, Statement
+from nvo3sec.domain.contribution import peers as contribution_peers
+from nvo3sec.domain.desired import InstalledReceive, InstalledSend
+from nvo3sec.domain.messages import HeldReceive, HeldSend, KeyState, NveView, ReadBack, Registration
+from nvo3sec.domain.model import TunnelKeys
+from nvo3sec.domain.sa import Held
+from nvo3sec.nva import Nva
+from nvo3sec.nva.store.memory import HISTORY_BYTES, MemoryStore
+from nvo3sec.nve.clock import ClockReading
+from nvo3sec.nve.keyring import Keyring
+from nvo3sec.nve.peering import Peering
+from peer_world import DOMAIN as NAME
+from peer_world import PeerWorld, public_of
+
+DOMAIN = dataclasses.replace(load_domain(example_path()), name=NAME, tunnel_keys=TunnelKeys.NVA_AND_PEER)
+LEAVES = ("leaf1", "leaf2", "leaf3")
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory) -> PeerWorld:
+    return PeerWorld(tmp_path_factory.mktemp("relay"))
+
+
+class Ended(Exception):
+    """The agent's process is no more."""
+
+
+class Agent:
+    """An agent and its switch, which takes everything that it is given at once."""
+
+    def __init__(self, overlay: Overlay, name: str, *, required: bool = False) -> None:
+        self.overlay = overlay
+        self.name = name
+        self.incarnation = os.urandom(16)
+        self.receive: tuple[InstalledReceive, ...] = ()
+        self.send: tuple[InstalledSend, ...] = ()
+        self.history: list[tuple[InstalledSend, ...]] = []
+        self.reports: list[str] = []
+        self.required = required
+        self.ends_at = 0
+        self.start()
+
+    def start(self) -> None:
+        """A new process: nothing in memory, the switch as it is."""
+        self.peering = Peering(self.name, self.incarnation, self._keys, required=self.required)
+        self.keyring = Keyring(None)
+        # What `Keyring` would have found in the switch.
+        self.keyring._began, self.keyring.send = True, self.send
+        self.view: NveView | None = None
+        self.keys: KeyState | None = None
+
+    def _keys(self, name, addresses, incarnation) -> PeerKeys:
+        lab = self.overlay.lab
+        own = Own(DOMAIN.name, name, addresses, incarnation)
+        return PeerKeys(
+            own,
+            signer=lab.signer(name),
+            verifier=lab.verifier(),
+            random_bytes=os.urandom,
+            wall_seconds=lab.now,
+        )
+
+    async def register(self) -> None:
+        now = self.overlay.now
+        self.peering.begin_session()
+        address = {nve.name: nve.address for nve in DOMAIN.nves}
+        receive = [
+            HeldReceive(address[sa.peer], sa.suite, Held(sa.spi, sa.generation, (sa.not_after_us / 1e6) - now))
+            for sa in self.receive
+        ]
+        send = [
+            HeldSend(address[sa.peer], sa.suite, Held(sa.spi, 0, (sa.not_after_us / 1e6) - now)) for sa in self.send
+        ]
+        self.session = self.overlay.nva.open_session(self.name)
+        await self.session.register(Registration(self.incarnation, tuple(receive), tuple(send)))
+
+    async def step(self) -> bool:
+        """Take one update, if there is one."""
+        if not self.session._news.is_set():
+            return False
+        try:
+            update = await asyncio.wait_for(self.session.next_update(), 0.05)
+        except TimeoutError:
+            return True
+        now = self.overlay.now
+        match update:
+            case NveView():
+                self.view = update
+                self.peering.follow(update, now)
+            case PeerUpdate():
+                self.peering.take(self.overlay.tamper(self.name, update), now)
+            case KeyState():
+                self.keys = update
+        if self.view is None or self.keys is None:
+            await self.tell(())
+            return True
+        receive, send = self.peering.sort(self.keys, self.view, now)
+        held = {(sa.peer, sa.spi): sa for sa in self.receive}
+        keys = dataclasses.replace(self.keys, receive=receive, send=send)
+        self.keyring.take(keys, self.view, ClockReading(0, 0.0, 0.0), now)
+        # `Keyring` finds in the switch what it cannot make.
+        found = [held[sa.peer, sa.spi] for sa in receive if sa.key is None and (sa.peer, sa.spi) in held]
+        self.receive = (*self.keyring.receive, *found)
+        self.send = self.keyring.send
+        self.history.append(self.send)
+        places = tuple((sa.peer, sa.suite, sa.spi) for sa in self.receive)
+        self.crash(1)
+        await self.tell(places)
+        self.crash(2)
+        sends = tuple((sa.peer, sa.suite, sa.spi) for sa in self.send)
+        await self.session.read_back(ReadBack(self.incarnation, places, sends))
+        return True
+
+    def crash(self, stage: int) -> None:
+        """Where a test wants the agent to end."""
+        if self.ends_at == stage:
+            raise Ended
+
+    async def tell(self, installed) -> None:
+        news = self.peering.news(frozenset(installed))
+        if news is not None:
+            await self.session.peer_news(self.overlay.tamper_up(self.name, news))
+        self.reports += [f"{one.event}: {one.detail}" for one in self.peering.reports()]
+
+
+class Overlay:
+    """`tamper`: what the NVA's relay does to what it relays."""
+
+    def __init__(self, lab: PeerWorld, **options) -> None:
+        self.lab = lab
+        self.now = 1000.0
+        self.tamper = lambda _name, update: update
+        self.tamper_up = lambda _name, news: news
+        self.agents: dict[str, Agent] = {}
+        self.options = options
+        self.domain = DOMAIN
+        self.start_nva()
+
+    def start_nva(self) -> None:
+        self.nva = Nva(
+            self.domain,
+            MemoryStore(os.urandom(HISTORY_BYTES)),
+            clock=lambda: self.now,
+            wall_seconds=self.lab.now,
+            random_bytes=os.urandom,
+        )
+
+    async def join(self, *names: str) -> None:
+        for name in names:
+            self.agents[name] = Agent(self, name, **self.options)
+            await self.agents[name].register()
+        await self.settle()
+
+    async def settle(self, *only: str) -> None:
+        """Until nobody has news."""
+        for _ in range(10_000):
+            moved = False
+            for name in only or tuple(self.agents):
+                moved |= await self.step(name)
+            if not moved:
+                return
+        raise AssertionError("it does not come to rest")
+
+    async def step(self, name: str) -> bool:
+        agent = self.agents[name]
+        try:
+            moved = await agent.step()
+        except Ended:
+            await self.restart(name)
+            moved = True
+        self.assert_nothing_is_lost()
+        return moved
+
+    async def restart(self, name: str) -> None:
+        """The agent's process ends and begins anew; its switch is not asked."""
+        agent = self.agents[name]
+        agent.ends_at = 0
+        await agent.session.close()
+        agent.start()
+        await agent.register()
+
+    async def after(self, seconds: float) -> None:
+        self.now += seconds
+        self.nva.tick()
+        await self.settle()
+
+    def open_tunnels(self) -> set[tuple[str, str]]:
+        """(sender, receiver) of each direction in which a packet would be taken."""
+        return {
+            (sender, sa.peer)
+            for sender, agent in self.agents.items()
+            for sa in agent.send
+            for other in self.agents[sa.peer].receive
+            if (other.peer, other.spi, other.key) == (sender, sa.spi, sa.key)
+        }
+
+    def assert_nothing_is_lost(self) -> None:
+        """Whatever a switch sends with, its peer's receives."""
+        for sender, agent in self.agents.items():
+            for sa in agent.send:
+                keys = {(one.peer, one.spi): one.key for one in self.agents[sa.peer].receive}
+                assert keys.get((sender, sa.spi)) == sa.key, f"{sender} to {sa.peer}"
+
+
+ALL = {(one, other) for one in LEAVES for other in LEAVES if one != other}
+
+
+def scenario(lab, what, *names: str, **options) -> None:
+    async def run() -> None:
+        overlay = Overlay(lab, **options)
+        await overlay.join(*(names or LEAVES))
+        await what(overlay)
+
+    asyncio.run(run())
+
+
+def sending(overlay: Overlay) -> dict[tuple[str, str], tuple[int, bytes]]:
+    """SPI and key of each direction."""
+    return {(name, sa.peer): (sa.spi, sa.key.reveal()) for name, agent in overlay.agents.items() for sa in agent.send}
+
+
+class TestHonest:
+    def test_every_tunnel_opens_with_keys_that_the_nva_has_not(self, lab):
+        async def what(overlay):
+            assert overlay.open_tunnels() == ALL
+            keys = {key for _, key in sending(overlay).values()}
+            assert len(keys) == 6
+            for name in LEAVES:
+                receive, send = overlay.nva._keys.for_nve(name, overlay.now)
+                assert not keys & {sa.key.reveal() for sa in (*receive, *send)}
+                assert overlay.agents[name].reports == []
+
+        scenario(lab, what)
+
+    def test_rotation_loses_nothing_and_uses_new_contributions(self, lab):
+        async def what(overlay):
+            before = sending(overlay)
+            halves = {name: agent.peering._keys._halves for name, agent in overlay.agents.items()}
+            first = {name: next(iter(known.values())).private for name, known in halves.items()}
+            overlay.now += 2
+            overlay.nva.rotate()
+            await overlay.settle()  # which looks after each step
+            after = sending(overlay)
+            assert overlay.open_tunnels() == ALL
+            assert all(after[one][0] != before[one][0] for one in ALL)
+            assert not {key for _, key in after.values()} & {key for _, key in before.values()}
+            assert {len(known) for known in halves.values()} == {2}
+            await overlay.after(contribution_peers.HALF_GRACE_S)
+            overlay.nva.rotate()
+            await overlay.settle()
+            assert all(private.is_erased for private in first.values())
+            assert overlay.open_tunnels() == ALL
+            assert not [report for agent in overlay.agents.values() for report in agent.reports]
+
+        scenario(lab, what)
+
+    def test_a_sender_never_leaves_its_old_key_before_the_new_one_is_proved(self, lab):
+        async def what(overlay):
+            withheld = []
+
+            def withhold(_name, update):
+                withheld.extend(update.proofs)
+                return dataclasses.replace(update, proofs=())
+
+            before = sending(overlay)
+            overlay.tamper = withhold
+            overlay.now += 2
+            overlay.nva.rotate()
+            await overlay.settle()
+            assert sending(overlay) == before
+            assert withheld
+            await overlay.after(DOMAIN.lifetimes.grace_s + 1)
+            assert overlay.open_tunnels() == ALL
+            overlay.tamper = lambda _name, update: update
+            for name, agent in overlay.agents.items():
+                overlay.nva._contributing.relay.joined(
+                    name,
+                    agent.incarnation,
+                    overlay.nva.membership.peers_of(name),
+                    overlay.nva._keys.tunnels_of(name),
+                )
+                agent.session.push_peers()
+            await overlay.settle()
+            assert overlay.open_tunnels() == ALL
+            assert all(spi != before[one][0] for one, (spi, _) in sending(overlay).items())
+
+        scenario(lab, what)
+
+
+class TestRestarts:
+    def test_an_agent(self, lab):
+        async def what(overlay):
+            before = sending(overlay)
+            await overlay.restart("leaf2")
+            await overlay.settle()
+            assert sending(overlay) == before
+            assert overlay.open_tunnels() == ALL
+            overlay.now += 2
+            overlay.nva.rotate()
+            await overlay.settle()
+            assert overlay.open_tunnels() == ALL
+            assert all(spi != before[one][0] for one, (spi, _) in sending(overlay).items())
+
+        scenario(lab, what)
+
+    def test_the_nva(self, lab):
+        async def what(overlay):
+            before = sending(overlay)
+            overlay.start_nva()
+            for agent in overlay.agents.values():
+                await agent.register()
+            await overlay.settle()
+            assert overlay.open_tunnels() == ALL
+            await overlay.after(DOMAIN.lifetimes.grace_s + 2)
+            overlay.nva.rotate()
+            await overlay.settle()
+            await overlay.after(2)
+            assert overlay.open_tunnels() == ALL
+            assert all(spi != before[one][0] for one, (spi, _) in sending(overlay).items())
+
+        scenario(lab, what)
+
+    def test_a_switch(self, lab):
+        async def what(overlay):
+            agent = overlay.agents["leaf2"]
+            await agent.session.close()
+            agent.incarnation, agent.receive, agent.send = os.urandom(16), (), ()
+            for other in overlay.agents.values():
+                # Its peers go on sending until they hear of it, as they do without contributions.
+                other.send = tuple(sa for sa in other.send if sa.peer != "leaf2")
+                other.keyring.send = other.send
+            agent.start()
+            await agent.register()
+            await overlay.settle()
+            await overlay.after(2)
+            assert overlay.open_tunnels() == ALL
+
+        scenario(lab, what)
+
+    @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(
+        st.lists(
+            st.tuples(
+                st.sampled_from(LEAVES[:2]), st.sampled_from(["step", "step", "step", "end", "end", "rotate", "later"])
+            ),
+            min_size=5,
+            max_size=60,
+        ),
+        st.data(),
+    )
+    def test_agents_at_any_moment(self, lab, moves, data):
+        async def what(overlay):
+            for name, move in moves:
+                match move:
+                    case "step":
+                        await overlay.step(name)
+                    case "end":
+                        overlay.agents[name].ends_at = data.draw(st.sampled_from([1, 2]))
+                    case "rotate":
+                        overlay.now += 2
+                        overlay.nva.rotate()
+                    case "later":
+                        overlay.now += 7
+                        overlay.nva.tick()
+                overlay.assert_nothing_is_lost()
+            for agent in overlay.agents.values():
+                agent.ends_at = 0
+            await overlay.settle()
+            for _ in range(4):
+                await overlay.after(DOMAIN.lifetimes.grace_s + 1)
+            expected = {("leaf1", "leaf2"), ("leaf2", "leaf1")}
+            assert overlay.open_tunnels() == expected
+            before = sending(overlay)
+            overlay.nva.rotate()
+            await overlay.settle()
+            await overlay.after(2)
+            assert overlay.open_tunnels() == expected
+            assert all(spi != before[one][0] for one, (spi, _) in sending(overlay).items()), "nothing is stuck"
+
+        scenario(lab, what, "leaf1", "leaf2")
+
+
+class TestLyingNva:
+    def test_a_swapped_contribution_leaves_the_tunnel_closed(self, lab):
+        async def what(overlay):
+            false = {}
+
+            def swap(name, update):
+                if name != "leaf1":
+                    return update
+                changed = []
+                for one in update.contributions:
+                    if one.peer == "leaf2":
+                        # Its own ephemeral key in leaf2's name, signed with what it has broken into.
+                        statement = dataclasses.replace(
+                            Statement.decode(one.contribution.statement), public_key=public_of(b"\x42" * 32)
+                        ).encode()
+                        signed = lab.signer("leaf3").sign("contribution", statement)
+                        false[one.contribution.name] = Contribution(statement, *signed)
+                        one = dataclasses.replace(one, contribution=false[one.contribution.name])
+                    changed.append(one)
+                return dataclasses.replace(update, contributions=tuple(changed))
+
+            overlay.tamper = swap
+            await overlay.join(*LEAVES)
+            assert false
+            assert overlay.open_tunnels() == ALL - {("leaf1", "leaf2"), ("leaf2", "leaf1")}
+            assert not [sa for sa in overlay.agents["leaf1"].send if sa.peer == "leaf2"]
+            assert not [sa for sa in overlay.agents["leaf1"].receive if sa.peer == "leaf2"]
+            (report,) = overlay.agents["leaf1"].reports
+            assert report.startswith("peer-contribution-refused: certificate-name:")
+
+        scenario(lab, what, "leaf3")
+
+    def test_swapped_proofs(self, lab):
+        async def what(overlay):
+            def reflect(name, news):
+                """Each gets back its own proofs as if they were its peer's."""
+                if name != "leaf1":
+                    return news
+                proofs = tuple(
+                    dataclasses.replace(one, name=dataclasses.replace(one.name, end=one.name.end.other))
+                    for one in news.proofs
+                )
+                return dataclasses.replace(news, proofs=proofs)
+
+            def as_if_from_peer(_name, update):
+                proofs = tuple(dataclasses.replace(one, proof=bytes(32)) for one in update.proofs)
+                return dataclasses.replace(update, proofs=proofs)
+
+            overlay.tamper_up = reflect
+            overlay.tamper = as_if_from_peer
+            await overlay.join("leaf1", "leaf2")
+            assert overlay.open_tunnels() == set()
+            reports = overlay.agents["leaf1"].reports + overlay.agents["leaf2"].reports
+            assert reports
+            assert all(one.startswith("peer-proof-refused: confirmation:") for one in reports)
+
+        scenario(lab, what, "leaf3")
+
+    def test_an_nva_that_would_have_the_keys_alone(self, lab):
+        async def what(overlay):
+            overlay.domain = dataclasses.replace(DOMAIN, tunnel_keys=TunnelKeys.NVA)
+            overlay.start_nva()
+            await overlay.join(*LEAVES)
+            assert overlay.open_tunnels() == set()
+            assert all(not agent.receive and not agent.send for agent in overlay.agents.values())
+            (report,) = overlay.agents["leaf1"].reports
+            assert report.startswith("tunnel-keys-refused:")
+
+        scenario(lab, what, "leaf3", required=True)
+
+    def test_an_nva_that_changes_its_mind(self, lab):
+        """Once an agent has been asked for contributions, only its restart lets it go without."""
+
+        async def what(overlay):
+            overlay.domain = dataclasses.replace(DOMAIN, tunnel_keys=TunnelKeys.NVA)
+            overlay.start_nva()
+            for agent in overlay.agents.values():
+                await agent.register()
+            await overlay.settle()
+            overlay.now += 2
+            overlay.nva.rotate()
+            await overlay.settle()
+            for name in LEAVES:
+                receive, send = overlay.nva._keys.for_nve(name, overlay.now)
+                plain = {sa.key for sa in (*receive, *send) if sa.key is not None}
+                agent = overlay.agents[name]
+                assert plain
+                assert not plain & {sa.key for sa in (*agent.receive, *agent.send)}
+
+        scenario(lab, what)
+
+
+class TestWithoutPeers:
+    def test_nothing_changes_for_an_nva_that_makes_keys_alone(self, lab):
+        async def what(overlay):
+            overlay.domain = dataclasses.replace(DOMAIN, tunnel_keys=TunnelKeys.NVA)
+            overlay.start_nva()
+            await overlay.join(*LEAVES)
+            assert overlay.open_tunnels() == ALL
+            assert overlay.nva._contributing.relay is None
+
+        scenario(lab, what, "leaf3")
+
+
+def test_who_shares_no_vn_hears_nothing_of_each_other(lab):
+    alone = dataclasses.replace(DOMAIN.nve_by_name["leaf3"], vaps=())
+    domain = dataclasses.replace(
+        DOMAIN, nves=(*(nve for nve in DOMAIN.nves if nve.name != "leaf3"), alone), tenant_systems=()
+    )
+
+    async def what(overlay):
+        heard = {}
+
+        def listen(name, update):
+            heard.setdefault(name, set()).update(one.peer for one in update.contributions)
+            return update
+
+        overlay.domain, overlay.tamper = domain, listen
+        overlay.start_nva()
+        await overlay.join(*LEAVES)
+        assert heard["leaf1"] == {"leaf2"}
+        assert heard["leaf2"] == {"leaf1"}
+        assert heard["leaf3"] == set()
+
+    scenario(lab, what, "leaf3")
