@@ -168,8 +168,6 @@ class PeerRelay:
             raise ContributionRefused(Fault.DEVICE, f"{nve}: the statement is that of another device")
         if statement.incarnation != incarnation:
             raise ContributionRefused(Fault.INCARNATION, f"{nve}: its statement is of another incarnation")
-        if statement.epoch > self._epoch:
-            raise ContributionRefused(Fault.EPOCH, f"{nve}: its statement is of an epoch that is not there yet")
         return statement.epoch
 
     def prove(self, nve: str, proof: PeerProof) -> set[str]:

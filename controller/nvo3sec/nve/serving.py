@@ -233,7 +233,7 @@ class Serving:
         if news is not None:
             await self._session.peer_news(news)
         for report in self._peering.reports():
-            self._log.warning("peer refused", event=report.event, detail=report.detail)
+            self._log.warning("peer refused", what=report.event, detail=report.detail)
             await self._session.report(report)
 
     async def preview(self) -> Plan:

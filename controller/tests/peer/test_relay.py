@@ -317,7 +317,12 @@ class TestRestarts:
         scenario(lab, what)
 
     def test_the_nva(self, lab):
+        """It remembers nothing here: its epochs begin at 1 again."""
+
         async def what(overlay):
+            for _ in range(3):
+                overlay.nva.rotate()
+                await overlay.after(DOMAIN.lifetimes.grace_s + 2)
             before = sending(overlay)
             overlay.start_nva()
             for agent in overlay.agents.values():

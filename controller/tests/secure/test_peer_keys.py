@@ -1,0 +1,269 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`tunnel_keys: nva+peer` with real processes, switches and packets; and with an NVA that does not do its duty."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import struct
+import sys
+from typing import Any
+
+import overlay_world
+import pytest
+import yaml
+from overlay_world import LEAVES, Identities, Overlay, overlay, until
+from switches import Underlay
+from test_processes import BLUE1, BLUE2, BLUE3, Traffic, blue, frame
+
+ALL = {(one, other) for one in LEAVES for other in LEAVES if one != other}
+
+RECORD = """
+import json, os
+from nvo3sec.nva import keys
+
+make = keys.KeyService.for_nve
+
+def for_nve(self, nve, now):
+    receive, send = make(self, nve, now)
+    with open(os.environ["NVO3SEC_TEST_KEYS"], "a") as file:
+        for sa in (*receive, *send):
+            if sa.key is not None:
+                print(json.dumps([sa.spi, sa.key.reveal().hex()]), file=file)
+    return receive, send
+
+keys.KeyService.for_nve = for_nve
+"""
+"""An NVA of which somebody learns every key that it derives."""
+
+SWAP = """
+from dataclasses import replace
+from nvo3sec.domain.contribution import Contribution, PrivateHalf, Statement
+from nvo3sec.domain.secret import Secret
+from nvo3sec.nva import peering
+
+fetch = peering.PeerRelay.fetch
+own = PrivateHalf(Secret(b"the NVA's own ephemeral key ....")).public_key
+
+def swapped(one):
+    if one.peer != "leaf2":
+        return one
+    statement = replace(Statement.decode(one.contribution.statement), public_key=own).encode()
+    return replace(one, contribution=replace(one.contribution, statement=statement))
+
+def lying(self, nve):
+    update = fetch(self, nve)
+    if update is None or nve != "leaf1":
+        return update
+    return replace(update, contributions=tuple(swapped(one) for one in update.contributions))
+
+peering.PeerRelay.fetch = lying
+"""
+"""An NVA that puts itself between leaf1 and leaf2."""
+
+
+def with_peers(identities: Identities) -> None:
+    document = yaml.safe_load(identities.domain_file.read_text())
+    document["tunnel_keys"] = "nva+peer"
+    identities.domain_file.write_text(yaml.safe_dump(document))
+
+
+@pytest.fixture
+def patch_nva(monkeypatch) -> Any:
+    """Has the NVA's process run something first."""
+
+    def patch(code: str) -> None:
+        def command(*words: str) -> list[str]:
+            first = code if words[:2] == ("nva", "run") else ""
+            return [sys.executable, "-c", f"{first}\nfrom nvo3sec.cli import main; main()", *words]
+
+        monkeypatch.setattr(overlay_world, "command", command)
+
+    return patch
+
+
+async def keys_in_use(world: Overlay) -> dict[tuple[str, str], str]:
+    status = await world.ready()
+    return {(one["sender"], one["receiver"]): one["spi"] for one in status["keys"] if one["state"] == "sending"}
+
+
+async def rotated(world: Overlay) -> None:
+    before = await keys_in_use(world)
+    answer = await asyncio.to_thread(world.operate, "rotate")
+    assert answer.returncode == 0, answer.stderr
+    async with asyncio.timeout(60):
+        while any(spi == before[one] for one, spi in (await keys_in_use(world)).items()):
+            await asyncio.sleep(0.05)
+
+
+class TestTraffic:
+    def test_nothing_is_lost_in_rotations_and_restarts(self, identities, start_switch):
+        async def run():
+            with_peers(identities)
+            async with overlay(identities, start_switch) as world:
+                async with Traffic(world) as traffic:
+                    await rotated(world)
+                    for name in ("leaf1", "leaf2", "nva"):
+                        world.kill(name)
+                        seen = traffic.sent
+                        await until(lambda seen=seen: traffic.sent > seen + 20)
+                        world.start(name)
+                        await world.ready()
+                        await rotated(world)
+                assert not [one for one in (await world.ready())["reports"] if one["event"].startswith("peer-")]
+                for name in ("nva", *LEAVES):
+                    assert "Traceback" not in world.log(name), world.log(name)
+                    assert "broke" not in world.log(name), world.log(name)
+
+        asyncio.run(run())
+
+    def test_a_switch_that_begins_anew(self, identities, start_switch):
+        async def run():
+            with_peers(identities)
+            async with overlay(identities, start_switch) as world:
+                switch = world.switches["leaf2"]
+                await world.ports["leaf2"].close()
+                switch.kill()
+                switch.start()
+                await world.ready()
+                await world.ports["leaf2"].open()
+                async with Traffic(world):
+                    await rotated(world)
+
+        asyncio.run(run())
+
+
+class TestRecordedTraffic:
+    @pytest.mark.parametrize("with_the_peer", [True, False], ids=["nva+peer", "nva"])
+    def test_the_keys_of_the_nva_open_it_or_not(
+        self, identities, start_switch, patch_nva, monkeypatch, tmp_path, with_the_peer
+    ):
+        """The same thief, the same packets; without the peers' share he has the key."""
+
+        async def run():
+            stolen = tmp_path / "stolen"
+            monkeypatch.setenv("NVO3SEC_TEST_KEYS", str(stolen))
+            patch_nva(RECORD)
+            if with_the_peer:
+                with_peers(identities)
+            async with overlay(identities, start_switch) as world:
+                async with Traffic(world):
+                    await rotated(world)
+                keys: dict[int, set[bytes]] = {}
+                for line in stolen.read_text().splitlines():
+                    spi, key = json.loads(line)
+                    keys.setdefault(spi, set()).add(bytes.fromhex(key))
+                recorded = [packet for packet in map(protected, world.underlay.carried) if packet is not None]
+                assert len(recorded) > 50
+                assert {spi for spi, _, _ in recorded} <= set(keys), "he has a key for each of them"
+                opened = [any(tag(key, m) == icv for key in keys[spi]) for spi, m, icv in recorded]
+                assert opened == [not with_the_peer] * len(recorded)
+
+        asyncio.run(run())
+
+
+class TestLyingNva:
+    def test_its_own_key_in_a_peers_name_opens_nothing(self, identities, start_switch, patch_nva):
+        async def run():
+            patch_nva(SWAP)
+            with_peers(identities)
+            world = Overlay(identities, start_switch)
+            try:
+                for name in ("nva", *LEAVES):
+                    world.start(name)
+                await until(lambda: "peer-contribution-refused" in world.log("nva"))
+                await others_ready(world)
+                for ports in world.ports.values():
+                    await ports.open()
+                world.underlay = Underlay(identities.domain.nves, world.ports)
+                await world.ports["leaf3"].send(1, frame(BLUE3, BLUE1, "10.1.0.3", "10.1.0.1", 1))
+                assert await world.ports["leaf1"].receive(1) == frame(BLUE3, BLUE1, "10.1.0.3", "10.1.0.1", 1)
+                assert world.underlay.carried
+                world.underlay.carried.clear()
+                for number in range(20):
+                    await world.ports["leaf1"].send(1, blue(number))
+                    await world.ports["leaf2"].send(1, frame(BLUE2, BLUE1, "10.1.0.2", "10.1.0.1", number))
+                    await asyncio.sleep(0.05)
+                assert world.underlay.carried == [], "nothing even leaves"
+                reports = [one for one in world.status()["reports"] if one["event"] == "peer-contribution-refused"]
+                assert {one["nve"] for one in reports} == {"leaf1"}
+                assert all(one["detail"] == "signature: the device did not sign this" for one in reports)
+            finally:
+                world.end()
+                for ports in world.ports.values():
+                    with contextlib.suppress(AttributeError):
+                        await ports.close()
+
+        asyncio.run(run())
+
+
+async def others_ready(world: Overlay) -> None:
+    closed = {"leaf1 to leaf2: no key confirmed at both ends", "leaf2 to leaf1: no key confirmed at both ends"}
+    async with asyncio.timeout(60):
+        while True:
+            status = await asyncio.to_thread(world.status)
+            if status is not None and set(status["not_ready"]) == closed:
+                return
+            await asyncio.sleep(0.05)
+
+
+# --- what is under the ICV (docs/wire-format.md), and the ICV itself ------------------------------------------------
+
+
+def protected(wire: bytes) -> tuple[int, bytes, bytes] | None:
+    """SPI, authenticated bytes and ICV of a frame on the underlay."""
+    outer = wire[14:]
+    if len(outer) < 88 or outer[9] != 17 or outer[22:24] != (6081).to_bytes(2, "big"):
+        return None
+    length = int.from_bytes(outer[24:26], "big") - 52
+    coverage = int.from_bytes(outer[52:54], "big")
+    head = outer[28:56] + length.to_bytes(2, "big") + b"\x4e\x33"
+    return int.from_bytes(outer[40:44], "big"), head + outer[72 : 72 + coverage], outer[56:72]
+
+
+MASK = 0xFFFFFFFF
+
+
+def turn(word: int, bits: int) -> int:
+    return (word << bits | word >> 32 - bits) & MASK
+
+
+def permute(v: list[int]) -> list[int]:
+    a, b, c, d = v
+    for _ in range(12):
+        a = (a + b) & MASK
+        b = turn(b, 5) ^ a
+        a = turn(a, 16)
+        c = (c + d) & MASK
+        d = turn(d, 8) ^ c
+        a = (a + d) & MASK
+        d = turn(d, 13) ^ a
+        c = (c + b) & MASK
+        b = turn(b, 7) ^ c
+        c = turn(c, 16)
+    return [a, b, c, d]
+
+
+def double(block: bytes) -> bytes:
+    value = int.from_bytes(block, "little") << 1
+    return (value ^ ((1 << 128) | 0x87) if value >> 128 else value).to_bytes(16, "little")
+
+
+def tag(key: bytes, message: bytes) -> bytes:
+    """Chaskey-12 (ISO/IEC 29192-6)."""
+
+    def add(one: bytes, other: bytes) -> bytes:
+        return bytes(a ^ b for a, b in zip(one, other, strict=True))
+
+    last = double(key)
+    if len(message) % 16 or not message:
+        last = double(last)
+        message += b"\x01" + bytes(-(len(message) + 1) % 16)
+    state = key
+    for at in range(0, len(message), 16):
+        state = add(state, message[at : at + 16])
+        if at + 16 == len(message):
+            state = add(state, last)
+        state = struct.pack("<4I", *permute(list(struct.unpack("<4I", state))))
+    return add(state, last)
