@@ -21,6 +21,7 @@ class Contributing:
     """
 
     def __init__(self, domain: Domain, sessions: Mapping[str, NvaSideSession]) -> None:
+        self.tunnel_keys = domain.tunnel_keys
         self.relay = PeerRelay(domain.name) if domain.tunnel_keys is TunnelKeys.NVA_AND_PEER else None
         self._sessions = sessions
 

@@ -12,7 +12,7 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -251,7 +251,8 @@ class Nva:
     def view(self, session: NvaSideSession) -> NveView:
         """What the NVE of a session serves."""
         self._require_current(session)
-        return view_of(self.domain, self.membership, self.mappings, session.nve, self._next_version())
+        view = view_of(self.domain, self.membership, self.mappings, session.nve, self._next_version())
+        return replace(view, tunnel_keys=self._contributing.tunnel_keys)
 
     def tenants(self, session: NvaSideSession) -> TenantState:
         """The tenant systems behind the NVE of a session."""
