@@ -15,11 +15,11 @@ from nvo3sec.domain.contribution import (
     ContributionRefused,
     End,
     Fault,
+    KeyName,
     Pair,
     PeerContribution,
     PeerProof,
     PeerUpdate,
-    SaName,
     Statement,
     nve_uri,
 )
@@ -265,7 +265,7 @@ class PeerRelay:
             proof = self._proofs.get((tunnel, spi, end.other))
             if proof is not None:
                 peer = tunnel.receiver if end is End.SENDER else tunnel.sender
-                proofs.append(PeerProof(SaName(peer, tunnel.suite, spi, end), proof))
+                proofs.append(PeerProof(KeyName(peer, tunnel.suite, spi, end), proof))
         return PeerUpdate(self._epoch, tuple(contributions), tuple(proofs))
 
 

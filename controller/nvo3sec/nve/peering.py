@@ -18,6 +18,7 @@ from nvo3sec.domain.contribution import (
     ContributionRefused,
     End,
     Fault,
+    KeyName,
     Peer,
     PeerContribution,
     PeerKeys,
@@ -25,7 +26,6 @@ from nvo3sec.domain.contribution import (
     PeerProof,
     PeerSa,
     PeerUpdate,
-    SaName,
 )
 from nvo3sec.domain.contribution.peers import CONTRIBUTIONS_PER_PEER, PEERS_LIMIT, SAS_PER_PEER
 from nvo3sec.domain.messages import KeyState, NveView, ReceiveSa, Report, SendSa
@@ -60,11 +60,11 @@ class Peering:
         self._address: IPv4Address | None = None
         self._epoch = 0
         self._relayed: dict[tuple[str, bytes], PeerContribution] = {}
-        self._proofs: dict[SaName, bytes] = {}
-        self._sent: set[SaName] = set()
+        self._proofs: dict[KeyName, bytes] = {}
+        self._sent: set[KeyName] = set()
         self._published = False
-        self._receiving: tuple[SaName, ...] = ()
-        self._sending: tuple[SaName, ...] = ()
+        self._receiving: tuple[KeyName, ...] = ()
+        self._sending: tuple[KeyName, ...] = ()
         self._reported: dict[str, None] = {}
         self._reports: list[Report] = []
 
@@ -139,7 +139,7 @@ class Peering:
 
     def _sa(self, sa: ReceiveSa | SendSa, end: End) -> PeerSa:
         ours, theirs = (b"", b"") if sa.pair is None else (sa.pair.ours, sa.pair.theirs)
-        return PeerSa(SaName(sa.peer, sa.suite, sa.spi, end), sa.generation, ours, theirs)
+        return PeerSa(KeyName(sa.peer, sa.suite, sa.spi, end), sa.generation, ours, theirs)
 
     def _mix(self, keys: PeerKeys, sa: PeerSa, nva_key: Secret | None) -> Secret | None:
         try:
@@ -160,7 +160,7 @@ class Peering:
             except ContributionRefused as error:
                 self._refuse(error)
 
-    def _take_proofs(self, keys: PeerKeys, known: Collection[SaName]) -> None:
+    def _take_proofs(self, keys: PeerKeys, known: Collection[KeyName]) -> None:
         for name, proof in list(self._proofs.items()):
             if name not in known:
                 continue  # the key that it is for may be on its way

@@ -8,12 +8,12 @@ from typing import Any
 from nvo3sec.domain.contribution import (
     Contribution,
     End,
+    KeyName,
     Pair,
     PeerContribution,
     PeerNews,
     PeerProof,
     PeerUpdate,
-    SaName,
 )
 from nvo3sec.domain.contribution.mixing import PROOF_BYTES
 from nvo3sec.domain.contribution.peers import HALVES_LIMIT
@@ -139,7 +139,7 @@ def _proof_out(proof: PeerProof) -> Any:
 
 def _proof_in(message: Any, field: str) -> PeerProof:
     return PeerProof(
-        SaName(
+        KeyName(
             checks.label(message.peer, f"{field}.peer"),
             checks.suite(message.suite, f"{field}.suite"),
             checks.number(message.spi, f"{field}.spi", 1, checks.UINT32),

@@ -14,12 +14,12 @@ from identity_world import DOMAIN, FakeClock, World
 from nvo3sec.domain.contribution import (
     Contribution,
     End,
+    KeyName,
     Own,
     Peer,
     PeerKeys,
     PeerSa,
     PrivateHalf,
-    SaName,
     Statement,
     nve_uri,
 )
@@ -120,6 +120,6 @@ class Pair:
         """The key of the direction from leaf1 to leaf2, as its sender and as its receiver call it."""
         one, two = self.one.contributions()[-1].name, self.two.contributions()[-1].name
         return (
-            PeerSa(SaName("leaf2", suite, spi, End.SENDER), generation, one, two),
-            PeerSa(SaName("leaf1", suite, spi, End.RECEIVER), generation, two, one),
+            PeerSa(KeyName("leaf2", suite, spi, End.SENDER), generation, one, two),
+            PeerSa(KeyName("leaf1", suite, spi, End.RECEIVER), generation, two, one),
         )

@@ -17,11 +17,11 @@ from nvo3sec.domain.contribution import (
     ContributionRefused,
     End,
     Fault,
+    KeyName,
     Own,
     Peer,
     PeerKeys,
     PeerSa,
-    SaName,
     Statement,
 )
 from nvo3sec.domain.contribution import peers as product
@@ -573,7 +573,7 @@ class TestEverythingMatters:
         facts = Peer("leaf2", (IPv4Address(context["sender_address"]),), context["incarnation"])
         one.take(facts, context["epoch"], two.contributions()[-1])
         sa = PeerSa(
-            SaName("leaf2", context["suite"], context["spi"], context["end"]),
+            KeyName("leaf2", context["suite"], context["spi"], context["end"]),
             context["generation"],
             one.contributions()[-1].name,
             two.contributions()[-1].name,

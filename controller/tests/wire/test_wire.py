@@ -110,7 +110,7 @@ parts = st.binary(min_size=1, max_size=40)
 chains = st.lists(parts, min_size=1, max_size=4).map(tuple)
 contributions = st.builds(c.Contribution, parts, parts, chains)
 proofs = st.builds(
-    c.PeerProof, st.builds(c.SaName, labels, suites, st.integers(1, 2**32 - 1), st.sampled_from(c.End)), names
+    c.PeerProof, st.builds(c.KeyName, labels, suites, st.integers(1, 2**32 - 1), st.sampled_from(c.End)), names
 )
 peer_contributions = st.builds(c.PeerContribution, labels, incarnations, versions, contributions)
 peer_updates = st.builds(c.PeerUpdate, versions, tuples(peer_contributions), tuples(proofs))

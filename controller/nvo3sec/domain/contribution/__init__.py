@@ -10,7 +10,7 @@ faults      why something is refused
 from nvo3sec.domain.contribution.faults import ContributionRefused, Fault
 from nvo3sec.domain.contribution.messages import Pair, PeerContribution, PeerNews, PeerProof, PeerUpdate
 from nvo3sec.domain.contribution.mixing import End, Mixed, PrivateHalf, Transcript
-from nvo3sec.domain.contribution.peers import Own, Peer, PeerKeys, PeerSa, SaName, Signer
+from nvo3sec.domain.contribution.peers import KeyName, Own, Peer, PeerKeys, PeerSa, Signer
 from nvo3sec.domain.contribution.statement import Contribution, Expected, Statement, Verifier, nve_uri, verify
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "End",
     "Expected",
     "Fault",
+    "KeyName",
     "Mixed",
     "Own",
     "Pair",
@@ -30,7 +31,6 @@ __all__ = [
     "PeerSa",
     "PeerUpdate",
     "PrivateHalf",
-    "SaName",
     "Signer",
     "Statement",
     "Transcript",

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nvo3sec.domain.contribution.peers import SaName
+from nvo3sec.domain.contribution.peers import KeyName
 from nvo3sec.domain.contribution.statement import Contribution
 
 
@@ -21,7 +21,7 @@ class Pair:
 class PeerProof:
     """An end's proof for one key. `name`: as the NVE calls the key that says it, or that is told of it."""
 
-    name: SaName
+    name: KeyName
     proof: bytes
 
 

@@ -88,7 +88,7 @@ class Peer:
 
 
 @dataclass(frozen=True)
-class SaName:
+class KeyName:
     """One key as the two ends call it. `end`: which end of the direction this NVE is."""
 
     peer: str
@@ -101,7 +101,7 @@ class SaName:
 class PeerSa:
     """A key that the NVA planned: `ours` and `theirs` are the names of the contributions it is to be mixed of."""
 
-    name: SaName
+    name: KeyName
     generation: int
     ours: bytes
     theirs: bytes
@@ -153,7 +153,7 @@ class PeerKeys:
         self._life_s = life_s
         self._halves: dict[bytes, _Half] = {}
         self._theirs: dict[str, dict[bytes, _Theirs]] = {}
-        self._known: dict[SaName, _Known] = {}
+        self._known: dict[KeyName, _Known] = {}
 
     # --- ours -------------------------------------------------------------------------------------------------------
 
@@ -281,12 +281,12 @@ class PeerKeys:
 
     # --- proofs -----------------------------------------------------------------------------------------------------
 
-    def proof(self, name: SaName) -> bytes | None:
+    def proof(self, name: KeyName) -> bytes | None:
         """Our proof for the peer, 32 bytes; None if there is no key yet."""
         known = self._known.get(name)
         return None if known is None else known.mixed.proof(name.end)
 
-    def take_proof(self, name: SaName, proof: bytes) -> bool:
+    def take_proof(self, name: KeyName, proof: bytes) -> bool:
         """Check the peer's proof; returns whether the key is confirmed. False: there is no key yet, ask again.
 
         Raises ContributionRefused (SIZE, CONFIRMATION); what was confirmed stays so.
@@ -303,7 +303,7 @@ class PeerKeys:
         known.confirmed = True
         return True
 
-    def is_confirmed(self, name: SaName) -> bool:
+    def is_confirmed(self, name: KeyName) -> bool:
         """Whether the peer has proved that it holds the key."""
         known = self._known.get(name)
         return known is not None and known.confirmed
