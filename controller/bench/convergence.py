@@ -36,6 +36,8 @@ from switches import EXECUTABLES, SwitchProcess
 BLUE1, MAC, IP = 0x02AA00000001, 0x02AA00000077, "10.1.0.77"
 WHERE = {"vn": "blue", "port": 1, "vlan": 0, "mac": format_mac(MAC)}
 PACE_S = 0.001
+GRACE_S = 0.5
+"""Of old keys; the next rotation of a direction waits for it."""
 
 
 def packet(number: int) -> bytes:
@@ -52,10 +54,11 @@ class Sender:
     def __init__(self, world: Overlay) -> None:
         self._world = world
         self.sent = 0
+        self.stopping = False
 
     async def run(self) -> None:
-        """For ever."""
-        while True:
+        """Until it is to stop: between two packets."""
+        while not self.stopping:
             await self._world.ports["leaf1"].send(1, packet(self.sent))
             self.sent += 1
             await asyncio.sleep(PACE_S)
@@ -125,7 +128,7 @@ async def moves(count: int) -> None:
 
 async def rotations(count: int) -> None:
     """All keys of the domain, under traffic."""
-    async with living() as world:
+    async with living(grace_s=GRACE_S) as world:
         await tenant(world, "leaf2", "attach", ips=[IP])
         await world.ports["leaf1"].send(1, packet(2**32))
         await world.ports["leaf2"].receive(1)  # the first one has the agent look it up
@@ -139,16 +142,23 @@ async def rotations(count: int) -> None:
             while before & await sending(world):
                 await asyncio.sleep(0.01)
             times.append(time.perf_counter() - began)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        sender.stopping = True
+        await task
+        counters = await asyncio.to_thread(ask, world.run_directory("nva"), "counters")
+        for one in counters:
+            for pipeline, reasons in one["drops"].items():
+                for reason, value in reasons.items():
+                    print(f"{one['nve']} {pipeline}: {reason} {value['packets']}")
         lost = 0
         expected = 0
         for _ in range(sender.sent):
             try:
-                got = await world.ports["leaf2"].receive(1, timeout_s=5)
+                got = await world.ports["leaf2"].receive(1, timeout_s=60)
             except TimeoutError:
                 break
             number = int.from_bytes(got[34:42], "big")
+            if number != expected:
+                print(f"packets {expected} to {number - 1} did not arrive")
             lost += number - expected
             expected = number + 1
         lost += sender.sent - expected
