@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from nvo3sec.console import ConsoleServer
 from nvo3sec.domain.messages import QuestionKind
 from nvo3sec.domain.model import Domain
 from nvo3sec.errors import OperatorError
+from nvo3sec.identity.admission import FrontLimits
 from nvo3sec.identity.certificate import Purpose
 from nvo3sec.identity.errors import PeerRefused, Reason
 from nvo3sec.identity.names import Role
@@ -64,6 +66,8 @@ class NvaSettings:
     """Take the file that is given, also if another one was applied since."""
     start_new_term: bool = False
     """Go on with a database that is not the newest, or without one: see `store.open_store`."""
+    front: FrontLimits = field(default_factory=FrontLimits)
+    """Connections that are let in."""
 
 
 class NvaProcess:
@@ -102,11 +106,14 @@ class NvaProcess:
             **Applying(self._nva, start.file).methods,
         }
         self._transport = NvaTransport(self._nva, methods)
-        self._console = ConsoleServer(settings.run_directory, methods)
+        self._console = ConsoleServer(settings.run_directory, methods | {"admission": self.admission})
+        self._server: SecureServer | None = None
 
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT. Agents keep what they have, and their leases end by themselves."""
-        server = SecureServer(self._device, self._live, access_table(), self._membership())
+        _as_many_files_as_allowed()
+        server = SecureServer(self._device, self._live, access_table(), self._membership(), front=self._settings.front)
+        self._server = server
         self._transport.add_to(server.grpc)
         await self._console.start()
         try:
@@ -222,6 +229,12 @@ class NvaProcess:
             await asyncio.sleep(PROGRESS_S / 10)
         return time.monotonic() - began
 
+    async def admission(self) -> dict[str, Any]:
+        """Connections and calls that were let in and refused since the start. On the console only."""
+        if self._server is None:
+            raise OperatorError("the NVA does not serve yet")
+        return self._server.admission_report() | {"reports_left_out": dict(self._nva.reports.left_out)}
+
     async def _ask(self, nve: str, kind: QuestionKind) -> Any:
         try:
             return await self._transport.ask(nve, kind)
@@ -250,3 +263,10 @@ def _open_store(domain: Domain, settings: NvaSettings) -> Store:
     return open_store(
         settings.database / DATABASE_FILE, settings.keys, domain.name, start_new_term=settings.start_new_term
     )
+
+
+def _as_many_files_as_allowed() -> None:
+    """Most systems start a process with room for few files (1,024) and allow it many: each agent takes three."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

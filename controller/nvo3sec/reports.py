@@ -11,7 +11,7 @@ from typing import Any
 
 from nvo3sec.domain.model import Domain
 from nvo3sec.domain.sa import Direction
-from nvo3sec.nva.service import ReportRecord
+from nvo3sec.nva.journal import ReportRecord
 from nvo3sec.nve import AgentStatus, SwitchCounters
 from nvo3sec.p4runtime import Table
 from nvo3sec.p4runtime.entry import CounterValue, Pairs

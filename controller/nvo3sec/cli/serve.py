@@ -82,6 +82,10 @@ def run_nva(
     apply_domain: Annotated[
         bool, typer.Option("--apply-domain", help="Apply --domain, also if another file was applied since.")
     ] = False,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option("--limit", help="Of connections, as per-source=200 or rate=50/100; may be given several times."),
+    ] = None,
     run_dir: RunDirectory = None,
     log_json: LogJson = False,
     log_level: Level = LogLevel.INFO,
@@ -89,13 +93,14 @@ def run_nva(
     """Run the NVA of a domain until it is told to stop (SIGTERM, SIGINT)."""
     # Imported here, because every other command should start quickly.
     from nvo3sec.console import default_run_directory
+    from nvo3sec.identity.admission import FrontLimits
     from nvo3sec.nva_process import NvaProcess, NvaSettings
 
     if in_memory == (database is not None) or (database is None) != (keys is None):
         raise typer.BadParameter("give both --database and --keys, or --in-memory", param_hint="--database")
-    settings = NvaSettings(
-        host, port, credentials, run_dir or default_run_directory(), database, keys, apply_domain, start_new_term
-    )
+    where = run_dir or default_run_directory()
+    front = FrontLimits().changed(limit or ())
+    settings = NvaSettings(host, port, credentials, where, database, keys, apply_domain, start_new_term, front)
     given = read_domain(domain)
 
     async def serve() -> None:

@@ -1,18 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which connections are let in, by where they come from. Pure: the caller passes in the time, monotonic seconds.
 
-A flood from one place must not keep others out. So there are limits for each source, and where the places for
-unfinished handshakes run out, a newcomer takes one from the source that holds the most, if that is more than its own.
+A flood from one place must not keep others out. So there are limits for each source, and where the places run out, a
+newcomer takes one from the source that holds the most without having shown who it is, if that is more than its own.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum, unique
 from ipaddress import IPv6Address, ip_address, ip_network
+from typing import Any
 
 from nvo3sec.domain.model import Rate
+from nvo3sec.errors import OperatorError
 from nvo3sec.identity.limits import Bucket
 
 IPV6_SOURCE_BITS = 64
@@ -23,12 +26,16 @@ IPV6_SOURCE_BITS = 64
 class FrontLimits:
     """What the front lets through. Counts are connections; `_s` are seconds.
 
-    rate: new connections of one source a second, and at once. hello_s: until the ClientHello is complete.
-    handshake_s: until the connection is one of HTTP/2, counted from its beginning.
+    unfinished: connections on which no call was authenticated yet. per_identity: of one device, wherever it is. rate:
+    new connections of one source a second, and at once. hello_s: until the ClientHello is complete. handshake_s: until
+    the connection is one of HTTP/2, counted from its beginning. claim_s: until a call on it was authenticated. bytes:
+    what is taken of one identity, a second and at once; bytes_unclaimed: of a connection that nobody has claimed yet.
+    blame_s: for each call of its that is refused, an identity is read from so much later.
     """
 
     total: int = 4096
     per_source: int = 64
+    per_identity: int = 32
     unfinished: int = 256
     unfinished_per_source: int = 16
     rate: Rate = field(default=Rate(20, 40))
@@ -36,6 +43,44 @@ class FrontLimits:
     handshake_s: float = 10.0
     claim_s: float = 30.0
     sources_remembered: int = 65536
+    bytes: Rate = field(default=Rate(512 << 10, 8 << 20))
+    bytes_unclaimed: Rate = field(default=Rate(16 << 10, 128 << 10))
+    blame_s: float = 0.02
+    identities_remembered: int = 8192
+
+    def changed(self, words: Iterable[str]) -> FrontLimits:
+        """These limits, but for `words`: `per-source=2000`, `rate=500/1000` (a second, and at once).
+
+        Raises OperatorError.
+        """
+        known = {one.name.replace("_", "-"): one.name for one in fields(self)}
+        changes: dict[str, Any] = {}
+        for word in words:
+            name, _, value = word.partition("=")
+            if name not in known:
+                raise OperatorError(f"no such limit: {name!r}; there are: {', '.join(known)}")
+            changes[known[name]] = _as(getattr(self, known[name]), value, word)
+        return replace(self, **changes)
+
+
+def _as(like: int | float | Rate, value: str, word: str) -> int | float | Rate:
+    """`value` as what `like` is, and more than nothing."""
+    try:
+        if isinstance(like, Rate):
+            per_second, _, burst = value.partition("/")
+            found: int | float | Rate = Rate(int(per_second), int(burst))
+            least: float = min(int(per_second), int(burst))
+        else:
+            found = least = type(like)(value)
+    except ValueError:
+        raise OperatorError(f"{word!r} is no limit; write {_example(like)}") from None
+    if not 0 < least < float("inf"):  # and nan is not
+        raise OperatorError(f"{word!r} is no limit: it must be above 0")
+    return found
+
+
+def _example(like: int | float | Rate) -> str:
+    return "rate=PER_SECOND/AT_ONCE" if isinstance(like, Rate) else "NAME=NUMBER"
 
 
 @unique
@@ -44,6 +89,7 @@ class Refusal(StrEnum):
 
     TOTAL = "total"
     PER_SOURCE = "per-source"
+    PER_IDENTITY = "per-identity"
     RATE = "rate"
     UNFINISHED = "unfinished"
     UNFINISHED_PER_SOURCE = "unfinished-per-source"
@@ -101,17 +147,16 @@ class Admission:
         if self._rate(source).take(now):
             return Decision(Refusal.RATE)
         state = self._sources.get(source) or _Source()
-        if len(self._where) >= limits.total:
-            return Decision(Refusal.TOTAL)
         if state.open >= limits.per_source:
             return Decision(Refusal.PER_SOURCE)
         if len(state.unfinished) >= limits.unfinished_per_source:
             return Decision(Refusal.UNFINISHED_PER_SOURCE)
         displace = None
-        if self._unfinished >= limits.unfinished:
+        full = len(self._where) >= limits.total
+        if full or self._unfinished >= limits.unfinished:
             heaviest = max(self._sources.values(), key=lambda one: len(one.unfinished))
             if len(heaviest.unfinished) <= len(state.unfinished) + 1:
-                return Decision(Refusal.UNFINISHED)
+                return Decision(Refusal.TOTAL if full else Refusal.UNFINISHED)
             displace = next(iter(heaviest.unfinished))
         self._sources[source] = state
         state.open += 1
@@ -121,7 +166,7 @@ class Admission:
         return Decision(None, displace)
 
     def finish(self, number: int) -> None:
-        """Its handshake is done."""
+        """It is known whose it is."""
         source = self._sources[self._where[number]]
         if number in source.unfinished:
             del source.unfinished[number]
@@ -143,7 +188,7 @@ class Admission:
 
     @property
     def unfinished(self) -> int:
-        """Of these, the ones whose handshake is not done."""
+        """Of these, the ones of which it is not known whose they are."""
         return self._unfinished
 
     def _rate(self, source: str) -> Bucket:

@@ -237,7 +237,7 @@ class _Local(Side):
             cast(asyncio.Transport, transport).abort()
             return
         self._owner.entered(self)
-        cast(asyncio.Transport, transport).pause_reading()
+        self.pause("connecting")
         self._connecting = asyncio.get_running_loop().create_task(self._connect())
 
     async def _connect(self) -> None:
@@ -258,7 +258,7 @@ class _Local(Side):
             self._end(error)
             return
         self.identity = identity
-        self.transport.resume_reading()
+        self.resume("connecting")
 
     def _end(self, verdict: PeerRefused) -> None:
         self._owner.failed(verdict)

@@ -29,6 +29,7 @@ import structlog
 
 from nvo3sec.domain.model import Rate
 from nvo3sec.identity.admission import Admission, FrontLimits, Refusal, source_key
+from nvo3sec.identity.allowance import Allowance, Allowances
 from nvo3sec.identity.certificate import Identity
 from nvo3sec.identity.client_hello import (
     PROTOCOL_VERSION_ALERT,
@@ -82,9 +83,13 @@ class Front:
         """Connections that were let in."""
         self.opened = 0
         """Of these, the ones that finished their handshake."""
+        self.held = 0
+        """How often a connection was not read from for a while."""
+        self.allowances = Allowances(self.limits.bytes, self.limits.identities_remembered)
         self._numbers = itertools.count()
         self._inside: dict[int, _Outer] = {}
         self._by_peer: dict[str, _Outer] = {}
+        self._owned: Counter[str] = Counter()
         self._entering: set[asyncio.Task[None]] = set()
         self._listener: socket.socket | None = None
         self._log = structlog.get_logger("identity")
@@ -177,6 +182,12 @@ class Front:
         if outer is not None:
             outer.bind(identity)
 
+    def blame(self, peer: str) -> None:
+        """A call on the connection that gRPC calls `peer` was refused: who makes many is read from more slowly."""
+        outer = self._by_peer.get(peer)
+        if outer is not None:
+            outer.blame()
+
     def source(self, peer: str) -> str:
         """The address that the connection comes from."""
         outer = self._by_peer.get(peer)
@@ -189,6 +200,18 @@ class Front:
         if self._inside.pop(outer.number, None) is not None:
             self.admission.leave(outer.number)
         self._by_peer.pop(outer.peer, None)
+        if outer.owner:
+            self._owned[outer.owner] -= 1
+            if not self._owned[outer.owner]:
+                del self._owned[outer.owner]
+
+    def claim(self, outer: _Outer, owner: str) -> None:
+        """It is known whose a connection is. One that is too many of its owner's ends."""
+        self.admission.finish(outer.number)
+        outer.owner = owner
+        self._owned[owner] += 1
+        if self._owned[owner] > self.limits.per_identity:
+            outer.refuse(Refusal.PER_IDENTITY, owner)
 
     def name(self, outer: _Outer) -> None:
         """A connection has a name towards gRPC."""
@@ -224,6 +247,8 @@ class _Outer(Side):
         self.address = address
         self.peer = ""
         """What gRPC calls this connection."""
+        self.owner = ""
+        """The device whose it is, as soon as that is known."""
         self._front = front
         self._began = front.clock()
         self._hello: HelloReader | None = HelloReader()
@@ -232,6 +257,8 @@ class _Outer(Side):
         self._timer: asyncio.TimerHandle | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._identity: Identity | None = None
+        self._allowance = Allowance(front.limits.bytes_unclaimed, self._began)
+        self._holding: asyncio.TimerHandle | None = None
         self._live_number: int | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -240,6 +267,8 @@ class _Outer(Side):
 
     def connection_lost(self, _error: Exception | None) -> None:
         self._limit(None)
+        if self._holding is not None:
+            self._holding.cancel()
         self._front.leave(self)
         if self._live_number is not None:
             self._front.live.remove(self._live_number)
@@ -252,6 +281,8 @@ class _Outer(Side):
         if self._hello is not None:
             self._read_hello(self._hello, data)
             return
+        if wait := self._allowance.took(len(data), self._front.clock()):
+            self._hold(wait)
         if self._progress is not None:
             self._progress.from_client(data)
             if self._progress.stage is Stage.OPEN:
@@ -280,7 +311,7 @@ class _Outer(Side):
         self._early += data
         if hello.complete and self.transport is not None:
             self._hello = None
-            self.transport.pause_reading()
+            self.pause("connecting")
             self._limit(self._front.limits.handshake_s, Refusal.HANDSHAKE_TIMEOUT)
             self._connecting = asyncio.get_running_loop().create_task(self._connect())
 
@@ -312,13 +343,12 @@ class _Outer(Side):
             self._progress.from_client(early)
         inner.write(early)
         if self.transport is not None and not self.transport.is_closing():
-            self.transport.resume_reading()
+            self.resume("connecting")
         else:
             inner.close()
 
     def _open(self) -> None:
         self._progress = None
-        self._front.admission.finish(self.number)
         self._front.opened += 1
         if self._identity is None:
             self._limit(self._front.limits.claim_s, Refusal.CLAIM_TIMEOUT)
@@ -331,8 +361,28 @@ class _Outer(Side):
             return
         self._live_number = self._front.live.add(identity, self._end_of_identity)
         self._identity = identity
+        self._front.claim(self, str(identity))
+        # By device: neither more connections nor a renewal make it more.
+        self._allowance = self._front.allowances.of(str(identity), self._front.clock())
         if self._progress is None:
             self._limit(None)
+
+    def blame(self) -> None:
+        """A call on this connection was refused: what else its peer has to say can wait."""
+        self._hold(self._allowance.blame(self._front.limits.blame_s, self._front.clock()))
+
+    def _hold(self, seconds: float) -> None:
+        if self._holding is None:
+            self.pause("holding")
+            self._front.held += 1
+            self._holding = asyncio.get_running_loop().call_later(seconds, self._go_on)
+
+    def _go_on(self) -> None:
+        self._holding = None
+        if wait := self._allowance.took(0, self._front.clock()):
+            self._hold(wait)
+        else:
+            self.resume("holding")
 
     def _end_of_identity(self, verdict: PeerRefused) -> None:
         asyncio.get_running_loop().call_later(VERDICT_GRACE_S, self.refuse, Refusal.IDENTITY, verdict.reason.value)

@@ -28,7 +28,7 @@ from nvo3sec.identity.authenticate import Authenticator
 from nvo3sec.identity.authorization import AccessTable, Membership, Method, Scope
 from nvo3sec.identity.certificate import Identity
 from nvo3sec.identity.errors import PeerRefused, whereabouts
-from nvo3sec.identity.limits import Bucket, Buckets, Places
+from nvo3sec.identity.limits import MESSAGE_UNIT_BYTES, Bucket, Buckets, Places
 from nvo3sec.identity.live import LivePeers
 
 RETRY_METADATA = "grpc-retry-pushback-ms"
@@ -40,6 +40,9 @@ RETRY_CONCURRENCY_S = 1.0
 LOG_RATE = Rate(20, 100)
 """Refusals that are logged a second: a flood must not become a flood of the disk. All are counted."""
 
+BLAMED = 4096
+"""Identities whose refused calls are counted. All of these have certificates of this domain."""
+
 Sleep = Callable[[float], Awaitable[None]]
 
 
@@ -48,6 +51,9 @@ class Connections(Protocol):
 
     def bind(self, peer: str, identity: Identity) -> None:
         """The connection that gRPC calls `peer` is one of `identity`; may be said often."""
+
+    def blame(self, peer: str) -> None:
+        """A call on the connection that gRPC calls `peer` was refused."""
 
     def source(self, peer: str) -> str:
         """Where the connection that gRPC calls `peer` comes from, for people."""
@@ -66,7 +72,7 @@ class GatedContext:
     """The context that handlers get: gRPC's own, and who calls. `read` gives messages that passed the gate."""
 
     def __init__(
-        self, context: Any, identity: Identity, receive: Callable[[bytes], Any], pace: Callable[[], Awaitable[None]]
+        self, context: Any, identity: Identity, receive: Callable[[bytes], Any], pace: Callable[[int], Awaitable[None]]
     ) -> None:
         self._context = context
         self._receive = receive
@@ -84,9 +90,8 @@ class GatedContext:
 
     async def take(self, raw: bytes) -> Any:
         """A message of the stream, once the caller may send one more. Waiting holds the sender back, by HTTP/2."""
-        message = self._receive(raw)
-        await self._pace()
-        return message
+        await self._pace(len(raw))
+        return self._receive(raw)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._context, name)
@@ -120,6 +125,8 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpcio has no t
         self._log_bucket = Bucket.full(LOG_RATE, clock())
         self.outcomes: Counter[tuple[str, str]] = Counter()
         """Calls by (method, outcome): `ok`, `cancelled`, `failed`, or why refused. Unknown methods count as `other`."""
+        self.refused_by: Counter[str] = Counter()
+        """Calls that were refused, by who made them; of so many identities at most as there are `BLAMED`."""
         self.paced = 0
         """Messages of streams that had to wait."""
         self.unlogged = 0
@@ -215,6 +222,10 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpcio has no t
             self.outcomes[label, "ok"] += 1
             return result
         self.outcomes[label, refused.reason] += 1
+        if caller and (str(caller[0]) in self.refused_by or len(self.refused_by) < BLAMED):
+            self.refused_by[str(caller[0])] += 1
+        if self._connections is not None:
+            self._connections.blame(context.peer())
         self._tell(name, refused, caller[0] if caller else None, context)
         await _abort(context, refused)
 
@@ -241,7 +252,7 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpcio has no t
                 context,
                 identity,
                 receive=lambda raw: self._receive(method, scope, identity, parse, raw),
-                pace=lambda: self._pace(who, method),
+                pace=lambda size: self._pace(who, method, size),
             )
             task = asyncio.current_task()
 
@@ -273,9 +284,10 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpcio has no t
         self._table.message(method, scope, identity, message, self._membership)
         return message
 
-    async def _pace(self, who: str, method: Method) -> None:
+    async def _pace(self, who: str, method: Method, size: int) -> None:
         waited = False
-        while wait := self._buckets.take(who, f"{method.name} messages", method.limits.messages, self._clock()):
+        what, limit, cost = f"{method.name} messages", method.limits.messages, max(1.0, size / MESSAGE_UNIT_BYTES)
+        while wait := self._buckets.take(who, what, limit, self._clock(), cost):
             waited = True
             await self._sleep(wait)
         self.paced += waited

@@ -16,12 +16,17 @@ NEVER_S = 3600.0
 """Longest wait that is told: what a rate of zero amounts to."""
 
 
+MESSAGE_UNIT_BYTES = 4096
+"""What one message of a stream may have before it counts as more: parsing takes time by the byte."""
+
+
 @dataclass(frozen=True)
 class MethodLimits:
     """Of one method, for each identity.
 
-    calls: calls a second, and at once. messages: messages a second within a stream, and at once. concurrent: calls
-    that run at the same time. message_bytes: longest message that is taken, serialized.
+    calls: calls a second, and at once. messages: messages a second within a stream, and at once; one that is longer
+    than MESSAGE_UNIT_BYTES counts as several. concurrent: calls that run at the same time. message_bytes: longest
+    message that is taken, serialized.
     """
 
     calls: Rate
@@ -43,18 +48,38 @@ class Bucket:
         """A full bucket."""
         return cls(rate, float(rate.burst), now)
 
-    def take(self, now: float) -> float:
-        """Take one token if there is one, and return 0; else return the seconds until there will be one."""
-        self.tokens = min(float(self.rate.burst), self.tokens + max(0.0, now - self.at) * self.rate.per_second)
-        self.at = max(self.at, now)
+    def take(self, now: float, cost: float = 1.0) -> float:
+        """Take `cost` tokens if there is one, and return 0; else return the seconds until there will be one.
+
+        What costs more than there is leaves a debt, which whoever comes next waits for.
+        """
+        self._fill(now)
         # Sums of fractions end a hair below the whole; without this, waiting exactly as long as told would not be
         # enough.
         if self.tokens >= 1.0 - 1e-9:
-            self.tokens = max(0.0, self.tokens - 1.0)
+            self.tokens -= cost
+            if cost == 1.0:
+                self.tokens = max(0.0, self.tokens)
             return 0.0
+        return self._until(1.0)
+
+    def charge(self, cost: float, now: float) -> None:
+        """Take `cost` tokens, whether there are any or not."""
+        self._fill(now)
+        self.tokens -= cost
+
+    def debt_s(self) -> float:
+        """Seconds until nothing is owed."""
+        return 0.0 if self.tokens >= 0 else self._until(0.0)
+
+    def _fill(self, now: float) -> None:
+        self.tokens = min(float(self.rate.burst), self.tokens + max(0.0, now - self.at) * self.rate.per_second)
+        self.at = max(self.at, now)
+
+    def _until(self, tokens: float) -> float:
         if self.rate.per_second <= 0:
             return NEVER_S
-        return min(NEVER_S, (1.0 - self.tokens) / self.rate.per_second)
+        return min(NEVER_S, (tokens - self.tokens) / self.rate.per_second)
 
 
 class Buckets:
@@ -64,8 +89,8 @@ class Buckets:
         self._buckets: OrderedDict[tuple[str, str], Bucket] = OrderedDict()
         self._keys_limit = keys_limit
 
-    def take(self, identity: str, what: str, rate: Rate, now: float) -> float:
-        """One token of `identity` for `what`: 0, or the seconds to wait. `rate` is that of the first call."""
+    def take(self, identity: str, what: str, rate: Rate, now: float, cost: float = 1.0) -> float:
+        """`cost` tokens of `identity` for `what`: 0, or the seconds to wait. `rate` is that of the first call."""
         key = (identity, what)
         bucket = self._buckets.get(key)
         if bucket is None:
@@ -73,7 +98,7 @@ class Buckets:
             if len(self._buckets) > self._keys_limit:
                 self._buckets.popitem(last=False)
         self._buckets.move_to_end(key)
-        return bucket.take(now)
+        return bucket.take(now, cost)
 
     def __len__(self) -> int:
         return len(self._buckets)

@@ -12,6 +12,7 @@ import contextlib
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import grpc
 import structlog
@@ -116,6 +117,27 @@ class SecureServer:
         await self._live.start()
         await self.grpc.start()
         return await self.front.start(host, port)
+
+    def admission_report(self) -> dict[str, Any]:
+        """What was let in and what was refused since the start, as a JSON value."""
+        front, gate = self.front, self.gate
+        calls: dict[str, dict[str, int]] = {}
+        for (name, outcome), count in sorted(gate.outcomes.items()):
+            calls.setdefault(name, {})[outcome] = count
+        return {
+            "connections": {
+                "open": front.admission.open,
+                "unfinished": front.admission.unfinished,
+                "accepted": front.accepted,
+                "opened": front.opened,
+                "held": front.held,
+                "refused": {reason.value: count for reason, count in sorted(front.refused.items())},
+            },
+            "calls": calls,
+            "refused_by_identity": dict(gate.refused_by),
+            "messages_paced": gate.paced,
+            "refusals_unlogged": gate.unlogged,
+        }
 
     async def stop(self, grace_s: float = 1.0) -> None:
         """Stop taking calls, give those that run `grace_s` seconds, end all connections."""

@@ -19,18 +19,31 @@ class Side(asyncio.Protocol):
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
         self.other: Side | None = None
+        self._pauses: set[str] = set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         self.transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
 
+    def pause(self, why: str) -> None:
+        """Read nothing until `why` has ended."""
+        self._pauses.add(why)
+        if self.transport is not None:
+            self.transport.pause_reading()
+
+    def resume(self, why: str) -> None:
+        """`why` has ended; what else there is has not."""
+        self._pauses.discard(why)
+        if not self._pauses and self.transport is not None and not self.transport.is_closing():
+            self.transport.resume_reading()
+
     def pause_writing(self) -> None:
-        if self.other is not None and self.other.transport is not None:
-            self.other.transport.pause_reading()
+        if self.other is not None:
+            self.other.pause("writing")
 
     def resume_writing(self) -> None:
-        if self.other is not None and self.other.transport is not None:
-            self.other.transport.resume_reading()
+        if self.other is not None:
+            self.other.resume("writing")
 
     def write(self, data: bytes) -> None:
         if self.transport is not None and not self.transport.is_closing():

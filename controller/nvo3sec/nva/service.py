@@ -10,9 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import structlog
 
@@ -47,6 +46,7 @@ from nvo3sec.nva.announcing import NOT_SERVED, Announcing, attach_of, event_of, 
 from nvo3sec.nva.attachments import Attachments, Handled
 from nvo3sec.nva.contributing import Contributing
 from nvo3sec.nva.intent import Intent
+from nvo3sec.nva.journal import Journal, ReportRecord
 from nvo3sec.nva.keys import KeyService
 from nvo3sec.nva.session import NvaSideSession
 from nvo3sec.nva.store import ChangeRefused, Store, StoreError
@@ -56,16 +56,6 @@ from nvo3sec.nva.views import tenants_of, view_of
 TICK_S = 0.2
 LOOKUP_RATE = Rate(500, 1000)
 """Lookups that one NVE may make."""
-REPORTS_KEPT = 1000
-
-
-@dataclass(frozen=True)
-class ReportRecord:
-    """A report, whose it was, and when it came (seconds, monotonic)."""
-
-    nve: str
-    at: float
-    report: Report
 
 
 class Nva:
@@ -113,7 +103,7 @@ class Nva:
         self._buckets: dict[str, TokenBucket] = {}
         self._version = 0
         self._cut_offs: dict[str, tuple[int, tuple[str, ...]]] = {}
-        self.reports: deque[ReportRecord] = deque(maxlen=REPORTS_KEPT)
+        self.reports = Journal()
 
     @property
     def domain(self) -> Domain:
@@ -222,11 +212,12 @@ class Nva:
         return await self._announcing.announce(event_of(session.nve, announcement))
 
     def report(self, session: NvaSideSession, report: Report) -> None:
-        """Keep a report and log it."""
+        """Keep a report and log it, if there are not too many of this NVE."""
         self._note(session.nve, report)
 
-    def _note(self, nve: str, report: Report) -> None:
-        self.reports.append(ReportRecord(nve, self._clock(), report))
+    def _note(self, nve: str, report: Report, *, always: bool = False) -> None:
+        if not self.reports.add(ReportRecord(nve, self._clock(), report), always=always):
+            return
         self._log.warning("report", nve=nve, what=report.event, detail=report.detail)
 
     def peer_news(self, session: NvaSideSession, news: PeerNews) -> None:
@@ -398,7 +389,7 @@ class Nva:
         """Shut an NVE out until it registers with a good certificate. Raises StoreError."""
         if self._intent.suspend(nve, why):
             self._log.warning("nve suspended", nve=nve, why=why)
-            self._note(nve, Report("nve-suspended", why))
+            self._note(nve, Report("nve-suspended", why), always=True)
             self._follow_intent(self._clock())
 
     def _follow_intent(self, now: float) -> None:

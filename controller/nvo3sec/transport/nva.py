@@ -41,6 +41,10 @@ REGISTER_S = 20.0
 """From the beginning of a stream to its registration."""
 ANSWER_S = 30.0
 """Until an agent has answered an operator's question."""
+STATUS_S = 10.0
+"""The same for one that takes an agent no time."""
+SILENT_S = 0.2
+"""The same for an agent that left its last question without an answer: who asks about all must not wait for it."""
 QUESTIONS_AT_ONCE = 16
 """Waiting for one agent."""
 
@@ -57,6 +61,7 @@ class _Link:
         self._writing = asyncio.Lock()
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._silent = False
 
     async def write(self, message: down.Down) -> None:
         async with self._writing:
@@ -70,19 +75,22 @@ class _Link:
         number = next(self._numbers) & checks.UINT32
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting[number] = future
+        patience_s = SILENT_S if self._silent else STATUS_S if kind is QuestionKind.STATUS else ANSWER_S
         try:
-            async with asyncio.timeout(ANSWER_S):
+            async with asyncio.timeout(patience_s):
                 await self.write(Question(number, kind))
                 return await future
         except TimeoutError:
-            raise OperatorError(f"{nve} did not answer within {ANSWER_S:g} s") from None
+            self._silent = True
+            raise OperatorError(f"{nve} did not answer within {patience_s:g} s") from None
         except grpc.aio.BaseError:
             raise OperatorError(f"{nve} has gone") from None
         finally:
             del self._waiting[number]
 
     def answered(self, answer: Answer) -> None:
-        """What came back. An answer that nobody waits for any more is nothing."""
+        """What came back. An answer that nobody waits for any more says only that there is somebody."""
+        self._silent = False
         future = self._waiting.get(answer.number)
         if future is None or future.done():
             return

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import itertools
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nvo3sec.domain.model import Rate
-from nvo3sec.identity.admission import Admission, FrontLimits, Refusal, source_key
+from nvo3sec.errors import OperatorError
+from nvo3sec.identity.admission import Admission, Decision, FrontLimits, Refusal, source_key
 
 OPEN = Rate(1_000_000, 1_000_000)
 
@@ -112,3 +114,33 @@ class TestSources:
                 admission.leave(number)
         assert len(admission._rates) == 10
         assert not admission._sources
+
+
+class TestTotal:
+    def test_a_newcomer_gets_in_while_nobodies_hold_every_place(self):
+        limits = FrontLimits(total=8, unfinished=8, unfinished_per_source=4, rate=OPEN)
+        admission = Admission(limits)
+        for number in range(8):
+            assert admission.enter(number, f"attacker{number % 2}", 0.0).refusal is None
+        decision = admission.enter(8, "newcomer", 0.0)
+        assert decision.refusal is None
+        assert decision.displace == 0
+
+    def test_those_who_are_known_are_not_displaced(self):
+        admission = Admission(FrontLimits(total=2, rate=OPEN))
+        for number in range(2):
+            admission.enter(number, "good", 0.0)
+            admission.finish(number)
+        assert admission.enter(2, "newcomer", 0.0) == Decision(Refusal.TOTAL)
+
+
+class TestWords:
+    def test_what_an_operator_writes(self):
+        changed = FrontLimits().changed(["per-source=2000", "rate=500/1000", "hello-s=1.5"])
+        assert (changed.per_source, changed.rate, changed.hello_s) == (2000, Rate(500, 1000), 1.5)
+        assert changed.total == FrontLimits().total
+
+    @pytest.mark.parametrize("word", ["", "total", "total=0", "total=x", "rate=5", "rate=0/5", "hello-s=nan", "x=1"])
+    def test_what_is_none(self, word: str):
+        with pytest.raises(OperatorError, match="limit"):
+            FrontLimits().changed([word])

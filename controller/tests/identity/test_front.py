@@ -38,7 +38,10 @@ from nvo3sec.identity.client_hello import PROTOCOL_VERSION_ALERT
 from nvo3sec.identity.front import _within_descriptors
 from nvo3sec.identity.names import Role
 
-PATIENT = FrontLimits(hello_s=60, handshake_s=60, claim_s=60, rate=Rate(100_000, 100_000))
+PLENTY = Rate(1 << 30, 1 << 30)
+PATIENT = FrontLimits(
+    hello_s=60, handshake_s=60, claim_s=60, rate=Rate(100_000, 100_000), bytes=PLENTY, bytes_unclaimed=PLENTY
+)
 """Nothing times out by itself: what ends in a test ends for the reason that is tested."""
 
 ATTACKER = "127.0.0.2"

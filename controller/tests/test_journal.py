@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reports of agents: one that talks much is heard less, and the others as before."""
+
+from __future__ import annotations
+
+from nvo3sec.domain.messages import Report
+from nvo3sec.nva.journal import KEPT_OF_ONE, RATE_OF_ONE, Journal, ReportRecord
+
+
+def record(nve: str, at: float, detail: str = "") -> ReportRecord:
+    return ReportRecord(nve, at, Report("foreign-entry", detail))
+
+
+def test_nobody_pushes_out_what_another_one_said():
+    journal = Journal()
+    journal.add(record("leaf2", 0.0, "the only one"))
+    for number in range(100_000):
+        journal.add(record("leaf1", number / 100, str(number)))
+    assert [one.report.detail for one in journal if one.nve == "leaf2"] == ["the only one"]
+    mine = [one for one in journal if one.nve == "leaf1"]
+    assert len(mine) == KEPT_OF_ONE
+    assert [one.at for one in mine] == sorted(one.at for one in mine)
+    assert mine[-1].at > 999
+
+
+def test_a_flood_is_counted_and_not_kept():
+    journal = Journal()
+    taken = [journal.add(record("leaf1", 0.0)) for _ in range(1000)]
+    assert taken.count(True) == RATE_OF_ONE.burst
+    assert journal.left_out == {"leaf1": 1000 - RATE_OF_ONE.burst}
+    assert journal.add(record("leaf1", 10.0)), "later there is room again"
+
+
+def test_in_order():
+    journal = Journal()
+    for number in range(10):
+        journal.add(record(f"leaf{number % 3}", float(number)))
+    assert [one.at for one in journal] == [float(number) for number in range(10)]
