@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from ipaddress import IPv4Address
@@ -16,7 +17,7 @@ from nvo3sec.nve import AgentStatus, SwitchCounters
 from nvo3sec.p4runtime import Table
 from nvo3sec.p4runtime.entry import CounterValue, Pairs
 
-REPORTS_SHOWN = 20
+REPORTS_SHOWN, REPORTS_OF_ONE_SHOWN = 20, 5
 
 
 def status_report(
@@ -56,9 +57,20 @@ def status_report(
         "keys": [key for direction in directions for key in _keys(direction, now)],
         "reports": [
             {"nve": r.nve, "age_s": round(now - r.at, 1), "event": r.report.event, "detail": r.report.detail}
-            for r in reports[-REPORTS_SHOWN:]
+            for r in _last(reports)
         ],
     }
+
+
+def _last(reports: list[ReportRecord]) -> list[ReportRecord]:
+    """The last ones, few of each NVE: who talks much does not hide what others said."""
+    shown: list[ReportRecord] = []
+    count: Counter[str] = Counter()
+    for record in reversed(reports):
+        if count[record.nve] < REPORTS_OF_ONE_SHOWN and len(shown) < REPORTS_SHOWN:
+            count[record.nve] += 1
+            shown.append(record)
+    return shown[::-1]
 
 
 def unknown_status(nve: str, fault: str) -> AgentStatus:

@@ -70,11 +70,14 @@ class ConsoleServer:
             request = json.loads(line)
             name, params = request["method"], request.get("params", {})
             method = self._methods[name]
+        except KeyError:
+            return _error("OperatorError", f"no such method; there are: {', '.join(sorted(self._methods))}")
+        except (ValueError, TypeError, AttributeError, RecursionError):
+            return _error("OperatorError", "the request is not understood")
+        try:
             return {"result": await method(**params)}
         except Nvo3secError as error:
             return _error(type(error).__name__, str(error))
-        except KeyError:
-            return _error("OperatorError", f"no such method; there are: {', '.join(sorted(self._methods))}")
         except (ValueError, TypeError):
             return _error("OperatorError", "the request is not understood")
         except Exception as error:  # noqa: BLE001  # an operator's question must not end the controller

@@ -216,6 +216,7 @@ class _Remote(Side):
         self._local.from_peer(data)
 
     def connection_lost(self, error: Exception | None) -> None:
+        super().connection_lost(error)
         self._local.remote_lost(error)
 
 
@@ -292,7 +293,8 @@ class _Local(Side):
             )
         self.close()
 
-    def connection_lost(self, _error: Exception | None) -> None:
+    def connection_lost(self, error: Exception | None) -> None:
+        super().connection_lost(error)
         self._ended = True
         self._owner.left(self)
         if self._number is not None:

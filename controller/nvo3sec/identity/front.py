@@ -234,7 +234,8 @@ class _Inner(Side):
     def data_received(self, data: bytes) -> None:
         self._outer.from_server(data)
 
-    def connection_lost(self, _error: Exception | None) -> None:
+    def connection_lost(self, error: Exception | None) -> None:
+        super().connection_lost(error)
         self._outer.close()
 
 
@@ -265,7 +266,8 @@ class _Outer(Side):
         super().connection_made(transport)
         self._limit(self._front.limits.hello_s, Refusal.HELLO_TIMEOUT)
 
-    def connection_lost(self, _error: Exception | None) -> None:
+    def connection_lost(self, error: Exception | None) -> None:
+        super().connection_lost(error)
         self._limit(None)
         if self._holding is not None:
             self._holding.cancel()

@@ -285,12 +285,12 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpcio has no t
         return message
 
     async def _pace(self, who: str, method: Method, size: int) -> None:
-        waited = False
+        first = True
         what, limit, cost = f"{method.name} messages", method.limits.messages, max(1.0, size / MESSAGE_UNIT_BYTES)
         while wait := self._buckets.take(who, what, limit, self._clock(), cost):
-            waited = True
+            self.paced += first
+            first = False
             await self._sleep(wait)
-        self.paced += waited
 
     def _tell(self, name: str, refused: _Refused, identity: Identity | None, context: Any) -> None:
         if self._log_bucket.take(self._clock()):

@@ -20,10 +20,15 @@ class Side(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.other: Side | None = None
         self._pauses: set[str] = set()
+        self._flushing: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         self.transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        if self._flushing is not None:
+            self._flushing.cancel()
 
     def pause(self, why: str) -> None:
         """Read nothing until `why` has ended."""
@@ -53,7 +58,7 @@ class Side(asyncio.Protocol):
         """Close once everything has been read, or after a while."""
         if self.transport is not None and not self.transport.is_closing():
             self.transport.close()
-            asyncio.get_running_loop().call_later(FLUSH_S, self.transport.abort)
+            self._flushing = asyncio.get_running_loop().call_later(FLUSH_S, self.transport.abort)
 
     def abort(self) -> None:
         if self.transport is not None:

@@ -37,11 +37,11 @@ from nvo3sec.transport import methods
 from nvo3sec.wire import checks, down, up
 from nvo3sec.wire.operators import CALLS
 
-REGISTER_S = 20.0
+REGISTER_S = 10.0
 """From the beginning of a stream to its registration."""
 ANSWER_S = 30.0
 """Until an agent has answered an operator's question."""
-STATUS_S = 10.0
+STATUS_S = 5.0
 """The same for one that takes an agent no time."""
 SILENT_S = 0.2
 """The same for an agent that left its last question without an answer: who asks about all must not wait for it."""

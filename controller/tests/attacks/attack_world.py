@@ -366,6 +366,6 @@ async def fleet_of(identities: Identities, nves: int = 10, *words: str, files: i
         yield fleet
         assert fleet.process is not None
         assert fleet.process.poll() is None, f"the NVA has ended\n{fleet.log()}"
-        assert "Traceback" not in fleet.log()
+        assert "Traceback" not in fleet.log(), fleet.log()[fleet.log().index("Traceback") - 400 :][:4000]
     finally:
         await fleet.end()

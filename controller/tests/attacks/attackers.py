@@ -159,7 +159,8 @@ class Nobody:
 # --- floods of one identity -----------------------------------------------------------------------------------------
 
 
-def _pem(device: str) -> tuple[bytes, bytes]:
+def key_and_chain(device: str) -> tuple[bytes, bytes]:
+    """A file with both, taken apart."""
     whole = re.findall(r"-----BEGIN [A-Z ]+-----.*?-----END [A-Z ]+-----\n", Path(device).read_text(), re.DOTALL)
     key = [block for block in whole if "KEY" in block.partition("\n")[0]]
     return "".join(key).encode(), "".join(block for block in whole if block not in key).encode()
@@ -173,7 +174,7 @@ class Insider:
 
         self._grpc = grpc
         self._what, self._workers, self._more = what, workers, more
-        credentials = grpc.ssl_channel_credentials(Path(anchors).read_bytes(), *_pem(device))
+        credentials = grpc.ssl_channel_credentials(Path(anchors).read_bytes(), *key_and_chain(device))
         options = [("grpc.ssl_target_name_override", name), ("grpc.use_local_subchannel_pool", 1)]
         target = f"127.0.0.1:{port}"
         self._channels = [grpc.aio.secure_channel(target, credentials, options) for _ in range(more.get("channels", 1))]
@@ -190,6 +191,8 @@ class Insider:
             "read-backs": self._messages,
             "registrations": self._messages,
         }[self._what]
+        if self._what in ("lookups", "renewals"):
+            self._name = await self._session()
         tasks = [asyncio.create_task(work(number)) for number in range(self._workers)]
         await asyncio.to_thread(STOPPED.wait)
         for task in tasks:
@@ -209,13 +212,22 @@ class Insider:
         except self._grpc.aio.AioRpcError as error:
             self.ended[error.code().name] += 1
 
+    async def _session(self) -> bytes:
+        """A session as it should be, and its name."""
+        call = self._channel(0).stream_stream(SERVICE + "Connect")()
+        self._stream = call
+        await call.write(registration())
+        welcome = await call.read()
+        start = welcome.index(b"\x0a\x10") + 2
+        return bytes(welcome[start : start + 16])
+
     async def _lookups(self, number: int) -> None:
-        body = look_up(os.urandom(16))
+        body = look_up(self._name)
         while True:
             await self._call(number, "LookUp", body)
 
     async def _renewals(self, number: int) -> None:
-        body = field(1, os.urandom(16))
+        body = field(1, self._name)
         while True:
             await self._call(number, "RenewLease", body)
 
@@ -260,12 +272,21 @@ class Http2:
         self._what = what
         self.ended: Counter[str] = Counter()
         self.frames = 0
+        self._socket: socket.socket | None = None
 
     async def run(self) -> dict[str, Any]:
         """Until standard input ends."""
         began = time.monotonic()
+        threading.Thread(target=self._end, daemon=True).start()
         await asyncio.to_thread(self._run)
         return {"ended": self.ended, "frames": self.frames, "seconds": time.monotonic() - began}
+
+    def _end(self) -> None:
+        """What waits for somebody to read from it must not wait any longer."""
+        STOPPED.wait()
+        with contextlib.suppress(OSError):
+            if self._socket is not None:
+                self._socket.shutdown(socket.SHUT_RDWR)
 
     def _run(self) -> None:
         while not STOPPED.is_set():
@@ -275,13 +296,14 @@ class Http2:
                 self.ended["not let in"] += 1
                 STOPPED.wait(0.05)
                 continue
+            self._socket = socket.socket(fileno=os.dup(connection.tls.fileno()))
             reader = threading.Thread(target=self._drain, args=(connection,), daemon=True)
             try:
                 connection.hello()
                 # Read until the preface of the server has come: it has taken the connection.
                 connection.tls.recv(9)
                 reader.start()
-                connection.tls.settimeout(5.0)
+                connection.tls.settimeout(10.0)
                 while not STOPPED.is_set():
                     batch, count = self._batch(connection)
                     connection.tls.sendall(batch)
@@ -293,7 +315,8 @@ class Http2:
                 self.ended["closed"] += 1
             finally:
                 with contextlib.suppress(OSError):
-                    connection.tls.shutdown(socket.SHUT_RDWR)
+                    self._socket.shutdown(socket.SHUT_RDWR)
+                self._socket.close()
                 connection.close()
 
     @staticmethod
