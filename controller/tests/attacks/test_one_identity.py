@@ -56,8 +56,9 @@ class TestFlood:
                 for what in ("reports", "registrations"):
                     await flooded(fleet, agents, what, CONNECT)
                 device = fleet.device_file(Role.NVE, "leaf10")
-                attacker = await fleet.attack("insider", device=device, what="read-backs", workers=4, entries=60_000)
-                await fleet.until_counted(lambda now: now["messages_paced"] > 0)
+                held = (await fleet.ask("admission"))["connections"]["held"]
+                attacker = await fleet.attack("insider", device=device, what="read-backs", workers=2, entries=60_000)
+                await fleet.until_counted(lambda now: now["connections"]["held"] > held)
                 await served(agents)
                 await attacker.stop()
                 assert fleet.usage()["most_memory"] - before < 512 * 1024
