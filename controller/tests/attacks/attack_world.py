@@ -11,7 +11,6 @@ import contextlib
 import itertools
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -113,19 +112,12 @@ class Fleet:
         """Start the NVA with `words` more on its command line and at most `files` open files."""
         credentials = self.identities.place(Role.NVA, "nva1")
         call = ["nva", "run", "--domain", str(self.identities.domain_file), "--port", str(self.port), *words]
+        call += ["--database", str(self.directory / "database"), "--keys", str(self.directory / "keys")]
         call += ["--credentials", str(credentials), "--run-dir", str(self.run_directory)]
 
-        def limited() -> None:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
-
+        limited = ["/bin/sh", "-c", 'ulimit -n "$0" && exec "$@"', str(files), *command(*call)]
         with (self.directory / "nva.process").open("ab") as log:
-            self.process = subprocess.Popen(
-                command(*call),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                preexec_fn=limited,
-            )
+            self.process = subprocess.Popen(limited, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def stop(self) -> None:
         """Kill the NVA."""

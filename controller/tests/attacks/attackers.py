@@ -68,6 +68,11 @@ def look_up(session: bytes, vni: int = 5001) -> bytes:
     return field(1, session) + field(2, vni) + field(3, 0x02AA00000001)
 
 
+def attach(session: bytes, mac: int) -> bytes:
+    """A tenant system of VN blue at port 1."""
+    return field(1, session) + field(2, field(1, 1) + field(3, 5001) + field(4, mac))
+
+
 # --- connections ----------------------------------------------------------------------------------------------------
 
 

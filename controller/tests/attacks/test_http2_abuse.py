@@ -32,7 +32,7 @@ def test_floods_of_frames(identities):
                 seen = await attacker.stop()
                 assert seen["frames"] > 0, (what, seen)
             assert fleet.usage()["most_memory"] - before < MEMORY_KIB
-            found = await fleet.until_counted(lambda now: now["connections"]["open"] == 9)
+            found = await fleet.ask("admission")
             assert set(found["refused_by_identity"]) <= {"nve/leaf10"}
 
     run(go())
