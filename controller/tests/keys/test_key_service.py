@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -11,9 +12,13 @@ from hypothesis import strategies as st
 from key_world import LIFE, World, make_domain, nves
 from nvo3sec.domain.derivation import KeyContext, hkdf_info
 from nvo3sec.domain.membership import Membership, Tunnel
+from nvo3sec.domain.model import Suite
 from nvo3sec.domain.sa import Held, ReceiverUp, SaState, Turn, Used
 from nvo3sec.domain.secret import Secret
+from nvo3sec.domain.spi import LAST_GENERATION
 from nvo3sec.errors import DerivationError
+from nvo3sec.nva.epochs import Epochs
+from nvo3sec.nva.generations import Generations
 from nvo3sec.nva.store import DropEpoch, MemoryStore, PutEpoch, SetGeneration, StoreUnavailable
 
 
@@ -187,6 +192,47 @@ class TestRestart:
         store.load = lambda: replace(MemoryStore(b"h" * 16).load(), last_epoch=2 << 20)
         world.start(store)
         assert world.keys._epochs.current == (2 << 20) + 1
+
+
+class TestNames:
+    def test_spis_of_an_address_pair_differ_whatever_is_drawn(self):
+        """Two levels between the same switches: their keys are looked up by source and SPI alone."""
+        world = World(nves(2))
+        strong = replace(world.domain.vns[0], name="red", vni=2, level=Suite.ASCON_AEAD128)
+        red = replace(world.domain.nves[0].vaps[0], vlan=9, vn="red")
+        both = tuple(replace(nve, vaps=(*nve.vaps, red)) for nve in world.domain.nves)
+        world.domain = replace(world.domain, vns=(*world.domain.vns, strong), nves=both)
+        world.membership = Membership(world.domain)
+        world.start(MemoryStore(b"h" * 16))
+        drawn = itertools.cycle([5, 6])  # an SPI, then jitter: always the same SPI, unless that is taken
+        world.keys._random_bytes = lambda length: next(drawn).to_bytes(length, "big")
+        world.settle(world.register(*nves(2)))
+        world.assert_traffic()
+        by_pair: dict[tuple[str, str], list[int]] = {}
+        for tunnel, spi in world.sending().items():
+            by_pair.setdefault((tunnel.sender, tunnel.receiver), []).append(spi)
+        assert all(sorted(spis) == [5, 6] for spis in by_pair.values())
+
+
+class TestEpochs:
+    def test_a_secret_that_is_not_stored_is_of_no_use(self):
+        epochs = Epochs(bytes, MemoryStore(b"h" * 16).load(), now=0.0, wall=0.0, life_s=10.0)
+        with pytest.raises(DerivationError, match="not stored"):
+            epochs.key(epochs.add_key())
+        epochs.stored()
+        assert epochs.key(epochs.current)
+
+    def test_what_was_never_stored_is_not_dropped_from_the_store(self):
+        epochs = Epochs(bytes, MemoryStore(b"h" * 16).load(), now=0.0, wall=0.0, life_s=10.0)
+        first = epochs.add_key()
+        epochs.begin(1.0, 1.0)
+        epochs.drop_key(first)
+        assert [change.number for change in epochs.changes] == [first + 1]
+
+    def test_the_last_generations_are_reserved_and_no_more(self):
+        generations = Generations([("nve0", LAST_GENERATION - 2)])
+        assert generations.next("nve0", 0) == LAST_GENERATION - 1
+        assert generations.changes == (SetGeneration("nve0", LAST_GENERATION),)
 
 
 class TestReceiverThatLies:
