@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from key_world import LIFE, World, make_domain, nves
+from key_world import LIFE, SUITE, World, make_domain, nves
 from nvo3sec.domain.derivation import KeyContext, hkdf_info
 from nvo3sec.domain.membership import Membership, Tunnel
 from nvo3sec.domain.model import Suite
@@ -389,18 +389,25 @@ class TestTurns:
         assert not [t for t, spi in world.sending().items() if spi == before[t]], "and then it rotates too"
 
     def test_a_key_made_after_the_operator_asked_is_new_enough(self):
-        world = started(3, rotations_at_once=1)
+        world = started(4, rotations_at_once=1)
         world.after(2)
         world.keys.rotate(world.keys.directions, world.now)  # and nobody fetches: one has the turn
+        (first,) = (t for t, d in world.keys.directions.items() if d.turn is Turn.TAKEN)
+        others = sorted(set(nves(4)) - {first.sender, first.receiver})
         world.now += 2
-        for name in nves(3):
+        for name in others:
             world.leave(name)
             world.boot(name)
-        world.settle(world.register(*nves(3)))
+        world.up -= {first.sender, first.receiver}
+        world.settle(world.register(*others))
         at = world.now
-        world.after(60)
+        assert world.keys.directions[first].turn is Turn.TAKEN
+        world.up |= {first.sender, first.receiver}
+        world.settle(nves(4))
+        world.after(100)
         world.assert_traffic()
-        assert {d.last_planned_at for d in world.keys.directions.values()} == {at}
+        assert world.keys._turns.waiting == 0
+        assert world.keys.directions[Tunnel(*others, SUITE)].last_planned_at == at
 
     def test_a_direction_that_is_gone_leaves_its_place(self):
         world = started(4, rotations_at_once=1)
