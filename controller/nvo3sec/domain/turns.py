@@ -63,10 +63,5 @@ class Turns:
         self._taken.add(tunnel)
 
     def leave(self, tunnel: Tunnel) -> None:
-        """The direction does not have its turn any more, or is gone."""
+        """The direction does not have its turn any more, or is gone. If it waits, it goes on waiting."""
         self._taken.discard(tunnel)
-
-    def forget(self, tunnel: Tunnel) -> None:
-        """The direction is gone: it does not wait either."""
-        self._taken.discard(tunnel)
-        self._wanted.pop(tunnel, None)

@@ -161,7 +161,7 @@ class KeyService:
             del self._of_nve[nve][tunnel]
             self._touch(nve, tunnel)
         self._due.pop(tunnel, None)
-        self._turns.forget(tunnel)
+        self._turns.leave(tunnel)
         self._let_go(tunnel, direction.sas, ())
 
     def reconfigure(self, domain: Domain, membership: Membership, now: float) -> set[str]:
@@ -385,7 +385,8 @@ class KeyService:
             return Postponed()
         taken: set[int] = set()
         for suite in Suite:
-            other = self._directions.get(replace(tunnel, suite=suite))
+            at_level = tunnel if suite is tunnel.suite else Tunnel(tunnel.sender, tunnel.receiver, suite)
+            other = self._directions.get(at_level)
             if other is not None:
                 taken.update(sa.spi for sa in other.sas)
                 taken.update(other.receiver.holds or (), other.sender.holds or ())

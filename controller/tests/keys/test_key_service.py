@@ -177,6 +177,18 @@ class TestRestart:
         world.settle(world.register(*nves(2)))
         assert not epochs & set(world.store.epochs)
 
+    def test_epochs_from_which_nothing_can_be_derived_any_more_end(self):
+        world = started(2)
+        world.after(2)
+        rotate(world)
+        assert len(world.store.epochs) == 2, "old keys still drain"
+        newest = max(world.store.epochs)
+        world.start(world.store.store)
+        world.keys.tick(world.now)
+        assert set(world.store.epochs) == {newest}
+        world.settle(world.register(*nves(2)))
+        world.assert_traffic()
+
     def test_generations_go_on_without_any_clock(self):
         world = World(nves(2))
         world.wall = 0.0
