@@ -359,8 +359,6 @@ def _replace(d: _Draft) -> None:
             d.turn = Turn.ASKED
             d.effects.append(NeedTurn(min(current.soft_at, d.now)))
         return
-    if d.turn is Turn.ASKED:
-        d.turn = Turn.NONE  # the key in use ended meanwhile: this is a first key again
     d.keep(sa for sa in d.sas if sa.phase != phase)
     d.waiting = True
     d.effects.append(NeedKey(phase))
