@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeAlias
 
 from nvo3sec.domain.addresses import format_mac
 from nvo3sec.domain.difference.effects import Judge
@@ -17,13 +17,10 @@ _ORDER = {kind: index for index, kind in enumerate(Kind)}
 def difference(old: Domain, new: Domain) -> Difference:
     """What has to change for `old` to become `new`."""
     judge = Judge(old, new)
-    unchanged = {nve.name for nve in old.nves if new.nve_by_name.get(nve.name) == nve}
-    before, after = _items(old, unchanged), _items(new, unchanged)
+    differing = {(kind, name): pair for kind, name, *pair in _differing(old, new)}
     changes: list[Change] = []
-    for key in sorted(before.keys() | after.keys(), key=lambda key: (_ORDER[key[0]], key[1])):
-        was, will = before.get(key), after.get(key)
-        if was is will or was == will:
-            continue
+    for key in sorted(differing, key=lambda key: (_ORDER[key[0]], key[1])):
+        was, will = differing[key]
         kind, name = key[0], _name(key)
         was_fields, will_fields = _fields(kind, was), _fields(kind, will)
         if was is None:
@@ -42,25 +39,53 @@ def difference(old: Domain, new: Domain) -> Difference:
 # --- things, by name ------------------------------------------------------------------------------------------------
 
 
-def _items(domain: Domain, unchanged: set[str]) -> dict[Key, Any]:
-    """Every thing of a domain by its kind and name, without the parts of NVEs that are known to be the same."""
-    items: dict[Key, Any] = {
-        (Kind.DOMAIN, ()): domain,
-        (Kind.LIFETIMES, ()): domain.lifetimes,
-        (Kind.MAPPING_LIMITS, ()): domain.mapping_limits,
+_Pair: TypeAlias = tuple[Kind, tuple[str | int, ...], Any, Any]
+"""Kind and name of a thing, and how it is in either domain; None where it is not."""
+
+
+def _differing(old: Domain, new: Domain) -> Iterator[_Pair]:
+    """Things that are not the same; of what they have in common, only what is compared is looked at."""
+    one, other = _things(old), _things(new)
+    for kind in one:
+        yield from _unequal(kind, one[kind], other[kind])
+    for name in old.nve_by_name.keys() | new.nve_by_name.keys():
+        was, will = old.nve_by_name.get(name), new.nve_by_name.get(name)
+        if was != will:
+            before, after = _parts(was), _parts(will)
+            for kind in before:
+                yield from _unequal(kind, before[kind], after[kind])
+
+
+def _unequal(kind: Kind, before: dict[Any, Any], after: dict[Any, Any]) -> Iterator[_Pair]:
+    for name in before.keys() | after.keys():
+        was, will = before.get(name), after.get(name)
+        if was is not will and was != will:
+            yield kind, name, was, will
+
+
+def _things(domain: Domain) -> dict[Kind, dict[Any, Any]]:
+    """By kind and name, without the parts of NVEs."""
+    return {
+        Kind.DOMAIN: {(): domain},
+        Kind.LIFETIMES: {(): domain.lifetimes},
+        Kind.MAPPING_LIMITS: {(): domain.mapping_limits},
+        Kind.VN: {(vn.name,): vn for vn in domain.vns},
+        Kind.TUNNEL: {tunnel.ends: tunnel.level for tunnel in domain.tunnels},
+        Kind.TENANT_SYSTEM: {(system.name,): system for system in domain.tenant_systems},
+        Kind.RESERVATION: {(one.vn, _address(one.address)): one.nves for one in domain.reservations},
     }
-    items |= {(Kind.VN, (vn.name,)): vn for vn in domain.vns}
-    for nve in domain.nves:
-        if nve.name in unchanged:
-            continue
-        items[Kind.NVE, (nve.name,)] = nve
-        items |= {(Kind.UNDERLAY_PORT, (nve.name, port)): mac for port, mac in nve.underlay_ports}
-        items |= {(Kind.ROUTE, (nve.name, route.peer)): route for route in nve.routes}
-        items |= {(Kind.VAP, (nve.name, *vap.place)): vap for vap in nve.vaps}
-    items |= {(Kind.TUNNEL, tunnel.ends): tunnel.level for tunnel in domain.tunnels}
-    items |= {(Kind.TENANT_SYSTEM, (system.name,)): system for system in domain.tenant_systems}
-    items |= {(Kind.RESERVATION, (one.vn, _address(one.address))): one.nves for one in domain.reservations}
-    return items
+
+
+def _parts(nve: Nve | None) -> dict[Kind, dict[Any, Any]]:
+    """An NVE and its parts, by kind and name."""
+    if nve is None:
+        return {kind: {} for kind in (Kind.NVE, Kind.UNDERLAY_PORT, Kind.ROUTE, Kind.VAP)}
+    return {
+        Kind.NVE: {(nve.name,): nve},
+        Kind.UNDERLAY_PORT: {(nve.name, port): mac for port, mac in nve.underlay_ports},
+        Kind.ROUTE: {(nve.name, route.peer): route for route in nve.routes},
+        Kind.VAP: {(nve.name, *vap.place): vap for vap in nve.vaps},
+    }
 
 
 def _name(key: Key) -> str:
