@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
 
 from nvo3sec.config import DomainText
-from nvo3sec.domain.difference import Difference, difference
+from nvo3sec.domain.difference import Change, Difference, difference
 from nvo3sec.domain.model import Domain
 from nvo3sec.errors import ConfigError, OperatorError
 from nvo3sec.nva import Nva
@@ -54,7 +54,7 @@ def at_start(given: DomainText, domain: Domain, stored: str, *, take_given: bool
         raise
     changes = difference(running, domain)
     if take_given:
-        _require_possible(changes)
+        _require_none(changes.refused_at_start)
         return Start(given, domain, Difference(()))
     return Start(applied, running, changes)
 
@@ -100,7 +100,7 @@ class Applying:
             changes = await asyncio.to_thread(difference, running, wanted)
             if base != self.base:
                 raise OperatorError("another file was applied meanwhile; look at the difference again")
-            _require_possible(changes)
+            _require_none(changes.refused)
             self._nva.configure(wanted, file.text)
             self._file = file
             self._log.warning("domain file applied", changes=len(changes.changes), base=self.base)
@@ -127,7 +127,7 @@ def _report(changes: Difference, base: str, *, same_text: bool) -> dict[str, Any
     return {"base": base, "same_text": same_text, "total": total, "lines": lines, **said}
 
 
-def _require_possible(changes: Difference) -> None:
-    if changes.refused:
-        reasons = "; ".join(f"{one.what}: {one.refusal}" for one in changes.refused[:REFUSALS_SHOWN])
+def _require_none(refused: Sequence[Change]) -> None:
+    if refused:
+        reasons = "; ".join(f"{one.what}: {one.refusal}" for one in refused[:REFUSALS_SHOWN])
         raise OperatorError(f"nothing was applied: {reasons}")

@@ -12,6 +12,7 @@ from nva_agents import Agents
 from nvo3sec.applying import APPLIED, Applying, at_start
 from nvo3sec.config import DomainText, example_path
 from nvo3sec.domain.mapping import Place
+from nvo3sec.domain.model import TunnelKeys
 from nvo3sec.errors import ConfigError, OperatorError
 from nvo3sec.nva.store import MemoryStore, StoreUnavailable, open_store
 
@@ -30,6 +31,7 @@ def edited(old: str, new: str) -> str:
 GIVEN = file_of(TEXT)
 SMALLER = edited("    vni: 5002\n", "    vni: 5002\n    mtu: 1300\n")
 RENUMBERED = edited("vni: 5002", "vni: 5001").replace("vni: 5001", "vni: 5003", 1)
+MIXED_KEYS = edited("tunnel_keys: nva ", "tunnel_keys: nva+peer ")
 OTHER = edited("domain: lab.example", "domain: other.example")
 
 
@@ -135,9 +137,10 @@ class TestNothing:
             (edited("vni: 5002", "vni: 5001"), ConfigError, r"line \d+: vns\[1\].vni: VNI 5001 is already used"),
             ("domain: [", ConfigError, "YAML"),
             (OTHER, OperatorError, "nothing was applied: domain: another domain has other identities"),
+            (MIXED_KEYS, OperatorError, "who makes the keys is decided when an NVA starts"),
             (RENUMBERED.replace("vni: 5003", "vni: 5002", 1), OperatorError, "VNI 5002 is red's"),
         ],
-        ids=["wrong", "no YAML", "another domain", "exchanged VNIs"],
+        ids=["wrong", "no YAML", "another domain", "who makes the keys", "exchanged VNIs"],
     )
     def test_for_what_it_says(self, text, error, words):
         async def check():
@@ -223,6 +226,11 @@ class TestStart:
     def test_unless_the_operator_says_otherwise(self):
         start = at_start(GIVEN, GIVEN.parse(), SMALLER, take_given=True)
         assert (start.file, start.domain) == (GIVEN, GIVEN.parse())
+
+    def test_who_makes_the_keys(self):
+        given = file_of(MIXED_KEYS)
+        assert at_start(given, given.parse(), TEXT, take_given=True).domain.tunnel_keys is TunnelKeys.NVA_AND_PEER
+        assert at_start(given, given.parse(), TEXT, take_given=False).domain.tunnel_keys is TunnelKeys.NVA
 
     def test_what_switches_would_mix_up_is_refused_also_then(self):
         blue, red = "name: blue\n    vni: 5001", "name: red\n    vni: 5002"

@@ -188,6 +188,7 @@ def things(domain: Domain) -> dict[tuple[str, str], dict[str, Any]]:
 
 
 class TestAnyTwo:
+    @settings(deadline=None)
     @given(domains())
     def test_the_same(self, domain):
         assert difference(domain, domain).is_empty
@@ -320,6 +321,16 @@ class TestRefused:
         renamed = replace(DOMAIN, vns=(replace(blue, name="green"), red))
         assert [change.name for change in difference(DOMAIN, renamed).refused] == ["green"]
         assert "VNI 5001 is blue's" in difference(DOMAIN, renamed).refused[0].refusal
+
+    def test_who_makes_the_keys_of_an_nva_that_runs(self):
+        """It was decided when the NVA started: a file that says otherwise must not look as if it were in force."""
+        said = difference(DOMAIN, replace(DOMAIN, tunnel_keys=TunnelKeys.NVA_AND_PEER))
+        assert [change.field for change in said.refused] == ["tunnel_keys"]
+        assert said.refused_at_start == ()
+
+    def test_what_an_nva_that_starts_cannot_do_either(self):
+        renamed = replace(DOMAIN, name="other.example")
+        assert difference(DOMAIN, renamed).refused_at_start == difference(DOMAIN, renamed).refused != ()
 
     def test_a_fresh_vni(self):
         assert not difference(DOMAIN, with_one(DOMAIN, "vns", "blue", vni=7)).refused

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from nvo3sec.domain.changes import ChangeLog, Increment, Position, Snapshot, apply_delta
 from nvo3sec.domain.mapping import MappingEntry, MappingSet, MappingWithdrawn, Place
@@ -126,6 +126,7 @@ class Colliding:
         return isinstance(other, Colliding) and self.number == other.number
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 3000), st.integers()), max_size=2000),
     st.lists(st.tuples(st.booleans(), st.integers(0, 3000)), max_size=50),

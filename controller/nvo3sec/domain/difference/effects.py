@@ -11,6 +11,7 @@ from nvo3sec.domain.difference.model import Change, Effect, Key, Kind
 from nvo3sec.domain.membership import Membership
 from nvo3sec.domain.model import Domain, Nve, TunnelKeys
 
+_KEYS_AT_START = "who makes the keys is decided when an NVA starts: start it with this file and --apply-domain"
 _FOR_SWITCHES = ("lease_s", "lease_renew_s")
 """Lifetimes that agents are told; the others are the NVA's own."""
 
@@ -21,6 +22,7 @@ class _Verdict:
     nves: Iterable[str] = ()
     vns: Iterable[str] = ()
     refusal: str = ""
+    startable: bool = False
     weaker: bool = False
 
 
@@ -41,6 +43,7 @@ class Judge:
             nves=tuple(sorted(set(verdict.nves))),
             vns=tuple(sorted(set(verdict.vns))),
             refusal=verdict.refusal,
+            startable=verdict.startable,
             weaker=verdict.weaker,
         )
 
@@ -78,7 +81,8 @@ class Judge:
             reason = "another domain has other identities and other keys; it needs an NVA of its own"
             return _Verdict(Effect.NVA, refusal=reason)
         vns = [vn.name for domain in self._domains for vn in domain.vns]
-        return _Verdict(Effect.KEYS, self._all_nves(), vns, weaker=change.new == TunnelKeys.NVA.value)
+        weaker = change.new == TunnelKeys.NVA.value
+        return _Verdict(Effect.KEYS, self._all_nves(), vns, _KEYS_AT_START, startable=True, weaker=weaker)
 
     def _vn(self, name: str, was: Any, will: Any, change: Change) -> _Verdict:
         members = set(self._members(name))
@@ -93,7 +97,7 @@ class Judge:
         else:
             effect = Effect.SWITCHES
         weaker = was is not None and will is not None and change.field == "level" and will.level < was.level
-        return _Verdict(effect if members else Effect.NVA, members, [name], refusal, weaker)
+        return _Verdict(effect if members else Effect.NVA, members, [name], refusal, weaker=weaker)
 
     def _nve(self, name: str, was: Nve | None, will: Nve | None, change: Change) -> _Verdict:
         if change.field in ("device_id", "p4runtime"):

@@ -61,7 +61,8 @@ class Change:
 
     field: "" for what was added or removed; `old` or `new` then has its fields. Values are as JSON has them, in the
     words of the domain file. nves, vns: names of those that it touches, sorted. refusal: why it cannot be done while
-    the domain lives, or "". weaker: it takes a protection away.
+    the domain lives, or "". startable: an NVA that starts with it can do it all the same. weaker: it takes a protection
+    away.
     """
 
     kind: Kind
@@ -74,6 +75,7 @@ class Change:
     nves: tuple[str, ...] = ()
     vns: tuple[str, ...] = ()
     refusal: str = ""
+    startable: bool = False
     weaker: bool = False
 
     @property
@@ -118,6 +120,11 @@ class Difference:
     def refused(self) -> tuple[Change, ...]:
         """What cannot be done while the domain lives. If there is any, nothing of the rest is done either."""
         return tuple(change for change in self.changes if change.refusal)
+
+    @property
+    def refused_at_start(self) -> tuple[Change, ...]:
+        """What not even an NVA that starts with it can do: its switches live."""
+        return tuple(change for change in self.refused if not change.startable)
 
     def lines(self) -> Iterator[str]:
         """For people. Routes that come or go with their NVE are not shown."""
