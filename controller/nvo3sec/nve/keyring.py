@@ -74,9 +74,9 @@ class Keyring:
     def _found_before(self, address: Mapping[str, IPv4Address]) -> Iterator[InstalledSend]:
         names = {place: name for name, place in address.items()}
         for (place, spi), entry in self._found_send.items():
-            if place in names and entry["level"] in set(Suite):
+            if place in names and entry["suite"] in set(Suite):
                 key = Secret(entry["key"].to_bytes(KEY_BYTES, "big"))
-                yield InstalledSend(names[place], Suite(entry["level"]), spi, key, entry["not_after"])
+                yield InstalledSend(names[place], Suite(entry["suite"]), spi, key, entry["not_after"])
 
     def _resolve(
         self, direction: str, peer: str, spi: int, key: Secret | None, end: int, found: Entry | None
