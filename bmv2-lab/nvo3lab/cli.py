@@ -22,7 +22,7 @@ from rich.table import Table
 from nvo3lab import control, linux, report, rundir, session, traffic
 from nvo3lab import lab as lab_module
 from nvo3lab.drill.model import Result
-from nvo3lab.drill.run import ATTACKS, Drill, select
+from nvo3lab.drill.run import ATTACKS, Drill, excluded, select
 from nvo3lab.drill.run import summary as drill_summary
 from nvo3lab.errors import LabError, UsageError
 from nvo3lab.view import View
@@ -90,7 +90,7 @@ def up(target: TargetOption = Target.embedded, wires: WiresOption = Wires.auto, 
     outcome = _run(session.run(_options(target, wires, name, captures), wait, progress))
     if outcome.error is not None:
         raise _fail(outcome.error)
-    console = Console()
+    console = report.results()
     console.print(report.underlay_table(outcome.closing.observation))
     faults = outcome.closing.faults()
     report.print_faults(console, faults)
@@ -110,7 +110,7 @@ def run(target: TargetOption = Target.embedded, wires: WiresOption = Wires.auto,
         progress.heading("Attackers")
         results = await Drill(running.view, progress.result, progress.attack).run(ATTACKS)
         progress.heading("Tenants, once more")
-        second = await traffic.run(running.view, progress)
+        second = await traffic.run(running.view, progress, await excluded(running.view))
         running.audit_switches()
         progress("no switch has a TCP or UDP socket")
         return first, results, second
@@ -135,7 +135,7 @@ def run(target: TargetOption = Target.embedded, wires: WiresOption = Wires.auto,
     if output is Output.json:
         typer.echo(json.dumps(document, indent=1))
     else:
-        console = Console()
+        console = report.results()
         console.print(report.drill_table(results), report.underlay_table(outcome.closing.observation), sep="\n\n")
         report.print_faults(console, faults)
         console.print("[bold red]Not everything held.[/]" if faults else "[bold green]Everything held.[/]")
@@ -212,7 +212,9 @@ drill = typer.Typer(invoke_without_command=True, subcommand_metavar="")
 
 @drill.callback()
 def play(
-    attacks: Annotated[list[str] | None, typer.Argument(help="Attacks to play; all unless told.")] = None,
+    attacks: Annotated[list[str] | None, typer.Argument(
+        help="Attacks to play. Unless told all that leave the lab as it was; the one that does not has to be named.",
+        show_default=False)] = None,
     name: NameOption = "lab", output: OutputOption = Output.table,
     show: Annotated[bool, typer.Option("--list", help="List the attacks and end.")] = False,
 ) -> None:
@@ -238,7 +240,7 @@ def play(
     if output is Output.json:
         typer.echo(json.dumps(drill_summary(results), indent=1))
     else:
-        console = Console()
+        console = report.results()
         console.print(report.drill_table(results))
         report.print_faults(console, [f"{result.name}: {fault}" for result in results for fault in result.faults])
     raise typer.Exit(0 if all(result.held for result in results) else 1)

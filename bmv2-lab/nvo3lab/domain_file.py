@@ -13,9 +13,9 @@ from nvo3lab.topology import TENANT_MTU, UNDERLAY_MTU, AccessPort, Leaf, Topolog
 PUNT = {"rate": 20, "burst": 20}
 
 
-#: Seconds. Short, so that a drill can wait for the end of a lease; long beside what a busy machine makes a renewal
-#: late.
-LIFETIMES = {"lease_s": 12, "lease_renew_s": 3}
+#: Seconds. A lease is short, so that a drill can wait for its end, and long beside what an NVA that was killed takes to
+#: come back on a busy machine. A short grace for old keys, so that several rotations fit into a drill.
+LIFETIMES = {"lease_s": 20, "lease_renew_s": 3, "grace_s": 1}
 
 
 def domain(topology: Topology, sockets: dict[str, Path], meter: dict[str, int] | None = None) -> dict[str, Any]:
@@ -38,6 +38,8 @@ def domain(topology: Topology, sockets: dict[str, Path], meter: dict[str, int] |
              "mac": host.mac, "ips": [host.ip]}
             for leaf in topology.leaves for port in leaf.ports for host in port.hosts
         ],
+        "reservations": [{"vn": one.tenant, **address, "nves": [one.leaf]} for one in topology.reservations
+                         for address in ({"mac": one.mac}, {"ip": one.ip})],
     }
 
 

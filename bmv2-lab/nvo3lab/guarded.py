@@ -81,6 +81,11 @@ class Guarded:
         self._expected.update(names)
         return dict(await self._call("stop", {"names": list(names)}))
 
+    async def kill(self, name: str) -> None:
+        """Kill a process that was started under this name, and wait until it is gone. Raises ProcessError."""
+        self._expected.add(name)
+        await self._call("kill", {"name": name})
+
     async def processes(self) -> dict[str, int]:
         """Names and ids of what runs."""
         return dict(await self._call("processes", {}))

@@ -45,7 +45,7 @@ class Guardian:
         self._buffer = b""
         self._methods: dict[str, Callable[..., Any]] = {
             "namespace": self.namespace, "plumb": self.plumb, "start": self.start, "stop": self.stop,
-            "processes": self.processes,
+            "kill": self.kill, "processes": self.processes,
         }
 
     def run(self) -> None:
@@ -136,6 +136,13 @@ class Guardian:
         pids = {name: self._pids[name] for name in names if name in self._pids}
         self._end(list(pids.values()), grace)
         return {name: self._status[name] for name in pids}
+
+    def kill(self, name: str) -> None:
+        """End a process that this guardian started, as an out-of-memory killer would. Raises KeyError for another."""
+        pid = self._pids[name]
+        os.kill(pid, signal.SIGKILL)  # not reaped yet, so the id is still this process's
+        while self._exists(pid):
+            time.sleep(_POLL)
 
     def processes(self) -> dict[str, int]:
         return dict(self._pids)

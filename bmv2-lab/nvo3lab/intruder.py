@@ -20,9 +20,11 @@ from typing import Any
 
 import grpc
 
+from nvo3lab import messages
 from nvo3lab.rpc import serve
 
 _TIMEOUT = 15.0
+_CONNECT = "/nvo3sec.v1.Nva/Connect"
 #: What a client of HTTP/2 says first (RFC 9113 section 3.4), and an empty SETTINGS frame.
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes.fromhex("000000040000000000")
 _BLOCK = 65536
@@ -38,6 +40,7 @@ class Intruder:
     def __init__(self, configuration: dict[str, Any]) -> None:
         self._host, self._port = configuration["host"], int(configuration["port"])
         self._name, self._anchors = configuration["name"], Path(configuration["anchors"])
+        self._posing: _Posing | None = None
 
     async def handshake(self, count: int, device: str | None = None, version: str = "TLSv1_3") -> dict[str, int]:
         """TLS, and then the first words of HTTP/2. How often it ended how; `accepted` where the NVA answered them."""
@@ -65,11 +68,8 @@ class Intruder:
 
     async def call(self, device: str, rpc: str, requests: list[str], stream: bool = False) -> dict[str, int]:
         """Call a method with each request (base64) under a device's credentials. How often with which status."""
-        credentials = grpc.ssl_channel_credentials(self._anchors.read_bytes(), *_key_and_chain(Path(device)))
-        options = [("grpc.ssl_target_name_override", self._name), ("grpc.use_local_subchannel_pool", 1)]
-        target = f"{self._host}:{self._port}"
         statuses: Counter[str] = Counter()
-        async with grpc.aio.secure_channel(target, credentials, options) as channel:
+        async with self._channel(device) as channel:
             for request in requests:
                 body = base64.b64decode(request)
                 try:
@@ -84,6 +84,46 @@ class Intruder:
                     reset = error.code() is grpc.StatusCode.INTERNAL and "RST_STREAM" in (error.details() or "")
                     statuses["reset" if reset else error.code().name.lower()] += 1
         return dict(statuses)
+
+    def _channel(self, device: str) -> Any:
+        credentials = grpc.ssl_channel_credentials(self._anchors.read_bytes(), *_key_and_chain(Path(device)))
+        options = [("grpc.ssl_target_name_override", self._name), ("grpc.use_local_subchannel_pool", 1)]
+        return grpc.aio.secure_channel(f"{self._host}:{self._port}", credentials, options)
+
+    async def pose(self, device: str, registration: str) -> None:
+        """Be the agent of a device, from its registration (base64) on, until `leave`. Raises ValueError if refused."""
+        await self.leave()
+        posing = _Posing(self._channel(device))
+        try:
+            await posing.register(base64.b64decode(registration))
+        except grpc.aio.AioRpcError as error:
+            await posing.end()
+            raise ValueError(f"not taken for the agent: {error.code().name}") from None
+        self._posing = posing
+
+    async def as_agent(self, rpc: str, request: str) -> dict[str, str]:
+        """Call a method within the session of `pose`; its name is put in front. Returns status and answer (base64)."""
+        if self._posing is None:
+            raise ValueError("nobody is being posed as")
+        return await self._posing.call(rpc, base64.b64decode(request))
+
+    async def operate(self, device: str, rpc: str, request: str, limit: float) -> Any:
+        """An operator's question (base64), asked here where a command would take too long to start. Returns its JSON.
+
+        Raises ValueError for anything else than an answer.
+        """
+        async with self._channel(device) as channel:
+            try:
+                answer = await channel.unary_unary(rpc)(base64.b64decode(request), timeout=limit)
+            except grpc.aio.AioRpcError as error:
+                raise ValueError(error.details() or error.code().name) from None
+        return json.loads(messages.part(answer, 1))
+
+    async def leave(self) -> None:
+        """End the session of `pose`, if there is one."""
+        posing, self._posing = self._posing, None
+        if posing is not None:
+            await posing.end()
 
     async def garbage(self, payloads: list[str], source: str) -> dict[str, Any]:
         """Send bytes (base64) to the port, each on a connection of its own, from an address of its own.
@@ -115,6 +155,40 @@ class Intruder:
         return "closed", received
 
 
+class _Posing:
+    """A session as an agent has it."""
+
+    def __init__(self, channel: Any) -> None:
+        self._channel = channel
+        self._stream = channel.stream_stream(_CONNECT)()
+        self._name = b""
+        self._reading: asyncio.Task[None] | None = None
+
+    async def register(self, registration: bytes) -> None:
+        await self._stream.write(registration)
+        welcome = await asyncio.wait_for(self._stream.read(), _TIMEOUT)
+        self._name = messages.part(welcome, 1, 1)
+        self._reading = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        with contextlib.suppress(grpc.aio.AioRpcError):
+            while await self._stream.read() is not grpc.aio.EOF:
+                continue
+
+    async def call(self, rpc: str, body: bytes) -> dict[str, str]:
+        try:
+            answer = await self._channel.unary_unary(rpc)(messages.field(1, self._name) + body, timeout=_TIMEOUT)
+        except grpc.aio.AioRpcError as error:
+            return {"status": error.code().name.lower(), "answer": ""}
+        return {"status": "ok", "answer": base64.b64encode(answer).decode()}
+
+    async def end(self) -> None:
+        self._stream.cancel()
+        if self._reading is not None:
+            await asyncio.wait([self._reading])
+        await self._channel.close()
+
+
 async def _status(call: Any) -> str:
     """How a stream ended; `ok` for one that goes on, which is what an intruder wants.
 
@@ -125,9 +199,10 @@ async def _status(call: Any) -> str:
     except TimeoutError:
         call.cancel()
         return "ok"
-    if code is grpc.StatusCode.INTERNAL and "RST_STREAM" in (await call.details() or ""):
-        return "reset"
-    return str(code.name)
+    if code is not grpc.StatusCode.INTERNAL:
+        return str(code.name)
+    details = await call.details() or ""
+    return "reset" if "RST_STREAM" in details else f"internal: {details}"
 
 
 def _key_and_chain(path: Path) -> tuple[bytes, bytes]:
@@ -142,7 +217,8 @@ async def _run(configuration: dict[str, Any]) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    methods = {name: getattr(intruder, name) for name in ("handshake", "call", "garbage")}
+    names = ("handshake", "call", "garbage", "pose", "as_agent", "leave", "operate")
+    methods = {name: getattr(intruder, name) for name in names}
     async with await serve(Path(configuration["control"]), methods):
         await stop.wait()
 

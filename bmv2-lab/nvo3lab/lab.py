@@ -15,9 +15,10 @@ from nvo3lab import audit, control, domain_file, preflight, switches, wiring
 from nvo3lab.control import ControlPlane
 from nvo3lab.errors import LabError, ProcessError
 from nvo3lab.guarded import Guarded
+from nvo3lab.rpc import Client, serve
 from nvo3lab.rundir import RunDirectory
 from nvo3lab.topology import Topology, reference
-from nvo3lab.view import View, connect_when_ready
+from nvo3lab.view import LAB, View, connect_when_ready
 
 #: Seconds for a process of the lab's own, and for a switch (whose interpreter may be busy compiling on a small
 #: machine).
@@ -88,6 +89,8 @@ class Lab:
         self.broken: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._ended: dict[str, asyncio.Future[int]] = {}
         self._pids: dict[str, int] = {}
+        self._commands: dict[str, tuple[list[str], str | None]] = {}
+        self._door: asyncio.AbstractServer | None = None
         self._run: RunDirectory | None = None
         self._guard: Guarded | None = None
         self._view: View | None = None
@@ -138,12 +141,15 @@ class Lab:
         if self.options.with_controller:
             await self._start_control_plane(plane, sockets)
             self.audit_switches()
+        await self._open_door()
         self._publish()
         return self._view
 
     async def down(self) -> Closing:
         """Take everything down: the controller and the switches, then the observers' last word, then the rest."""
         guard, self._guard = self._guard, None
+        if self._door is not None:
+            self._door.close()
         try:
             if guard is not None:
                 await self._wind_up(guard)
@@ -242,9 +248,28 @@ class Lab:
             raise ProcessError(f"control plane: {missing}\n{logs}")
         self.say(f"control plane: NVA and {len(names) - 1} agents, mutual TLS on {plane.nva}; every NVE is ready")
 
+    async def kill(self, name: str) -> None:
+        """Kill a process of the lab, as an out-of-memory killer would; `start_again` is what brings it back."""
+        guard, _run = self._needed()
+        await guard.kill(name)
+
+    async def start_again(self, name: str) -> None:
+        """Start a process that was killed, with the command line that it had. Raises ProcessError."""
+        if name not in self._commands:
+            raise ProcessError(f"this lab has not started {name}")
+        await self._start(name, *self._commands[name])
+        self._publish()
+
+    async def _open_door(self) -> None:
+        """Let a drill, which may be a process of its own, kill and start processes of this lab."""
+        _guard, run = self._needed()
+        self._door = await serve(run.control(LAB), {"kill": self.kill, "start": self.start_again})
+        self.view.adopt(LAB, await Client.connect(LAB, run.control(LAB)))
+
     async def _start(self, name: str, argv: list[str], namespace: str | None = None) -> None:
         """Start a process, in the namespace of its own name unless told, if the lab has namespaces."""
         guard, run = self._needed()
+        self._commands[name] = argv, namespace
         self._ended[name] = asyncio.get_running_loop().create_future()
         namespace = (namespace or name) if self.wiring is not None and self.wiring.kernel else None
         self._pids[name] = await guard.start(name, argv, run.log(name), namespace)

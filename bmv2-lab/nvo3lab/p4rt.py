@@ -45,6 +45,9 @@ class SwitchReader:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._channel.close()
 
     def entries(self, table: str) -> list[Entry]:

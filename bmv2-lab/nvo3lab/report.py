@@ -13,6 +13,7 @@ from rich.text import Text
 from nvo3lab.drill.model import Attack, Result
 
 _REASONS_SHOWN = 3
+_PIPE_WIDTH = 120
 
 
 class Progress:
@@ -36,6 +37,12 @@ class Progress:
         note = f" ({result.note})" if result.note else ""
         caught = sum(result.caught.values())
         self(f"    {mark}: {result.sent} sent, {result.through} got through, {caught} caught{note}")
+
+
+def results() -> Console:
+    """Where results go: as wide as the terminal; where there is none, wide enough for the tables."""
+    console = Console()
+    return console if console.is_terminal else Console(width=_PIPE_WIDTH)
 
 
 def _latency(result: Result) -> str:

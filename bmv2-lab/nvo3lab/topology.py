@@ -6,7 +6,7 @@ tenant behind several NVEs, a port with two VAPs, a port with one tagged VAP, an
 the tenants only.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 #: Bytes that a port of an underlay link carries: an inner frame of 1514 bytes and the overhead of protection (86
@@ -67,10 +67,21 @@ class Tenant:
 
 
 @dataclass(frozen=True)
+class Reservation:
+    """Addresses of a tenant system that nobody has yet, and the one NVE where they may appear."""
+
+    tenant: str
+    mac: str
+    ip: str
+    leaf: str
+
+
+@dataclass(frozen=True)
 class Topology:
     tenants: tuple[Tenant, ...]
     leaves: tuple[Leaf, ...]
     prefix_length: int = 24
+    reservations: tuple[Reservation, ...] = ()
     _by_name: dict[str, Host] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -101,6 +112,12 @@ class Topology:
     def leaves_of(self, tenant: str) -> tuple[Leaf, ...]:
         return tuple(leaf for leaf in self.leaves if any(host.tenant == tenant for host in leaf.hosts))
 
+    def without(self, leaves: Iterable[str]) -> "Topology":
+        """What is left of it when some NVEs are out."""
+        out = set(leaves)
+        return Topology(self.tenants, tuple(leaf for leaf in self.leaves if leaf.name not in out), self.prefix_length,
+                        tuple(one for one in self.reservations if one.leaf not in out))
+
     def pairs(self) -> Iterator[tuple[Host, Host]]:
         """Ordered pairs of different hosts of one tenant: those that must be able to talk."""
         for source in self.hosts:
@@ -129,4 +146,5 @@ def reference() -> Topology:
                 AccessPort(1, (Host("blue3", "blue", "02:00:00:00:02:03", "10.0.0.3", vlan=30),)),
             )),
         ),
+        reservations=(Reservation("blue", "02:00:00:00:02:09", "10.0.0.9", "leaf2"),),
     )

@@ -2,12 +2,12 @@
 """The tenants' own traffic: everybody reaches everybody of the same tenant, and nobody else."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from nvo3lab.errors import RemoteError
-from nvo3lab.topology import Host
+from nvo3lab.topology import Host, Topology
 from nvo3lab.view import View
 
 #: Bytes of each TCP transfer: enough for loss and reordering to matter, little enough for a slow target.
@@ -31,18 +31,26 @@ class Traffic:
         return asdict(self)
 
 
-async def run(view: View, say: Callable[[str], None]) -> Traffic:
-    """Echo between all pairs of one tenant, ARP, a TCP transfer between NVEs for each tenant, and isolation."""
+async def run(view: View, say: Callable[[str], None], out: Collection[str] = ()) -> Traffic:
+    """Echo between all pairs of one tenant, ARP, a TCP transfer between NVEs for each tenant, and isolation.
+
+    Args:
+        out: NVEs that are shut out: their tenant systems must reach nobody elsewhere.
+    """
     result = Traffic()
+    topology = view.topology.without(out)
     before = await view.received()
-    await _echo(view, result)
+    await _echo(view, topology, result)
     say(f"echo: {result.pairs} pairs of hosts, {result.echoes} round trips, median {_ms(result.median_ms)}")
-    await _resolve(view, result)
+    await _resolve(view, topology, result)
     say(f"ARP: {result.resolved} neighbors found, each at its own address, although the tenants' addresses overlap")
-    await _transfers(view, result)
+    await _transfers(view, topology, result)
     for transfer in result.transfers:
         say(f"TCP: {transfer['source']} → {transfer['destination']}: {transfer['bytes']:,} bytes,"
             f" {transfer['mbit_per_s']:.1f} Mbit/s, same SHA-256")
+    if out:
+        await _shut_out(view, out, result)
+        say(f"nothing comes from or gets to tenant systems behind {', '.join(sorted(out))}")
     after = await view.received()
     for name, ledger in after.items():
         for kind in ("other", "duplicate"):
@@ -52,9 +60,9 @@ async def run(view: View, say: Callable[[str], None]) -> Traffic:
     return result
 
 
-async def _echo(view: View, result: Traffic) -> None:
+async def _echo(view: View, topology: Topology, result: Traffic) -> None:
     medians = []
-    for source, destination in view.topology.pairs():
+    for source, destination in topology.pairs():
         answer = await view.hosts[source.name].call("ping", destination=destination.ip, count=_PINGS)
         result.pairs += 1
         result.echoes += answer["received"]
@@ -66,8 +74,21 @@ async def _echo(view: View, result: Traffic) -> None:
         result.median_ms = sorted(medians)[len(medians) // 2]
 
 
-async def _resolve(view: View, result: Traffic) -> None:
-    for source, destination in view.topology.pairs():
+async def _shut_out(view: View, out: Collection[str], result: Traffic) -> None:
+    async def attempt(source: Host, destination: Host) -> None:
+        answer = await view.hosts[source.name].call("ping", destination=destination.ip, count=1)
+        if answer["received"]:
+            result.faults.append(f"{source.name} reaches {destination.name} through an NVE that is shut out")
+
+    def crosses(*ends: Host) -> bool:
+        leaves = {view.topology.leaf_of(host).name for host in ends}
+        return len(leaves) == 2 and bool(leaves & set(out))
+
+    await asyncio.gather(*(attempt(*pair) for pair in view.topology.pairs() if crosses(*pair)))
+
+
+async def _resolve(view: View, topology: Topology, result: Traffic) -> None:
+    for source, destination in topology.pairs():
         mac = await view.hosts[source.name].call("resolve", ip=destination.ip)
         if mac == destination.mac:
             result.resolved += 1
@@ -75,17 +96,17 @@ async def _resolve(view: View, result: Traffic) -> None:
             result.faults.append(f"{source.name} finds {destination.name} at {mac} instead of {destination.mac}")
 
 
-async def _transfers(view: View, result: Traffic) -> None:
+async def _transfers(view: View, topology: Topology, result: Traffic) -> None:
     port = 50000
-    for tenant in view.topology.tenants:
+    for tenant in topology.tenants:
         leaves: set[str] = set()
-        for host in view.topology.members(tenant.name):
-            leaf = view.topology.leaf_of(host).name
+        for host in topology.members(tenant.name):
+            leaf = topology.leaf_of(host).name
             if leaf in leaves:
                 continue
             if leaves:
                 port += 1
-                first = view.topology.members(tenant.name)[0]
+                first = topology.members(tenant.name)[0]
                 await _transfer(view, first, host, port, result)
             leaves.add(leaf)
 

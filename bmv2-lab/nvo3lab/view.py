@@ -14,6 +14,8 @@ from nvo3lab.rundir import load_state
 from nvo3lab.topology import Topology, reference
 
 _READY_INTERVAL = 0.02
+#: Name of the lab itself, among the processes that answer requests.
+LAB = "lab"
 
 
 async def connect_when_ready(name: str, path: Path, timeout: float,
@@ -46,6 +48,7 @@ class View:
         target: "embedded" or "bmv2".
         kernel: whether hosts have the kernel's stack.
         switches: of each leaf, the P4Runtime socket of its switch.
+        lab: the lab itself, which kills and starts its processes.
     """
 
     topology: Topology
@@ -56,6 +59,7 @@ class View:
     trunks: dict[str, Client] = field(default_factory=dict)
     fabric: Client | None = None
     intruder: Client | None = None
+    lab: Client | None = None
     control: ControlPlane | None = None
 
     @classmethod
@@ -79,6 +83,8 @@ class View:
             self.fabric = client
         elif process == "intruder":
             self.intruder = client
+        elif process == LAB:
+            self.lab = client
         elif process.startswith("trunk-"):
             self.trunks[process] = client
         else:
@@ -91,7 +97,7 @@ class View:
         return self.fabric
 
     def clients(self) -> Iterable[Client]:
-        others = (self.fabric, self.intruder)
+        others = (self.fabric, self.intruder, self.lab)
         return (*self.hosts.values(), *self.trunks.values(), *(client for client in others if client is not None))
 
     async def close(self) -> None:

@@ -8,6 +8,7 @@ the peer has read.
 """
 
 import asyncio
+import contextlib
 import errno
 import itertools
 import os
@@ -39,6 +40,7 @@ _BACKLOG = 4096
 #: Frames taken at one wake-up, so that one busy port does not starve the others of the process.
 _BATCH = 64
 _RETRY_INTERVAL = 0.0005
+_LOOK_INTERVAL = 0.1
 #: Frames sent between two looks at the clock.
 _PACE = 16
 _RETRY = {errno.EAGAIN, errno.ENOBUFS, errno.ENOTCONN, errno.ECONNREFUSED, errno.ENOENT}
@@ -195,18 +197,39 @@ class PacketPort(Port):
 
 
 class DatagramPort(Port):
-    """A UNIX datagram socket bound to `local`, whose peer is bound to `peer`, sooner or later."""
+    """A UNIX datagram socket bound to `local`, whose peer is bound to `peer`, sooner or later.
+
+    Connected, because the kernel then takes more than a handful of datagrams from the peer; but a connected socket
+    hears nobody else, and a peer that was restarted is somebody else. So it looks now and then who the peer is.
+    """
 
     def __init__(self, local: Path, peer: Path, on_frame: Callable[[bytes, bool], None],
                  capture: Path | None = None) -> None:
         self._local = local
         self._peer = peer
-        self._connected = False
+        self._connected: tuple[int, int] | None = None
         super().__init__(on_frame, capture)
+        self._looking = asyncio.get_running_loop().call_later(_LOOK_INTERVAL, self._look)
 
     def close(self) -> None:
+        self._looking.cancel()
         super().close()
         self._local.unlink(missing_ok=True)
+
+    def _peer_is(self) -> tuple[int, int] | None:
+        """What tells one socket from another that is bound to the same path later."""
+        try:
+            found = self._peer.stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_ctime_ns
+
+    def _look(self) -> None:
+        if self._connected is not None and self._peer_is() not in (None, self._connected):
+            with contextlib.suppress(OSError):  # it listens in a moment
+                self._connected = None
+                self._connect()
+        self._looking = asyncio.get_running_loop().call_later(_LOOK_INTERVAL, self._look)
 
     def _open(self) -> socket.socket:
         datagram = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
@@ -220,14 +243,15 @@ class DatagramPort(Port):
         return self._socket.recv(_FRAME_MAX), False
 
     def _connect(self) -> None:
-        if not self._connected:
+        if self._connected is None:
+            seen = self._peer_is()
             self._socket.connect(str(self._peer))
-            self._connected = True
+            self._connected = seen
 
     def _transmit(self, frame: bytes) -> bool:
         done = super()._transmit(frame)
         if not done:
-            self._connected = False  # the peer may have been replaced; connecting again costs little
+            self._connected = None  # the peer may have been replaced; connecting again costs little
         return done
 
 

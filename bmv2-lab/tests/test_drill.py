@@ -89,7 +89,8 @@ class TestAttacks:
         names = [attack.name for attack in ATTACKS]
         assert len(set(names)) == len(names)
         assert [attack.name for attack in select(["replay", "forge"])] == ["replay", "forge"]
-        assert select([]) == ATTACKS
+        assert select([]) == ATTACKS[:-1], "what changes the lab for good is played if it is named"
+        assert [attack.name for attack in select(["revocation", "forge"])] == ["forge", "revocation"]
         with pytest.raises(UsageError, match="no attack named nothing"):
             select(["nothing"])
 
@@ -173,6 +174,14 @@ class TestDrill:
             assert sum(attack["caught"].values()) == attack["sent"] > 0
             assert attack["beside"]["sent"] > 20
             assert attack["beside"]["lost"] == 0
+
+    def test_recordings_are_worth_nothing_after_a_restart(self, running: Path) -> None:
+        status, report = drill(running, "restart-replay")
+        assert status == 0, report
+        attack = report["attacks"][0]
+        assert attack["through"] == 0
+        assert attack["caught"]["NO_SA"] >= 80
+        assert lab(running, "ping", "blue1", "blue3", "-o", "json")[0] == 0
 
     def test_an_authorization_too_many_is_found(self, running: Path) -> None:
         """Somebody lets leaf3 into the red VN at leaf1; the packets for leaf2 are still caught."""

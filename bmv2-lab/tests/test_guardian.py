@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from nvo3lab import linux, preflight
+from nvo3lab.errors import ProcessError
 
 from .conftest import guardian, network_namespaces, wait_gone
 
@@ -39,6 +40,20 @@ class TestGuardian:
                 pid = await guarded.start("stays", SLEEPER, short_directory / "log")
                 assert await guarded.stop("sleeper") == {"sleeper": -signal.SIGTERM}
                 assert await guarded.processes() == {"stays": pid}
+
+        asyncio.run(run())
+
+    def test_kill_is_a_kill_and_the_name_is_free_again(self, short_directory: Path) -> None:
+        async def run() -> None:
+            async with guardian(short_directory) as guarded:
+                first = await guarded.start("stubborn", STUBBORN, short_directory / "log")
+                await guarded.kill("stubborn")
+                assert linux.start_time(first) is None
+                assert await guarded.processes() == {}
+                second = await guarded.start("stubborn", SLEEPER, short_directory / "log")
+                assert await guarded.processes() == {"stubborn": second}
+                with pytest.raises(ProcessError, match="nobody"):
+                    await guarded.kill("nobody")
 
         asyncio.run(run())
 

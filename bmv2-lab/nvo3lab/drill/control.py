@@ -9,14 +9,14 @@ import base64
 import os
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from nvo3lab import control, domain_file
-from nvo3lab.control import ControlPlane
 from nvo3lab.drill.model import Attack, Shot
 from nvo3lab.drill.world import World
 from nvo3lab.drops import DropCounters
 from nvo3lab.errors import LabError
-from nvo3lab.rpc import Client
+from nvo3lab.messages import field
 
 _ATTEMPTS = 5
 _INSIDER = "leaf3"
@@ -29,21 +29,12 @@ _LOOK_UP = "/nvo3sec.v1.Nva/LookUp"
 _OPERATOR = tuple(f"/nvo3sec.v1.Operator/{name}" for name in ("Status", "Counters", "Reconcile", "Rotate"))
 #: Addresses of the loopback interface that nobody else uses: floods of one must not be charged to others.
 _STRANGER = "127.0.0.66"
-#: Seconds within which a revoked device must be gone, seen by an operator's command (which takes a while to start),
-#: and by which a switch may be later than its lease.
+#: Seconds within which a revoked device must be gone, and by which a switch may be later than its lease.
 _REVOKED_WITHIN = 8.0
 _LATE = 3.0
-_READY = 60.0
 _PACKETS = 20
 #: What a switch without a lease says of packets into its tunnels, and out of them.
 _CLOSED = frozenset({"TX_LEASE_EXPIRED", "LEASE_EXPIRED"})
-
-
-def _places(world: World) -> tuple[ControlPlane, Client]:
-    plane, intruder = world.view.control, world.view.intruder
-    if plane is None or intruder is None:
-        raise LabError("this lab has no control plane")
-    return plane, intruder
 
 
 def _shot(ended: dict[str, int], note: str = "", faults: tuple[str, ...] = ()) -> Shot:
@@ -65,49 +56,33 @@ def _b64(*bodies: bytes) -> list[str]:
     return [base64.b64encode(body).decode() for body in bodies]
 
 
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
-def _field(number: int, value: int | bytes) -> bytes:
-    """One field of Protocol Buffers."""
-    if isinstance(value, int):
-        return _varint(number << 3) + _varint(value)
-    return _varint(number << 3 | 2) + _varint(len(value)) + value
-
-
 def _registration() -> bytes:
-    return _field(1, _field(1, os.urandom(16)))
+    return field(1, field(1, os.urandom(16)))
 
 
 def _look_up(vni: int) -> bytes:
-    return _field(1, os.urandom(16)) + _field(2, vni) + _field(3, 0x020000000101)
+    return field(1, os.urandom(16)) + field(2, vni) + field(3, 0x020000000101)
 
 
 async def _no_certificate(world: World) -> Shot:
-    _plane, intruder = _places(world)
+    intruder = world.intruder
     return _shot(await intruder.call("handshake", count=_ATTEMPTS, timeout=120))
 
 
 async def _foreign_authority(world: World) -> Shot:
-    plane, intruder = _places(world)
+    plane, intruder = world.plane, world.intruder
     stolen = plane.device_file("nve", world.topology.leaves[0].name, foreign=True)
     return _shot(await intruder.call("handshake", count=_ATTEMPTS, device=str(stolen), timeout=120))
 
 
 async def _old_version(world: World) -> Shot:
-    plane, intruder = _places(world)
+    plane, intruder = world.plane, world.intruder
     device = str(plane.device_file("nve", _INSIDER))
     return _shot(await intruder.call("handshake", count=_ATTEMPTS, device=device, version="TLSv1_2", timeout=120))
 
 
 async def _garbage(world: World) -> Shot:
-    _plane, intruder = _places(world)
+    intruder = world.intruder
     payloads = [os.urandom(2000), b"GET / HTTP/1.1\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(500),
                 bytes.fromhex("16030100ff01") + os.urandom(600), bytes(3000),
                 bytes.fromhex("160301ffff") + os.urandom(5000)]
@@ -120,13 +95,13 @@ async def _garbage(world: World) -> Shot:
 
 async def _wrong_role(world: World) -> Shot:
     """Valid devices of this domain, each at the methods of another role."""
-    plane, intruder = _places(world)
+    plane, intruder = world.plane, world.intruder
     ended = []
     for role, name in (("hypervisor", control.HYPERVISOR), ("operator", control.OPERATOR), ("nva", control.NVA_NAME)):
         device = str(plane.device_file(role, name))
         ended.append(await intruder.call("call", device=device, rpc=_CONNECT, requests=_b64(_registration()),
                                          stream=True, timeout=120))
-        for method, request in ((_RENEW, _field(1, os.urandom(16))), (_LOOK_UP, _look_up(world.vni(_FOREIGN_VN)))):
+        for method, request in ((_RENEW, field(1, os.urandom(16))), (_LOOK_UP, _look_up(world.vni(_FOREIGN_VN)))):
             ended.append(await intruder.call("call", device=device, rpc=method, requests=_b64(request), timeout=120))
         if role != "operator":
             for method in _OPERATOR:
@@ -135,12 +110,12 @@ async def _wrong_role(world: World) -> Shot:
 
 
 async def _nve_as_operator(world: World) -> Shot:
-    plane, intruder = _places(world)
+    plane, intruder = world.plane, world.intruder
     device = str(plane.device_file("nve", _INSIDER))
-    before = _spis(await plane.ask("status"))
+    before = _spis(await world.status())
     ended = [await intruder.call("call", device=device, rpc=method, requests=_b64(b""), timeout=120)
              for method in (*_OPERATOR, "/nvo3sec.v1.Nva/NoSuchMethod")]
-    after = _spis(await plane.ask("status"))
+    after = _spis(await world.status())
     return _shot(_sum(*ended), faults=() if before == after else ("keys were rotated",))
 
 
@@ -150,7 +125,7 @@ def _spis(status: dict[str, object]) -> set[str]:
 
 
 async def _foreign_vn(world: World) -> Shot:
-    plane, intruder = _places(world)
+    plane, intruder = world.plane, world.intruder
     device = str(plane.device_file("nve", _INSIDER))
     requests = _b64(*(_look_up(world.vni(_FOREIGN_VN)) for _ in range(_ATTEMPTS)))
     return _shot(await intruder.call("call", device=device, rpc=_LOOK_UP, requests=requests, timeout=120))
@@ -158,24 +133,24 @@ async def _foreign_vn(world: World) -> Shot:
 
 async def _malformed(world: World) -> Shot:
     """Nothing of it is a message; the session that the NVE really has must not notice."""
-    plane, intruder = _places(world)
+    plane, intruder = world.plane, world.intruder
     device = str(plane.device_file("nve", _INSIDER))
-    bodies = [os.urandom(100), b"", _field(1, _field(1, bytes(16))), _field(1, _field(1, os.urandom(17))),
-              _field(1, _field(1, os.urandom(16)) + _field(2, _field(2, 99)))]
+    bodies = [os.urandom(100), b"", field(1, field(1, bytes(16))), field(1, field(1, os.urandom(17))),
+              field(1, field(1, os.urandom(16)) + field(2, field(2, 99)))]
     return _shot(await intruder.call("call", device=device, rpc=_CONNECT, requests=_b64(*bodies), stream=True,
                                      timeout=120))
 
 
 async def _revoked(world: World) -> Shot:
     """The authority revokes an NVE while it works: it is out at once, and its switch is closed when its lease ends."""
-    plane, intruder = _places(world)
+    plane, intruder = world.plane, world.intruder
     faults = []
     old = str(plane.directory / f"{_INSIDER}-stolen.pem")
-    await asyncio.to_thread(_copy, plane.device_file("nve", _INSIDER), old)
+    await asyncio.to_thread(copy_private, plane.device_file("nve", _INSIDER), old)
     await plane.pki("revoke", "nve", _INSIDER)
     began = time.monotonic()
     try:
-        while _INSIDER in await _registered(plane):
+        while _INSIDER in _registered(await world.status()):
             if time.monotonic() - began > _REVOKED_WITHIN + domain_file.LIFETIMES["lease_s"]:
                 break
         out = time.monotonic() - began
@@ -191,19 +166,19 @@ async def _revoked(world: World) -> Shot:
         sent = await world.from_host(_INSIDER_HOST, frames)
     finally:
         await plane.pki("renew", "nve", _INSIDER)
-    await _until_back(world, plane)
+    await _until_back(world)
     shot = _shot(refused, f"out after {out:.1f} s, closed after {closed:.1f} s", tuple(faults))
     return Shot(shot.sent + sent + lost, sent + lost, note=shot.note, faults=shot.faults, refused=shot.refused,
                 accepted=shot.accepted)
 
 
-def _copy(source: os.PathLike[str], target: str) -> None:
+def copy_private(source: os.PathLike[str], target: str) -> None:
+    """Copy a file with a key in it."""
     with open(source, "rb") as found, open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(found.read())
 
 
-async def _registered(plane: ControlPlane) -> set[str]:
-    status = await plane.ask("status")
+def _registered(status: dict[str, Any]) -> set[str]:
     return {switch["nve"] for switch in status["switches"] if switch["registered"]}
 
 
@@ -232,16 +207,10 @@ async def _refused_for_lease(counters: DropCounters) -> int:
     return sum(count for (_leaf, reason), count in (await counters.read()).items() if reason in _CLOSED)
 
 
-async def _until_back(world: World, plane: ControlPlane) -> None:
-    deadline = time.monotonic() + _READY
-    while True:
-        status = await plane.ask("status")
-        # While it is shut out, nothing is expected of it, and everything is ready without it.
-        out = next(switch["excluded"] for switch in status["switches"] if switch["nve"] == _INSIDER)
-        if status["ready"] and not out:
-            break
-        if time.monotonic() > deadline:
-            raise LabError(f"{_INSIDER} did not come back: {out or '; '.join(status['not_ready'])}")
+async def _until_back(world: World) -> None:
+    # While it is shut out, nothing is expected of it, and everything is ready without it.
+    await world.until(lambda status: not any(switch["excluded"] for switch in status["switches"]
+                                             if switch["nve"] == _INSIDER), f"{_INSIDER} is back")
     answer = await world.view.hosts[_INSIDER_HOST].call("ping", destination=world.host(_PEER_HOST).ip, count=2)
     if not answer["received"]:
         raise LabError(f"{_INSIDER} has a new certificate, and its tenants do not reach anybody")

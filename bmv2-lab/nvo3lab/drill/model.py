@@ -41,9 +41,10 @@ class Attack:
 
     Attributes:
         who: outsider, insider or tenant (sections 4.1, 4.2, 4.3 of the requirements draft); control: anybody at the
-            NVA's port.
+            NVA's port; keys: an outsider with a recording, while keys turn over and processes are killed.
         reasons: the drop reasons that may catch it; any other one is a fault, and so is silence.
         refusals: the ways in which attempts on the control plane may end.
+        is_final: whether the lab is another one afterwards, so that nothing can be played after it.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Attack:
     reasons: frozenset[str]
     launch: Callable[["World"], Awaitable[Shot]]
     refusals: frozenset[str] = frozenset()
+    is_final: bool = False
 
 
 @dataclass(frozen=True)

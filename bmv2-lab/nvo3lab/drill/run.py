@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from nvo3lab.drill import control, insider, outsider, tenant
+from nvo3lab.drill import control, insider, outsider, recorded, revocation, tenant, theft
 from nvo3lab.drill.model import Attack, Result, Shot, Traffic, judge
 from nvo3lab.drill.world import World
 from nvo3lab.drops import DropCounters
@@ -15,7 +15,8 @@ from nvo3lab.errors import LabError, UsageError
 from nvo3lab.host.ledger import KINDS
 from nvo3lab.view import View
 
-ATTACKS: tuple[Attack, ...] = (*outsider.ATTACKS, *insider.ATTACKS, *tenant.ATTACKS, *control.ATTACKS)
+ATTACKS: tuple[Attack, ...] = (*outsider.ATTACKS, *insider.ATTACKS, *tenant.ATTACKS, *control.ATTACKS, *theft.ATTACKS,
+                               *recorded.ATTACKS, *revocation.ATTACKS)
 
 #: The legitimate traffic: one echo stream for each tenant, across the underlay, small and large packets in turn.
 _STREAMS = (("red1", "red2"), ("blue1", "blue2"))
@@ -30,12 +31,24 @@ _POLL = 0.02
 
 
 def select(names: Sequence[str]) -> tuple[Attack, ...]:
-    """The attacks of these names, or all. Raises UsageError for a name that no attack has."""
+    """The attacks of these names; all that leave the lab as it was, if none are named. A final one comes last.
+
+    Raises UsageError for a name that no attack has.
+    """
     known = {attack.name: attack for attack in ATTACKS}
     unknown = [name for name in names if name not in known]
     if unknown:
         raise UsageError(f"no attack named {', '.join(unknown)}; there are {', '.join(known)}")
-    return tuple(known[name] for name in names) or ATTACKS
+    chosen = [known[name] for name in names] or [attack for attack in ATTACKS if not attack.is_final]
+    return tuple(sorted(chosen, key=lambda attack: attack.is_final))
+
+
+async def excluded(view: View) -> frozenset[str]:
+    """The NVEs that are shut out of a lab."""
+    if view.control is None:
+        return frozenset()
+    status = await view.control.ask("status")
+    return frozenset(switch["nve"] for switch in status["switches"] if switch["excluded"])
 
 
 class Drill:
@@ -44,7 +57,6 @@ class Drill:
     def __init__(self, view: View, on_result: Callable[[Result], None] = lambda _result: None,
                  on_start: Callable[[Attack], None] = lambda _attack: None) -> None:
         self._view = view
-        self._world = World(view)
         self._on_result = on_result
         self._on_start = on_start
         self._baseline = Traffic(0, 0, None, None)
@@ -55,6 +67,7 @@ class Drill:
         topology = self._view.topology
         switches = {leaf.name: (self._view.switches[leaf.name], leaf.device_id) for leaf in topology.leaves}
         counters = await asyncio.to_thread(DropCounters, switches)
+        self._world = World(self._view, counters)
         results = []
         try:
             await self._world.announce()
@@ -123,7 +136,9 @@ class Drill:
         for source, destination in self._view.topology.pairs():
             answer = await self._view.hosts[source.name].call("ping", destination=destination.ip, count=2)
             if not answer["received"]:
-                raise LabError(f"{source.name} does not reach {destination.name}: there is no lab to attack")
+                out = ", ".join(sorted(await excluded(self._view)))
+                why = f"; for good shut out of it: {out}; end it, and start another" if out else ""
+                raise LabError(f"{source.name} does not reach {destination.name}: there is no lab to attack{why}")
 
     async def _start_streams(self) -> None:
         for source, destination in _STREAMS:

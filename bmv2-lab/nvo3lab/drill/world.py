@@ -4,14 +4,18 @@
 import asyncio
 import base64
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
+from typing import Any
 
-from nvo3lab import frames, protection
+from nvo3lab import frames, messages, protection
+from nvo3lab.control import OPERATOR, ControlPlane
+from nvo3lab.drops import DropCounters
 from nvo3lab.errors import LabError
 from nvo3lab.p4rt import SwitchReader
 from nvo3lab.protection import Protected
+from nvo3lab.rpc import Client
 from nvo3lab.topology import Host, Leaf, Topology
 from nvo3lab.view import View
 
@@ -29,6 +33,9 @@ _AHEAD = 4000
 #: Further ahead, and the packets of the real switch fall out of the window.
 _AHEAD_LIMIT = 8000
 _CATCH_TIMEOUT = 5.0
+#: Seconds until a lab of which a process was killed is ready again.
+_READY = 90.0
+_POLL = 0.1
 
 
 @dataclass(frozen=True)
@@ -44,15 +51,15 @@ class StolenKey:
 class World:
     """The attackers' view of a running lab, and the tools they share."""
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: View, counters: DropCounters | None = None) -> None:
         self.view = view
+        self.counters = counters
         self.topology: Topology = view.topology
         self._speed = 1.0
         #: In every packet that must not arrive.
         self.marker = os.urandom(16)
         #: In legitimate packets that attackers are to catch.
         self.bait_marker = os.urandom(16)
-        self._stolen: dict[tuple[str, str], StolenKey] = {}
 
     def adapt(self, round_trip: float) -> None:
         """Send no faster than this machine can work off, by the round trip of echoes without an attack (seconds)."""
@@ -83,6 +90,72 @@ class World:
 
     def vni(self, tenant: str) -> int:
         return self.topology.tenant(tenant).vni
+
+    # The control plane, and the processes of the lab.
+
+    @property
+    def plane(self) -> ControlPlane:
+        if self.view.control is None:
+            raise LabError("this lab has no control plane")
+        return self.view.control
+
+    @property
+    def intruder(self) -> Client:
+        """The attacker on the control network."""
+        if self.view.intruder is None:
+            raise LabError("this lab has no control plane")
+        return self.view.intruder
+
+    @property
+    def _lab(self) -> Client:
+        if self.view.lab is None:
+            raise LabError("nobody of this lab kills and starts processes")
+        return self.view.lab
+
+    async def kill(self, process: str) -> None:
+        """Kill a process of the lab, as an out-of-memory killer would."""
+        if process in self.view.switches and self.counters is not None:
+            await self.counters.restarts(process)
+        await self._lab.call("kill", name=process)
+
+    async def start(self, process: str) -> None:
+        """Start a process again that was killed."""
+        await self._lab.call("start", name=process)
+
+    async def operate(self, method: str, request: bytes = b"", timeout: float = 30.0) -> Any:
+        """What an operator's question to the NVA brings. Raises LabError.
+
+        Not by a command, which takes a second to start on a good day: a drill asks often.
+        """
+        device = str(self.plane.device_file("operator", OPERATOR))
+        return await self.intruder.call("operate", timeout + 5, device=device, rpc=f"/nvo3sec.v1.Operator/{method}",
+                                        request=base64.b64encode(request).decode(), limit=timeout)
+
+    async def status(self, wait: float = 0.0) -> dict[str, Any]:
+        """What the NVA tells an operator; with `wait` (seconds), once everything is ready. Raises LabError."""
+        status: dict[str, Any] = await self.operate("Status", messages.field(1, wait) if wait else b"")
+        return status
+
+    async def until(self, condition: Callable[[dict[str, Any]], bool], what: str) -> dict[str, Any]:
+        """The first status that is ready and of which a condition is true. Raises LabError when the time is up."""
+        deadline = asyncio.get_running_loop().time() + _READY
+        while True:
+            try:
+                status = await self.status(wait=10.0)
+                if condition(status):
+                    return status
+                missing = "the lab is ready"
+            except LabError as error:
+                missing = str(error)
+            await asyncio.sleep(_POLL)
+            if asyncio.get_running_loop().time() > deadline:
+                raise LabError(f"{what}: not within {_READY:g} s; {missing}")
+
+    async def reach(self, source: str, destination: str) -> None:
+        """Have two hosts know each other, and the switches between them both. Raises LabError where they cannot."""
+        answer = await self.view.hosts[source].call("ping", destination=self.host(destination).ip, count=3)
+        if not answer["received"]:
+            raise LabError(f"{source} does not reach {destination}")
 
     # Sending.
 
@@ -154,10 +227,7 @@ class World:
 
     async def steal(self, sender: str, receiver: str) -> StolenKey:
         """The key of the tunnel between two NVEs, out of the sender's switch: the insider owns that switch."""
-        pair = sender, receiver
-        if pair not in self._stolen:
-            self._stolen[pair] = await asyncio.to_thread(self._read_key, self.leaf(sender), self.leaf(receiver))
-        return self._stolen[pair]
+        return await asyncio.to_thread(self._read_key, self.leaf(sender), self.leaf(receiver))
 
     def _read_key(self, sender: Leaf, receiver: Leaf) -> StolenKey:
         destination = int(IPv4Address(receiver.address))

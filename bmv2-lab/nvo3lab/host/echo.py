@@ -33,6 +33,7 @@ def summary(sent: int, round_trips: list[float]) -> dict[str, Any]:
 
 @dataclass
 class _Window:
+    began: float = field(default_factory=time.monotonic)
     sent: list[int] = field(default_factory=list)
 
 
@@ -79,16 +80,21 @@ class EchoStream:
         self._window = _Window()
 
     async def end(self) -> dict[str, Any]:
-        """End the window, once each of its requests is answered or lost. Returns its summary."""
+        """End the window, once each of its requests is answered or lost.
+
+        Returns its summary, and when the last request was sent that was answered (seconds since the window began).
+        """
         window, self._window = self._window, _Window()
         limit = time.monotonic() + DEADLINE
         while time.monotonic() < limit and any(number not in self._round_trip for number in window.sent):
             await asyncio.sleep(_SETTLE)
-        times = [self._round_trip[number] for number in window.sent if number in self._round_trip]
+        answered = [number for number in window.sent if number in self._round_trip]
+        times = [self._round_trip[number] for number in answered]
+        last = self._sent_at[answered[-1]] - window.began if answered else None
         for number in window.sent:
             self._sent_at.pop(number, None)
             self._round_trip.pop(number, None)
-        return summary(len(window.sent), times)
+        return summary(len(window.sent), times) | {"last_s": last}
 
     async def burst(self, count: int) -> dict[str, Any]:
         """Send a number of requests, one an interval, and wait for the answers."""
