@@ -76,13 +76,12 @@ class Intruder:
                     if stream:
                         call = channel.stream_stream(rpc)(iter([body]), timeout=_TIMEOUT)
                         await call.read()
-                        statuses[(await _status(call)).lower()] += 1
+                        statuses[await _status(call)] += 1
                     else:
                         await channel.unary_unary(rpc)(body, timeout=_TIMEOUT)
                         statuses["ok"] += 1
                 except grpc.aio.AioRpcError as error:
-                    reset = error.code() is grpc.StatusCode.INTERNAL and "RST_STREAM" in (error.details() or "")
-                    statuses["reset" if reset else error.code().name.lower()] += 1
+                    statuses[_how(error.code(), error.details())] += 1
         return dict(statuses)
 
     def _channel(self, device: str) -> Any:
@@ -190,19 +189,24 @@ class _Posing:
 
 
 async def _status(call: Any) -> str:
-    """How a stream ended; `ok` for one that goes on, which is what an intruder wants.
-
-    `reset`: the server ended the stream while the intruder was still sending, and the status was lost on the way.
-    """
+    """How a stream ended; `ok` for one that goes on, which is what an intruder wants."""
     try:
         code = await asyncio.wait_for(call.code(), 0.5)
     except TimeoutError:
         call.cancel()
         return "ok"
+    return _how(code, await call.details())
+
+
+def _how(code: Any, details: str | None) -> str:
+    """A status in a word.
+
+    `reset`: the server ended the stream while the intruder was still sending, and the status was lost on the way; gRPC
+    makes up one of its own then. What the server calls an internal error is one.
+    """
     if code is not grpc.StatusCode.INTERNAL:
-        return str(code.name)
-    details = await call.details() or ""
-    return "reset" if "RST_STREAM" in details else f"internal: {details}"
+        return str(code.name).lower()
+    return "internal" if "internal error" in (details or "") else "reset"
 
 
 def _key_and_chain(path: Path) -> tuple[bytes, bytes]:

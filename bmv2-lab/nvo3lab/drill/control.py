@@ -158,7 +158,7 @@ async def _revoked(world: World) -> Shot:
             faults.append(f"its session ended {out:.1f} s after the revocation")
         refused = await intruder.call("call", device=old, rpc=_CONNECT, requests=_b64(*[_registration()] * _ATTEMPTS),
                                       stream=True, timeout=120)
-        lost, closed = await _until_closed(world, began)
+        lost, unanswered, closed = await _until_closed(world, began)
         if closed > out + domain_file.LIFETIMES["lease_s"] + _LATE:
             faults.append(f"its switch was closed {closed:.1f} s after the revocation")
         destination = world.host(_PEER_HOST)
@@ -168,7 +168,7 @@ async def _revoked(world: World) -> Shot:
         await plane.pki("renew", "nve", _INSIDER)
     await _until_back(world)
     shot = _shot(refused, f"out after {out:.1f} s, closed after {closed:.1f} s", tuple(faults))
-    return Shot(shot.sent + sent + lost, sent + lost, note=shot.note, faults=shot.faults, refused=shot.refused,
+    return Shot(shot.sent + sent + unanswered, sent + lost, note=shot.note, faults=shot.faults, refused=shot.refused,
                 accepted=shot.accepted)
 
 
@@ -182,8 +182,11 @@ def _registered(status: dict[str, Any]) -> set[str]:
     return {switch["nve"] for switch in status["switches"] if switch["registered"]}
 
 
-async def _until_closed(world: World, began: float) -> tuple[int, float]:
-    """Echoes until the switch refuses them for its lease. Returns how many it refused, and the time since `began`.
+async def _until_closed(world: World, began: float) -> tuple[int, int, float]:
+    """Echoes until the switch refuses them for its lease.
+
+    Returns how many it refused, how many were not answered (its peers refuse what they do not take from it any more),
+    and the time since `began`.
 
     What says that a switch is closed is its counter. An echo without an answer may only be late.
     """
@@ -192,11 +195,13 @@ async def _until_closed(world: World, began: float) -> tuple[int, float]:
     counters = DropCounters({_INSIDER: (world.view.switches[_INSIDER], leaf.device_id)})
     try:
         before = await _refused_for_lease(counters)
+        unanswered = 0
         deadline = time.monotonic() + domain_file.LIFETIMES["lease_s"] + _REVOKED_WITHIN + _LATE
         while time.monotonic() < deadline:
             answer = await host.call("ping", destination=destination, count=1)
+            unanswered += answer["sent"] - answer["received"]
             if not answer["received"] and (refused := await _refused_for_lease(counters) - before):
-                return refused, time.monotonic() - began
+                return refused, unanswered, time.monotonic() - began
             await asyncio.sleep(0.1)
     finally:
         counters.close()
