@@ -234,13 +234,14 @@ class Lab:
         domain_file.write(self.topology, sockets, path)
         names = [control.NVA, *(control.nve(leaf) for leaf in self.topology.leaves)]
         await self._start(control.NVA, plane.nva_command(path), _CONTROL)
-        if self.view.kernel:
-            plane = replace(plane, inside=self._pids[control.NVA])
         for leaf in self.topology.leaves:
             await self._start(control.nve(leaf), plane.nve_command(leaf, sockets[leaf.name]), _CONTROL)
         await self._start_own("intruder", "nvo3lab.intruder", {
             "host": control.ADDRESS, "port": plane.port, "name": control.NVA_DNS,
             "anchors": str(plane.authority / "anchors.pem")}, _CONTROL)
+        if self.view.kernel:
+            # NVA and agents are killed and started again; the intruder is in the same namespace, and stays.
+            plane = replace(plane, inside=self._pids["intruder"])
         self.view.control = plane
         missing = await plane.wait_ready({name: self._ended[name] for name in names})
         if missing:
