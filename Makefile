@@ -56,6 +56,10 @@ bench: $(VENV)/.ready
 	@$(BIN)/python bench/pipeline.py
 	@$(BIN)/python ptf-tests/bench/entries.py
 	@$(BIN)/python bmv2-lab/bench/overlay.py
+	@$(BIN)/python controller/bench/control_plane.py register --times 3
+	@$(BIN)/python controller/bench/control_plane.py push --mappings 200
+	@$(BIN)/python controller/bench/control_plane.py many --agents 100 --mappings 2000
+	@$(BIN)/python controller/bench/control_plane.py floods --seconds 2
 
 clean:
 	rm -rf $(VENV) $(SHELL_VENV) build *.egg-info

@@ -54,7 +54,7 @@ from nvo3sec.nva.updates import mapping_update
 from nvo3sec.nva.views import tenants_of, view_of
 
 TICK_S = 0.2
-LOOKUP_RATE = Rate(500, 1000)
+LOOKUP_RATE = Rate(200, 1000)
 """Lookups that one NVE may make."""
 
 

@@ -40,8 +40,9 @@ AUTHZ_PROBE = f"/{OPERATOR_SERVICE}/AuthzProbe"
 STREAM_LIMITS = MethodLimits(calls=Rate(2, 20), messages=Rate(100, 400), concurrent=4, message_bytes=2 << 20)
 """Of a session. Several at once, because one that broke may be noticed later than the one that follows it."""
 LEASE_LIMITS = MethodLimits(calls=Rate(10, 40), messages=Rate(10, 40), concurrent=4, message_bytes=64)
-LOOK_UP_LIMITS = MethodLimits(calls=Rate(600, 1200), messages=Rate(600, 1200), concurrent=256, message_bytes=128)
-"""A little above what the NVA answers: who keeps to that is told to wait, and not refused."""
+LOOK_UP_LIMITS = MethodLimits(calls=Rate(240, 1200), messages=Rate(240, 1200), concurrent=256, message_bytes=128)
+"""A little above what the NVA answers: who keeps to that is told to wait, and not refused. Changes are pushed, so that
+many at once are for agents that start."""
 ANNOUNCE_LIMITS = MethodLimits(calls=Rate(200, 1000), messages=Rate(200, 1000), concurrent=128, message_bytes=1024)
 """Each is a write to the NVA's disk. A host full of tenant systems comes up within the burst."""
 OPERATOR_LIMITS = MethodLimits(calls=Rate(50, 200), messages=Rate(50, 200), concurrent=16, message_bytes=65536)

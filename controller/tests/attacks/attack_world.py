@@ -24,7 +24,7 @@ import yaml
 from nvo3sec.config import load_domain
 from nvo3sec.console import ask
 from nvo3sec.domain.messages import KeyState, Lookup, LookupResult, NveView, QuestionKind, Registration
-from nvo3sec.errors import Nvo3secError, OperatorError
+from nvo3sec.errors import Nvo3secError
 from nvo3sec.identity.certificate import Purpose
 from nvo3sec.identity.names import DeviceName, Role
 from nvo3sec.transport.agent import RemoteNva, RemoteSession
@@ -135,13 +135,12 @@ class Fleet:
         return await asyncio.to_thread(ask, self.run_directory, method, **parameters)
 
     async def running(self) -> None:
-        """Until the NVA answers."""
+        """Until the NVA listens."""
         async with asyncio.timeout(PATIENCE_S):
             while True:
                 assert self.process is not None
                 assert self.process.poll() is None, self.log()
-                with contextlib.suppress(OperatorError):
-                    await self.ask("admission")
+                if "NVA running" in self.log():
                     return
                 await asyncio.sleep(0.05)
 

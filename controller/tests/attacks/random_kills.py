@@ -110,12 +110,15 @@ class RandomKills:
         self._wires = Wires(world)
         self._wires.arrived = self._arrived
         self._got: dict[str, set[int]] = {leaf: set() for leaf in LEAVES}
+        self._answers: Counter[str] = Counter()
         self._wrong: list[str] = []
         self._number = 0
 
     # --- frames -----------------------------------------------------------------------------------------------------
 
     def _arrived(self, leaf: str, port: int, found: bytes) -> None:
+        if found[12:14] == b"\x08\x06" and found[20:22] == b"\x00\x02":
+            self._answers[leaf] += 1
         if found[12:14] != b"\x08\x00" or len(found) < 43:
             return  # the neighbor protocols of the switches
         kind, number = kind_and_number(found)
@@ -220,7 +223,22 @@ class RandomKills:
         for source, destination in FLOWS:
             if leaf in (source, destination):
                 await self._send(source, destination, LATE)
+                # It has been looked at, here and there, before the lease can be a new one.
+                await self._worked_off(source)
+                await self._worked_off(destination)
                 self.outlived += 1
+
+    async def _worked_off(self, leaf: str) -> None:
+        """Until the switch has answered a question (ARP) that came after all that was sent before; no agent does."""
+        destination = dict(FLOWS)[leaf]
+        (mac, ip), (_, wanted) = BLUE[leaf], BLUE[destination]
+        sender, target = mac.to_bytes(6, "big") + IPv4Address(ip).packed, bytes(6) + IPv4Address(wanted).packed
+        question = b"\xff" * 6 + mac.to_bytes(6, "big") + bytes.fromhex("0806 0001 0800 06 04 0001") + sender + target
+        before = self._answers[leaf]
+        async with asyncio.timeout(PATIENCE_S):
+            while self._answers[leaf] == before:
+                await self._wires.send(leaf, 1, question + bytes(18))
+                await asyncio.sleep(0.2)
 
     async def _attach(self, number: int) -> None:
         """A tenant system comes while something is killed. What was acknowledged has to be known from then on."""
