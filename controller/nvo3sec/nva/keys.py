@@ -101,7 +101,7 @@ class KeyService:
     stored: what `store.load()` gave. random_bytes: a cryptographic source. wall_seconds: coarse wall time, seconds
     since 1970. now: seconds, monotonic, as in every call. Methods that return names name the NVEs whose keys changed:
     they are to fetch them with `for_nve`. After a StoreError nothing new is handed out any more. relay: knows what the
-    NVEs contribute to keys; None where the NVA makes them alone.
+    NVEs contribute to keys; None where the NVA always makes them alone.
     """
 
     def __init__(
@@ -248,8 +248,10 @@ class KeyService:
 
     def _as_proved(self, tunnel: Tunnel, event: Event) -> Event:
         """A receiver has confirmed a mixed key only when it has proved it, too: else no sender would ever use it."""
-        planned = self._directions[tunnel].planned
-        if self._relay is None or planned is None or self._relay.has_proved(tunnel, planned.spi, End.RECEIVER):
+        planned, relay = self._directions[tunnel].planned, self._relay
+        if relay is None or planned is None or not relay.is_mixed(tunnel, planned.spi):
+            return event
+        if relay.has_proved(tunnel, planned.spi, End.RECEIVER):
             return event
         match event:
             case ReceiverRead(spis=spis):
@@ -272,6 +274,14 @@ class KeyService:
             if direction.postponed and self._relay.pair(tunnel, self._epochs.current) is not None:
                 changed |= self._feed(tunnel, Resumed(), now)
         return changed | self._give_turns(now)
+
+    def other_makers(self, now: float) -> set[str]:
+        """Who makes the keys has changed: every key is replaced."""
+        changed: set[str] = set()
+        for tunnel, direction in self._directions.items():
+            if direction.postponed:
+                changed |= self._feed(tunnel, Resumed(), now)
+        return changed | self.rotate(self._directions, now)
 
     def _is_lost(self, relay: PeerRelay, nve: str, direction: Direction, sa: Sa) -> bool:
         """Whether `nve` can neither mix a key any more, nor has it in its switch."""
@@ -380,8 +390,9 @@ class KeyService:
 
     def _plan(self, direction: Direction, phase: int, now: float) -> Planned | Postponed:
         tunnel = direction.tunnel
-        pair = None if self._relay is None else self._relay.pair(tunnel, self._epochs.current)
-        if self._relay is not None and pair is None:
+        relay = self._relay if self._relay is not None and self._relay.is_asking else None
+        pair = None if relay is None else relay.pair(tunnel, self._epochs.current)
+        if relay is not None and pair is None:
             return Postponed()
         taken: set[int] = set()
         for suite in Suite:
@@ -391,8 +402,8 @@ class KeyService:
                 taken.update(sa.spi for sa in other.sas)
                 taken.update(other.receiver.holds or (), other.sender.holds or ())
         spi = choose_spi(phase, itertools.islice(self._draws(), 64), taken)
-        if self._relay is not None and pair is not None:
-            self._relay.plan(tunnel, spi, pair)
+        if relay is not None and pair is not None:
+            relay.plan(tunnel, spi, pair)
         generation = self._generations.next(tunnel.receiver, self._seconds())
         soft_at = now + self._limits.soft_s - self._jitter()
         return Planned(spi, generation, soft_at, now + self._limits.hard_s, self._epochs.add_key())

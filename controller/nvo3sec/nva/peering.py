@@ -67,6 +67,8 @@ class PeerRelay:
     """
 
     def __init__(self, domain: str) -> None:
+        self.is_asking = True
+        """Whether keys are to be mixed. Those that are go on being relayed for in any case."""
         self._domain = domain
         self._epoch = 0
         self._published: dict[str, _Published] = {}
@@ -223,13 +225,17 @@ class PeerRelay:
         """Whether this end has said that it holds the key. Only the other end can tell whether that is true."""
         return (tunnel, spi, end) in self._proofs
 
+    def is_mixed(self, tunnel: Tunnel, spi: int) -> bool:
+        """Whether the key is one that its two ends mix."""
+        return self._pair(tunnel, spi) is not None
+
     def can_mix(self, nve: str, tunnel: Tunnel, spi: int) -> bool:
         """Whether `nve` has, by what it says, mixed this key, or still can."""
         pair = self._pair(tunnel, spi)
         published = self._published.get(nve)
         end = _end_of(nve, tunnel)
         if pair is None or published is None or self.has_proved(tunnel, spi, end):
-            return pair is not None
+            return True
         return (pair.sender if end is End.SENDER else pair.receiver) in published.contributions
 
     def forget(self, tunnel: Tunnel, spi: int) -> None:
@@ -246,7 +252,7 @@ class PeerRelay:
     def fetch(self, nve: str) -> PeerUpdate | None:
         """What `nve` has not been told yet, as much as fits; None if that is nothing."""
         news = self._news.get(nve)
-        if news is None or news.is_empty:
+        if news is None or news.is_empty or not (self.is_asking or news.proofs):
             return None
         news.epoch = False
         contributions: list[PeerContribution] = []

@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 
 import structlog
 
@@ -163,7 +162,7 @@ class Nva:
         if self._sessions.get(session.nve) is not session:
             return
         del self._sessions[session.nve]
-        self._contributing.left(session.nve)
+        self._contributing.relay.left(session.nve)
         self._log.warning("nve disconnected", nve=session.nve)
         for tunnel, event in switches.gone(session.nve, self._keys.tunnels_of(session.nve)):
             self._feed(tunnel, event, self._clock())
@@ -228,7 +227,8 @@ class Nva:
         refusal = self._contributing.take(nve, news, self.membership)
         if refusal is not None:
             self._note(nve, refusal)
-        self._push_keys(self._keys.contributed(nve, self._clock()))
+        if news.contributions is not None:
+            self._push_keys(self._keys.contributed(nve, self._clock()))
 
     def _is_current(self, session: NvaSideSession) -> bool:
         return self._sessions.get(session.nve) is session
@@ -242,8 +242,7 @@ class Nva:
     def view(self, session: NvaSideSession) -> NveView:
         """What the NVE of a session serves."""
         self._require_current(session)
-        view = view_of(self.domain, self.membership, self.mappings, session.nve, self._next_version())
-        return replace(view, tunnel_keys=self._contributing.tunnel_keys)
+        return view_of(self.domain, self.membership, self.mappings, session.nve, self._next_version())
 
     def tenants(self, session: NvaSideSession) -> TenantState:
         """The tenant systems behind the NVE of a session."""
@@ -260,7 +259,7 @@ class Nva:
     def peer_update(self, session: NvaSideSession) -> PeerUpdate | None:
         """What the NVE of a session has not been told yet of its peers' contributions."""
         self._require_current(session)
-        return self._contributing.fetch(session.nve)
+        return self._contributing.relay.fetch(session.nve)
 
     def key_state(self, session: NvaSideSession) -> KeyState:
         """The keys of the switch of a session, derived for the incarnation it registered with."""
@@ -412,7 +411,7 @@ class Nva:
             changed = self._keys.reconfigure(self.domain, self.membership, now)
         for session in self._sessions.values():
             session.push_view()
-        self._contributing.reconfigured(self._intent.excluded, self.membership, self._keys)
+        changed |= self._contributing.configured(self.domain, self._intent.excluded, self.membership, self._keys, now)
         self._tell(handled)
         self._push_keys(changed)
 

@@ -67,4 +67,5 @@ def view_of(domain: Domain, membership: Membership, state: MappingState, name: s
         tenant_systems=tenants_of(domain, state, name),
         lease_s=domain.lifetimes.lease_s,
         lease_renew_s=domain.lifetimes.lease_renew_s,
+        tunnel_keys=domain.tunnel_keys,
     )

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The keys of one switch, with their ends in switch time. An end is decided once, and never moved later.
 
-A key that the NVA cannot derive any more (it restarted) is taken from the switch itself and kept as it is there. A key
-to send with that cannot be used yet leaves the one before in its place.
+A key that cannot be made any more (the NVA or the agent restarted) is taken from the switch itself, or from what was
+installed before, and kept as it is there. A key to send with that cannot be used yet leaves the one before it in use.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ class Keyring:
                     self._found_send[peers[entry["interface"]], entry["spi"]] = entry
         self._ends: dict[tuple[str, str, int], int] = {}
         self._began = False
+        self._last: dict[tuple[str, str, int], Secret] = {}
         self.receive: tuple[InstalledReceive, ...] = ()
         self.send: tuple[InstalledSend, ...] = ()
 
@@ -45,6 +46,8 @@ class Keyring:
         if not self._began:
             self._began, self.send = True, tuple(self._found_before(address))
         before = {(sa.peer, sa.suite): sa for sa in self.send}
+        self._last = {("receive", sa.peer, sa.spi): sa.key for sa in self.receive}
+        self._last |= {("send", sa.peer, sa.spi): sa.key for sa in self.send}
         receive: list[InstalledReceive] = []
         for sa in keys.receive:
             if sa.peer not in address:
@@ -87,4 +90,4 @@ class Keyring:
         self._ends[name] = end if end < known - TOLERANCE_US else known
         if key is None and found is not None:
             key = Secret(found["key"].to_bytes(KEY_BYTES, "big"))
-        return key, self._ends[name]
+        return key or self._last.get(name), self._ends[name]

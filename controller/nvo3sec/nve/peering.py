@@ -45,7 +45,7 @@ V = TypeVar("V")
 
 
 class Peering:
-    """Begins with the first view that asks for it, and then goes on for as long as the incarnation lasts.
+    """Begins and ends with what the views say; what was mixed stays so as long as it lives.
 
     make: None where the agent has no credentials to sign with; then `nva+peer` leaves every tunnel closed. required:
     the NVA has no say, tunnels have mixed keys or none.
@@ -55,7 +55,7 @@ class Peering:
         self._nve = nve
         self._incarnation = incarnation
         self._make = make
-        self._on = required
+        self._required = self._on = required
         self._keys: PeerKeys | None = None
         self._address: IPv4Address | None = None
         self._epoch = 0
@@ -82,7 +82,7 @@ class Peering:
 
     def follow(self, view: NveView, now: float) -> None:
         """A view came. now: seconds, monotonic, here and below."""
-        self._on = self._on or view.tunnel_keys is TunnelKeys.NVA_AND_PEER
+        self._on = self._required or view.tunnel_keys is TunnelKeys.NVA_AND_PEER
         if not self._on:
             return
         if self._make is None:
@@ -116,26 +116,33 @@ class Peering:
 
     def sort(self, keys: KeyState, view: NveView, now: float) -> tuple[tuple[ReceiveSa, ...], tuple[SendSa, ...]]:
         """The keys to receive and to send with, as they may be installed. `key` None: as the switch has it, or not."""
-        if not self._on:
-            return keys.receive, keys.send
         if self._keys is None:
-            return (), ()
+            return ((), ()) if self._on else (keys.receive, keys.send)
         self._begin(now)  # a statement or a certificate may have grown old
         self._take_relayed(self._keys, view)
         receive = [(self._sa(sa, End.RECEIVER), sa) for sa in keys.receive]
         send = [(self._sa(sa, End.SENDER), sa) for sa in keys.send]
-        sas = [sa for sa, _ in receive] + [sa for sa, _ in send]
         mixed = {sa.name: self._mix(self._keys, sa, key.key) for sa, key in receive}
         mixed |= {sa.name: self._mix(self._keys, sa, key.key) for sa, key in send}
-        self._take_proofs(self._keys, {sa.name for sa in sas})
+        self._take_proofs(self._keys, mixed)
         self._receiving = tuple(sa.name for sa, _ in receive)
         self._sending = tuple(sa.name for sa, _ in send)
-        if self._keys.keep(sas, now):
+        plain = {sa.name for sa, _ in (*receive, *send) if self._is_plain(self._keys, sa)}
+        if self._keys.keep([sa for sa, _ in (*receive, *send)], now):
             self._published = False
         return (
-            tuple(replace(key, key=mixed[sa.name]) for sa, key in receive),
-            tuple(replace(key, key=mixed[sa.name] if self._keys.is_confirmed(sa.name) else None) for sa, key in send),
+            tuple(key if sa.name in plain else replace(key, key=mixed[sa.name]) for sa, key in receive),
+            tuple(
+                key
+                if sa.name in plain
+                else replace(key, key=mixed[sa.name] if self._keys.is_confirmed(sa.name) else None)
+                for sa, key in send
+            ),
         )
+
+    def _is_plain(self, keys: PeerKeys, sa: PeerSa) -> bool:
+        """Whether the NVA makes this key alone, and may."""
+        return not self._on and not sa.ours and not keys.has_key(sa.name)
 
     def _sa(self, sa: ReceiveSa | SendSa, end: End) -> PeerSa:
         ours, theirs = (b"", b"") if sa.pair is None else (sa.pair.ours, sa.pair.theirs)
@@ -190,7 +197,7 @@ class Peering:
         if not contributions and not proofs:
             return None
         self._published = True
-        self._sent = {name for name in self._sent if name in (*self._receiving, *self._sending)}
+        self._sent.intersection_update({*self._receiving, *self._sending})
         self._sent.update(one.name for one in proofs)
         return PeerNews(self._incarnation, contributions, tuple(proofs))
 

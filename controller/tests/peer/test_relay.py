@@ -468,26 +468,48 @@ class TestLyingNva:
 
         scenario(lab, what, "leaf3", required=True)
 
-    def test_an_nva_that_changes_its_mind(self, lab):
-        """Once an agent has been asked for contributions, only its restart lets it go without."""
 
+class TestAnotherDomainFile:
+    def test_there_and_back_while_packets_flow(self, lab):
         async def what(overlay):
-            overlay.domain = dataclasses.replace(DOMAIN, tunnel_keys=TunnelKeys.NVA)
-            overlay.start_nva()
-            for agent in overlay.agents.values():
-                await agent.register()
-            await overlay.settle()
-            overlay.now += 2
-            overlay.nva.rotate()
-            await overlay.settle()
-            for name in LEAVES:
-                receive, send = overlay.nva._keys.for_nve(name, overlay.now)
-                plain = {sa.key for sa in (*receive, *send) if sa.key is not None}
-                agent = overlay.agents[name]
-                assert plain
-                assert not plain & {sa.key for sa in (*agent.receive, *agent.send)}
+            def plain() -> set[bytes]:
+                keys = [overlay.nva._keys.for_nve(name, overlay.now) for name in LEAVES]
+                return {sa.key.reveal() for both in keys for some in both for sa in some if sa.key is not None}
+
+            async def apply(tunnel_keys: TunnelKeys) -> None:
+                overlay.now += 10
+                overlay.nva.configure(dataclasses.replace(DOMAIN, tunnel_keys=tunnel_keys))
+                for _ in range(3):
+                    await overlay.settle()  # which looks after each step whether something is lost
+                    await overlay.after(DOMAIN.lifetimes.grace_s + 1)
+
+            before = sending(overlay)
+            assert not plain() & {key for _, key in before.values()}
+            await apply(TunnelKeys.NVA)
+            between = sending(overlay)
+            assert overlay.open_tunnels() == ALL
+            assert {key for _, key in between.values()} <= plain()
+            await apply(TunnelKeys.NVA_AND_PEER)
+            after = sending(overlay)
+            assert overlay.open_tunnels() == ALL
+            assert not plain() & {key for _, key in after.values()}
+            assert len({*before.values(), *between.values(), *after.values()}) == 18
+            assert not [report for agent in overlay.agents.values() for report in agent.reports]
 
         scenario(lab, what)
+
+    def test_an_agent_that_insists_takes_no_key_of_the_nva_alone(self, lab):
+        async def what(overlay):
+            before = sending(overlay)
+            overlay.now += 10
+            overlay.nva.configure(dataclasses.replace(DOMAIN, tunnel_keys=TunnelKeys.NVA))
+            for _ in range(3):
+                await overlay.settle()
+                await overlay.after(DOMAIN.lifetimes.grace_s + 1)
+            assert sending(overlay) == before, "what it has it keeps"
+            assert all("tunnel-keys-refused" in agent.reports[0] for agent in overlay.agents.values())
+
+        scenario(lab, what, required=True)
 
 
 class TestWithoutPeers:
@@ -497,7 +519,7 @@ class TestWithoutPeers:
             overlay.start_nva()
             await overlay.join(*LEAVES)
             assert overlay.open_tunnels() == ALL
-            assert overlay.nva._contributing.relay is None
+            assert not any(agent.peering.is_on for agent in overlay.agents.values())
 
         scenario(lab, what, "leaf3")
 

@@ -15,6 +15,7 @@ randomness: both are passed in. `now`: seconds, monotonic.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
@@ -154,6 +155,8 @@ class PeerKeys:
         self._halves: dict[bytes, _Half] = {}
         self._theirs: dict[str, dict[bytes, _Theirs]] = {}
         self._known: dict[KeyName, _Known] = {}
+        self._count: Counter[str] = Counter()
+        """Of `_known`, by peer."""
 
     # --- ours -------------------------------------------------------------------------------------------------------
 
@@ -259,11 +262,12 @@ class PeerKeys:
             raise ContributionRefused(
                 Fault.EPOCH, f"{sa.name.peer}: a key of epochs {ours_of} (ours) and {theirs_of} (the peer's)"
             )
-        if sum(name.peer == sa.name.peer for name in self._known) >= SAS_PER_PEER:
+        if self._count[sa.name.peer] >= SAS_PER_PEER:
             raise ContributionRefused(Fault.LIMIT, f"{sa.name.peer}: there are {SAS_PER_PEER} keys with it")
         shared = half.private.exchange(theirs.statement.public_key)
         mixed = Mixed(nva_key, shared, self._transcript(sa, half.contribution, theirs.contribution))
         self._known[sa.name] = _Known(sa, nva_key, mixed)
+        self._count[sa.name.peer] += 1
         return mixed.key
 
     def _transcript(self, sa: PeerSa, ours: Contribution, theirs: Contribution) -> Transcript:
@@ -278,6 +282,10 @@ class PeerKeys:
             spi=sa.name.spi,
             generation=sa.generation,
         )
+
+    def has_key(self, name: KeyName) -> bool:
+        """Whether the key has been mixed."""
+        return name in self._known
 
     # --- proofs -----------------------------------------------------------------------------------------------------
 
@@ -317,6 +325,7 @@ class PeerKeys:
         """
         names = {sa.name for sa in sas}
         self._known = {name: known for name, known in self._known.items() if name in names}
+        self._count = Counter(name.peer for name in self._known)
         needed = {sa.ours for sa in sas if sa.name not in self._known}
         newest = self._newest
         if newest is None or now < newest.began + HALF_GRACE_S:
@@ -338,4 +347,5 @@ class PeerKeys:
         for name in list(self._halves):
             self._erase(name)
         self._known.clear()
+        self._count.clear()
         self._theirs.clear()
