@@ -17,7 +17,7 @@ import structlog
 
 from nvo3sec.aio import run_together, until_stopped
 from nvo3sec.console import ConsoleServer
-from nvo3sec.domain.model import Domain
+from nvo3sec.domain.model import Domain, TunnelKeys
 from nvo3sec.errors import OperatorError
 from nvo3sec.nva import Nva, NvaSideSession
 from nvo3sec.nva.operations import Operations
@@ -33,6 +33,9 @@ class Controller:
     """Everything of one domain. `run` it; the other coroutines are what an operator may ask."""
 
     def __init__(self, domain: Domain, run_directory: Path) -> None:
+        """Raises OperatorError for a domain whose agents need identities."""
+        if domain.tunnel_keys is TunnelKeys.NVA_AND_PEER:
+            raise OperatorError("tunnel_keys: nva+peer needs agents with identities: run `nva` and `nve` instead")
         self._domain = domain
         self._log = structlog.get_logger("controller").bind(domain=domain.name)
         artifacts = load_artifacts()

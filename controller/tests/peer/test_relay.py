@@ -17,11 +17,13 @@ from nvo3sec.domain.desired import InstalledReceive, InstalledSend
 from nvo3sec.domain.messages import HeldReceive, HeldSend, KeyState, NveView, ReadBack, Registration
 from nvo3sec.domain.model import TunnelKeys
 from nvo3sec.domain.sa import Held
+from nvo3sec.errors import OperatorError
 from nvo3sec.nva import Nva
 from nvo3sec.nva.store.memory import HISTORY_BYTES, MemoryStore
 from nvo3sec.nve.clock import ClockReading
 from nvo3sec.nve.keyring import Keyring
 from nvo3sec.nve.peering import Peering
+from nvo3sec.process import Controller
 from peer_world import DOMAIN as NAME
 from peer_world import PeerWorld, public_of
 
@@ -545,3 +547,8 @@ def test_who_shares_no_vn_hears_nothing_of_each_other(lab):
         assert heard["leaf3"] == set()
 
     scenario(lab, what, "leaf3")
+
+
+def test_without_identities_nobody_contributes(tmp_path):
+    with pytest.raises(OperatorError, match="identities"):
+        Controller(DOMAIN, tmp_path)
