@@ -92,6 +92,10 @@ async def rotated(world: Overlay) -> None:
     before = await keys_in_use(world)
     answer = await asyncio.to_thread(world.operate, "rotate")
     assert answer.returncode == 0, answer.stderr
+    await replaced(world, before)
+
+
+async def replaced(world: Overlay, before: dict[tuple[str, str], str]) -> None:
     async with asyncio.timeout(60):
         while any(spi == before[one] for one, spi in (await keys_in_use(world)).items()):
             await asyncio.sleep(0.05)
@@ -130,6 +134,29 @@ class TestTraffic:
                 await world.ports["leaf2"].open()
                 async with Traffic(world):
                     await rotated(world)
+
+        asyncio.run(run())
+
+
+class TestApplied:
+    def test_there_and_back_while_packets_flow(self, identities, start_switch):
+        async def run():
+            async with overlay(identities, start_switch) as world:
+
+                async def apply(tunnel_keys: str) -> None:
+                    document = yaml.safe_load(identities.domain_file.read_text()) | {"tunnel_keys": tunnel_keys}
+                    file = world.directory / f"{tunnel_keys}.yaml"
+                    file.write_text(yaml.safe_dump(document))
+                    before = await keys_in_use(world)
+                    done = await asyncio.to_thread(world.operate, "domain", "apply", str(file), "--yes")
+                    assert done.returncode == 0, done.stderr
+                    await replaced(world, before)
+
+                async with Traffic(world):
+                    await apply("nva+peer")
+                    await rotated(world)
+                    await apply("nva")
+                assert not [one for one in (await world.ready())["reports"] if one["event"].startswith("peer-")]
 
         asyncio.run(run())
 

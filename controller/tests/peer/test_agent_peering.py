@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The agent's part alone: what it says when, and what it installs."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from nvo3sec.domain.contribution import End, KeyName, Pair, PeerContribution, PeerProof, PeerSa, PeerUpdate
+from nvo3sec.domain.messages import KeyState, NveView, PeerView, ReceiveSa, SendSa
+from nvo3sec.domain.model import Rate, Suite, TunnelKeys
+from nvo3sec.domain.secret import Secret
+from nvo3sec.nve.peering import Peering
+from peer_world import ADDRESSES, EPOCH, INCARNATIONS, SPI, PeerWorld, peer
+
+SUITE = Suite.CHASKEY12
+NVA_KEY = Secret(b"\xaa" * 16)
+
+
+def view(tunnel_keys: TunnelKeys = TunnelKeys.NVA_AND_PEER) -> NveView:
+    leaf2 = PeerView("leaf2", ADDRESSES["leaf2"], 256, 1, 2, Rate(1, 1), ())
+    return NveView(1, "leaf1", ADDRESSES["leaf1"], 1600, (), (), (), (leaf2,), (), 30.0, 10.0, tunnel_keys)
+
+
+class Ends:
+    """leaf1's `Peering`, and leaf2's keys."""
+
+    def __init__(self, world: PeerWorld, **options) -> None:
+        self.world = world
+        self.peering = Peering("leaf1", INCARNATIONS["leaf1"], self._make, **options)
+        self.two = world.keys("leaf2")
+        self.peering.follow(view(), 0.0)
+        self.peering.take(PeerUpdate(EPOCH, (self.theirs(),)), 0.0)
+        (self.ours,) = self.peering.news(frozenset()).contributions
+        self.two.take(peer("leaf1"), EPOCH, self.ours)
+
+    def _make(self, name, addresses, incarnation):
+        keys = self.world.keys(name, incarnation=incarnation)
+        assert addresses == (ADDRESSES[name],)
+        return keys
+
+    def theirs(self) -> PeerContribution:
+        return PeerContribution("leaf2", INCARNATIONS["leaf2"], EPOCH, self.two.contributions()[-1])
+
+    @property
+    def pair(self) -> Pair:
+        return Pair(self.ours.name, self.two.contributions()[-1].name)
+
+    def receiving(self, pair: Pair | None = None, key: Secret | None = NVA_KEY) -> KeyState:
+        sa = ReceiveSa("leaf2", SUITE, SPI, 3, key, 60.0, pair=pair or self.pair)
+        return KeyState(1, INCARNATIONS["leaf1"], (sa,), ())
+
+    def sending(self, pair: Pair | None = None, key: Secret | None = NVA_KEY) -> KeyState:
+        return KeyState(1, INCARNATIONS["leaf1"], (), (SendSa("leaf2", SUITE, SPI, key, 60.0, 3, pair or self.pair),))
+
+
+@pytest.fixture
+def ends(world) -> Ends:
+    return Ends(world)
+
+
+class TestSaying:
+    def test_a_receiver_proves_only_what_its_switch_has(self, ends):
+        ((received,), _) = ends.peering.sort(ends.receiving(), view(), 0.0)
+        assert received.key not in (None, NVA_KEY)
+        assert ends.peering.news(frozenset()) is None
+        assert ends.peering.news({("leaf2", SUITE, SPI + 1)}) is None
+        news = ends.peering.news({("leaf2", SUITE, SPI)})
+        assert [one.name for one in news.proofs] == [KeyName("leaf2", SUITE, SPI, End.RECEIVER)]
+        assert ends.peering.news({("leaf2", SUITE, SPI)}) is None, "once in a session"
+
+    def test_everything_again_in_a_new_session(self, ends):
+        ends.peering.sort(ends.receiving(), view(), 0.0)
+        first = ends.peering.news({("leaf2", SUITE, SPI)})
+        ends.peering.begin_session()
+        again = ends.peering.news({("leaf2", SUITE, SPI)})
+        assert again.contributions == (ends.ours,)
+        assert again.proofs == first.proofs
+
+    def test_a_refusal_is_reported_once(self, ends):
+        for _ in range(3):
+            false = PeerProof(KeyName("leaf2", SUITE, SPI, End.SENDER), b"f" * 32)
+            ends.peering.take(PeerUpdate(EPOCH, (), (false,)), 0.0)
+            ends.peering.sort(ends.sending(), view(), 0.0)
+        assert [one.event for one in ends.peering.reports()] == ["peer-proof-refused"]
+        assert ends.peering.reports() == ()
+
+    def test_without_credentials(self, world):
+        peering = Peering("leaf1", INCARNATIONS["leaf1"], None)
+        peering.follow(view(), 0.0)
+        assert peering.sort(Ends(world).receiving(), view(), 0.0) == ((), ())
+        assert [one.event for one in peering.reports()] == ["peer-keys-impossible"]
+        assert peering.news(frozenset()) is None
+
+
+class TestInstalling:
+    def test_a_sender_waits_for_the_proof(self, ends):
+        sa = ends.sending()
+        (_, (waiting,)) = ends.peering.sort(sa, view(), 0.0)
+        assert waiting.key is None
+        theirs = _mixed_by_two(ends)
+        ends.peering.take(PeerUpdate(EPOCH, (), (PeerProof(KeyName("leaf2", SUITE, SPI, End.SENDER), theirs),)), 0.0)
+        (_, (ready,)) = ends.peering.sort(sa, view(), 0.0)
+        assert ready.key not in (None, NVA_KEY)
+
+    def test_a_proof_may_come_before_its_key(self, ends):
+        theirs = _mixed_by_two(ends)
+        ends.peering.take(PeerUpdate(EPOCH, (), (PeerProof(KeyName("leaf2", SUITE, SPI, End.SENDER), theirs),)), 0.0)
+        (_, (ready,)) = ends.peering.sort(ends.sending(), view(), 0.0)
+        assert ready.key not in (None, NVA_KEY)
+
+    @pytest.mark.parametrize("tunnel_keys", TunnelKeys)
+    def test_a_key_that_is_to_be_mixed_is_never_taken_as_it_came(self, ends, tunnel_keys):
+        """Not even when keys are no longer to be mixed: the peer may have mixed this one."""
+        ends.peering.follow(view(tunnel_keys), 0.0)
+        lost = Pair(b"\1" * 32, ends.pair.theirs)
+        ((received,), _) = ends.peering.sort(ends.receiving(lost), view(tunnel_keys), 0.0)
+        assert received.key is None
+        (_, (sent,)) = ends.peering.sort(ends.sending(lost), view(tunnel_keys), 0.0)
+        assert sent.key is None
+
+    def test_a_key_of_the_nva_alone(self, ends):
+        plain = KeyState(1, INCARNATIONS["leaf1"], (ReceiveSa("leaf2", SUITE, SPI, 3, NVA_KEY, 60.0),), ())
+        ((received,), _) = ends.peering.sort(plain, view(), 0.0)
+        assert received.key is None
+        ends.peering.follow(view(TunnelKeys.NVA), 0.0)
+        ((received,), _) = ends.peering.sort(plain, view(TunnelKeys.NVA), 0.0)
+        assert received.key == NVA_KEY
+
+    def test_a_key_that_was_mixed_stays_so(self, ends):
+        ((mixed,), _) = ends.peering.sort(ends.receiving(), view(), 0.0)
+        ends.peering.follow(view(TunnelKeys.NVA), 0.0)
+        nothing = KeyState(1, INCARNATIONS["leaf1"], (ReceiveSa("leaf2", SUITE, SPI, 3, NVA_KEY, 60.0),), ())
+        ((received,), _) = ends.peering.sort(nothing, view(TunnelKeys.NVA), 0.0)
+        assert received.key == mixed.key
+
+    def test_an_agent_that_insists(self, world):
+        ends = Ends(world, required=True)
+        plain = KeyState(1, INCARNATIONS["leaf1"], (ReceiveSa("leaf2", SUITE, SPI, 3, NVA_KEY, 60.0),), ())
+        ends.peering.follow(view(TunnelKeys.NVA), 0.0)
+        ((received,), _) = ends.peering.sort(plain, view(TunnelKeys.NVA), 0.0)
+        assert received.key is None
+        assert [one.event for one in ends.peering.reports()] == ["tunnel-keys-refused"]
+
+    def test_a_contribution_that_comes_before_the_view_that_names_its_peer(self, world):
+        peering = Ends(world).peering
+        two = world.keys("leaf3")
+        peering.take(
+            PeerUpdate(EPOCH, (PeerContribution("leaf3", INCARNATIONS["leaf3"], EPOCH, two.contributions()[-1]),)),
+            0.0,
+        )
+        nothing = KeyState(1, INCARNATIONS["leaf1"], (), ())
+        peering.sort(nothing, view(), 0.0)
+        assert not peering._keys.has("leaf3", two.contributions()[-1].name)
+        leaf3 = PeerView("leaf3", ADDRESSES["leaf3"], 256, 1, 2, Rate(1, 1), ())
+        both = NveView(2, "leaf1", ADDRESSES["leaf1"], 1600, (), (), (), (*view().peers, leaf3), (), 30.0, 10.0)
+        peering.sort(nothing, both, 0.0)
+        assert peering._keys.has("leaf3", two.contributions()[-1].name)
+
+    def test_caps(self, ends):
+        many = tuple(PeerProof(KeyName("leaf2", SUITE, spi, End.SENDER), os.urandom(32)) for spi in range(1, 70_000))
+        ends.peering.take(PeerUpdate(EPOCH, (), many), 0.0)
+        assert len(ends.peering._proofs) == 4096 * 16
+
+
+def _mixed_by_two(ends: Ends) -> bytes:
+    name = KeyName("leaf1", SUITE, SPI, End.RECEIVER)
+    assert ends.two.key(PeerSa(name, 3, ends.pair.theirs, ends.pair.ours), NVA_KEY) is not None
+    return ends.two.proof(name)
