@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from nvo3sec.domain.contribution import End, Pair
+from nvo3sec.domain.contribution import Pair
 from nvo3sec.domain.derivation import Party, tunnel_info
 from nvo3sec.domain.membership import Membership, Tunnel
 from nvo3sec.domain.messages import ReceiveSa, SendSa
@@ -41,7 +41,6 @@ from nvo3sec.domain.sa import (
     Resumed,
     Rotate,
     Sa,
-    SaState,
     SenderDown,
     SenderRead,
     SenderUp,
@@ -59,6 +58,7 @@ from nvo3sec.domain.sa import (
 from nvo3sec.domain.secret import Secret
 from nvo3sec.domain.spi import choose_spi
 from nvo3sec.domain.turns import Turns
+from nvo3sec.nva import mixed
 from nvo3sec.nva.epochs import Epochs
 from nvo3sec.nva.generations import Generations
 from nvo3sec.nva.peering import PeerRelay
@@ -218,7 +218,8 @@ class KeyService:
         """Give an event to a direction; to one that is no more, nothing happens."""
         if tunnel not in self._directions:
             return set()
-        event = self._as_proved(tunnel, event)
+        if self._relay is not None:
+            event = mixed.as_proved(self._relay, self._directions[tunnel], event)
         match event:
             case SenderUp(incarnation=incarnation, held=sends):
                 self._incarnations[tunnel.sender] = incarnation
@@ -246,21 +247,6 @@ class KeyService:
         changed = self._feed(tunnel, event, now)
         return changed | self._give_turns(now)
 
-    def _as_proved(self, tunnel: Tunnel, event: Event) -> Event:
-        """A receiver has confirmed a mixed key only when it has proved it, too: else no sender would ever use it."""
-        planned, relay = self._directions[tunnel].planned, self._relay
-        if relay is None or planned is None or not relay.is_mixed(tunnel, planned.spi):
-            return event
-        if relay.has_proved(tunnel, planned.spi, End.RECEIVER):
-            return event
-        match event:
-            case ReceiverRead(spis=spis):
-                return replace(event, spis=spis - {planned.spi})
-            case ReceiverUp(held=held):
-                return replace(event, held=tuple(one for one in held if one.spi != planned.spi))
-            case _:
-                return event
-
     def contributed(self, nve: str, now: float) -> set[str]:
         """What `nve` can mix keys with has changed."""
         changed: set[str] = set()
@@ -269,7 +255,7 @@ class KeyService:
         for tunnel in self.tunnels_of(nve):
             direction = self._directions[tunnel]
             for sa in direction.sas:
-                if not sa.inherited and self._is_lost(self._relay, nve, direction, sa):
+                if mixed.is_lost(self._relay, nve, direction, sa):
                     changed |= self._feed(tunnel, Unusable(sa.spi), now)
             if direction.postponed and self._relay.pair(tunnel, self._epochs.current) is not None:
                 changed |= self._feed(tunnel, Resumed(), now)
@@ -282,14 +268,6 @@ class KeyService:
             if direction.postponed:
                 changed |= self._feed(tunnel, Resumed(), now)
         return changed | self.rotate(self._directions, now)
-
-    def _is_lost(self, relay: PeerRelay, nve: str, direction: Direction, sa: Sa) -> bool:
-        """Whether `nve` can neither mix a key any more, nor has it in its switch."""
-        if relay.can_mix(nve, direction.tunnel, sa.spi):
-            return False
-        if nve == direction.tunnel.receiver:
-            return sa.state is SaState.PLANNED
-        return sa.state is not SaState.DRAINING and not sa.confirmed and sa.spi not in (direction.sender.holds or ())
 
     def rotate(self, tunnels: Iterable[Tunnel], now: float) -> set[str]:
         """An operator wants new keys in these directions, from a secret that no earlier key came from.
@@ -326,6 +304,8 @@ class KeyService:
                     pending.append(self._plan(after, effect.phase, now))
                 else:
                     self._note(tunnel, effect)
+                if isinstance(effect, Late) and self._relay and mixed.is_unproved(self._relay, tunnel, effect):
+                    pending.append(Unusable(effect.spi))
         self._directions[tunnel] = after
         self._schedule(tunnel, now)
         if after.turn is not before.turn:

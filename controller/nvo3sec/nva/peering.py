@@ -7,6 +7,7 @@ believes a contribution checks it, and this NVA is not believed.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
@@ -42,10 +43,14 @@ class PlannedPair:
 
 @dataclass
 class _Published:
-    """contributions: by name, with their epochs; the newest last. is_current: said in the session that there is."""
+    """contributions: by name, with their epochs; the newest last. is_current: said in the session that there is.
+
+    kept: what the agent cannot mix with any more, but peers may still have to.
+    """
 
     incarnation: bytes
     contributions: dict[bytes, tuple[int, Contribution]] = field(default_factory=dict)
+    kept: dict[bytes, tuple[int, Contribution]] = field(default_factory=dict)
     is_current: bool = False
 
 
@@ -73,6 +78,7 @@ class PeerRelay:
         self._epoch = 0
         self._published: dict[str, _Published] = {}
         self._pairs: dict[Tunnel, dict[int, PlannedPair]] = {}
+        self._uses: Counter[bytes] = Counter()
         self._proofs: dict[tuple[Tunnel, int, End], bytes] = {}
         self._peers: dict[str, frozenset[str]] = {}
         self._news: dict[str, _News] = {}
@@ -110,7 +116,8 @@ class PeerRelay:
     def _offer(self, news: _News, peer: str) -> None:
         published = self._published.get(peer)
         if published is not None:
-            news.contributions.update(dict.fromkeys((peer, name) for name in published.contributions))
+            names = (*published.kept, *published.contributions)
+            news.contributions.update(dict.fromkeys((peer, name) for name in names))
 
     def left(self, nve: str) -> None:
         """An agent is gone; what it published is still good for those who have it."""
@@ -149,7 +156,12 @@ class PeerRelay:
         for one in contributions:
             taken[one.name] = (self._check(nve, published.incarnation, one), one)
         fresh = [name for name, found in taken.items() if published.contributions.get(name) != found]
-        stale = [name for name in published.contributions if name not in taken]
+        stale = []
+        for name, found in published.contributions.items():
+            if name not in taken and self._uses[name]:
+                published.kept[name] = found
+            elif name not in taken:
+                stale.append(name)
         published.contributions, published.is_current = taken, True
         told = set()
         for peer in peers:
@@ -212,6 +224,7 @@ class PeerRelay:
     def plan(self, tunnel: Tunnel, spi: int, pair: PlannedPair) -> None:
         """A key is made of `pair`."""
         self._pairs.setdefault(tunnel, {})[spi] = pair
+        self._uses.update((pair.sender, pair.receiver))
 
     def pair_of(self, nve: str, tunnel: Tunnel, spi: int) -> Pair | None:
         """What a key is made of, as `nve` calls it; None for a key of which this NVA does not know it."""
@@ -241,11 +254,23 @@ class PeerRelay:
     def forget(self, tunnel: Tunnel, spi: int) -> None:
         """A key is gone."""
         pairs = self._pairs.get(tunnel, {})
-        pairs.pop(spi, None)
+        pair = pairs.pop(spi, None)
         if not pairs:
             self._pairs.pop(tunnel, None)
+        if pair is not None:
+            self._unused(tunnel.sender, pair.sender)
+            self._unused(tunnel.receiver, pair.receiver)
         for end in End:
             self._proofs.pop((tunnel, spi, end), None)
+
+    def _unused(self, nve: str, name: bytes) -> None:
+        self._uses[name] -= 1
+        if self._uses[name]:
+            return
+        del self._uses[name]
+        published = self._published.get(nve)
+        if published is not None:
+            published.kept.pop(name, None)
 
     # --- to agents --------------------------------------------------------------------------------------------------
 
@@ -260,8 +285,9 @@ class PeerRelay:
             peer, name = next(iter(news.contributions))
             del news.contributions[peer, name]
             published = self._published.get(peer)
-            if published is not None and name in published.contributions:
-                epoch, contribution = published.contributions[name]
+            found = published and (published.contributions.get(name) or published.kept.get(name))
+            if published and found:
+                epoch, contribution = found
                 contributions.append(PeerContribution(peer, published.incarnation, epoch, contribution))
         proofs: list[PeerProof] = []
         while news.proofs and len(proofs) < PROOFS_AT_ONCE:

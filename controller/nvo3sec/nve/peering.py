@@ -39,6 +39,8 @@ Place = tuple[str, Suite, int]
 """Peer, suite and SPI of a key in the switch."""
 
 REPORTS_KEPT = 64
+RETRY_S = 30.0
+"""What was refused is looked at again after this time: a revocation list that was too old has perhaps been renewed."""
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -60,6 +62,7 @@ class Peering:
         self._address: IPv4Address | None = None
         self._epoch = 0
         self._relayed: dict[tuple[str, bytes], PeerContribution] = {}
+        self._not_before: dict[tuple[str, bytes], float] = {}
         self._proofs: dict[KeyName, bytes] = {}
         self._sent: set[KeyName] = set()
         self._published = False
@@ -101,7 +104,9 @@ class Peering:
         """Relayed contributions and proofs came. They are looked at in `sort`."""
         self._epoch = update.epoch
         for one in update.contributions:
-            _put(self._relayed, (one.peer, one.contribution.name), one, PEERS_LIMIT * CONTRIBUTIONS_PER_PEER)
+            place = (one.peer, one.contribution.name)
+            _put(self._relayed, place, one, PEERS_LIMIT * CONTRIBUTIONS_PER_PEER)
+            self._not_before.pop(place, None)
         for proof in update.proofs:
             _put(self._proofs, proof.name, proof.proof, PEERS_LIMIT * SAS_PER_PEER)
         self._begin(now)
@@ -119,7 +124,7 @@ class Peering:
         if self._keys is None:
             return ((), ()) if self._on else (keys.receive, keys.send)
         self._begin(now)  # a statement or a certificate may have grown old
-        self._take_relayed(self._keys, view)
+        self._take_relayed(self._keys, view, now)
         receive = [(self._sa(sa, End.RECEIVER), sa) for sa in keys.receive]
         send = [(self._sa(sa, End.SENDER), sa) for sa in keys.send]
         mixed = {sa.name: self._mix(self._keys, sa, key.key) for sa, key in receive}
@@ -155,17 +160,20 @@ class Peering:
             self._refuse(error)
             return None
 
-    def _take_relayed(self, keys: PeerKeys, view: NveView) -> None:
+    def _take_relayed(self, keys: PeerKeys, view: NveView, now: float) -> None:
         peers = {peer.name: peer.address for peer in view.peers}
         keys.forget_peers(peers)
         for place, one in list(self._relayed.items()):
-            if one.peer not in peers:
+            if one.peer not in peers or now < self._not_before.get(place, now):
                 continue  # a view that names it may be on its way
-            del self._relayed[place]
             try:
                 keys.take(Peer(one.peer, (peers[one.peer],), one.incarnation), one.epoch, one.contribution)
             except ContributionRefused as error:
                 self._refuse(error)
+                self._not_before[place] = now + RETRY_S
+            else:
+                del self._relayed[place]
+        self._not_before = {place: at for place, at in self._not_before.items() if place in self._relayed}
 
     def _take_proofs(self, keys: PeerKeys, known: Collection[KeyName]) -> None:
         for name, proof in list(self._proofs.items()):

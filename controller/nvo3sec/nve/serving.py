@@ -207,6 +207,7 @@ class Serving:
             # Keys or mappings alone touch nothing else; anything more may need new numbers everywhere.
             scope = chosen if chosen <= set(KEY_TABLES) or chosen <= set(TENANT_TABLES) else set(MANAGED_TABLES)
             wanted = self._wanted()
+            await self._tell_peers()  # a sender proves a key before its switch has it, a receiver after
             outcome = await self.reconciler.apply(wanted, [table for table in MANAGED_TABLES if table in scope])
             self.numbers, self.outcome = outcome.numbers, outcome
             for update in outcome.done.updates:

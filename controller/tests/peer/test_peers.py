@@ -522,7 +522,7 @@ class Trusting:
 class TestLimits:
     def test_contributions_of_a_peer(self, world, pair):
         two = pair.two.contributions()[-1]
-        more = [world.contribution("leaf2", expiry=int(world.now()) + n) for n in range(1, 6)]
+        more = [world.contribution("leaf2", expiry=int(world.now()) + n) for n in range(1, 9)]
         for one in more:
             assert pair.one.take(peer("leaf2"), EPOCH, one)
         assert len(pair.one._theirs["leaf2"]) == product.CONTRIBUTIONS_PER_PEER

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from nvo3sec.config import example_path, load_domain
-from nvo3sec.domain.contribution import Contribution, Own, PeerKeys, PeerUpdate, Statement
+from nvo3sec.domain.contribution import Contribution, ContributionRefused, Fault, Own, PeerKeys, PeerUpdate, Statement
 from nvo3sec.domain.contribution import peers as contribution_peers
 from nvo3sec.domain.desired import InstalledReceive, InstalledSend
 from nvo3sec.domain.messages import HeldReceive, HeldSend, KeyState, NveView, ReadBack, Registration
@@ -110,6 +110,7 @@ class Agent:
             await self.tell(())
             return True
         receive, send = self.peering.sort(self.keys, self.view, now)
+        await self.tell(())
         held = {(sa.peer, sa.spi): sa for sa in self.receive}
         keys = dataclasses.replace(self.keys, receive=receive, send=send)
         self.keyring.take(keys, self.view, ClockReading(0, 0.0, 0.0), now)
@@ -227,6 +228,10 @@ def scenario(lab, what, *names: str, **options) -> None:
         await what(overlay)
 
     asyncio.run(run())
+
+
+def _is_planned(overlay: Overlay) -> bool:
+    return any(one.planned for one in overlay.nva.directions() if one.tunnel.receiver == "leaf2")
 
 
 def sending(overlay: Overlay) -> dict[tuple[str, str], tuple[int, bytes]]:
@@ -357,6 +362,68 @@ class TestRestarts:
 
         scenario(lab, what)
 
+    @pytest.mark.parametrize("ends_at", [1, 2])
+    def test_a_receiver_between_its_switch_and_its_word(self, lab, ends_at):
+        """It has installed a key that it never proved, or proved it and did not say that the switch has it."""
+
+        async def what(overlay):
+            before = sending(overlay)
+            overlay.now += 2
+            overlay.nva.rotate()
+            while len(overlay.agents["leaf2"].receive) == 1:
+                for name in ("leaf1", "leaf2"):
+                    overlay.agents[name].ends_at = ends_at if name == "leaf2" and _is_planned(overlay) else 0
+                    await overlay.step(name)
+            overlay.agents["leaf2"].ends_at = 0
+            await overlay.settle()
+            await overlay.after(DOMAIN.lifetimes.grace_s + 1)
+            assert all(spi != before[one][0] for one, (spi, _) in sending(overlay).items()), "nothing is stuck"
+            assert overlay.open_tunnels() == {("leaf1", "leaf2"), ("leaf2", "leaf1")}
+
+        scenario(lab, what, "leaf1", "leaf2")
+
+    def test_a_sender_that_was_told_and_had_not_installed(self, lab):
+        """It cannot mix that key any more. Its switch goes on with the one before until there is another."""
+
+        async def what(overlay):
+            before = sending(overlay)
+            overlay.tamper = lambda _name, update: dataclasses.replace(update, proofs=())
+            overlay.now += 2
+            overlay.nva.rotate()
+            await overlay.settle()
+            assert sending(overlay) == before
+            overlay.tamper = lambda _name, update: update
+            await overlay.restart("leaf1")
+            for _ in range(50):
+                for name in LEAVES:
+                    await overlay.step(name)
+                    assert len(overlay.agents[name].send) == 2, "no tunnel is ever without a key"
+            await overlay.after(2)
+            now = sending(overlay)
+            assert now["leaf1", "leaf2"] != before["leaf1", "leaf2"]
+            assert overlay.open_tunnels() == ALL
+
+        scenario(lab, what)
+
+    def test_a_receiver_whose_contribution_its_peer_had_not_fetched(self, lab):
+        async def what(overlay):
+            moves = ["rotate", "leaf1", "leaf2", "rotate", "leaf1", "end", "leaf1", "leaf1", "leaf1"]
+            for move in moves:
+                match move:
+                    case "rotate":
+                        overlay.now += 2
+                        overlay.nva.rotate()
+                    case "end":
+                        overlay.agents["leaf1"].ends_at = 2
+                    case name:
+                        await overlay.step(name)
+            overlay.agents["leaf1"].ends_at = 0
+            before = sending(overlay)
+            await overlay.settle()
+            assert all(spi != before[one][0] for one, (spi, _) in sending(overlay).items()), "nothing is stuck"
+
+        scenario(lab, what, "leaf1", "leaf2")
+
     @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(
         st.lists(
@@ -431,6 +498,32 @@ class TestLyingNva:
             assert report.startswith("peer-contribution-refused: certificate-name:")
 
         scenario(lab, what, "leaf3")
+
+    def test_what_was_refused_for_a_while_is_taken_later(self, lab):
+        """As when a revocation list was too old. Meanwhile the keys before go on."""
+
+        async def what(overlay):
+            before = sending(overlay)
+
+            keys = overlay.agents["leaf1"].peering._keys
+            take = keys.take
+            keys.take = lambda *_: (_ for _ in ()).throw(ContributionRefused(Fault.REVOCATION_UNKNOWN, "too old"))
+            overlay.now += 2
+            overlay.nva.rotate()
+            await overlay.settle()
+            for _ in range(3):
+                await overlay.after(DOMAIN.lifetimes.confirm_s + 1)
+                now = sending(overlay)
+                assert now["leaf1", "leaf2"] == before["leaf1", "leaf2"]
+                assert now["leaf2", "leaf1"] == before["leaf2", "leaf1"]
+                assert overlay.open_tunnels() == ALL
+            keys.take = take
+            for _ in range(5):
+                await overlay.after(DOMAIN.lifetimes.confirm_s + 1)
+            assert overlay.open_tunnels() == ALL
+            assert all(spi != before[one][0] for one, (spi, _) in sending(overlay).items())
+
+        scenario(lab, what)
 
     def test_swapped_proofs(self, lab):
         async def what(overlay):

@@ -47,8 +47,8 @@ from nvo3sec.errors import DerivationError
 
 PEERS_LIMIT = 4096
 """Peers of which contributions are kept."""
-CONTRIBUTIONS_PER_PEER = 2
-"""The newest, and the one before: keys that were planned with it may still have to be mixed."""
+CONTRIBUTIONS_PER_PEER = 4
+"""The newest, and some before: keys that were planned with them may still have to be mixed."""
 SAS_PER_PEER = 16
 """Two directions, two suites, two phases; and as many again that are on their way out."""
 HALVES_LIMIT = 3
@@ -228,9 +228,8 @@ class PeerKeys:
         if any(statement.public_key == half.private.public_key for half in self._halves.values()):
             raise ContributionRefused(Fault.OWN_KEY, f"{peer.name}: its public key is one of ours")
         if before is None:
-            others = [name for name in known if name != contribution.name]
-            for name in others[: len(others) - CONTRIBUTIONS_PER_PEER + 1]:
-                del known[name]
+            while len(known) >= CONTRIBUTIONS_PER_PEER:
+                del known[next(iter(known))]
         self._theirs.setdefault(peer.name, known)[contribution.name] = _Theirs(peer, statement, contribution)
         return before is None
 
