@@ -58,6 +58,20 @@ class TestPublishing:
         assert len(relay.fetch("leaf2").contributions) == 1
         assert not relay._news["leaf2"].contributions
 
+    def test_what_a_key_needs_is_told_although_its_agent_began_anew(self, relay, world):
+        first, second = (world.contribution("leaf1", expiry=int(world.now()) + n) for n in (1, 2))
+        relay.publish("leaf1", [first], ["leaf2"])
+        relay.plan(THERE, 7, PlannedPair(first.name, b"two"))
+        relay.joined("leaf1", INCARNATIONS["leaf1"], ["leaf2"], [THERE])
+        relay.publish("leaf1", [second], ["leaf2"])
+        assert {one.contribution.name for one in relay.fetch("leaf2").contributions} == {first.name, second.name}
+        assert not relay.can_mix("leaf1", THERE, 7)
+        relay.joined("leaf2", INCARNATIONS["leaf2"], ["leaf1"], [THERE])
+        assert len(relay.fetch("leaf2").contributions) == 2, "and is told again"
+        relay.forget(THERE, 7)
+        relay.joined("leaf2", INCARNATIONS["leaf2"], ["leaf1"], [THERE])
+        assert [one.contribution.name for one in relay.fetch("leaf2").contributions] == [second.name]
+
     def test_what_is_not_ones_own(self, relay, world):
         assert fault(relay.publish, "leaf1", [world.contribution("leaf2")], ["leaf2"]) is Fault.DEVICE
         old = world.contribution("leaf1", incarnation=b"\x77" * 16)
