@@ -37,12 +37,26 @@ class Keyring:
         self._ends: dict[tuple[str, str, int], int] = {}
         self._began = False
         self._last: dict[tuple[str, str, int], Secret] = {}
+        self._places: dict[str, tuple[IPv4Address, IPv4Address, int]] = {}  # both addresses, and since which version
         self.receive: tuple[InstalledReceive, ...] = ()
         self.send: tuple[InstalledSend, ...] = ()
 
+    def follow(self, view: NveView) -> None:
+        """Take note of a view; every one, in their order. Keys of peers that left or moved ended with that.
+
+        The message that says so comes later. A key that went with its peer to another tunnel would meet another
+        sequence counter there, and repeat its numbers: NEVER USE A KEY IN TWO TUNNELS.
+        """
+        before, self._places = self._places, {}
+        for peer in view.peers:
+            known = before.get(peer.name)
+            stays = known is not None and known[:2] == (view.address, peer.address)
+            self._places[peer.name] = known if known and stays else (view.address, peer.address, view.version)
+        self.send = tuple(sa for sa in self.send if self._places.get(sa.peer) == before.get(sa.peer))
+
     def take(self, keys: KeyState, view: NveView, reading: ClockReading, now: float) -> None:
-        """Replace what should be held by what the NVA says, received at local time `now`."""
-        address = {peer.name: peer.address for peer in view.peers}
+        """Replace what should be held by what the NVA says, received at local time `now`; `follow` the view before."""
+        address = {peer.name: peer.address for peer in view.peers if keys.version > self._places[peer.name][2]}
         if not self._began:
             self._began, self.send = True, tuple(self._found_before(address))
         before = {(sa.peer, sa.suite): sa for sa in self.send}

@@ -148,6 +148,7 @@ class Serving:
             match update:
                 case NveView():
                     self.view = update
+                    self.keyring.follow(update)
                     self.learning.mappings.keep_vns(vn.vni for vn in update.vns)
                     self._peering.follow(update, time.monotonic())
                     self._mark(MANAGED_TABLES)
