@@ -82,6 +82,9 @@ class Reconciler:
         before = await self._read(looked_at, whole)
         self._check_incarnation(wanted, before)
         numbers, desired = compute(wanted, before, self._numbers)
+        # Given out as soon as they can be in the switch, whatever becomes of the writes: a key in another tunnel would
+        # meet another sequence counter there, and repeat its numbers.
+        self._numbers = numbers
         plan = make_plan(desired, before, looked_at)
         self.foreign = self._foreign(plan)
         self._actual = None  # until it has been read back, nothing is known
@@ -90,7 +93,7 @@ class Reconciler:
                 await self._driver.client.write(plan.stages[stage])
         self._actual = before
         after = await self._read(looked_at, whole) if not plan.is_empty else before
-        self._actual, self._numbers = after, numbers
+        self._actual = after
         self._check_incarnation(wanted, after)
         self._installed = {item.name(): item for item in desired}
         return Outcome(numbers, desired, after, plan, make_plan(desired, after, looked_at))
