@@ -26,6 +26,7 @@ from nvo3sec.domain.sa import (
     ReceiverUp,
     Rotate,
     SaState,
+    SenderDown,
     SenderRead,
     SenderUp,
     Switched,
@@ -312,6 +313,20 @@ class TestInheritance:
         assert phase_of(story.direction.planned.spi) == 0
         story.confirm().after(GRACE)
         assert story.states() == [(21, "sending")]
+
+    @pytest.mark.parametrize(
+        "order",
+        [(SENDER, SenderDown(), RECEIVER, SENDER), (RECEIVER, ReceiverDown(), SENDER, RECEIVER)],
+        ids=["sender first", "receiver first"],
+    )
+    def test_one_that_goes_again_before_the_other_has_come(self, order):
+        story = Story()
+        for event in order:
+            story(event)
+            current = story.direction.current
+            assert current is None or current.spi == 0x80000009, "the sender is never told to send with another"
+            assert current is not None or isinstance(event, ReceiverUp | ReceiverDown)
+        assert story.of(NeedKey) == []
 
     @pytest.mark.parametrize("order", [(SENDER, RECEIVER), (RECEIVER, SENDER)], ids=["sender first", "receiver first"])
     def test_jitter_brings_the_replacement_forward(self, order):

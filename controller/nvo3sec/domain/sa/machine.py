@@ -222,7 +222,9 @@ def _is_new(d: _Draft, name: str, before: End, incarnation: bytes) -> bool:
 
 
 def _inherit_receiving(d: _Draft, held: Iterable[Held], jitter_s: float) -> None:
-    sends = d.sender.holds or ()
+    sends = d.sender.holds
+    if sends is None:  # it may have been there and gone again; its switch goes on with what it had
+        sends = () if d.current is None else (d.current.spi,)
     states = {True: SaState.SENDING, False: SaState.DRAINING}
     d.keep(_one_of_each_phase(_inherited(d, one, states[one.spi in sends], jitter_s) for one in held))
 
