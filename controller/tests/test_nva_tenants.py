@@ -364,6 +364,22 @@ class TestShutOut:
 
         run(check())
 
+    def test_who_was_alone_is_served_when_others_come_back(self):
+        async def check():
+            agents = Agents()
+            for name in ("leaf2", "leaf3"):
+                agents.nva.suspend(name, "its certificate was revoked")
+            await agents.join("leaf1")
+            assert agents.views["leaf1"].peers == ()
+            await agents.join("leaf2")
+            agents.after(2)
+            await agents.settle()
+            for name, peer in (("leaf1", "leaf2"), ("leaf2", "leaf1")):
+                assert [sa.peer for sa in agents.keys[name].send] == [peer]
+                assert [sa.peer for sa in agents.keys[name].receive] == [peer]
+
+        run(check())
+
     def test_a_store_that_fails_revokes_nobody_and_ends_the_nva(self):
         async def check():
             store = Failing(b"h" * 16)

@@ -164,6 +164,14 @@ class KeyService:
         self._turns.leave(tunnel)
         self._let_go(tunnel, direction.sas, ())
 
+    def arrived(self, nve: str, incarnation: bytes) -> None:
+        """The agent of `nve` is there, also if no direction begins or ends at it yet."""
+        self._incarnations[nve] = incarnation
+
+    def departed(self, nve: str) -> None:
+        """The agent of `nve` is gone."""
+        self._incarnations.pop(nve, None)
+
     def reconfigure(self, domain: Domain, membership: Membership, now: float) -> set[str]:
         """The domain or its membership has changed: by a new domain file, or because an NVE was revoked.
 

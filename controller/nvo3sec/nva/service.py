@@ -144,6 +144,7 @@ class Nva:
         if before is not None and before is not session:
             before.end(f"a newer session of {nve} has taken over")
         self._incarnations[nve] = registration.incarnation
+        self._keys.arrived(nve, registration.incarnation)
         self._log.info("nve registered", nve=nve, receives=len(registration.receive), sends=len(registration.send))
         announced = tuple(attach_of(nve, one) for one in registration.attachments)
         self._handle([LeaseRenewed(nve, now + self.domain.lifetimes.lease_s), Resync(nve, announced)])
@@ -164,6 +165,7 @@ class Nva:
         del self._sessions[session.nve]
         self._contributing.relay.left(session.nve)
         self._log.warning("nve disconnected", nve=session.nve)
+        self._keys.departed(session.nve)
         for tunnel, event in switches.gone(session.nve, self._keys.tunnels_of(session.nve)):
             self._feed(tunnel, event, self._clock())
 
