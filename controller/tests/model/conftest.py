@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Makes the modules of the model importable, and gives each test a world whose time is its own."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sys
+import tempfile
+import time
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from model_client import connect  # found through the line above, like the next two
+from model_time import CURRENT
+from model_world import World
+from nvo3sec.nve import agent
+
+
+@pytest.fixture
+def memory_path(tmp_path: Path) -> Iterator[Path]:
+    """A directory in memory where there is one: stores are opened and copied there by the hundred."""
+    if not os.access("/dev/shm", os.W_OK):
+        yield tmp_path
+        return
+    path = Path(tempfile.mkdtemp(prefix="nvo3sec-model-", dir="/dev/shm"))
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def _simulated(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The agent's modules read the clock of the current world and connect to its switches; nothing is logged."""
+    clock = types.SimpleNamespace(monotonic=lambda: CURRENT.now())
+    for name, module in list(sys.modules.items()):
+        if name.startswith("nvo3sec.nve.") and getattr(module, "time", None) is time:
+            monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(agent, "SwitchClient", types.SimpleNamespace(connect=connect))
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    yield
+    structlog.configure(**before)
+
+
+@pytest.fixture
+def make_world(memory_path: Path, _simulated: None) -> Iterator[Callable[..., World]]:
+    """Worlds of the test; all end with it."""
+    worlds: list[World] = []
+
+    def make(only: set[str] | None = None) -> World:
+        world = World(memory_path / f"world-{len(worlds)}")
+        world.observer.only = None if only is None else frozenset(only)
+        worlds.append(world)
+        return worlds[-1].begin()
+
+    yield make
+    for world in worlds:
+        world.close()
