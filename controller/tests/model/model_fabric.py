@@ -25,7 +25,7 @@ _OF_SWITCH = (
     "rings",
 )
 _OF_OBSERVER = ("keys", "seen_by", "shut_out", "left_vn", "_used", "_accepted")
-_OF_WORLD = ("revoked", "suspended", "absent", "readdressed", "held", "recorded", "under_way")
+_OF_WORLD = ("revoked", "being_revoked", "suspended", "absent", "readdressed", "held", "recorded", "under_way")
 
 
 def dump(world: World) -> bytes:

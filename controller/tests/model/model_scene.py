@@ -72,6 +72,7 @@ class Scene:
         domain = make_domain(self.names)
         self.wall_jump_s = 0.0
         self.revoked: set[str] = set()
+        self.being_revoked: set[str] = set()
         self.suspended: set[str] = set()
         self.held: list[Packet] = []
         self.under_way: list[Packet] = []
@@ -239,7 +240,7 @@ class Scene:
         """The NVEs whose traffic among each other must pass."""
         self._touch()
         now = self.loop.moment
-        out = self.revoked | self.suspended
+        out = self.revoked | self.being_revoked | self.suspended
         return {n for n, site in self.sites.items() if n not in out and now >= site.disturbed_at + SETTLE_S}
 
     def shared(self, name: str, peer: str) -> set[int]:

@@ -51,16 +51,13 @@ class World(Traffic):
     def revoke(self, name: str) -> bool:
         """Shut out for good; whether it was done. If the NVA dies of it, nobody knows, and the operator asks again."""
         self.disturb(name)
-        self._start_to_shut_out(name)
+        self.being_revoked.add(name)
         if not self._told(lambda nva: nva.revoke(name)):
             return False
+        self.being_revoked.discard(name)
         self.revoked.add(name)
         self.observer.shut_out.setdefault(name, self.loop.moment)
         return True
-
-    def _start_to_shut_out(self, name: str) -> None:
-        """From now on nobody promises anything to `name`, or takes it amiss if it is heard."""
-        self.sites[name].disturbed_at = self.loop.moment
 
     def suspend(self, name: str) -> None:
         """Its certificate is revoked. That a new NVA learns it again is the business of who checks certificates."""

@@ -49,6 +49,8 @@ def survive(directory: Path, worlds: list[World]) -> None:
     world.begin(settle_s=3.0)
     world.replay()
     excluded = set(world.host.nva.excluded)
+    if not excluded:
+        world.being_revoked.clear()  # it never was, and nobody was told that it was
     world.pass_time(2 * SETTLE_S)
     world.rotate()
     world.pass_time(SETTLE_S)

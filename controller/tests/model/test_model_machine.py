@@ -23,7 +23,7 @@ from model_world import World
 from nvo3sec.p4runtime import Table
 
 LONG = "NVO3SEC_MODEL_EXAMPLES" in os.environ
-EXAMPLES = int(os.environ.get("NVO3SEC_MODEL_EXAMPLES", "10"))
+EXAMPLES = int(os.environ.get("NVO3SEC_MODEL_EXAMPLES", "25"))
 STEPS = int(os.environ.get("NVO3SEC_MODEL_STEPS", "25"))
 
 NAMES = ("leaf0", "leaf1", "leaf2")
@@ -220,6 +220,8 @@ def mend(world: World) -> None:
         world.start_agent(name)
         if name in world.suspended:
             world.readmit(name)
+    for name in sorted(world.being_revoked):
+        assert world.revoke(name)
     world.pass_time(2 * SETTLE_S)
     assert world.healthy() == set(world.names) - world.revoked
     world.replay()
