@@ -52,7 +52,9 @@ class Keyring:
             known = before.get(peer.name)
             stays = known is not None and known[:2] == (view.address, peer.address)
             self._places[peer.name] = known if known and stays else (view.address, peer.address, view.version)
-        self.send = tuple(sa for sa in self.send if self._places.get(sa.peer) == before.get(sa.peer))
+        stay = {name for name, place in self._places.items() if before.get(name) == place}
+        self.receive = tuple(sa for sa in self.receive if sa.peer in stay)
+        self.send = tuple(sa for sa in self.send if sa.peer in stay)
 
     def take(self, keys: KeyState, view: NveView, reading: ClockReading, now: float) -> None:
         """Replace what should be held by what the NVA says, received at local time `now`; `follow` the view before."""
