@@ -38,6 +38,7 @@ class Keyring:
         self._began = False
         self._last: dict[tuple[str, str, int], Secret] = {}
         self._places: dict[str, tuple[IPv4Address, IPv4Address, int]] = {}  # both addresses, and since which version
+        self._followed = -1
         self.receive: tuple[InstalledReceive, ...] = ()
         self.send: tuple[InstalledSend, ...] = ()
 
@@ -52,12 +53,17 @@ class Keyring:
             known = before.get(peer.name)
             stays = known is not None and known[:2] == (view.address, peer.address)
             self._places[peer.name] = known if known and stays else (view.address, peer.address, view.version)
+        self._followed = view.version
+        if not before:
+            return
         stay = {name for name, place in self._places.items() if before.get(name) == place}
         self.receive = tuple(sa for sa in self.receive if sa.peer in stay)
         self.send = tuple(sa for sa in self.send if sa.peer in stay)
 
     def take(self, keys: KeyState, view: NveView, reading: ClockReading, now: float) -> None:
-        """Replace what should be held by what the NVA says, received at local time `now`; `follow` the view before."""
+        """Replace what should be held by what the NVA says, received at local time `now`; see `follow`."""
+        if view.version != self._followed:
+            self.follow(view)
         address = {peer.name: peer.address for peer in view.peers if keys.version > self._places[peer.name][2]}
         if not self._began:
             self._began, self.send = True, tuple(self._found_before(address))
