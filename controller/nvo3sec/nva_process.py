@@ -29,6 +29,7 @@ from nvo3sec.identity.errors import PeerRefused, Reason
 from nvo3sec.identity.names import Role
 from nvo3sec.identity.server import SecureServer
 from nvo3sec.nva import Nva
+from nvo3sec.nva.key_operations import KeyOperations
 from nvo3sec.nva.operations import Operations
 from nvo3sec.nva.store import MemoryStore, Store, open_store
 from nvo3sec.reports import status_from_json, status_report, unknown_status
@@ -99,10 +100,10 @@ class NvaProcess:
             "wait": self.wait,
             "counters": self.counters,
             "reconcile": self.reconcile,
-            "rotate": self.rotate,
             "revoke": self.revoke,
             "authz_probe": self.authz_probe,
             **Operations(self._nva).methods,
+            **KeyOperations(self._nva, self._ask_agent).methods,
             **Applying(self._nva, start.file).methods,
         }
         self._transport = NvaTransport(self._nva, methods)
@@ -197,10 +198,6 @@ class NvaProcess:
         kind = QuestionKind.PREVIEW if dry_run else QuestionKind.RECONCILE
         return dict(zip(names, await self._ask_all(names, kind), strict=True))
 
-    async def rotate(self, nves: list[str] | None = None) -> dict[str, int]:
-        """New keys, make before break."""
-        return {"directions": self._nva.rotate(nves or ())}
-
     async def revoke(self, nve: str) -> dict[str, float]:
         """Shut an NVE out for good. Returns how long it took (seconds) until every other switch was without it."""
         began = time.monotonic()
@@ -235,9 +232,12 @@ class NvaProcess:
             raise OperatorError("the NVA does not serve yet")
         return self._server.admission_report() | {"reports_left_out": dict(self._nva.reports.left_out)}
 
+    async def _ask_agent(self, nve: str, kind: QuestionKind) -> Any:
+        return await self._transport.ask(nve, kind)
+
     async def _ask(self, nve: str, kind: QuestionKind) -> Any:
         try:
-            return await self._transport.ask(nve, kind)
+            return await self._ask_agent(nve, kind)
         except OperatorError as error:
             return error
 

@@ -116,6 +116,8 @@ class NveProcess:
                 return list(await self._agent.reconcile(dry_run=False))
             case QuestionKind.PREVIEW:
                 return list(await self._agent.reconcile(dry_run=True))
+            case QuestionKind.KEYS:
+                return (await self._agent.holdings()).to_json()
 
     def _status(self) -> dict[str, Any]:
         return asdict(self._agent.status())

@@ -17,9 +17,11 @@ import structlog
 
 from nvo3sec.aio import run_together, until_stopped
 from nvo3sec.console import ConsoleServer
+from nvo3sec.domain.messages import QuestionKind
 from nvo3sec.domain.model import Domain, TunnelKeys
 from nvo3sec.errors import OperatorError
 from nvo3sec.nva import Nva, NvaSideSession
+from nvo3sec.nva.key_operations import KeyOperations
 from nvo3sec.nva.operations import Operations
 from nvo3sec.nva.store import MemoryStore
 from nvo3sec.nve import NveAgent, SwitchAddress
@@ -49,6 +51,7 @@ class Controller:
             )
             for nve in domain.nves
         }
+        self.keys = KeyOperations(self._nva, self._ask)
         self._console = ConsoleServer(
             run_directory,
             {
@@ -56,7 +59,7 @@ class Controller:
                 "wait": self.wait,
                 "counters": self.counters,
                 "reconcile": self.reconcile,
-                "rotate": self.rotate,
+                **self.keys.methods,
                 **Operations(self._nva).methods,
             },
         )
@@ -110,9 +113,8 @@ class Controller:
         """Reconcile one switch or all; returns the updates of each."""
         return {agent.nve.name: list(await agent.reconcile(dry_run=dry_run)) for agent in self._chosen(nve)}
 
-    async def rotate(self, nves: list[str] | None = None) -> dict[str, int]:
-        """New keys, make before break."""
-        return {"directions": self._nva.rotate(nves or ())}
+    async def _ask(self, nve: str, _kind: QuestionKind) -> Any:
+        return (await self._agents[nve].holdings()).to_json()
 
     def _chosen(self, nve: str | None) -> list[NveAgent]:
         if nve is None:

@@ -197,12 +197,12 @@ class TestCommands:
         assert asked == [(None, True)]
 
     def test_rotate(self, tmp_path):
-        async def rotate(nves):
-            return {"directions": len(nves)}
+        async def rotate(nves, vn):
+            return {"directions": len(nves) + len(vn)}
 
         with serving(tmp_path / "run", {"rotate": rotate}):
-            result = run("rotate", "leaf1", "leaf2", "--run-dir", str(tmp_path / "run"))
-            assert result.stdout == "new keys asked for in 2 directions\n"
+            result = run("keys", "rotate", "leaf1", "leaf2", "--vn", "red", "--run-dir", str(tmp_path / "run"))
+            assert result.stdout == "new keys asked for in 5 directions\n"
 
     def test_shell_without_its_environment_or_nve(self, tmp_path):
         async def status():

@@ -245,7 +245,7 @@ class TestRotation:
             async with running(tmp_path, start_switch, grace_s=GRACE_S) as fabric:
                 await fabric.arrives(blue(b"learn"), ("leaf2", 1))
                 before = spis(await fabric.controller.status(), "sending")
-                assert await fabric.controller.rotate() == {"directions": 6}
+                assert await fabric.controller.keys.rotate() == {"directions": 6}
                 number = 0
                 while True:
                     await fabric.arrives(blue(b"packet %6d" % number), ("leaf2", 1))
@@ -297,7 +297,7 @@ class TestRestart:
                 assert status["switches"][0]["learned"] == 1
                 old, new = ([s["incarnation"] for s in one["switches"]] for one in (before, status))
                 assert old == new
-                await controller.rotate()
+                await controller.keys.rotate()
                 while any(key["inherited"] for key in (await controller.status())["keys"]):
                     await fabric.arrives(blue(b"until the new keys are in use"), ("leaf2", 1))
                 await fabric.ports["leaf2"].send(256, recorded)
@@ -386,7 +386,7 @@ class TestProcess:
                     assert [switch["adopted"] for switch in status["switches"]] == [adopted] * 3
                     table = self.operate("status", *at).stdout
                     assert all(key["spi"] in table for key in status["keys"])
-                    assert self.operate("rotate", "leaf1", *at).stdout == "new keys asked for in 4 directions\n"
+                    assert self.operate("keys", "rotate", "leaf1", *at).stdout == "new keys asked for in 4 directions\n"
                     assert json.loads(self.operate("counters", "-o", "json", *at).stdout)[0]["drops"]["ingress"] == {}
                     assert self.operate("counters", "leaf9", *at).returncode == 1
                     if adopted:
@@ -459,7 +459,7 @@ class TestSecrets:
                 await fabric.arrives(blue(b"traffic"), ("leaf2", 1))
                 await collect()
                 shown.append(json.dumps(await fabric.controller.status()))
-                await fabric.controller.rotate()
+                await fabric.controller.keys.rotate()
                 while len(spis(await fabric.controller.status(), "draining")) < 6:
                     await asyncio.sleep(0)
                 await collect()

@@ -40,7 +40,7 @@ def _is_out(status: dict[str, Any]) -> bool:
 
 
 async def revocation(world: World) -> Shot:
-    """`nvo3sec revoke` while the NVE sends: with its switch, with recordings, and with keys read out of its switch."""
+    """`nvo3sec keys revoke` while the NVE sends: with its switch, recordings, and keys read out of its switch."""
     stolen = {leaf: await world.steal(_OUT, leaf) for leaf in _PEERS}
     device = str(world.plane.directory / f"{_OUT}-out.pem")
     await asyncio.to_thread(copy_private, world.plane.device_file("nve", _OUT), device)
@@ -50,7 +50,7 @@ async def revocation(world: World) -> Shot:
     await host.call("stream_start", stream=_STREAM, destination=world.host(_PEER_HOST).ip,
                     interval=_INTERVAL[world.view.target], sizes=[56])
     await host.call("stream_begin", stream=_STREAM)
-    answer = await world.plane.ask("revoke", _OUT)
+    answer = await world.plane.ask("keys", "revoke", _OUT)
     # The command has returned, so nothing of it is taken any more, by anybody.
     sent = await world.into_underlay(world.topology.leaf_of(_PEER_HOST).name, passed + withheld)
     for leaf, victim in _PEERS.items():

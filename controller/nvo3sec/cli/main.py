@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from nvo3sec.cli import domain, operate, overlay, p4, serve, shell
+from nvo3sec.cli import domain, keys, operate, overlay, p4, serve, shell
 from nvo3sec.cli.options import RunDirectory
 from nvo3sec.config import load_domain
 from nvo3sec.errors import ConfigError, Nvo3secError
@@ -33,11 +33,10 @@ app.add_typer(overlay.vn_app, name="vn")
 app.add_typer(overlay.map_app, name="map")
 app.add_typer(overlay.authz_app, name="authz")
 app.add_typer(p4.app, name="p4")
+app.add_typer(keys.app, name="keys")
 app.command("status")(operate.status)
 app.command("counters")(operate.counters)
 app.command("reconcile")(operate.reconcile)
-app.command("rotate")(operate.rotate)
-app.command("revoke")(operate.revoke)
 app.command("shell")(shell.shell)
 
 

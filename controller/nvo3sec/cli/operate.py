@@ -107,27 +107,3 @@ def reconcile(
     """Read the switches, and make them what they should be."""
     result = Where(run_dir, nva, credentials).ask("reconcile", nve=nve, dry_run=dry_run)
     show(result, output, *render.updates(result, dry_run=dry_run))
-
-
-def rotate(
-    nves: Annotated[list[str] | None, typer.Argument(help="One NVE, or several to rotate between.")] = None,
-    run_dir: RunDirectory = None,
-    nva: NvaOption = None,
-    credentials: OperatorCredentials = None,
-    output: OutputOption = Output.TABLE,
-) -> None:
-    """New tunnel keys, make before break: for all tunnels, those of one NVE, or those between several."""
-    result = Where(run_dir, nva, credentials).ask("rotate", nves=list(nves or ()))
-    show(result, output, f"new keys asked for in {result['directions']} directions")
-
-
-def revoke(
-    nve: Annotated[str, typer.Argument(help="The NVE to shut out.")],
-    run_dir: RunDirectory = None,
-    nva: NvaOption = None,
-    credentials: OperatorCredentials = None,
-    output: OutputOption = Output.TABLE,
-) -> None:
-    """Shut an NVE out for good, everywhere and at once. A device that was repaired needs another name."""
-    result = Where(run_dir, nva, credentials).ask("revoke", nve=nve)
-    show(result, output, f"{nve} is cut off; every other switch confirmed it within {result['cut_off_s']:.3f} s")

@@ -18,7 +18,8 @@ def _yes(value: bool) -> Text:
     return Text("yes", style="green") if value else Text("no", style="bold red")
 
 
-def _seconds(value: float | None) -> str:
+def seconds(value: float | None) -> str:
+    """A time in the unit that suits it."""
     if value is None:
         return "-"
     if abs(value) < 120:
@@ -26,7 +27,8 @@ def _seconds(value: float | None) -> str:
     return f"{value / 60:.0f} min" if abs(value) < 7200 else f"{value / 3600:.1f} h"
 
 
-def _table(title: str, *columns: str, right: tuple[str, ...] = ()) -> Table:
+def new_table(title: str, *columns: str, right: tuple[str, ...] = ()) -> Table:
+    """A table without lines. right: the columns of numbers."""
     table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for column in columns:
         table.add_column(column, justify="right" if column in right else "left", overflow="fold")
@@ -35,7 +37,7 @@ def _table(title: str, *columns: str, right: tuple[str, ...] = ()) -> Table:
 
 def status(result: dict[str, Any]) -> Iterator[Any]:
     """The status."""
-    switches = _table(
+    switches = new_table(
         f"Domain {result['domain']}: switches",
         *(
             "NVE",
@@ -57,7 +59,7 @@ def status(result: dict[str, Any]) -> Iterator[Any]:
             _yes(one["connected"]),
             one["incarnation"] or "-",
             _yes(one["incarnation_agrees"]),
-            _seconds(one["lease_left_s"]),
+            seconds(one["lease_left_s"]),
             _yes(one["in_sync"]),
             str(one["entries_expected"]),
             str(one["entries_actual"]),
@@ -70,7 +72,7 @@ def status(result: dict[str, Any]) -> Iterator[Any]:
             yield Text(f"{one['nve']}: to do: {difference}", style="yellow")
         for foreign in one["foreign"][:_SHOWN]:
             yield Text(f"{one['nve']}: was not ours: {foreign}", style="bold red")
-    keys = _table(
+    keys = new_table(
         "\nKeys",
         *(
             "sender",
@@ -95,22 +97,22 @@ def status(result: dict[str, Any]) -> Iterator[Any]:
             key["state"] + (" (inherited)" if key["inherited"] else ""),
             key["spi"],
             str(key["generation"]),
-            _seconds(key["age_s"]),
-            _seconds(key["to_soft_s"]),
-            _seconds(key["to_hard_s"]),
+            seconds(key["age_s"]),
+            seconds(key["to_soft_s"]),
+            seconds(key["to_hard_s"]),
             _yes(key["at_receiver"]),
             _yes(key["at_sender"]),
         )
     yield keys
     for report in result["reports"][-_SHOWN:]:
-        yield Text(f"{_seconds(report['age_s'])} ago, {report['nve']}: {report['event']}: {report['detail']}")
+        yield Text(f"{seconds(report['age_s'])} ago, {report['nve']}: {report['event']}: {report['detail']}")
     for reason in result["not_ready"]:
         yield Text(f"not ready: {reason}", style="yellow")
 
 
 def counters(result: list[dict[str, Any]]) -> Iterator[Any]:
     """The counters."""
-    drops = _table("Drops", "NVE", "pipeline", "reason", "packets", "bytes", right=("packets", "bytes"))
+    drops = new_table("Drops", "NVE", "pipeline", "reason", "packets", "bytes", right=("packets", "bytes"))
     for switch in result:
         for pipeline, reasons in switch["drops"].items():
             for reason, value in reasons.items():
@@ -127,7 +129,7 @@ def counters(result: list[dict[str, Any]]) -> Iterator[Any]:
         if not rows:
             continue
         fields = [field for field in rows[0][1] if field not in ("packets", "bytes")]
-        table = _table(f"\n{title}", "NVE", *fields, "packets", "bytes", right=("packets", "bytes"))
+        table = new_table(f"\n{title}", "NVE", *fields, "packets", "bytes", right=("packets", "bytes"))
         for nve, row in rows:
             table.add_row(nve, *(str(row[field]) for field in (*fields, "packets", "bytes")))
         yield table
@@ -139,7 +141,7 @@ def counters(result: list[dict[str, Any]]) -> Iterator[Any]:
 
 def attachments(result: list[dict[str, Any]]) -> Iterator[Any]:
     """Tenant systems behind one NVE."""
-    table = _table("Tenant systems", "VN", "port", "VLAN", "MAC", "IPs", "hypervisor", "active", "announced")
+    table = new_table("Tenant systems", "VN", "port", "VLAN", "MAC", "IPs", "hypervisor", "active", "announced")
     for one in result:
         table.add_row(
             one["vn"],
@@ -185,7 +187,7 @@ def difference(result: dict[str, Any]) -> Iterator[Any]:
 
 def vns(result: list[dict[str, Any]]) -> Iterator[Any]:
     """All VNs."""
-    table = _table("Virtual networks", "VN", "VNI", "level", "MTU", "members", "mappings", "frozen", right=_NUMBERS)
+    table = new_table("Virtual networks", "VN", "VNI", "level", "MTU", "members", "mappings", "frozen", right=_NUMBERS)
     for one in result:
         numbers = (str(one["mappings"]), str(one["frozen"]))
         table.add_row(one["vn"], str(one["vni"]), one["level"], str(one["mtu"]), _some(one["members"]), *numbers)
@@ -195,13 +197,13 @@ def vns(result: list[dict[str, Any]]) -> Iterator[Any]:
 def vn(result: dict[str, Any]) -> Iterator[Any]:
     """One VN."""
     yield from vns([result])
-    members = _table("\nServed by", "NVE", "VAPs", "mappings", right=_NUMBERS)
+    members = new_table("\nServed by", "NVE", "VAPs", "mappings", right=_NUMBERS)
     for one in result["served_by"]:
         places = (f"port {vap['port']}" + (f" VLAN {vap['vlan']}" if vap["vlan"] else "") for vap in one["vaps"])
         members.add_row(one["nve"], ", ".join(places), str(one["mappings"]))
     yield members
     if result["tunnels"]:
-        tunnels = _table("\nLevels between members", "NVE", "NVE", "level")
+        tunnels = new_table("\nLevels between members", "NVE", "NVE", "level")
         for one in result["tunnels"]:
             tunnels.add_row(*one["between"], one["level"])
         yield tunnels
@@ -212,7 +214,7 @@ def vn(result: dict[str, Any]) -> Iterator[Any]:
 def claims(result: dict[str, Any]) -> Iterator[Any]:
     """Tenant systems of the whole domain."""
     columns = ("VN", "MAC", "place", "standing", "has", "asked for besides", "sequence", "in its way")
-    table = _table("Tenant systems", *columns, right=_NUMBERS)
+    table = new_table("Tenant systems", *columns, right=_NUMBERS)
     for one in result["claims"]:
         place = f"{one['nve']} port {one['port']}" + (f" VLAN {one['vlan']}" if one["vlan"] else "")
         besides = [ip for ip in one["asked"] if ip not in one["has"]]

@@ -44,7 +44,7 @@ def shell(
     errors = Console(stderr=True, highlight=False)
     errors.print(
         "[bold red]This shell shows the keys of the tunnels of this switch.[/] Whoever sees the screen can forge"
-        " packets and read recorded ones. Rotate the keys afterwards: nvo3sec rotate " + nve
+        " packets and read recorded ones. Rotate the keys afterwards: nvo3sec keys rotate " + nve
     )
     if not yes:
         typer.confirm("Open it?", abort=True)

@@ -174,6 +174,8 @@ class QuestionKind(StrEnum):
     RECONCILE = "reconcile"
     PREVIEW = "preview"
     """What `RECONCILE` would do."""
+    KEYS = "keys"
+    """What the switch holds for its tunnels, read now: `domain.holdings`."""
 
 
 @dataclass(frozen=True)

@@ -39,13 +39,14 @@ from nvo3sec.domain.messages import (
 )
 from nvo3sec.domain.model import Domain, Rate
 from nvo3sec.domain.sa import Direction, Event, Used
-from nvo3sec.errors import AuthorizationError, OperatorError
+from nvo3sec.errors import AuthorizationError
 from nvo3sec.nva import switches
 from nvo3sec.nva.announcing import NOT_SERVED, Announcing, attach_of, event_of, is_of_its_vn
 from nvo3sec.nva.attachments import Attachments, Handled
 from nvo3sec.nva.contributing import Contributing
 from nvo3sec.nva.intent import Intent
 from nvo3sec.nva.journal import Journal, ReportRecord
+from nvo3sec.nva.key_inspection import choose_tunnels
 from nvo3sec.nva.keys import KeyService
 from nvo3sec.nva.session import NvaSideSession
 from nvo3sec.nva.store import ChangeRefused, Store, StoreError
@@ -417,24 +418,12 @@ class Nva:
         self._tell(handled)
         self._push_keys(changed)
 
-    def rotate(self, nves: Iterable[str] = ()) -> int:
-        """Ask for new keys in every direction between `nves` (all, if none are named); returns how many directions.
+    def rotate(self, nves: Iterable[str] = (), vn: str | None = None) -> int:
+        """Ask for new keys in all directions, or in those that `choose_tunnels` chooses; returns how many directions.
 
-        Raises OperatorError for a name that is no NVE.
+        Raises OperatorError for a name that does not exist.
         """
-        names = set(nves)
-        unknown = names - set(self.domain.nve_by_name)
-        if unknown:
-            raise OperatorError(
-                f"no such NVE: {', '.join(sorted(unknown))}; there are: {', '.join(sorted(self.domain.nve_by_name))}"
-            )
-        chosen = [
-            tunnel
-            for tunnel in self._keys.directions
-            if not names
-            or (len(names) == 1 and names & {tunnel.sender, tunnel.receiver})
-            or (len(names) > 1 and {tunnel.sender, tunnel.receiver} <= names)
-        ]
+        chosen = choose_tunnels(self.domain, self.membership, self._keys.directions, nves, vn)
         self._push_keys(self._keys.rotate(chosen, self._clock()))
         self._contributing.follow(self._keys)
         return len(chosen)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import structlog
 
 from nvo3sec.aio import run_together
+from nvo3sec.domain.holdings import Holdings
 from nvo3sec.domain.learned import LearnedMappings
 from nvo3sec.domain.messages import Announcement, Attachment, AttachmentAnswer, NveView, Release, Standing
 from nvo3sec.errors import (
@@ -196,6 +197,10 @@ class NveAgent:
         serving = self._working()
         plan = await serving.preview() if dry_run else (await serving.reconcile()).done
         return tuple(update.describe() for update in plan.updates)
+
+    async def holdings(self) -> Holdings:
+        """What the switch holds for its tunnels, read now. Raises OperatorError, SwitchError."""
+        return await self._working().holdings()
 
     # --- tenant systems -----------------------------------------------------------------------------------------------
 

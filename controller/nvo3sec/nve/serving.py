@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import structlog
 
 from nvo3sec.aio import run_together
 from nvo3sec.domain.contribution import PeerUpdate
+from nvo3sec.domain.holdings import Holdings
 from nvo3sec.domain.learned import LearnedMappings
 from nvo3sec.domain.messages import (
     Announcement,
@@ -35,6 +36,8 @@ from nvo3sec.errors import IncarnationLost, OperatorError, WriteRefused
 from nvo3sec.nve.bringup import BroughtUp
 from nvo3sec.nve.clock import ClockReading
 from nvo3sec.nve.driver import SwitchDriver
+from nvo3sec.nve.holdings import TABLES as HOLDINGS_TABLES
+from nvo3sec.nve.holdings import holdings_of
 from nvo3sec.nve.keyring import Keyring
 from nvo3sec.nve.learning import Learning
 from nvo3sec.nve.memory import AgentMemory
@@ -62,6 +65,8 @@ class Kept:
     mappings: LearnedMappings
     peering: Peering
     meter: UseMeter[tuple[int, int], SaName] = field(default_factory=UseMeter)
+    last_use: dict[SaName, float] = field(default_factory=dict)
+    """When each key was last seen to send (seconds, monotonic)."""
 
 
 class Serving:
@@ -108,6 +113,7 @@ class Serving:
             session, kept.mappings, lambda: self._mark(MAPPING_TABLES), lambda wanted: self.punts.forget(wanted)
         )
         self._meter = kept.meter
+        self._last_use = kept.last_use
         self._used: dict[SaName, Amount] = {}
         self.punts = PuntHandler(driver, self.learning.look_up, self.install, self.context)
 
@@ -254,6 +260,25 @@ class Serving:
             self._confirmed_view,
         )
 
+    async def holdings(self) -> Holdings:
+        """What the switch holds for its tunnels, read now. Raises SwitchError."""
+        client = self.driver.client
+        async with self._lock:
+            state = await client.read(HOLDINGS_TABLES, groups=False)
+            counters = {table: await client.direct_counters(table) for table in KEY_TABLES}
+            answer = await self.driver.ask_state()
+        peers = {peer.address: peer.name for peer in self.view.peers} if self.view else {}
+        return holdings_of(
+            client.name,
+            state,
+            counters,
+            answer.reading,
+            agrees=answer.agrees,
+            peers=peers,
+            last_use=self._last_use,
+            now=time.monotonic(),
+        )
+
     # --- mappings ---------------------------------------------------------------------------------------------------
 
     async def install(self) -> None:
@@ -299,7 +324,16 @@ class Serving:
             if changed:
                 sent = tuple((*name, amount.packets, amount.octets) for name, amount in changed.items())
                 await self._session.used(Use(self._incarnation, sent))
+            self._note_use(used, time.monotonic())
             self._used = used
+
+    def _note_use(self, used: Mapping[SaName, Amount], now: float) -> None:
+        for name, amount in used.items():
+            # Of what was there when the session began nobody knows when it was sent.
+            if name in self._used and self._used[name] != amount:
+                self._last_use[name] = now
+        for name in self._last_use.keys() - used.keys():
+            del self._last_use[name]
 
     async def _read_use(self) -> dict[SaName, Amount]:
         async with self._lock:  # no entry gets another key between the entry and its counter

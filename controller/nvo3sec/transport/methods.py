@@ -27,6 +27,8 @@ COUNTERS = f"/{OPERATOR_SERVICE}/Counters"
 RECONCILE = f"/{OPERATOR_SERVICE}/Reconcile"
 ROTATE = f"/{OPERATOR_SERVICE}/Rotate"
 REVOKE = f"/{OPERATOR_SERVICE}/Revoke"
+KEY_LIST = f"/{OPERATOR_SERVICE}/KeyList"
+KEY_AUDIT = f"/{OPERATOR_SERVICE}/KeyAudit"
 DOMAIN_SHOW = f"/{OPERATOR_SERVICE}/DomainShow"
 DOMAIN_DIFF = f"/{OPERATOR_SERVICE}/DomainDiff"
 DOMAIN_APPLY = f"/{OPERATOR_SERVICE}/DomainApply"
@@ -78,6 +80,8 @@ def access_table() -> AccessTable:
             Method(RECONCILE, OPERATOR_LIMITS),
             Method(ROTATE, OPERATOR_LIMITS),
             Method(REVOKE, OPERATOR_LIMITS),
+            Method(KEY_LIST, OPERATOR_LIMITS),
+            Method(KEY_AUDIT, OPERATOR_LIMITS),
             Method(DOMAIN_SHOW, OPERATOR_LIMITS),
             Method(DOMAIN_DIFF, FILE_LIMITS),
             Method(DOMAIN_APPLY, FILE_LIMITS),
@@ -100,6 +104,8 @@ def access_table() -> AccessTable:
             Rule(RECONCILE, Role.OPERATOR, Scope.ANYTHING),
             Rule(ROTATE, Role.OPERATOR, Scope.ANYTHING),
             Rule(REVOKE, Role.OPERATOR, Scope.ANYTHING),
+            Rule(KEY_LIST, Role.OPERATOR, Scope.ANYTHING),
+            Rule(KEY_AUDIT, Role.OPERATOR, Scope.ANYTHING),
             Rule(DOMAIN_SHOW, Role.OPERATOR, Scope.ANYTHING),
             Rule(DOMAIN_DIFF, Role.OPERATOR, Scope.ANYTHING),
             Rule(DOMAIN_APPLY, Role.OPERATOR, Scope.ANYTHING),

@@ -33,6 +33,7 @@ class QuestionKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     QUESTION_KIND_COUNTERS: _ClassVar[QuestionKind]
     QUESTION_KIND_RECONCILE: _ClassVar[QuestionKind]
     QUESTION_KIND_PREVIEW: _ClassVar[QuestionKind]
+    QUESTION_KIND_KEYS: _ClassVar[QuestionKind]
 
 class LookupResult(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -63,6 +64,7 @@ QUESTION_KIND_STATUS: QuestionKind
 QUESTION_KIND_COUNTERS: QuestionKind
 QUESTION_KIND_RECONCILE: QuestionKind
 QUESTION_KIND_PREVIEW: QuestionKind
+QUESTION_KIND_KEYS: QuestionKind
 LOOKUP_RESULT_UNSPECIFIED: LookupResult
 LOOKUP_RESULT_FOUND: LookupResult
 LOOKUP_RESULT_UNKNOWN: LookupResult
@@ -637,10 +639,26 @@ class ReconcileRequest(_message.Message):
     def __init__(self, nve: _Optional[str] = ..., dry_run: bool = ...) -> None: ...
 
 class RotateRequest(_message.Message):
-    __slots__ = ("nves",)
+    __slots__ = ("nves", "vn")
     NVES_FIELD_NUMBER: _ClassVar[int]
+    VN_FIELD_NUMBER: _ClassVar[int]
     nves: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, nves: _Optional[_Iterable[str]] = ...) -> None: ...
+    vn: str
+    def __init__(self, nves: _Optional[_Iterable[str]] = ..., vn: _Optional[str] = ...) -> None: ...
+
+class KeyListRequest(_message.Message):
+    __slots__ = ("nves", "vn")
+    NVES_FIELD_NUMBER: _ClassVar[int]
+    VN_FIELD_NUMBER: _ClassVar[int]
+    nves: _containers.RepeatedScalarFieldContainer[str]
+    vn: str
+    def __init__(self, nves: _Optional[_Iterable[str]] = ..., vn: _Optional[str] = ...) -> None: ...
+
+class KeyAuditRequest(_message.Message):
+    __slots__ = ("nve",)
+    NVE_FIELD_NUMBER: _ClassVar[int]
+    nve: str
+    def __init__(self, nve: _Optional[str] = ...) -> None: ...
 
 class RevokeRequest(_message.Message):
     __slots__ = ("nve",)

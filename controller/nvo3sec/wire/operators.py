@@ -93,6 +93,8 @@ CALLS: Mapping[str, Call] = {
     "reconcile": Call("Reconcile", up.encode_reconcile, up.decode_reconcile),
     "rotate": Call("Rotate", up.encode_rotate, up.decode_rotate),
     "revoke": Call("Revoke", up.encode_revoke, up.decode_revoke),
+    "key_list": Call("KeyList", up.encode_key_list, up.decode_key_list),
+    "key_audit": _call("KeyAudit", optional={"nve": _named}),
     "domain_show": _call("DomainShow"),
     "domain_diff": _call("DomainDiff", {"text": _file}),
     "domain_apply": _call("DomainApply", {"text": _file, "base": _base}),

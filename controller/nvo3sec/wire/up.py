@@ -354,15 +354,31 @@ def decode_reconcile(raw: bytes) -> Ask:
     return Ask({"nve": _optional_name(message.nve), "dry_run": message.dry_run})
 
 
-def encode_rotate(nves: list[str] | None = None) -> bytes:
+def encode_rotate(nves: list[str] | None = None, vn: str | None = None) -> bytes:
     """The request of Rotate."""
-    return bytes(pb.RotateRequest(nves=list(nves or ())).SerializeToString())
+    return bytes(pb.RotateRequest(nves=list(nves or ()), vn=vn).SerializeToString())
 
 
 def decode_rotate(raw: bytes) -> Ask:
     """Raises WireError."""
-    message = checks.parse(pb.RotateRequest.FromString, raw, "request")
-    return Ask({"nves": list(checks.items(message.nves, "request.nves", checks.label))})
+    return _tunnels(checks.parse(pb.RotateRequest.FromString, raw, "request"))
+
+
+def encode_key_list(nves: list[str] | None = None, vn: str | None = None) -> bytes:
+    """The request of KeyList."""
+    return bytes(pb.KeyListRequest(nves=list(nves or ()), vn=vn).SerializeToString())
+
+
+def decode_key_list(raw: bytes) -> Ask:
+    """Raises WireError."""
+    return _tunnels(checks.parse(pb.KeyListRequest.FromString, raw, "request"))
+
+
+def _tunnels(request: Any) -> Ask:
+    """The tunnels between NVEs, and of these those that carry a VN."""
+    nves = list(checks.items(request.nves, "request.nves", checks.label))
+    vn = {"vn": checks.label(request.vn, "request.vn")} if request.HasField("vn") else {}
+    return Ask({"nves": nves, **vn})
 
 
 def encode_revoke(nve: str) -> bytes:

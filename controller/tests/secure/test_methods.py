@@ -29,6 +29,8 @@ ALLOWED = {
     (methods.RECONCILE, Role.OPERATOR): Scope.ANYTHING,
     (methods.ROTATE, Role.OPERATOR): Scope.ANYTHING,
     (methods.REVOKE, Role.OPERATOR): Scope.ANYTHING,
+    (methods.KEY_LIST, Role.OPERATOR): Scope.ANYTHING,
+    (methods.KEY_AUDIT, Role.OPERATOR): Scope.ANYTHING,
     (methods.DOMAIN_SHOW, Role.OPERATOR): Scope.ANYTHING,
     (methods.DOMAIN_DIFF, Role.OPERATOR): Scope.ANYTHING,
     (methods.DOMAIN_APPLY, Role.OPERATOR): Scope.ANYTHING,

@@ -90,7 +90,7 @@ async def keys_in_use(world: Overlay) -> dict[tuple[str, str], str]:
 
 async def rotated(world: Overlay) -> None:
     before = await keys_in_use(world)
-    answer = await asyncio.to_thread(world.operate, "rotate")
+    answer = await asyncio.to_thread(world.operate, "keys", "rotate")
     assert answer.returncode == 0, answer.stderr
     await replaced(world, before)
 

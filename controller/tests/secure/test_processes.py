@@ -133,7 +133,7 @@ class TestIdentities:
                 status = await asyncio.to_thread(world.operate, "status", "-o", "json")
                 assert status.returncode == 0, status.stderr
                 assert json.loads(status.stdout)["ready"]
-                rotated = await asyncio.to_thread(world.operate, "rotate", "leaf1")
+                rotated = await asyncio.to_thread(world.operate, "keys", "rotate", "leaf1")
                 assert rotated.stdout == "new keys asked for in 4 directions\n"
                 counters = await asyncio.to_thread(world.operate, "counters", "leaf2", "-o", "json")
                 assert [one["nve"] for one in json.loads(counters.stdout)] == ["leaf2"]
@@ -141,7 +141,7 @@ class TestIdentities:
                 assert set(json.loads(dry.stdout)) == set(LEAVES)
                 unknown = await asyncio.to_thread(world.operate, "counters", "leaf9")
                 assert (unknown.returncode, unknown.stderr[:25]) == (1, "nvo3sec: no such NVE: lea")
-                thief = await asyncio.to_thread(lambda: world.operate("rotate", role=Role.NVE, name="leaf3"))
+                thief = await asyncio.to_thread(lambda: world.operate("keys", "rotate", role=Role.NVE, name="leaf3"))
                 assert thief.returncode == 1
                 assert "not of a device of role operator" in thief.stderr
                 for name in ("nva", *LEAVES):

@@ -167,6 +167,7 @@ class TestRoundTrip:
         assert up.decode_counters(up.encode_counters(nve)).parameters == {"nve": nve}
         assert up.decode_reconcile(up.encode_reconcile(nve, dry_run)).parameters == {"nve": nve, "dry_run": dry_run}
         assert up.decode_rotate(up.encode_rotate(nves)).parameters == {"nves": nves}
+        assert up.decode_key_list(up.encode_key_list(nves, "red")).parameters == {"nves": nves, "vn": "red"}
         assert up.decode_status(up.encode_status(7.0)).parameters == {"wait_s": 7.0}
         assert up.decode_revoke(up.encode_revoke("leaf3")).parameters == {"nve": "leaf3"}
 

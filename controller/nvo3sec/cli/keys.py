@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keys by name: what is where, new ones, whom to shut out, and whether the switches hold what they should."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from nvo3sec.cli import render_keys
+from nvo3sec.cli.operate import Where, show
+from nvo3sec.cli.options import NvaOption, OperatorCredentials, Output, OutputOption, RunDirectory
+
+app = typer.Typer(help="Keys of the tunnels, by name.", no_args_is_help=True)
+
+Nves = Annotated[
+    list[str] | None, typer.Argument(metavar="[NVE]...", help="One NVE, or several: what is between them.")
+]
+VnOption = Annotated[str | None, typer.Option("--vn", help="Only tunnels that carry this VN.", show_default=False)]
+
+
+@app.command("list")
+def key_list(
+    nves: Nves = None,
+    vn: VnOption = None,
+    run_dir: RunDirectory = None,
+    nva: NvaOption = None,
+    credentials: OperatorCredentials = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Every key: its life, its use, and at both ends what is expected and what the switch holds."""
+    result = Where(run_dir, nva, credentials).ask("key_list", nves=list(nves or ()), vn=vn)
+    show(result, output, *render_keys.keys(result))
+
+
+@app.command("rotate")
+def rotate(
+    nves: Nves = None,
+    vn: VnOption = None,
+    run_dir: RunDirectory = None,
+    nva: NvaOption = None,
+    credentials: OperatorCredentials = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """New keys, make before break: for all tunnels, those of one NVE, those between several, those that carry a VN."""
+    result = Where(run_dir, nva, credentials).ask("rotate", nves=list(nves or ()), vn=vn)
+    show(result, output, f"new keys asked for in {result['directions']} directions")
+
+
+@app.command("revoke")
+def revoke(
+    nve: Annotated[str, typer.Argument(help="The NVE to shut out.")],
+    run_dir: RunDirectory = None,
+    nva: NvaOption = None,
+    credentials: OperatorCredentials = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Shut an NVE out for good, everywhere and at once. A device that was repaired needs another name."""
+    result = Where(run_dir, nva, credentials).ask("revoke", nve=nve)
+    show(result, output, f"{nve} is cut off; every other switch confirmed it within {result['cut_off_s']:.3f} s")
+
+
+@app.command("audit")
+def audit(
+    nve: Annotated[str | None, typer.Argument(help="One NVE; all if none is named.", show_default=False)] = None,
+    run_dir: RunDirectory = None,
+    nva: NvaOption = None,
+    credentials: OperatorCredentials = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Have the switches read, and compare with what they should hold. Exit status 1 if anything differs."""
+    result = Where(run_dir, nva, credentials).ask("key_audit", nve=nve)
+    show(result, output, *render_keys.audit(result))
+    if not result["held"]:
+        raise typer.Exit(1)

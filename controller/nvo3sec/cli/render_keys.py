@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tables of keys for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from rich.text import Text
+
+from nvo3sec.cli.render import new_table, seconds
+
+
+def _end(should: bool, has: bool | None) -> Text:
+    """Expected against actual, at one end."""
+    if has is None:
+        return Text("unknown", style="yellow")
+    if should == has:
+        return Text("holds it" if has else "-", style="green" if has else "")
+    return Text("lacks it" if should else "still has it", style="bold red" if should else "yellow")
+
+
+def keys(result: list[dict[str, Any]]) -> Iterator[Any]:
+    """Every SA."""
+    shown = new_table(
+        "Keys",
+        *("sender", "receiver", "suite", "state", "SPI", "generation", "age", "to soft", "to hard"),
+        *("at receiver", "at sender", "sent", "bytes", "last use"),
+        right=("generation", "age", "to soft", "to hard", "sent", "bytes", "last use"),
+    )
+    for one in result:
+        shown.add_row(
+            one["sender"],
+            one["receiver"],
+            one["suite"],
+            one["state"] + (" (inherited)" if one["inherited"] else ""),
+            one["spi"],
+            str(one["generation"]),
+            seconds(one["age_s"]),
+            seconds(one["to_soft_s"]),
+            seconds(one["to_hard_s"]),
+            _end(one["receiver_should"], one["receiver_has"]),
+            _end(one["sender_should"], one["sender_has"]),
+            str(one["sent_packets"]),
+            str(one["sent_bytes"]),
+            "-" if one["idle_s"] is None else f"{seconds(one['idle_s'])} ago",
+        )
+    yield shown if shown.row_count else Text("No keys")
+
+
+def audit(result: dict[str, Any]) -> Iterator[Any]:
+    """Each switch, and what differs."""
+    shown = new_table(
+        "Switches, as they were read just now",
+        *("NVE", "incarnation", "agrees", "clock", "lease left", "receives with", "sends with"),
+        right=("clock", "lease left", "receives with", "sends with"),
+    )
+    for one in result["switches"]:
+        if one["fault"]:
+            shown.add_row(one["nve"], Text(one["fault"], style="yellow"))
+            continue
+        shown.add_row(
+            one["nve"],
+            one["incarnation"] or "-",
+            Text("yes", style="green") if one["agrees"] else Text("no", style="bold red"),
+            seconds(one["clock_s"]),
+            seconds(one["lease_left_s"]),
+            str(one["receive"]),
+            str(one["send"]),
+        )
+    yield shown
+    for one in result["differences"]:
+        yield Text(f"{one['nve']}: {one['what']}", style="bold red")
+    if result["held"]:
+        yield Text("Every switch holds what it should.", style="green")

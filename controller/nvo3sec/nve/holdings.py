@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a switch holds for its tunnels, from what was just read: see `domain.holdings`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import IPv4Address
+
+from nvo3sec.domain.holdings import HeldSa, Holdings, suite_name
+from nvo3sec.nve.clock import ClockReading
+from nvo3sec.nve.translate import SaName, incarnation_of
+from nvo3sec.p4runtime import Entry, SwitchState, Table
+from nvo3sec.p4runtime.entry import CounterValue, Pairs
+
+TABLES = (Table.SA_RX, Table.SA_TX, Table.TUNNEL, Table.LEASE, Table.INCARNATION)
+"""What has to be read for it."""
+NOTHING = CounterValue(0, 0)
+
+
+def holdings_of(
+    nve: str,
+    state: SwitchState,
+    counters: Mapping[Table, Mapping[Pairs, CounterValue]],
+    reading: ClockReading,
+    *,
+    agrees: bool,
+    peers: Mapping[IPv4Address, str],
+    last_use: Mapping[SaName, float],
+    now: float,
+) -> Holdings:
+    """state: at least `TABLES`. counters: direct ones of SA_RX and SA_TX. peers: names by address. last_use: when a key
+    was last seen to send. now: seconds, monotonic."""
+    incarnation = incarnation_of(state)
+    own = int.from_bytes(incarnation, "big")
+    ends = {entry["interface"]: IPv4Address(entry["destination"]) for entry in state.of_table(Table.TUNNEL)}
+
+    def held(
+        table: Table, entry: Entry, address: IPv4Address | None, generation: int = 0, idle_s: float | None = None
+    ) -> HeldSa:
+        used = counters[table].get(entry.match, NOTHING)
+        return HeldSa(
+            peer="?" if address is None else peers.get(address, str(address)),
+            suite=suite_name(entry["suite"]),
+            spi=entry["spi"],
+            generation=generation,
+            remaining_s=round(reading.remaining_s(entry["not_after"], now), 3),
+            own=entry["incarnation"] == own,
+            packets=used.packets,
+            octets=used.bytes,
+            idle_s=idle_s,
+        )
+
+    idle = {(peer, suite.name, spi): now - at for (peer, suite, spi), at in last_use.items()}
+    send = []
+    for entry in state.of_table(Table.SA_TX):
+        address = ends.get(entry["interface"])
+        name = "?" if address is None else peers.get(address, str(address))
+        seen = idle.get((name, suite_name(entry["suite"]), entry["spi"]))
+        send.append(held(Table.SA_TX, entry, address, idle_s=seen))
+    receive = [held(Table.SA_RX, e, IPv4Address(e["source"]), e["generation"]) for e in state.of_table(Table.SA_RX)]
+    lease = state.defaults.get(Table.LEASE)
+    not_after = None if lease is None else dict(lease.params).get("not_after")
+    return Holdings(
+        nve,
+        incarnation[:4].hex(),
+        agrees,
+        reading.switch_us / 1e6,
+        None if not_after is None else round(reading.remaining_s(not_after, now), 3),
+        tuple(sorted(receive, key=lambda sa: (sa.peer, sa.suite, sa.generation, sa.spi))),
+        tuple(sorted(send, key=lambda sa: (sa.peer, sa.suite, sa.spi))),
+    )

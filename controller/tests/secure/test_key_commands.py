@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`nvo3sec keys`: against NVA, agents and switches as processes, and a switch that somebody else has written to."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+from overlay_world import LEAVES, Overlay, overlay
+from raw_switch import RawSwitch
+
+
+async def keys(world: Overlay, *words: str) -> tuple[int, str]:
+    done = await asyncio.to_thread(world.operate, "keys", *words)
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stdout
+
+
+async def listed(world: Overlay, *words: str) -> list[dict]:
+    status, output = await keys(world, "list", *words, "-o", "json")
+    assert status == 0
+    return json.loads(output)
+
+
+class TestKeys:
+    def test_list_rotate_and_audit(self, identities, start_switch):
+        async def run():
+            async with overlay(identities, start_switch) as world:
+                before = await listed(world)
+                assert len(before) == 6
+                for one in before:
+                    assert (one["state"], one["suite"]) == ("sending", "CHASKEY12")
+                    assert (one["sender_should"], one["sender_has"]) == (True, True)
+                    assert (one["receiver_should"], one["receiver_has"]) == (True, True)
+                assert {one["spi"] for one in await listed(world, "--vn", "red")} == {
+                    one["spi"] for one in before if "leaf2" not in (one["sender"], one["receiver"])
+                }
+                assert await keys(world, "rotate", "--vn", "red") == (0, "new keys asked for in 2 directions\n")
+                assert await keys(world, "rotate", "leaf1", "leaf2") == (0, "new keys asked for in 2 directions\n")
+                assert (await keys(world, "rotate", "--vn", "green"))[0] == 1
+                status, text = await keys(world, "list")
+                assert status == 0
+                assert "holds it" in text
+                await self._audited(world)
+
+        asyncio.run(run())
+
+    async def _audited(self, world: Overlay) -> None:
+        status, output = await keys(world, "audit", "-o", "json")
+        report = json.loads(output)
+        assert (status, report["held"], report["differences"]) == (0, True, [])
+        assert [one["nve"] for one in report["switches"]] == list(LEAVES)
+        assert all(one["agrees"] and one["lease_left_s"] > 0 for one in report["switches"])
+
+        switch = world.switches["leaf2"]
+        with RawSwitch(switch.target, switch.device_id) as raw:
+            secrets = raw.keys()
+            taken = raw.entries("sa_rx")[0]
+            raw.delete(taken)
+        status, output = await keys(world, "audit", "-o", "json")
+        report = json.loads(output)
+        assert (status, report["held"]) == (1, False)
+        (difference,) = report["differences"]
+        assert difference["nve"] == "leaf2"
+        assert difference["what"].startswith("lacks the SA ")
+        for key in secrets:
+            assert key.hex() not in output
+        status, text = await keys(world, "audit", "leaf1")
+        assert (status, "Every switch holds what it should." in text) == (0, True)
+        assert (await keys(world, "audit", "leaf9"))[0] == 1
+
+        world.kill("leaf3")
+        status, text = await keys(world, "audit", "leaf3")
+        assert (status, "leaf3: is not known: leaf3 is not connected to the NVA" in text) == (1, True)
