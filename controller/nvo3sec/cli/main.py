@@ -68,10 +68,12 @@ def run(
     # Imported here, because nothing else needs gRPC, and every other command should start quickly.
     from nvo3sec import logs
     from nvo3sec.console import default_run_directory
+    from nvo3sec.hardening import keep_memory_private
     from nvo3sec.process import Controller
 
     if log_level not in ("debug", "info", "warning", "error"):
         raise typer.BadParameter("one of: debug, info, warning, error", param_hint="--log-level")
+    keep_memory_private()
     configuration = load_domain(file)
     logs.configure(json_lines=log_json, level=log_level)
 
