@@ -73,6 +73,8 @@ class PeerChannel:
         self.channel: grpc.aio.Channel | None = None
         self.peer: Identity | None = None
         """Who is at the other end now; None while there is no connection."""
+        self.closed = False
+        """Whatever gRPC still opens is not wanted any more."""
         self.last_error: IdentityError | None = None
         """Why the last attempt failed; None once one has succeeded."""
         self._device = device
@@ -118,6 +120,7 @@ class PeerChannel:
         """Close the channel and its connections."""
         if self.channel is None:
             return
+        self.closed = True
         await self.channel.close()
         self.channel = None
         if self._server is not None:
@@ -234,7 +237,7 @@ class _Local(Side):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        if _process_at_other_end(transport.get_extra_info("socket")) != os.getpid():
+        if self._owner.closed or _process_at_other_end(transport.get_extra_info("socket")) != os.getpid():
             cast(asyncio.Transport, transport).abort()
             return
         self._owner.entered(self)
