@@ -46,9 +46,8 @@ class Agents:
         while changed:
             changed = False
             for name, session in self.sessions.items():
-                while session._news.is_set() and not session.ended.is_set():
+                while not session.ended.is_set() and (update := session.update_now()) is not None:
                     changed = True
-                    update = await session.next_update()
                     if isinstance(update, NveView):
                         self.views[name] = update
                     elif isinstance(update, TenantState):

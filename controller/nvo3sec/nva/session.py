@@ -112,6 +112,12 @@ class NvaSideSession:
         """The next state that the agent has not seen; waits for it. Raises AuthorizationError once it was replaced."""
         while True:
             await self._news.wait()
+            if (update := self.update_now()) is not None:
+                return update
+
+    def update_now(self) -> Update | None:
+        """The next state that the agent has not seen; None if there is none: what changed may have changed back."""
+        while self._news.is_set():
             update = self._fetch()
             if not (
                 self._view_changed or self._tenants_changed or self._vnis or self._peers_changed or self._keys_changed
@@ -119,6 +125,7 @@ class NvaSideSession:
                 self._news.clear()
             if update is not None:
                 return update
+        return None
 
     def _fetch(self) -> Update | None:
         if self._view_changed:
