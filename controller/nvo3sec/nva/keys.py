@@ -60,12 +60,15 @@ from nvo3sec.domain.spi import choose_spi
 from nvo3sec.domain.turns import Turns
 from nvo3sec.nva import mixed
 from nvo3sec.nva.epochs import Epochs
-from nvo3sec.nva.generations import Generations
+from nvo3sec.nva.generations import TRUSTED_LEAD, Generations
 from nvo3sec.nva.peering import PeerRelay
 from nvo3sec.nva.store.records import Store, Stored
 
 GENERATION_ZERO_S = 1_700_000_000
 """Generations follow wall time from here on (seconds since 1970): 32 bits last until 2160."""
+TERM_LEAD = TRUSTED_LEAD
+"""How far the generations of a term are above those of the one before. The marks of a lost database are not in its
+backup, and the replay rings of switches know them: so far may the clock have been wrong (seconds: half a year)."""
 PICKED_AT_ONCE = 1000
 """Directions whose turn it may become in one call, so that a call takes milliseconds whatever an operator asks for."""
 
@@ -121,6 +124,7 @@ class KeyService:
         self._store = store
         self._random_bytes = random_bytes
         self._wall_seconds = wall_seconds
+        self._lead = (stored.term - 1) * TERM_LEAD
         self._log = structlog.get_logger("nva.keys").bind(domain=domain.name)
         self._limits = limits_of(domain.lifetimes)
         wall = wall_seconds()
@@ -397,7 +401,7 @@ class KeyService:
         return Planned(spi, generation, soft_at, now + self._limits.hard_s, self._epochs.add_key())
 
     def _seconds(self) -> int:
-        return max(0, int(self._wall_seconds()) - GENERATION_ZERO_S)
+        return max(0, int(self._wall_seconds()) - GENERATION_ZERO_S) + self._lead
 
     def _jitter(self) -> float:
         return self._limits.jitter_s * int.from_bytes(self._random_bytes(4), "big") / 2**32

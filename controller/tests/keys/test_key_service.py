@@ -198,6 +198,17 @@ class TestRestart:
             world.boot("nve1")
             world.start(world.store.store)  # the ledger sees to it
 
+    def test_generations_of_a_new_term_are_above_whatever_the_lost_one_gave_out(self):
+        world = started(2)
+        lost = max(sa.generation for d in world.keys.directions.values() for sa in d.sas)
+        fresh = World(nves(2))
+        fresh.wall -= 86400 * 100
+        store = MemoryStore(b"h" * 16)
+        store.load = lambda: replace(MemoryStore(b"h" * 16).load(), term=2)
+        fresh.start(store)
+        fresh.settle(fresh.register(*nves(2)))
+        assert all(sa.generation > lost for d in fresh.keys.directions.values() for sa in d.sas)
+
     def test_epochs_of_a_new_term_are_numbered_above(self):
         world = World(nves(2))
         store = MemoryStore(b"h" * 16)

@@ -110,6 +110,21 @@ def old_database_from_before_a_revocation(world: World) -> None:
     world.forge("leaf2")
 
 
+def old_database_and_old_clock(world: World) -> None:
+    """The clock was wrong while the lost database was made, and no switch still has a key that says how far it came."""
+    world.back_up()
+    world.pass_time(SETTLE_S)
+    world.wall_jump_s += 30 * DAY_S
+    for _ in range(2):
+        world.rotate()
+        world.pass_time(LIFE.grace_s + 5)
+    world.kill_nva()
+    world.pass_time(LIFE.key_hard_s + 5)
+    world.wall_jump_s -= 30 * DAY_S
+    world.restore()
+    world.pass_time(2 * SETTLE_S)
+
+
 def old_machine(world: World) -> None:
     """The whole machine of the NVA goes back, with all that would know better. The agents do know."""
     world.back_up(everything=True)
@@ -182,6 +197,7 @@ STORIES = (
     old_age,
     old_database,
     old_database_from_before_a_revocation,
+    old_database_and_old_clock,
     old_machine,
     membership,
     another_address,

@@ -30,6 +30,7 @@ from model_stories import (
     full_table,
     old_age,
     old_database,
+    old_database_and_old_clock,
     old_machine,
     push,
     revocation,
@@ -201,7 +202,12 @@ def nobody_is_known_without_a_tunnel(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(keys.KeyService, "arrived", lambda self, nve, incarnation: None)
 
 
+def terms_begin_where_others_ended(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(keys, "TERM_LEAD", 0)
+
+
 CASES = [
+    (old_database_and_old_clock, [terms_begin_where_others_ended], STOPPED),
     (another_address, [keys_follow_their_peer], PAIR_TWICE),
     (full_table, [numbers_are_forgotten], PAIR_TWICE),
     (alone, [nobody_is_known_without_a_tunnel], STOPPED),
