@@ -98,7 +98,7 @@ class TestUse:
 class TestRevoked:
     def test_out_within_seconds_and_closed_with_its_lease(self, identities, start_switch):
         async def run():
-            async with overlay(identities, start_switch, lease_s=4.0, lease_renew_s=1.0) as world:
+            async with overlay(identities, start_switch, lease_s=8.0, lease_renew_s=1.0) as world:
                 ports = world.ports
                 await ports["leaf3"].send(1, frame(BLUE3, BLUE1, "10.1.0.3", "10.1.0.1", 1))
                 assert await ports["leaf1"].receive(1) == frame(BLUE3, BLUE1, "10.1.0.3", "10.1.0.1", 1)
@@ -111,7 +111,7 @@ class TestRevoked:
                 known = {one["source"] for one in json.loads(reconciled.stdout)[0]["sa_rx"]}
                 assert known == {"192.0.2.2"}, "its peers have let go of it, whatever its switch does"
                 async with Traffic(world):
-                    await asyncio.sleep(began + 5.5 - time.monotonic())
+                    await asyncio.sleep(began + 9.5 - time.monotonic())
                     await ports["leaf3"].send(1, frame(BLUE3, BLUE1, "10.1.0.3", "10.1.0.1", 2))
                     await asyncio.sleep(0.5)
                     assert ports["leaf1"].waiting(1) == 0, "its lease has ended"
