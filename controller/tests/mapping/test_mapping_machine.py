@@ -251,6 +251,9 @@ class MappingMachine(RuleBasedStateMachine):
                 waiting.setdefault(address, set()).add(claim.key)
         assert waiting == {address: set(keys) for address, keys in self.state.waiting.items()}
 
+        ends = {hold.address: hold.until for hold in self.state.holds.values() if hold.until is not None}
+        assert ends == dict(self.state.hold_ends.items())
+
     @invariant()
     def frozen_is_invisible(self) -> None:
         visible = {(e.vni, e.mac): e.place for vni in VNIS for e in self.state.mappings(vni)}

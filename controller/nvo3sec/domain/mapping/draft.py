@@ -42,6 +42,7 @@ class Draft:
         self.claims = state.claims
         self.leases = state.leases
         self.holds = state.holds
+        self.hold_ends = state.hold_ends
         self._base = state
         self._owners = state.owners
         self._waiting = state.waiting
@@ -69,6 +70,7 @@ class Draft:
             nve_counts=self._nve_counts,
             leases=self.leases,
             holds=self.holds,
+            hold_ends=self.hold_ends,
             hold_counts=self._hold_counts,
             versions=self._versions,
             arrivals=self._arrivals,
@@ -216,6 +218,8 @@ class Draft:
         if old is not None:
             self.drop_hold(old)
         self.holds = self.holds.set(hold.address, hold)
+        if hold.until is not None:
+            self.hold_ends = self.hold_ends.set(hold.address, hold.until)
         self._hold_counts = _counted(self._hold_counts, hold.by, 1)
         self._touched.add(hold.address)
         self.changes.append(PutHold(hold))
@@ -223,6 +227,8 @@ class Draft:
     def drop_hold(self, hold: Hold) -> None:
         """Hold an address no more."""
         self.holds = self.holds.delete(hold.address)
+        if hold.until is not None:
+            self.hold_ends = self.hold_ends.delete(hold.address)
         self._hold_counts = _counted(self._hold_counts, hold.by, -1)
         self._touched.add(hold.address)
         self.changes.append(DropHold(hold.address))

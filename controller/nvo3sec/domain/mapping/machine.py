@@ -239,9 +239,9 @@ def _withdraw_all(draft: Draft, nve: str) -> None:
 def _tick(draft: Draft, now: float) -> None:
     for nve in sorted(nve for nve, until in draft.leases.items() if until <= now):
         _withdraw_all(draft, nve)
-    for hold in sorted(draft.holds.values(), key=lambda hold: hold.until or 0.0):
-        if hold.until is not None and hold.until <= now:
-            draft.drop_hold(hold)
+    ended = [draft.holds[address] for address, until in draft.hold_ends.items() if until <= now]
+    for hold in sorted(ended, key=lambda hold: hold.until or 0.0):
+        draft.drop_hold(hold)
 
 
 # --- operators ------------------------------------------------------------------------------------------------------

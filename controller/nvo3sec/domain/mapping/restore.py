@@ -69,6 +69,7 @@ def restored(
         nve_counts=PersistentMap.of(at_nve.items()),
         leases=PersistentMap.of((nve, now + limits.lease_s) for nve in at_nve),
         holds=PersistentMap.of(held.items()),
+        hold_ends=PersistentMap.of((hold.address, hold.until) for hold in held.values() if hold.until is not None),
         hold_counts=PersistentMap.of(Counter(hold.by for hold in held.values()).items()),
         versions=PersistentMap.of(versions),
         arrivals=arrivals,

@@ -29,7 +29,8 @@ class MappingState:
     """Everything that the mapping service knows.
 
     owners: who has an address. waiting: claims that want an address and do not have it. leases: until when the NVE's
-    announcements are good. versions: of each VN. arrivals: number of the next announcement. The other maps are indexes.
+    announcements are good. hold_ends: of the holds that end by themselves; of the others there can be very many.
+    versions: of each VN. arrivals: number of the next announcement. The other maps are indexes.
     """
 
     scope: Scope = field(default_factory=Scope)
@@ -44,6 +45,7 @@ class MappingState:
     nve_counts: PersistentMap[str, int] = field(default_factory=PersistentMap)
     leases: PersistentMap[str, float] = field(default_factory=PersistentMap)
     holds: PersistentMap[Address, Hold] = field(default_factory=PersistentMap)
+    hold_ends: PersistentMap[Address, float] = field(default_factory=PersistentMap)
     hold_counts: PersistentMap[str, int] = field(default_factory=PersistentMap)
     versions: PersistentMap[int, int] = field(default_factory=PersistentMap)
     arrivals: int = 1
@@ -80,8 +82,7 @@ class MappingState:
 
     def next_deadline(self) -> float | None:
         """When a `Tick` will do something: the end of a lease or of a hold, or None."""
-        ends = [*self.leases.values(), *(hold.until for hold in self.holds.values() if hold.until is not None)]
-        return min(ends, default=None)
+        return min((*self.leases.values(), *self.hold_ends.values()), default=None)
 
 
 def look_up(state: MappingState, nve: str, query: Lookup) -> LookupAnswer:
