@@ -40,6 +40,10 @@ RETRY_CONCURRENCY_S = 1.0
 LOG_RATE = Rate(20, 100)
 """Refusals that are logged a second: a flood must not become a flood of the disk. All are counted."""
 
+REST = 9.0
+"""How long the sender of a stream waits for each second that its messages keep this process busy: whatever it finds
+that takes long, a tenth of the time is all that it gets. What its bucket has when it begins, it may use at once."""
+
 BLAMED = 4096
 """Identities whose refused calls are counted. All of these have certificates of this domain."""
 
@@ -72,11 +76,17 @@ class GatedContext:
     """The context that handlers get: gRPC's own, and who calls. `read` gives messages that passed the gate."""
 
     def __init__(
-        self, context: Any, identity: Identity, receive: Callable[[bytes], Any], pace: Callable[[int], Awaitable[None]]
+        self,
+        context: Any,
+        identity: Identity,
+        receive: Callable[[bytes], Any],
+        pace: Callable[[int], Awaitable[None]],
+        charge: Callable[[float], None],
     ) -> None:
         self._context = context
         self._receive = receive
         self._pace = pace
+        self._charge = charge
         self.identity = identity
         self.verdict: PeerRefused | None = None
         """Why the call was ended from outside, if it was."""
@@ -91,7 +101,17 @@ class GatedContext:
     async def take(self, raw: bytes) -> Any:
         """A message of the stream, once the caller may send one more. Waiting holds the sender back, by HTTP/2."""
         await self._pace(len(raw))
-        return self._receive(raw)
+        with self.work():
+            return self._receive(raw)
+
+    @contextlib.contextmanager
+    def work(self) -> Iterator[None]:
+        """Around what a handler does with a message of the stream: the time that it takes is the caller's."""
+        began = time.thread_time()
+        try:
+            yield
+        finally:
+            self._charge(time.thread_time() - began)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._context, name)
@@ -252,7 +272,8 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpcio has no t
                 context,
                 identity,
                 receive=lambda raw: self._receive(method, scope, identity, parse, raw),
-                pace=lambda size: self._pace(who, method, size),
+                pace=lambda size: self._pace(identity, method, size),
+                charge=lambda seconds: self._charge(who, method, seconds),
             )
             task = asyncio.current_task()
 
@@ -284,13 +305,19 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpcio has no t
         self._table.message(method, scope, identity, message, self._membership)
         return message
 
-    async def _pace(self, who: str, method: Method, size: int) -> None:
+    async def _pace(self, identity: Identity, method: Method, size: int) -> None:
         first = True
-        what, limit, cost = f"{method.name} messages", method.limits.messages, max(1.0, size / MESSAGE_UNIT_BYTES)
-        while wait := self._buckets.take(who, what, limit, self._clock(), cost):
+        limit, cost = method.limits.messages, max(1.0, size / MESSAGE_UNIT_BYTES)
+        while wait := self._buckets.take(str(identity), _stream_of(method), limit, self._clock(), cost):
             self.paced += first
             first = False
             await self._sleep(wait)
+        # Between two messages of a stream its certificate can have been revoked, and the watcher may be late.
+        self._live.check(identity)
+
+    def _charge(self, who: str, method: Method, seconds: float) -> None:
+        limit = method.limits.messages
+        self._buckets.charge(who, _stream_of(method), limit, self._clock(), seconds * REST * limit.per_second)
 
     def _tell(self, name: str, refused: _Refused, identity: Identity | None, context: Any) -> None:
         if self._log_bucket.take(self._clock()):
@@ -305,6 +332,11 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpcio has no t
             reason=refused.reason,
             detail=refused.detail,
         )
+
+
+def _stream_of(method: Method) -> str:
+    """What the bucket for messages of streams is called."""
+    return f"{method.name} messages"
 
 
 def _as_refusal(error: Exception) -> _Refused:

@@ -91,6 +91,13 @@ class Buckets:
 
     def take(self, identity: str, what: str, rate: Rate, now: float, cost: float = 1.0) -> float:
         """`cost` tokens of `identity` for `what`: 0, or the seconds to wait. `rate` is that of the first call."""
+        return self._bucket(identity, what, rate, now).take(now, cost)
+
+    def charge(self, identity: str, what: str, rate: Rate, now: float, cost: float) -> None:
+        """Take `cost` tokens of `identity` for `what`, whether there are any or not."""
+        self._bucket(identity, what, rate, now).charge(cost, now)
+
+    def _bucket(self, identity: str, what: str, rate: Rate, now: float) -> Bucket:
         key = (identity, what)
         bucket = self._buckets.get(key)
         if bucket is None:
@@ -98,7 +105,7 @@ class Buckets:
             if len(self._buckets) > self._keys_limit:
                 self._buckets.popitem(last=False)
         self._buckets.move_to_end(key)
-        return bucket.take(now, cost)
+        return bucket
 
     def __len__(self) -> int:
         return len(self._buckets)

@@ -8,7 +8,8 @@ import itertools
 import json
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any, NoReturn
+from contextlib import AbstractContextManager
+from typing import Any, NoReturn, cast
 
 import grpc
 import structlog
@@ -62,6 +63,10 @@ class _Link:
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._silent = False
+
+    def work(self) -> AbstractContextManager[None]:
+        """Around what is done with a message of the agent."""
+        return cast(AbstractContextManager[None], self._context.work())
 
     async def write(self, message: down.Down) -> None:
         async with self._writing:
@@ -163,11 +168,15 @@ class NvaTransport:
         if not isinstance(first, Registration):
             raise AuthorizationError("the first message must be a registration")
         link = _Link(session, context)
-        self._links[nve] = link
+        # How far the store had come by itself: what the agent brings is written, and would hide that it has gone back.
+        mark = session.mark
         try:
-            await link.write(Welcome(link.name, session.mark))
-            await session.register(first)
-            self.identities[nve] = identity
+            # Nothing is awaited between the gate's check of the message and this: only a good certificate readmits, and
+            # of two streams the one whose calls are taken is the one that is registered.
+            with link.work():
+                await session.register(first)
+            self._links[nve], self.identities[nve] = link, identity
+            await link.write(Welcome(link.name, mark))
             await run_together(self._up(messages, link), self._down(link), self._until_ended(session))
         finally:
             link.end()
@@ -181,19 +190,23 @@ class NvaTransport:
 
     async def _up(self, messages: AsyncIterator[up.Up], link: _Link) -> None:
         async for message in messages:
-            match message:
-                case ReadBack():
-                    await link.session.read_back(message)
-                case Use():
-                    await link.session.used(message)
-                case AgentReport():
-                    await link.session.report(message)
-                case PeerNews():
-                    await link.session.peer_news(message)
-                case Answer():
-                    link.answered(message)
-                case Registration():
-                    raise AuthorizationError("a session has one registration")
+            with link.work():
+                await self._take(message, link)
+
+    async def _take(self, message: up.Up, link: _Link) -> None:
+        match message:
+            case ReadBack():
+                await link.session.read_back(message)
+            case Use():
+                await link.session.used(message)
+            case AgentReport():
+                await link.session.report(message)
+            case PeerNews():
+                await link.session.peer_news(message)
+            case Answer():
+                link.answered(message)
+            case Registration():
+                raise AuthorizationError("a session has one registration")
 
     async def _down(self, link: _Link) -> None:
         # As slow as the agent reads: what changes meanwhile is replaced in the session, not queued.

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
@@ -216,6 +217,42 @@ class TestLimits:
             assert running.server.gate.paced > 0
 
         with_leaf1(world, go, table(Collect=replace(FREE, messages=Rate(100, 2))))
+
+    def test_what_takes_long_is_paced_by_the_time_that_it_takes(self, world: World):
+        async def go(running: Running, peer: PeerChannel) -> None:
+            parse = running.service._parse
+
+            def slowly(raw: bytes) -> object:
+                began = time.thread_time()
+                while time.thread_time() < began + 0.02:
+                    pass
+                return parse(raw)
+
+            running.service._parse = slowly  # type: ignore[method-assign]
+            collect = method(peer.channel, COLLECT, "stream_unary")()
+            for number in range(4):
+                await collect.write({"n": number})
+            await collect.done_writing()
+            began = asyncio.get_running_loop().time()
+            await collect
+            assert asyncio.get_running_loop().time() - began > 0.4, "three times 0.02 s, and nine times as long between"
+
+        with_leaf1(world, go, table(Collect=replace(FREE, messages=Rate(100, 2))))
+
+    def test_a_certificate_that_was_revoked_since_the_last_message(self, world: World):
+        async def go(running: Running, peer: PeerChannel) -> None:
+            running.server._live.sweep = lambda: 0  # type: ignore[method-assign]  # the watcher is late
+            stream = method(peer.channel, SESSION, "stream_stream")()
+            await stream.read()
+            await stream.write({"n": 1})
+            assert await stream.read() == {"n": 1}
+            world.authority.revoke(world.name(Role.NVE, "leaf1"))
+            await stream.write({"n": 2})
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await stream.read()
+            assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+        with_leaf1(world, go)
 
     def test_garbage_is_malformed(self, world: World):
         async def go(running: Running, peer: PeerChannel) -> None:
