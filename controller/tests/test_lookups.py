@@ -44,6 +44,15 @@ class TestPolicy:
         policy.forget(wanted(1))
         assert policy.ask(wanted(1), A, RATE, 1.0) is Verdict.ASK
 
+    def test_negative_answers_end_when_anything_may_have_appeared(self):
+        policy = LookupPolicy()
+        policy.ask(wanted(1), A, RATE, 0.0)
+        policy.answered(wanted(1), 10.0, 10)
+        policy.forget_vn(wanted(1).vni + 1)
+        assert policy.negatives(A) == 1
+        policy.forget_vn(wanted(1).vni)
+        assert policy.ask(wanted(1), A, RATE, 1.0) is Verdict.ASK
+
     def test_one_vap_cannot_use_up_anothers_share(self):
         policy = LookupPolicy(pending_limit=3)
         assert [policy.ask(wanted(n), A, RATE, 0.0) for n in range(4)] == [Verdict.ASK] * 3 + [Verdict.LIMITED]

@@ -10,8 +10,10 @@ from ipaddress import ip_address as ip
 import pytest
 from nva_agents import DOMAIN, INCARNATIONS, Agents
 from nvo3sec.domain.mapping import Admit, ClaimKey, Evict, Place
+from nvo3sec.domain.membership import Tunnel
 from nvo3sec.domain.messages import (
     Attachment,
+    HeldReceive,
     Lookup,
     LookupResult,
     Position,
@@ -20,8 +22,12 @@ from nvo3sec.domain.messages import (
     Relocation,
     Standing,
     StoreMark,
+    Use,
 )
+from nvo3sec.domain.model import Suite
+from nvo3sec.domain.sa import Held, Used
 from nvo3sec.errors import AuthorizationError
+from nvo3sec.nva import switches
 from nvo3sec.nva.store import MemoryStore, StoreUnavailable, open_store
 
 BLUE, RED = 5001, 5002
@@ -32,6 +38,10 @@ NEW = Attachment(1, 0, BLUE, MAC, (ip("10.1.0.77"),))
 
 def attached(view) -> set[int]:
     return {one.mac for one in view.tenant_systems}
+
+
+def _without_blue(nve):
+    return replace(nve, vaps=tuple(vap for vap in nve.vaps if vap.vn != "blue"))
 
 
 def run(coroutine) -> None:
@@ -87,6 +97,41 @@ class TestTold:
             assert update.base == known[BLUE].version
             assert [mac for mac, _ in update.withdrawn] == [MAC]
             assert not update.mappings
+
+        run(check())
+
+    def test_what_changes_between_a_registration_and_its_first_update(self):
+        async def check():
+            agents = Agents()
+            await agents.join("leaf1")
+            await agents.sessions["leaf1"].announce(NEW)
+            session = agents.nva.open_session("leaf2")
+            await session.register(Registration(INCARNATIONS["leaf2"]))
+            assert (await session.look_up(Lookup(BLUE, mac=MAC))).nve == "leaf1"
+            await agents.sessions["leaf1"].announce(Release(NEW.port, NEW.vlan, BLUE, MAC))
+            agents.sessions["leaf2"] = session
+            await agents.settle()
+            (update,) = agents.mappings["leaf2"]
+            assert [mac for mac, _ in update.withdrawn] == [MAC], "it may have learned it in the meantime"
+
+        run(check())
+
+    def test_the_first_change_of_a_vn_that_an_nve_has_come_to_serve(self):
+        async def check():
+            nves = tuple(_without_blue(nve) if nve.name == "leaf2" else nve for nve in DOMAIN.nves)
+            systems = tuple(one for one in DOMAIN.tenant_systems if one.nve != "leaf2")
+            without = replace(DOMAIN, nves=nves, tenant_systems=systems)
+            with_vap = replace(without, nves=DOMAIN.nves)
+            agents = Agents(without)
+            await agents.join("leaf1", "leaf2")
+            assert "leaf2" not in agents.mappings
+            await agents.sessions["leaf1"].announce(NEW)
+            agents.nva.configure(with_vap)
+            await agents.settle()
+            assert (await agents.sessions["leaf2"].look_up(Lookup(BLUE, mac=MAC))).nve == "leaf1"
+            await agents.sessions["leaf1"].announce(Release(NEW.port, NEW.vlan, BLUE, MAC))
+            await agents.settle()
+            assert [mac for update in agents.mappings["leaf2"] for mac, _ in update.withdrawn] == [MAC]
 
         run(check())
 
@@ -218,6 +263,43 @@ class TestRefused:
         run(check())
 
 
+class TestTooMuch:
+    """What one agent says cannot keep the NVA from the others."""
+
+    def test_attachments(self):
+        async def check():
+            agents = Agents()
+            await agents.join("leaf1", "leaf2")
+            many = tuple(Attachment(1, 0, BLUE, MAC + number) for number in range(20_000))
+            await agents.join("leaf1", registration=Registration(INCARNATIONS["leaf1"], attachments=many))
+            limits = DOMAIN.mapping_limits
+            announced = [claim for claim in agents.nva.mappings.behind("leaf1") if not claim.static]
+            assert len(announced) == limits.claims_per_vap
+            records = [record.report for record in agents.nva.reports if record.report.event == "attachments-left-out"]
+            assert [record.detail.split(",")[0] for record in records] == ["20000"]
+
+        run(check())
+
+    def test_keys(self):
+        """Held by a switch, and sent with: thousands for one direction, of which none exists."""
+        leaf2 = DOMAIN.nve_by_name["leaf2"]
+
+        async def check():
+            agents = Agents()
+            held = tuple(HeldReceive(leaf2.address, Suite.CHASKEY12, Held(spi, spi, 60.0)) for spi in range(1, 5000))
+            await agents.join("leaf1", registration=Registration(INCARNATIONS["leaf1"], receive=held))
+            await agents.join("leaf2")
+            assert max(len(direction.sas) for direction in agents.nva.directions()) < 100
+            (sa,) = (sa for sa in agents.keys["leaf1"].send if sa.peer == "leaf2")
+            sent = tuple(("leaf2", sa.suite, sa.spi if number % 2 else number, number, 1) for number in range(5000))
+            use = Use(INCARNATIONS["leaf1"], (*sent, ("leaf3", sa.suite, 1, 1, 1), ("nobody", sa.suite, 1, 1, 1)))
+            known = {direction.tunnel: direction for direction in agents.nva.directions()}
+            events = list(switches.used("leaf1", known, use))
+            assert events == [(Tunnel("leaf1", "leaf2", sa.suite), Used(sa.spi, 4999, 1))]
+
+        run(check())
+
+
 class Failing(MemoryStore):
     broken = False
 
@@ -342,6 +424,23 @@ class TestShutOut:
             await agents.settle()
             assert agents.nva.not_yet_without("leaf3") == ("leaf2",)
             agents.after(DOMAIN.lifetimes.lease_s)
+            assert agents.nva.not_yet_without("leaf3") == ()
+
+        run(check())
+
+    @pytest.mark.parametrize("before", ["revoke", "suspend"])
+    def test_an_operator_who_asks_again_waits_for_the_same_switches(self, before):
+        async def check():
+            agents = Agents()
+            await agents.join("leaf1", "leaf2", "leaf3")
+            if before == "revoke":
+                agents.nva.revoke("leaf3")
+            else:
+                agents.nva.suspend("leaf3", "its certificate was revoked")
+            agents.sessions.pop("leaf3")
+            agents.nva.revoke("leaf3")
+            assert agents.nva.not_yet_without("leaf3") == ("leaf1", "leaf2")
+            await agents.settle()
             assert agents.nva.not_yet_without("leaf3") == ()
 
         run(check())

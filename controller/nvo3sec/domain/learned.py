@@ -8,14 +8,17 @@ nothing unless it is at least as new.
 
 from __future__ import annotations
 
-from collections import Counter
+import itertools
+from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from nvo3sec.domain.addresses import IpAddress
 from nvo3sec.domain.desired import Learned
 from nvo3sec.domain.lookups import Wanted
 from nvo3sec.domain.messages import Lookup, LookupAnswer, LookupResult, MappingUpdate, Position
+
+LONG_AGO = float("-inf")
 
 Name = tuple[int, int]
 """(VNI, MAC address)."""
@@ -26,12 +29,47 @@ class Applied:
     """What a pushed update leads to.
 
     changed: whether what was learned is different now. appeared: addresses that exist, so that negative answers about
-    them are worth nothing. ask_again: what nobody knows any more whether it still is so.
+    them are worth nothing. ask_again: what nobody knows any more whether it still is so. gap: changes are missing, so
+    that no negative answer about the VN is worth anything.
     """
 
     changed: bool
     appeared: tuple[Wanted, ...]
     ask_again: tuple[Name, ...]
+    gap: bool = False
+
+
+@dataclass
+class _Asking:
+    """Questions about a VN that are under way, by number, and what has changed since the oldest of them was asked.
+
+    changes: for an address the version of its last change, and the number of the last question that was asked before
+    it. gap: the number of the last question that was asked before changes were missed.
+    """
+
+    questions: dict[int, None] = field(default_factory=dict)
+    changes: OrderedDict[int | IpAddress, tuple[int, int]] = field(default_factory=OrderedDict)
+    gap: int = -1
+
+    def note(self, addresses: Iterable[int | IpAddress], version: int) -> None:
+        last = next(reversed(self.questions))
+        for address in addresses:
+            self.changes[address] = (version, last)
+            self.changes.move_to_end(address)
+
+    def ended(self, question: int) -> None:
+        """Forget what changed before every question that is left was asked: so it is bounded by the longest one."""
+        del self.questions[question]
+        oldest = next(iter(self.questions), None)
+        while self.changes and (oldest is None or next(iter(self.changes.values()))[1] < oldest):
+            self.changes.popitem(last=False)
+
+    def version_since(self, question: int, address: int | IpAddress | None) -> int:
+        """Version of the last change of an address since a question was asked; -1 for none."""
+        if address is None:
+            return -1
+        version, before = self.changes.get(address, (-1, -1))
+        return version if before >= question else -1
 
 
 class LearnedMappings:
@@ -42,8 +80,8 @@ class LearnedMappings:
         self._entries: dict[Name, Learned] = {}
         self._fresh_until: dict[Name, float] = {}
         self._positions: dict[int, Position] = {}
-        self._asking: Counter[int] = Counter()
-        self._changed_meanwhile: dict[int, dict[int | IpAddress, int]] = {}
+        self._numbers = itertools.count()
+        self._asking: dict[int, _Asking] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -77,36 +115,51 @@ class LearnedMappings:
         self._fresh_until.pop(name, None)
 
     def grown_old(self, now: float) -> tuple[Name, ...]:
-        """What was last heard of longer ago than it is good for."""
+        """What was last heard of longer ago than it is good for, or has been in doubt since."""
         return tuple(name for name, until in self._fresh_until.items() if until <= now)
+
+    def doubt_unplaced(self) -> None:
+        """A session begins: what was learned of a VN whose changes no earlier session has followed is in doubt."""
+        self._doubt(name for name in self._entries if name[0] not in self._positions)
+
+    def _doubt(self, names: Iterable[Name]) -> tuple[Name, ...]:
+        """It is old from now on: whatever becomes of the session that should ask about it, it is asked about again."""
+        doubtful = tuple(names)
+        self._fresh_until.update(dict.fromkeys(doubtful, LONG_AGO))
+        return doubtful
 
     # --- answers ------------------------------------------------------------------------------------------------------
 
-    def asking(self, query: Lookup) -> None:
-        """A question goes out; `answered` or `unanswered` must follow."""
-        self._asking[query.vni] += 1
+    def asking(self, query: Lookup) -> int:
+        """A question goes out; `answered` or `unanswered` must follow, with the number that is returned."""
+        number = next(self._numbers)
+        self._asking.setdefault(query.vni, _Asking()).questions[number] = None
+        return number
 
-    def unanswered(self, query: Lookup) -> None:
+    def unanswered(self, query: Lookup, number: int) -> None:
         """No answer will come."""
-        self._asking[query.vni] -= 1
-        if self._asking[query.vni] <= 0:
+        asking = self._asking[query.vni]
+        asking.ended(number)
+        if not asking.questions:
             del self._asking[query.vni]
-            self._changed_meanwhile.pop(query.vni, None)
 
-    def answered(self, query: Lookup, answer: LookupAnswer, now: float) -> Learned | None:
+    def answered(self, query: Lookup, number: int, answer: LookupAnswer, now: float) -> Learned | None:
         """Take an answer; returns what was learned, or None if there is nothing behind another NVE.
 
-        Raises Overtaken if the address changed while the answer was under way.
+        Raises Overtaken if the address changed while the answer was under way, or may have.
         """
-        meanwhile = self._changed_meanwhile.get(query.vni, {})
-        self.unanswered(query)
-        if answer.result is not LookupResult.FOUND:
-            asked: int | IpAddress | None = query.mac if query.mac is not None else query.ip
-            if asked in meanwhile:
-                raise Overtaken
-            return None
-        if meanwhile.get(answer.mac, -1) > answer.sequence:
+        asking = self._asking[query.vni]
+        is_found = answer.result is LookupResult.FOUND
+        asked: int | IpAddress | None = query.mac if query.mac is not None else query.ip
+        changed = asking.version_since(number, answer.mac if is_found else asked)
+        missed = asking.gap >= number
+        self.unanswered(query, number)
+        if answer.result in (LookupResult.BUSY, LookupResult.REFUSED):
+            return None  # says nothing about any address
+        if missed or changed > (answer.sequence if is_found else -1):
             raise Overtaken
+        if not is_found:
+            return None
         if answer.nve == self._own:
             return None
         name = (query.vni, answer.mac)
@@ -126,7 +179,9 @@ class LearnedMappings:
         if update.base is None or (
             have is not None and have != Position(update.position.history, update.base)  # a gap
         ):
-            return Applied(False, (), tuple(name for name in self._entries if name[0] == vni))
+            if (asking := self._asking.get(vni)) is not None:
+                asking.gap = next(reversed(asking.questions))
+            return Applied(False, (), self._doubt(name for name in self._entries if name[0] == vni), gap=True)
         changed, appeared = False, []
         for mapping in update.mappings:
             appeared += [Wanted(vni, mac=mapping.mac), *(Wanted(vni, ip=ip) for ip in mapping.ips)]
@@ -150,9 +205,8 @@ class LearnedMappings:
 
     def _remember(self, vni: int, addresses: Iterable[int | IpAddress], version: int) -> None:
         """Only while something is asked about the VN, so that it is bounded by what happens in that time."""
-        if self._asking.get(vni, 0) > 0:
-            meanwhile = self._changed_meanwhile.setdefault(vni, {})
-            meanwhile.update(dict.fromkeys(addresses, version))
+        if (asking := self._asking.get(vni)) is not None:
+            asking.note(addresses, version)
 
 
 class Overtaken(Exception):  # no error: ask again

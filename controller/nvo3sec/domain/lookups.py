@@ -88,6 +88,12 @@ class LookupPolicy:
         for state in self._vaps.values():
             state.negative.pop(wanted, None)
 
+    def forget_vn(self, vni: int) -> None:
+        """Addresses of a VN have appeared, and nobody knows which."""
+        for state in self._vaps.values():
+            for wanted in [one for one in state.negative if one.vni == vni]:
+                del state.negative[wanted]
+
     def negatives(self, vap: int) -> int:
         """How many negative answers are remembered for `vap`."""
         state = self._vaps.get(vap)

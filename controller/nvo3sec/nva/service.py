@@ -38,7 +38,7 @@ from nvo3sec.domain.messages import (
     Use,
 )
 from nvo3sec.domain.model import Domain, Rate
-from nvo3sec.domain.sa import Direction, Event, Used
+from nvo3sec.domain.sa import Direction, Event
 from nvo3sec.errors import AuthorizationError
 from nvo3sec.nva import switches
 from nvo3sec.nva.announcing import NOT_SERVED, Announcing, attach_of, event_of, is_of_its_vn
@@ -50,7 +50,7 @@ from nvo3sec.nva.key_inspection import choose_tunnels
 from nvo3sec.nva.keys import KeyService
 from nvo3sec.nva.session import NvaSideSession
 from nvo3sec.nva.store import ChangeRefused, Store, StoreError
-from nvo3sec.nva.updates import mapping_update
+from nvo3sec.nva.updates import begin_mappings, mapping_update
 from nvo3sec.nva.views import tenants_of, view_of
 
 TICK_S = 0.2
@@ -147,12 +147,19 @@ class Nva:
         self._incarnations[nve] = registration.incarnation
         self._keys.arrived(nve, registration.incarnation)
         self._log.info("nve registered", nve=nve, receives=len(registration.receive), sends=len(registration.send))
-        announced = tuple(attach_of(nve, one) for one in registration.attachments)
+        # Beyond these each would be refused by itself, which takes seconds for as many as fit into a message.
+        stated = sum(one.nve == nve for one in self.domain.tenant_systems)
+        most = self.domain.mapping_limits.claims_per_nve + stated
+        announced = tuple(attach_of(nve, one) for one in registration.attachments[:most])
+        if len(registration.attachments) > most:
+            self.report(session, Report("attachments-left-out", f"{len(registration.attachments)}, of at most {most}"))
         self._handle([LeaseRenewed(nve, now + self.domain.lifetimes.lease_s), Resync(nve, announced)])
         session.positions = dict(registration.positions)
         session.push_view()
-        for vn in self.membership.vns_of(nve):
-            session.push_mappings(vn.vni)
+        vnis = [vn.vni for vn in self.membership.vns_of(nve)]
+        begin_mappings(self._attachments, session, vnis)
+        for vni in vnis:
+            session.push_mappings(vni)
         self._contributing.joined(nve, registration.incarnation, self.membership, self._keys)
         tunnels = self._keys.tunnels_of(nve)
         for tunnel, event in switches.registered(nve, tunnels, registration, self.domain.nve_by_name):
@@ -184,9 +191,8 @@ class Nva:
         nve = session.nve
         if not self._is_current(session) or use.incarnation != self._incarnations.get(nve):
             return
-        now = self._clock()
-        for peer, suite, spi, packets, octets in use.sent:
-            self._feed(Tunnel(nve, peer, suite), Used(spi, packets, octets), now)
+        for tunnel, event in switches.used(nve, self._keys.directions, use):
+            self._feed(tunnel, event, self._clock())
 
     def renew_lease(self, session: NvaSideSession) -> LeaseGrant:
         """Time for the tunnels of an NVE, and for what it announced. Raises AuthorizationError, StoreError."""
@@ -362,7 +368,8 @@ class Nva:
 
     def revoke(self, nve: str) -> None:
         """Shut an NVE out for good: everywhere, at once, without its help. Raises OperatorError, StoreError."""
-        peers = self.membership.peers_of(nve)
+        # All that would be its peers, also if it is shut out already: an operator who asks again still waits for them.
+        peers = Membership(self.domain, self._intent.excluded - {nve}).peers_of(nve)
         with self._store_that_must_not_fail():
             self._intent.revoke(nve)
         self._log.warning("nve revoked", nve=nve)
@@ -412,8 +419,9 @@ class Nva:
         self._end_sessions()
         with self._store_that_must_not_fail():
             changed = self._keys.reconfigure(self.domain, self.membership, now)
-        for session in self._sessions.values():
+        for nve, session in self._sessions.items():
             session.push_view()
+            begin_mappings(self._attachments, session, [vn.vni for vn in self.membership.vns_of(nve)])
         changed |= self._contributing.configured(self.domain, self._intent.excluded, self.membership, self._keys, now)
         self._tell(handled)
         self._push_keys(changed)

@@ -51,13 +51,15 @@ class Handler(Protocol):
 class NvaSideSession:
     """A session of NVE `nve`. State is made when it is fetched, however often it changed before: nothing piles up.
 
-    positions: what the agent has been sent of each VN. confirmed_view: version of the view that its switch was read
+    positions: what the agent has been sent of each VN, or has from before; beginnings: VNs of which it does not know
+    its position yet. confirmed_view: version of the view that its switch was read
     back equal to. ended: set when the NVA wants the session over; `why` says why.
     """
 
     def __init__(self, nve: str, handler: Handler) -> None:
         self.nve = nve
         self.positions: dict[int, Position] = {}
+        self.beginnings: set[int] = set()
         self.confirmed_view = 0
         self.ended = asyncio.Event()
         self.why = ""

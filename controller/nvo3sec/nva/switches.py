@@ -7,9 +7,24 @@ from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Address
 
 from nvo3sec.domain.membership import Tunnel
-from nvo3sec.domain.messages import ReadBack, Registration
+from nvo3sec.domain.messages import ReadBack, Registration, Use
 from nvo3sec.domain.model import Nve, Suite
-from nvo3sec.domain.sa import Event, Held, ReceiverDown, ReceiverRead, ReceiverUp, SenderDown, SenderRead, SenderUp
+from nvo3sec.domain.sa import (
+    Direction,
+    Event,
+    Held,
+    ReceiverDown,
+    ReceiverRead,
+    ReceiverUp,
+    SenderDown,
+    SenderRead,
+    SenderUp,
+    Used,
+)
+
+KEYS_OF_ONE = 64
+"""Keys of one direction that a switch is believed to hold: many times what it is ever told to. Every event of a
+direction looks at all of its keys, so an agent must not be able to invent thousands."""
 
 
 def registered(
@@ -22,8 +37,8 @@ def registered(
     sends = {(sent.destination, sent.suite): sent.held for sent in reversed(registration.send)}
     for tunnel in tunnels:
         if tunnel.receiver == nve:
-            held = receives.get((nves[tunnel.sender].address, tunnel.suite), ())
-            yield tunnel, ReceiverUp(registration.incarnation, tuple(held))
+            held = receives.get((nves[tunnel.sender].address, tunnel.suite), [])
+            yield tunnel, ReceiverUp(registration.incarnation, tuple(held[:KEYS_OF_ONE]))
         else:
             yield tunnel, SenderUp(registration.incarnation, sends.get((nves[tunnel.receiver].address, tunnel.suite)))
 
@@ -32,13 +47,27 @@ def read_back(nve: str, tunnels: Iterable[Tunnel], report: ReadBack) -> Iterator
     """The switch of `nve` was read."""
     receives: dict[tuple[str, Suite], set[int]] = {}
     for peer, suite, spi in report.receive:
-        receives.setdefault((peer, suite), set()).add(spi)
+        spis = receives.setdefault((peer, suite), set())
+        if len(spis) < KEYS_OF_ONE:
+            spis.add(spi)
     sends = {(peer, suite): spi for peer, suite, spi in reversed(report.send)}
     for tunnel in tunnels:
         if tunnel.receiver == nve:
             yield tunnel, ReceiverRead(frozenset(receives.get((tunnel.sender, tunnel.suite), ())))
         else:
             yield tunnel, SenderRead(sends.get((tunnel.receiver, tunnel.suite)))
+
+
+def used(nve: str, directions: Mapping[Tunnel, Direction], use: Use) -> Iterator[tuple[Tunnel, Event]]:
+    """What the switch of `nve` has sent. However often a key is named, it is one event; unknown ones are none."""
+    latest: dict[tuple[Tunnel, int], Used] = {}
+    for peer, suite, spi, packets, octets in use.sent:
+        tunnel = Tunnel(nve, peer, suite)
+        direction = directions.get(tunnel)
+        if direction is not None and any(sa.spi == spi for sa in direction.sas):
+            latest[tunnel, spi] = Used(spi, packets, octets)
+    for (tunnel, _), event in latest.items():
+        yield tunnel, event
 
 
 def gone(nve: str, tunnels: Iterable[Tunnel]) -> Iterator[tuple[Tunnel, Event]]:

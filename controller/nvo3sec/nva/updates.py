@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from nvo3sec.domain.mapping import MappingSet
 from nvo3sec.domain.messages import MappingUpdate, RemoteMapping
 from nvo3sec.nva.attachments import Attachments
@@ -12,16 +14,17 @@ from nvo3sec.nva.session import NvaSideSession
 def mapping_update(attachments: Attachments, session: NvaSideSession, vni: int) -> MappingUpdate | None:
     """What leads the agent of a session to now; its position is then there. None: it is there already.
 
-    An agent without a position has learned nothing, so nothing that changed before can be wrong with it. One whose
-    position is too old is told to ask again for what it has learned, which is bounded by its switch; all mappings of a
-    VN are not.
+    An agent whose position is too old, or of which nobody knows where it began, is told to ask again for what it has
+    learned, which is bounded by its switch; all mappings of a VN are not.
     """
     now = attachments.position(vni)
     have = session.positions.get(vni)
+    is_told = vni not in session.beginnings
+    session.beginnings.discard(vni)
     session.positions[vni] = now
     if have is None:
-        return MappingUpdate(vni, now.version, now)
-    if have == now:
+        return MappingUpdate(vni, None, now)
+    if have == now and is_told:
         return None
     increment = attachments.increment(session.nve, vni, have)
     if increment is None:
@@ -31,6 +34,22 @@ def mapping_update(attachments: Attachments, session: NvaSideSession, vni: int) 
         (change.mac, change.version) for change in increment.changes if not isinstance(change, MappingSet)
     )
     return MappingUpdate(vni, increment.base, now, mappings, withdrawn)
+
+
+def begin_mappings(attachments: Attachments, session: NvaSideSession, vnis: Collection[int]) -> None:
+    """The agent of a session serves these VNs, and no others. What is new to it, it begins to follow here and now.
+
+    Before now it has learned nothing of it through this session; what it asks from now on can change before the next
+    update is made, so the position is that of now, not of then.
+    """
+    for vni in session.positions.keys() - set(vnis):
+        del session.positions[vni]
+        session.beginnings.discard(vni)
+    for vni in vnis:
+        if vni not in session.positions:
+            session.positions[vni] = attachments.position(vni)
+            session.beginnings.add(vni)
+            session.push_mappings(vni)
 
 
 def _remote(change: MappingSet) -> RemoteMapping:

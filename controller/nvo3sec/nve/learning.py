@@ -16,12 +16,15 @@ from nvo3sec.nve.nva import NvaSession
 REFRESH_S = 5.0
 """How often is looked which mappings have grown old."""
 BUSY_S = 1.0
+OVERTAKEN = LookupAnswer(LookupResult.UNKNOWN, 0.0)
+"""In place of an answer about what changed while it was under way."""
 
 
 class Learning:
     """The learned mappings of one switch, through one session.
 
-    changed: called when what was learned is different. appeared: called with each address that exists now.
+    changed: called when what was learned is different. appeared: called with each address that exists now. missed:
+    called with a VN of which changes are missing, so that any address may exist now.
     """
 
     def __init__(
@@ -30,30 +33,32 @@ class Learning:
         mappings: LearnedMappings,
         changed: Callable[[], None],
         appeared: Callable[[Wanted], None],
+        missed: Callable[[int], None],
     ) -> None:
         self._session = session
         self.mappings = mappings
         self._changed = changed
         self._appeared = appeared
+        self._missed = missed
         self._doubtful: dict[Name, None] = {}
         self._doubt = asyncio.Event()
 
     async def look_up(self, query: Lookup) -> tuple[LookupAnswer, Learned | None]:
         """Ask the NVA: its answer, and what was learned if it is behind another NVE.
 
-        An answer that was overtaken by a change is UNKNOWN, and good for no time. Raises NvaUnreachable,
+        An answer that was overtaken by a change is OVERTAKEN, which is good for no time. Raises NvaUnreachable,
         AuthorizationError.
         """
-        self.mappings.asking(query)
+        number = self.mappings.asking(query)
         try:
             answer = await self._session.look_up(query)
         except BaseException:
-            self.mappings.unanswered(query)
+            self.mappings.unanswered(query, number)
             raise
         try:
-            return answer, self.mappings.answered(query, answer, time.monotonic())
+            return answer, self.mappings.answered(query, number, answer, time.monotonic())
         except Overtaken:
-            return LookupAnswer(LookupResult.UNKNOWN, 0.0), None
+            return OVERTAKEN, None
 
     def apply(self, update: MappingUpdate) -> None:
         """Take a push."""
@@ -62,7 +67,18 @@ class Learning:
             self._appeared(wanted)
         if applied.changed:
             self._changed()
+        if applied.gap:
+            self._missed(update.vni)
         self.doubt(applied.ask_again)
+
+    def begin(self, found: Iterable[Name]) -> None:
+        """A session begins. found: what the switch holds; it was learned once, so ask again rather than forget it.
+
+        And what an earlier session left in doubt, or has not followed, is as doubtful now.
+        """
+        self.mappings.doubt_unplaced()
+        self.doubt(name for name in found if not self.mappings.knows(name))
+        self.doubt(self.mappings.grown_old(time.monotonic()))
 
     def doubt(self, names: Iterable[Name]) -> None:
         """Nobody knows whether this is still so."""
@@ -93,6 +109,8 @@ class Learning:
             if answer.result is LookupResult.BUSY:
                 await asyncio.sleep(BUSY_S)
                 continue
+            if answer is OVERTAKEN:
+                continue  # as doubtful as before
             del self._doubtful[name]
             if learned is None and answer.valid_s > 0:
                 self.mappings.forget(name)

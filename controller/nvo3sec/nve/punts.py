@@ -99,6 +99,10 @@ class PuntHandler:
         """The address exists: no negative answer about it is worth anything."""
         self._policy.forget(wanted)
 
+    def forget_vn(self, vni: int) -> None:
+        """Nobody knows which addresses of a VN exist: no negative answer about it is worth anything."""
+        self._policy.forget_vn(vni)
+
     async def _found(self, wanted: Wanted, answer: Learned, packet: PacketIn, vap: Vap, vn: Vn) -> None:
         self._policy.forget(wanted)  # another VAP may have asked before it was there
         await self._install()

@@ -110,7 +110,11 @@ class Serving:
         self._lock = asyncio.Lock()
         self._log = structlog.get_logger("nve").bind(nve=driver.client.name)
         self.learning = Learning(
-            session, kept.mappings, lambda: self._mark(MAPPING_TABLES), lambda wanted: self.punts.forget(wanted)
+            session,
+            kept.mappings,
+            lambda: self._mark(MAPPING_TABLES),
+            lambda wanted: self.punts.forget(wanted),
+            lambda vni: self.punts.forget_vn(vni),
         )
         self._meter = kept.meter
         self._last_use = kept.last_use
@@ -124,8 +128,7 @@ class Serving:
         mappings = self.learning.mappings
         attached = tuple(self._memory.attachments.values())
         await self._session.register(Registration(self._incarnation, receive, send, attached, mappings.positions))
-        # What the switch reaches through tunnels was learned once; ask again rather than forget it.
-        self.learning.doubt(name for name in learned_addresses(self._found) if not mappings.knows(name))
+        self.learning.begin(learned_addresses(self._found))
         await self.learning.settle_doubts()
         await run_together(
             self._follow_nva(),

@@ -50,8 +50,7 @@ def learned_from(*answers: LookupAnswer, own: str = "leaf1") -> LearnedMappings:
     mappings = LearnedMappings(own)
     mappings.apply(MappingUpdate(VNI, 5, at(5)))
     for answer in answers:
-        mappings.asking(QUERY)
-        mappings.answered(QUERY, answer, 0.0)
+        mappings.answered(QUERY, mappings.asking(QUERY), answer, 0.0)
     return mappings
 
 
@@ -106,45 +105,84 @@ class TestPushes:
 class TestAnswers:
     def test_overtaken_by_a_move(self):
         mappings = learned_from()
-        mappings.asking(QUERY)
+        number = mappings.asking(QUERY)
         mappings.apply(MappingUpdate(VNI, 5, at(6), (remote("leaf3", 6),)))
         with pytest.raises(Overtaken):
-            mappings.answered(QUERY, found("leaf2", 5), 0.0)
+            mappings.answered(QUERY, number, found("leaf2", 5), 0.0)
         assert len(mappings) == 0
 
     def test_overtaken_by_a_withdrawal(self):
         mappings = learned_from()
-        mappings.asking(QUERY)
+        number = mappings.asking(QUERY)
         mappings.apply(MappingUpdate(VNI, 5, at(6), (), ((MAC, 6),)))
         with pytest.raises(Overtaken):
-            mappings.answered(QUERY, found("leaf2", 5), 0.0)
+            mappings.answered(QUERY, number, found("leaf2", 5), 0.0)
 
     @pytest.mark.parametrize("query", [QUERY, Lookup(VNI, ip=ip("10.0.0.1"))])
     def test_a_negative_answer_overtaken_by_an_attach(self, query):
         mappings = learned_from()
-        mappings.asking(query)
+        number = mappings.asking(query)
         mappings.apply(MappingUpdate(VNI, 5, at(6), (remote("leaf3", 6),)))
         with pytest.raises(Overtaken):
-            mappings.answered(query, UNKNOWN, 0.0)
-        mappings.asking(query)
-        assert mappings.answered(query, UNKNOWN, 0.0) is None, "nothing changed while this one was under way"
+            mappings.answered(query, number, UNKNOWN, 0.0)
+        number = mappings.asking(query)
+        assert mappings.answered(query, number, UNKNOWN, 0.0) is None, "nothing changed while this one was under way"
 
     def test_at_least_as_new_as_the_push(self):
         mappings = learned_from()
-        mappings.asking(QUERY)
+        number = mappings.asking(QUERY)
         mappings.apply(MappingUpdate(VNI, 5, at(6), (remote("leaf3", 6),)))
-        assert mappings.answered(QUERY, found("leaf3", 6), 0.0).nve == "leaf3"
+        assert mappings.answered(QUERY, number, found("leaf3", 6), 0.0).nve == "leaf3"
 
     def test_what_changed_meanwhile_is_remembered_for_as_long_as_somebody_asks(self):
         mappings = learned_from()
-        for _ in range(2):
-            mappings.asking(QUERY)
+        first, number = mappings.asking(QUERY), mappings.asking(QUERY)
         mappings.apply(MappingUpdate(VNI, 5, at(6), (remote("leaf3", 6),)))
-        mappings.unanswered(QUERY)
+        mappings.unanswered(QUERY, first)
         with pytest.raises(Overtaken):
-            mappings.answered(QUERY, found("leaf2", 5), 0.0)
-        assert not mappings._changed_meanwhile
+            mappings.answered(QUERY, number, found("leaf2", 5), 0.0)
         assert not mappings._asking
+
+    def test_what_changed_before_a_question_says_nothing_about_its_answer(self):
+        mappings = learned_from()
+        first = mappings.asking(QUERY)
+        mappings.apply(MappingUpdate(VNI, 5, at(6), (remote("leaf3", 6),)))
+        second = mappings.asking(QUERY)
+        assert mappings.answered(QUERY, second, UNKNOWN, 0.0) is None
+        with pytest.raises(Overtaken):
+            mappings.answered(QUERY, first, UNKNOWN, 0.0)
+
+    def test_who_asks_without_end_remembers_no_more_than_since_its_oldest_question(self):
+        mappings = learned_from()
+        number = mappings.asking(QUERY)
+        for version in range(6, 1000):
+            mappings.apply(MappingUpdate(VNI, version - 1, at(version), (remote("leaf3", version, mac=version),)))
+            later = mappings.asking(QUERY)
+            mappings.unanswered(QUERY, number)
+            number = later
+        assert len(mappings._asking[VNI].changes) <= 2
+
+    def test_overtaken_by_a_gap(self):
+        mappings = learned_from()
+        number = mappings.asking(QUERY)
+        assert mappings.apply(MappingUpdate(VNI, None, at(90))).gap
+        with pytest.raises(Overtaken):
+            mappings.answered(QUERY, number, found("leaf2", 5), 0.0)
+        number = mappings.asking(QUERY)
+        assert mappings.answered(QUERY, number, found("leaf3", 60), 0.0).nve == "leaf3"
+
+    def test_what_is_in_doubt_stays_so_until_it_was_asked_about(self):
+        mappings = learned_from(found("leaf2", 5))
+        mappings.apply(MappingUpdate(VNI, None, at(90)))
+        assert mappings.grown_old(0.0) == ((VNI, MAC),), "whichever session comes to ask"
+        mappings.answered(QUERY, mappings.asking(QUERY), found("leaf2", 5), 0.0)
+        assert mappings.grown_old(0.0) == ()
+
+    def test_what_was_learned_before_a_position_was_known_is_in_doubt_in_the_next_session(self):
+        mappings = LearnedMappings("leaf1")
+        mappings.answered(QUERY, mappings.asking(QUERY), found("leaf2", 5), 0.0)
+        mappings.doubt_unplaced()
+        assert mappings.grown_old(0.0) == ((VNI, MAC),)
 
     def test_age(self):
         mappings = learned_from(found("leaf2", 5))
@@ -153,8 +191,8 @@ class TestAnswers:
 
     def test_behind_this_nve(self):
         mappings = learned_from()
-        mappings.asking(QUERY)
-        assert mappings.answered(QUERY, found("leaf1", 5), 0.0) is None
+        number = mappings.asking(QUERY)
+        assert mappings.answered(QUERY, number, found("leaf1", 5), 0.0) is None
         assert len(mappings) == 0
 
 
@@ -169,7 +207,7 @@ def test_after_all_answers_and_pushes_nothing_that_is_known_is_wrong(script):
     state = MappingState()
     events = [Configured(SCOPE), *(LeaseRenewed(nve, 1e9) for nve in NVES)]
     mappings = LearnedMappings("leaf1")
-    under_way: list[tuple[Lookup, LookupAnswer]] = []
+    under_way: list[tuple[Lookup, int, LookupAnswer]] = []
 
     def happen(event) -> None:
         nonlocal state
@@ -190,9 +228,9 @@ def test_after_all_answers_and_pushes_nothing_that_is_known_is_wrong(script):
         mappings.apply(MappingUpdate(VNI, have.version, at(version), remotes, tuple(gone)))
 
     def arrive() -> None:
-        query, answer = under_way.pop(0)
+        query, number, answer = under_way.pop(0)
         try:
-            mappings.answered(query, answer, 0.0)
+            mappings.answered(query, number, answer, 0.0)
         except Overtaken:
             return
 
@@ -208,8 +246,7 @@ def test_after_all_answers_and_pushes_nothing_that_is_known_is_wrong(script):
                 happen(Detach(nve, 1, 0, mac))
             case "q":
                 query = Lookup(VNI, mac=mac)
-                mappings.asking(query)
-                under_way.append((query, look_up(state, "leaf1", query)))
+                under_way.append((query, mappings.asking(query), look_up(state, "leaf1", query)))
             case "w" if under_way:
                 arrive()
             case _:
