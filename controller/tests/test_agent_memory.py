@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import secrets
 from ipaddress import ip_address as ip
 
 import pytest
-from nvo3sec.domain.messages import Attachment, StoreMark
+from nvo3sec.domain.messages import Attachment, AttachmentAnswer, Release, Standing, StoreMark
 from nvo3sec.errors import NvaUnreachable, OperatorError
-from nvo3sec.nve import AgentMemory
+from nvo3sec.nve import AgentMemory, NveAgent, SwitchAddress
 
 ONE = Attachment(1, 0, 5001, 0x0200_0000_0001, (ip("10.0.0.1"), ip("fd00::1")), "host1")
 TWO = Attachment(2, 100, 5001, 0x0200_0000_0002)
@@ -76,3 +78,26 @@ def test_without_a_file():
     memory = AgentMemory("leaf1")
     memory.put(ONE)
     assert memory.attachments == {KEY: ONE}
+
+
+class Session:
+    """An NVA that knows of nothing."""
+
+    async def announce(self, _announcement):
+        return AttachmentAnswer(Standing.REFUSED, "unknown")
+
+
+def test_what_the_nva_does_not_know_can_be_detached():
+    """An operator has evicted it: the agent must not announce it again in every session."""
+
+    async def check():
+        memory = AgentMemory("leaf1")
+        memory.put(ONE)
+        agent = NveAgent(
+            SwitchAddress("leaf1", "unix:/nowhere", 1), None, None, random_bytes=secrets.token_bytes, memory=memory
+        )
+        agent._serving = Session()
+        answer = await agent.announce(Release(ONE.port, ONE.vlan, ONE.vni, ONE.mac))
+        assert (answer.standing, memory.attachments) == (Standing.REFUSED, {})
+
+    asyncio.run(check())

@@ -16,6 +16,7 @@ import structlog
 from nvo3sec.aio import run_together
 from nvo3sec.domain.holdings import Holdings
 from nvo3sec.domain.learned import LearnedMappings
+from nvo3sec.domain.mapping import Reason
 from nvo3sec.domain.messages import Announcement, Attachment, AttachmentAnswer, NveView, Release, Standing
 from nvo3sec.errors import (
     AuthorizationError,
@@ -225,6 +226,9 @@ class NveAgent:
         async with self._announcing:
             answer = await self._working().announce(announcement)
             if answer.standing is Standing.REFUSED:
+                if isinstance(announcement, Release) and answer.reason == Reason.UNKNOWN.value:
+                    # An operator has evicted it, or it was never taken: else the next session would announce it again.
+                    self._memory.drop((announcement.port, announcement.vlan, announcement.mac))
                 return answer
             match announcement:
                 case Attachment():
