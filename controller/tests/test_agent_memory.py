@@ -7,11 +7,12 @@ import asyncio
 import json
 import secrets
 from ipaddress import ip_address as ip
+from typing import ClassVar
 
 import pytest
-from nvo3sec.domain.messages import Attachment, AttachmentAnswer, Release, Standing, StoreMark
+from nvo3sec.domain.messages import Attachment, AttachmentAnswer, NveView, Release, Standing, StoreMark
 from nvo3sec.errors import NvaUnreachable, OperatorError
-from nvo3sec.nve import AgentMemory, NveAgent, SwitchAddress
+from nvo3sec.nve import AgentMemory, NveAgent, SwitchAddress, tenant_methods
 
 ONE = Attachment(1, 0, 5001, 0x0200_0000_0001, (ip("10.0.0.1"), ip("fd00::1")), "host1")
 TWO = Attachment(2, 100, 5001, 0x0200_0000_0002)
@@ -41,6 +42,16 @@ def test_what_cannot_be_written_has_not_happened(tmp_path):
         memory.put(TWO)
     assert list(memory.attachments.values()) == [ONE]
     assert list(AgentMemory("leaf1", place / "agent.json").attachments.values()) == [ONE]
+
+
+def test_a_mark_that_cannot_be_written_is_known_until_the_restart(tmp_path):
+    place = tmp_path / "state"
+    place.mkdir()
+    memory = AgentMemory("leaf1", place / "agent.json")
+    (place / "agent.json.new").mkdir()
+    memory.see(StoreMark(1, 7))
+    with pytest.raises(NvaUnreachable):
+        memory.see(StoreMark(1, 6))
 
 
 @pytest.mark.parametrize("mark", [StoreMark(1, 6), StoreMark(0, 0), StoreMark(0, 900)])
@@ -101,3 +112,22 @@ def test_what_the_nva_does_not_know_can_be_detached():
         assert (answer.standing, memory.attachments) == (Standing.REFUSED, {})
 
     asyncio.run(check())
+
+
+def test_what_is_attached_in_a_vn_that_is_served_no_more_can_be_detached():
+    class Agent:
+        attachments = (ONE,)
+        announce = None
+        forgotten: ClassVar[list[tuple[int, int, int]]] = []
+
+        def view(self):
+            return NveView(1, "leaf1", ip("192.0.2.1"), 1500, (), (), (), (), (), 30.0, 10.0)
+
+        def forget(self, place):
+            self.forgotten.append(place)
+
+    agent = Agent()
+    answer = asyncio.run(tenant_methods(agent)["detach"](vn="blue", port=1, vlan=0, mac="02:00:00:00:00:01"))
+    assert (answer["standing"], agent.forgotten) == ("done", [KEY])
+    with pytest.raises(OperatorError, match="does not serve VN blue"):
+        asyncio.run(tenant_methods(agent)["detach"](vn="blue", port=2, vlan=0, mac="02:00:00:00:00:01"))

@@ -28,7 +28,7 @@ from nvo3sec.errors import (
 )
 from nvo3sec.nve.bringup import BroughtUp, bring_up
 from nvo3sec.nve.driver import SwitchDriver
-from nvo3sec.nve.memory import AgentMemory
+from nvo3sec.nve.memory import AgentMemory, Place
 from nvo3sec.nve.nva import NvaConnector
 from nvo3sec.nve.peering import Peering, PeerKeysMaker
 from nvo3sec.nve.reconcile import Reconciler
@@ -209,6 +209,10 @@ class NveAgent:
     def attachments(self) -> tuple[Attachment, ...]:
         """What is attached to this NVE, as it was announced."""
         return tuple(self._memory.attachments.values())
+
+    def forget(self, place: Place) -> None:
+        """Announce this attachment no more; nothing is said to the NVA. Raises OperatorError."""
+        self._memory.drop(place)
 
     def view(self) -> NveView:
         """What the NVE serves. Raises OperatorError while the NVA has not said it."""

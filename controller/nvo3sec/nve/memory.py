@@ -13,6 +13,8 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from nvo3sec.domain.addresses import format_mac, parse_mac
 from nvo3sec.domain.messages import Attachment, StoreMark
 from nvo3sec.errors import NvaUnreachable, OperatorError
@@ -71,8 +73,15 @@ class AgentMemory:
                 f"the NVA's store has gone back, from version {self.mark.version} of term {self.mark.term} to version"
                 f" {mark.version} of term {mark.term}; nothing of it is believed"
             )
-        if mark != self.mark:
+        if mark == self.mark:
+            return
+        try:
             self._change(self.attachments, mark)
+        except OperatorError as error:
+            # A disk that is full is no reason to let the tunnels close; only a restart would not know of this one.
+            self.mark = mark
+            log = structlog.get_logger("nve").bind(nve=self._nve)
+            log.warning("not remembered how far the NVA had come", error=str(error))
 
     def _change(self, attachments: Mapping[Place, Attachment], mark: StoreMark) -> None:
         if self._path is not None:

@@ -8,6 +8,7 @@ marks that as dirty, and one worker reconciles. So nothing depends on the order 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -50,6 +51,8 @@ from nvo3sec.nve.translate import SaName, held_keys, learned_addresses, sending_
 from nvo3sec.p4runtime import Entry, Operation, SwitchState, Table, Update
 from nvo3sec.p4runtime import generated as p4
 
+SETTLE_S = 3.0
+"""How long is asked about what a switch was found with, before it is reconciled."""
 USE_S = 2.0
 """How often is read how much each key has protected."""
 AUDIT_S = 60.0
@@ -129,7 +132,10 @@ class Serving:
         attached = tuple(self._memory.attachments.values())
         await self._session.register(Registration(self._incarnation, receive, send, attached, mappings.positions))
         self.learning.begin(learned_addresses(self._found))
-        await self.learning.settle_doubts()
+        # Not for longer than a lease can wait; what is still in doubt then is asked about beside everything else.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_S):
+                await self.learning.settle_doubts()
         await run_together(
             self._follow_nva(),
             self._work(),

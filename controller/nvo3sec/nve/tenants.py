@@ -11,7 +11,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from nvo3sec.domain.addresses import IpAddress, format_mac, parse_mac
-from nvo3sec.domain.messages import Attachment, AttachmentAnswer, NveView, Release, Relocation
+from nvo3sec.domain.messages import Attachment, AttachmentAnswer, NveView, Release, Relocation, Standing
 from nvo3sec.errors import OperatorError
 from nvo3sec.nve.agent import NveAgent
 
@@ -28,8 +28,13 @@ def tenant_methods(agent: NveAgent) -> Mapping[str, Callable[..., Awaitable[Any]
     async def detach(
         vn: str, port: int, vlan: int, mac: str, successor: str | None = None, host: str = ""
     ) -> dict[str, str]:
-        vni = _vni(agent.view(), vn)
-        return _told(await agent.announce(Release(port, vlan, vni, _mac(mac), successor or "", host)))
+        view, address = agent.view(), _mac(mac)
+        known = next((a for a in agent.attachments if (a.port, a.vlan, a.mac) == (port, vlan, address)), None)
+        if known is not None and known.vni not in {one.vni for one in view.vns}:
+            # Of a VN that is served no more: the NVA has nothing to release.
+            agent.forget((port, vlan, address))
+            return _told(AttachmentAnswer(Standing.DONE))
+        return _told(await agent.announce(Release(port, vlan, _vni(view, vn), address, successor or "", host)))
 
     async def move(
         vn: str,

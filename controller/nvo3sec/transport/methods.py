@@ -45,8 +45,9 @@ LEASE_LIMITS = MethodLimits(calls=Rate(10, 40), messages=Rate(10, 40), concurren
 LOOK_UP_LIMITS = MethodLimits(calls=Rate(240, 1200), messages=Rate(240, 1200), concurrent=256, message_bytes=128)
 """A little above what the NVA answers: who keeps to that is told to wait, and not refused. Changes are pushed, so that
 many at once are for agents that start."""
-ANNOUNCE_LIMITS = MethodLimits(calls=Rate(200, 1000), messages=Rate(200, 1000), concurrent=128, message_bytes=1024)
-"""Each is a write to the NVA's disk. A host full of tenant systems comes up within the burst."""
+ANNOUNCE_LIMITS = MethodLimits(calls=Rate(40, 512), messages=Rate(40, 512), concurrent=128, message_bytes=1024)
+"""Each is a write to the NVA's disk, and can cost it milliseconds where addresses are contested. A host full of tenant
+systems comes up within the burst."""
 OPERATOR_LIMITS = MethodLimits(calls=Rate(50, 200), messages=Rate(50, 200), concurrent=16, message_bytes=65536)
 FILE_LIMITS = MethodLimits(calls=Rate(2, 20), messages=Rate(2, 20), concurrent=2, message_bytes=REQUEST_BYTES)
 """Of domain files: to read a large one takes seconds."""
