@@ -65,6 +65,15 @@ class Numbers:
     pairs: Mapping[tuple[IPv4Address, Suite], int] = field(default_factory=dict)
     groups: Mapping[tuple[int, bool], int] = field(default_factory=dict)
 
+    def with_all(self, other: Numbers) -> Numbers:
+        """These and those of `other`, which decides where both have one."""
+        return Numbers(
+            {**self.vaps, **other.vaps},
+            {**self.tunnels, **other.tunnels},
+            {**self.pairs, **other.pairs},
+            {**self.groups, **other.groups},
+        )
+
 
 @dataclass(frozen=True)
 class Reserved:

@@ -81,10 +81,11 @@ class Reconciler:
             looked_at, whole = MANAGED_TABLES, True
         before = await self._read(looked_at, whole)
         self._check_incarnation(wanted, before)
-        numbers, desired = compute(wanted, before, self._numbers)
-        # Given out as soon as they can be in the switch, whatever becomes of the writes: a key in another tunnel would
-        # meet another sequence counter there, and repeat its numbers.
-        self._numbers = numbers
+        known = numbers_of(before)[0] if self._numbers is None else self._numbers
+        numbers, desired = compute(wanted, before, known)
+        # Given out before they can be in the switch, and until it is seen that they are not, whatever becomes of the
+        # writes: a key in another tunnel would meet another sequence counter there, and repeat its numbers.
+        self._numbers = known.with_all(numbers)
         plan = make_plan(desired, before, looked_at)
         self.foreign = self._foreign(plan)
         self._actual = None  # until it has been read back, nothing is known
@@ -96,7 +97,10 @@ class Reconciler:
         self._actual = after
         self._check_incarnation(wanted, after)
         self._installed = {item.name(): item for item in desired}
-        return Outcome(numbers, desired, after, plan, make_plan(desired, after, looked_at))
+        left = make_plan(desired, after, looked_at)
+        if whole and left.is_empty:
+            self._numbers = numbers
+        return Outcome(numbers, desired, after, plan, left)
 
     async def _read(self, tables: tuple[Table, ...], whole: bool) -> SwitchState:
         read = await self._driver.client.read((*tables, Table.INCARNATION), groups=whole)

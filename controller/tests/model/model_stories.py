@@ -186,7 +186,20 @@ def full_table(world: World) -> None:
     world.pass_time(2 * SETTLE_S)
 
 
+def shut_out_for_a_moment(world: World) -> None:
+    """An NVE is shut out, and let in again by an NVA that does not know of it, before others have done what they were
+    told."""
+    for moment in 2 * (1, 2.5, 3, 3.5, 4.5, 6.5):
+        world.suspend("leaf1")
+        world.pass_time(moment / 1000)
+        world.kill_nva()
+        world.ensure_nva()
+        world.readmit("leaf1")
+        world.pass_time(2 * SETTLE_S)
+
+
 STORIES = (
+    shut_out_for_a_moment,
     rotation,
     boot,
     push,

@@ -36,10 +36,12 @@ from model_stories import (
     revocation,
     revocation_and_restart,
     rotation,
+    shut_out_for_a_moment,
 )
 from model_switch import Switch
 from nvo3sec.domain.derivation import EpochKey, Party
 from nvo3sec.domain.messages import NveView
+from nvo3sec.domain.numbers import Numbers
 from nvo3sec.domain.sa import SaState, machine
 from nvo3sec.domain.secret import Secret
 from nvo3sec.errors import WriteRefused
@@ -206,7 +208,12 @@ def terms_begin_where_others_ended(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(keys, "TERM_LEAD", 0)
 
 
+def what_goes_is_forgotten_at_once(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Numbers, "with_all", lambda self, other: other)
+
+
 CASES = [
+    (shut_out_for_a_moment, [what_goes_is_forgotten_at_once], PAIR_TWICE),
     (old_database_and_old_clock, [terms_begin_where_others_ended], STOPPED),
     (another_address, [keys_follow_their_peer], PAIR_TWICE),
     (full_table, [numbers_are_forgotten], PAIR_TWICE),
