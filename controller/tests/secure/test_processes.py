@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import subprocess
 import time
@@ -34,9 +33,10 @@ class Traffic:
     def __init__(self, world: Overlay) -> None:
         self._world = world
         self.sent = 0
+        self._stopping = False
 
     async def _send(self) -> None:
-        while True:
+        while not self._stopping:  # between two packets, so that all that are sent are counted
             await self._world.ports["leaf1"].send(1, blue(self.sent))
             self.sent += 1
             await asyncio.sleep(0.005)
@@ -49,9 +49,8 @@ class Traffic:
         return self
 
     async def __aexit__(self, *_exception: object) -> None:
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        self._stopping = True
+        await self._task
         for number in range(self.sent):
             assert await self._world.ports["leaf2"].receive(1) == blue(number)
         assert self._world.ports["leaf2"].waiting(1) == 0
