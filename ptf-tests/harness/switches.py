@@ -120,10 +120,12 @@ class Switch:
         channel = unix_channel(path)
         try:
             while True:
+                # Not by `channel_ready_future`: its thread looks once more when it is done, even at a closed channel.
                 try:
-                    grpc.channel_ready_future(channel).result(timeout=0.2)
-                    return
-                except grpc.FutureTimeoutError:
+                    channel.unary_unary("/ready/Question")(b"", timeout=0.2, wait_for_ready=True)
+                except grpc.RpcError as error:
+                    if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+                        return  # a server has answered: there is no such method
                     if not self.is_alive():
                         raise SwitchFailed(f"{self.target} ended at once:\n{self.output()}") from None
                     if time.monotonic() > deadline:
