@@ -1,21 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What has changed in each VN, kept for a while: who says which version it has gets the difference, or everything.
+"""What has changed in each VN, kept for a while: who says which version it has gets the difference, if it is known.
 
 A VN's versions are consecutive (`domain.mapping`), so a log that still has everything after the version that an agent
 has is an exact difference. Memory is bounded for each VN and for all together: the oldest changes are forgotten first,
-and whoever would have needed them gets a snapshot. A busy VN can only push out its own history and, at the total bound,
-what is older than its own: that costs a snapshot, never correctness.
+and whoever would have needed them has to ask again for what it has. A busy VN can only push out its own history and, at
+the total bound, what is older than its own: that costs questions, never correctness.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from nvo3sec.domain.mapping.events import Effect, MappingSet, MappingWithdrawn
-from nvo3sec.domain.mapping.model import MappingEntry
 from nvo3sec.domain.messages import Position
 
 CHANGES_PER_VN = 1024
@@ -32,20 +31,6 @@ class Increment:
     base: int
     version: int
     changes: tuple[MappingChange, ...]
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """Every mapping of the VN at `version`: what is not in it does not exist."""
-
-    vni: int
-    version: int
-    mappings: tuple[MappingEntry, ...]
-
-
-Delta: TypeAlias = Increment | Snapshot
-Current: TypeAlias = Callable[[int], tuple[int, tuple[MappingEntry, ...]]]
-"""From a VNI to its version and its mappings, as they are now."""
 
 
 class ChangeLog:
@@ -111,17 +96,6 @@ class ChangeLog:
             return None
         return Increment(vni, have.version, version, _last_of_each(log, have.version))
 
-    def since(self, vni: int, have: Position | None, current: Current) -> Delta | None:
-        """What somebody who has `have` of the VN needs to be at `current`; None if that is nothing.
-
-        A position without an increment to it gets a snapshot.
-        """
-        version, mappings = current(vni)
-        increment = None if have is None else self.increment(vni, have, version)
-        if increment is None:
-            return Snapshot(vni, version, mappings)
-        return increment if increment.changes else None
-
 
 def _vni(change: MappingChange) -> int:
     return change.mapping.vni if isinstance(change, MappingSet) else change.vni
@@ -138,16 +112,3 @@ def _last_of_each(log: Iterable[MappingChange], base: int) -> tuple[MappingChang
             last.pop(_mac(change), None)
             last[_mac(change)] = change
     return tuple(last.values())
-
-
-def apply_delta(have: dict[int, MappingEntry], delta: Delta) -> dict[int, MappingEntry]:
-    """The mappings of a VN by MAC address after `delta`; the receiving side of `ChangeLog.since`."""
-    if isinstance(delta, Snapshot):
-        return {entry.mac: entry for entry in delta.mappings}
-    after = dict(have)
-    for change in delta.changes:
-        if isinstance(change, MappingSet):
-            after[change.mapping.mac] = change.mapping
-        else:
-            after.pop(change.mac, None)
-    return after

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from nvo3sec.domain.changes import ChangeLog, Delta, Increment
+from nvo3sec.domain.changes import ChangeLog, Increment
 from nvo3sec.domain.mapping import (
     Address,
     Change,
@@ -116,12 +116,6 @@ class Attachments:
     def look_up(self, nve: str, query: Lookup) -> LookupAnswer:
         """The answer for `nve`."""
         return look_up(self._state, nve, query)
-
-    def since(self, nve: str, vni: int, have: Position | None) -> Delta | None:
-        """What `nve` needs of a VN to be up to date; None if it is. Raises AuthorizationError if it may not know."""
-        if not self._state.scope.serves(nve, vni):
-            raise AuthorizationError(f"{nve} does not serve VNI {vni}")
-        return self._log.since(vni, have, lambda vni: (self._state.version(vni), self._state.mappings(vni)))
 
     def increment(self, nve: str, vni: int, have: Position) -> Increment | None:
         """What leads `nve` from `have` to now; None if nobody knows any more. Raises AuthorizationError."""

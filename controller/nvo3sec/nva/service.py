@@ -202,7 +202,8 @@ class Nva:
         return LeaseGrant(lease_s, self.mark())
 
     def look_up(self, session: NvaSideSession, query: Lookup) -> LookupAnswer:
-        """A mapping, for an NVE that serves the VN."""
+        """A mapping, for an NVE that serves the VN. Raises AuthorizationError for one that is not registered."""
+        self._require_current(session)
         now = self._clock()
         bucket = self._buckets.setdefault(session.nve, TokenBucket(LOOKUP_RATE, now))
         if not bucket.take(now):
@@ -220,8 +221,9 @@ class Nva:
         return await self._announcing.announce(event_of(session.nve, announcement))
 
     def report(self, session: NvaSideSession, report: Report) -> None:
-        """Keep a report and log it, if there are not too many of this NVE."""
-        self._note(session.nve, report)
+        """Keep a report and log it, if it is of the present session and there are not too many of this NVE."""
+        if self._is_current(session):
+            self._note(session.nve, report)
 
     def _note(self, nve: str, report: Report, *, always: bool = False) -> None:
         if not self.reports.add(ReportRecord(nve, self._clock(), report), always=always):

@@ -7,7 +7,7 @@ from ipaddress import ip_address as ip
 
 import pytest
 from nvo3sec.config import example_path, load_domain
-from nvo3sec.domain.changes import Increment, Position, Snapshot
+from nvo3sec.domain.changes import Increment, Position
 from nvo3sec.domain.mapping import Attach, Detach, LeaseRenewed, Status
 from nvo3sec.domain.messages import Lookup, LookupResult
 from nvo3sec.errors import AuthorizationError
@@ -44,19 +44,17 @@ class TestAttachments:
 
     def test_announced_and_followed(self):
         service = started(MemoryStore(b"h" * 16))
-        snapshot = service.since(AWAY.name, VN.vni, None)
-        assert isinstance(snapshot, Snapshot)
         have = service.position(VN.vni)
         handled = service.handle([ANNOUNCED], 1.0)
         assert handled.changed == {VN.vni}
-        delta = service.since(AWAY.name, VN.vni, have)
+        delta = service.increment(AWAY.name, VN.vni, have)
         assert isinstance(delta, Increment)
         assert [change.mapping.mac for change in delta.changes] == [ANNOUNCED.mac]
 
     def test_a_vn_that_is_not_served(self):
         service = started(MemoryStore(b"h" * 16))
         with pytest.raises(AuthorizationError):
-            service.since("nobody", VN.vni, None)
+            service.increment("nobody", VN.vni, service.position(VN.vni))
 
     def test_what_could_not_be_stored_has_not_happened(self):
         store = MemoryStore(b"h" * 16)
@@ -66,7 +64,7 @@ class TestAttachments:
         with pytest.raises(StoreUnavailable):
             service.handle([ANNOUNCED], 1.0)
         assert service.look_up(AWAY.name, QUESTION).result is LookupResult.UNKNOWN
-        assert service.since(AWAY.name, VN.vni, have) is None
+        assert service.increment(AWAY.name, VN.vni, have).changes == ()
 
     def test_restart(self, tmp_path):
         def opened():
@@ -82,9 +80,9 @@ class TestAttachments:
         service = started(store, now=5.0)
         assert service.look_up(AWAY.name, QUESTION).nve == HOME.name
         assert service.position(VN.vni) == have
-        assert service.since(AWAY.name, VN.vni, have) is None, "an agent that was up to date still is"
+        assert service.increment(AWAY.name, VN.vni, have).changes == (), "an agent that was up to date still is"
         older = Position(have.history, have.version - 1)
-        assert isinstance(service.since(AWAY.name, VN.vni, older), Snapshot)
+        assert service.increment(AWAY.name, VN.vni, older) is None
         service.handle([Detach(HOME.name, HOME_VAP.port, HOME_VAP.vlan, ANNOUNCED.mac)], 6.0)
         assert service.position(VN.vni).version == have.version + 1
         store.close()

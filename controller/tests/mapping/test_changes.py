@@ -6,7 +6,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nvo3sec.domain.changes import ChangeLog, Increment, Position, Snapshot, apply_delta
+from mirror import followed
+from nvo3sec.domain.changes import ChangeLog, Increment, Position
 from nvo3sec.domain.mapping import MappingEntry, MappingSet, MappingWithdrawn, Place
 from nvo3sec.domain.persistent import PersistentMap
 
@@ -35,17 +36,15 @@ class Vn:
         self.version[vni] = self.version.get(vni, 100) + 1
         return self.version[vni]
 
-    def since(self, version: int | None, vni: int = 10, history: bytes = HISTORY):
-        have = None if version is None else Position(history, version)
-        current = self.version.get(vni, 100), tuple(self.mappings.get(vni, {}).values())
-        return self.log.since(vni, have, lambda _: current)
+    def since(self, version: int, vni: int = 10, history: bytes = HISTORY) -> Increment | None:
+        return self.log.increment(vni, Position(history, version), self.version.get(vni, 100))
 
 
 class TestChangeLog:
     def test_nothing_new(self):
         vn = Vn()
         vn.set(2)
-        assert vn.since(101) is None
+        assert vn.since(101) == Increment(10, 101, 101, ())
 
     def test_difference_with_the_last_of_each(self):
         vn = Vn()
@@ -57,26 +56,26 @@ class TestChangeLog:
         assert [change.version for change in delta.changes] == [103, 104]
         assert (delta.base, delta.version) == (101, 104)
 
-    @pytest.mark.parametrize(("version", "history"), [(None, HISTORY), (101, b"x" * 16), (999, HISTORY), (0, HISTORY)])
-    def test_snapshot_for_who_has_nothing_usable(self, version, history):
+    @pytest.mark.parametrize(("version", "history"), [(101, b"x" * 16), (999, HISTORY), (0, HISTORY)])
+    def test_nothing_leads_there_from_what_is_not_usable(self, version, history):
         vn = Vn()
         for mac in (2, 4):
             vn.set(mac)
-        assert vn.since(version, history=history) == Snapshot(10, 102, tuple(vn.mappings[10].values()))
+        assert vn.since(version, history=history) is None
 
     def test_forgotten(self):
         vn = Vn(per_vn=2)
         for mac in (2, 4, 6):
             vn.set(mac)
-        assert isinstance(vn.since(100), Snapshot)
-        assert isinstance(vn.since(101), Increment)
+        assert vn.since(100) is None
+        assert vn.since(101) is not None
 
     def test_after_a_restart_only_the_newest_version_is_known(self):
         vn = Vn()
         vn.set(2)
         vn.log = ChangeLog(HISTORY)
-        assert vn.since(101) is None
-        assert isinstance(vn.since(100), Snapshot)
+        assert vn.since(101) == Increment(10, 101, 101, ())
+        assert vn.since(100) is None
 
     def test_bounded_in_all(self):
         vn = Vn(per_vn=3, in_all=5)
@@ -84,8 +83,8 @@ class TestChangeLog:
             for mac in (2, 4, 6, 8):
                 vn.set(mac, vni=vni)
                 assert len(vn.log) <= 5
-        assert isinstance(vn.since(103, vni=49), Increment)
-        assert isinstance(vn.since(103, vni=1), Snapshot)
+        assert vn.since(103, vni=49) is not None
+        assert vn.since(103, vni=1) is None
 
     def test_a_gap_is_an_error(self):
         vn = Vn()
@@ -103,13 +102,13 @@ class TestChangeLog:
 def test_who_follows_is_never_wrong(steps, per_vn, in_all):
     vn = Vn(per_vn=per_vn, in_all=in_all)
     have: dict[int, dict] = {vni: {} for vni in (1, 2, 3)}
-    at: dict[int, int | None] = dict.fromkeys(have)
+    at = dict.fromkeys(have, 100)
     for is_set, mac, vni, looks in steps:
         vn.set(mac, vni=vni) if is_set else vn.drop(mac, vni=vni)
         if looks:
-            delta = vn.since(at[vni], vni=vni)
-            if delta is not None:
-                have[vni], at[vni] = apply_delta(have[vni], delta), delta.version
+            everything = vn.mappings.get(vni, {}).values()
+            have[vni] = followed(have[vni], vn.since(at[vni], vni=vni), everything)
+            at[vni] = vn.version.get(vni, 100)
             assert have[vni] == vn.mappings.get(vni, {})
 
 

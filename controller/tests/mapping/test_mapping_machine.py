@@ -8,7 +8,8 @@ from ipaddress import IPv4Address, IPv6Address
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from nvo3sec.domain.changes import ChangeLog, Position, apply_delta
+from mirror import followed
+from nvo3sec.domain.changes import ChangeLog, Position
 from nvo3sec.domain.mapping import (
     AddressAppeared,
     Admit,
@@ -229,10 +230,10 @@ class MappingMachine(RuleBasedStateMachine):
 
     @rule(vni=vnis)
     def agent_follows(self, vni) -> None:
-        delta = self.log.since(vni, self.mirror_at[vni], lambda v: (self.state.version(v), self.state.mappings(v)))
-        if delta is not None:
-            self.mirror[vni] = apply_delta(self.mirror[vni], delta)
-            self.mirror_at[vni] = Position(HISTORY, delta.version)
+        have, version = self.mirror_at[vni], self.state.version(vni)
+        increment = None if have is None else self.log.increment(vni, have, version)
+        self.mirror[vni] = followed(self.mirror[vni], increment, self.state.mappings(vni))
+        self.mirror_at[vni] = Position(HISTORY, version)
         assert self.mirror[vni] == {entry.mac: entry for entry in self.state.mappings(vni)}
 
     # --- always -----------------------------------------------------------------------------------------------------
