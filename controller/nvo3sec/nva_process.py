@@ -29,6 +29,7 @@ from nvo3sec.identity.errors import PeerRefused, Reason
 from nvo3sec.identity.names import Role
 from nvo3sec.identity.server import SecureServer
 from nvo3sec.nva import Nva
+from nvo3sec.nva.cutoffs import DEADLINE_S
 from nvo3sec.nva.key_operations import KeyOperations
 from nvo3sec.nva.operations import Operations
 from nvo3sec.nva.store import MemoryStore, Store, open_store
@@ -39,8 +40,6 @@ from nvo3sec.transport.nva import NvaTransport
 from nvo3sec.transport.probe import probe
 
 PROGRESS_S = 0.1
-CUT_OFF_S = 30.0
-"""How long an operator waits for the confirmations of a revocation."""
 DATABASE_FILE = "nva.sqlite"
 HISTORY_BYTES = 16
 
@@ -218,10 +217,10 @@ class NvaProcess:
 
     async def _cut_off(self, nve: str, began: float) -> float:
         while waiting := self._nva.not_yet_without(nve):
-            if time.monotonic() >= began + CUT_OFF_S:
+            if time.monotonic() >= began + DEADLINE_S:
                 raise OperatorError(
-                    f"{nve} is revoked; these have not confirmed within {CUT_OFF_S:g} s and are closed to it by their"
-                    f" lease at the latest: {', '.join(waiting)}"
+                    f"{nve} is revoked; these have not confirmed within {DEADLINE_S:g} s, and get no lease until they"
+                    f" do: {', '.join(waiting)}"
                 )
             await asyncio.sleep(PROGRESS_S / 10)
         return time.monotonic() - began

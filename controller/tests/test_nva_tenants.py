@@ -28,6 +28,7 @@ from nvo3sec.domain.model import Suite
 from nvo3sec.domain.sa import Held, Used
 from nvo3sec.errors import AuthorizationError
 from nvo3sec.nva import switches
+from nvo3sec.nva.cutoffs import DEADLINE_S
 from nvo3sec.nva.store import MemoryStore, StoreUnavailable, open_store
 
 BLUE, RED = 5001, 5002
@@ -441,6 +442,52 @@ class TestShutOut:
             agents.nva.revoke("leaf3")
             assert agents.nva.not_yet_without("leaf3") == ("leaf1", "leaf2")
             await agents.settle()
+            assert agents.nva.not_yet_without("leaf3") == ()
+
+        run(check())
+
+    def test_who_stays_connected_and_does_not_confirm_gets_no_lease(self):
+        async def check():
+            agents = Agents()
+            await agents.join("leaf1", "leaf2", "leaf3")
+            agents.nva.revoke("leaf3")
+            agents.sessions.pop("leaf3")
+            silent = agents.sessions.pop("leaf2")
+            await agents.settle()
+            full = DOMAIN.lifetimes.lease_s
+            agents.after(DEADLINE_S - 1)
+            assert (await silent.renew_lease()).duration_s == full
+            agents.after(1)
+            assert (await silent.renew_lease()).duration_s == 0, "left behind, and closed"
+            assert (await agents.sessions["leaf1"].renew_lease()).duration_s == full
+            assert [one.nve for one in agents.nva.reports if one.report.event == "lease-withheld"] == ["leaf2"]
+            agents.sessions["leaf2"] = silent
+            await agents.settle()
+            assert agents.nva.not_yet_without("leaf3") == ()
+            assert (await silent.renew_lease()).duration_s == full
+
+        run(check())
+
+    def test_a_suspension_is_waited_for_likewise_and_ends(self):
+        async def check():
+            agents = Agents()
+            await agents.join("leaf1", "leaf2", "leaf3")
+            agents.nva.suspend("leaf3", "its certificate was revoked")
+            agents.sessions.pop("leaf3")
+            agents.after(DEADLINE_S)
+            assert (await agents.sessions["leaf1"].renew_lease()).duration_s == 0
+            await agents.join("leaf3")
+            assert (await agents.sessions["leaf1"].renew_lease()).duration_s == DOMAIN.lifetimes.lease_s
+
+        run(check())
+
+    def test_after_a_restart_nobody_is_known_to_have_no_lease(self):
+        async def check():
+            store = MemoryStore(b"h" * 16)
+            agents = Agents(store=store)
+            agents.nva.revoke("leaf3")
+            assert agents.nva.not_yet_without("leaf3") == ("leaf1", "leaf2"), "switches may have one of an earlier NVA"
+            agents.after(DOMAIN.lifetimes.lease_s)
             assert agents.nva.not_yet_without("leaf3") == ()
 
         run(check())

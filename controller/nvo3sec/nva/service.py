@@ -44,6 +44,7 @@ from nvo3sec.nva import switches
 from nvo3sec.nva.announcing import NOT_SERVED, Announcing, attach_of, event_of, is_of_its_vn
 from nvo3sec.nva.attachments import Attachments, Handled
 from nvo3sec.nva.contributing import Contributing
+from nvo3sec.nva.cutoffs import CutOffs
 from nvo3sec.nva.intent import Intent
 from nvo3sec.nva.journal import Journal, ReportRecord
 from nvo3sec.nva.key_inspection import choose_tunnels
@@ -102,7 +103,7 @@ class Nva:
         self._incarnations: dict[str, bytes] = {}
         self._buckets: dict[str, TokenBucket] = {}
         self._version = 0
-        self._cut_offs: dict[str, tuple[int, tuple[str, ...]]] = {}
+        self._cut_offs = CutOffs(now + domain.lifetimes.lease_s)
         self.reports = Journal()
 
     @property
@@ -139,6 +140,7 @@ class Nva:
         nve, now = session.nve, self._clock()
         if self._intent.readmit(nve):
             self._log.info("nve is no longer suspended", nve=nve)
+            self._cut_offs.end(nve)
             self._follow_intent(now)
         before = self._sessions.get(nve)
         self._sessions[nve] = session
@@ -195,11 +197,17 @@ class Nva:
             self._feed(tunnel, event, self._clock())
 
     def renew_lease(self, session: NvaSideSession) -> LeaseGrant:
-        """Time for the tunnels of an NVE, and for what it announced. Raises AuthorizationError, StoreError."""
+        """Time for the tunnels of an NVE, and for what it announced. Raises AuthorizationError, StoreError.
+
+        None for the tunnels of one whose switch has not let go in time of who was shut out.
+        """
         self._require_current(session)
-        lease_s = self.domain.lifetimes.lease_s
-        self._handle([LeaseRenewed(session.nve, self._clock() + lease_s)])
-        return LeaseGrant(lease_s, self.mark())
+        now, lease_s = self._clock(), self.domain.lifetimes.lease_s
+        self._handle([LeaseRenewed(session.nve, now + lease_s)])
+        left = self._cut_offs.left_behind(session, now)
+        if left:
+            self._note(session.nve, Report("lease-withheld", f"its switch has not let go of {', '.join(left)}"))
+        return LeaseGrant(0.0 if left else lease_s, self.mark())
 
     def look_up(self, session: NvaSideSession, query: Lookup) -> LookupAnswer:
         """A mapping, for an NVE that serves the VN. Raises AuthorizationError for one that is not registered."""
@@ -370,38 +378,30 @@ class Nva:
 
     def revoke(self, nve: str) -> None:
         """Shut an NVE out for good: everywhere, at once, without its help. Raises OperatorError, StoreError."""
-        # All that would be its peers, also if it is shut out already: an operator who asks again still waits for them.
-        peers = Membership(self.domain, self._intent.excluded - {nve}).peers_of(nve)
         with self._store_that_must_not_fail():
             self._intent.revoke(nve)
         self._log.warning("nve revoked", nve=nve)
-        self._cut_offs[nve] = (self._version, peers)
-        self._follow_intent(self._clock())
+        self._cut_off(nve)
 
     def not_yet_without(self, nve: str) -> tuple[str, ...]:
         """The peers of an NVE that was revoked whose switches may still take something from it.
 
         One that is connected has to confirm what it was told; of one that is not, the lease has to end.
         """
-        version, peers = self._cut_offs.get(nve, (0, ()))
-        now = self._clock()
-        waiting = []
-        for peer in peers:
-            session = self._sessions.get(peer)
-            if session is not None:
-                is_waiting = session.confirmed_view <= version
-            else:
-                is_waiting = (self.mappings.leases.get(peer) or now) > now
-            if is_waiting:
-                waiting.append(peer)
-        return tuple(waiting)
+        return self._cut_offs.waiting(nve, self._sessions, self.mappings.leases, self._clock())
 
     def suspend(self, nve: str, why: str) -> None:
         """Shut an NVE out until it registers with a good certificate. Raises StoreError."""
         if self._intent.suspend(nve, why):
             self._log.warning("nve suspended", nve=nve, why=why)
             self._note(nve, Report("nve-suspended", why), always=True)
-            self._follow_intent(self._clock())
+            self._cut_off(nve)
+
+    def _cut_off(self, nve: str) -> None:
+        # All that would be its peers, also if it is shut out already: an operator who asks again still waits for them.
+        peers = Membership(self.domain, self._intent.excluded - {nve}).peers_of(nve)
+        self._cut_offs.begin(nve, self._version, peers, self._clock())
+        self._follow_intent(self._clock())
 
     def _follow_intent(self, now: float) -> None:
         """The intent has changed, other than by a domain file. Raises StoreError."""
