@@ -26,9 +26,10 @@ _TO_RESTARTED, _FROM_RESTARTED = ("blue1", "blue3"), ("blue3", "blue2")
 
 #: What a switch says of packets under keys that it does not have, or has seen them under.
 _OLD_KEYS = frozenset({"NO_SA", "REPLAYED", "REPLAY_TOO_LATE"})
-#: And one that is being brought up, which refuses everything until the last piece is there.
-_CLOSED = frozenset({"PORT_UNCONFIGURED", "INCARNATION", "LEASE_ABSENT", "LEASE_EXPIRED", "UNAUTHORIZED_NVE",
-                     "PEER_METER_MISSING", "PEER_RATE", "SA_INCARNATION"})
+#: And one that is being brought up, which refuses everything until the last piece is there. What the kernels of its
+#: tenants say by themselves meanwhile, it refuses likewise: it knows no port at first, and no VAP until the end.
+_CLOSED = frozenset({"PORT_UNCONFIGURED", "VAP_UNKNOWN", "INCARNATION", "LEASE_ABSENT", "LEASE_EXPIRED",
+                     "UNAUTHORIZED_NVE", "PEER_METER_MISSING", "PEER_RATE", "SA_INCARNATION"})
 
 
 @dataclass
