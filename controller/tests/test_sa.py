@@ -288,7 +288,8 @@ class TestIncarnation:
         story = Story(answer=False)(SenderUp(A), ReceiverUp(B))
         assert story.direction.waiting
         story.now += 2
-        story.direction = replace(story.direction, receiver=replace(story.direction.receiver, present=False))
+        gone = story.direction.receiver._replace(present=False)
+        story.direction = story.direction._replace(receiver=gone)
         story(SenderUp(b"c" * 16), Planned(5, 5, story.now + 1, story.now + 2, 1))
         assert story.direction.sas == ()
 

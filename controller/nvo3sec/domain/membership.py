@@ -4,15 +4,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import permutations
+from typing import NamedTuple
 
 from nvo3sec.domain.model import Domain, Suite, Vn
 
 
-@dataclass(frozen=True, order=True, slots=True)
-class Tunnel:
-    """One direction between two NVEs, at one level of protection. It has keys of its own."""
+class Tunnel(NamedTuple):
+    """One direction between two NVEs, at one level of protection. It has keys of its own.
+
+    A named tuple, because it is looked up several times for each step of each key.
+    """
 
     sender: str
     receiver: str

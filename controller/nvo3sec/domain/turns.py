@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+from collections import OrderedDict
 from collections.abc import Iterable
 
 from nvo3sec.domain.membership import Tunnel
@@ -24,7 +25,7 @@ class Turns:
         self._taken: set[Tunnel] = set()
         self._due: list[tuple[float, int, Tunnel]] = []
         self._count = itertools.count()
-        self._wanted: dict[Tunnel, float] = {}
+        self._wanted: OrderedDict[Tunnel, float] = OrderedDict()  # a dict that loses its first looks longer every time
         self._wanted_next = False
 
     @property
@@ -43,7 +44,7 @@ class Turns:
 
     def want(self, tunnels: Iterable[Tunnel], now: float) -> None:
         """An operator wants new keys for these, made after `now`. Asking again changes nothing about the order."""
-        self._wanted |= dict.fromkeys(tunnels, now)
+        self._wanted.update(dict.fromkeys(tunnels, now))
 
     def pick(self) -> tuple[Tunnel, float | None] | None:
         """Who is next, while there is a place: a direction, and for one that an operator wants rotated, since when."""
@@ -51,8 +52,7 @@ class Turns:
             return None
         if self._wanted and (self._wanted_next or not self._due):
             self._wanted_next = False
-            tunnel = next(iter(self._wanted))
-            return tunnel, self._wanted.pop(tunnel)
+            return self._wanted.popitem(last=False)
         if self._due:
             self._wanted_next = True
             return heapq.heappop(self._due)[2], None

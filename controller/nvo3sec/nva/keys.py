@@ -200,7 +200,7 @@ class KeyService:
             self._limits = limits
             self._epochs.life_s = limits.soft_s
             for tunnel, direction in self._directions.items():
-                self._directions[tunnel] = replace(direction, limits=limits)
+                self._directions[tunnel] = direction._replace(limits=limits)
                 self._schedule(tunnel, now)
         for tunnel in sorted(wanted - self._directions.keys()):
             self._add(tunnel)

@@ -110,7 +110,7 @@ def sender_before_receiver(patch: pytest.MonkeyPatch) -> None:
     def hasty(d: machine._Draft) -> None:
         before = d.receiver
         if d.planned is not None:
-            d.receiver = replace(before, holds=(*(before.holds or ()), d.planned.spi))
+            d.receiver = before._replace(holds=(*(before.holds or ()), d.planned.spi))
         real(d)
         d.receiver = before
 
@@ -146,7 +146,7 @@ def drained_keys_stay(patch: pytest.MonkeyPatch) -> None:
         real(d)
         for sa in d.sas:
             if sa.state is SaState.DRAINING and sa.drain_until is not None:
-                d.put(replace(sa, drain_until=sa.hard_at))
+                d.put(sa._replace(drain_until=sa.hard_at))
 
     patch.setattr(machine, "_drain", drain)
 

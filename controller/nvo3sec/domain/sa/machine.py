@@ -22,7 +22,6 @@ Times are seconds of one monotonic clock, passed in.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from nvo3sec.domain.sa.events import (
     Changed,
@@ -237,7 +236,7 @@ def _inherit_sending(d: _Draft, held: tuple[Held, ...], jitter_s: float) -> None
         return
     spi = held[0].spi
     sas = tuple(
-        replace(sa, state=SaState.SENDING, drain_until=None) if sa.spi == spi and sa.inherited else sa for sa in d.sas
+        sa._replace(state=SaState.SENDING, drain_until=None) if sa.spi == spi and sa.inherited else sa for sa in d.sas
     )
     if sum(sa.state is SaState.SENDING for sa in sas) <= 1:
         d.keep(sas)
@@ -275,10 +274,10 @@ def _use(d: _Draft, used: Used) -> None:
         # The receiving half stays for what is on the way, but no longer: a sender that goes on is not heard.
         until = d.now + d.limits.grace_s
         if sa.drain_until is None or sa.drain_until > until:
-            d.put(replace(sa, state=SaState.DRAINING, drain_until=until))
+            d.put(sa._replace(state=SaState.DRAINING, drain_until=until))
             d.effects += [UsedUp(sa.spi), Changed()]
     elif d.limits.is_worn(used.packets, used.octets) and sa.soft_at > d.now:
-        d.put(replace(sa, soft_at=d.now))
+        d.put(sa._replace(soft_at=d.now))
 
 
 def _give_up(d: _Draft, spi: int) -> None:
@@ -288,7 +287,7 @@ def _give_up(d: _Draft, spi: int) -> None:
         return
     sends = (d.sender.holds or ()) if sa.state is SaState.SENDING else ()
     d.keep(
-        replace(other, state=SaState.SENDING, drain_until=None) if other.spi in sends else other
+        other._replace(state=SaState.SENDING, drain_until=None) if other.spi in sends else other
         for other in d.sas
         if other.spi != spi
     )
@@ -313,9 +312,9 @@ def _switch_over(d: _Draft) -> None:
         return
     current = d.current
     if current is not None:
-        d.put(replace(current, state=SaState.DRAINING, drain_until=None))
+        d.put(current._replace(state=SaState.DRAINING, drain_until=None))
     # The age of a key counts from its making, but a sender has not been late before it was told.
-    d.put(replace(planned, state=SaState.SENDING, told_at=d.now, reported_late=False))
+    d.put(planned._replace(state=SaState.SENDING, told_at=d.now, reported_late=False))
     d.effects += [Switched(planned.spi), Changed()]
 
 
@@ -323,10 +322,10 @@ def _drain(d: _Draft) -> None:
     current = d.current
     if current is not None and current.spi in (d.sender.holds or ()):
         if not current.confirmed:
-            d.put(replace(current, confirmed=True))
+            d.put(current._replace(confirmed=True))
         for sa in d.sas:
             if sa.state is SaState.DRAINING and sa.drain_until is None:
-                d.put(replace(sa, drain_until=d.now + d.limits.grace_s))
+                d.put(sa._replace(drain_until=d.now + d.limits.grace_s))
     for sa in d.sas:
         if sa.drain_until is not None and sa.drain_until <= d.now:
             d.keep(sa for sa in d.sas if sa.drain_until is None or sa.drain_until > d.now)
@@ -343,7 +342,7 @@ def _report_late(d: _Draft) -> None:
             d.effects.append(Late(sa.spi, "sender"))
         else:
             continue
-        d.put(replace(sa, reported_late=True))
+        d.put(sa._replace(reported_late=True))
 
 
 def _replace(d: _Draft) -> None:
