@@ -7,7 +7,8 @@ import itertools
 from dataclasses import replace
 
 from nvo3sec.config import example_path, load_domain
-from nvo3sec.domain.messages import KeyState, MappingUpdate, NveView, ReadBack, Registration, TenantState
+from nvo3sec.domain import key_changes
+from nvo3sec.domain.messages import KeyState, KeyUpdate, MappingUpdate, NveView, ReadBack, Registration, TenantState
 from nvo3sec.domain.model import Domain
 from nvo3sec.nva import Nva
 from nvo3sec.nva.store import MemoryStore
@@ -55,6 +56,8 @@ class Agents:
                     elif isinstance(update, MappingUpdate):
                         self.mappings.setdefault(name, []).append(update)
                     else:
+                        if isinstance(update, KeyUpdate):
+                            update = key_changes.after(self.keys[name], update, 0.0)
                         self.keys[name] = update
                         await session.read_back(
                             ReadBack(

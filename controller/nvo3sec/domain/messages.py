@@ -3,8 +3,10 @@
 
 Down come three kinds of state, each as a whole with a version: what the NVE serves (`NveView`), the tenant systems
 behind it (`TenantState`), and its keys (`KeyState`). The newer one replaces the older; an agent that missed some has
-missed nothing. What changes elsewhere in a VN comes as `MappingUpdate`, from the position that the agent has. Times are
-durations in seconds, counted from the moment the message was made: the clocks of the two ends have nothing in common.
+missed nothing. Keys come as a whole once in a session, and then as what changed (`KeyUpdate`): an NVE has them with
+every peer, and most changes are of one. What changes elsewhere in a VN comes as `MappingUpdate`, from the position that
+the agent has. Times are durations in seconds, counted from the moment the message was made: the clocks of the two ends
+have nothing in common.
 """
 
 from __future__ import annotations
@@ -110,6 +112,23 @@ class KeyState:
 
 
 @dataclass(frozen=True)
+class KeyUpdate:
+    """What changed since the message of version `base`: every key of one NVE in some directions.
+
+    receives, sends: the directions, each by its other end. Keys of these that are not among `receive` and `send` have
+    ended; those of all others are as they were.
+    """
+
+    version: int
+    base: int
+    incarnation: bytes
+    receives: tuple[tuple[str, Suite], ...]
+    sends: tuple[tuple[str, Suite], ...]
+    receive: tuple[ReceiveSa, ...]
+    send: tuple[SendSa, ...]
+
+
+@dataclass(frozen=True)
 class Position:
     """What an agent has of a VN. `history`: whose versions it counts (the store's); versions of another say nothing."""
 
@@ -143,7 +162,7 @@ class MappingUpdate:
     withdrawn: tuple[tuple[int, int], ...] = ()
 
 
-Update: TypeAlias = NveView | TenantState | MappingUpdate | PeerUpdate | KeyState
+Update: TypeAlias = NveView | TenantState | MappingUpdate | PeerUpdate | KeyState | KeyUpdate
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from nvo3sec.domain.messages import (
     Announcement,
     AttachmentAnswer,
     KeyState,
+    KeyUpdate,
     LeaseGrant,
     Lookup,
     LookupAnswer,
@@ -51,7 +52,7 @@ from nvo3sec.nva.key_inspection import choose_tunnels
 from nvo3sec.nva.keys import KeyService
 from nvo3sec.nva.session import NvaSideSession
 from nvo3sec.nva.store import ChangeRefused, Store, StoreError
-from nvo3sec.nva.updates import begin_mappings, mapping_update
+from nvo3sec.nva.updates import begin_mappings, key_news, mapping_update
 from nvo3sec.nva.views import tenants_of, view_of
 
 TICK_S = 0.2
@@ -156,7 +157,7 @@ class Nva:
         if len(registration.attachments) > most:
             self.report(session, Report("attachments-left-out", f"{len(registration.attachments)}, of at most {most}"))
         self._handle([LeaseRenewed(nve, now + self.domain.lifetimes.lease_s), Resync(nve, announced)])
-        session.positions = dict(registration.positions)
+        session.positions, session.keys_version = dict(registration.positions), 0
         session.push_view()
         vnis = [vn.vni for vn in self.membership.vns_of(nve)]
         begin_mappings(self._attachments, session, vnis)
@@ -280,12 +281,15 @@ class Nva:
         self._require_current(session)
         return self._contributing.relay.fetch(session.nve)
 
-    def key_state(self, session: NvaSideSession) -> KeyState:
-        """The keys of the switch of a session, derived for the incarnation it registered with."""
+    def key_news(self, session: NvaSideSession) -> KeyState | KeyUpdate | None:
+        """The keys of the switch of a session, derived for the incarnation it registered with: all of them, and from
+        then on what changed. None if what changed has changed back."""
         self._require_current(session)
         with self._store_that_must_not_fail():
-            receive, send = self._keys.for_nve(session.nve, self._clock())
-        return KeyState(self._next_version(), self._incarnations[session.nve], receive, send)
+            news = key_news(self._keys, session, self._incarnations[session.nve], self._version + 1, self._clock())
+        if news is not None:
+            self._version = session.keys_version = news.version
+        return news
 
     def _next_version(self) -> int:
         self._version += 1

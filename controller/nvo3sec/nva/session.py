@@ -11,6 +11,7 @@ from nvo3sec.domain.messages import (
     Announcement,
     AttachmentAnswer,
     KeyState,
+    KeyUpdate,
     LeaseGrant,
     Lookup,
     LookupAnswer,
@@ -35,7 +36,7 @@ class Handler(Protocol):
     def view(self, session: NvaSideSession) -> NveView: ...
     def tenants(self, session: NvaSideSession) -> TenantState: ...
     def mapping_update(self, session: NvaSideSession, vni: int) -> MappingUpdate | None: ...
-    def key_state(self, session: NvaSideSession) -> KeyState: ...
+    def key_news(self, session: NvaSideSession) -> KeyState | KeyUpdate | None: ...
     def read_back(self, session: NvaSideSession, report: ReadBack) -> None: ...
     def used(self, session: NvaSideSession, use: Use) -> None: ...
     def renew_lease(self, session: NvaSideSession) -> LeaseGrant: ...
@@ -52,14 +53,15 @@ class NvaSideSession:
     """A session of NVE `nve`. State is made when it is fetched, however often it changed before: nothing piles up.
 
     positions: what the agent has been sent of each VN, or has from before; beginnings: VNs of which it does not know
-    its position yet. confirmed_view: version of the view that its switch was read
-    back equal to. ended: set when the NVA wants the session over; `why` says why.
+    its position yet. keys_version: of the last message about keys; 0 before the first. confirmed_view: version of the
+    view that its switch was read back equal to. ended: set when the NVA wants the session over; `why` says why.
     """
 
     def __init__(self, nve: str, handler: Handler) -> None:
         self.nve = nve
         self.positions: dict[int, Position] = {}
         self.beginnings: set[int] = set()
+        self.keys_version = 0
         self.confirmed_view = 0
         self.ended = asyncio.Event()
         self.why = ""
@@ -146,7 +148,7 @@ class NvaSideSession:
             return peers
         if self._keys_changed:
             self._keys_changed = False
-            return self._handler.key_state(self)
+            return self._handler.key_news(self)
         return None
 
     # --- what the agent says ------------------------------------------------------------------------------------------

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an agent is told about the mappings of a VN that stand behind others: the difference to what it has."""
+"""What an agent is told about the mappings of a VN that stand behind others, and about keys: the difference to what it
+has."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
 from nvo3sec.domain.mapping import MappingSet
-from nvo3sec.domain.messages import MappingUpdate, RemoteMapping
+from nvo3sec.domain.messages import KeyState, KeyUpdate, MappingUpdate, RemoteMapping
 from nvo3sec.nva.attachments import Attachments
+from nvo3sec.nva.keys import KeyService
 from nvo3sec.nva.session import NvaSideSession
 
 
@@ -50,6 +52,21 @@ def begin_mappings(attachments: Attachments, session: NvaSideSession, vnis: Coll
             session.positions[vni] = attachments.position(vni)
             session.beginnings.add(vni)
             session.push_mappings(vni)
+
+
+def key_news(
+    keys: KeyService, session: NvaSideSession, incarnation: bytes, version: int, now: float
+) -> KeyState | KeyUpdate | None:
+    """Message `version` to the agent of a session, about keys; None if there is nothing to say. Raises StoreError."""
+    nve, base = session.nve, session.keys_version
+    if not base:
+        return KeyState(version, incarnation, *keys.for_nve(nve, now))
+    changes = keys.changes_for(nve, now)
+    if not changes.tunnels:
+        return None
+    receives = tuple((one.sender, one.suite) for one in changes.tunnels if one.receiver == nve)
+    sends = tuple((one.receiver, one.suite) for one in changes.tunnels if one.sender == nve)
+    return KeyUpdate(version, base, incarnation, receives, sends, changes.receive, changes.send)
 
 
 def _remote(change: MappingSet) -> RemoteMapping:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 import structlog
 
 from nvo3sec.aio import run_together
+from nvo3sec.domain import key_changes
 from nvo3sec.domain.contribution import PeerUpdate
 from nvo3sec.domain.holdings import Holdings
 from nvo3sec.domain.learned import LearnedMappings
@@ -23,6 +24,7 @@ from nvo3sec.domain.messages import (
     Announcement,
     AttachmentAnswer,
     KeyState,
+    KeyUpdate,
     MappingUpdate,
     NveView,
     ReadBack,
@@ -33,7 +35,7 @@ from nvo3sec.domain.messages import (
 )
 from nvo3sec.domain.numbers import Numbers
 from nvo3sec.domain.usage import Amount, UseMeter
-from nvo3sec.errors import IncarnationLost, OperatorError, WriteRefused
+from nvo3sec.errors import IncarnationLost, NvaUnreachable, OperatorError, WriteRefused
 from nvo3sec.nve.bringup import BroughtUp
 from nvo3sec.nve.clock import ClockReading
 from nvo3sec.nve.driver import SwitchDriver
@@ -180,6 +182,19 @@ class Serving:
                 case KeyState() if update.incarnation == self._incarnation:
                     self.keys, self._keys_at = update, time.monotonic()
                     self._mark(KEY_TABLES)
+                case KeyUpdate():
+                    self._change_keys(update)
+                    self._mark(KEY_TABLES)
+
+    def _change_keys(self, update: KeyUpdate) -> None:
+        now = time.monotonic()
+        try:
+            if self.keys is None:
+                raise ValueError("a change of keys, where none are known")
+            self.keys = key_changes.after(self.keys, update, now - self._keys_at)
+        except ValueError as error:
+            raise NvaUnreachable(f"the NVA sends {error}; asking for all of them") from None
+        self._keys_at = now
 
     def _mark(self, tables: Iterable[Table]) -> None:
         self._dirty.update(tables)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
@@ -13,6 +14,7 @@ from typing import Any, TypeVar
 import grpc
 import structlog
 
+from nvo3sec.domain import key_changes
 from nvo3sec.domain.contribution import PeerNews, PeerUpdate
 from nvo3sec.domain.messages import (
     Announcement,
@@ -20,6 +22,7 @@ from nvo3sec.domain.messages import (
     Attachment,
     AttachmentAnswer,
     KeyState,
+    KeyUpdate,
     LeaseGrant,
     Lookup,
     LookupAnswer,
@@ -130,7 +133,9 @@ class RemoteSession:
         self._tenants: TenantState | None = None
         self._mappings: deque[MappingUpdate] = deque()
         self._peers: deque[PeerUpdate] = deque()
-        self._keys: KeyState | None = None
+        self._keys: KeyState | KeyUpdate | None = None
+        self._keys_at = 0.0
+        self._keys_version = 0
         self._version = 0
         self._news = asyncio.Event()
         self._ended: Nvo3secError | None = None
@@ -246,7 +251,7 @@ class RemoteSession:
                 match message:
                     case Question():
                         self._begin_to_answer(message)
-                    case NveView() | TenantState() | KeyState():
+                    case NveView() | TenantState() | KeyState() | KeyUpdate():
                         self._take(message)
                     case MappingUpdate():
                         self._queue(message)
@@ -275,7 +280,7 @@ class RemoteSession:
         self._peers.append(update)
         self._news.set()
 
-    def _take(self, update: NveView | TenantState | KeyState) -> None:
+    def _take(self, update: NveView | TenantState | KeyState | KeyUpdate) -> None:
         if update.version <= self._version:
             raise NvaUnreachable(f"{self._peer.expected}: its state goes back from version {self._version}")
         if isinstance(update, NveView):
@@ -285,9 +290,22 @@ class RemoteSession:
         elif isinstance(update, TenantState):
             self._tenants = update
         else:
-            self._keys = update
+            self._take_keys(update)
         self._version = update.version
         self._news.set()
+
+    def _take_keys(self, update: KeyState | KeyUpdate) -> None:
+        """Changes add up to what was not fetched yet."""
+        now, news = time.monotonic(), update
+        if isinstance(update, KeyUpdate):
+            if update.base != self._keys_version:
+                raise NvaUnreachable(f"{self._peer.expected}: it changes keys of version {update.base}, not the last")
+            if self._keys is not None:
+                try:
+                    news = key_changes.after(self._keys, update, now - self._keys_at)
+                except ValueError as error:
+                    raise NvaUnreachable(f"{self._peer.expected}: {error}") from None
+        self._keys, self._keys_at, self._keys_version = news, now, update.version
 
     def _begin_to_answer(self, question: Question) -> None:
         if len(self._answering) >= QUESTIONS_AT_ONCE:

@@ -9,6 +9,7 @@ from nvo3sec.domain.contribution import PeerUpdate
 from nvo3sec.domain.messages import (
     AttachmentAnswer,
     KeyState,
+    KeyUpdate,
     LeaseGrant,
     LookupAnswer,
     LookupResult,
@@ -17,20 +18,17 @@ from nvo3sec.domain.messages import (
     PeerView,
     Question,
     QuestionKind,
-    ReceiveSa,
     RemoteMapping,
-    SendSa,
     Standing,
     StoreMark,
     TenantState,
     Welcome,
 )
 from nvo3sec.domain.model import Rate, Suite, TenantSystem, Vap, Vn
-from nvo3sec.domain.secret import Secret
-from nvo3sec.wire import checks, peers
+from nvo3sec.wire import checks, keys, peers
 from nvo3sec.wire import nva_pb2 as pb
 
-Down = Welcome | NveView | TenantState | MappingUpdate | KeyState | Question | PeerUpdate
+Down = Welcome | NveView | TenantState | MappingUpdate | KeyState | KeyUpdate | Question | PeerUpdate
 
 REASON_LIMIT = 64
 
@@ -68,7 +66,9 @@ def encode_down(message: Down) -> bytes:
         case MappingUpdate():
             whole = pb.NvaMessage(mappings=_mappings_out(message))
         case KeyState():
-            whole = pb.NvaMessage(keys=_keys_out(message))
+            whole = pb.NvaMessage(keys=keys.state_out(message))
+        case KeyUpdate():
+            whole = pb.NvaMessage(key_changes=keys.update_out(message))
         case PeerUpdate():
             whole = pb.NvaMessage(peers=peers.update_out(message))
         case Question():
@@ -89,7 +89,9 @@ def decode_down(raw: bytes) -> Down:
         case "mappings":
             return _mappings_in(message.mappings)
         case "keys":
-            return _keys_in(message.keys)
+            return keys.state_in(message.keys)
+        case "key_changes":
+            return keys.update_in(message.key_changes)
         case "peers":
             return peers.update_in(message.peers)
         case _:
@@ -345,76 +347,3 @@ def _remote_mapping(one: Any, field: str) -> RemoteMapping:
 
 def _withdrawn(one: Any, field: str) -> tuple[int, int]:
     return checks.mac(one.mac, f"{field}.mac"), checks.number(one.version, f"{field}.version", 0, checks.VERSION_LIMIT)
-
-
-# --- keys -----------------------------------------------------------------------------------------------------------
-
-
-def _key(key: Secret | None) -> bytes | None:
-    return None if key is None else key.reveal()
-
-
-def _keys_out(state: KeyState) -> Any:
-    return pb.KeyState(
-        version=state.version,
-        incarnation=state.incarnation,
-        receive=[
-            pb.ReceiveSa(
-                peer=sa.peer,
-                suite=checks.SUITES[sa.suite],
-                spi=sa.spi,
-                generation=sa.generation,
-                key=_key(sa.key),
-                remaining_s=sa.remaining_s,
-                min_coverage=sa.min_coverage,
-                pair=peers.pair_out(sa.pair),
-            )
-            for sa in state.receive
-        ],
-        send=[
-            pb.SendSa(
-                peer=sa.peer,
-                suite=checks.SUITES[sa.suite],
-                spi=sa.spi,
-                key=_key(sa.key),
-                remaining_s=sa.remaining_s,
-                generation=sa.generation,
-                pair=peers.pair_out(sa.pair),
-            )
-            for sa in state.send
-        ],
-    )
-
-
-def _keys_in(state: Any) -> KeyState:
-    return KeyState(
-        version=checks.number(state.version, "keys.version", 1, checks.VERSION_LIMIT),
-        incarnation=checks.incarnation(state.incarnation, "keys.incarnation"),
-        receive=checks.items(state.receive, "keys.receive", _receive_sa),
-        send=checks.items(state.send, "keys.send", _send_sa),
-    )
-
-
-def _receive_sa(sa: Any, field: str) -> ReceiveSa:
-    return ReceiveSa(
-        peer=checks.label(sa.peer, f"{field}.peer"),
-        suite=checks.suite(sa.suite, f"{field}.suite"),
-        spi=checks.number(sa.spi, f"{field}.spi", 0, checks.UINT32),
-        generation=checks.number(sa.generation, f"{field}.generation", 0, checks.UINT32),
-        key=checks.key(sa, f"{field}.key"),
-        remaining_s=checks.seconds(sa.remaining_s, f"{field}.remaining_s", -checks.SECONDS_LIMIT),
-        min_coverage=checks.number(sa.min_coverage, f"{field}.min_coverage", 0, 0xFFFF),
-        pair=peers.pair_in(sa, f"{field}.pair"),
-    )
-
-
-def _send_sa(sa: Any, field: str) -> SendSa:
-    return SendSa(
-        peer=checks.label(sa.peer, f"{field}.peer"),
-        suite=checks.suite(sa.suite, f"{field}.suite"),
-        spi=checks.number(sa.spi, f"{field}.spi", 0, checks.UINT32),
-        key=checks.key(sa, f"{field}.key"),
-        remaining_s=checks.seconds(sa.remaining_s, f"{field}.remaining_s", -checks.SECONDS_LIMIT),
-        generation=checks.number(sa.generation, f"{field}.generation", 0, checks.UINT32),
-        pair=peers.pair_in(sa, f"{field}.pair"),
-    )

@@ -93,7 +93,7 @@ class AgentMessage(_message.Message):
     def __init__(self, registration: _Optional[_Union[Registration, _Mapping]] = ..., read_back: _Optional[_Union[ReadBack, _Mapping]] = ..., report: _Optional[_Union[Report, _Mapping]] = ..., answer: _Optional[_Union[Answer, _Mapping]] = ..., use: _Optional[_Union[Use, _Mapping]] = ..., peer_news: _Optional[_Union[PeerNews, _Mapping]] = ...) -> None: ...
 
 class NvaMessage(_message.Message):
-    __slots__ = ("welcome", "view", "keys", "question", "tenants", "mappings", "peers")
+    __slots__ = ("welcome", "view", "keys", "question", "tenants", "mappings", "peers", "key_changes")
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     VIEW_FIELD_NUMBER: _ClassVar[int]
     KEYS_FIELD_NUMBER: _ClassVar[int]
@@ -101,6 +101,7 @@ class NvaMessage(_message.Message):
     TENANTS_FIELD_NUMBER: _ClassVar[int]
     MAPPINGS_FIELD_NUMBER: _ClassVar[int]
     PEERS_FIELD_NUMBER: _ClassVar[int]
+    KEY_CHANGES_FIELD_NUMBER: _ClassVar[int]
     welcome: Welcome
     view: NveView
     keys: KeyState
@@ -108,7 +109,8 @@ class NvaMessage(_message.Message):
     tenants: TenantState
     mappings: MappingUpdate
     peers: PeerUpdate
-    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., view: _Optional[_Union[NveView, _Mapping]] = ..., keys: _Optional[_Union[KeyState, _Mapping]] = ..., question: _Optional[_Union[Question, _Mapping]] = ..., tenants: _Optional[_Union[TenantState, _Mapping]] = ..., mappings: _Optional[_Union[MappingUpdate, _Mapping]] = ..., peers: _Optional[_Union[PeerUpdate, _Mapping]] = ...) -> None: ...
+    key_changes: KeyUpdate
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., view: _Optional[_Union[NveView, _Mapping]] = ..., keys: _Optional[_Union[KeyState, _Mapping]] = ..., question: _Optional[_Union[Question, _Mapping]] = ..., tenants: _Optional[_Union[TenantState, _Mapping]] = ..., mappings: _Optional[_Union[MappingUpdate, _Mapping]] = ..., peers: _Optional[_Union[PeerUpdate, _Mapping]] = ..., key_changes: _Optional[_Union[KeyUpdate, _Mapping]] = ...) -> None: ...
 
 class Welcome(_message.Message):
     __slots__ = ("session", "term", "version")
@@ -341,6 +343,32 @@ class KeyState(_message.Message):
     receive: _containers.RepeatedCompositeFieldContainer[ReceiveSa]
     send: _containers.RepeatedCompositeFieldContainer[SendSa]
     def __init__(self, version: _Optional[int] = ..., incarnation: _Optional[bytes] = ..., receive: _Optional[_Iterable[_Union[ReceiveSa, _Mapping]]] = ..., send: _Optional[_Iterable[_Union[SendSa, _Mapping]]] = ...) -> None: ...
+
+class PeerLevel(_message.Message):
+    __slots__ = ("peer", "suite")
+    PEER_FIELD_NUMBER: _ClassVar[int]
+    SUITE_FIELD_NUMBER: _ClassVar[int]
+    peer: str
+    suite: Suite
+    def __init__(self, peer: _Optional[str] = ..., suite: _Optional[_Union[Suite, str]] = ...) -> None: ...
+
+class KeyUpdate(_message.Message):
+    __slots__ = ("version", "base", "incarnation", "receives", "sends", "receive", "send")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    BASE_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    RECEIVES_FIELD_NUMBER: _ClassVar[int]
+    SENDS_FIELD_NUMBER: _ClassVar[int]
+    RECEIVE_FIELD_NUMBER: _ClassVar[int]
+    SEND_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    base: int
+    incarnation: bytes
+    receives: _containers.RepeatedCompositeFieldContainer[PeerLevel]
+    sends: _containers.RepeatedCompositeFieldContainer[PeerLevel]
+    receive: _containers.RepeatedCompositeFieldContainer[ReceiveSa]
+    send: _containers.RepeatedCompositeFieldContainer[SendSa]
+    def __init__(self, version: _Optional[int] = ..., base: _Optional[int] = ..., incarnation: _Optional[bytes] = ..., receives: _Optional[_Iterable[_Union[PeerLevel, _Mapping]]] = ..., sends: _Optional[_Iterable[_Union[PeerLevel, _Mapping]]] = ..., receive: _Optional[_Iterable[_Union[ReceiveSa, _Mapping]]] = ..., send: _Optional[_Iterable[_Union[SendSa, _Mapping]]] = ...) -> None: ...
 
 class Contribution(_message.Message):
     __slots__ = ("statement", "signature", "chain")

@@ -11,11 +11,13 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
+from nvo3sec.domain import key_changes
 from nvo3sec.domain.contribution import PeerNews, PeerUpdate
 from nvo3sec.domain.messages import (
     Announcement,
     AttachmentAnswer,
     KeyState,
+    KeyUpdate,
     LeaseGrant,
     Lookup,
     LookupAnswer,
@@ -220,7 +222,8 @@ class Line:
         self._tenants: TenantState | None = None
         self._mappings: deque[MappingUpdate] = deque()
         self._peers: deque[PeerUpdate] = deque()
-        self._keys: KeyState | None = None
+        self._keys: KeyState | KeyUpdate | None = None
+        self._keys_at = 0.0
         self._tasks: list[asyncio.Task[None]] = []
         self.registered = False
         host.lines.add(self)
@@ -342,8 +345,12 @@ class Line:
                     self._mappings.append(update)
                 case PeerUpdate():
                     self._peers.append(update)
+                case KeyUpdate() if self._keys is not None:
+                    age_s = asyncio.get_running_loop().time() - self._keys_at
+                    self._keys = key_changes.after(self._keys, update, age_s)
                 case _:
                     self._keys = update
+                    self._keys_at = asyncio.get_running_loop().time()
             self._news.set()
 
     async def next_update(self) -> Update:

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from nvo3sec.config import example_path, load_domain
+from nvo3sec.domain import key_changes
 from nvo3sec.domain.contribution import Contribution, ContributionRefused, Fault, Own, PeerKeys, PeerUpdate, Statement
 from nvo3sec.domain.contribution import peers as contribution_peers
 from nvo3sec.domain.desired import InstalledReceive, InstalledSend
-from nvo3sec.domain.messages import HeldReceive, HeldSend, KeyState, NveView, ReadBack, Registration
+from nvo3sec.domain.messages import HeldReceive, HeldSend, KeyState, KeyUpdate, NveView, ReadBack, Registration
 from nvo3sec.domain.model import TunnelKeys
 from nvo3sec.domain.sa import Held
 from nvo3sec.errors import OperatorError
@@ -106,6 +107,9 @@ class Agent:
                 self.peering.take(self.overlay.tamper(self.name, update), now)
             case KeyState():
                 self.keys = update
+            case KeyUpdate():
+                assert self.keys is not None
+                self.keys = key_changes.after(self.keys, update, 0.0)
         if self.view is None or self.keys is None:
             await self.tell(())
             return True

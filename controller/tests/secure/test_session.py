@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from nvo3sec.domain.messages import (
     KeyState,
+    KeyUpdate,
     Lookup,
     LookupResult,
     MappingUpdate,
@@ -136,6 +137,34 @@ class TestSession:
                         )
                     )
                     assert tunnel.tunnel.sender in ("leaf2", "leaf3")
+
+        run(check())
+
+    def test_keys_come_whole_and_then_as_what_changed(self, identities):
+        async def check():
+            async with serving(identities) as service, session(service, "leaf1") as leaf1, session(service, "leaf2"):
+                # Not fetched yet: it adds up to one.
+                await until(lambda: leaf1._keys_version > 1 and leaf1._keys and leaf1._keys.receive)
+                keys = await leaf1.next_update()
+                while not isinstance(keys, KeyState):
+                    keys = await leaf1.next_update()
+                assert {sa.peer for sa in keys.receive} == {"leaf2"}
+                async with session(service, "leaf3"):
+                    update = await leaf1.next_update()
+                    assert isinstance(update, KeyUpdate)
+                    assert update.base >= keys.version
+                    assert {peer for peer, _ in update.receives} == {"leaf3"}
+
+        run(check())
+
+    def test_a_change_of_keys_that_it_does_not_have_ends_it(self, identities):
+        async def check():
+            async with serving(identities) as service, session(service, "leaf1") as leaf1:
+                await until(lambda: leaf1._keys_version)
+                service.nva._sessions["leaf1"].keys_version -= 1
+                async with session(service, "leaf2") as leaf2:
+                    assert "changes keys of version" in str(await fails(leaf1.next_update))
+                    assert (await leaf2.renew_lease()).duration_s
 
         run(check())
 

@@ -69,6 +69,25 @@ pairs = st.none() | st.builds(c.Pair, names, names)
 receives = st.builds(m.ReceiveSa, labels, suites, uint32, uint32, keys, signed, st.integers(0, 65535), pairs)
 sends = st.builds(m.SendSa, labels, suites, uint32, keys, signed, uint32, pairs)
 states = st.builds(m.KeyState, versions, incarnations, tuples(receives), tuples(sends))
+levels = st.tuples(labels, suites)
+
+
+@st.composite
+def key_updates(draw: st.DrawFn) -> m.KeyUpdate:
+    receive, send = draw(tuples(receives)), draw(tuples(sends))
+    own = [tuple((sa.peer, sa.suite) for sa in sas) for sas in (receive, send)]
+    version = draw(st.integers(2, 2**63 - 1))
+    return m.KeyUpdate(
+        version,
+        draw(st.integers(1, version - 1)),
+        draw(incarnations),
+        draw(tuples(levels)) + own[0],
+        draw(tuples(levels)) + own[1],
+        receive,
+        send,
+    )
+
+
 questions = st.builds(m.Question, uint32, st.sampled_from(m.QuestionKind))
 helds = st.builds(Held, uint32, uint32, signed)
 histories = st.binary(min_size=16, max_size=16)
@@ -131,6 +150,7 @@ class TestRoundTrip:
     @given(
         views
         | states
+        | key_updates()
         | questions
         | peer_updates
         | tenant_states
@@ -227,6 +247,14 @@ def key_state(**sa) -> pb.NvaMessage:
     return pb.NvaMessage(keys=pb.KeyState(version=1, incarnation=b"i" * 16, receive=[pb.ReceiveSa(**sa)]))
 
 
+RECEIVE_SA = pb.ReceiveSa(peer="leaf2", suite=1, spi=7, key=KEY)
+
+
+def key_update(**changes) -> pb.NvaMessage:
+    changes = {"version": 2, "base": 1, "incarnation": b"i" * 16} | changes
+    return pb.NvaMessage(key_changes=pb.KeyUpdate(**changes))
+
+
 def registration(incarnation: bytes = b"i" * 16, **held) -> pb.AgentMessage:
     held = {"address": bytes(4), "suite": 1, "spi": 7} | held
     return pb.AgentMessage(registration=pb.Registration(incarnation=incarnation, receive=[pb.Held(**held)]))
@@ -293,6 +321,14 @@ BAD_DOWN = {
     "welcome.session": pb.NvaMessage(welcome=pb.Welcome(session=bytes(15))),
     "question.kind": pb.NvaMessage(question=pb.Question(number=1, kind=9)),
     "keys.incarnation": pb.NvaMessage(keys=pb.KeyState(version=1, incarnation=bytes(16))),
+    "key_changes.base": key_update(base=2),
+    "key_changes.incarnation": key_update(incarnation=bytes(16)),
+    "key_changes.receives[0].peer": key_update(receives=[pb.PeerLevel(peer="../x", suite=1)]),
+    "key_changes.sends[0].suite": key_update(sends=[pb.PeerLevel(peer="leaf2", suite=9)]),
+    "key_changes.receive[0].peer": key_update(receives=[pb.PeerLevel(peer="leaf3", suite=1)], receive=[RECEIVE_SA]),
+    "key_changes.send[0].peer": key_update(
+        sends=[pb.PeerLevel(peer="leaf2", suite=2)], send=[pb.SendSa(peer="leaf2", suite=1, spi=1, key=KEY)]
+    ),
     "keys.receive[0].key": key_state(key=KEY + b"x"),
     "keys.receive[0].suite": key_state(suite=3),
     "keys.receive[0].peer": key_state(peer="../x"),
