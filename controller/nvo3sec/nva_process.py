@@ -16,7 +16,7 @@ from typing import Any
 
 import structlog
 
-from nvo3sec.aio import run_together, until_stopped
+from nvo3sec.aio import keep_for_good, run_together, until_stopped
 from nvo3sec.applying import Applying, at_start
 from nvo3sec.config import DomainText
 from nvo3sec.console import ConsoleServer
@@ -121,6 +121,7 @@ class NvaProcess:
             self._log.info(
                 "NVA running", identity=str(self._device.identity), host=self._settings.host, port=port, pid=os.getpid()
             )
+            keep_for_good()
             try:
                 await run_together(until_stopped(), self._nva.run(), self._watch_certificates())
             finally:

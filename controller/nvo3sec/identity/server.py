@@ -31,7 +31,8 @@ from nvo3sec.identity.live import LivePeers
 KEEPALIVE_MS = 20_000
 """Between signs of life on an idle connection: a peer that vanished is noticed after this and KEEPALIVE_TIMEOUT_MS."""
 KEEPALIVE_TIMEOUT_MS = 10_000
-STREAMS_PER_CONNECTION = 64
+STREAMS_PER_CONNECTION = 16
+"""So many calls of one peer can stand in front of those of another; whoever has more to ask waits at its own end."""
 METADATA_BYTES = 8192
 CONCURRENT_CALLS = 16384
 
