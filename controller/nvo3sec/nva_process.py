@@ -8,7 +8,7 @@ import os
 import resource
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -159,13 +159,11 @@ class NvaProcess:
         """Switches, keys, reports. With `wait_s`, as `wait`."""
         if wait_s > 0:
             return await self.wait(wait_s)
-        names = [nve.name for nve in self._nva.domain.nves]
-        answers = await asyncio.gather(*(self._ask(name, QuestionKind.STATUS) for name in names))
         agents = {
             name: unknown_status(name, str(answer))
             if isinstance(answer, OperatorError)
             else status_from_json(name, answer)
-            for name, answer in zip(names, answers, strict=True)
+            for name, answer in (await self._ask_all(QuestionKind.STATUS)).items()
         }
         return status_report(
             self._nva.domain,
@@ -189,14 +187,18 @@ class NvaProcess:
             await asyncio.sleep(PROGRESS_S)
 
     async def counters(self, nve: str | None = None) -> list[Any]:
-        """Counters of one switch, or of all."""
-        return await self._ask_all(self._chosen(nve), QuestionKind.COUNTERS)
+        """Counters of one switch, or of all: those that do not answer are `unavailable`, and why."""
+        if nve is not None:
+            return [await self._ask_agent(self._known(nve), QuestionKind.COUNTERS)]
+        answers = await self._ask_all(QuestionKind.COUNTERS)
+        return [_or_unavailable(answer, nve=name) for name, answer in answers.items()]
 
     async def reconcile(self, nve: str | None = None, dry_run: bool = False) -> dict[str, Any]:
-        """Reconcile one switch or all; returns the updates of each."""
-        names = self._chosen(nve)
+        """Reconcile one switch or all; returns the updates of each, or why it is `unavailable`."""
         kind = QuestionKind.PREVIEW if dry_run else QuestionKind.RECONCILE
-        return dict(zip(names, await self._ask_all(names, kind), strict=True))
+        if nve is not None:
+            return {nve: await self._ask_agent(self._known(nve), kind)}
+        return {name: _or_unavailable(answer) for name, answer in (await self._ask_all(kind)).items()}
 
     async def revoke(self, nve: str) -> dict[str, float]:
         """Shut an NVE out for good. Returns how long it took (seconds) until every other switch was without it."""
@@ -241,20 +243,20 @@ class NvaProcess:
         except OperatorError as error:
             return error
 
-    async def _ask_all(self, nves: Iterable[str], kind: QuestionKind) -> list[Any]:
-        answers = await asyncio.gather(*(self._ask(name, kind) for name in nves))
-        for answer in answers:
-            if isinstance(answer, OperatorError):
-                raise answer
-        return answers
-
-    def _chosen(self, nve: str | None) -> list[str]:
+    async def _ask_all(self, kind: QuestionKind) -> dict[str, Any]:
+        """What each agent answers, or the OperatorError that says why it does not: one must not hide the others."""
         names = [one.name for one in self._nva.domain.nves]
-        if nve is None:
-            return names
+        return dict(zip(names, await asyncio.gather(*(self._ask(name, kind) for name in names)), strict=True))
+
+    def _known(self, nve: str) -> str:
+        names = [one.name for one in self._nva.domain.nves]
         if nve not in names:
             raise OperatorError(f"no such NVE: {nve}; there are: {', '.join(sorted(names))}")
-        return [nve]
+        return nve
+
+
+def _or_unavailable(answer: Any, **names: str) -> Any:
+    return {**names, "unavailable": str(answer)} if isinstance(answer, OperatorError) else answer
 
 
 def _open_store(domain: Domain, settings: NvaSettings) -> Store:

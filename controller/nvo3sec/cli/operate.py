@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -94,6 +95,7 @@ def counters(
     """Drops by reason, and traffic of SAs, VAPs and VNs."""
     result = Where(run_dir, nva, credentials).ask("counters", nve=nve)
     show(result, output, *render.counters(result))
+    _fail_if_any(one for one in result if "unavailable" in one)
 
 
 def reconcile(
@@ -107,3 +109,10 @@ def reconcile(
     """Read the switches, and make them what they should be."""
     result = Where(run_dir, nva, credentials).ask("reconcile", nve=nve, dry_run=dry_run)
     show(result, output, *render.updates(result, dry_run=dry_run))
+    _fail_if_any(one for one in result.values() if isinstance(one, dict))
+
+
+def _fail_if_any(missing: Iterable[Any]) -> None:
+    """What there is has been shown; a program has to notice that it is not all."""
+    if any(True for _ in missing):
+        raise typer.Exit(1)

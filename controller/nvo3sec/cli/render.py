@@ -111,7 +111,9 @@ def status(result: dict[str, Any]) -> Iterator[Any]:
 
 
 def counters(result: list[dict[str, Any]]) -> Iterator[Any]:
-    """The counters."""
+    """The counters, and whose are missing."""
+    missing = [switch for switch in result if "unavailable" in switch]
+    result = [switch for switch in result if "unavailable" not in switch]
     drops = new_table("Drops", "NVE", "pipeline", "reason", "packets", "bytes", right=("packets", "bytes"))
     for switch in result:
         for pipeline, reasons in switch["drops"].items():
@@ -137,6 +139,12 @@ def counters(result: list[dict[str, Any]]) -> Iterator[Any]:
     for switch in result:
         for peer, number in switch["last_sequence"].items():
             yield f"{switch['nve']}: last sequence number to {peer}: {number}"
+    for switch in missing:
+        yield _unavailable(switch["nve"], switch["unavailable"])
+
+
+def _unavailable(nve: str, why: str) -> Text:
+    return Text(f"{nve}: not available: {why}", style="yellow")
 
 
 def attachments(result: list[dict[str, Any]]) -> Iterator[Any]:
@@ -156,9 +164,12 @@ def attachments(result: list[dict[str, Any]]) -> Iterator[Any]:
     yield table if table.row_count else Text("Nothing is attached")
 
 
-def updates(result: dict[str, list[str]], *, dry_run: bool) -> Iterator[Any]:
-    """What was done, or would be."""
+def updates(result: dict[str, Any], *, dry_run: bool) -> Iterator[Any]:
+    """What was done, or would be; and where it was not."""
     for nve, done in result.items():
+        if isinstance(done, dict):
+            yield _unavailable(nve, done["unavailable"])
+            continue
         if not done:
             yield f"{nve}: nothing to do"
         for update in done:

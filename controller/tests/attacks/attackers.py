@@ -191,12 +191,13 @@ class Insider:
         work = {
             "lookups": self._lookups,
             "renewals": self._renewals,
+            "attachments": self._attachments,
             "streams": self._streams,
             "reports": self._messages,
             "read-backs": self._messages,
             "registrations": self._messages,
         }[self._what]
-        if self._what in ("lookups", "renewals"):
+        if self._what in ("lookups", "renewals", "attachments"):
             self._name = await self._session()
         tasks = [asyncio.create_task(work(number)) for number in range(self._workers)]
         await asyncio.to_thread(STOPPED.wait)
@@ -236,6 +237,10 @@ class Insider:
         while True:
             await self._call(number, "RenewLease", body)
 
+    async def _attachments(self, number: int) -> None:
+        for mac in range(0x02DD00000000 + (number << 20), 0x02DD00000000 + (number + 1 << 20)):
+            await self._call(number, "Attach", attach(self._name, mac))
+
     async def _streams(self, number: int) -> None:
         method = self._channel(number).stream_stream(SERVICE + "Connect")
         while True:
@@ -257,6 +262,8 @@ class Insider:
         method = self._channel(number).stream_stream(SERVICE + "Connect")
         while True:
             call = method()
+            # A call of which nothing is read never ends here, and takes the place of the next one.
+            reading = asyncio.create_task(self._read_all(call))
             try:
                 await call.write(registration())
                 while True:
@@ -264,6 +271,13 @@ class Insider:
                     self.ended["sent"] += 1
             except (self._grpc.aio.AioRpcError, asyncio.InvalidStateError):
                 self.ended[(await call.code()).name] += 1
+            finally:
+                reading.cancel()
+
+    async def _read_all(self, call: Any) -> None:
+        with contextlib.suppress(self._grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            while await call.read() is not self._grpc.aio.EOF:
+                pass
 
 
 # --- HTTP/2 ---------------------------------------------------------------------------------------------------------

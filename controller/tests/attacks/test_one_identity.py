@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
-from attack_world import Agent, Fleet, fleet_of, run, served
-from nvo3sec.domain.messages import Report
+from ipaddress import ip_address
+
+from attack_world import BLUE, Agent, Fleet, fleet_of, run, served
+from nvo3sec.domain.messages import Attachment, Lookup, LookupResult, Report, Standing
 from nvo3sec.identity.names import Role
 
 CONNECT = "/nvo3sec.v1.Nva/Connect"
+ATTACH = "/nvo3sec.v1.Nva/Attach"
 LOOK_UP = "/nvo3sec.v1.Nva/LookUp"
 RENEW = "/nvo3sec.v1.Nva/RenewLease"
 ATTACKER = "nve/leaf10"
+HONEST = 0x02EE00000001
 
 
 async def flooded(fleet: Fleet, agents: list[Agent], what: str, method: str, **options: int) -> dict[str, int]:
@@ -41,6 +45,25 @@ class TestFlood:
                 assert f"peer={ATTACKER}" in fleet.log()
                 assert "reason=rate" in fleet.log()
                 assert (await fleet.ask("admission"))["connections"]["held"] > 0
+
+        run(go())
+
+    def test_of_attachments(self, identities):
+        """It fills no table but its own, and who is honest is announced beside it."""
+
+        async def go() -> None:
+            async with fleet_of(identities) as fleet, fleet.agents(fleet.leaves[:9]) as agents:
+                seen = await flooded(fleet, agents, "attachments", ATTACH)
+                assert seen["ok"] > 0
+                assert seen["RESOURCE_EXHAUSTED"] > 0
+                session = agents[0].session
+                assert session is not None
+                answer = await session.announce(Attachment(1, 0, BLUE, HONEST, (ip_address("10.1.7.7"),)))
+                assert answer.standing is Standing.ACTIVE
+                other = agents[1].session
+                assert other is not None
+                found = await other.look_up(Lookup(BLUE, mac=HONEST))
+                assert (found.result, found.nve) == (LookupResult.FOUND, "leaf1")
 
         run(go())
 

@@ -143,6 +143,22 @@ class TestIdentities:
                 thief = await asyncio.to_thread(lambda: world.operate("keys", "rotate", role=Role.NVE, name="leaf3"))
                 assert thief.returncode == 1
                 assert "not of a device of role operator" in thief.stderr
+                # One that is away hides nothing of the others, and is missed.
+                world.kill("leaf3")
+                while "leaf3" in await world.registered():
+                    await asyncio.sleep(0.02)
+                for words in (("counters",), ("reconcile", "--dry-run")):
+                    partial = await asyncio.to_thread(world.operate, *words, "-o", "json")
+                    assert partial.returncode == 1
+                    found = json.loads(partial.stdout)
+                    by_name = found if isinstance(found, dict) else {one["nve"]: one for one in found}
+                    assert set(by_name) == set(LEAVES)
+                    missing = [name for name, one in by_name.items() if "unavailable" in one]
+                    assert missing == ["leaf3"]
+                    table = await asyncio.to_thread(world.operate, *words)
+                    assert "leaf3: not available: leaf3 is not connected" in table.stdout
+                alone = await asyncio.to_thread(world.operate, "counters", "leaf3")
+                assert (alone.returncode, alone.stdout) == (1, "")
                 for name in ("nva", *LEAVES):
                     assert "Traceback" not in world.log(name)
 
