@@ -24,7 +24,7 @@ def keys(result: list[dict[str, Any]]) -> Iterator[Any]:
     """Every SA."""
     shown = new_table(
         "Keys",
-        *("sender", "receiver", "suite", "state", "SPI", "generation", "age", "to soft", "to hard"),
+        *("sender", "receiver", "suite", "state", "made by", "SPI", "generation", "age", "to soft", "to hard"),
         *("at receiver", "at sender", "sent", "bytes", "last use"),
         right=("generation", "age", "to soft", "to hard", "sent", "bytes", "last use"),
     )
@@ -34,6 +34,7 @@ def keys(result: list[dict[str, Any]]) -> Iterator[Any]:
             one["receiver"],
             one["suite"],
             one["state"] + (" (inherited)" if one["inherited"] else ""),
+            one["tunnel_keys"] or "-",
             one["spi"],
             str(one["generation"]),
             seconds(one["age_s"]),

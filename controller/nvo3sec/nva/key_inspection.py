@@ -6,13 +6,13 @@ The answers are JSON values. Nothing in here has ever seen a key.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from nvo3sec.domain.holdings import HeldSa, Holdings
 from nvo3sec.domain.membership import Membership, Tunnel
-from nvo3sec.domain.model import Domain
+from nvo3sec.domain.model import Domain, TunnelKeys
 from nvo3sec.domain.sa import Direction, Sa, receiver_sas, sender_sa
 from nvo3sec.errors import OperatorError
 
@@ -50,12 +50,24 @@ def choose_tunnels(
     return [tunnel for tunnel in tunnels if is_chosen(tunnel)]
 
 
-def key_list(directions: Iterable[Direction], answers: Answers, now: float) -> list[dict[str, Any]]:
-    """Every SA of the directions: its life, its use, and at each end what is expected and what is there."""
-    return [_row(direction, sa, answers, now) for direction in directions for sa in direction.sas]
+def key_list(
+    directions: Iterable[Direction], answers: Answers, now: float, is_mixed: Callable[[Tunnel, int], bool]
+) -> list[dict[str, Any]]:
+    """Every SA of the directions: its life, its use, and at each end what is expected and what is there.
+
+    is_mixed: whether the key of an SPI is mixed with what its two ends contribute.
+    """
+    return [_row(one, sa, answers, now, is_mixed(one.tunnel, sa.spi)) for one in directions for sa in one.sas]
 
 
-def _row(direction: Direction, sa: Sa, answers: Answers, now: float) -> dict[str, Any]:
+def _made_of(sa: Sa, *, mixed: bool) -> TunnelKeys | None:
+    """None for a key from before a restart: only the switches know it."""
+    if sa.inherited:
+        return None
+    return TunnelKeys.NVA_AND_PEER if mixed else TunnelKeys.NVA
+
+
+def _row(direction: Direction, sa: Sa, answers: Answers, now: float, mixed: bool) -> dict[str, Any]:
     tunnel = direction.tunnel
     sending = sender_sa(direction)
     at_receiver, received = _there(answers.get(tunnel.receiver), "receive", tunnel.sender, tunnel.suite.name, sa.spi)
@@ -68,6 +80,7 @@ def _row(direction: Direction, sa: Sa, answers: Answers, now: float) -> dict[str
         "spi": f"{sa.spi:08x}",
         "generation": sa.generation,
         "inherited": sa.inherited,
+        "tunnel_keys": _made_of(sa, mixed=mixed),
         "age_s": round(now - sa.planned_at, 1),
         "to_soft_s": round(sa.soft_at - now, 1),
         "to_hard_s": round(sa.hard_at - now, 1),

@@ -446,6 +446,10 @@ class Nva:
         """The life of every key, for the status."""
         return tuple(self._keys.directions[tunnel] for tunnel in sorted(self._keys.directions))
 
+    def is_mixed(self, tunnel: Tunnel, spi: int) -> bool:
+        """Whether this NVA had a key mixed by its two ends, and cannot compute it."""
+        return self._contributing.relay.is_mixed(tunnel, spi)
+
     @property
     def registered(self) -> tuple[str, ...]:
         """NVEs that are connected."""

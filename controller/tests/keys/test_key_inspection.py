@@ -108,10 +108,23 @@ class TestDifferences:
         assert at_receiver(there, planned, known=False) == []
 
 
+def no_peer(_tunnel: Tunnel, _spi: int) -> bool:
+    return False
+
+
 class TestList:
+    def test_who_made_it(self):
+        def only_the_second(tunnel: Tunnel, spi: int) -> bool:
+            return spi == 2 and tunnel == direction().tunnel
+
+        inherited = sa(3)._replace(epoch=0)
+        of_both = sa(2, SaState.DRAINING)
+        rows = key_list([direction(sa(), of_both, inherited)], {}, NOW, only_the_second)
+        assert [row["tunnel_keys"] for row in rows] == ["nva", "nva+peer", None]
+
     def test_use_comes_from_the_sender_and_both_ends_are_told(self):
         draining = sa(0x00000002, SaState.DRAINING, generation=6)
-        (first, second) = key_list([direction(sa(), draining)], {"leaf1": SENDER, "leaf2": RECEIVER}, NOW)
+        (first, second) = key_list([direction(sa(), draining)], {"leaf1": SENDER, "leaf2": RECEIVER}, NOW, no_peer)
         assert (first["spi"], first["state"], first["age_s"], first["to_hard_s"]) == ("80000001", "sending", 60, 3900)
         assert (first["sender_should"], first["sender_has"]) == (True, True)
         assert (first["receiver_should"], first["receiver_has"]) == (True, True)
@@ -120,7 +133,7 @@ class TestList:
         assert (second["receiver_should"], second["receiver_has"]) == (True, False)
 
     def test_who_does_not_answer_is_unknown(self):
-        (row,) = key_list([direction(sa())], {"leaf1": "gone"}, NOW)
+        (row,) = key_list([direction(sa())], {"leaf1": "gone"}, NOW, no_peer)
         assert (row["sender_has"], row["receiver_has"]) == (None, None)
         assert row["idle_s"] is None
 

@@ -106,6 +106,8 @@ class TestTraffic:
         async def run():
             with_peers(identities)
             async with overlay(identities, start_switch) as world:
+                listed = await asyncio.to_thread(world.operate, "keys", "list", "-o", "json")
+                assert {one["tunnel_keys"] for one in json.loads(listed.stdout)} == {"nva+peer"}
                 async with Traffic(world) as traffic:
                     await rotated(world)
                     for name in ("leaf1", "leaf2", "nva"):
