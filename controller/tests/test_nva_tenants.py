@@ -14,6 +14,7 @@ from nvo3sec.domain.membership import Tunnel
 from nvo3sec.domain.messages import (
     Attachment,
     HeldReceive,
+    KeyUse,
     Lookup,
     LookupResult,
     Position,
@@ -292,8 +293,10 @@ class TestTooMuch:
             await agents.join("leaf2")
             assert max(len(direction.sas) for direction in agents.nva.directions()) < 100
             (sa,) = (sa for sa in agents.keys["leaf1"].send if sa.peer == "leaf2")
-            sent = tuple(("leaf2", sa.suite, sa.spi if number % 2 else number, number, 1) for number in range(5000))
-            use = Use(INCARNATIONS["leaf1"], (*sent, ("leaf3", sa.suite, 1, 1, 1), ("nobody", sa.suite, 1, 1, 1)))
+            spis = [sa.spi if number % 2 else number for number in range(5000)]
+            sent = [KeyUse("leaf2", sa.suite, spi, number, 1) for number, spi in enumerate(spis)]
+            sent += [KeyUse(name, sa.suite, 1, 1, 1) for name in ("leaf3", "nobody")]
+            use = Use(INCARNATIONS["leaf1"], tuple(sent))
             known = {direction.tunnel: direction for direction in agents.nva.directions()}
             events = list(switches.used("leaf1", known, use))
             assert events == [(Tunnel("leaf1", "leaf2", sa.suite), Used(sa.spi, 4999, 1))]

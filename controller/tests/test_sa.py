@@ -244,6 +244,17 @@ class TestUse:
         assert story.of(UsedUp) == [UsedUp(1)]
         assert story.after(GRACE).states() == [(2, "planned")]
 
+    @pytest.mark.parametrize("used", [(200, 0), (0, 20_000)])
+    def test_at_most_hard_is_soft_for_as_long_as_a_rotation_takes(self, used):
+        story = established().after(2)(Used(1, *used, at_most=True))
+        assert story.states() == [(1, "sending"), (2, "planned")]
+        assert story.of(UsedUp) == []
+        story.after(LIMITS.rollout_s - 0.5)(Used(1, *used, at_most=True))
+        assert story.of(UsedUp) == []
+        story.after(0.5)(Used(1, *used, at_most=True))
+        assert story.of(UsedUp) == [UsedUp(1)]
+        assert story.direction.current is None
+
     def test_hard_in_the_middle_of_a_rotation(self):
         story = established().after(2)(Rotate())(Used(1, 200, 0))
         assert story.states() == [(1, "draining"), (2, "planned")]

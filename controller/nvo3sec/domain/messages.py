@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Address
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from nvo3sec.domain.addresses import IpAddress
 from nvo3sec.domain.contribution import Pair, PeerUpdate
@@ -344,12 +344,23 @@ class ReadBack:
     view: int = 0
 
 
+class KeyUse(NamedTuple):
+    """How much one key has protected, in packets and bytes of frames. at_most: it may be far less."""
+
+    peer: str
+    suite: Suite
+    spi: int
+    packets: int
+    octets: int
+    at_most: bool = False
+
+
 @dataclass(frozen=True)
 class Use:
-    """How much keys have protected, by the sending switch's counters: peer, suite, SPI, packets, bytes of frames."""
+    """How much keys have protected, by the sending switch's counters."""
 
     incarnation: bytes
-    sent: tuple[tuple[str, Suite, int, int, int], ...]
+    sent: tuple[KeyUse, ...]
 
 
 @dataclass(frozen=True)

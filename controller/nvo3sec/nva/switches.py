@@ -61,11 +61,11 @@ def read_back(nve: str, tunnels: Iterable[Tunnel], report: ReadBack) -> Iterator
 def used(nve: str, directions: Mapping[Tunnel, Direction], use: Use) -> Iterator[tuple[Tunnel, Event]]:
     """What the switch of `nve` has sent. However often a key is named, it is one event; unknown ones are none."""
     latest: dict[tuple[Tunnel, int], Used] = {}
-    for peer, suite, spi, packets, octets in use.sent:
-        tunnel = Tunnel(nve, peer, suite)
+    for one in use.sent:
+        tunnel = Tunnel(nve, one.peer, one.suite)
         direction = directions.get(tunnel)
-        if direction is not None and any(sa.spi == spi for sa in direction.sas):
-            latest[tunnel, spi] = Used(spi, packets, octets)
+        if direction is not None and any(sa.spi == one.spi for sa in direction.sas):
+            latest[tunnel, one.spi] = Used(one.spi, one.packets, one.octets, one.at_most)
     for (tunnel, _), event in latest.items():
         yield tunnel, event
 

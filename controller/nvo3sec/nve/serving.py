@@ -25,6 +25,7 @@ from nvo3sec.domain.messages import (
     AttachmentAnswer,
     KeyState,
     KeyUpdate,
+    KeyUse,
     MappingUpdate,
     NveView,
     ReadBack,
@@ -346,7 +347,7 @@ class Serving:
             used = await self._read_use()
             changed = {name: amount for name, amount in used.items() if self._used.get(name) != amount}
             if changed:
-                sent = tuple((*name, amount.packets, amount.octets) for name, amount in changed.items())
+                sent = tuple(KeyUse(*name, one.packets, one.octets, one.at_most) for name, one in changed.items())
                 await self._session.used(Use(self._incarnation, sent))
             self._note_use(used, time.monotonic())
             self._used = used

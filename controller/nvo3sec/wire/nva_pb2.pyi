@@ -517,18 +517,20 @@ class ReadBack(_message.Message):
     def __init__(self, incarnation: _Optional[bytes] = ..., receive: _Optional[_Iterable[_Union[ReadSa, _Mapping]]] = ..., send: _Optional[_Iterable[_Union[ReadSa, _Mapping]]] = ..., view: _Optional[int] = ...) -> None: ...
 
 class UsedSa(_message.Message):
-    __slots__ = ("peer", "suite", "spi", "packets", "octets")
+    __slots__ = ("peer", "suite", "spi", "packets", "octets", "at_most")
     PEER_FIELD_NUMBER: _ClassVar[int]
     SUITE_FIELD_NUMBER: _ClassVar[int]
     SPI_FIELD_NUMBER: _ClassVar[int]
     PACKETS_FIELD_NUMBER: _ClassVar[int]
     OCTETS_FIELD_NUMBER: _ClassVar[int]
+    AT_MOST_FIELD_NUMBER: _ClassVar[int]
     peer: str
     suite: Suite
     spi: int
     packets: int
     octets: int
-    def __init__(self, peer: _Optional[str] = ..., suite: _Optional[_Union[Suite, str]] = ..., spi: _Optional[int] = ..., packets: _Optional[int] = ..., octets: _Optional[int] = ...) -> None: ...
+    at_most: bool
+    def __init__(self, peer: _Optional[str] = ..., suite: _Optional[_Union[Suite, str]] = ..., spi: _Optional[int] = ..., packets: _Optional[int] = ..., octets: _Optional[int] = ..., at_most: bool = ...) -> None: ...
 
 class Use(_message.Message):
     __slots__ = ("incarnation", "sent")

@@ -13,6 +13,7 @@ from nvo3sec.domain.messages import (
     Attachment,
     HeldReceive,
     HeldSend,
+    KeyUse,
     Lookup,
     Position,
     ReadBack,
@@ -63,8 +64,8 @@ def encode_up(message: Up) -> bytes:
             whole = pb.AgentMessage(read_back=read_back)
         case Use():
             sent = [
-                pb.UsedSa(peer=peer, suite=checks.SUITES[suite], spi=spi, packets=packets, octets=octets)
-                for peer, suite, spi, packets, octets in message.sent
+                pb.UsedSa(**one._asdict() | {"suite": checks.SUITES[one.suite]})
+                for one in message.sent
             ]
             whole = pb.AgentMessage(use=pb.Use(incarnation=message.incarnation, sent=sent))
         case Report():
@@ -186,11 +187,12 @@ def _read_in(one: Any, field: str) -> tuple[str, Suite, int]:
     )
 
 
-def _used_in(one: Any, field: str) -> tuple[str, Suite, int, int, int]:
-    return (
+def _used_in(one: Any, field: str) -> KeyUse:
+    return KeyUse(
         *_read_in(one, field),
-        checks.number(one.packets, f"{field}.packets", 0, checks.VERSION_LIMIT),
-        checks.number(one.octets, f"{field}.octets", 0, checks.VERSION_LIMIT),
+        packets=checks.number(one.packets, f"{field}.packets", 0, checks.VERSION_LIMIT),
+        octets=checks.number(one.octets, f"{field}.octets", 0, checks.VERSION_LIMIT),
+        at_most=one.at_most,
     )
 
 

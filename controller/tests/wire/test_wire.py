@@ -118,10 +118,11 @@ mapping_updates = st.builds(
 standings = st.builds(m.AttachmentAnswer, st.sampled_from(m.Standing), words | st.just(""))
 reads = tuples(st.tuples(labels, suites, uint32))
 read_backs = st.builds(m.ReadBack, incarnations, reads, reads, st.integers(0, 2**63 - 1))
+amounts = st.integers(0, 2**63 - 1)
 uses = st.builds(
     m.Use,
     incarnations,
-    tuples(st.tuples(labels, suites, uint32, st.integers(0, 2**63 - 1), st.integers(0, 2**63 - 1))),
+    tuples(st.builds(m.KeyUse, labels, suites, uint32, amounts, amounts, st.booleans())),
 )
 reports = st.builds(m.Report, words, printable)
 answers = st.builds(m.Answer, uint32, json=printable) | st.builds(m.Answer, uint32, refusal=printable)

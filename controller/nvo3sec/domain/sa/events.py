@@ -58,11 +58,15 @@ class ReceiverRead:
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """So many packets and bytes have been sent with the key since it was installed, by the sender's switch."""
+    """So many packets and bytes have been sent with the key since it was installed, by the sender's switch.
+
+    at_most: it may be far less; the sender's agent does not know when the key was installed.
+    """
 
     spi: int
     packets: int
     octets: int
+    at_most: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -270,13 +270,15 @@ def _use(d: _Draft, used: Used) -> None:
     sa = next((sa for sa in d.sas if sa.spi == used.spi), None)
     if sa is None or sa.state is SaState.PLANNED:
         return
-    if d.limits.is_used_up(used.packets, used.octets):
+    used_up = d.limits.is_used_up(used.packets, used.octets)
+    # What is not known to be too much is replaced without a gap; but not waited for longer than a rotation takes.
+    if used_up and not (used.at_most and d.now < sa.soft_at + d.limits.rollout_s):
         # The receiving half stays for what is on the way, but no longer: a sender that goes on is not heard.
         until = d.now + d.limits.grace_s
         if sa.drain_until is None or sa.drain_until > until:
             d.put(sa._replace(state=SaState.DRAINING, drain_until=until))
             d.effects += [UsedUp(sa.spi), Changed()]
-    elif d.limits.is_worn(used.packets, used.octets) and sa.soft_at > d.now:
+    elif (used_up or d.limits.is_worn(used.packets, used.octets)) and sa.soft_at > d.now:
         d.put(sa._replace(soft_at=d.now))
 
 
