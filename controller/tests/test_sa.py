@@ -446,6 +446,8 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def tick_at_the_deadline(self):
         at = next_deadline(self.direction, self.now)
+        before = self.now + (1e6 if at is None else (at - self.now) * 0.999)
+        assert step(self.direction, Tick(), before)[0] == self.direction, "nothing is due before it"
         if at is not None:
             assert at > self.now
             self.now = at

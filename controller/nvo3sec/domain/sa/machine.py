@@ -422,8 +422,8 @@ def next_deadline(direction: Direction, now: float) -> float | None:
         else:
             current = sa
     if not planned and d.sender.present and d.receiver.present:
-        if current is not None and not d.rotation_wanted:
+        if current is not None and not d.rotation_wanted and current.soft_at > now:
             times.append(current.soft_at)
-        if d.last_planned_at is not None:
+        elif d.last_planned_at is not None:
             times.append(d.last_planned_at + ROTATION_INTERVAL_S)
     return min([time for time in times if time > now], default=None)
