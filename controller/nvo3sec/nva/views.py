@@ -12,7 +12,7 @@ from nvo3sec.domain.model import Domain, TenantSystem
 
 def tenants_of(domain: Domain, state: MappingState, name: str) -> tuple[TenantSystem, ...]:
     """The tenant systems behind NVE `name` that have their addresses; one that is frozen has none and is not there."""
-    stated = {(one.port, one.vlan, one.mac): one for one in domain.tenant_systems if one.nve == name}
+    stated = {(one.port, one.vlan, one.mac): one for one in domain.tenant_systems_of(name)}
     vns = {vn.vni: vn.name for vn in domain.vns}
 
     def tenant(claim: Claim) -> TenantSystem:
@@ -38,8 +38,10 @@ def view_of(domain: Domain, membership: Membership, state: MappingState, name: s
     """The view of NVE `name`: VNs, VAPs and tenant systems of its own, and the peers that it shares a VN with."""
     nve = domain.nve_by_name[name]
     peers = []
-    for peer_name in membership.peers_of(name):
-        route = nve.route_to(peer_name)
+    peer_names = membership.peers_of(name)
+    routes = nve.routes_to(peer_names)
+    for peer_name in peer_names:
+        route = routes[peer_name]
         peers.append(
             PeerView(
                 name=peer_name,
