@@ -321,7 +321,6 @@ class TestRefused:
         document["tenant_systems"] = document["tunnels"] = document["reservations"] = []
         assert parse(yaml.safe_dump(document))
 
-
     def test_copies_of_many_nves_to_one_port(self):
         """59 peers behind one underlay port and an access port are as many as it takes; one more is too many."""
 
