@@ -75,6 +75,11 @@ class TestExample:
         assert nve.routes_to(["leaf3", "leaf9"]) == {"leaf3": nve.routes[1]}
         assert list(nve.routes_to(["leaf3", "leaf2"])) == ["leaf2", "leaf3"]
 
+    def test_vns_by_number(self):
+        domain = parse(EXAMPLE)
+        assert {vni: vn.name for vni, vn in domain.vn_by_number.items()} == {5001: "blue", 5002: "red"}
+        assert replace(domain, vns=domain.vns[:1]).vn_by_number == {5001: domain.vns[0]}
+
     def test_tenant_systems_of_each_nve(self):
         domain = parse(EXAMPLE)
         for name in ("leaf1", "leaf2", "leaf3", "leaf9"):

@@ -209,6 +209,11 @@ class Domain:
         return {vn.name: vn for vn in self.vns}
 
     @cached_property
+    def vn_by_number(self) -> dict[int, Vn]:
+        """VNs by VNI."""
+        return {vn.vni: vn for vn in self.vns}
+
+    @cached_property
     def nve_by_name(self) -> dict[str, Nve]:
         """NVEs by name."""
         return {nve.name: nve for nve in self.nves}

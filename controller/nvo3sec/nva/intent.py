@@ -26,7 +26,6 @@ class Intent:
     def _take(self, domain: Domain) -> None:
         self.domain = domain
         self.membership = Membership(domain, self.excluded)
-        self._vns = {vn.vni: vn for vn in domain.vns}
         self._members = {vn.vni: self.membership.members(vn.name) for vn in domain.vns}
 
     @property
@@ -65,7 +64,7 @@ class Intent:
 
     def vn(self, vni: int) -> Vn | None:
         """The VN of this number."""
-        return self._vns.get(vni)
+        return self.domain.vn_by_number.get(vni)
 
     def _identity(self, nve: str) -> str:
         return f"nvo3://{self.domain.name}/nve/{nve}"

@@ -13,7 +13,6 @@ from nvo3sec.domain.model import Domain, TenantSystem
 def tenants_of(domain: Domain, state: MappingState, name: str) -> tuple[TenantSystem, ...]:
     """The tenant systems behind NVE `name` that have their addresses; one that is frozen has none and is not there."""
     stated = {(one.port, one.vlan, one.mac): one for one in domain.tenant_systems_of(name)}
-    vns = {vn.vni: vn.name for vn in domain.vns}
 
     def tenant(claim: Claim) -> TenantSystem:
         place, mac = claim.key
@@ -21,7 +20,7 @@ def tenants_of(domain: Domain, state: MappingState, name: str) -> tuple[TenantSy
         known = stated.get((place.port, place.vlan, mac)) if claim.static else None
         return TenantSystem(
             name=known.name if known else format_mac(mac).replace(":", "-"),
-            vn=vns[claim.vni],
+            vn=domain.vn_by_number[claim.vni].name,
             nve=name,
             port=place.port,
             vlan=place.vlan,
