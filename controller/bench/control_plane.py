@@ -244,7 +244,11 @@ async def many(count: int, mappings: int) -> None:
                 await asyncio.sleep(0.2)
             started = time.perf_counter() - began
             alone = fleet.usage()
-            print(f"many: {mappings} mappings: up after {started:.1f} s, {alone['memory'] / 1024:.0f} MiB", flush=True)
+            print(
+                f"many: {mappings} mappings: up after {started:.1f} s ({fleet.cpu_s():.1f} s of processor time),"
+                f" {alone['memory'] / 1024:.0f} MiB",
+                flush=True,
+            )
             began, cpu = time.perf_counter(), fleet.cpu_s()
             places = asyncio.Semaphore(16)
 

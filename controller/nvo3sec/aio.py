@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import signal
 from collections.abc import Coroutine
 from typing import Any
@@ -23,16 +22,6 @@ async def run_together(*coroutines: Coroutine[Any, Any, Any]) -> None:
     for task in tasks:
         if task in done:
             task.result()
-
-
-def keep_for_good() -> None:
-    """What exists now lives as long as the process: have the garbage collector not look at it again.
-
-    Modules alone are more than 60,000 objects. Whenever it looks at all of them, the event loop stands still for tens
-    of milliseconds, and longer with a large domain: longer than all else that a tenant system that moves waits for.
-    """
-    gc.collect()
-    gc.freeze()
 
 
 async def until_stopped() -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import structlog
 
+from nvo3sec import collector
 from nvo3sec.config import DomainText
 from nvo3sec.domain.difference import Change, Difference, difference
 from nvo3sec.domain.model import Domain
@@ -43,6 +44,8 @@ def at_start(given: DomainText, domain: Domain, stored: str, *, take_given: bool
     that is given is to be taken, and has changes that are refused while the domain lives: its switches do.
     """
     if not stored:
+        return Start(given, domain, Difference(()))
+    if stored == given.text:
         return Start(given, domain, Difference(()))
     # Relative paths start where they did: at the directory of the file that the NVA is started with.
     applied = replace(given, text=stored, source=APPLIED)
@@ -101,7 +104,8 @@ class Applying:
             if base != self.base:
                 raise OperatorError("another file was applied meanwhile; look at the difference again")
             _require_none(changes.refused)
-            self._nva.configure(wanted, file.text)
+            with collector.paused():
+                self._nva.configure(wanted, file.text)
             self._file = file
             self._log.warning("domain file applied", changes=len(changes.changes), base=self.base)
             return _report(changes, self.base, same_text=True)

@@ -16,8 +16,9 @@ from typing import Any
 
 import structlog
 
-from nvo3sec.aio import keep_for_good, run_together, until_stopped
-from nvo3sec.applying import Applying, at_start
+from nvo3sec import collector
+from nvo3sec.aio import run_together, until_stopped
+from nvo3sec.applying import Applying, Start, at_start
 from nvo3sec.config import DomainText
 from nvo3sec.console import ConsoleServer
 from nvo3sec.domain.messages import QuestionKind
@@ -78,21 +79,10 @@ class NvaProcess:
 
         Raises ConfigError, CredentialsError, RevocationUnknown, StorageError, StoreError, OperatorError.
         """
-        domain = given.parse()
         self._settings = settings
-        self._log = structlog.get_logger("nva").bind(domain=domain.name)
-        self._store = _open_store(domain, settings)
-        if not self._store.durable:
-            self._log.warning("nothing is durable: attachments, revocations and keys end with this process")
-        start = at_start(given, domain, self._store.domain_file, take_given=settings.apply_domain)
-        if not start.ignored.is_empty:
-            self._log.warning(
-                "another domain file was applied, and that one runs; see `domain diff`, `domain apply`",
-                given=given.source,
-                differences=len(start.ignored.changes),
-            )
-        self._nva = Nva(start.domain, self._store, file=start.file.text, random_bytes=secrets.token_bytes)
-        self._device = load_device(settings.credentials, domain.name, Purpose.SERVER, Role.NVA)
+        with collector.paused():
+            start = self._begin(given)
+        self._device = load_device(settings.credentials, start.domain.name, Purpose.SERVER, Role.NVA)
         self._live = live_peers(settings.credentials, self._device)
         methods: dict[str, Callable[..., Awaitable[Any]]] = {
             "status": self.status,
@@ -109,9 +99,26 @@ class NvaProcess:
         self._console = ConsoleServer(settings.run_directory, methods | {"admission": self.admission})
         self._server: SecureServer | None = None
 
+    def _begin(self, given: DomainText) -> Start:
+        domain = given.parse()
+        self._log = structlog.get_logger("nva").bind(domain=domain.name)
+        self._store = _open_store(domain, self._settings)
+        if not self._store.durable:
+            self._log.warning("nothing is durable: attachments, revocations and keys end with this process")
+        start = at_start(given, domain, self._store.domain_file, take_given=self._settings.apply_domain)
+        if not start.ignored.is_empty:
+            self._log.warning(
+                "another domain file was applied, and that one runs; see `domain diff`, `domain apply`",
+                given=given.source,
+                differences=len(start.ignored.changes),
+            )
+        self._nva = Nva(start.domain, self._store, file=start.file.text, random_bytes=secrets.token_bytes)
+        return start
+
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT. Agents keep what they have, and their leases end by themselves."""
         _as_many_files_as_allowed()
+        collector.leave_alone_what_is_there()
         server = SecureServer(self._device, self._live, access_table(), self._membership(), front=self._settings.front)
         self._server = server
         self._transport.add_to(server.grpc)
@@ -121,7 +128,6 @@ class NvaProcess:
             self._log.info(
                 "NVA running", identity=str(self._device.identity), host=self._settings.host, port=port, pid=os.getpid()
             )
-            keep_for_good()
             try:
                 await run_together(until_stopped(), self._nva.run(), self._watch_certificates())
             finally:

@@ -13,7 +13,8 @@ from typing import Any
 
 import structlog
 
-from nvo3sec.aio import keep_for_good, run_together, until_stopped
+from nvo3sec import collector
+from nvo3sec.aio import run_together, until_stopped
 from nvo3sec.console import ConsoleServer
 from nvo3sec.domain.addresses import IpAddress
 from nvo3sec.domain.contribution import Own, PeerKeys
@@ -99,7 +100,7 @@ class NveProcess:
         await self._console.start()
         await self._live.start()
         self._log.info("agent running", pid=os.getpid())
-        keep_for_good()
+        collector.leave_alone_what_is_there()
         try:
             await run_together(until_stopped(), self._agent.run())
         finally:

@@ -222,6 +222,13 @@ class TestStart:
         start = at_start(GIVEN, GIVEN.parse(), TEXT, take_given=False)
         assert start.ignored.is_empty
         assert start.domain.nves[0].p4runtime == "unix:/srv/leaf1.sock"
+        other = at_start(GIVEN, GIVEN.parse(), SMALLER, take_given=False)
+        assert other.domain.nves[0].p4runtime == "unix:/srv/leaf1.sock"
+
+    def test_the_same_text_is_not_read_twice(self):
+        domain = GIVEN.parse()
+        assert at_start(GIVEN, domain, TEXT, take_given=False).domain is domain
+        assert at_start(GIVEN, domain, TEXT + "#", take_given=False).domain is not domain
 
     def test_unless_the_operator_says_otherwise(self):
         start = at_start(GIVEN, GIVEN.parse(), SMALLER, take_given=True)

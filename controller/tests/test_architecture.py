@@ -16,10 +16,11 @@ FOREIGN = ("p4softswitch", "nvo3lab", "scapy", "ptf", "harness")
 ARROWS = {
     "errors": set(),
     "domain": {"errors"},
-    "config": {"domain", "errors"},
+    "config": {"collector", "domain", "errors"},
     "examples": set(),
     "identity": {"domain", "errors"},
     "aio": set(),
+    "collector": set(),
     "logs": set(),
     "hardening": {"errors"},
     "p4runtime": {"errors"},
@@ -31,10 +32,11 @@ ARROWS = {
     "console": {"errors"},
     "reports": {"domain", "nva", "nve", "p4runtime"},
     "process": {"aio", "console", "domain", "errors", "nva", "nve", "p4runtime", "reports"},
-    "applying": {"config", "domain", "errors", "nva"},
+    "applying": {"collector", "config", "domain", "errors", "nva"},
     "nva_process": {
         "aio",
         "applying",
+        "collector",
         "config",
         "console",
         "domain",
@@ -46,6 +48,7 @@ ARROWS = {
     },
     "nve_process": {
         "aio",
+        "collector",
         "console",
         "domain",
         "errors",

@@ -62,13 +62,31 @@ class TestExample:
 
     def test_routes_and_defaults(self):
         domain = parse(EXAMPLE)
-        route = domain.nve_by_name["leaf1"].route_to("leaf3")
+        route = domain.nve_by_name["leaf1"].routes_to(["leaf3"])["leaf3"]
         assert (route.port, route.mac, route.next_hop_mac) == (257, 0x020000000101, 0x020000000301)
         assert route.meter.per_second == 50000
-        default = domain.nve_by_name["leaf2"].route_to("leaf1")
+        default = domain.nve_by_name["leaf2"].routes_to(["leaf1"])["leaf1"]
         assert (default.port, default.mac, default.next_hop_mac) == (256, 0x020000000200, 0x020000000100)
         assert domain.nve_by_name["leaf1"].underlay_ports == ((256, 0x020000000100), (257, 0x020000000101))
         assert domain.nve_by_name["leaf1"].address == IPv4Address("192.0.2.1")
+
+    def test_routes_to_some_peers_only(self):
+        nve = parse(EXAMPLE).nve_by_name["leaf1"]
+        assert nve.routes_to(["leaf3", "leaf9"]) == {"leaf3": nve.routes[1]}
+        assert list(nve.routes_to(["leaf3", "leaf2"])) == ["leaf2", "leaf3"]
+
+    def test_vns_by_number(self):
+        domain = parse(EXAMPLE)
+        assert {vni: vn.name for vni, vn in domain.vn_by_number.items()} == {5001: "blue", 5002: "red"}
+        assert replace(domain, vns=domain.vns[:1]).vn_by_number == {5001: domain.vns[0]}
+
+    def test_tenant_systems_of_each_nve(self):
+        domain = parse(EXAMPLE)
+        for name in ("leaf1", "leaf2", "leaf3", "leaf9"):
+            stated = tuple(one for one in domain.tenant_systems if one.nve == name)
+            assert domain.tenant_systems_of(name) == stated
+        fewer = replace(domain, tenant_systems=domain.tenant_systems[1:])
+        assert fewer.tenant_systems_of("leaf1") == domain.tenant_systems_of("leaf1")[1:]
 
     def test_relative_sockets_start_at_the_file(self):
         assert parse(EXAMPLE).nve_by_name["leaf1"].p4runtime == "unix:/srv/leaf1.sock"
@@ -307,6 +325,54 @@ class TestRefused:
         document["nves"][0]["underlay"]["mtu"] = 700
         document["tenant_systems"] = document["tunnels"] = document["reservations"] = []
         assert parse(yaml.safe_dump(document))
+
+    def test_copies_of_many_nves_to_one_port(self):
+        """59 peers behind one underlay port and an access port are as many as it takes; one more is too many."""
+
+        def with_members(count: int) -> str:
+            document = yaml.safe_load(EXAMPLE)
+            document["tenant_systems"] = document["tunnels"] = document["reservations"] = []
+            one = document["nves"][1]
+            document["nves"] = [
+                {
+                    **one,
+                    "name": f"leaf{number}",
+                    "p4runtime": f"unix:leaf{number}.sock",
+                    "underlay": {"address": f"192.0.2.{number}", "port": 256, "mac": f"02:00:00:00:00:{number:02x}"},
+                    "vaps": [{"port": 1, "vn": "blue"}],
+                }
+                for number in range(1, count + 1)
+            ]
+            return yaml.safe_dump(document)
+
+        assert parse(with_members(61))
+        found = findings(with_members(62))
+        assert len(found) == 62
+        assert all("61 copies to port 256" in message for _, _, message in found)
+
+    def test_the_first_of_two_routes_and_of_two_vaps_is_what_others_are_compared_with(self):
+        document = yaml.safe_load(EXAMPLE)
+        document["nves"][0]["underlay"]["routes"].append({"peer": "leaf3", "port": 300, "mac": "02:00:00:00:01:77"})
+        document["nves"][0]["vaps"].append({"port": 1, "vlan": 0, "vn": "red"})
+        found = {(field, message) for _, field, message in findings(yaml.safe_dump(document))}
+        assert found == {
+            ("nves[0].underlay.routes[1].peer", "leaf3 has a route already"),
+            (f"nves[0].vaps[{len(document['nves'][0]['vaps']) - 1}]", "port 1 VLAN 0 is a VAP of leaf1 already"),
+        }
+
+    def test_every_holder_of_a_reserved_address_elsewhere(self):
+        document = yaml.safe_load(EXAMPLE)
+        document["reservations"] = [
+            {"vn": "blue", "ip": "10.1.0.2", "nves": ["leaf1"]},
+            {"vn": "blue", "mac": "02:aa:00:00:00:02", "nves": ["leaf3"]},
+            {"vn": "blue", "ip": "10.1.0.1", "nves": ["leaf2"]},
+            {"vn": "red", "ip": "10.1.0.1", "nves": ["leaf1", "leaf3"]},
+        ]
+        assert [(field, message) for _, field, message in findings(yaml.safe_dump(document))] == [
+            ("reservations[0]", "10.1.0.2 is blue2's, which stands behind leaf2"),
+            ("reservations[1]", "02:aa:00:00:00:02 is blue2's, which stands behind leaf2"),
+            ("reservations[2]", "10.1.0.1 is blue1's, which stands behind leaf1"),
+        ]
 
 
 class TestCommand:

@@ -70,6 +70,17 @@ class TestMembership:
         assert without.vns_of("leaf2") == ()
         assert not without.serves("leaf2", "blue")
 
+    @pytest.mark.parametrize("revoked", [(), ("leaf1",), ("leaf2", "leaf3")])
+    def test_the_vns_of_each_are_in_the_order_of_the_domain(self, revoked):
+        domain = replace(DOMAIN, vns=DOMAIN.vns[::-1])
+        membership = Membership(domain, revoked)
+        for nve in domain.nves:
+            served = [vn for vn in domain.vns if vn.name in nve.vn_names and nve.name not in revoked]
+            assert list(membership.vns_of(nve.name)) == served
+            for other in domain.nves:
+                shared = [vn for vn in served if vn.name in other.vn_names and other.name not in revoked]
+                assert list(membership.shared(nve.name, other.name)) == shared
+
     def test_nobody_learns_of_what_it_does_not_serve(self):
         view = view_of(DOMAIN, MEMBERSHIP, stated(DOMAIN), "leaf2", 1)
         assert [vn.name for vn in view.vns] == ["blue"]

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from nvo3sec.config.convert import port_towards
-from nvo3sec.config.schema import DomainFile, NveSection
+from nvo3sec.config.schema import DomainFile, NveSection, TenantSystemSection
 from nvo3sec.config.yaml_lines import Path
 from nvo3sec.domain.addresses import format_mac
 from nvo3sec.domain.model import IPV4_OVERHEAD_BYTES, REPLICAS_PER_PORT_LIMIT
@@ -39,15 +40,17 @@ def cross_check(parsed: DomainFile) -> Iterator[Fault]:
         ((("tenant_systems", i, "name"), system.name) for i, system in enumerate(parsed.tenant_systems)),
         "tenant system name",
     )
+    nves, vns = {nve.name for nve in parsed.nves}, {vn.name for vn in parsed.vns}
     for index, nve in enumerate(parsed.nves):
-        yield from _check_underlay(parsed, index, nve)
-        yield from _check_vaps(parsed, index, nve)
+        yield from _check_underlay(nves, index, nve)
+        yield from _check_vaps(vns, index, nve)
     yield from _check_port_macs(parsed)
-    yield from _check_mtu(parsed)
-    yield from _check_replicas(parsed)
+    serving = _serving(parsed)
+    yield from _check_mtu(parsed, serving)
+    yield from _check_replicas(parsed, serving)
     yield from _check_tenant_systems(parsed)
     yield from _check_tunnels(parsed)
-    yield from _check_reservations(parsed)
+    yield from _check_reservations(parsed, serving)
 
 
 def _unique(items: Iterable[tuple[Path, object]], what: str) -> Iterator[Fault]:
@@ -62,14 +65,13 @@ def _choices(names: Iterable[str]) -> str:
     return "one of: " + ", ".join(sorted(names)) if names else "there is none"
 
 
-def _check_underlay(parsed: DomainFile, index: int, nve: NveSection) -> Iterator[Fault]:
+def _check_underlay(nves: set[str], index: int, nve: NveSection) -> Iterator[Fault]:
     base: Path = ("nves", index, "underlay")
-    peers = {other.name for other in parsed.nves} - {nve.name}
     seen: set[str] = set()
     for position, route in enumerate(nve.underlay.routes):
         path = (*base, "routes", position, "peer")
-        if route.peer not in peers:
-            yield Fault(path, f"{route.peer} is not another NVE of this file; {_choices(peers)}")
+        if route.peer not in nves or route.peer == nve.name:
+            yield Fault(path, f"{route.peer} is not another NVE of this file; {_choices(nves - {nve.name})}")
         elif route.peer in seen:
             yield Fault(path, f"{route.peer} has a route already")
         seen.add(route.peer)
@@ -96,8 +98,7 @@ def _check_port_macs(parsed: DomainFile) -> Iterator[Fault]:
                 yield Fault(path, f"MAC address {format_mac(mac)} is already that of {other} port {other_port}")
 
 
-def _check_vaps(parsed: DomainFile, index: int, nve: NveSection) -> Iterator[Fault]:
-    vns = {vn.name for vn in parsed.vns}
+def _check_vaps(vns: set[str], index: int, nve: NveSection) -> Iterator[Fault]:
     places: dict[tuple[int, int], int] = {}
     for position, vap in enumerate(nve.vaps):
         path: Path = ("nves", index, "vaps", position)
@@ -107,17 +108,25 @@ def _check_vaps(parsed: DomainFile, index: int, nve: NveSection) -> Iterator[Fau
             yield Fault(path, f"port {vap.port} VLAN {vap.vlan} is a VAP of {nve.name} already")
 
 
-def _serving(parsed: DomainFile, vn: str) -> list[tuple[int, NveSection]]:
-    return [(i, nve) for i, nve in enumerate(parsed.nves) if any(vap.vn == vn for vap in nve.vaps)]
+_Serving: TypeAlias = Mapping[str, list[tuple[int, NveSection]]]
+"""The NVEs that serve each VN, with their places in the file."""
 
 
-def _check_mtu(parsed: DomainFile) -> Iterator[Fault]:
+def _serving(parsed: DomainFile) -> _Serving:
+    found: dict[str, list[tuple[int, NveSection]]] = {}
+    for index, nve in enumerate(parsed.nves):
+        for vn in {vap.vn for vap in nve.vaps}:
+            found.setdefault(vn, []).append((index, nve))
+    return found
+
+
+def _check_mtu(parsed: DomainFile, serving: _Serving) -> Iterator[Fault]:
     for vn in parsed.vns:
-        serving = _serving(parsed, vn.name)
-        if len(serving) < 2:
+        members = serving.get(vn.name, [])
+        if len(members) < 2:
             continue  # no tunnel carries it
         need = vn.mtu + IPV4_OVERHEAD_BYTES
-        for index, nve in serving:
+        for index, nve in members:
             if nve.underlay.mtu < need:
                 yield Fault(
                     ("nves", index, "underlay", "mtu"),
@@ -126,12 +135,18 @@ def _check_mtu(parsed: DomainFile) -> Iterator[Fault]:
                 )
 
 
-def _check_replicas(parsed: DomainFile) -> Iterator[Fault]:
+def _check_replicas(parsed: DomainFile, serving: _Serving) -> Iterator[Fault]:
+    places: dict[tuple[int, str], list[int]] = {}
+    for index, nve in enumerate(parsed.nves):
+        for vap in nve.vaps:
+            places.setdefault((index, vap.vn), []).append(vap.port)
     for vn in parsed.vns:
-        serving = _serving(parsed, vn.name)
-        for index, nve in serving:
-            towards = Counter(port_towards(nve, peer.name)[0] for _, peer in serving if peer.name != nve.name)
-            local = Counter(vap.port for vap in nve.vaps if vap.vn == vn.name)
+        members = serving.get(vn.name, [])
+        for index, nve in members:
+            local = Counter(places[index, vn.name])
+            if len(members) + local.total() <= REPLICAS_PER_PORT_LIMIT:
+                continue  # also if all went to one port
+            towards = Counter(port_towards(nve, peer.name)[0] for _, peer in members if peer.name != nve.name)
             for port, replicas in (towards + local).items():
                 if replicas > REPLICAS_PER_PORT_LIMIT:
                     yield Fault(
@@ -144,6 +159,8 @@ def _check_replicas(parsed: DomainFile) -> Iterator[Fault]:
 def _check_tenant_systems(parsed: DomainFile) -> Iterator[Fault]:
     vns = {vn.name for vn in parsed.vns}
     nves = {nve.name: nve for nve in parsed.nves}
+    # The first of two in the same place, which is a fault of its own.
+    vaps = {(nve.name, vap.port, vap.vlan): vap for nve in nves.values() for vap in reversed(nve.vaps)}
     macs: dict[tuple[str, int], str] = {}
     ips: dict[tuple[str, object], str] = {}
     for index, system in enumerate(parsed.tenant_systems):
@@ -163,7 +180,7 @@ def _check_tenant_systems(parsed: DomainFile) -> Iterator[Fault]:
         if system.nve not in nves:
             yield Fault((*path, "nve"), f"there is no NVE {system.nve}; {_choices(nves)}")
             continue
-        vap = next((v for v in nves[system.nve].vaps if (v.port, v.vlan) == (system.port, system.vlan)), None)
+        vap = vaps.get((system.nve, system.port, system.vlan))
         if vap is None:
             yield Fault(path, f"{system.nve} has no VAP at port {system.port} VLAN {system.vlan}")
         elif vap.vn != system.vn:
@@ -186,9 +203,16 @@ def _check_tunnels(parsed: DomainFile) -> Iterator[Fault]:
             yield Fault(path, f"tunnels[{seen[pair]}] is already between {' and '.join(sorted(pair))}")
 
 
-def _check_reservations(parsed: DomainFile) -> Iterator[Fault]:
+def _check_reservations(parsed: DomainFile, serving: _Serving) -> Iterator[Fault]:
     vns = {vn.name for vn in parsed.vns}
     nves = {nve.name for nve in parsed.nves}
+    reserved = {(one.vn, one.address) for one in parsed.reservations}
+    # Integers are MAC addresses, so that the two kinds cannot be mistaken for each other.
+    holders: dict[tuple[str, object], list[TenantSystemSection]] = {}
+    for system in parsed.tenant_systems if reserved else ():
+        for address in {system.mac, *system.ips}:
+            if (system.vn, address) in reserved:
+                holders.setdefault((system.vn, address), []).append(system)
     seen: dict[tuple[str, object], int] = {}
     for index, one in enumerate(parsed.reservations):
         path: Path = ("reservations", index)
@@ -198,18 +222,17 @@ def _check_reservations(parsed: DomainFile) -> Iterator[Fault]:
         if seen.setdefault((one.vn, one.address), index) != index:
             first = f"reservations[{seen[one.vn, one.address]}]"
             yield Fault(path, f"{_shown(one.address)} in VN {one.vn} is already reserved by {first}")
-        serving = {nve.name for _, nve in _serving(parsed, one.vn)}
+        members = {nve.name for _, nve in serving.get(one.vn, [])}
         for position, name in enumerate(one.nves):
             place = (*path, "nves", position)
             if name not in nves:
                 yield Fault(place, f"there is no NVE {name}; {_choices(nves)}")
-            elif name not in serving:
-                yield Fault(place, f"{name} does not serve VN {one.vn}; {_choices(serving)}")
+            elif name not in members:
+                yield Fault(place, f"{name} does not serve VN {one.vn}; {_choices(members)}")
             elif name in one.nves[:position]:
                 yield Fault(place, f"{name} is named already")
-        for system in parsed.tenant_systems:
-            # Integers are MAC addresses, so that the two kinds cannot be mistaken for each other.
-            if system.vn == one.vn and one.address in (system.mac, *system.ips) and system.nve not in one.nves:
+        for system in holders.get((one.vn, one.address), []):
+            if system.nve not in one.nves:
                 yield Fault(path, f"{_shown(one.address)} is {system.name}'s, which stands behind {system.nve}")
 
 

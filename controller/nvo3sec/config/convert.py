@@ -11,7 +11,6 @@ from nvo3sec.config.schema import (
     NveSection,
     RateSection,
     ReservationSection,
-    RouteSection,
     TunnelSection,
     hard_limit,
 )
@@ -35,16 +34,13 @@ _LEVELS = {suite.level: suite for suite in Suite}
 """The schema decides which of them may be said."""
 
 
-def route_section(nve: NveSection, peer: str) -> RouteSection | None:
-    """What `nve` says about its way to `peer`, if anything."""
-    return next((route for route in nve.underlay.routes if route.peer == peer), None)
-
-
 def port_towards(nve: NveSection, peer: str) -> tuple[int, int]:
     """(port, own MAC address) of `nve` towards `peer`."""
-    section = route_section(nve, peer)
-    port = section.port if section and section.port is not None else nve.underlay.port
-    mac = section.mac if section and section.mac is not None else nve.underlay.mac
+    section = nve.underlay.route_by_peer.get(peer)
+    if section is None:
+        return nve.underlay.port, nve.underlay.mac
+    port = nve.underlay.port if section.port is None else section.port
+    mac = nve.underlay.mac if section.mac is None else section.mac
     return port, mac
 
 
@@ -139,21 +135,24 @@ def _lifetimes(section: LifetimesSection) -> Lifetimes:
 def _nve(nve: NveSection, parsed: DomainFile, directory: Path) -> Nve:
     routes = []
     ports = {nve.underlay.port: nve.underlay.mac}
+    peer_meter = _rate(nve.underlay.peer_meter)
     for peer in parsed.nves:
         if peer.name == nve.name:
             continue
-        section = route_section(nve, peer.name)
+        section = nve.underlay.route_by_peer.get(peer.name)
+        back = port_towards(peer, nve.name)[1]
+        if section is None:
+            routes.append(Route(peer.name, nve.underlay.port, nve.underlay.mac, back, peer_meter))
+            continue
         port, mac = port_towards(nve, peer.name)
         ports[port] = mac
-        next_hop = section.next_hop_mac if section and section.next_hop_mac is not None else None
-        meter = section.meter if section and section.meter is not None else nve.underlay.peer_meter
         routes.append(
             Route(
                 peer=peer.name,
                 port=port,
                 mac=mac,
-                next_hop_mac=next_hop if next_hop is not None else port_towards(peer, nve.name)[1],
-                meter=_rate(meter),
+                next_hop_mac=back if section.next_hop_mac is None else section.next_hop_mac,
+                meter=peer_meter if section.meter is None else _rate(section.meter),
             )
         )
     path = directory / nve.p4runtime.removeprefix("unix:")

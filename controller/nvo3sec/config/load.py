@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from nvo3sec import collector
 from nvo3sec.config.checks import cross_check
 from nvo3sec.config.convert import to_domain
 from nvo3sec.config.schema import DomainFile
@@ -53,7 +54,15 @@ def read_domain(path: Path) -> DomainText:
 
 
 def parse_domain(text: str, source: str, directory: Path) -> Domain:
-    """Parse the domain file `text`. `source` names it in errors; relative socket paths start at `directory`."""
+    """Parse the domain file `text`. `source` names it in errors; relative socket paths start at `directory`.
+
+    Raises ConfigError with every finding.
+    """
+    with collector.paused():
+        return _parsed(text, source, directory)
+
+
+def _parsed(text: str, source: str, directory: Path) -> Domain:
     document = parse_yaml(text, source)
     if not isinstance(document.value, dict):
         raise ConfigError(source, [Finding(1, "(the whole file)", "must be a mapping, beginning with `domain:`")])

@@ -6,6 +6,7 @@ Names carry their units: `_s` seconds, rates in packets a second, bursts in pack
 
 from __future__ import annotations
 
+from functools import cached_property
 from ipaddress import IPv4Address, IPv6Address
 from typing import Annotated, Literal, Self
 
@@ -196,6 +197,11 @@ class UnderlaySection(_Section):
     peer_meter: RateSection = RateSection(rate=100_000, burst=10_000)
     """What may come from one peer and reach the cryptography."""
     routes: tuple[RouteSection, ...] = ()
+
+    @cached_property
+    def route_by_peer(self) -> dict[str, RouteSection]:
+        """What is said about the ways to peers; the first of two about the same one, which is a fault."""
+        return {route.peer: route for route in reversed(self.routes)}
 
 
 class VapSection(_Section):

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import yaml
+from yaml.composer import Composer, ComposerError
 
 from nvo3sec.errors import ConfigError, Finding
 
@@ -15,8 +17,15 @@ Path: TypeAlias = tuple[str | int, ...]
 VALUES_LIMIT = 4_000_000
 """Of one document, aliases expanded: a few lines of aliases to aliases would else need all memory there is."""
 
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""The one in C is ten times faster, which an NVA that is given a file notices. It is not everywhere."""
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader), Composer):  # type: ignore[misc]  # has no types
+    """The one in C is ten times faster, which an NVA that is given a file notices. It is not everywhere.
+
+    Its own composer gives whole documents only.
+    """
+
+
+_TEXT = "tag:yaml.org,2002:str"
 
 
 @dataclass
@@ -49,12 +58,9 @@ def parse_yaml(text: str, source: str) -> LinedDocument:
     except yaml.YAMLError:
         raise ConfigError(source, [no_text]) from None
     try:
-        root = loader.get_single_node()
-        if root is None:
+        reader = _Reader(loader)
+        if not reader.read():
             raise ConfigError(source, [Finding(1, "(the whole file)", "is empty")])
-        document = LinedDocument(None)
-        findings: list[Finding] = []
-        document.value = _convert(loader, root, (), document.lines, findings)
     except _TooMany:
         message = f"has more than {VALUES_LIMIT} values, those of aliases counted"
         raise ConfigError(source, [Finding(0, "(the whole file)", message)]) from None
@@ -68,34 +74,118 @@ def parse_yaml(text: str, source: str) -> LinedDocument:
         raise ConfigError(source, [Finding(0, "(YAML)", "is nested too deeply")]) from None
     finally:
         loader.dispose()
-    if findings:
-        raise ConfigError(source, findings)
-    return document
+    if reader.findings:
+        raise ConfigError(source, reader.findings)
+    return reader.document
 
 
 class _TooMany(Exception):
     """More values than anybody means."""
 
 
-def _convert(
-    loader: yaml.SafeLoader, node: yaml.Node, path: Path, lines: dict[Path, int], findings: list[Finding]
-) -> Any:
-    if len(lines) > VALUES_LIMIT:
-        raise _TooMany
-    lines[path] = node.start_mark.line + 1
-    if isinstance(node, yaml.MappingNode):
-        mapping: dict[Any, Any] = {}
-        for key_node, value_node in node.value:
-            key = loader.construct_object(key_node, deep=True)
-            line = key_node.start_mark.line + 1
-            if not isinstance(key, str):
-                findings.append(Finding(line, dotted(path), f"key {key!r} is not a name"))
+class _Reader:
+    """Makes values of a document's events as they come: its nodes would take several times the memory.
+
+    Only what has an anchor, and could be meant again, is made of nodes.
+    """
+
+    def __init__(self, loader: Any) -> None:
+        self.document = LinedDocument(None)
+        self.findings: list[Finding] = []
+        self._loader = loader
+        self._lines = self.document.lines
+        loader.anchors = {}
+
+    def read(self) -> bool:
+        """Read the only document; returns whether there is one. Raises YAMLError, RecursionError, _TooMany."""
+        loader = self._loader
+        loader.get_event()  # the stream begins
+        if loader.check_event(yaml.StreamEndEvent):
+            return False
+        loader.get_event()  # the document begins
+        self.document.value = self._value(())
+        loader.get_event()  # it ends
+        if not loader.check_event(yaml.StreamEndEvent):
+            mark = loader.get_event().start_mark
+            raise ComposerError("expected a single document", None, "but found another document", mark)
+        return True
+
+    def _value(self, path: Path) -> Any:
+        event = self._loader.peek_event()
+        if event.anchor is not None:
+            return self._converted(self._node(), path)
+        self._loader.get_event()
+        self._note(path, event.start_mark)
+        if isinstance(event, yaml.ScalarEvent):
+            return self._scalar(event)
+        if isinstance(event, yaml.SequenceStartEvent):
+            return self._sequence(path)
+        return self._mapping(path)
+
+    def _node(self) -> yaml.Node:
+        return self._loader.compose_node(None, None)
+
+    def _note(self, path: Path, mark: yaml.Mark) -> None:
+        if len(self._lines) > VALUES_LIMIT:
+            raise _TooMany
+        self._lines[path] = mark.line + 1
+
+    def _scalar(self, event: yaml.ScalarEvent) -> Any:
+        tag = event.tag
+        if tag is None or tag == "!":
+            tag = self._loader.resolve(yaml.ScalarNode, event.value, event.implicit)
+        if tag == _TEXT:
+            return event.value
+        node = yaml.ScalarNode(tag, event.value, event.start_mark, event.end_mark, event.style)
+        return self._loader.construct_object(node, deep=True)
+
+    def _sequence(self, path: Path) -> list[Any]:
+        sequence: list[Any] = []
+        while not self._loader.check_event(yaml.SequenceEndEvent):
+            sequence.append(self._value((*path, len(sequence))))
+        self._loader.get_event()
+        return sequence
+
+    def _mapping(self, path: Path) -> dict[str, Any]:
+        mapping: dict[str, Any] = {}
+        while not self._loader.check_event(yaml.MappingEndEvent):
+            event = self._loader.peek_event()
+            if isinstance(event, yaml.ScalarEvent) and event.anchor is None:
+                key, mark = self._scalar(self._loader.get_event()), event.start_mark
+            else:
+                node = self._node()
+                key, mark = self._loader.construct_object(node, deep=True), node.start_mark
+            name = self._name(mapping, key, path, mark)
+            if name is None:
+                self._node()
                 continue
-            if key in mapping:
-                findings.append(Finding(line, dotted((*path, key)), "is given twice"))
-            mapping[key] = _convert(loader, value_node, (*path, key), lines, findings)
-            lines[(*path, key)] = line
+            mapping[name] = self._value((*path, name))
+            self._lines[*path, name] = mark.line + 1
+        self._loader.get_event()
         return mapping
-    if isinstance(node, yaml.SequenceNode):
-        return [_convert(loader, item, (*path, index), lines, findings) for index, item in enumerate(node.value)]
-    return loader.construct_object(node, deep=True)
+
+    def _name(self, mapping: dict[str, Any], key: object, path: Path, mark: yaml.Mark) -> str | None:
+        """The name of a field, if that is what the key is."""
+        line = mark.line + 1
+        if not isinstance(key, str):
+            self.findings.append(Finding(line, dotted(path), f"key {key!r} is not a name"))
+            return None
+        if key in mapping:
+            self.findings.append(Finding(line, dotted((*path, key)), "is given twice"))
+        return sys.intern(key)
+
+    def _converted(self, node: yaml.Node, path: Path) -> Any:
+        """The value of a node."""
+        self._note(path, node.start_mark)
+        if isinstance(node, yaml.SequenceNode):
+            return [self._converted(item, (*path, index)) for index, item in enumerate(node.value)]
+        if not isinstance(node, yaml.MappingNode):
+            return self._loader.construct_object(node, deep=True)
+        mapping: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key = self._loader.construct_object(key_node, deep=True)
+            name = self._name(mapping, key, path, key_node.start_mark)
+            if name is not None:
+                mapping[name] = self._converted(value_node, (*path, name))
+                self._lines[*path, name] = key_node.start_mark.line + 1
+        return mapping

@@ -30,8 +30,12 @@ class Membership:
         self._nves = {nve.name: nve.vn_names for nve in domain.nves if nve.name not in gone}
         self._members: dict[str, list[str]] = {}
         for name in sorted(self._nves):
-            for vn in self._nves[name]:
-                self._members.setdefault(vn, []).append(name)
+            for vn_name in self._nves[name]:
+                self._members.setdefault(vn_name, []).append(name)
+        self._vns: dict[str, list[Vn]] = {}
+        for vn in domain.vns:
+            for name in self._members.get(vn.name, ()):
+                self._vns.setdefault(name, []).append(vn)
         self._levels = {ends: tunnel.level for tunnel in domain.tunnels for ends in (tunnel.ends, tunnel.ends[::-1])}
 
     def serves(self, nve: str, vn: str) -> bool:
@@ -40,7 +44,7 @@ class Membership:
 
     def vns_of(self, nve: str) -> tuple[Vn, ...]:
         """The VNs that `nve` serves, in the order of the domain."""
-        return tuple(vn for vn in self._domain.vns if self.serves(nve, vn.name))
+        return tuple(self._vns.get(nve, ()))
 
     def members(self, vn: str) -> tuple[str, ...]:
         """The NVEs that serve `vn`, sorted."""
@@ -53,7 +57,7 @@ class Membership:
 
     def shared(self, one: str, other: str) -> tuple[Vn, ...]:
         """The VNs that both serve, in the order of the domain."""
-        return tuple(vn for vn in self.vns_of(one) if self.serves(other, vn.name))
+        return tuple(vn for vn in self._vns.get(one, ()) if self.serves(other, vn.name))
 
     def level_between(self, one: str, other: str, vn: Vn) -> Suite:
         """The weakest suite that may carry `vn` between two NVEs: the stronger of what the VN and the pair demand."""

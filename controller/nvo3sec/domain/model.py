@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from functools import cached_property
@@ -81,7 +82,7 @@ class Vap:
         return self.port, self.vlan
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # a domain of 1,000 NVEs has a million
 class Route:
     """How an NVE reaches one peer: out of `port` from `mac` to `next_hop_mac`; `meter` limits what comes from it."""
 
@@ -110,15 +111,13 @@ class Nve:
         """Names of the VNs that this NVE serves."""
         return frozenset(vap.vn for vap in self.vaps)
 
-    def route_to(self, peer: str) -> Route:
-        """The route to `peer`. Raises KeyError if there is none."""
-        for route in self.routes:
-            if route.peer == peer:
-                return route
-        raise KeyError(peer)
+    def routes_to(self, peers: Collection[str]) -> dict[str, Route]:
+        """The routes to those of `peers` that there are, by peer. Looks through all once."""
+        wanted = frozenset(peers)
+        return {route.peer: route for route in self.routes if route.peer in wanted}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TenantSystem:
     """A mapping (RFC 8014 4.3): the addresses of a tenant system, and the VAP behind which it stands."""
 
@@ -210,6 +209,22 @@ class Domain:
         return {vn.name: vn for vn in self.vns}
 
     @cached_property
+    def vn_by_number(self) -> dict[int, Vn]:
+        """VNs by VNI."""
+        return {vn.vni: vn for vn in self.vns}
+
+    @cached_property
     def nve_by_name(self) -> dict[str, Nve]:
         """NVEs by name."""
         return {nve.name: nve for nve in self.nves}
+
+    @cached_property
+    def _stated(self) -> dict[str, tuple[TenantSystem, ...]]:
+        found: dict[str, list[TenantSystem]] = {}
+        for system in self.tenant_systems:
+            found.setdefault(system.nve, []).append(system)
+        return {nve: tuple(systems) for nve, systems in found.items()}
+
+    def tenant_systems_of(self, nve: str) -> tuple[TenantSystem, ...]:
+        """The tenant systems that are stated to stand behind an NVE, in the order of the domain."""
+        return self._stated.get(nve, ())

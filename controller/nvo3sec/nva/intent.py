@@ -26,18 +26,25 @@ class Intent:
     def _take(self, domain: Domain) -> None:
         self.domain = domain
         self.membership = Membership(domain, self.excluded)
-        self._vns = {vn.vni: vn for vn in domain.vns}
         self._members = {vn.vni: self.membership.members(vn.name) for vn in domain.vns}
 
     @property
     def revoked(self) -> frozenset[str]:
         """NVEs of the domain that are revoked for good."""
-        return frozenset(nve.name for nve in self.domain.nves if self._identity(nve.name) in self._revoked)
+        return frozenset(nve.name for nve in self.domain.nves if self.is_revoked(nve.name))
 
     @property
     def suspended(self) -> dict[str, str]:
         """NVEs that are shut out until they come with a good certificate, and why."""
         return dict(self._suspended)
+
+    def is_revoked(self, nve: str) -> bool:
+        """Whether an NVE is revoked for good."""
+        return self._identity(nve) in self._revoked
+
+    def is_excluded(self, nve: str) -> bool:
+        """Whether an NVE serves nothing, whatever the domain file says."""
+        return self.is_revoked(nve) or nve in self._suspended
 
     @property
     def excluded(self) -> frozenset[str]:
@@ -57,7 +64,7 @@ class Intent:
 
     def vn(self, vni: int) -> Vn | None:
         """The VN of this number."""
-        return self._vns.get(vni)
+        return self.domain.vn_by_number.get(vni)
 
     def _identity(self, nve: str) -> str:
         return f"nvo3://{self.domain.name}/nve/{nve}"
@@ -72,7 +79,7 @@ class Intent:
     def revoke(self, nve: str) -> None:
         """Shut an NVE out for good; durable when this returns. Raises OperatorError, StoreError."""
         self._require(nve)
-        if nve in self.revoked:
+        if self.is_revoked(nve):
             return
         self._store.commit([Revoke(Revocation(self._identity(nve)))])
         self._revoked.add(self._identity(nve))
@@ -80,7 +87,7 @@ class Intent:
 
     def suspend(self, nve: str, why: str) -> bool:
         """Shut an NVE out until `readmit`; returns whether it was in."""
-        if nve in self.excluded or nve not in self.domain.nve_by_name:
+        if self.is_excluded(nve) or nve not in self.domain.nve_by_name:
             return False
         self._suspended[nve] = why
         self._take(self.domain)
@@ -90,7 +97,7 @@ class Intent:
         """An NVE has come with a good certificate; returns whether it was suspended. Raises AuthorizationError."""
         if nve not in self.domain.nve_by_name:
             raise AuthorizationError(f"{nve} is not an NVE of {self.domain.name}")
-        if nve in self.revoked:
+        if self.is_revoked(nve):
             raise AuthorizationError(f"{nve} is revoked for good; the device needs another name")
         if self._suspended.pop(nve, None) is None:
             return False

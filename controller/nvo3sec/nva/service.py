@@ -132,7 +132,7 @@ class Nva:
         """A session for the NVE that the transport has authenticated as `identity`. Raises AuthorizationError."""
         if identity not in self.domain.nve_by_name:
             raise AuthorizationError(f"{identity} is not an NVE of {self.domain.name}")
-        if identity in self._intent.revoked:
+        if self._intent.is_revoked(identity):
             raise AuthorizationError(f"{identity} is revoked for good; the device needs another name")
         return NvaSideSession(identity, self)
 
@@ -151,8 +151,7 @@ class Nva:
         self._keys.arrived(nve, registration.incarnation)
         self._log.info("nve registered", nve=nve, receives=len(registration.receive), sends=len(registration.send))
         # Beyond these each would be refused by itself, which takes seconds for as many as fit into a message.
-        stated = sum(one.nve == nve for one in self.domain.tenant_systems)
-        most = self.domain.mapping_limits.claims_per_nve + stated
+        most = self.domain.mapping_limits.claims_per_nve + len(self.domain.tenant_systems_of(nve))
         announced = tuple(attach_of(nve, one) for one in registration.attachments[:most])
         if len(registration.attachments) > most:
             self.report(session, Report("attachments-left-out", f"{len(registration.attachments)}, of at most {most}"))

@@ -12,8 +12,7 @@ from nvo3sec.domain.model import Domain, TenantSystem
 
 def tenants_of(domain: Domain, state: MappingState, name: str) -> tuple[TenantSystem, ...]:
     """The tenant systems behind NVE `name` that have their addresses; one that is frozen has none and is not there."""
-    stated = {(one.port, one.vlan, one.mac): one for one in domain.tenant_systems if one.nve == name}
-    vns = {vn.vni: vn.name for vn in domain.vns}
+    stated = {(one.port, one.vlan, one.mac): one for one in domain.tenant_systems_of(name)}
 
     def tenant(claim: Claim) -> TenantSystem:
         place, mac = claim.key
@@ -21,7 +20,7 @@ def tenants_of(domain: Domain, state: MappingState, name: str) -> tuple[TenantSy
         known = stated.get((place.port, place.vlan, mac)) if claim.static else None
         return TenantSystem(
             name=known.name if known else format_mac(mac).replace(":", "-"),
-            vn=vns[claim.vni],
+            vn=domain.vn_by_number[claim.vni].name,
             nve=name,
             port=place.port,
             vlan=place.vlan,
@@ -38,8 +37,10 @@ def view_of(domain: Domain, membership: Membership, state: MappingState, name: s
     """The view of NVE `name`: VNs, VAPs and tenant systems of its own, and the peers that it shares a VN with."""
     nve = domain.nve_by_name[name]
     peers = []
-    for peer_name in membership.peers_of(name):
-        route = nve.route_to(peer_name)
+    peer_names = membership.peers_of(name)
+    routes = nve.routes_to(peer_names)
+    for peer_name in peer_names:
+        route = routes[peer_name]
         peers.append(
             PeerView(
                 name=peer_name,

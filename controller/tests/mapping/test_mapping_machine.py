@@ -108,6 +108,9 @@ class MappingMachine(RuleBasedStateMachine):
         return done
 
     def persist(self, changes) -> None:
+        versions = {change.vni: change.version for change in changes if isinstance(change, SetVersion)}
+        assert len(versions) == sum(isinstance(change, SetVersion) for change in changes), "a VN is stored once a step"
+        assert all(self.state.version(vni) == version for vni, version in versions.items())
         for change in changes:
             match change:
                 case PutClaim(claim=claim):

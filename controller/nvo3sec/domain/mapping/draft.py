@@ -54,10 +54,13 @@ class Draft:
         self._versions = state.versions
         self._arrivals = state.arrivals
         self._touched: set[Address] = set()
+        self._bumped: dict[int, None] = {}
 
     def finish(self) -> MappingState:
         """Settle, and return the next state."""
         self.settle()
+        # Each VN once: a domain file changes one a thousand times, and the last version is what has to be stored.
+        self.changes += [SetVersion(vni, self._versions[vni]) for vni in self._bumped]
         return replace(
             self._base,
             scope=self.scope,
@@ -162,7 +165,7 @@ class Draft:
     def _bump(self, vni: int) -> int:
         version = (self._versions.get(vni) or self._base.version(vni)) + 1
         self._versions = self._versions.set(vni, version)
-        self.changes.append(SetVersion(vni, version))
+        self._bumped[vni] = None
         return version
 
     def _reindex(self, old: Claim | None, new: Claim | None) -> None:

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""YAML with lines, in C and in Python, against the nodes of the whole document, which are slow and plain."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+from nvo3sec.config import example_path, yaml_lines
+from nvo3sec.config.yaml_lines import parse_yaml
+from nvo3sec.errors import ConfigError
+
+LOADERS = [yaml.SafeLoader, yaml_lines._Loader]
+
+DOCUMENTS = {
+    "the example": example_path().read_text(encoding="utf-8"),
+    "scalars": "a: 1\nb: '1'\nc: 1.5\nd: true\ne: ~\nf:\ng: 2001-01-01\nh: 02:00\ni: !!str 7\nj: ! 7\n",
+    "text of two lines": "a: |\n  two\n  lines\nb: >\n  one\n  line\n",
+    "one scalar": "just text",
+    "flow": "{a: [1, {b: [2,\n 3]}],\n c: {}, d: []}",
+    "an alias": "a: &x {b: [1,\n 2]}\nc: *x\nd:\n- *x\n- *x\n",
+    "an anchor within an anchor": "a: &x\n  b: &y [1]\n  c: *y\nd: *y\ne: *x\n",
+    "a scalar with an anchor": "a: &x 7\nb: *x\n",
+    "a key with an anchor": "&k a: 1\nb: *k\n",
+    "an alias as a key": "a: &k b\n*k : 1\n",
+    "a tag of a collection": "a: !!set {x, y}\nb: !what [1]\n",
+    "comments and documents' marks": "# nothing\n---\na: 1\n...\n",
+}
+
+FAULTS = {
+    "given twice": "a: 1\nb:\n  c: 1\n  c: 2\na: 3\n",
+    "given twice in an alias": "a: &x {b: 1, b: 2}\nc: *x\n",
+    "keys that are no names": "1: a\n~: b\n[x]: {c: 1}\nd: 1\n",
+    "a field twice below a key that is no name": "1: {a: 1, a: 2}\n",
+    "a merge key": "a: &x {b: 1}\nc:\n  <<: *x\n",
+    "no such anchor": "a: 1\nb: *x\n",
+    "an anchor twice": "a: &x 1\nb: &x 2\n",
+    "two documents": "a: 1\n---\nb: 2\n",
+    "not closed": "a: [1,\n2\n",
+    "a tag that nobody knows": "a: 1\nb: !python/object:os.system x\n",
+    "a key that is a collection of collections": "? {a: 1}\n: 2\n",
+    "tabs": "a:\n\t- 1\n",
+    "contains itself": "a: &x [*x]\n",
+    "empty": "# nothing\n",
+    "no text": "a: \x01\n",
+}
+
+
+def by_nodes(text: str, loader: Any) -> tuple[Any, dict, list[tuple[int, str, str]]]:
+    """Value, lines, findings."""
+    lines: dict = {}
+    findings: list[tuple[int, str, str]] = []
+    reading = loader(text)
+
+    def convert(node: yaml.Node, path: tuple) -> Any:
+        lines[path] = node.start_mark.line + 1
+        if isinstance(node, yaml.SequenceNode):
+            return [convert(item, (*path, index)) for index, item in enumerate(node.value)]
+        if not isinstance(node, yaml.MappingNode):
+            return reading.construct_object(node, deep=True)
+        found: dict = {}
+        for key_node, value_node in node.value:
+            key, line = reading.construct_object(key_node, deep=True), key_node.start_mark.line + 1
+            if not isinstance(key, str):
+                findings.append((line, yaml_lines.dotted(path), f"key {key!r} is not a name"))
+                continue
+            if key in found:
+                findings.append((line, yaml_lines.dotted((*path, key)), "is given twice"))
+            found[key] = convert(value_node, (*path, key))
+            lines[(*path, key)] = line
+        return found
+
+    value = convert(reading.get_single_node(), ())
+    return value, lines, findings
+
+
+@pytest.fixture(params=LOADERS, ids=lambda loader: loader.__name__)
+def loader(request, monkeypatch):
+    monkeypatch.setattr(yaml_lines, "_Loader", request.param)
+    return request.param
+
+
+class TestRead:
+    @pytest.mark.parametrize("name", DOCUMENTS)
+    def test_values_and_lines(self, loader, name):
+        document = parse_yaml(DOCUMENTS[name], "test.yaml")
+        value, lines, findings = by_nodes(DOCUMENTS[name], loader)
+        assert (document.value, document.lines, findings) == (value, lines, [])
+
+    @pytest.mark.parametrize("name", FAULTS)
+    def test_faults(self, loader, name):
+        with pytest.raises(ConfigError) as caught:
+            parse_yaml(FAULTS[name], "test.yaml")
+        found = [(one.line, one.field, one.message) for one in caught.value.findings]
+        try:
+            expected = by_nodes(FAULTS[name], loader)[2]
+        except yaml.MarkedYAMLError as error:
+            expected = [((error.problem_mark or error.context_mark).line + 1, "(YAML)", error.problem)]
+        except yaml.YAMLError:
+            expected = [(0, "(YAML)", "holds characters that are not text")]
+        except RecursionError:
+            expected = [(0, "(YAML)", "is nested too deeply")]
+        except AttributeError:
+            expected = [(1, "(the whole file)", "is empty")]
+        # The composer in C does not say which alias.
+        assert [(line, field, message.removesuffix(" 'x'")) for line, field, message in found] == [
+            (line, field, message.removesuffix(" 'x'")) for line, field, message in expected
+        ]
+
+    def test_what_an_alias_stands_for_counts(self, loader, monkeypatch):
+        monkeypatch.setattr(yaml_lines, "VALUES_LIMIT", 50)
+        with pytest.raises(ConfigError, match="more than 50 values"):
+            parse_yaml("a: &x [1, 2, 3, 4, 5, 6, 7, 8]\nb: [*x, *x, *x, *x, *x]\n", "test.yaml")
+        with pytest.raises(ConfigError, match="more than 50 values"):
+            parse_yaml(f"a: [{', '.join('1' * 60)}]", "test.yaml")
