@@ -15,10 +15,14 @@ from nvo3sec.nva.store.errors import (
 from nvo3sec.nva.store.memory import MemoryStore
 from nvo3sec.nva.store.opening import open_store
 from nvo3sec.nva.store.records import (
+    DropDispute,
     DropEpoch,
+    DropTold,
     DropVap,
+    PutDispute,
     PutDomainFile,
     PutEpoch,
+    PutTold,
     PutVap,
     Revocation,
     Revoke,
@@ -31,12 +35,16 @@ from nvo3sec.nva.store.sqlite import Point, SqliteStore
 
 __all__ = [
     "ChangeRefused",
+    "DropDispute",
     "DropEpoch",
+    "DropTold",
     "DropVap",
     "MemoryStore",
     "Point",
+    "PutDispute",
     "PutDomainFile",
     "PutEpoch",
+    "PutTold",
     "PutVap",
     "Revocation",
     "Revoke",
