@@ -174,6 +174,7 @@ class NvaProcess:
             self._nva.registered,
             time.monotonic(),
             self._nva.excluded,
+            self._nva.marks.disputes,
         )
 
     async def wait(self, wait_s: float = 30.0) -> dict[str, Any]:

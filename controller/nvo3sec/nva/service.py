@@ -39,7 +39,7 @@ from nvo3sec.domain.messages import (
 )
 from nvo3sec.domain.model import Domain, Rate
 from nvo3sec.domain.sa import Direction, Event
-from nvo3sec.errors import AuthorizationError
+from nvo3sec.errors import AuthorizationError, HistoryDisputed
 from nvo3sec.nva import switches
 from nvo3sec.nva.announcing import NOT_SERVED, Announcing, attach_of, event_of, is_of_its_vn
 from nvo3sec.nva.attachments import Attachments, Handled
@@ -49,6 +49,7 @@ from nvo3sec.nva.intent import Intent
 from nvo3sec.nva.journal import Journal, ReportRecord
 from nvo3sec.nva.key_inspection import choose_tunnels
 from nvo3sec.nva.keys import KeyService
+from nvo3sec.nva.marks import Marks
 from nvo3sec.nva.session import NvaSideSession
 from nvo3sec.nva.store import ChangeRefused, Store, StoreError
 from nvo3sec.nva.updates import begin_mappings, mapping_update
@@ -81,10 +82,11 @@ class Nva:
         self._log = structlog.get_logger("nva").bind(domain=domain.name)
         self._store = store
         now, stored = clock(), store.load()
-        self._term = stored.term if store.durable else 0
         self._failed: asyncio.Event = asyncio.Event()
         self._failure: StoreError | None = None
         self._intent = Intent(domain, store, stored)
+        self.marks = Marks(store, stored)
+        """What each NVE was told of how far the store has come."""
         self._attachments = Attachments(store, stored, now, domain.mapping_limits)
         self._attachments.configure(domain, now, self._intent.excluded, file=file)
         self._announcing = Announcing(self._handle)
@@ -121,10 +123,6 @@ class Nva:
         """The mappings as they are durable."""
         return self._attachments.state
 
-    def mark(self) -> StoreMark:
-        """How far the store has come; (0, 0) if it is not durable: then there is nothing to compare."""
-        return StoreMark(self._term, self._store.version) if self._store.durable else StoreMark(0, 0)
-
     # --- sessions ---------------------------------------------------------------------------------------------------
 
     def open_session(self, identity: str) -> NvaSideSession:
@@ -136,8 +134,13 @@ class Nva:
         return NvaSideSession(identity, self)
 
     def register(self, session: NvaSideSession, registration: Registration) -> None:
-        """Take a session as the one of its NVE; an older one of the same NVE is ended. Raises AuthorizationError."""
+        """Take a session as the one of its NVE; an older one of the same NVE is ended.
+
+        Raises AuthorizationError; HistoryDisputed for an NVE that remembers what this store has not in its history.
+        """
         nve, now = session.nve, self._clock()
+        with self._disputes_said(nve), self._store_that_must_not_fail():
+            self.marks.begin(nve, registration.seen)
         if self._intent.readmit(nve):
             self._log.info("nve is no longer suspended", nve=nve)
             self._cut_offs.end(nve)
@@ -173,6 +176,7 @@ class Nva:
         if self._sessions.get(session.nve) is not session:
             return
         del self._sessions[session.nve]
+        self.marks.end(session.nve)
         self._contributing.relay.left(session.nve)
         self._log.warning("nve disconnected", nve=session.nve)
         self._keys.departed(session.nve)
@@ -196,18 +200,20 @@ class Nva:
         for tunnel, event in switches.used(nve, self._keys.directions, use):
             self._feed(tunnel, event, self._clock())
 
-    def renew_lease(self, session: NvaSideSession) -> LeaseGrant:
+    def renew_lease(self, session: NvaSideSession, seen: Sequence[StoreMark] = ()) -> LeaseGrant:
         """Time for the tunnels of an NVE, and for what it announced. Raises AuthorizationError, StoreError.
 
-        None for the tunnels of one whose switch has not let go in time of who was shut out.
+        None for the tunnels of one whose switch has not let go in time of who was shut out. seen: as in `Registration`.
         """
         self._require_current(session)
+        with self._disputes_said(session.nve), self._store_that_must_not_fail():
+            mark = self.marks.hand_out(session.nve, seen)
         now, lease_s = self._clock(), self.domain.lifetimes.lease_s
         self._handle([LeaseRenewed(session.nve, now + lease_s)])
         left = self._cut_offs.left_behind(session, now)
         if left:
             self._note(session.nve, Report("lease-withheld", f"its switch has not let go of {', '.join(left)}"))
-        return LeaseGrant(0.0 if left else lease_s, self.mark())
+        return LeaseGrant(0.0 if left else lease_s, mark)
 
     def look_up(self, session: NvaSideSession, query: Lookup) -> LookupAnswer:
         """A mapping, for an NVE that serves the VN. Raises AuthorizationError for one that is not registered."""
@@ -248,6 +254,15 @@ class Nva:
             self._note(nve, refusal)
         if news.contributions is not None:
             self._push_keys(self._keys.contributed(nve, self._clock()))
+
+    @contextlib.contextmanager
+    def _disputes_said(self, nve: str) -> Iterator[None]:
+        """An NVE that remembers another history than this store has is not served, and everybody hears of it."""
+        try:
+            yield
+        except HistoryDisputed as dispute:
+            self._note(nve, Report("store-disputed", str(dispute)), always=True)
+            raise
 
     def _is_current(self, session: NvaSideSession) -> bool:
         return self._sessions.get(session.nve) is session
@@ -337,6 +352,7 @@ class Nva:
             self._handle([MappingTick()])
         with self._store_that_must_not_fail():
             self._push_keys(self._keys.tick(now))
+            self.marks.tick(now)
         self._contributing.follow(self._keys)
 
     async def run(self) -> None:
@@ -380,6 +396,7 @@ class Nva:
         """Shut an NVE out for good: everywhere, at once, without its help. Raises OperatorError, StoreError."""
         with self._store_that_must_not_fail():
             self._intent.revoke(nve)
+            self.marks.forget(nve)
         self._log.warning("nve revoked", nve=nve)
         self._cut_off(nve)
 
@@ -425,6 +442,8 @@ class Nva:
             session.push_view()
             begin_mappings(self._attachments, session, [vn.vni for vn in self.membership.vns_of(nve)])
         changed |= self._contributing.configured(self.domain, self._intent.excluded, self.membership, self._keys, now)
+        with self._store_that_must_not_fail():
+            self.marks.tick(now, at_once=True)  # who remembers that it was so, notices if it is not so any more
         self._tell(handled)
         self._push_keys(changed)
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Protocol
 
 from nvo3sec.domain.contribution import PeerNews, PeerUpdate
@@ -25,12 +26,14 @@ from nvo3sec.domain.messages import (
     Update,
     Use,
 )
+from nvo3sec.nva.marks import Marks
 
 
 class Handler(Protocol):
     """What the NVA does with the messages of an authenticated NVE."""
 
-    def mark(self) -> StoreMark: ...
+    @property
+    def marks(self) -> Marks: ...
     def register(self, session: NvaSideSession, registration: Registration) -> None: ...
     def view(self, session: NvaSideSession) -> NveView: ...
     def tenants(self, session: NvaSideSession) -> TenantState: ...
@@ -38,7 +41,7 @@ class Handler(Protocol):
     def key_state(self, session: NvaSideSession) -> KeyState: ...
     def read_back(self, session: NvaSideSession, report: ReadBack) -> None: ...
     def used(self, session: NvaSideSession, use: Use) -> None: ...
-    def renew_lease(self, session: NvaSideSession) -> LeaseGrant: ...
+    def renew_lease(self, session: NvaSideSession, seen: Sequence[StoreMark]) -> LeaseGrant: ...
     def look_up(self, session: NvaSideSession, query: Lookup) -> LookupAnswer: ...
     async def announce(self, session: NvaSideSession, announcement: Announcement) -> AttachmentAnswer: ...
 
@@ -74,8 +77,12 @@ class NvaSideSession:
 
     @property
     def mark(self) -> StoreMark:
-        """How far the NVA's store has come."""
-        return self._handler.mark()
+        """What the NVE may be told of how far the NVA's store has come."""
+        return self._handler.marks.of(self.nve)
+
+    def known(self, seen: Sequence[StoreMark]) -> tuple[StoreMark, ...]:
+        """What the NVE remembers of that, as far as it was told it from this store."""
+        return self._handler.marks.known(self.nve, seen)
 
     # --- what the NVA has new -----------------------------------------------------------------------------------------
 
@@ -163,9 +170,9 @@ class NvaSideSession:
         """The agent says how much keys have protected."""
         self._handler.used(self, use)
 
-    async def renew_lease(self) -> LeaseGrant:
-        """The agent asks for time. Raises AuthorizationError."""
-        return self._handler.renew_lease(self)
+    async def renew_lease(self, seen: Sequence[StoreMark] = ()) -> LeaseGrant:
+        """The agent asks for time, and remembers `seen` of how far the store had come. Raises AuthorizationError."""
+        return self._handler.renew_lease(self, seen)
 
     async def look_up(self, query: Lookup) -> LookupAnswer:
         """The agent asks for a mapping."""

@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from model_domain import LIFE
 from model_scene import SETTLE_S
 from model_world import World
+from nvo3sec.domain.messages import StoreMark
 from nvo3sec.p4runtime import Table
 
 DAY_S = 86400.0
@@ -128,14 +127,14 @@ def old_database_and_old_clock(world: World) -> None:
 def old_machine(world: World) -> None:
     """The whole machine of the NVA goes back, with all that would know better. The agents do know."""
     world.back_up(everything=True)
-    for _ in range(6):  # the old one must not get as far as this while the story lasts
-        world.rotate()
-        world.pass_time(LIFE.grace_s + 2)
     world.pass_time(SETTLE_S)
     world.revoke("leaf2")
     world.pass_time(1)
     world.restore_everything()
-    world.sites["leaf2"].memory.mark = replace(world.sites["leaf2"].memory.mark, version=0)
+    world.sites["leaf2"].memory.mark = StoreMark(0, 0)  # who is compromised remembers what he likes
+    for _ in range(6):  # the old one gets further than the lost one had come
+        world.rotate()
+        world.pass_time(LIFE.grace_s + 2)
     world.pass_time(LIFE.lease_s + SETTLE_S)
     world.forge("leaf2")
 
