@@ -8,12 +8,13 @@ from dataclasses import replace
 from ipaddress import ip_address as ip
 
 import pytest
-from nva_agents import DOMAIN, INCARNATIONS, Agents
+from nva_agents import DOMAIN, INCARNATIONS, Agents, certificate_of
 from nvo3sec.domain.mapping import Admit, ClaimKey, Evict, Place
 from nvo3sec.domain.membership import Tunnel
 from nvo3sec.domain.messages import (
     Attachment,
     HeldReceive,
+    HeldSend,
     Lookup,
     LookupResult,
     Position,
@@ -504,6 +505,88 @@ class TestShutOut:
             assert after
             assert not after & before, "what it may have given away opens nothing"
             assert all(direction.is_established for direction in agents.nva.directions())
+
+        run(check())
+
+    def test_a_suspension_outlives_the_nva(self):
+        """Also for a peer that was away meanwhile, and whose switch still has everything of it."""
+
+        async def check():
+            store = MemoryStore(b"h" * 16)
+            agents = Agents(store=store)
+            await agents.join("leaf1", "leaf2", "leaf3", certificates=True)
+            await agents.sessions["leaf3"].announce(NEW)
+            await agents.settle()
+            await agents.sessions.pop("leaf2").close()
+            held = agents.keys["leaf2"]
+            agents.nva.suspend("leaf3", "its certificate was revoked")
+            again = Agents(store=store)
+            assert again.nva.excluded == {"leaf3": "its certificate was revoked"}
+            peers = {peer.name: peer.address for peer in agents.views["leaf2"].peers}
+            receive = tuple(
+                HeldReceive(peers[sa.peer], sa.suite, Held(sa.spi, sa.generation, 900.0)) for sa in held.receive
+            )
+            send = tuple(HeldSend(peers[sa.peer], sa.suite, Held(sa.spi, 0, 900.0)) for sa in held.send)
+            await again.join("leaf2", registration=Registration(INCARNATIONS["leaf2"], receive, send))
+            await again.join("leaf1")
+            for name in ("leaf1", "leaf2"):
+                assert {peer.name for peer in again.views[name].peers} == {"leaf1", "leaf2"} - {name}
+                keys = again.keys[name]
+                assert "leaf3" not in {sa.peer for sa in (*keys.receive, *keys.send)}
+            assert (await again.sessions["leaf2"].look_up(Lookup(BLUE, mac=MAC))).result is LookupResult.UNKNOWN
+            assert {direction.tunnel.sender for direction in again.nva.directions()} == {"leaf1", "leaf2"}
+
+        run(check())
+
+    def test_it_ends_with_another_certificate_and_with_no_other(self):
+        async def check():
+            store = MemoryStore(b"h" * 16)
+            agents = Agents(store=store)
+            await agents.join("leaf1", "leaf3", certificates=True)
+            agents.nva.suspend("leaf3", "its certificate was revoked")
+            for nva in (agents.nva, Agents(store=store).nva):
+                with pytest.raises(AuthorizationError, match="needs another certificate"):
+                    nva.open_session("leaf3", certificate_of("leaf3"))
+            waiting = agents.nva.open_session("leaf1", certificate_of("leaf1"))
+            agents.nva.suspend("leaf1", "its certificate was revoked")
+            with pytest.raises(AuthorizationError, match="needs another certificate"):
+                await waiting.register(Registration(INCARNATIONS["leaf1"]))
+            assert set(agents.nva.excluded) == {"leaf1", "leaf3"}, "suspended between its two messages"
+            renewed = replace(certificate_of("leaf3"), serial="ff")
+            session = agents.nva.open_session("leaf3", renewed)
+            await session.register(Registration(INCARNATIONS["leaf3"]))
+            for nva in (agents.nva, Agents(store=store).nva):
+                assert set(nva.excluded) == {"leaf1"}
+                assert nva.certificates == (renewed,), "what is looked for in revocation lists from now on"
+
+        run(check())
+
+    def test_a_certificate_is_written_down_once(self):
+        async def check():
+            store = MemoryStore(b"h" * 16)
+            agents = Agents(store=store)
+            await agents.join("leaf1", certificates=True)
+            version = store.version
+            for _ in range(3):
+                await agents.join("leaf1", certificates=True)
+            assert store.version == version
+            assert agents.nva.certificates == (certificate_of("leaf1"),)
+
+        run(check())
+
+    def test_a_store_that_fails_suspends_nobody_and_ends_the_nva(self):
+        async def check():
+            store = Failing(b"h" * 16)
+            agents = Agents(store=store)
+            await agents.join("leaf1", "leaf2")
+            running = asyncio.create_task(agents.nva.run())
+            store.broken = True
+            with pytest.raises(StoreUnavailable):
+                agents.nva.suspend("leaf2", "its certificate was revoked")
+            store.broken = False
+            assert agents.nva.excluded == {}
+            with pytest.raises(StoreUnavailable):
+                await running
 
         run(check())
 

@@ -51,7 +51,7 @@ from nvo3sec.nva.key_inspection import choose_tunnels
 from nvo3sec.nva.keys import KeyService
 from nvo3sec.nva.marks import Marks
 from nvo3sec.nva.session import NvaSideSession
-from nvo3sec.nva.store import ChangeRefused, Store, StoreError
+from nvo3sec.nva.store import Certificate, ChangeRefused, Store, StoreError
 from nvo3sec.nva.updates import begin_mappings, mapping_update
 from nvo3sec.nva.views import tenants_of, view_of
 
@@ -125,13 +125,10 @@ class Nva:
 
     # --- sessions ---------------------------------------------------------------------------------------------------
 
-    def open_session(self, identity: str) -> NvaSideSession:
-        """A session for the NVE that the transport has authenticated as `identity`. Raises AuthorizationError."""
-        if identity not in self.domain.nve_by_name:
-            raise AuthorizationError(f"{identity} is not an NVE of {self.domain.name}")
-        if identity in self._intent.revoked:
-            raise AuthorizationError(f"{identity} is revoked for good; the device needs another name")
-        return NvaSideSession(identity, self)
+    def open_session(self, identity: str, certificate: Certificate | None = None) -> NvaSideSession:
+        """A session for the NVE that was authenticated as `identity`, by `certificate`. Raises AuthorizationError."""
+        self._intent.check(identity, certificate)
+        return NvaSideSession(identity, self, certificate)
 
     def register(self, session: NvaSideSession, registration: Registration) -> None:
         """Take a session as the one of its NVE; an older one of the same NVE is ended.
@@ -139,9 +136,11 @@ class Nva:
         Raises AuthorizationError; HistoryDisputed for an NVE that remembers what this store has not in its history.
         """
         nve, now = session.nve, self._clock()
+        self._intent.check(nve, session.certificate)
         with self._disputes_said(nve), self._store_that_must_not_fail():
             self.marks.begin(nve, registration.seen)
-        if self._intent.readmit(nve):
+            was_suspended = self._intent.admit(nve, session.certificate)
+        if was_suspended:
             self._log.info("nve is no longer suspended", nve=nve)
             self._cut_offs.end(nve)
             self._follow_intent(now)
@@ -409,7 +408,9 @@ class Nva:
 
     def suspend(self, nve: str, why: str) -> None:
         """Shut an NVE out until it registers with a good certificate. Raises StoreError."""
-        if self._intent.suspend(nve, why):
+        with self._store_that_must_not_fail():
+            was_in = self._intent.suspend(nve, why)
+        if was_in:
             self._log.warning("nve suspended", nve=nve, why=why)
             self._note(nve, Report("nve-suspended", why), always=True)
             self._cut_off(nve)
@@ -465,6 +466,11 @@ class Nva:
     def registered(self) -> tuple[str, ...]:
         """NVEs that are connected."""
         return tuple(sorted(self._sessions))
+
+    @property
+    def certificates(self) -> tuple[Certificate, ...]:
+        """With which certificate each NVE came last, of those that are not shut out."""
+        return self._intent.certificates
 
     @property
     def excluded(self) -> dict[str, str]:

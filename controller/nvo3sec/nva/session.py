@@ -27,6 +27,7 @@ from nvo3sec.domain.messages import (
     Use,
 )
 from nvo3sec.nva.marks import Marks
+from nvo3sec.nva.store.records import Certificate
 
 
 class Handler(Protocol):
@@ -55,12 +56,13 @@ class NvaSideSession:
     """A session of NVE `nve`. State is made when it is fetched, however often it changed before: nothing piles up.
 
     positions: what the agent has been sent of each VN, or has from before; beginnings: VNs of which it does not know
-    its position yet. confirmed_view: version of the view that its switch was read
-    back equal to. ended: set when the NVA wants the session over; `why` says why.
+    its position yet. confirmed_view: version of the view that its switch was read back equal to. certificate: that it
+    has shown, if any. ended: set when the NVA wants the session over; `why` says why.
     """
 
-    def __init__(self, nve: str, handler: Handler) -> None:
+    def __init__(self, nve: str, handler: Handler, certificate: Certificate | None = None) -> None:
         self.nve = nve
+        self.certificate = certificate
         self.positions: dict[int, Position] = {}
         self.beginnings: set[int] = set()
         self.confirmed_view = 0

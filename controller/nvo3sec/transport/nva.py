@@ -31,9 +31,9 @@ from nvo3sec.domain.messages import (
 from nvo3sec.domain.messages import Report as AgentReport
 from nvo3sec.errors import AuthorizationError, HistoryDisputed, OperatorError, WireError
 from nvo3sec.identity.authenticate import authenticated_identity
-from nvo3sec.identity.certificate import Identity
 from nvo3sec.nva.service import Nva
 from nvo3sec.nva.session import NvaSideSession
+from nvo3sec.nva.store import Certificate
 from nvo3sec.transport import methods
 from nvo3sec.wire import checks, down, up
 from nvo3sec.wire.operators import CALLS
@@ -119,8 +119,6 @@ class NvaTransport:
 
     def __init__(self, nva: Nva, operator: Mapping[str, OperatorMethod]) -> None:
         self._nva = nva
-        self.identities: dict[str, Identity] = {}
-        """Under which certificate each NVE registered last."""
         self._operator = operator
         self._links: dict[str, _Link] = {}
         self._log = structlog.get_logger("nva")
@@ -159,7 +157,7 @@ class NvaTransport:
     async def _connect(self, messages: AsyncIterator[up.Up], context: Any) -> None:
         identity = authenticated_identity(context)
         nve = identity.device.name
-        session = self._nva.open_session(nve)
+        session = self._nva.open_session(nve, Certificate(nve, identity.issuer, f"{identity.serial:x}"))
         try:
             async with asyncio.timeout(REGISTER_S):
                 first = await anext(messages, None)
@@ -178,7 +176,7 @@ class NvaTransport:
             except HistoryDisputed:
                 await link.write(welcome)  # so that the agent sees for itself, whoever of the two is wrong
                 raise
-            self._links[nve], self.identities[nve] = link, identity
+            self._links[nve] = link
             await link.write(welcome)
             await run_together(self._up(messages, link), self._down(link), self._until_ended(session))
         finally:

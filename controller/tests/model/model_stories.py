@@ -186,7 +186,7 @@ def full_table(world: World) -> None:
 
 
 def shut_out_for_a_moment(world: World) -> None:
-    """An NVE is shut out, and let in again by an NVA that does not know of it, before others have done what they were
+    """An NVE is shut out, and let in again by another process of the NVA, before others have done what they were
     told."""
     for moment in 2 * (1, 2.5, 3, 3.5, 4.5, 6.5):
         world.suspend("leaf1")

@@ -11,12 +11,14 @@ from pathlib import Path
 from nvo3sec.domain.mapping import Claim, ClaimKey, DropClaim, DropHold, Hold, Place, PutClaim, PutHold, SetVersion
 from nvo3sec.domain.secret import Secret
 from nvo3sec.nva.store import (
+    Certificate,
     DropDispute,
     DropEpoch,
     DropTold,
     DropVap,
     MemoryStore,
     Point,
+    PutCertificate,
     PutDispute,
     PutDomainFile,
     PutEpoch,
@@ -54,12 +56,14 @@ COMMITS: tuple[tuple[StoreChange, ...], ...] = (
         SetGeneration("leaf1", 3),
         PutTold("leaf1", 1, b"1" * 32),
         PutTold("leaf1", 2, b"2" * 32),
+        PutCertificate(Certificate("leaf1", "CN=ca", "0b")),
     ),
     (
         Revoke(Revocation(IDENTITY, "0a")),
         DropVap(Place("leaf3", 1, 0)),
         PutDomainFile("domain: lab.example\n"),
         DropTold("leaf1", 1),
+        PutCertificate(Certificate("leaf1", "CN=ca", "0b", "revoked")),
         PutDispute("leaf2", 1, 90),
     ),
     (

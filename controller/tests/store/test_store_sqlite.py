@@ -376,6 +376,8 @@ class TestDamage:
             "UPDATE chain SET digest = zeroblob(32)",
             "UPDATE told SET version = version + 1",
             "DELETE FROM told",
+            "UPDATE certificate SET suspended = ''",
+            "DELETE FROM certificate",
             "INSERT INTO dispute SELECT nve, 1, version, tag FROM told",
             "INSERT INTO revocation SELECT identity || 'x', serial, tag FROM revocation LIMIT 1",
         ],

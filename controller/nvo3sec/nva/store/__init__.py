@@ -15,10 +15,12 @@ from nvo3sec.nva.store.errors import (
 from nvo3sec.nva.store.memory import MemoryStore
 from nvo3sec.nva.store.opening import open_store
 from nvo3sec.nva.store.records import (
+    Certificate,
     DropDispute,
     DropEpoch,
     DropTold,
     DropVap,
+    PutCertificate,
     PutDispute,
     PutDomainFile,
     PutEpoch,
@@ -34,6 +36,7 @@ from nvo3sec.nva.store.records import (
 from nvo3sec.nva.store.sqlite import Point, SqliteStore
 
 __all__ = [
+    "Certificate",
     "ChangeRefused",
     "DropDispute",
     "DropEpoch",
@@ -41,6 +44,7 @@ __all__ = [
     "DropVap",
     "MemoryStore",
     "Point",
+    "PutCertificate",
     "PutDispute",
     "PutDomainFile",
     "PutEpoch",

@@ -88,6 +88,27 @@ class Revoke:
 
 
 @dataclass(frozen=True, slots=True)
+class Certificate:
+    """The certificate with which an NVE registered last, as a revocation list names it; serial: in hexadecimal.
+
+    Both are "" for one that has none, or of which none is known. suspended: why the NVE is shut out until it comes with
+    another one; "" if it is not.
+    """
+
+    nve: str
+    issuer: str = ""
+    serial: str = ""
+    suspended: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PutCertificate:
+    """What is known of the certificate of an NVE."""
+
+    certificate: Certificate
+
+
+@dataclass(frozen=True, slots=True)
 class PutTold:
     """`nve` is going to be told that the store has come to `version`, where its digest is `digest` (32 bytes)."""
 
@@ -133,6 +154,7 @@ StoreChange: TypeAlias = (
     | PutEpoch
     | DropEpoch
     | Revoke
+    | PutCertificate
     | PutTold
     | DropTold
     | PutDispute
@@ -162,6 +184,7 @@ class Stored:
     epochs: tuple[tuple[int, Secret, int], ...] = ()
     last_epoch: int = 0
     revocations: tuple[Revocation, ...] = ()
+    certificates: tuple[Certificate, ...] = ()
     told: tuple[tuple[str, int, bytes], ...] = ()
     disputes: tuple[tuple[str, int, int], ...] = ()
 

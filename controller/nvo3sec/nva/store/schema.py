@@ -76,6 +76,11 @@ MIGRATIONS: Migrations = (
             nve TEXT PRIMARY KEY, term INTEGER NOT NULL, version INTEGER NOT NULL, tag BLOB NOT NULL
         ) STRICT, WITHOUT ROWID""",
     ),
+    (
+        """CREATE TABLE certificate (
+            nve TEXT PRIMARY KEY, issuer TEXT NOT NULL, serial TEXT NOT NULL, suspended TEXT NOT NULL, tag BLOB NOT NULL
+        ) STRICT, WITHOUT ROWID""",
+    ),
 )
 
 

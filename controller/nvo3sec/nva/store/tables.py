@@ -26,10 +26,12 @@ from nvo3sec.domain.mapping import (
 )
 from nvo3sec.nva.store.errors import ChangeRefused
 from nvo3sec.nva.store.records import (
+    Certificate,
     DropDispute,
     DropEpoch,
     DropTold,
     DropVap,
+    PutCertificate,
     PutDispute,
     PutDomainFile,
     PutEpoch,
@@ -77,8 +79,9 @@ CHAIN = Table("chain", ("one", "digest"), 1)
 """One row: the digest over all commits."""
 TOLD = Table("told", ("nve", "version", "digest"), 2)
 DISPUTE = Table("dispute", ("nve", "term", "version"), 1)
+CERTIFICATE = Table("certificate", ("nve", "issuer", "serial", "suspended"), 1)
 
-TABLES = (VN, VAP, CLAIM, HOLD, GENERATION, EPOCH, REVOCATION, MARK, DOCUMENT, CHAIN, TOLD, DISPUTE)
+TABLES = (VN, VAP, CLAIM, HOLD, GENERATION, EPOCH, REVOCATION, MARK, DOCUMENT, CHAIN, TOLD, DISPUTE, CERTIFICATE)
 """In an order in which nothing refers to a later one."""
 
 LAST_EPOCH = "epoch"
@@ -149,9 +152,11 @@ def plan(change: StoreChange, reader: Reader) -> Iterator[Write | Delete]:
             yield from _plan_nve(change)
 
 
-def _plan_nve(change: PutTold | DropTold | PutDispute | DropDispute) -> Iterator[Write | Delete]:
+def _plan_nve(change: PutCertificate | PutTold | DropTold | PutDispute | DropDispute) -> Iterator[Write | Delete]:
     """What is kept of each NVE."""
     match change:
+        case PutCertificate(certificate=one):
+            yield Write(CERTIFICATE, (one.nve, one.issuer, one.serial, one.suspended))
         case PutTold(nve=nve, version=version, digest=digest):
             yield Write(TOLD, (nve, version, digest))
         case DropTold(nve=nve, version=version):
@@ -246,6 +251,7 @@ def stored(history: bytes, term: int, version: int, rows: Mapping[str, Iterable[
         epochs=tuple((number, secret, began) for number, secret, began in of(EPOCH)),
         last_epoch=max((value for name, value in rows[MARK.name] if name == LAST_EPOCH), default=0),
         revocations=tuple(Revocation(identity, serial) for identity, serial in of(REVOCATION)),
+        certificates=tuple(Certificate(*row) for row in of(CERTIFICATE)),
         told=tuple((nve, number, digest) for nve, number, digest in of(TOLD)),
         disputes=tuple((nve, of_term, number) for nve, of_term, number in of(DISPUTE)),
     )
