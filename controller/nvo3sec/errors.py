@@ -14,9 +14,11 @@
     │   ├── NoAnswer             the pipeline did not answer a packet-out in time
     │   └── IncarnationLost      the registers and the entry of the incarnation no longer agree
     ├── NvaUnreachable           no session with the NVA, or it broke
+    │   └── NvaGoneBack          the NVA's store has not in its history what this agent was told: it is an old backup
     ├── WireError                a message of the other side is not what it must be
     ├── DerivationError          a key cannot be derived
     ├── AuthorizationError       the caller may not ask for this
+    │   └── HistoryDisputed      the caller remembers what the store has not in its history: one of them has gone back
     └── OperatorError            what the operator asked for cannot be done
         └── NoController         no controller runs where it was looked for
 
@@ -123,6 +125,10 @@ class NvaUnreachable(Nvo3secError):
     """No session with the NVA, or it broke."""
 
 
+class NvaGoneBack(NvaUnreachable):
+    """The NVA's store does not have in its history what this agent was told of it: it is an old backup."""
+
+
 class WireError(Nvo3secError):
     """A message of the other side is not what it must be. Names the field, never what was in it."""
 
@@ -137,6 +143,10 @@ class DerivationError(Nvo3secError):
 
 class AuthorizationError(Nvo3secError):
     """The caller may not ask for this."""
+
+
+class HistoryDisputed(AuthorizationError):
+    """The caller remembers what the NVA's store does not have in its history: one of them has gone back."""
 
 
 class OperatorError(Nvo3secError):

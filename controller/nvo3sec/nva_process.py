@@ -10,7 +10,6 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,6 @@ from nvo3sec.domain.model import Domain
 from nvo3sec.errors import OperatorError
 from nvo3sec.identity.admission import FrontLimits
 from nvo3sec.identity.certificate import Purpose
-from nvo3sec.identity.errors import PeerRefused, Reason
 from nvo3sec.identity.names import Role
 from nvo3sec.identity.server import SecureServer
 from nvo3sec.nva import Nva
@@ -118,6 +116,7 @@ class NvaProcess:
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT. Agents keep what they have, and their leases end by themselves."""
         _as_many_files_as_allowed()
+        self._suspend_revoked()  # before anybody is served: what was revoked while no NVA ran is out as well
         collector.leave_alone_what_is_there()
         server = SecureServer(self._device, self._live, access_table(), self._membership(), front=self._settings.front)
         self._server = server
@@ -143,14 +142,13 @@ class NvaProcess:
     async def _watch_certificates(self) -> None:
         """Suspend NVEs whose certificate is revoked: their switches may go on, but nobody takes anything from them."""
         while True:
-            for nve, identity in list(self._transport.identities.items()):
-                try:
-                    self._live.revocations.check(identity, datetime.now(UTC))
-                except PeerRefused as refused:
-                    if refused.reason is Reason.REVOKED:
-                        del self._transport.identities[nve]
-                        self._nva.suspend(nve, refused.detail)
+            self._suspend_revoked()
             await asyncio.sleep(WATCH_S)
+
+    def _suspend_revoked(self) -> None:
+        for one in self._nva.certificates:
+            if self._live.revocations.is_revoked(one.issuer, int(one.serial, 16)):
+                self._nva.suspend(one.nve, "its certificate was revoked")
 
     async def _listen(self, server: SecureServer) -> int:
         try:
@@ -179,6 +177,7 @@ class NvaProcess:
             self._nva.registered,
             time.monotonic(),
             self._nva.excluded,
+            self._nva.marks.disputes,
         )
 
     async def wait(self, wait_s: float = 30.0) -> dict[str, Any]:

@@ -66,7 +66,7 @@ class NveProcess:
         self._live = live_peers(settings.credentials, device)
         settings.state_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         memory = AgentMemory(switch.name, settings.state_directory / STATE_FILE)
-        remote = RemoteNva(switch.name, device, self._live, settings.nvas, self._answer, memory.see)
+        remote = RemoteNva(switch.name, device, self._live, settings.nvas, self._answer, memory)
         signer = DeviceSigner(device)
         verifier = DeviceVerifier(self._domain, self._live, device.anchors)
 

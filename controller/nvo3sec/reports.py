@@ -28,22 +28,25 @@ def status_report(
     registered: Iterable[str],
     now: float,
     excluded: Mapping[str, str] | None = None,
+    disputed: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Switches with what is expected and what is there, every key by name, the last reports, and what is not ready.
 
-    excluded: NVEs that are shut out, and why; nothing is expected of them.
+    excluded: NVEs that are shut out, and why; nothing is expected of them. disputed: NVEs that remember another history
+    of the NVA's store than it has, and what.
     """
-    out = excluded or {}
+    out, strange = excluded or {}, disputed or {}
     directions = list(directions)
     present = set(registered)
     switches = []
     for nve in domain.nves:
         switch = asdict(agents[nve.name])
-        switch["excluded"] = out.get(nve.name, "")
+        switch["excluded"], switch["disputed"] = out.get(nve.name, ""), strange.get(nve.name, "")
         switch |= {"registered": nve.name in present, "p4runtime": nve.p4runtime, "device_id": nve.device_id}
         switches.append(switch)
     expected = {name: status for name, status in agents.items() if name not in out}
     missing = [f"{name}: {_why(status)}" for name, status in expected.items() if not _is_ready(status)]
+    missing += [f"the history of the NVA's store is disputed: {name} {what}" for name, what in strange.items()]
     missing += [
         f"{d.tunnel.sender} to {d.tunnel.receiver}: no key confirmed at both ends"
         for d in directions

@@ -11,7 +11,7 @@ from nvo3sec.domain import key_changes
 from nvo3sec.domain.messages import KeyState, KeyUpdate, MappingUpdate, NveView, ReadBack, Registration, TenantState
 from nvo3sec.domain.model import Domain
 from nvo3sec.nva import Nva
-from nvo3sec.nva.store import MemoryStore
+from nvo3sec.nva.store import Certificate, MemoryStore
 
 DOMAIN = load_domain(example_path())
 INCARNATIONS = {name: name.encode().ljust(16, b".") for name in ("leaf1", "leaf2", "leaf3")}
@@ -20,6 +20,10 @@ INCARNATIONS = {name: name.encode().ljust(16, b".") for name in ("leaf1", "leaf2
 def counting_bytes():
     counter = itertools.count(1)
     return lambda length: next(counter).to_bytes(length, "big")
+
+
+def certificate_of(name: str) -> Certificate:
+    return Certificate(name, "CN=an authority", f"{sum(name.encode()):x}")
 
 
 class Agents:
@@ -34,9 +38,9 @@ class Agents:
         self.keys: dict[str, KeyState] = {}
         self.mappings: dict[str, list[MappingUpdate]] = {}
 
-    async def join(self, *names: str, registration: Registration | None = None) -> None:
+    async def join(self, *names: str, registration: Registration | None = None, certificates: bool = False) -> None:
         for name in names:
-            session = self.nva.open_session(name)
+            session = self.nva.open_session(name, certificate_of(name) if certificates else None)
             await session.register(registration or Registration(INCARNATIONS[name]))
             self.sessions[name] = session
         await self.settle()

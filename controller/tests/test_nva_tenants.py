@@ -8,12 +8,13 @@ from dataclasses import replace
 from ipaddress import ip_address as ip
 
 import pytest
-from nva_agents import DOMAIN, INCARNATIONS, Agents
+from nva_agents import DOMAIN, INCARNATIONS, Agents, certificate_of
 from nvo3sec.domain.mapping import Admit, ClaimKey, Evict, Place
 from nvo3sec.domain.membership import Tunnel
 from nvo3sec.domain.messages import (
     Attachment,
     HeldReceive,
+    HeldSend,
     KeyUse,
     Lookup,
     LookupResult,
@@ -351,12 +352,9 @@ class TestStore:
             store = reopened()
             agents = Agents(store=store)
             await agents.join("leaf1", "leaf2")
-            assert agents.nva.mark() == StoreMark(1, store.version)
             await agents.sessions["leaf1"].announce(NEW)
-            known = agents.nva.mark()
             store.close()
             again = Agents(store=reopened())
-            assert not known.is_before(again.nva.mark())
             await again.join("leaf2", "leaf1", registration=None)
             assert (await again.sessions["leaf2"].look_up(Lookup(BLUE, mac=MAC))).result is LookupResult.UNKNOWN, (
                 "the agent that has it says everything that is attached, and that was nothing"
@@ -387,7 +385,7 @@ class TestStore:
         run(check())
 
     def test_memory_says_that_it_is_none(self):
-        assert Agents().nva.mark() == StoreMark(0, 0)
+        assert Agents().nva.marks.of("leaf1") == StoreMark(0, 0)
 
 
 class TestShutOut:
@@ -471,6 +469,51 @@ class TestShutOut:
 
         run(check())
 
+    def test_who_has_let_go_of_it_may_come_again_later(self):
+        """An agent that is restarted is not asked twice: its tunnels would close until it has confirmed again."""
+
+        async def check():
+            agents = Agents()
+            await agents.join("leaf1", "leaf2", "leaf3")
+            agents.nva.revoke("leaf3")
+            agents.sessions.pop("leaf3")
+            silent = agents.sessions.pop("leaf2")
+            await agents.settle()
+            agents.after(DEADLINE_S)
+            for name, lease_s in (("leaf1", DOMAIN.lifetimes.lease_s), ("leaf2", 0)):
+                session = agents.nva.open_session(name)
+                await session.register(Registration(INCARNATIONS[name]))
+                assert (await session.renew_lease()).duration_s == lease_s
+            assert silent.ended.is_set()
+
+        run(check())
+
+    @pytest.mark.parametrize("how", ["revoke", "suspend"])
+    def test_a_restart_of_the_nva_spares_nobody_who_does_not_confirm(self, how):
+        async def check():
+            store, full = MemoryStore(b"h" * 16), DOMAIN.lifetimes.lease_s
+            agents = Agents(store=store)
+            await agents.join("leaf1", "leaf2", "leaf3", certificates=True)
+            if how == "revoke":
+                agents.nva.revoke("leaf3")
+            else:
+                agents.nva.suspend("leaf3", "its certificate was revoked")
+            again = Agents(store=store)
+            await again.join("leaf1")
+            silent = again.nva.open_session("leaf2")
+            await silent.register(Registration(INCARNATIONS["leaf2"]))
+            assert again.nva.not_yet_without("leaf3") == ("leaf2",)
+            again.after(max(DEADLINE_S, full) - 1)
+            assert (await silent.renew_lease()).duration_s == full
+            again.after(1)
+            assert (await silent.renew_lease()).duration_s == 0
+            assert (await again.sessions["leaf1"].renew_lease()).duration_s == full
+            again.sessions["leaf2"] = silent
+            await again.settle()
+            assert (await silent.renew_lease()).duration_s == full
+
+        run(check())
+
     def test_a_suspension_is_waited_for_likewise_and_ends(self):
         async def check():
             agents = Agents()
@@ -510,6 +553,88 @@ class TestShutOut:
             assert after
             assert not after & before, "what it may have given away opens nothing"
             assert all(direction.is_established for direction in agents.nva.directions())
+
+        run(check())
+
+    def test_a_suspension_outlives_the_nva(self):
+        """Also for a peer that was away meanwhile, and whose switch still has everything of it."""
+
+        async def check():
+            store = MemoryStore(b"h" * 16)
+            agents = Agents(store=store)
+            await agents.join("leaf1", "leaf2", "leaf3", certificates=True)
+            await agents.sessions["leaf3"].announce(NEW)
+            await agents.settle()
+            await agents.sessions.pop("leaf2").close()
+            held = agents.keys["leaf2"]
+            agents.nva.suspend("leaf3", "its certificate was revoked")
+            again = Agents(store=store)
+            assert again.nva.excluded == {"leaf3": "its certificate was revoked"}
+            peers = {peer.name: peer.address for peer in agents.views["leaf2"].peers}
+            receive = tuple(
+                HeldReceive(peers[sa.peer], sa.suite, Held(sa.spi, sa.generation, 900.0)) for sa in held.receive
+            )
+            send = tuple(HeldSend(peers[sa.peer], sa.suite, Held(sa.spi, 0, 900.0)) for sa in held.send)
+            await again.join("leaf2", registration=Registration(INCARNATIONS["leaf2"], receive, send))
+            await again.join("leaf1")
+            for name in ("leaf1", "leaf2"):
+                assert {peer.name for peer in again.views[name].peers} == {"leaf1", "leaf2"} - {name}
+                keys = again.keys[name]
+                assert "leaf3" not in {sa.peer for sa in (*keys.receive, *keys.send)}
+            assert (await again.sessions["leaf2"].look_up(Lookup(BLUE, mac=MAC))).result is LookupResult.UNKNOWN
+            assert {direction.tunnel.sender for direction in again.nva.directions()} == {"leaf1", "leaf2"}
+
+        run(check())
+
+    def test_it_ends_with_another_certificate_and_with_no_other(self):
+        async def check():
+            store = MemoryStore(b"h" * 16)
+            agents = Agents(store=store)
+            await agents.join("leaf1", "leaf3", certificates=True)
+            agents.nva.suspend("leaf3", "its certificate was revoked")
+            for nva in (agents.nva, Agents(store=store).nva):
+                with pytest.raises(AuthorizationError, match="needs another certificate"):
+                    nva.open_session("leaf3", certificate_of("leaf3"))
+            waiting = agents.nva.open_session("leaf1", certificate_of("leaf1"))
+            agents.nva.suspend("leaf1", "its certificate was revoked")
+            with pytest.raises(AuthorizationError, match="needs another certificate"):
+                await waiting.register(Registration(INCARNATIONS["leaf1"]))
+            assert set(agents.nva.excluded) == {"leaf1", "leaf3"}, "suspended between its two messages"
+            renewed = replace(certificate_of("leaf3"), serial="ff")
+            session = agents.nva.open_session("leaf3", renewed)
+            await session.register(Registration(INCARNATIONS["leaf3"]))
+            for nva in (agents.nva, Agents(store=store).nva):
+                assert set(nva.excluded) == {"leaf1"}
+                assert nva.certificates == (renewed,), "what is looked for in revocation lists from now on"
+
+        run(check())
+
+    def test_a_certificate_is_written_down_once(self):
+        async def check():
+            store = MemoryStore(b"h" * 16)
+            agents = Agents(store=store)
+            await agents.join("leaf1", certificates=True)
+            version = store.version
+            for _ in range(3):
+                await agents.join("leaf1", certificates=True)
+            assert store.version == version
+            assert agents.nva.certificates == (certificate_of("leaf1"),)
+
+        run(check())
+
+    def test_a_store_that_fails_suspends_nobody_and_ends_the_nva(self):
+        async def check():
+            store = Failing(b"h" * 16)
+            agents = Agents(store=store)
+            await agents.join("leaf1", "leaf2")
+            running = asyncio.create_task(agents.nva.run())
+            store.broken = True
+            with pytest.raises(StoreUnavailable):
+                agents.nva.suspend("leaf2", "its certificate was revoked")
+            store.broken = False
+            assert agents.nva.excluded == {}
+            with pytest.raises(StoreUnavailable):
+                await running
 
         run(check())
 

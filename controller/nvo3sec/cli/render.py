@@ -64,7 +64,7 @@ def status(result: dict[str, Any]) -> Iterator[Any]:
             str(one["entries_expected"]),
             str(one["entries_actual"]),
             str(one["learned"]),
-            one.get("excluded") or one["fault"],
+            one.get("excluded") or one.get("disputed") or one["fault"],
         )
     yield switches
     for one in result["switches"]:

@@ -167,10 +167,14 @@ Update: TypeAlias = NveView | TenantState | MappingUpdate | PeerUpdate | KeyStat
 
 @dataclass(frozen=True)
 class StoreMark:
-    """How far an NVA's store has come: an agent believes no NVA that is behind one it has seen. (0, 0): not durable."""
+    """How far an NVA's store had come. An agent believes no NVA whose store is behind that, or has come another way.
+
+    digest: 32 bytes that only this history of the store has at this version; b"" if none was told. (0, 0): not durable.
+    """
 
     term: int
     version: int
+    digest: bytes = b""
 
     def is_before(self, other: StoreMark) -> bool:
         """Whether `other` is newer."""
@@ -179,10 +183,14 @@ class StoreMark:
 
 @dataclass(frozen=True)
 class Welcome:
-    """The NVA has taken a registration. `session`: its name, for calls beside the stream; no secret."""
+    """The NVA has taken a registration. `session`: its name, for calls beside the stream; no secret.
+
+    known: those of the registration's `seen` that the NVA's store knows to have told this NVE.
+    """
 
     session: bytes
     mark: StoreMark
+    known: tuple[StoreMark, ...] = ()
 
 
 class QuestionKind(StrEnum):
@@ -321,7 +329,8 @@ class Registration:
     """An agent introduces its switch: the incarnation, and the keys derived for it that the switch already holds.
 
     attachments: everything that is attached; what the NVA has and is not here is released. positions: what the agent
-    has of each VN, by VNI; a VN that is not here is one of which it has learned nothing yet.
+    has of each VN, by VNI; a VN that is not here is one of which it has learned nothing yet. seen: what the agent
+    remembers of how far the NVA's store had come.
     """
 
     incarnation: bytes
@@ -329,6 +338,7 @@ class Registration:
     send: tuple[HeldSend, ...] = ()
     attachments: tuple[Attachment, ...] = ()
     positions: tuple[tuple[int, Position], ...] = ()
+    seen: tuple[StoreMark, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -95,6 +95,12 @@ class Revocations:
             if new.number < old.number or new.this_update < old.this_update:
                 raise RevocationUnknown(f"list {new.number} of {issuer} is older than list {old.number}, seen before")
 
+    def is_revoked(self, issuer: str, serial: int) -> bool:
+        """Whether a list names this certificate. Of one whose issuer has no list nothing is known, and it is no good
+        either: see `check`."""
+        known = self.lists.get(issuer)
+        return known is not None and serial in known.serials
+
     def check(self, identity: Identity, now: datetime) -> None:
         """Raises PeerRefused (REVOKED, REVOCATION_UNKNOWN) unless the certificate is known to be good at `now`."""
         known = self.lists.get(identity.issuer)

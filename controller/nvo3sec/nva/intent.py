@@ -3,15 +3,18 @@
 
 An NVE is shut out for good when the operator revokes it: that is stored before it takes effect, outlives backups, and
 nothing takes it back; a device that was repaired gets another name. It is suspended when its certificate is revoked,
-until it comes with one that is not.
+until it comes with one that is not. That is stored as well, and so is with which certificate each NVE came last: an NVA
+that starts can ask about every one of them before it tells anybody anything.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from nvo3sec.domain.membership import Membership
 from nvo3sec.domain.model import Domain, Vn
 from nvo3sec.errors import AuthorizationError, OperatorError
-from nvo3sec.nva.store.records import Revocation, Revoke, Store, Stored
+from nvo3sec.nva.store.records import Certificate, PutCertificate, Revocation, Revoke, Store, Stored
 
 
 class Intent:
@@ -20,11 +23,12 @@ class Intent:
     def __init__(self, domain: Domain, store: Store, stored: Stored) -> None:
         self._store = store
         self._revoked = {one.identity for one in stored.revocations if not one.serial}
-        self._suspended: dict[str, str] = {}
+        self._certificates = {one.nve: one for one in stored.certificates}
         self._take(domain)
 
     def _take(self, domain: Domain) -> None:
         self.domain = domain
+        self._suspended = {one.nve: one.suspended for one in self._certificates.values() if one.suspended}
         self.membership = Membership(domain, self.excluded)
         self._members = {vn.vni: self.membership.members(vn.name) for vn in domain.vns}
 
@@ -45,6 +49,12 @@ class Intent:
     def is_excluded(self, nve: str) -> bool:
         """Whether an NVE serves nothing, whatever the domain file says."""
         return self.is_revoked(nve) or nve in self._suspended
+
+    @property
+    def certificates(self) -> tuple[Certificate, ...]:
+        """With which certificate each NVE came last, of those that are not shut out."""
+        out = self.excluded
+        return tuple(one for one in self._certificates.values() if one.serial and one.nve not in out)
 
     @property
     def excluded(self) -> frozenset[str]:
@@ -86,23 +96,43 @@ class Intent:
         self._take(self.domain)
 
     def suspend(self, nve: str, why: str) -> bool:
-        """Shut an NVE out until `readmit`; returns whether it was in."""
+        """Shut an NVE out until `admit`; durable when this returns. Returns whether it was in. Raises StoreError."""
         if self.is_excluded(nve) or nve not in self.domain.nve_by_name:
             return False
-        self._suspended[nve] = why
-        self._take(self.domain)
+        self._know(replace(self._certificates.get(nve, Certificate(nve)), suspended=why))
         return True
 
-    def readmit(self, nve: str) -> bool:
-        """An NVE has come with a good certificate; returns whether it was suspended. Raises AuthorizationError."""
+    def check(self, nve: str, certificate: Certificate | None) -> None:
+        """Raises AuthorizationError unless the NVE may come with this certificate, which is good by the lists of now.
+
+        A list that was put back from a backup may have forgotten about it; what is stored here has not.
+        """
         if nve not in self.domain.nve_by_name:
             raise AuthorizationError(f"{nve} is not an NVE of {self.domain.name}")
         if self.is_revoked(nve):
             raise AuthorizationError(f"{nve} is revoked for good; the device needs another name")
-        if self._suspended.pop(nve, None) is None:
-            return False
-        self._take(self.domain)
-        return True
+        known = self._certificates.get(nve)
+        if known is not None and known.suspended and certificate == replace(known, suspended=""):
+            raise AuthorizationError(f"{nve} is suspended, and needs another certificate: {known.suspended}")
+
+    def admit(self, nve: str, certificate: Certificate | None) -> bool:
+        """An NVE has come with a certificate that `check` has nothing against; returns whether it was suspended.
+
+        certificate: None if it needs none. It is durable when this returns. Raises StoreError.
+        """
+        known = self._certificates.get(nve)
+        if certificate is None and known is not None:
+            certificate = Certificate(nve)
+        if certificate is not None and certificate != known:
+            self._know(certificate)
+        return known is not None and bool(known.suspended)
+
+    def _know(self, certificate: Certificate) -> None:
+        before = self._certificates.get(certificate.nve)
+        self._store.commit([PutCertificate(certificate)])
+        self._certificates[certificate.nve] = certificate
+        if (before.suspended if before else "") != certificate.suspended:
+            self._take(self.domain)
 
     def _require(self, nve: str) -> None:
         if nve not in self.domain.nve_by_name:

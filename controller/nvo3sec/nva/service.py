@@ -7,7 +7,6 @@ What is told to anybody follows from three things: the operator's intent (`inten
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -40,18 +39,20 @@ from nvo3sec.domain.messages import (
 )
 from nvo3sec.domain.model import Domain, Rate
 from nvo3sec.domain.sa import Direction, Event
-from nvo3sec.errors import AuthorizationError
+from nvo3sec.errors import AuthorizationError, HistoryDisputed
 from nvo3sec.nva import switches
 from nvo3sec.nva.announcing import NOT_SERVED, Announcing, attach_of, event_of, is_of_its_vn
 from nvo3sec.nva.attachments import Attachments, Handled
 from nvo3sec.nva.contributing import Contributing
-from nvo3sec.nva.cutoffs import CutOffs
+from nvo3sec.nva.cutoffs import DEADLINE_S, CutOffs
+from nvo3sec.nva.guard import StoreGuard
 from nvo3sec.nva.intent import Intent
 from nvo3sec.nva.journal import Journal, ReportRecord
 from nvo3sec.nva.key_inspection import choose_tunnels
 from nvo3sec.nva.keys import KeyService
+from nvo3sec.nva.marks import Marks
 from nvo3sec.nva.session import NvaSideSession
-from nvo3sec.nva.store import ChangeRefused, Store, StoreError
+from nvo3sec.nva.store import Certificate, Store
 from nvo3sec.nva.updates import begin_mappings, key_news, mapping_update
 from nvo3sec.nva.views import tenants_of, view_of
 
@@ -82,10 +83,10 @@ class Nva:
         self._log = structlog.get_logger("nva").bind(domain=domain.name)
         self._store = store
         now, stored = clock(), store.load()
-        self._term = stored.term if store.durable else 0
-        self._failed: asyncio.Event = asyncio.Event()
-        self._failure: StoreError | None = None
+        self._guard = StoreGuard(domain.name)
         self._intent = Intent(domain, store, stored)
+        self.marks = Marks(store, stored)
+        """What each NVE was told of how far the store has come."""
         self._attachments = Attachments(store, stored, now, domain.mapping_limits)
         self._attachments.configure(domain, now, self._intent.excluded, file=file)
         self._announcing = Announcing(self._handle)
@@ -105,6 +106,8 @@ class Nva:
         self._buckets: dict[str, TokenBucket] = {}
         self._version = 0
         self._cut_offs = CutOffs(now + domain.lifetimes.lease_s)
+        for nve in self._intent.excluded:
+            self._begin_cut_off(nve, now)
         self.reports = Journal()
 
     @property
@@ -122,24 +125,24 @@ class Nva:
         """The mappings as they are durable."""
         return self._attachments.state
 
-    def mark(self) -> StoreMark:
-        """How far the store has come; (0, 0) if it is not durable: then there is nothing to compare."""
-        return StoreMark(self._term, self._store.version) if self._store.durable else StoreMark(0, 0)
-
     # --- sessions ---------------------------------------------------------------------------------------------------
 
-    def open_session(self, identity: str) -> NvaSideSession:
-        """A session for the NVE that the transport has authenticated as `identity`. Raises AuthorizationError."""
-        if identity not in self.domain.nve_by_name:
-            raise AuthorizationError(f"{identity} is not an NVE of {self.domain.name}")
-        if self._intent.is_revoked(identity):
-            raise AuthorizationError(f"{identity} is revoked for good; the device needs another name")
-        return NvaSideSession(identity, self)
+    def open_session(self, identity: str, certificate: Certificate | None = None) -> NvaSideSession:
+        """A session for the NVE that was authenticated as `identity`, by `certificate`. Raises AuthorizationError."""
+        self._intent.check(identity, certificate)
+        return NvaSideSession(identity, self, certificate)
 
     def register(self, session: NvaSideSession, registration: Registration) -> None:
-        """Take a session as the one of its NVE; an older one of the same NVE is ended. Raises AuthorizationError."""
+        """Take a session as the one of its NVE; an older one of the same NVE is ended.
+
+        Raises AuthorizationError; HistoryDisputed for an NVE that remembers what this store has not in its history.
+        """
         nve, now = session.nve, self._clock()
-        if self._intent.readmit(nve):
+        self._intent.check(nve, session.certificate)
+        with self._disputes_said(nve), self._guard.must_not_fail():
+            self.marks.begin(nve, registration.seen)
+            was_suspended = self._intent.admit(nve, session.certificate)
+        if was_suspended:
             self._log.info("nve is no longer suspended", nve=nve)
             self._cut_offs.end(nve)
             self._follow_intent(now)
@@ -173,6 +176,7 @@ class Nva:
         if self._sessions.get(session.nve) is not session:
             return
         del self._sessions[session.nve]
+        self.marks.end(session.nve)
         self._contributing.relay.left(session.nve)
         self._log.warning("nve disconnected", nve=session.nve)
         self._keys.departed(session.nve)
@@ -184,7 +188,7 @@ class Nva:
         nve = session.nve
         if not self._is_current(session) or report.incarnation != self._incarnations.get(nve):
             return
-        session.confirmed_view = max(session.confirmed_view, report.view)
+        self._cut_offs.confirmed(nve, report.view)
         for tunnel, event in switches.read_back(nve, self._keys.tunnels_of(nve), report):
             self._feed(tunnel, event, self._clock())
 
@@ -196,18 +200,20 @@ class Nva:
         for tunnel, event in switches.used(nve, self._keys.directions, use):
             self._feed(tunnel, event, self._clock())
 
-    def renew_lease(self, session: NvaSideSession) -> LeaseGrant:
+    def renew_lease(self, session: NvaSideSession, seen: Sequence[StoreMark] = ()) -> LeaseGrant:
         """Time for the tunnels of an NVE, and for what it announced. Raises AuthorizationError, StoreError.
 
-        None for the tunnels of one whose switch has not let go in time of who was shut out.
+        None for the tunnels of one whose switch has not let go in time of who was shut out. seen: as in `Registration`.
         """
         self._require_current(session)
+        with self._disputes_said(session.nve), self._guard.must_not_fail():
+            mark = self.marks.hand_out(session.nve, seen)
         now, lease_s = self._clock(), self.domain.lifetimes.lease_s
         self._handle([LeaseRenewed(session.nve, now + lease_s)])
-        left = self._cut_offs.left_behind(session, now)
+        left = self._cut_offs.left_behind(session.nve, now)
         if left:
             self._note(session.nve, Report("lease-withheld", f"its switch has not let go of {', '.join(left)}"))
-        return LeaseGrant(0.0 if left else lease_s, self.mark())
+        return LeaseGrant(0.0 if left else lease_s, mark)
 
     def look_up(self, session: NvaSideSession, query: Lookup) -> LookupAnswer:
         """A mapping, for an NVE that serves the VN. Raises AuthorizationError for one that is not registered."""
@@ -249,6 +255,15 @@ class Nva:
         if news.contributions is not None:
             self._push_keys(self._keys.contributed(nve, self._clock()))
 
+    @contextlib.contextmanager
+    def _disputes_said(self, nve: str) -> Iterator[None]:
+        """An NVE that remembers another history than this store has is not served, and everybody hears of it."""
+        try:
+            yield
+        except HistoryDisputed as dispute:
+            self._note(nve, Report("store-disputed", str(dispute)), always=True)
+            raise
+
     def _is_current(self, session: NvaSideSession) -> bool:
         return self._sessions.get(session.nve) is session
 
@@ -284,7 +299,7 @@ class Nva:
         """The keys of the switch of a session, derived for the incarnation it registered with: all of them, and from
         then on what changed. None if what changed has changed back."""
         self._require_current(session)
-        with self._store_that_must_not_fail():
+        with self._guard.must_not_fail():
             news = key_news(self._keys, session, self._incarnations[session.nve], self._version + 1, self._clock())
         if news is not None:
             self._version = session.keys_version = news.version
@@ -298,7 +313,7 @@ class Nva:
 
     def _handle(self, events: Sequence[MappingEvent]) -> Sequence[Outcome]:
         """Have events happen; tell everybody. Raises StoreError, and then nothing has happened."""
-        with self._store_that_must_not_fail():
+        with self._guard.must_not_fail():
             handled = self._attachments.handle(events, self._clock())
         self._tell(handled)
         return handled.outcomes
@@ -338,32 +353,16 @@ class Nva:
         deadline = self.mappings.next_deadline()
         if deadline is not None and deadline <= now:
             self._handle([MappingTick()])
-        with self._store_that_must_not_fail():
+        with self._guard.must_not_fail():
             self._push_keys(self._keys.tick(now))
+            self.marks.tick(now)
         self._contributing.follow(self._keys)
 
     async def run(self) -> None:
         """Tick for ever. Raises StoreError as soon as the store has failed: nobody knows then what is stored."""
-        while self._failure is None:
+        while True:
             self.tick()
-            try:
-                async with asyncio.timeout(TICK_S):
-                    await self._failed.wait()
-            except TimeoutError:
-                continue
-        raise self._failure
-
-    @contextlib.contextmanager
-    def _store_that_must_not_fail(self) -> Iterator[None]:
-        """Once the store has failed, nobody knows what is stored: the NVA ends. What was asked for has not happened."""
-        try:
-            yield
-        except StoreError as error:
-            if not isinstance(error, ChangeRefused) and self._failure is None:
-                self._log.error("the store has failed; this NVA ends", error=str(error))
-                self._failure = error
-                self._failed.set()
-            raise
+            await self._guard.wait(TICK_S)
 
     # --- operator ---------------------------------------------------------------------------------------------------
 
@@ -374,15 +373,16 @@ class Nva:
         what runs after its restart is either file, whole.
         """
         now, excluded = self._clock(), self._intent.excluded_of(domain)
-        with self._store_that_must_not_fail():
+        with self._guard.must_not_fail():
             handled = self._attachments.configure(domain, now, excluded, file=file)
         self._intent.configure(domain)
         self._follow(handled, now)
 
     def revoke(self, nve: str) -> None:
         """Shut an NVE out for good: everywhere, at once, without its help. Raises OperatorError, StoreError."""
-        with self._store_that_must_not_fail():
+        with self._guard.must_not_fail():
             self._intent.revoke(nve)
+            self.marks.forget(nve)
         self._log.warning("nve revoked", nve=nve)
         self._cut_off(nve)
 
@@ -395,21 +395,28 @@ class Nva:
 
     def suspend(self, nve: str, why: str) -> None:
         """Shut an NVE out until it registers with a good certificate. Raises StoreError."""
-        if self._intent.suspend(nve, why):
+        with self._guard.must_not_fail():
+            was_in = self._intent.suspend(nve, why)
+        if was_in:
             self._log.warning("nve suspended", nve=nve, why=why)
             self._note(nve, Report("nve-suspended", why), always=True)
             self._cut_off(nve)
 
     def _cut_off(self, nve: str) -> None:
+        self._begin_cut_off(nve, self._clock())
+        self._follow_intent(self._clock())
+
+    def _begin_cut_off(self, nve: str, now: float) -> None:
         # All that would be its peers, also if it is shut out already: an operator who asks again still waits for them.
         peers = Membership(self.domain, self._intent.excluded - {nve}).peers_of(nve)
-        self._cut_offs.begin(nve, self._version, peers, self._clock())
-        self._follow_intent(self._clock())
+        # After a restart of the NVA agents come back within their leases, and confirm then.
+        patience_s = DEADLINE_S if self._version else max(DEADLINE_S, self.domain.lifetimes.lease_s)
+        self._cut_offs.begin(nve, self._version, peers, now + patience_s)
 
     def _follow_intent(self, now: float) -> None:
         """The intent has changed, other than by a domain file. Raises StoreError."""
         self._end_sessions()
-        with self._store_that_must_not_fail():
+        with self._guard.must_not_fail():
             handled = self._attachments.configure(self.domain, now, self._intent.excluded)
         self._follow(handled, now)
 
@@ -422,12 +429,14 @@ class Nva:
     def _follow(self, handled: Handled, now: float) -> None:
         """What is durable is told: keys of tunnels that are no more end, everybody hears what is so now."""
         self._end_sessions()
-        with self._store_that_must_not_fail():
+        with self._guard.must_not_fail():
             changed = self._keys.reconfigure(self.domain, self.membership, now)
         for nve, session in self._sessions.items():
             session.push_view()
             begin_mappings(self._attachments, session, [vn.vni for vn in self.membership.vns_of(nve)])
         changed |= self._contributing.configured(self.domain, self._intent.excluded, self.membership, self._keys, now)
+        with self._guard.must_not_fail():
+            self.marks.tick(now, at_once=True)  # who remembers that it was so, notices if it is not so any more
         self._tell(handled)
         self._push_keys(changed)
 
@@ -453,6 +462,11 @@ class Nva:
     def registered(self) -> tuple[str, ...]:
         """NVEs that are connected."""
         return tuple(sorted(self._sessions))
+
+    @property
+    def certificates(self) -> tuple[Certificate, ...]:
+        """With which certificate each NVE came last, of those that are not shut out."""
+        return self._intent.certificates
 
     @property
     def excluded(self) -> dict[str, str]:

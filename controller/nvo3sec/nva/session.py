@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Protocol
 
 from nvo3sec.domain.contribution import PeerNews, PeerUpdate
@@ -26,12 +27,15 @@ from nvo3sec.domain.messages import (
     Update,
     Use,
 )
+from nvo3sec.nva.marks import Marks
+from nvo3sec.nva.store.records import Certificate
 
 
 class Handler(Protocol):
     """What the NVA does with the messages of an authenticated NVE."""
 
-    def mark(self) -> StoreMark: ...
+    @property
+    def marks(self) -> Marks: ...
     def register(self, session: NvaSideSession, registration: Registration) -> None: ...
     def view(self, session: NvaSideSession) -> NveView: ...
     def tenants(self, session: NvaSideSession) -> TenantState: ...
@@ -39,7 +43,7 @@ class Handler(Protocol):
     def key_news(self, session: NvaSideSession) -> KeyState | KeyUpdate | None: ...
     def read_back(self, session: NvaSideSession, report: ReadBack) -> None: ...
     def used(self, session: NvaSideSession, use: Use) -> None: ...
-    def renew_lease(self, session: NvaSideSession) -> LeaseGrant: ...
+    def renew_lease(self, session: NvaSideSession, seen: Sequence[StoreMark]) -> LeaseGrant: ...
     def look_up(self, session: NvaSideSession, query: Lookup) -> LookupAnswer: ...
     async def announce(self, session: NvaSideSession, announcement: Announcement) -> AttachmentAnswer: ...
 
@@ -53,16 +57,16 @@ class NvaSideSession:
     """A session of NVE `nve`. State is made when it is fetched, however often it changed before: nothing piles up.
 
     positions: what the agent has been sent of each VN, or has from before; beginnings: VNs of which it does not know
-    its position yet. keys_version: of the last message about keys; 0 before the first. confirmed_view: version of the
-    view that its switch was read back equal to. ended: set when the NVA wants the session over; `why` says why.
+    its position yet. keys_version: of the last message about keys; 0 before the first. certificate: that
+    it has shown, if any. ended: set when the NVA wants the session over; `why` says why.
     """
 
-    def __init__(self, nve: str, handler: Handler) -> None:
+    def __init__(self, nve: str, handler: Handler, certificate: Certificate | None = None) -> None:
         self.nve = nve
+        self.certificate = certificate
         self.positions: dict[int, Position] = {}
         self.beginnings: set[int] = set()
         self.keys_version = 0
-        self.confirmed_view = 0
         self.ended = asyncio.Event()
         self.why = ""
         self._handler = handler
@@ -76,8 +80,12 @@ class NvaSideSession:
 
     @property
     def mark(self) -> StoreMark:
-        """How far the NVA's store has come."""
-        return self._handler.mark()
+        """What the NVE may be told of how far the NVA's store has come."""
+        return self._handler.marks.of(self.nve)
+
+    def known(self, seen: Sequence[StoreMark]) -> tuple[StoreMark, ...]:
+        """What the NVE remembers of that, as far as it was told it from this store."""
+        return self._handler.marks.known(self.nve, seen)
 
     # --- what the NVA has new -----------------------------------------------------------------------------------------
 
@@ -165,9 +173,9 @@ class NvaSideSession:
         """The agent says how much keys have protected."""
         self._handler.used(self, use)
 
-    async def renew_lease(self) -> LeaseGrant:
-        """The agent asks for time. Raises AuthorizationError."""
-        return self._handler.renew_lease(self)
+    async def renew_lease(self, seen: Sequence[StoreMark] = ()) -> LeaseGrant:
+        """The agent asks for time, and remembers `seen` of how far the store had come. Raises AuthorizationError."""
+        return self._handler.renew_lease(self, seen)
 
     async def look_up(self, query: Lookup) -> LookupAnswer:
         """The agent asks for a mapping."""

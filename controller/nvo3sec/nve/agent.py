@@ -21,6 +21,7 @@ from nvo3sec.domain.messages import Announcement, Attachment, AttachmentAnswer, 
 from nvo3sec.errors import (
     AuthorizationError,
     NotPrimary,
+    NvaGoneBack,
     NvaUnreachable,
     Nvo3secError,
     OperatorError,
@@ -94,7 +95,7 @@ class NveAgent:
         if str(error) == self._fault:
             return
         self._fault = str(error)
-        alarming = isinstance(error, NotPrimary | PipelineRefused)
+        alarming = isinstance(error, NotPrimary | NvaGoneBack | PipelineRefused)
         log = self._log.error if alarming else self._log.warning
         log("not serving", error=str(error), kind=type(error).__name__)
 

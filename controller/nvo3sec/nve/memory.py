@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,12 @@ from typing import Any
 import structlog
 
 from nvo3sec.domain.addresses import format_mac, parse_mac
+from nvo3sec.domain.history import not_in_history
 from nvo3sec.domain.messages import Attachment, StoreMark
-from nvo3sec.errors import NvaUnreachable, OperatorError
+from nvo3sec.errors import NvaGoneBack, OperatorError
 
 FORMAT = 1
+DIGEST_BYTES = 32
 
 Place = tuple[int, int, int]
 """(port, VLAN, MAC address)."""
@@ -33,7 +35,7 @@ class AgentMemory:
         self._nve = nve
         self._path = path
         self.attachments: dict[Place, Attachment] = {}
-        self.mark = StoreMark(0, 0)
+        self.mark = self._written = StoreMark(0, 0)
         if path is not None and path.exists():
             self._read(path)
 
@@ -43,7 +45,11 @@ class AgentMemory:
             if content["format"] != FORMAT or content["nve"] != self._nve:
                 raise OperatorError(f"{path}: is of format {content['format']!r} and NVE {content['nve']!r}")
             found = [_attachment_in(one) for one in content["attachments"]]
-            self.mark = StoreMark(int(content["term"]), int(content["version"]))
+            # What was written before there were digests has none.
+            digest = bytes.fromhex(content.get("digest", ""))
+            self.mark = self._written = StoreMark(int(content["term"]), int(content["version"]), digest)
+            if len(digest) not in (0, DIGEST_BYTES):
+                raise ValueError("a digest of another length")
         except OSError as error:
             raise OperatorError(f"{path}: {error.strerror}") from None
         except (ValueError, KeyError, TypeError):
@@ -66,10 +72,31 @@ class AgentMemory:
         rest = {key: one for key, one in self.attachments.items() if key != place}
         self._change({**rest, place_of(to): to}, self.mark)
 
+    @property
+    def marks(self) -> tuple[StoreMark, ...]:
+        """How far the NVA's store had come, for the NVA to find in its history. Two, if the newer one could not be
+        written: a restart would know the other one."""
+        return tuple(one for one in dict.fromkeys((self.mark, self._written)) if one != StoreMark(0, 0))
+
+    def compare(self, mark: StoreMark, known: Collection[StoreMark]) -> None:
+        """The NVA's store has come to `mark`, and says that it has told this NVE `known` before.
+
+        Raises NvaGoneBack if what is remembered here is not in its history: it is an old backup, however much has
+        been stored since.
+        """
+        strange = not_in_history(self.marks, mark, known)
+        if strange is not None:
+            raise NvaGoneBack(
+                f"the NVA's store has gone back, from version {strange.version} of term {strange.term}, which is not in"
+                f" its history, to version {mark.version} of term {mark.term}; nothing of it is believed"
+            )
+
     def see(self, mark: StoreMark) -> None:
-        """The NVA's store has come to `mark`. Raises NvaUnreachable if it had been further: it is an old backup."""
-        if mark.is_before(self.mark):
-            raise NvaUnreachable(
+        """The NVA's store has come to `mark`. Raises NvaGoneBack if it had been further, or elsewhere."""
+        elsewhere = mark.term == self.mark.term and self.mark.digest and not mark.digest
+        elsewhere = elsewhere or (mark.version == self.mark.version and mark.digest != self.mark.digest != b"")
+        if mark.is_before(self.mark) or elsewhere:
+            raise NvaGoneBack(
                 f"the NVA's store has gone back, from version {self.mark.version} of term {self.mark.term} to version"
                 f" {mark.version} of term {mark.term}; nothing of it is believed"
             )
@@ -86,6 +113,7 @@ class AgentMemory:
     def _change(self, attachments: Mapping[Place, Attachment], mark: StoreMark) -> None:
         if self._path is not None:
             self._write(self._path, attachments, mark)
+            self._written = mark
         self.attachments, self.mark = dict(attachments), mark
 
     def _write(self, path: Path, attachments: Mapping[Place, Attachment], mark: StoreMark) -> None:
@@ -94,6 +122,7 @@ class AgentMemory:
             "nve": self._nve,
             "term": mark.term,
             "version": mark.version,
+            "digest": mark.digest.hex(),
             "attachments": [_attachment_out(one) for one in attachments.values()],
         }
         draft = path.with_name(path.name + ".new")

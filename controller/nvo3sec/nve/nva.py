@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeAlias
 
 from nvo3sec.domain.contribution import PeerNews
@@ -16,6 +16,7 @@ from nvo3sec.domain.messages import (
     ReadBack,
     Registration,
     Report,
+    StoreMark,
     Update,
     Use,
 )
@@ -36,8 +37,8 @@ class NvaSession(Protocol):
     async def used(self, use: Use) -> None:
         """Say how much keys have protected."""
 
-    async def renew_lease(self) -> LeaseGrant:
-        """Ask for time."""
+    async def renew_lease(self, seen: Sequence[StoreMark] = ()) -> LeaseGrant:
+        """Ask for time. seen: what this agent remembers of how far the NVA's store had come."""
 
     async def look_up(self, query: Lookup) -> LookupAnswer:
         """Ask where a tenant system is."""

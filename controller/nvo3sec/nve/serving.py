@@ -132,8 +132,8 @@ class Serving:
         now = time.monotonic()
         receive, send = held_keys(self._found, self._incarnation, self.reading, now)
         mappings = self.learning.mappings
-        attached = tuple(self._memory.attachments.values())
-        await self._session.register(Registration(self._incarnation, receive, send, attached, mappings.positions))
+        attached, seen = tuple(self._memory.attachments.values()), self._memory.marks
+        await self._session.register(Registration(self._incarnation, receive, send, attached, mappings.positions, seen))
         self.learning.begin(learned_addresses(self._found))
         # Not for longer than a lease can wait; what is still in doubt then is asked about beside everything else.
         with contextlib.suppress(TimeoutError):
@@ -324,7 +324,7 @@ class Serving:
         """Renew the lease as long as the NVA answers and the switch is what it was."""
         while True:
             asked_at = time.monotonic()
-            grant = await self._session.renew_lease()
+            grant = await self._session.renew_lease(self._memory.marks)
             answer = await self.driver.ask_state()
             self.reading, self.agrees = answer.reading, answer.agrees
             if not answer.agrees:

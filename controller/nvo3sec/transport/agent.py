@@ -8,8 +8,8 @@ import contextlib
 import json
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Any, Protocol, TypeVar
 
 import grpc
 import structlog
@@ -64,8 +64,26 @@ REFUSED_S = 10.0
 
 _OUR_FAULT = {grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED}
 
-Remember = Callable[[StoreMark], None]
-"""Told how far the NVA's store has come. Raises NvaUnreachable if that is behind what was seen before."""
+
+class Memory(Protocol):
+    """What an agent remembers of how far the NVA's store had come. Either raises NvaUnreachable for an older store."""
+
+    def compare(self, mark: StoreMark, known: Collection[StoreMark]) -> None:
+        """The store has come to `mark`, and has told this NVE `known` before."""
+
+    def see(self, mark: StoreMark) -> None:
+        """The store has come to `mark`."""
+
+
+class Forgetful:
+    """Remembers nothing, and so believes every store."""
+
+    def compare(self, mark: StoreMark, known: Collection[StoreMark]) -> None:
+        """Believe it."""
+
+    def see(self, mark: StoreMark) -> None:
+        """Forget it."""
+
 
 Answerer = Callable[[QuestionKind], Awaitable[Any]]
 """Answers an operator's question with a JSON value. May raise Nvo3secError."""
@@ -81,10 +99,10 @@ class RemoteNva:
         live: LivePeers,
         nvas: Sequence[NvaAddress],
         answer: Answerer,
-        remember: Remember = lambda _mark: None,
+        memory: Memory | None = None,
     ) -> None:
         self._nve = nve
-        self._remember = remember
+        self._memory = memory or Forgetful()
         self._device = device
         self._live = live
         self._nvas = list(nvas)
@@ -107,16 +125,16 @@ class RemoteNva:
                 await channel.close()
                 raise
             else:
-                return RemoteSession(self._nve, channel, self._answer, self._remember)
+                return RemoteSession(self._nve, channel, self._answer, self._memory)
         raise NvaUnreachable("; ".join(failures) or "no NVA was named")
 
 
 class RemoteSession:
     """A session over a channel that is connected. Satisfies `nve.nva.NvaSession`."""
 
-    def __init__(self, nve: str, channel: PeerChannel, answer: Answerer, remember: Remember) -> None:
+    def __init__(self, nve: str, channel: PeerChannel, answer: Answerer, memory: Memory) -> None:
         self._nve = nve
-        self._remember = remember
+        self._memory = memory
         self._peer = channel
         self._answer = answer
         raw = channel.channel
@@ -154,7 +172,8 @@ class RemoteSession:
             raise NvaUnreachable(f"{self._peer.expected}: no answer to the registration") from None
         if not isinstance(welcome, Welcome):
             raise NvaUnreachable(f"{self._peer.expected}: its first message is no welcome")
-        self._remember(welcome.mark)
+        self._memory.compare(welcome.mark, welcome.known)
+        self._memory.see(welcome.mark)
         self._session = welcome.session
         self._reader = asyncio.create_task(self._follow(), name=f"updates of {self._nve}")
         self._log.info("registered")
@@ -202,10 +221,11 @@ class RemoteSession:
         """Tell the operator something."""
         await self._write(report)
 
-    async def renew_lease(self) -> LeaseGrant:
+    async def renew_lease(self, seen: Sequence[StoreMark] = ()) -> LeaseGrant:
         """Ask for time. Raises NvaUnreachable, AuthorizationError."""
-        grant = self._decoded(down.decode_grant, await self._call(self._renew, up.encode_renewal(self._session)))
-        self._remember(grant.mark)
+        request = up.encode_renewal(self._session, seen)
+        grant = self._decoded(down.decode_grant, await self._call(self._renew, request))
+        self._memory.see(grant.mark)
         return grant
 
     async def look_up(self, query: Lookup) -> LookupAnswer:

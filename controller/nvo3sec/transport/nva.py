@@ -29,11 +29,11 @@ from nvo3sec.domain.messages import (
     Welcome,
 )
 from nvo3sec.domain.messages import Report as AgentReport
-from nvo3sec.errors import AuthorizationError, OperatorError, WireError
+from nvo3sec.errors import AuthorizationError, HistoryDisputed, OperatorError, WireError
 from nvo3sec.identity.authenticate import authenticated_identity
-from nvo3sec.identity.certificate import Identity
 from nvo3sec.nva.service import Nva
 from nvo3sec.nva.session import NvaSideSession
+from nvo3sec.nva.store import Certificate
 from nvo3sec.transport import methods
 from nvo3sec.wire import checks, down, up
 from nvo3sec.wire.operators import CALLS
@@ -119,8 +119,6 @@ class NvaTransport:
 
     def __init__(self, nva: Nva, operator: Mapping[str, OperatorMethod]) -> None:
         self._nva = nva
-        self.identities: dict[str, Identity] = {}
-        """Under which certificate each NVE registered last."""
         self._operator = operator
         self._links: dict[str, _Link] = {}
         self._log = structlog.get_logger("nva")
@@ -159,7 +157,7 @@ class NvaTransport:
     async def _connect(self, messages: AsyncIterator[up.Up], context: Any) -> None:
         identity = authenticated_identity(context)
         nve = identity.device.name
-        session = self._nva.open_session(nve)
+        session = self._nva.open_session(nve, Certificate(nve, identity.issuer, f"{identity.serial:x}"))
         try:
             async with asyncio.timeout(REGISTER_S):
                 first = await anext(messages, None)
@@ -168,15 +166,18 @@ class NvaTransport:
         if not isinstance(first, Registration):
             raise AuthorizationError("the first message must be a registration")
         link = _Link(session, context)
-        # How far the store had come by itself: what the agent brings is written, and would hide that it has gone back.
-        mark = session.mark
+        welcome = Welcome(link.name, session.mark, session.known(first.seen))
         try:
-            # Nothing is awaited between the gate's check of the message and this: only a good certificate readmits, and
-            # of two streams the one whose calls are taken is the one that is registered.
-            with link.work():
-                await session.register(first)
-            self._links[nve], self.identities[nve] = link, identity
-            await link.write(Welcome(link.name, mark))
+            try:
+                # Nothing is awaited between the gate's check of the message and this: only a good certificate readmits,
+                # and of two streams the one whose calls are taken is the one that is registered.
+                with link.work():
+                    await session.register(first)
+            except HistoryDisputed:
+                await link.write(welcome)  # so that the agent sees for itself, whoever of the two is wrong
+                raise
+            self._links[nve] = link
+            await link.write(welcome)
             await run_together(self._up(messages, link), self._down(link), self._until_ended(session))
         finally:
             link.end()
@@ -221,7 +222,7 @@ class NvaTransport:
         return link
 
     async def _renew_lease(self, request: up.RenewLease, context: Any) -> LeaseGrant:
-        return await self._link_of(request.session, context).session.renew_lease()
+        return await self._link_of(request.session, context).session.renew_lease(request.seen)
 
     async def _look_up(self, request: up.LookUp, context: Any) -> LookupAnswer:
         return await self._link_of(request.session, context).session.look_up(request.query)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from nvo3sec.domain.addresses import IpAddress
 from nvo3sec.domain.derivation import INCARNATION_BYTES, KEY_BYTES
-from nvo3sec.domain.messages import Position
+from nvo3sec.domain.messages import Position, StoreMark
 from nvo3sec.domain.model import Rate, Suite
 from nvo3sec.domain.secret import Secret
 from nvo3sec.errors import WireError
@@ -29,6 +29,8 @@ MTU_LIMIT = 65535
 SECONDS_LIMIT = 10 * 366 * 86400.0
 SESSION_BYTES = 16
 HISTORY_BYTES = 16
+DIGEST_BYTES = 32
+MARKS_LIMIT = 4
 ITEMS_LIMIT = 65536
 """Entries of a list: above the sizes of all tables of a switch."""
 
@@ -92,6 +94,28 @@ def position(message: Any, field: str) -> Position:
         exactly(message.history, f"{field}.history", HISTORY_BYTES),
         number(message.version, f"{field}.version", 0, VERSION_LIMIT),
     )
+
+
+def mark(message: Any, field: str) -> StoreMark:
+    """How far a store had come: the fields `term`, `version` and `digest` of a message."""
+    return StoreMark(
+        number(message.term, f"{field}.term", 0, VERSION_LIMIT),
+        number(message.version, f"{field}.version", 0, VERSION_LIMIT),
+        exactly(message.digest, f"{field}.digest", DIGEST_BYTES) if message.digest else b"",
+    )
+
+
+def marks(values: Iterable[Any], field: str) -> tuple[StoreMark, ...]:
+    """What somebody remembers of that."""
+    found = list(values)
+    if len(found) > MARKS_LIMIT:
+        raise WireError(field, f"must have at most {MARKS_LIMIT} entries")
+    return items(found, field, mark)
+
+
+def marks_out(marks: Iterable[StoreMark]) -> list[Any]:
+    """The same as messages."""
+    return [pb.StoreMark(term=one.term, version=one.version, digest=one.digest) for one in marks]
 
 
 def key(message: Any, field: str) -> Secret | None:

@@ -20,7 +20,6 @@ from nvo3sec.domain.messages import (
     QuestionKind,
     RemoteMapping,
     Standing,
-    StoreMark,
     TenantState,
     Welcome,
 )
@@ -58,7 +57,14 @@ def encode_down(message: Down) -> bytes:
     match message:
         case Welcome():
             mark = message.mark
-            whole = pb.NvaMessage(welcome=pb.Welcome(session=message.session, term=mark.term, version=mark.version))
+            welcome = pb.Welcome(
+                session=message.session,
+                term=mark.term,
+                version=mark.version,
+                digest=mark.digest,
+                known=checks.marks_out(message.known),
+            )
+            whole = pb.NvaMessage(welcome=welcome)
         case NveView():
             whole = pb.NvaMessage(view=_view_out(message))
         case TenantState():
@@ -101,27 +107,20 @@ def decode_down(raw: bytes) -> Down:
 
 def _welcome_in(welcome: Any) -> Welcome:
     session = checks.exactly(welcome.session, "welcome.session", checks.SESSION_BYTES)
-    return Welcome(session, _mark(welcome, "welcome"))
-
-
-def _mark(message: Any, field: str) -> StoreMark:
-    return StoreMark(
-        checks.number(message.term, f"{field}.term", 0, checks.VERSION_LIMIT),
-        checks.number(message.version, f"{field}.version", 0, checks.VERSION_LIMIT),
-    )
+    return Welcome(session, checks.mark(welcome, "welcome"), checks.marks(welcome.known, "welcome.known"))
 
 
 def encode_grant(grant: LeaseGrant) -> bytes:
     """The answer to RenewLease."""
     mark = grant.mark
-    message = pb.LeaseGrant(duration_s=grant.duration_s, term=mark.term, version=mark.version)
+    message = pb.LeaseGrant(duration_s=grant.duration_s, term=mark.term, version=mark.version, digest=mark.digest)
     return bytes(message.SerializeToString())
 
 
 def decode_grant(raw: bytes) -> LeaseGrant:
     """Raises WireError."""
     message = checks.parse(pb.LeaseGrant.FromString, raw, "grant")
-    return LeaseGrant(checks.seconds(message.duration_s, "grant.duration_s"), _mark(message, "grant"))
+    return LeaseGrant(checks.seconds(message.duration_s, "grant.duration_s"), checks.mark(message, "grant"))
 
 
 def encode_found(answer: LookupAnswer) -> bytes:

@@ -112,15 +112,29 @@ class NvaMessage(_message.Message):
     key_changes: KeyUpdate
     def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., view: _Optional[_Union[NveView, _Mapping]] = ..., keys: _Optional[_Union[KeyState, _Mapping]] = ..., question: _Optional[_Union[Question, _Mapping]] = ..., tenants: _Optional[_Union[TenantState, _Mapping]] = ..., mappings: _Optional[_Union[MappingUpdate, _Mapping]] = ..., peers: _Optional[_Union[PeerUpdate, _Mapping]] = ..., key_changes: _Optional[_Union[KeyUpdate, _Mapping]] = ...) -> None: ...
 
+class StoreMark(_message.Message):
+    __slots__ = ("term", "version", "digest")
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    term: int
+    version: int
+    digest: bytes
+    def __init__(self, term: _Optional[int] = ..., version: _Optional[int] = ..., digest: _Optional[bytes] = ...) -> None: ...
+
 class Welcome(_message.Message):
-    __slots__ = ("session", "term", "version")
+    __slots__ = ("session", "term", "version", "digest", "known")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     TERM_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_FIELD_NUMBER: _ClassVar[int]
     session: bytes
     term: int
     version: int
-    def __init__(self, session: _Optional[bytes] = ..., term: _Optional[int] = ..., version: _Optional[int] = ...) -> None: ...
+    digest: bytes
+    known: _containers.RepeatedCompositeFieldContainer[StoreMark]
+    def __init__(self, session: _Optional[bytes] = ..., term: _Optional[int] = ..., version: _Optional[int] = ..., digest: _Optional[bytes] = ..., known: _Optional[_Iterable[_Union[StoreMark, _Mapping]]] = ...) -> None: ...
 
 class Rate(_message.Message):
     __slots__ = ("per_second", "burst")
@@ -481,18 +495,20 @@ class Position(_message.Message):
     def __init__(self, vni: _Optional[int] = ..., history: _Optional[bytes] = ..., version: _Optional[int] = ...) -> None: ...
 
 class Registration(_message.Message):
-    __slots__ = ("incarnation", "receive", "send", "attachments", "positions")
+    __slots__ = ("incarnation", "receive", "send", "attachments", "positions", "seen")
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     RECEIVE_FIELD_NUMBER: _ClassVar[int]
     SEND_FIELD_NUMBER: _ClassVar[int]
     ATTACHMENTS_FIELD_NUMBER: _ClassVar[int]
     POSITIONS_FIELD_NUMBER: _ClassVar[int]
+    SEEN_FIELD_NUMBER: _ClassVar[int]
     incarnation: bytes
     receive: _containers.RepeatedCompositeFieldContainer[Held]
     send: _containers.RepeatedCompositeFieldContainer[Held]
     attachments: _containers.RepeatedCompositeFieldContainer[Attachment]
     positions: _containers.RepeatedCompositeFieldContainer[Position]
-    def __init__(self, incarnation: _Optional[bytes] = ..., receive: _Optional[_Iterable[_Union[Held, _Mapping]]] = ..., send: _Optional[_Iterable[_Union[Held, _Mapping]]] = ..., attachments: _Optional[_Iterable[_Union[Attachment, _Mapping]]] = ..., positions: _Optional[_Iterable[_Union[Position, _Mapping]]] = ...) -> None: ...
+    seen: _containers.RepeatedCompositeFieldContainer[StoreMark]
+    def __init__(self, incarnation: _Optional[bytes] = ..., receive: _Optional[_Iterable[_Union[Held, _Mapping]]] = ..., send: _Optional[_Iterable[_Union[Held, _Mapping]]] = ..., attachments: _Optional[_Iterable[_Union[Attachment, _Mapping]]] = ..., positions: _Optional[_Iterable[_Union[Position, _Mapping]]] = ..., seen: _Optional[_Iterable[_Union[StoreMark, _Mapping]]] = ...) -> None: ...
 
 class ReadSa(_message.Message):
     __slots__ = ("peer", "suite", "spi")
@@ -559,20 +575,24 @@ class Answer(_message.Message):
     def __init__(self, number: _Optional[int] = ..., json: _Optional[str] = ..., refusal: _Optional[str] = ...) -> None: ...
 
 class RenewLeaseRequest(_message.Message):
-    __slots__ = ("session",)
+    __slots__ = ("session", "seen")
     SESSION_FIELD_NUMBER: _ClassVar[int]
+    SEEN_FIELD_NUMBER: _ClassVar[int]
     session: bytes
-    def __init__(self, session: _Optional[bytes] = ...) -> None: ...
+    seen: _containers.RepeatedCompositeFieldContainer[StoreMark]
+    def __init__(self, session: _Optional[bytes] = ..., seen: _Optional[_Iterable[_Union[StoreMark, _Mapping]]] = ...) -> None: ...
 
 class LeaseGrant(_message.Message):
-    __slots__ = ("duration_s", "term", "version")
+    __slots__ = ("duration_s", "term", "version", "digest")
     DURATION_S_FIELD_NUMBER: _ClassVar[int]
     TERM_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
     duration_s: float
     term: int
     version: int
-    def __init__(self, duration_s: _Optional[float] = ..., term: _Optional[int] = ..., version: _Optional[int] = ...) -> None: ...
+    digest: bytes
+    def __init__(self, duration_s: _Optional[float] = ..., term: _Optional[int] = ..., version: _Optional[int] = ..., digest: _Optional[bytes] = ...) -> None: ...
 
 class LookUpRequest(_message.Message):
     __slots__ = ("session", "vni", "mac", "ip")

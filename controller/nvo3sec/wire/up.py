@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ from nvo3sec.domain.messages import (
     Release,
     Relocation,
     Report,
+    StoreMark,
     Use,
 )
 from nvo3sec.domain.model import Suite
@@ -52,6 +54,7 @@ def encode_up(message: Up) -> bytes:
                 positions=[
                     pb.Position(vni=vni, history=one.history, version=one.version) for vni, one in message.positions
                 ],
+                seen=checks.marks_out(message.seen),
             )
             whole = pb.AgentMessage(registration=registration)
         case ReadBack():
@@ -96,6 +99,7 @@ def decode_up(raw: bytes) -> Up:
                 send=checks.items(one.send, "registration.send", _held_send),
                 attachments=checks.items(one.attachments, "registration.attachments", _attachment),
                 positions=checks.items(one.positions, "registration.positions", _position),
+                seen=checks.marks(one.seen, "registration.seen"),
             )
         case "read_back":
             return ReadBack(
@@ -201,9 +205,10 @@ def _used_in(one: Any, field: str) -> KeyUse:
 
 @dataclass(frozen=True)
 class RenewLease:
-    """An agent asks for time, through the session of this name."""
+    """An agent asks for time, through the session of this name. seen: as in `Registration`."""
 
     session: bytes
+    seen: tuple[StoreMark, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -214,15 +219,16 @@ class LookUp:
     query: Lookup
 
 
-def encode_renewal(session: bytes) -> bytes:
+def encode_renewal(session: bytes, seen: Sequence[StoreMark] = ()) -> bytes:
     """The request of RenewLease."""
-    return bytes(pb.RenewLeaseRequest(session=session).SerializeToString())
+    return bytes(pb.RenewLeaseRequest(session=session, seen=checks.marks_out(seen)).SerializeToString())
 
 
 def decode_renewal(raw: bytes) -> RenewLease:
     """Raises WireError."""
     message = checks.parse(pb.RenewLeaseRequest.FromString, raw, "request")
-    return RenewLease(checks.exactly(message.session, "request.session", checks.SESSION_BYTES))
+    session = checks.exactly(message.session, "request.session", checks.SESSION_BYTES)
+    return RenewLease(session, checks.marks(message.seen, "request.seen"))
 
 
 def encode_look_up(session: bytes, query: Lookup) -> bytes:

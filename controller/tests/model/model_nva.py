@@ -7,7 +7,7 @@ import asyncio
 import random
 import shutil
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,6 +26,7 @@ from nvo3sec.domain.messages import (
     ReadBack,
     Registration,
     Report,
+    StoreMark,
     TenantState,
     Update,
     Use,
@@ -313,6 +314,7 @@ class Line:
         side = self._side = self._host.do(lambda nva: nva.open_session(self._nve))
         if side is None:
             raise NvaUnreachable("the connection was reset")
+        self._memory.compare(side.mark, side.known(registration.seen))
         self._memory.see(side.mark)
         self._host.do(lambda nva: nva.register(side, registration))
         if self._host.nva is not side._handler:
@@ -385,8 +387,8 @@ class Line:
     async def report(self, report: Report) -> None:
         await self._ask(lambda side: side._handler.report(side, report))
 
-    async def renew_lease(self) -> LeaseGrant:
-        grant = await self._ask(lambda side: side._handler.renew_lease(side))
+    async def renew_lease(self, seen: Sequence[StoreMark] = ()) -> LeaseGrant:
+        grant = await self._ask(lambda side: side._handler.renew_lease(side, seen))
         self._memory.see(grant.mark)
         return grant
 

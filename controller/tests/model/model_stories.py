@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from model_domain import LIFE
 from model_scene import SETTLE_S
 from model_world import World
+from nvo3sec.domain.messages import StoreMark
 from nvo3sec.p4runtime import Table
 
 DAY_S = 86400.0
@@ -128,14 +127,14 @@ def old_database_and_old_clock(world: World) -> None:
 def old_machine(world: World) -> None:
     """The whole machine of the NVA goes back, with all that would know better. The agents do know."""
     world.back_up(everything=True)
-    for _ in range(6):  # the old one must not get as far as this while the story lasts
-        world.rotate()
-        world.pass_time(LIFE.grace_s + 2)
     world.pass_time(SETTLE_S)
     world.revoke("leaf2")
     world.pass_time(1)
     world.restore_everything()
-    world.sites["leaf2"].memory.mark = replace(world.sites["leaf2"].memory.mark, version=0)
+    world.sites["leaf2"].memory.mark = StoreMark(0, 0)  # who is compromised remembers what he likes
+    for _ in range(6):  # the old one gets further than the lost one had come
+        world.rotate()
+        world.pass_time(LIFE.grace_s + 2)
     world.pass_time(LIFE.lease_s + SETTLE_S)
     world.forge("leaf2")
 
@@ -187,7 +186,7 @@ def full_table(world: World) -> None:
 
 
 def shut_out_for_a_moment(world: World) -> None:
-    """An NVE is shut out, and let in again by an NVA that does not know of it, before others have done what they were
+    """An NVE is shut out, and let in again by another process of the NVA, before others have done what they were
     told."""
     for moment in 2 * (1, 2.5, 3, 3.5, 4.5, 6.5):
         world.suspend("leaf1")

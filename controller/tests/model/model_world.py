@@ -60,7 +60,7 @@ class World(Traffic):
         return True
 
     def suspend(self, name: str) -> None:
-        """Its certificate is revoked. That a new NVA learns it again is the business of who checks certificates."""
+        """Its certificate is revoked."""
         self.sites[name].link.admitted = False
         self.disturb(name)
         self.suspended.add(name)

@@ -40,14 +40,15 @@ from model_stories import (
 )
 from model_switch import Switch
 from nvo3sec.domain.derivation import EpochKey, Party
-from nvo3sec.domain.messages import NveView
+from nvo3sec.domain.messages import NveView, StoreMark
 from nvo3sec.domain.numbers import Numbers
 from nvo3sec.domain.sa import SaState, machine
 from nvo3sec.domain.secret import Secret
 from nvo3sec.errors import WriteRefused
-from nvo3sec.nva import keys
+from nvo3sec.nva import keys, marks
 from nvo3sec.nva.generations import Generations
 from nvo3sec.nva.intent import Intent
+from nvo3sec.nva.marks import Marks
 from nvo3sec.nva.store import opening
 from nvo3sec.nve import bringup, plan, reconcile
 from nvo3sec.nve.clock import LAST_US, ClockReading
@@ -177,6 +178,15 @@ def any_database_is_right(patch: pytest.MonkeyPatch) -> None:
 
 def agents_believe_any_nva(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(AgentMemory, "see", lambda self, mark: None)
+    patch.setattr(AgentMemory, "compare", lambda self, mark, known: None)
+
+
+def marks_are_numbers(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Marks, "of", lambda self, nve: StoreMark(self._term, self._store.version))
+
+
+def nvas_serve_whom_they_do_not_know(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(marks, "not_in_history", lambda _seen, _now, _known: None)
 
 
 def keys_follow_their_peer(patch: pytest.MonkeyPatch) -> None:
@@ -232,7 +242,8 @@ CASES = [
     (clock_goes_back_and_keys_end, [generations_are_not_stored], STOPPED),
     (rotation, [one_key_for_all], FOREIGN),
     (old_database, [any_database_is_right], ROLLED_BACK),
-    (old_machine, [agents_believe_any_nva], REVOKED),
+    (old_machine, [agents_believe_any_nva, nvas_serve_whom_they_do_not_know], REVOKED),
+    (old_machine, [marks_are_numbers], REVOKED),
 ]
 
 

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +91,8 @@ class Overlay:
     def log(self, name: str) -> str:
         return (self.directory / f"{name}.process").read_text()
 
-    def start(self, name: str, credentials: Path | None = None) -> None:
-        """Start the NVA (nva) or the agent of an NVE (leaf1)."""
+    def start(self, name: str, credentials: Path | None = None, more: Sequence[str] = ()) -> None:
+        """Start the NVA (nva) or the agent of an NVE (leaf1). more: words for its command line."""
         if name == "nva":
             place = credentials or self.identities.place(Role.NVA, "nva1")
             words = ["nva", "run", "--domain", str(self.identities.domain_file), "--port", str(self.port)]
@@ -102,7 +102,15 @@ class Overlay:
             switch = self.switches[name]
             words = ["nve", "run", "--name", name, "--p4runtime", switch.target, "--device-id", str(switch.device_id)]
             words += ["--nva", self.nva]
-        words += ["--credentials", str(place), "--run-dir", str(self.run_directory(name)), "--log-level", "debug"]
+        words += [
+            "--credentials",
+            str(place),
+            "--run-dir",
+            str(self.run_directory(name)),
+            "--log-level",
+            "debug",
+            *more,
+        ]
         with (self.directory / f"{name}.process").open("ab") as log:
             self.processes[name] = subprocess.Popen(command(*words), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 

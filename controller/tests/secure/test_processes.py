@@ -11,7 +11,10 @@ from ipaddress import IPv4Address
 
 from nvo3sec.identity.names import Role
 from overlay_world import LEAVES, Overlay, command, overlay, until
+from raw_switch import RawSwitch
 
+NAMING_NVES = ("authorized_nve", "sa_rx", "peer_meter", "vn_ingress_authorization", "tunnel_route", "tunnel")
+"""Tables whose entries name other NVEs by their addresses."""
 BLUE1, BLUE2, BLUE3 = 0x02AA00000001, 0x02AA00000002, 0x02AA00000003
 
 
@@ -121,6 +124,107 @@ class TestRevoked:
                 await world.ready()
                 await ports["leaf3"].send(1, frame(BLUE3, BLUE1, "10.1.0.3", "10.1.0.1", 3))
                 assert await ports["leaf1"].receive(1) == frame(BLUE3, BLUE1, "10.1.0.3", "10.1.0.1", 3)
+
+        asyncio.run(run())
+
+
+class Watch:
+    """Looks at the switch of an NVE all the time, as long as the context lasts: does anything in it name `peer`?"""
+
+    def __init__(self, world: Overlay, leaf: str, peer: str) -> None:
+        self._switch, self._peer = world.switches[leaf], IPv4Address(peer).packed
+        self._stopping = False
+        self.looks = 0
+        self.seen: list[str] = []
+
+    def look(self) -> list[str]:
+        """The tables that name it."""
+        with RawSwitch(self._switch.target, self._switch.device_id) as raw:
+            found = [
+                table
+                for table in NAMING_NVES
+                if any(self._peer in entry.SerializeToString() for entry in raw.entries(table))
+            ]
+        self.looks += 1
+        return found
+
+    def _watch(self) -> None:
+        while not self._stopping:
+            self.seen += self.look()
+
+    async def __aenter__(self) -> Watch:
+        self._task = asyncio.create_task(asyncio.to_thread(self._watch))
+        return self
+
+    async def __aexit__(self, *_exception: object) -> None:
+        self._stopping = True
+        await self._task
+
+
+class TestSuspended:
+    """An NVE whose certificate is in the revocation list, and an NVA that dies."""
+
+    def test_it_stays_out_through_a_restart_and_comes_back_with_a_new_certificate(self, identities, start_switch):
+        async def run():
+            async with overlay(identities, start_switch, lease_renew_s=1.0) as world:
+                ports = world.ports
+                identities.authority.revoke(identities.name(Role.NVE, "leaf3"))
+                await until(lambda: "nve suspended" in world.log("nva"))
+                watch = Watch(world, "leaf1", "192.0.2.3")
+                async with asyncio.timeout(30):
+                    while await asyncio.to_thread(watch.look):
+                        await asyncio.sleep(0.02)
+                world.kill("nva")
+                world.start("nva")
+                async with watch:
+                    async with asyncio.timeout(60):
+                        while await world.registered() != {"leaf1", "leaf2"}:
+                            await asyncio.sleep(0.05)
+                    await asyncio.sleep(2)
+                assert watch.looks > 5
+                assert not set(watch.seen), "it was back in the switch of a peer"
+                await world.ready()
+                assert watch.look() == []
+                status = await asyncio.to_thread(world.status)
+                assert [one["nve"] for one in status["switches"] if one["excluded"]] == ["leaf3"]
+                identities.authority.issue(identities.name(Role.NVE, "leaf3"), renew=True)
+                async with asyncio.timeout(60):
+                    while "leaf3" not in await world.registered():
+                        await asyncio.sleep(0.05)
+                await world.ready()
+                assert watch.look(), "it is there again, and would have been seen"
+                await ports["leaf3"].send(1, frame(BLUE3, BLUE1, "10.1.0.3", "10.1.0.1", 3))
+                assert await ports["leaf1"].receive(1) == frame(BLUE3, BLUE1, "10.1.0.3", "10.1.0.1", 3)
+                world.kill("nva")
+                world.start("nva")
+                async with asyncio.timeout(60):
+                    while await world.registered() != set(LEAVES):
+                        await asyncio.sleep(0.05)
+
+        asyncio.run(run())
+
+    def test_it_is_out_from_the_start_if_its_certificate_was_revoked_while_no_nva_ran(self, identities, start_switch):
+        async def run():
+            async with overlay(identities, start_switch, lease_renew_s=1.0) as world:
+                world.kill("nva")
+                identities.authority.revoke(identities.name(Role.NVE, "leaf3"))
+                revoked = identities.authority.revocation_file
+                lists = revoked.read_bytes()
+                revoked.write_bytes(b"nobody can read this")
+                world.start("nva")
+                assert await asyncio.to_thread(world.processes.pop("nva").wait, 60) == 1
+                assert "there is no revocation list" in world.log("nva")
+                assert await world.registered() == set()
+                revoked.write_bytes(lists)
+                served = len(world.log("nva"))
+                world.start("nva")
+                async with asyncio.timeout(60):
+                    while await world.registered() != {"leaf1", "leaf2"}:
+                        await asyncio.sleep(0.05)
+                log = world.log("nva")[served:]
+                assert log.index("nve suspended") < log.index("NVA running") < log.index("nve registered")
+                await world.ready()
+                assert Watch(world, "leaf1", "192.0.2.3").look() == []
 
         asyncio.run(run())
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import subprocess
 from ipaddress import IPv4Address
@@ -11,6 +12,9 @@ from typing import Any
 
 from nvo3sec.console import ask
 from nvo3sec.domain.addresses import format_mac
+from nvo3sec.domain.mapping import SetVersion
+from nvo3sec.nva.store import open_store
+from nvo3sec.nva_process import DATABASE_FILE
 from overlay_world import Overlay, command, overlay, until
 from test_processes import BLUE1, frame
 
@@ -156,6 +160,53 @@ def test_an_old_backup_is_noticed(identities, start_switch):
             assert "leaf2" not in await world.registered()
 
     asyncio.run(run())
+
+
+def test_an_old_backup_is_not_believed_however_far_it_has_grown_since(identities, start_switch):
+    """Database and keys together. leaf3 was revoked after the copy was made, and the operator was told that it is."""
+
+    async def run():
+        async with overlay(identities, start_switch, lease_renew_s=1.0) as world:
+            directory = world.directory
+            world.kill("nva")
+            for name in ("database", "keys"):
+                shutil.copytree(directory / name, directory / f"old-{name}")
+            world.start("nva")
+            await until_registered(world)
+            await world.ready()
+            world.kill("leaf3")
+            told = {leaf: version_told(world, leaf) for leaf in ("leaf1", "leaf2")}
+            revoked = await asyncio.to_thread(world.operate, "keys", "revoke", "leaf3")
+            assert revoked.returncode == 0, revoked.stderr
+            await until(lambda: all(version_told(world, leaf) > told[leaf] for leaf in told))
+            world.kill("nva")
+            for name in ("database", "keys"):
+                shutil.rmtree(directory / name)
+                shutil.copytree(directory / f"old-{name}", directory / name)
+            grown = open_store(directory / "database" / DATABASE_FILE, directory / "keys", identities.domain.name)
+            for number in range(1000):
+                grown.commit((SetVersion(999, number),))
+            grown.close()
+            world.start("nva")
+            for leaf in ("leaf1", "leaf2"):
+                await until(lambda leaf=leaf: "has gone back" in world.log(leaf))
+            assert not await world.registered() & {"leaf1", "leaf2"}
+            status = await asyncio.to_thread(world.status)
+            disputed = {one["nve"]: one["disputed"] for one in status["switches"] if one["disputed"]}
+            assert set(disputed) == {"leaf1", "leaf2"}
+            assert not status["ready"]
+            assert any("history of the NVA's store is disputed" in reason for reason in status["not_ready"])
+            assert "store-disputed" in {one["event"] for one in status["reports"]}
+            world.kill("nva")
+            world.start("nva", more=["--start-new-term"])
+            await until(lambda: json.loads((world.run_directory("leaf1") / "agent.json").read_text())["term"] == 2)
+
+    asyncio.run(run())
+
+
+def version_told(world: Overlay, leaf: str) -> int:
+    """How far the NVA's store had come, as the agent remembers it."""
+    return int(json.loads((world.run_directory(leaf) / "agent.json").read_text())["version"])
 
 
 def until_leaf2_has_heard_of_it(world: Overlay) -> None:

@@ -11,12 +11,18 @@ from pathlib import Path
 from nvo3sec.domain.mapping import Claim, ClaimKey, DropClaim, DropHold, Hold, Place, PutClaim, PutHold, SetVersion
 from nvo3sec.domain.secret import Secret
 from nvo3sec.nva.store import (
+    Certificate,
+    DropDispute,
     DropEpoch,
+    DropTold,
     DropVap,
     MemoryStore,
     Point,
+    PutCertificate,
+    PutDispute,
     PutDomainFile,
     PutEpoch,
+    PutTold,
     PutVap,
     Revocation,
     Revoke,
@@ -45,8 +51,21 @@ IDENTITY = "nvo3://lab.example/nve/leaf3"
 COMMITS: tuple[tuple[StoreChange, ...], ...] = (
     (PutEpoch(1, SECRETS[0], 1_700_000_000), PutVap(PLACES[0], 10), PutVap(PLACES[1], 10)),
     (SetVersion(10, 1), PutClaim(OLD), PutClaim(NEW), PutHold(Hold((10, 4), "leaf2", None, "leaf1"))),
-    (SetGeneration("leaf2", 7), SetGeneration("leaf1", 3)),
-    (Revoke(Revocation(IDENTITY, "0a")), DropVap(Place("leaf3", 1, 0)), PutDomainFile("domain: lab.example\n")),
+    (
+        SetGeneration("leaf2", 7),
+        SetGeneration("leaf1", 3),
+        PutTold("leaf1", 1, b"1" * 32),
+        PutTold("leaf1", 2, b"2" * 32),
+        PutCertificate(Certificate("leaf1", "CN=ca", "0b")),
+    ),
+    (
+        Revoke(Revocation(IDENTITY, "0a")),
+        DropVap(Place("leaf3", 1, 0)),
+        PutDomainFile("domain: lab.example\n"),
+        DropTold("leaf1", 1),
+        PutCertificate(Certificate("leaf1", "CN=ca", "0b", "revoked")),
+        PutDispute("leaf2", 1, 90),
+    ),
     (
         DropClaim(OLD.key),
         SetVersion(10, 3),
@@ -54,6 +73,7 @@ COMMITS: tuple[tuple[StoreChange, ...], ...] = (
         DropHold((10, 4)),
         PutHold(Hold((10, ip_address("fd00::1")), None, None, "")),
         PutDomainFile("domain: lab.example  # another\n"),
+        DropDispute("leaf2"),
     ),
     (PutEpoch(2, SECRETS[1]), SetGeneration("leaf2", 8), DropEpoch(1), Revoke(Revocation(IDENTITY))),
 )

@@ -77,6 +77,17 @@ class TestStore:
         store.commit((PutClaim(frozen), PutClaim(replace(NEW, granted=NEW.announced, sequence=2))))
         assert {claim.key: claim.granted for claim in store.load().claims}[OLD.key] is None
 
+    def test_a_digest_that_no_other_history_has(self, store):
+        seen = [store.digest]
+        for commit in COMMITS:
+            store.commit(commit)
+            seen.append(store.digest)
+        if not store.durable:
+            assert set(seen) == {b""}
+            return
+        assert len(set(seen)) == len(COMMITS) + 1
+        assert {len(digest) for digest in seen} == {32}
+
     def test_epochs_are_numbered_upwards_for_ever(self, store):
         store.commit((PutEpoch(3, SECRETS[0]), DropEpoch(3)))
         for number in (1, 3):

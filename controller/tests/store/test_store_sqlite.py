@@ -17,8 +17,10 @@ from nvo3sec.domain.mapping import PutClaim, SetVersion
 from nvo3sec.domain.secret import Secret
 from nvo3sec.nva.store import (
     DropEpoch,
+    PutDispute,
     PutDomainFile,
     PutEpoch,
+    PutTold,
     PutVap,
     Revocation,
     Revoke,
@@ -31,7 +33,7 @@ from nvo3sec.nva.store import (
 )
 from nvo3sec.nva.store.database import Database
 from nvo3sec.nva.store.schema import MIGRATIONS
-from nvo3sec.nva.store.tables import TABLES
+from nvo3sec.nva.store.tables import TABLES, plan
 from scenarios import COMMITS, DOMAIN, MIGRATED, OLD, PLACES, SECRETS, commit_all, contents, expected, open_at
 
 
@@ -197,6 +199,95 @@ class TestRollback:
         assert len(listed.read_bytes()) == len(before)
 
 
+def put_everything_back(directory):
+    """Database and keys together: nothing in them says that it happened."""
+    for part in ("db", "keys"):
+        shutil.rmtree(directory / part)
+        shutil.copytree(directory / f"old-{part}", directory / part)
+
+
+class TestHistory:
+    """Database and keys were put back together: only who remembers better can tell."""
+
+    def branched(self, tmp_path, reopen, later=3, other=3):
+        """Digests of the history that was lost, of the one in its place with equal commits, and the store."""
+        store = reopen()
+        store.commit(COMMITS[0])
+        store.close()
+        for part in ("db", "keys"):
+            shutil.copytree(tmp_path / part, tmp_path / f"old-{part}")
+        store = reopen()
+        digests = [[store.digest], [store.digest]]
+        for number in range(later):
+            store.commit((SetVersion(10, number + 1),))
+            digests[0].append(store.digest)
+        store.close()
+        put_everything_back(tmp_path)
+        store = reopen()
+        assert store.digest == digests[0][0]
+        for number in range(other):
+            store.commit((SetVersion(10, number + 1),))
+            digests[1].append(store.digest)
+        return *digests, store
+
+    def test_equal_commits_make_another_history(self, tmp_path, reopen):
+        lost, other, store = self.branched(tmp_path, reopen)
+        assert store.version == 4
+        assert not set(lost[1:]) & set(other)
+
+    def test_the_commits_count_as_well_as_the_random_bytes(self, tmp_path):
+        """A machine that was copied while it ran draws the same bytes twice."""
+
+        def digest(name, version):
+            store = open_at(tmp_path / name, random_bytes=lambda length: b"r" * length)
+            store.commit((SetVersion(10, version),))
+            found = store.digest
+            store.close()
+            return found
+
+        assert digest("one", 2) == digest("two", 2)
+        assert digest("three", 3) != digest("four", 2)
+
+    def test_a_restart_changes_nothing(self, tmp_path, reopen):
+        store = everything(tmp_path)
+        digest = store.digest
+        store.close()
+        assert reopen().digest == digest
+
+    def test_a_commit_that_is_refused_changes_nothing(self, reopen):
+        store = reopen()
+        store.commit(COMMITS[0])
+        digest = store.digest
+        with pytest.raises(StoreError):
+            store.commit((PutEpoch(1, SECRETS[0]),))
+        assert store.digest == digest
+
+    def test_a_new_term_needs_somebody_who_disputes_the_history(self, tmp_path, reopen):
+        *_, store = self.branched(tmp_path, reopen)
+        store.close()
+        with pytest.raises(StoreError, match="acknowledged last"):
+            reopen(start_new_term=True)
+        store = reopen()
+        store.commit((PutDispute("leaf1", 1, 4), PutTold("leaf1", 1, b"d" * 32)))
+        before = store.load()
+        store.close()
+        loaded = reopen(start_new_term=True).load()
+        assert (loaded.term, loaded.version) == (2, before.version + 1)
+        assert (loaded.told, loaded.disputes) == ((), ()), "it is decided"
+        assert (loaded.epochs, loaded.vaps) == ((), ())
+        assert loaded.history != before.history
+        with pytest.raises(StoreError, match="acknowledged last"):
+            reopen(start_new_term=True)
+        assert reopen().load() == loaded
+
+    @pytest.mark.parametrize(("remembered", "term"), [(1, 2), (3, 4), (17, 18), (18, 2), (2**40, 2)])
+    def test_a_new_term_is_above_what_is_remembered_within_reason(self, reopen, remembered, term):
+        store = reopen()
+        store.commit((PutDispute("leaf1", remembered, 4),))
+        store.close()
+        assert reopen(start_new_term=True).load().term == term
+
+
 class TestDamage:
     def refused_or_the_same(self, directory):
         """Whatever was damaged: the store is refused for a reason, or nothing in it is different."""
@@ -282,6 +373,12 @@ class TestDamage:
             "UPDATE meta SET revocations = 0",
             "UPDATE epoch SET secret = zeroblob(60)",
             "DROP INDEX one_owner",
+            "UPDATE chain SET digest = zeroblob(32)",
+            "UPDATE told SET version = version + 1",
+            "DELETE FROM told",
+            "UPDATE certificate SET suspended = ''",
+            "DELETE FROM certificate",
+            "INSERT INTO dispute SELECT nve, 1, version, tag FROM told",
             "INSERT INTO revocation SELECT identity || 'x', serial, tag FROM revocation LIMIT 1",
         ],
     )
@@ -503,14 +600,30 @@ class TestSecrets:
             reopen().commit((Revoke(Revocation(identity)),))
 
 
+def write_as_before(store, change):
+    """A commit as it was made when there was no chain of digests."""
+    database = store._database
+    database.begin()
+    for operation in plan(change, database):
+        database.apply(operation)
+    store._finish(database.prepare(), (), destroys=False)
+
+
 class TestSchema:
-    def test_of_the_first_version(self, tmp_path, reopen):
-        """There was no place for a domain file in it."""
-        store = reopen(migrations=MIGRATIONS[:1])
-        store.commit((PutVap(PLACES[0], 10),))
+    @pytest.mark.parametrize("version", range(1, len(MIGRATIONS)))
+    def test_of_an_earlier_version(self, tmp_path, reopen, version):
+        store = reopen(migrations=MIGRATIONS[:version])
+        write_as_before(store, PutVap(PLACES[0], 10))
         store.close()
-        stored = reopen().load()
-        assert (stored.vaps, stored.domain_file) == (((PLACES[0], 10),), "")
+        store = reopen()
+        stored = store.load()
+        assert (stored.vaps, stored.domain_file, stored.told) == (((PLACES[0], 10),), "", ())
+        digest = store.digest
+        assert len(digest) == 32
+        store.commit((PutTold("leaf1", stored.version, digest),))
+        assert store.digest != digest
+        store.close()
+        assert reopen().load().told == (("leaf1", stored.version, digest),)
 
     def test_migration(self, tmp_path, reopen):
         everything(tmp_path).close()

@@ -91,6 +91,8 @@ def key_updates(draw: st.DrawFn) -> m.KeyUpdate:
 questions = st.builds(m.Question, uint32, st.sampled_from(m.QuestionKind))
 helds = st.builds(Held, uint32, uint32, signed)
 histories = st.binary(min_size=16, max_size=16)
+digests = st.just(b"") | st.binary(min_size=32, max_size=32)
+marks = st.builds(m.StoreMark, st.integers(0, 2**63 - 1), st.integers(0, 2**63 - 1), digests)
 positions = st.builds(m.Position, histories, st.integers(0, 2**63 - 1))
 hosts = labels | st.just("")
 attachments = st.builds(m.Attachment, ports, vlans, vnis, macs, tuples(ips), hosts)
@@ -103,8 +105,8 @@ registrations = st.builds(
     tuples(st.builds(m.HeldSend, ipv4s, suites, helds)),
     tuples(attachments),
     tuples(st.tuples(vnis, positions)),
+    st.lists(marks, max_size=4).map(tuple),
 )
-marks = st.builds(m.StoreMark, st.integers(0, 2**63 - 1), st.integers(0, 2**63 - 1))
 tenant_states = st.builds(m.TenantState, versions, tuples(systems))
 remotes = st.builds(m.RemoteMapping, macs, labels, tuples(ips), st.integers(0, 2**63 - 1))
 mapping_updates = st.builds(
@@ -156,7 +158,7 @@ class TestRoundTrip:
         | peer_updates
         | tenant_states
         | mapping_updates
-        | st.builds(m.Welcome, sessions, marks)
+        | st.builds(m.Welcome, sessions, marks, st.lists(marks, max_size=4).map(tuple))
     )
     def test_down(self, message):
         assert down.decode_down(down.encode_down(message)) == message
@@ -169,6 +171,7 @@ class TestRoundTrip:
     def test_calls(self, session, query, answer, duration_s, mark):
         assert up.decode_look_up(up.encode_look_up(session, query)) == up.LookUp(session, query)
         assert up.decode_renewal(up.encode_renewal(session)) == up.RenewLease(session)
+        assert up.decode_renewal(up.encode_renewal(session, (mark,))) == up.RenewLease(session, (mark,))
         assert down.decode_found(down.encode_found(answer)) == answer
         grant = m.LeaseGrant(duration_s, mark)
         assert down.decode_grant(down.encode_grant(grant)) == grant
@@ -320,6 +323,10 @@ BAD_DOWN = {
         tenant_systems=[pb.TenantSystem(name="a", vn="red", nve="leaf1", port=1, ips=[bytes(5)])]
     ),
     "welcome.session": pb.NvaMessage(welcome=pb.Welcome(session=bytes(15))),
+    "welcome.digest": pb.NvaMessage(welcome=pb.Welcome(session=bytes(16), digest=bytes(31))),
+    "welcome.known[0].digest": pb.NvaMessage(
+        welcome=pb.Welcome(session=bytes(16), known=[pb.StoreMark(digest=bytes(33))])
+    ),
     "question.kind": pb.NvaMessage(question=pb.Question(number=1, kind=9)),
     "keys.incarnation": pb.NvaMessage(keys=pb.KeyState(version=1, incarnation=bytes(16))),
     "key_changes.base": key_update(base=2),
@@ -346,6 +353,12 @@ BAD_UP = {
     "registration.receive[0].address": registration(address=b"abc"),
     "registration.receive[0].suite": registration(suite=77),
     "registration.receive[0].remaining_s": registration(remaining_s=float("-inf")),
+    "registration.seen": pb.AgentMessage(
+        registration=pb.Registration(incarnation=b"i" * 16, seen=[pb.StoreMark()] * 5)
+    ),
+    "registration.seen[0].digest": pb.AgentMessage(
+        registration=pb.Registration(incarnation=b"i" * 16, seen=[pb.StoreMark(digest=b"d")])
+    ),
     "report.event": pb.AgentMessage(report=pb.Report(event="UPPER")),
     "report.detail": pb.AgentMessage(report=pb.Report(event="a", detail="\x1b[2J")),
     "answer": pb.AgentMessage(answer=pb.Answer(number=1)),

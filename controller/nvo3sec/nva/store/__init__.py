@@ -15,10 +15,16 @@ from nvo3sec.nva.store.errors import (
 from nvo3sec.nva.store.memory import MemoryStore
 from nvo3sec.nva.store.opening import open_store
 from nvo3sec.nva.store.records import (
+    Certificate,
+    DropDispute,
     DropEpoch,
+    DropTold,
     DropVap,
+    PutCertificate,
+    PutDispute,
     PutDomainFile,
     PutEpoch,
+    PutTold,
     PutVap,
     Revocation,
     Revoke,
@@ -30,13 +36,19 @@ from nvo3sec.nva.store.records import (
 from nvo3sec.nva.store.sqlite import Point, SqliteStore
 
 __all__ = [
+    "Certificate",
     "ChangeRefused",
+    "DropDispute",
     "DropEpoch",
+    "DropTold",
     "DropVap",
     "MemoryStore",
     "Point",
+    "PutCertificate",
+    "PutDispute",
     "PutDomainFile",
     "PutEpoch",
+    "PutTold",
     "PutVap",
     "Revocation",
     "Revoke",

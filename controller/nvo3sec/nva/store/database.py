@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 
 from nvo3sec.domain.secret import Secret
@@ -16,7 +17,7 @@ from nvo3sec.nva.store.errors import StoreCorrupt, StoreUnavailable
 from nvo3sec.nva.store.floor import Mark
 from nvo3sec.nva.store.keyring import TAG_BYTES, Keyring
 from nvo3sec.nva.store.schema import Migrations, migrate, schema_version
-from nvo3sec.nva.store.tables import CLAIM, TABLES, Delete, Row, Table, Write
+from nvo3sec.nva.store.tables import CHAIN, CLAIM, TABLES, Delete, Row, Table, Write
 
 _MODULUS = 1 << 8 * TAG_BYTES
 _SQLITE = (3, 37)
@@ -24,6 +25,8 @@ _INITIALS = {int: b"i", str: b"s", bytes: b"b", type(None): b"N"}
 """What stands for the type of a value under a tag: its first letter, of those that a sound database has."""
 _ROW = b"row"
 _META = b"meta"
+_CHAIN = b"nvo3sec store chain v1"
+_ONE = 1
 
 _SELECT = {t.name: f"SELECT {', '.join(t.columns)}, tag FROM {t.name}" for t in TABLES}  # noqa: S608  names of our own
 _WHERE = {t.name: " AND ".join(f"{column} = ?" for column in t.columns[: t.key_columns]) for t in TABLES}
@@ -221,6 +224,12 @@ class Database:
         """Numbers of the epochs that there are."""
         return frozenset(number for (number,) in self._connection.execute("SELECT number FROM epoch"))
 
+    @property
+    def digest(self) -> bytes:
+        """The end of the chain of digests (32 bytes), as it is within the transaction."""
+        row = self.get(CHAIN, (_ONE,))
+        return sha256(_encode((_CHAIN, self.meta.history))).digest() if row is None else bytes(row[1])
+
     def revocations(self) -> int:
         """How many there are, as it is within the transaction."""
         count: int = self._connection.execute("SELECT count(*) FROM revocation").fetchone()[0]
@@ -247,6 +256,14 @@ class Database:
             self._connection.execute(_PUT[table.name], (*operation.row, tag))
         elif old is not None:
             self._connection.execute(_DELETE[table.name], key)
+
+    def advance(self, nonce: bytes) -> None:
+        """Add the transaction, as it is now, to the chain of digests.
+
+        nonce: fresh and random: two histories that branch off with equal commits are two all the same.
+        """
+        links = (_CHAIN, self.digest, nonce, self.meta.term, self.meta.version + 1, _summed(self._total))
+        self.apply(Write(CHAIN, (_ONE, sha256(_encode(links)).digest())))
 
     def prepare(self, *, history: bytes | None = None, term: int | None = None, version: int | None = None) -> Mark:
         """Complete the transaction but for its commit; returns the mark that the database will have."""

@@ -17,12 +17,27 @@ from nvo3sec.nva.store.keyring import Keyring
 from nvo3sec.nva.store.records import Revocation, Revoke
 from nvo3sec.nva.store.revocations import RevocationList
 from nvo3sec.nva.store.schema import MIGRATIONS, Migrations
-from nvo3sec.nva.store.sqlite import Point, SqliteStore
-from nvo3sec.nva.store.tables import DOCUMENT, EPOCH, LAST_EPOCH, MARK, REVOCATION, VAP, VN, Delete, Row, Write
+from nvo3sec.nva.store.sqlite import NONCE_BYTES, Point, SqliteStore
+from nvo3sec.nva.store.tables import (
+    DISPUTE,
+    DOCUMENT,
+    EPOCH,
+    LAST_EPOCH,
+    MARK,
+    REVOCATION,
+    TOLD,
+    VAP,
+    VN,
+    Delete,
+    Row,
+    Write,
+)
 
 HISTORY_BYTES = 16
 EPOCHS_SHIFT = 20
 """Epochs of a new term are numbered from term << 20 on, above all that an older term can have had."""
+TERMS_AHEAD = 16
+"""How many terms an NVE is believed that the store had come further: a term that is too high cannot be taken back."""
 
 
 def _nothing(_: Point) -> None:
@@ -48,7 +63,9 @@ def open_store(
     keyed anew: its epochs, and keys in use, are gone. Who serves which VN is forgotten and has to be configured again,
     since an old answer could give back what was taken. Revocations stay, also those that only the newer database had;
     if they are not all known the store is not opened. Mappings of the backup are kept as the claims that they are.
-    Raises StoreError if there is nothing wrong with the database.
+    Where database and keys were put back together, nothing in them says so: then it is enough that an NVE has disputed
+    the store's history; revocations that neither has are not known to anybody. Raises StoreError if there is nothing
+    wrong with the database.
 
     at: called at each `Point`. Raises StoreError.
     """
@@ -100,7 +117,9 @@ class _Opening:
         try:
             self._create_if_empty(database)
             rows = self._recover(database, start_new_term)
-            store = SqliteStore(database, self._keyring, self._floor, self._revocations, self._at, rows)
+            store = SqliteStore(
+                database, self._keyring, self._floor, self._revocations, self._at, rows, self._random_bytes
+            )
             self._complete_revocations(rows, store)
             return store
         except sqlite3.Error as error:
@@ -129,20 +148,21 @@ class _Opening:
         if database.meta.domain != self._domain:
             raise StoreUnavailable(f"{self._path} is the database of domain {database.meta.domain}")
         refusal = below(self._floor.state, database.mark)
-        if refusal is None and start_new_term:
-            raise StoreError(f"{self._path} is what was acknowledged last; open it without a new term")
         if refusal is not None:
             if not start_new_term:
                 raise StoreRolledBack(f"{self._path} {refusal}: {_ADVICE}")
             self._upgrade(database, None)
-            self._start_new_term(database)
         else:
+            if start_new_term and not rows.get(DISPUTE.name):
+                raise StoreError(f"{self._path} is what was acknowledged last; open it without a new term")
             self._settle(database.mark, Point.FLOOR_MADE if self._floor.state is None else Point.RECOVERED)
             self._upgrade(database, database.mark)
+        if start_new_term:
+            self._start_new_term(database)
         self._keyring.destroy_all_but(database.epochs())
         files.remove_drafts(self._keyring.path)
         self._at(Point.ORPHANS_DESTROYED)
-        return rows if refusal is None and database.schema == found else database.verify()
+        return rows if not start_new_term and database.schema == found else database.verify()
 
     def _settle(self, mark: Mark, point: Point) -> None:
         if self._floor.state != FloorState(mark):
@@ -175,10 +195,12 @@ class _Opening:
                 f"{self._keyring.path} does not say any more who was revoked. Begin with a new database and new keys,"
                 " and enrol every device anew"
             )
-        term = max(database.meta.term, floor.highest.term) + 1
+        term = max(database.meta.term, floor.highest.term)
+        term = max([term, *(one for _, one, _ in rows[DISPUTE.name] if one <= term + TERMS_AHEAD)]) + 1
         version = max(database.meta.version, floor.highest.version) + 1
         database.begin()
-        for table in (EPOCH, VAP):
+        # What NVEs were told of other terms is theirs to forget.
+        for table in (EPOCH, VAP, TOLD, DISPUTE):
             for row in rows[table.name]:
                 database.apply(Delete(table, table.key_of(row)))
         # The file as well: it said who serves which VN.
@@ -189,6 +211,7 @@ class _Opening:
         database.apply(Write(MARK, (LAST_EPOCH, term << EPOCHS_SHIFT)))
         for one in revocations:
             database.apply(Write(REVOCATION, (one.identity, one.serial)))
+        database.advance(self._random_bytes(NONCE_BYTES))
         mark = database.prepare(history=self._random_bytes(HISTORY_BYTES), term=term, version=version)
         self._at(Point.TERM_WRITTEN)
         # What was settled stays so: until the commit, this database is refused like before.

@@ -87,6 +87,60 @@ class Revoke:
     revocation: Revocation
 
 
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """The certificate with which an NVE registered last, as a revocation list names it; serial: in hexadecimal.
+
+    Both are "" for one that has none, or of which none is known. suspended: why the NVE is shut out until it comes with
+    another one; "" if it is not.
+    """
+
+    nve: str
+    issuer: str = ""
+    serial: str = ""
+    suspended: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PutCertificate:
+    """What is known of the certificate of an NVE."""
+
+    certificate: Certificate
+
+
+@dataclass(frozen=True, slots=True)
+class PutTold:
+    """`nve` is going to be told that the store has come to `version`, where its digest is `digest` (32 bytes)."""
+
+    nve: str
+    version: int
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DropTold:
+    """`nve` no longer remembers that the store had come to `version`."""
+
+    nve: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class PutDispute:
+    """`nve` remembers this version of this term, and nothing here says that it was told of it."""
+
+    nve: str
+    term: int
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class DropDispute:
+    """`nve` has been seen since, with nothing that is not known here."""
+
+    nve: str
+
+
 StoreChange: TypeAlias = (
     PutClaim
     | DropClaim
@@ -100,6 +154,11 @@ StoreChange: TypeAlias = (
     | PutEpoch
     | DropEpoch
     | Revoke
+    | PutCertificate
+    | PutTold
+    | DropTold
+    | PutDispute
+    | DropDispute
 )
 
 
@@ -110,6 +169,7 @@ class Stored:
     history: 16 bytes that are drawn when a store begins, and anew when one continues from a backup. term: 1, and one
     more at each such beginning. version: number of the last commit. domain_file: "" if none was applied.
     epochs: number, secret, and the wall time at which it began. last_epoch: the highest number that one ever had.
+    told: NVE, version, digest: how far the store had come, as each NVE may remember it. disputes: NVE, term, version.
     """
 
     history: bytes
@@ -124,6 +184,9 @@ class Stored:
     epochs: tuple[tuple[int, Secret, int], ...] = ()
     last_epoch: int = 0
     revocations: tuple[Revocation, ...] = ()
+    certificates: tuple[Certificate, ...] = ()
+    told: tuple[tuple[str, int, bytes], ...] = ()
+    disputes: tuple[tuple[str, int, int], ...] = ()
 
 
 class Store(Protocol):
@@ -136,6 +199,11 @@ class Store(Protocol):
     @property
     def version(self) -> int:
         """Number of the last commit."""
+
+    @property
+    def digest(self) -> bytes:
+        """32 bytes that no other sequence of commits ends with, also none that began like this one and branched off;
+        b"" if the store is not durable. Raises StoreError."""
 
     @property
     def domain_file(self) -> str:

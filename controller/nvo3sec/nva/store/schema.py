@@ -63,6 +63,24 @@ MIGRATIONS: Migrations = (
         "CREATE TABLE mark (name TEXT PRIMARY KEY, value INTEGER NOT NULL, tag BLOB NOT NULL) STRICT, WITHOUT ROWID",
     ),
     ("CREATE TABLE document (name TEXT PRIMARY KEY, text TEXT NOT NULL, tag BLOB NOT NULL) STRICT, WITHOUT ROWID",),
+    (
+        """CREATE TABLE chain (
+            one INTEGER PRIMARY KEY CHECK (one = 1), digest BLOB NOT NULL CHECK (length(digest) = 32), tag BLOB NOT NULL
+        ) STRICT""",
+        """CREATE TABLE told (
+            nve TEXT NOT NULL, version INTEGER NOT NULL, digest BLOB NOT NULL CHECK (length(digest) = 32),
+            tag BLOB NOT NULL,
+            PRIMARY KEY (nve, version)
+        ) STRICT, WITHOUT ROWID""",
+        """CREATE TABLE dispute (
+            nve TEXT PRIMARY KEY, term INTEGER NOT NULL, version INTEGER NOT NULL, tag BLOB NOT NULL
+        ) STRICT, WITHOUT ROWID""",
+    ),
+    (
+        """CREATE TABLE certificate (
+            nve TEXT PRIMARY KEY, issuer TEXT NOT NULL, serial TEXT NOT NULL, suspended TEXT NOT NULL, tag BLOB NOT NULL
+        ) STRICT, WITHOUT ROWID""",
+    ),
 )
 
 

@@ -28,6 +28,9 @@ from nvo3sec.nva.store.records import DropEpoch, PutEpoch, Revocation, Revoke, S
 from nvo3sec.nva.store.revocations import RevocationList, check_revocations
 from nvo3sec.nva.store.tables import DOCUMENT, DOMAIN_FILE, EPOCH, Delete, Row, Write, plan, stored
 
+NONCE_BYTES = 32
+"""Random bytes of each commit."""
+
 
 @unique
 class Point(StrEnum):
@@ -64,6 +67,7 @@ class SqliteStore:
         revocations: RevocationList,
         at: Callable[[Point], None],
         verified: dict[str, list[Row]],
+        random_bytes: Callable[[int], bytes],
     ) -> None:
         """Of files that `opening` has found to belong together. verified: all rows, as `Database.verify` gave them."""
         self._database = database
@@ -72,6 +76,7 @@ class SqliteStore:
         self._revocations = revocations
         self._at = at
         self._verified: dict[str, list[Row]] | None = verified
+        self._random_bytes = random_bytes
         self._is_open = True
 
     @property
@@ -88,6 +93,13 @@ class SqliteStore:
     def history(self) -> bytes:
         """16 bytes that only this line of commits has."""
         return self._database.meta.history
+
+    @property
+    def digest(self) -> bytes:
+        """32 bytes that only this line of commits has at this version."""
+        self._require_open()
+        with self._or_close():
+            return self._database.digest
 
     @property
     def domain_file(self) -> str:
@@ -127,6 +139,7 @@ class SqliteStore:
                     self._database.apply(self._sealed(operation))
             if made:
                 self._at(Point.WRAPPING_KEYS_MADE)
+            self._database.advance(self._random_bytes(NONCE_BYTES))
             mark = self._database.prepare()
         except (ChangeRefused, sqlite3.IntegrityError, OverflowError) as error:
             self._undo(made)

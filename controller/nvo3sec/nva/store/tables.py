@@ -26,10 +26,16 @@ from nvo3sec.domain.mapping import (
 )
 from nvo3sec.nva.store.errors import ChangeRefused
 from nvo3sec.nva.store.records import (
+    Certificate,
+    DropDispute,
     DropEpoch,
+    DropTold,
     DropVap,
+    PutCertificate,
+    PutDispute,
     PutDomainFile,
     PutEpoch,
+    PutTold,
     PutVap,
     Revocation,
     Revoke,
@@ -69,8 +75,13 @@ MARK = Table("mark", ("name", "value"), 1)
 """Numbers that only grow: `epoch`, the last epoch that there was."""
 DOCUMENT = Table("document", ("name", "text"), 1)
 """Texts: `domain-file`, the one that is applied."""
+CHAIN = Table("chain", ("one", "digest"), 1)
+"""One row: the digest over all commits."""
+TOLD = Table("told", ("nve", "version", "digest"), 2)
+DISPUTE = Table("dispute", ("nve", "term", "version"), 1)
+CERTIFICATE = Table("certificate", ("nve", "issuer", "serial", "suspended"), 1)
 
-TABLES = (VN, VAP, CLAIM, HOLD, GENERATION, EPOCH, REVOCATION, MARK, DOCUMENT)
+TABLES = (VN, VAP, CLAIM, HOLD, GENERATION, EPOCH, REVOCATION, MARK, DOCUMENT, CHAIN, TOLD, DISPUTE, CERTIFICATE)
 """In an order in which nothing refers to a later one."""
 
 LAST_EPOCH = "epoch"
@@ -135,8 +146,25 @@ def plan(change: StoreChange, reader: Reader) -> Iterator[Write | Delete]:
             yield Write(GENERATION, (receiver, generation))
         case Revoke(revocation=revocation):
             yield Write(REVOCATION, (revocation.identity, revocation.serial))
-        case _:
+        case PutEpoch() | DropEpoch():
             yield from _plan_epochs(change, reader)
+        case _:
+            yield from _plan_nve(change)
+
+
+def _plan_nve(change: PutCertificate | PutTold | DropTold | PutDispute | DropDispute) -> Iterator[Write | Delete]:
+    """What is kept of each NVE."""
+    match change:
+        case PutCertificate(certificate=one):
+            yield Write(CERTIFICATE, (one.nve, one.issuer, one.serial, one.suspended))
+        case PutTold(nve=nve, version=version, digest=digest):
+            yield Write(TOLD, (nve, version, digest))
+        case DropTold(nve=nve, version=version):
+            yield Delete(TOLD, (nve, version))
+        case PutDispute(nve=nve, term=term, version=version):
+            yield Write(DISPUTE, (nve, term, version))
+        case DropDispute(nve=nve):
+            yield Delete(DISPUTE, (nve,))
 
 
 def _plan_epochs(change: PutEpoch | DropEpoch, reader: Reader) -> Iterator[Write | Delete]:
@@ -223,4 +251,7 @@ def stored(history: bytes, term: int, version: int, rows: Mapping[str, Iterable[
         epochs=tuple((number, secret, began) for number, secret, began in of(EPOCH)),
         last_epoch=max((value for name, value in rows[MARK.name] if name == LAST_EPOCH), default=0),
         revocations=tuple(Revocation(identity, serial) for identity, serial in of(REVOCATION)),
+        certificates=tuple(Certificate(*row) for row in of(CERTIFICATE)),
+        told=tuple((nve, number, digest) for nve, number, digest in of(TOLD)),
+        disputes=tuple((nve, of_term, number) for nve, of_term, number in of(DISPUTE)),
     )
