@@ -319,6 +319,15 @@ class TestRefused:
         found = findings(yaml.safe_dump(document))
         assert any("61 copies to port 1" in message for _, _, message in found)
 
+    def test_too_many_copies_where_nobody_else_serves_the_vn(self):
+        document = yaml.safe_load(EXAMPLE)
+        document["nves"] = [document["nves"][1]]
+        document["tenant_systems"] = document["tunnels"] = document["reservations"] = []
+        document["nves"][0]["vaps"] = [{"port": 1, "vlan": vlan, "vn": "blue"} for vlan in range(60)]
+        assert parse(yaml.safe_dump(document))
+        document["nves"][0]["vaps"].append({"port": 1, "vlan": 60, "vn": "blue"})
+        assert ["61 copies to port 1" in message for _, _, message in findings(yaml.safe_dump(document))] == [True]
+
     def test_mtu_does_not_matter_without_a_tunnel(self):
         document = yaml.safe_load(EXAMPLE)
         document["nves"] = [document["nves"][1]]
@@ -352,7 +361,7 @@ class TestRefused:
 
     def test_the_first_of_two_routes_and_of_two_vaps_is_what_others_are_compared_with(self):
         document = yaml.safe_load(EXAMPLE)
-        document["nves"][0]["underlay"]["routes"].append({"peer": "leaf3", "port": 300, "mac": "02:00:00:00:01:77"})
+        document["nves"][0]["underlay"]["routes"].append({"peer": "leaf3", "port": 256, "mac": "02:00:00:00:01:77"})
         document["nves"][0]["vaps"].append({"port": 1, "vlan": 0, "vn": "red"})
         found = {(field, message) for _, field, message in findings(yaml.safe_dump(document))}
         assert found == {
