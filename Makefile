@@ -6,6 +6,12 @@ VENV := .venv
 SHELL_VENV := .venv-shell
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
+# So many tests run side by side (conftest.py says which do not); 0: one after the other, in one process.
+TEST_JOBS ?= 2
+
+# A lab or a test starts dozens of processes. Where the environment forbids Python to keep what it has compiled, each of
+# them would compile the same modules again.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help setup run test lint p4 bench clean
 
@@ -43,7 +49,7 @@ run: $(VENV)/.ready
 
 test: setup
 	@$(BIN)/nvo3sec p4 check
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(TEST_JOBS) $(PYTEST_ARGS)
 
 lint: $(VENV)/.ready
 	@$(BIN)/ruff check .

@@ -55,20 +55,25 @@ async def guardian(directory: Path, user_namespace: bool = False) -> AsyncIterat
         await guarded.end()
 
 
+#: In the process itself and not between fork and exec: what forks has threads of gRPC's, which can end the child.
+_BOUND = """
+import os, signal, sys
+from nvo3lab import linux
+linux.die_with_parent(int(sys.argv[1]))  # a test run may be killed, too
+# The worst that a caller can pass on: the lab must be able to end all the same.
+signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
 @contextmanager
 def lab_process(base: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
     """`nvo3sec lab up` as a process of its own, up and ready, and its published state."""
     environment = os.environ | {"NVO3LAB_RUN": str(base)}
-    own_pid = os.getpid()
-
-    def before_exec() -> None:
-        linux.die_with_parent(own_pid)  # a test run may be killed, too
-        # The worst that a caller can pass on: the lab must be able to end all the same.
-        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
-
+    command = [sys.executable, "-c", _BOUND, str(os.getpid()), preflight.executable("nvo3sec"), "lab", "up", *arguments]
+    state: dict[str, Any] = {}
     with subprocess.Popen(
-        [preflight.executable("nvo3sec"), "lab", "up", *arguments], env=environment, text=True, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, preexec_fn=before_exec,
+        command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     ) as process:
         try:
             deadline = time.monotonic() + LAB_READY
@@ -90,7 +95,7 @@ def lab_process(base: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[
                 except subprocess.TimeoutExpired:
                     process.kill()  # so that the test fails instead of waiting for ever
                     raise
-            wait_gone([state["guardian"]])
+            wait_gone([state["guardian"]] if state else [])
 
 
 def wait_gone(pids: Iterable[int]) -> None:

@@ -121,6 +121,7 @@ class Ports:
     switch: SwitchProcess
     queues: dict[int, asyncio.Queue[bytes]] = field(default_factory=dict)
     _reader: asyncio.Task[None] | None = None
+    _writing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def open(self) -> None:
         self._channel = grpc.aio.insecure_channel(self.switch.ports_target)
@@ -143,7 +144,8 @@ class Ports:
         self.queues.setdefault(port, asyncio.Queue()).put_nowait(frame)
 
     async def send(self, port: int, frame: bytes) -> None:
-        await self._stream.write(Packet(device_id=self.switch.device_id, port=port, packet=frame))
+        async with self._writing:  # a test and the wires write; gRPC takes one write of a stream at a time
+            await self._stream.write(Packet(device_id=self.switch.device_id, port=port, packet=frame))
 
     async def receive(self, port: int, timeout_s: float = 30.0) -> bytes:
         queue = self.queues.setdefault(port, asyncio.Queue())

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The domain file: is it right, what would change with it, and from now on."""
+"""The domain file: is it right, what would change with it, and from now on.
+
+What reads it is imported where it is used, because every command that is about something else should start quickly.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,6 @@ import typer
 from nvo3sec.cli import render
 from nvo3sec.cli.operate import Where, show
 from nvo3sec.cli.options import NvaOption, OperatorCredentials, Output, OutputOption, RunDirectory
-from nvo3sec.config import load_domain, read_domain
 from nvo3sec.errors import OperatorError
 
 app = typer.Typer(help="The domain file: check, compare, apply.", no_args_is_help=True)
@@ -23,6 +25,8 @@ FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The domain f
 @app.command("check")
 def check(file: FileArgument) -> None:
     """Is the file right? Names the line and the field of everything that is wrong, and what would be right."""
+    from nvo3sec.config import load_domain
+
     found = load_domain(file)
     systems = len(found.tenant_systems)
     print(f"{file}: {found.name}: {len(found.nves)} NVEs, {len(found.vns)} VNs, {systems} tenant systems")
@@ -56,12 +60,13 @@ def diff(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """What would change with this file: + added, ~ changed, - removed. Changes nothing."""
+    from nvo3sec.config import load_domain, read_domain
+
     wanted = read_domain(file)
     domain = wanted.parse()  # here first, so that errors name the file and its lines
     if old is None:
         result = Where(run_dir, nva, credentials).ask("domain_diff", text=wanted.text)
     else:
-        # Imported here, because nothing else needs it.
         from nvo3sec.applying import compared
 
         result = compared(load_domain(old), domain)
@@ -84,6 +89,8 @@ def apply(
 
     Shows the difference and asks. The NVA keeps the text in its database and runs it also after a restart.
     """
+    from nvo3sec.config import read_domain
+
     wanted = read_domain(file)
     wanted.parse()
     where = Where(run_dir, nva, credentials)

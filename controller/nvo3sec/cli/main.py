@@ -14,7 +14,6 @@ from rich.console import Console
 
 from nvo3sec.cli import domain, keys, operate, overlay, p4, serve, shell
 from nvo3sec.cli.options import RunDirectory
-from nvo3sec.config import load_domain
 from nvo3sec.errors import ConfigError, Nvo3secError
 
 app = typer.Typer(
@@ -65,8 +64,9 @@ def run(
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
     """Run the controller of a domain until it is told to stop (SIGTERM, SIGINT)."""
-    # Imported here, because nothing else needs gRPC, and every other command should start quickly.
+    # Imported here, because little else needs gRPC or the domain file, and every other command should start quickly.
     from nvo3sec import logs
+    from nvo3sec.config import load_domain
     from nvo3sec.console import default_run_directory
     from nvo3sec.hardening import keep_memory_private
     from nvo3sec.process import Controller

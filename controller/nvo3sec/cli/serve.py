@@ -13,7 +13,6 @@ import typer
 
 from nvo3sec.cli import tenants
 from nvo3sec.cli.options import RunDirectory
-from nvo3sec.config import read_domain
 
 nva_app = typer.Typer(help="The network virtualization authority of a domain, as a process.", no_args_is_help=True)
 nve_app = typer.Typer(help="The agent of one NVE, as a process.", no_args_is_help=True)
@@ -94,6 +93,7 @@ def run_nva(
 ) -> None:
     """Run the NVA of a domain until it is told to stop (SIGTERM, SIGINT)."""
     # Imported here, because every other command should start quickly.
+    from nvo3sec.config import read_domain
     from nvo3sec.console import default_run_directory
     from nvo3sec.identity.admission import FrontLimits
     from nvo3sec.nva_process import NvaProcess, NvaSettings

@@ -124,7 +124,13 @@ class PeerChannel:
         await self.channel.close()
         self.channel = None
         if self._server is not None:
-            self._server.close()
+            # A server that is closed forgets a connection that it has just accepted: nobody would ever close that one.
+            for listening in self._server.sockets:
+                asyncio.get_running_loop().remove_reader(listening.fileno())
+            try:
+                await asyncio.sleep(0)
+            finally:
+                self._server.close()
         for local in list(self._local):
             local.abort()
         while self._local:

@@ -56,7 +56,9 @@ class Collection:
     def _read_wrapping_keys(self) -> None:
         for path in (self.world.directory / "keys").glob("*.key"):
             with contextlib.suppress(FileNotFoundError):  # an epoch may end at any time
-                self.wrapping.add(path.read_bytes())
+                key = path.read_bytes()
+                if any(key):  # it is overwritten with zeros before it goes, and those are everywhere
+                    self.wrapping.add(key)
 
     def read_store(self) -> None:
         """Only while no NVA runs."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import socket
 import ssl
 import subprocess
 import sys
+import types
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -213,6 +215,29 @@ class TestRoles:
 
 
 class TestLife:
+    @pytest.mark.parametrize("rounds", range(5))
+    def test_a_connection_that_comes_with_the_end_is_closed(self, world: World, monkeypatch, rounds: int):
+        """Whatever asyncio has done for it by then: nothing of it is left to be found later."""
+
+        async def go() -> None:
+            device = world.device(world.issue(Role.NVE, "leaf1"), Purpose.CLIENT)
+            peer = PeerChannel(device, world.live(), NVA1, "127.0.0.1", 1)
+            channel = await peer.start()
+
+            async def at_once() -> None:
+                pass
+
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.connect(str(peer._directory / "peer"))
+                monkeypatch.setattr(peer, "channel", types.SimpleNamespace(close=at_once))
+                for _ in range(rounds):
+                    await asyncio.sleep(0)
+                await peer.close()
+            await channel.close()
+            gc.collect()
+
+        run(go())
+
     def test_who_is_at_the_other_end(self, world: World):
         async def go() -> None:
             async with serving(world) as running, connected(running, world.issue(Role.NVE, "leaf1")) as peer:

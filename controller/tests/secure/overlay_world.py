@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -26,9 +27,27 @@ LEAVES = ("leaf1", "leaf2", "leaf3")
 READY_S = 60.0
 
 
+_PORTS = range(20_000, 30_000)
+"""Below those that the kernel takes by itself, for who connects and for who listens anywhere."""
+_reserved: list[socket.socket] = []
+
+
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+    """A port of the loopback interface that nobody uses, now or later: an NVA that is killed finds it again.
+
+    Tests run side by side. A name that only one process can have says that the port is taken, until that process ends.
+    """
+    for port in random.sample(_PORTS, len(_PORTS)):
+        name = socket.socket(socket.AF_UNIX)
+        try:
+            name.bind(f"\0nvo3sec-test-port-{port}")
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            name.close()
+            continue
+        _reserved.append(name)
+        return port
+    raise AssertionError("no port is free")
 
 
 async def until(condition: Any, timeout_s: float = READY_S, every_s: float = 0.02) -> None:

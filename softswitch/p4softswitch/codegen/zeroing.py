@@ -43,6 +43,21 @@ def _calculation_reads(calculation: ir.Calculation) -> Iterable[x.FieldRef]:
             yield from (x.FieldRef(entry.header, f) for f in entry.header.type.fields)
 
 
+class _Nodes:
+    """A pipeline, and what each of its nodes reads by itself: looked up once for a program and not once for a field."""
+
+    def __init__(self, pipeline: ir.Pipeline) -> None:
+        self.pipeline = pipeline
+        self.reads: dict[str, set[x.FieldRef]] = {}
+        for name, node in pipeline.nodes.items():
+            parts: list[x.Expr] = []
+            if isinstance(node, ir.Conditional):
+                parts = [node.expression]
+            elif isinstance(node, ir.Table):
+                parts = [part.source for part in node.key]
+            self.reads[name] = {read for part in parts for read in reads_of(part)}
+
+
 class Zeroing:
     """`needed(fields)`: those of them that have to be zeroed."""
 
@@ -53,6 +68,7 @@ class Zeroing:
             a: {r for op in ops for r in op.reads} | {op.writes for op in ops if op.writes is not None}
             for a, ops in self._actions.items()
         }
+        self._ingress, self._egress = _Nodes(program.ingress), _Nodes(program.egress)
         self._states = {n: [_Op(o) for o in s.ops] for n, s in program.parser.states.items()}
         self._always = {r for fields in program.field_lists.values() for r in fields}
         self._always |= {r for learn in program.learn_lists.values() for r in learn.fields}
@@ -77,7 +93,7 @@ class Zeroing:
             if self._parser(ref):
                 if ref in self._after_parser:
                     return True
-                if self._pipeline(self.program.ingress, ref) and self._pipeline(self.program.egress, ref):
+                if self._pipeline(self._ingress, ref) and self._pipeline(self._egress, ref):
                     return ref in self._deparser
         except _Read:
             return True
@@ -119,27 +135,27 @@ class Zeroing:
             open_end = open_end or any(isinstance(k, x.Lookahead) for k in state.key)
         return open_end
 
-    def _pipeline(self, pipeline: ir.Pipeline, ref: x.FieldRef) -> bool:
+    def _pipeline(self, nodes: _Nodes, ref: x.FieldRef) -> bool:
         """Whether the pipeline can end with the field unwritten. Raises _Read if it may be read so."""
+        pipeline = nodes.pipeline
         if pipeline.init is None:
             return True
         open_end = False
         todo: list[str] = [pipeline.init]
         seen = {pipeline.init}
         while todo:
-            node = pipeline.nodes[todo.pop()]
+            name = todo.pop()
+            if ref in nodes.reads[name]:
+                raise _Read
+            node = pipeline.nodes[name]
             following: list[str | None] = []
             if isinstance(node, ir.Conditional):
-                if ref in set(reads_of(node.expression)):
-                    raise _Read
                 following = [node.true_next, node.false_next]
             elif isinstance(node, ir.ActionCallNode):
                 leaves, exits = self._action(node.action, ref)
                 open_end = open_end or exits
                 following = [node.next_node] if leaves else []
             else:
-                if any(ref in set(reads_of(part.source)) for part in node.key):
-                    raise _Read
                 if node.default is None:
                     following.append(node.base_default_next)
                 for action in node.actions:
