@@ -6,7 +6,7 @@ VENV := .venv
 SHELL_VENV := .venv-shell
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
-# So many tests run side by side (conftest.py says which do not); 0: one after the other, in one process.
+# So many tests run side by side (conftest.py says which do not); 0: one after the other, in one process, as --pdb needs it.
 TEST_JOBS ?= 2
 
 # A lab or a test starts dozens of processes. Where the environment forbids Python to keep what it has compiled, each of
