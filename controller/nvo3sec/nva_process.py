@@ -146,9 +146,9 @@ class NvaProcess:
             await asyncio.sleep(WATCH_S)
 
     def _suspend_revoked(self) -> None:
-        for one in self._nva.certificates:
-            if self._live.revocations.is_revoked(one.issuer, int(one.serial, 16)):
-                self._nva.suspend(one.nve, "its certificate was revoked")
+        revocations, known = self._live.revocations, self._nva.intent.certificates
+        revoked = [one.nve for one in known if revocations.is_revoked(one.issuer, int(one.serial, 16))]
+        self._nva.suspend(revoked, "its certificate was revoked")
 
     async def _listen(self, server: SecureServer) -> int:
         try:

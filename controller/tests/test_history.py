@@ -18,6 +18,9 @@ from nvo3sec.errors import HistoryDisputed, NvaGoneBack, OperatorError
 from nvo3sec.nva.marks import INTERVAL_S
 from nvo3sec.nva.store import Point, StoreError, open_store
 from nvo3sec.nve import AgentMemory
+from nvo3sec.transport import methods
+from nvo3sec.wire import checks, up
+from test_difference import without
 
 LEAVES = ("leaf1", "leaf2", "leaf3")
 ONE, OTHER = StoreMark(1, 7, b"1" * 32), StoreMark(1, 7, b"2" * 32)
@@ -432,6 +435,31 @@ class TestBounds:
 
         run(check())
 
+    def test_a_liar_is_not_heard_without_end_and_loses_its_session(self, world):
+        async def check():
+            await world.come("leaf1")
+            session = world.agents.sessions["leaf1"]
+            for number in range(200):
+                with pytest.raises(HistoryDisputed):
+                    await session.renew_lease((StoreMark(1, number + 1, b"x" * 32),))
+            assert session.ended.is_set()
+            assert world.nva.reports.left_out["leaf1"] > 100
+
+        run(check())
+
+    def test_who_is_no_longer_of_the_domain_has_no_say(self, world):
+        async def check():
+            world.memories["leaf3"].mark = StoreMark(1, 1, b"x" * 32)
+            with pytest.raises(HistoryDisputed):
+                await world.come("leaf3")
+            domain = world.nva.domain
+            world.nva.configure(without(domain, "leaf3"))
+            assert world.nva.marks.disputes == {}
+            world.start()
+            assert world.nva.marks.disputes == {}
+
+        run(check())
+
     def test_nothing_is_told_before_it_is_stored(self, world):
         """Whenever the NVA dies: what an agent was told is known to the next one."""
 
@@ -492,6 +520,28 @@ class TestMemory:
         memory.see(ONE)
         memory.see(replace(OTHER, version=8))
         memory.see(StoreMark(2, 1))
+
+    def test_numbers_of_another_term_are_not_compared(self, tmp_path):
+        memory = AgentMemory("leaf1", tmp_path / "agent.json")
+        memory.see(ONE)
+        memory.see(replace(OTHER, term=2))
+        assert memory.mark == replace(OTHER, term=2)
+
+    def test_what_could_not_be_written_is_written_later(self, tmp_path):
+        memory, path = AgentMemory("leaf1", tmp_path / "agent.json"), tmp_path / "agent.json"
+        (tmp_path / "agent.json.new").mkdir()
+        memory.see(ONE)
+        assert memory.mark == ONE
+        assert not path.exists()
+        (tmp_path / "agent.json.new").rmdir()
+        memory.see(ONE)
+        assert AgentMemory("leaf1", path).mark == ONE
+        assert memory.marks == (ONE,)
+
+    def test_all_that_it_may_show_fits_into_a_renewal(self):
+        mark = StoreMark(checks.VERSION_LIMIT, checks.VERSION_LIMIT, b"d" * 32)
+        request = up.encode_renewal(b"s" * checks.SESSION_BYTES, [mark] * checks.MARKS_LIMIT)
+        assert len(request) <= methods.LEASE_LIMITS.message_bytes
 
     @pytest.mark.parametrize("digest", ["zz", "00" * 31, 5, None])
     def test_a_digest_that_is_none(self, tmp_path, digest):

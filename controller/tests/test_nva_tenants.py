@@ -438,7 +438,7 @@ class TestShutOut:
             if before == "revoke":
                 agents.nva.revoke("leaf3")
             else:
-                agents.nva.suspend("leaf3", "its certificate was revoked")
+                agents.nva.suspend(["leaf3"], "its certificate was revoked")
             agents.sessions.pop("leaf3")
             agents.nva.revoke("leaf3")
             assert agents.nva.not_yet_without("leaf3") == ("leaf1", "leaf2")
@@ -497,7 +497,7 @@ class TestShutOut:
             if how == "revoke":
                 agents.nva.revoke("leaf3")
             else:
-                agents.nva.suspend("leaf3", "its certificate was revoked")
+                agents.nva.suspend(["leaf3"], "its certificate was revoked")
             again = Agents(store=store)
             await again.join("leaf1")
             silent = again.nva.open_session("leaf2")
@@ -514,11 +514,65 @@ class TestShutOut:
 
         run(check())
 
+    def test_of_many_at_once_is_one_change(self):
+        async def check():
+            agents = Agents()
+            await agents.join("leaf1", "leaf2", "leaf3")
+            version = agents.views["leaf1"].version
+            follow, times = agents.nva._follow_intent, []
+            agents.nva._follow_intent = lambda now: (times.append(now), follow(now))
+            agents.nva.suspend(["leaf2", "leaf3", "leaf9"], "their certificates were revoked")
+            agents.nva.suspend(["leaf2"], "again")
+            assert len(times) == 1
+            assert set(agents.nva.excluded) == {"leaf2", "leaf3"}
+            del agents.sessions["leaf2"], agents.sessions["leaf3"]
+            await agents.settle()
+            assert agents.views["leaf1"].version > version
+            assert agents.views["leaf1"].peers == ()
+
+        run(check())
+
+    def test_the_certificate_of_a_suspension_never_comes_back(self):
+        """Not even after another one, when a revocation list that was put back has forgotten it."""
+
+        async def check():
+            store = MemoryStore(b"h" * 16)
+            agents = Agents(store=store)
+            await agents.join("leaf3", certificates=True)
+            agents.nva.suspend(["leaf3"], "its certificate was revoked")
+            renewed = replace(certificate_of("leaf3"), serial="ff")
+            session = agents.nva.open_session("leaf3", renewed)
+            await session.register(Registration(INCARNATIONS["leaf3"]))
+            for nva in (agents.nva, Agents(store=store).nva):
+                with pytest.raises(AuthorizationError, match="needs another certificate"):
+                    nva.open_session("leaf3", certificate_of("leaf3"))
+                nva.open_session("leaf3", renewed)
+
+        run(check())
+
+    def test_who_has_not_been_read_back_yet_is_not_blamed(self):
+        """It comes for the first time, long after somebody was revoked and the NVA restarted."""
+
+        async def check():
+            store = MemoryStore(b"h" * 16)
+            Agents(store=store).nva.revoke("leaf3")
+            agents = Agents(store=store)
+            agents.after(1000)
+            session = agents.nva.open_session("leaf1")
+            await session.register(Registration(INCARNATIONS["leaf1"]))
+            assert (await session.renew_lease()).duration_s == 0, "nothing is known of its switch"
+            assert list(agents.nva.reports) == []
+            agents.sessions["leaf1"] = session
+            await agents.settle()
+            assert (await session.renew_lease()).duration_s == DOMAIN.lifetimes.lease_s
+
+        run(check())
+
     def test_a_suspension_is_waited_for_likewise_and_ends(self):
         async def check():
             agents = Agents()
             await agents.join("leaf1", "leaf2", "leaf3")
-            agents.nva.suspend("leaf3", "its certificate was revoked")
+            agents.nva.suspend(["leaf3"], "its certificate was revoked")
             agents.sessions.pop("leaf3")
             agents.after(DEADLINE_S)
             assert (await agents.sessions["leaf1"].renew_lease()).duration_s == 0
@@ -543,7 +597,7 @@ class TestShutOut:
             agents = Agents()
             await agents.join("leaf1", "leaf2", "leaf3")
             before = {sa.spi for sa in agents.keys["leaf1"].receive if sa.peer == "leaf3"}
-            agents.nva.suspend("leaf3", "its certificate was revoked")
+            agents.nva.suspend(["leaf3"], "its certificate was revoked")
             agents.sessions.pop("leaf3")
             await agents.settle()
             assert {peer.name for peer in agents.views["leaf1"].peers} == {"leaf2"}
@@ -567,7 +621,7 @@ class TestShutOut:
             await agents.settle()
             await agents.sessions.pop("leaf2").close()
             held = agents.keys["leaf2"]
-            agents.nva.suspend("leaf3", "its certificate was revoked")
+            agents.nva.suspend(["leaf3"], "its certificate was revoked")
             again = Agents(store=store)
             assert again.nva.excluded == {"leaf3": "its certificate was revoked"}
             peers = {peer.name: peer.address for peer in agents.views["leaf2"].peers}
@@ -591,12 +645,12 @@ class TestShutOut:
             store = MemoryStore(b"h" * 16)
             agents = Agents(store=store)
             await agents.join("leaf1", "leaf3", certificates=True)
-            agents.nva.suspend("leaf3", "its certificate was revoked")
+            agents.nva.suspend(["leaf3"], "its certificate was revoked")
             for nva in (agents.nva, Agents(store=store).nva):
                 with pytest.raises(AuthorizationError, match="needs another certificate"):
                     nva.open_session("leaf3", certificate_of("leaf3"))
             waiting = agents.nva.open_session("leaf1", certificate_of("leaf1"))
-            agents.nva.suspend("leaf1", "its certificate was revoked")
+            agents.nva.suspend(["leaf1"], "its certificate was revoked")
             with pytest.raises(AuthorizationError, match="needs another certificate"):
                 await waiting.register(Registration(INCARNATIONS["leaf1"]))
             assert set(agents.nva.excluded) == {"leaf1", "leaf3"}, "suspended between its two messages"
@@ -605,7 +659,7 @@ class TestShutOut:
             await session.register(Registration(INCARNATIONS["leaf3"]))
             for nva in (agents.nva, Agents(store=store).nva):
                 assert set(nva.excluded) == {"leaf1"}
-                assert nva.certificates == (renewed,), "what is looked for in revocation lists from now on"
+                assert nva.intent.certificates == (renewed,), "what is looked for in revocation lists from now on"
 
         run(check())
 
@@ -618,7 +672,7 @@ class TestShutOut:
             for _ in range(3):
                 await agents.join("leaf1", certificates=True)
             assert store.version == version
-            assert agents.nva.certificates == (certificate_of("leaf1"),)
+            assert agents.nva.intent.certificates == (certificate_of("leaf1"),)
 
         run(check())
 
@@ -630,7 +684,7 @@ class TestShutOut:
             running = asyncio.create_task(agents.nva.run())
             store.broken = True
             with pytest.raises(StoreUnavailable):
-                agents.nva.suspend("leaf2", "its certificate was revoked")
+                agents.nva.suspend(["leaf2"], "its certificate was revoked")
             store.broken = False
             assert agents.nva.excluded == {}
             with pytest.raises(StoreUnavailable):
@@ -642,7 +696,7 @@ class TestShutOut:
         async def check():
             agents = Agents()
             for name in ("leaf2", "leaf3"):
-                agents.nva.suspend(name, "its certificate was revoked")
+                agents.nva.suspend([name], "its certificate was revoked")
             await agents.join("leaf1")
             assert agents.views["leaf1"].peers == ()
             await agents.join("leaf2")

@@ -61,7 +61,11 @@ def by_nodes(text: str, loader: Any) -> tuple[Any, dict, list[tuple[int, str, st
             return reading.construct_object(node, deep=True)
         found: dict = {}
         for key_node, value_node in node.value:
-            key, line = reading.construct_object(key_node, deep=True), key_node.start_mark.line + 1
+            line = key_node.start_mark.line + 1
+            if not isinstance(key_node, yaml.ScalarNode):
+                findings.append((line, yaml_lines.dotted(path), "key of several parts is not a name"))
+                continue
+            key = reading.construct_object(key_node, deep=True)
             if not isinstance(key, str):
                 findings.append((line, yaml_lines.dotted(path), f"key {key!r} is not a name"))
                 continue
@@ -107,6 +111,29 @@ class TestRead:
         assert [(line, field, message.removesuffix(" 'x'")) for line, field, message in found] == [
             (line, field, message.removesuffix(" 'x'")) for line, field, message in expected
         ]
+
+    @pytest.mark.parametrize(
+        ("value", "kind"),
+        [
+            ("2001-99-99", "timestamp"),
+            ("!!int abc", "int"),
+            ("!!float x", "float"),
+            ("!!bool x", "bool"),
+            ("!!timestamp x", "timestamp"),
+        ],
+    )
+    @pytest.mark.parametrize("text", ["a: 1\nb: {}\n", "a: 1\n{}: b\n", "a: 1\nb: &x {}\n"])
+    def test_what_has_not_the_form_of_its_tag(self, loader, text, value, kind):
+        with pytest.raises(ConfigError) as caught:
+            parse_yaml(text.format(value), "test.yaml")
+        assert [(one.line, one.message) for one in caught.value.findings] == [(2, f"this is not a valid {kind}")]
+
+    def test_a_key_of_aliases_to_aliases_is_not_told_in_full(self, loader):
+        layers = ["a0: &a0 [1, 2, 3, 4, 5, 6, 7, 8, 9]"]
+        layers += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 5)]
+        with pytest.raises(ConfigError) as caught:
+            parse_yaml("\n".join([*layers, "? [*a4, *a4]", ": 1"]), "test.yaml")
+        assert [one.message for one in caught.value.findings] == ["key of several parts is not a name"]
 
     def test_what_an_alias_stands_for_counts(self, loader, monkeypatch):
         monkeypatch.setattr(yaml_lines, "VALUES_LIMIT", 50)

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import yaml
 from yaml.composer import Composer, ComposerError
+from yaml.constructor import ConstructorError
 
 from nvo3sec.errors import ConfigError, Finding
 
@@ -16,6 +17,10 @@ Path: TypeAlias = tuple[str | int, ...]
 
 VALUES_LIMIT = 4_000_000
 """Of one document, aliases expanded: a few lines of aliases to aliases would else need all memory there is."""
+
+
+SHOWN = 40
+"""Characters of a key that is none."""
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader), Composer):  # type: ignore[misc]  # has no types
@@ -79,6 +84,13 @@ def parse_yaml(text: str, source: str) -> LinedDocument:
     return reader.document
 
 
+class _Parts:
+    """A key that is a list or a mapping."""
+
+    def __repr__(self) -> str:
+        return "of several parts"
+
+
 class _TooMany(Exception):
     """More values than anybody means."""
 
@@ -137,7 +149,19 @@ class _Reader:
         if tag == _TEXT:
             return event.value
         node = yaml.ScalarNode(tag, event.value, event.start_mark, event.end_mark, event.style)
-        return self._loader.construct_object(node, deep=True)
+        return self._constructed(node)
+
+    def _constructed(self, node: yaml.Node) -> Any:
+        try:
+            return self._loader.construct_object(node, deep=True)
+        except (ValueError, KeyError, AttributeError):
+            # The constructors of PyYAML expect that what has a tag also has its form: 2001-99-99, !!int abc.
+            kind = str(node.tag).rpartition(":")[2]
+            raise ConstructorError(None, None, f"this is not a valid {kind}", node.start_mark) from None
+
+    def _key(self, node: yaml.Node) -> Any:
+        """What is no scalar is no name, and is not even looked at: it could be aliases to aliases."""
+        return self._constructed(node) if isinstance(node, yaml.ScalarNode) else _Parts()
 
     def _sequence(self, path: Path) -> list[Any]:
         sequence: list[Any] = []
@@ -154,7 +178,7 @@ class _Reader:
                 key, mark = self._scalar(self._loader.get_event()), event.start_mark
             else:
                 node = self._node()
-                key, mark = self._loader.construct_object(node, deep=True), node.start_mark
+                key, mark = self._key(node), node.start_mark
             name = self._name(mapping, key, path, mark)
             if name is None:
                 self._node()
@@ -168,7 +192,7 @@ class _Reader:
         """The name of a field, if that is what the key is."""
         line = mark.line + 1
         if not isinstance(key, str):
-            self.findings.append(Finding(line, dotted(path), f"key {key!r} is not a name"))
+            self.findings.append(Finding(line, dotted(path), f"key {repr(key)[:SHOWN]} is not a name"))
             return None
         if key in mapping:
             self.findings.append(Finding(line, dotted((*path, key)), "is given twice"))
@@ -180,10 +204,10 @@ class _Reader:
         if isinstance(node, yaml.SequenceNode):
             return [self._converted(item, (*path, index)) for index, item in enumerate(node.value)]
         if not isinstance(node, yaml.MappingNode):
-            return self._loader.construct_object(node, deep=True)
+            return self._constructed(node)
         mapping: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            key = self._loader.construct_object(key_node, deep=True)
+            key = self._key(key_node)
             name = self._name(mapping, key, path, key_node.start_mark)
             if name is not None:
                 mapping[name] = self._converted(value_node, (*path, name))

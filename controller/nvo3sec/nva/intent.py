@@ -9,6 +9,7 @@ that starts can ask about every one of them before it tells anybody anything.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from nvo3sec.domain.membership import Membership
@@ -23,6 +24,7 @@ class Intent:
     def __init__(self, domain: Domain, store: Store, stored: Stored) -> None:
         self._store = store
         self._revoked = {one.identity for one in stored.revocations if not one.serial}
+        self._revoked_serials = {one for one in stored.revocations if one.serial}
         self._certificates = {one.nve: one for one in stored.certificates}
         self._take(domain)
 
@@ -95,12 +97,20 @@ class Intent:
         self._revoked.add(self._identity(nve))
         self._take(self.domain)
 
-    def suspend(self, nve: str, why: str) -> bool:
-        """Shut an NVE out until `admit`; durable when this returns. Returns whether it was in. Raises StoreError."""
-        if self.is_excluded(nve) or nve not in self.domain.nve_by_name:
-            return False
-        self._know(replace(self._certificates.get(nve, Certificate(nve)), suspended=why))
-        return True
+    def suspend(self, nves: Iterable[str], why: str) -> tuple[str, ...]:
+        """Shut NVEs out until `admit`, and their certificates for good; durable when this returns.
+
+        Returns those that were in. Raises StoreError.
+        """
+        were_in = tuple(one for one in nves if one in self.domain.nve_by_name and not self.is_excluded(one))
+        known = [replace(self._certificates.get(nve, Certificate(nve)), suspended=why) for nve in were_in]
+        serials = [Revocation(self._identity(one.nve), one.serial) for one in known if one.serial]
+        if known:
+            self._store.commit([*map(PutCertificate, known), *map(Revoke, serials)])
+            self._certificates |= {one.nve: one for one in known}
+            self._revoked_serials |= set(serials)
+            self._take(self.domain)
+        return were_in
 
     def check(self, nve: str, certificate: Certificate | None) -> None:
         """Raises AuthorizationError unless the NVE may come with this certificate, which is good by the lists of now.
@@ -111,9 +121,9 @@ class Intent:
             raise AuthorizationError(f"{nve} is not an NVE of {self.domain.name}")
         if self.is_revoked(nve):
             raise AuthorizationError(f"{nve} is revoked for good; the device needs another name")
-        known = self._certificates.get(nve)
-        if known is not None and known.suspended and certificate == replace(known, suspended=""):
-            raise AuthorizationError(f"{nve} is suspended, and needs another certificate: {known.suspended}")
+        serial = "" if certificate is None else certificate.serial
+        if serial and Revocation(self._identity(nve), serial) in self._revoked_serials:
+            raise AuthorizationError(f"{nve} was suspended with this certificate, and needs another certificate")
 
     def admit(self, nve: str, certificate: Certificate | None) -> bool:
         """An NVE has come with a certificate that `check` has nothing against; returns whether it was suspended.

@@ -45,7 +45,7 @@ class KeyOperations:
         answers = dict(zip(ends, await asyncio.gather(*(self._holdings(nve) for nve in ends)), strict=True))
         wanted = set(chosen)
         directions = [one for one in self._nva.directions() if one.tunnel in wanted]
-        return key_list(directions, answers, time.monotonic(), self._nva.is_mixed)
+        return key_list(directions, answers, time.monotonic(), self._nva.relay.is_mixed)
 
     async def key_audit(self, nve: str | None = None) -> dict[str, Any]:
         """What every switch holds, read by its agent now, against what the NVA wants there.

@@ -81,7 +81,8 @@ class Marks:
         strange = not_in_history(seen, self.now(), self.known(nve, seen))
         if strange is None:
             return
-        if nve not in self._disputes:
+        is_new = nve not in self._disputes
+        if is_new:
             self._store.commit([PutDispute(nve, strange.term, strange.version)])
             self._disputes[nve] = strange
         why = (
@@ -89,7 +90,8 @@ class Marks:
             f" version in its history and is at version {self._store.version} of term {self._term}: an old store was"
             " put back, or the agent's own memory is an old one"
         )
-        self._log.error("the history of the store is disputed", nve=nve, why=why)
+        if is_new:
+            self._log.error("the history of the store is disputed", nve=nve, why=why)
         raise HistoryDisputed(why)
 
     # --- what is going to be told -----------------------------------------------------------------------------------
@@ -127,6 +129,14 @@ class Marks:
         self._store.commit(changes)
         self._seen = self._store.version
         self._told |= told
+
+    def only(self, nves: Collection[str]) -> None:
+        """These are the NVEs of the domain: nobody else has a say. What others were told stays, for they may return."""
+        gone = [nve for nve in self._disputes if nve not in nves]
+        if gone:
+            self._store.commit([DropDispute(nve) for nve in gone])
+            for nve in gone:
+                del self._disputes[nve]
 
     def forget(self, nve: str) -> None:
         """`nve` is revoked for good: nothing that it says about the store counts any more."""

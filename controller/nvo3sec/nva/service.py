@@ -84,14 +84,16 @@ class Nva:
         self._store = store
         now, stored = clock(), store.load()
         self._guard = StoreGuard(domain.name)
-        self._intent = Intent(domain, store, stored)
+        self.intent = self._intent = Intent(domain, store, stored)
         self.marks = Marks(store, stored)
         """What each NVE was told of how far the store has come."""
+        self.marks.only(domain.nve_by_name)
         self._attachments = Attachments(store, stored, now, domain.mapping_limits)
         self._attachments.configure(domain, now, self._intent.excluded, file=file)
         self._announcing = Announcing(self._handle)
         self._sessions: dict[str, NvaSideSession] = {}
         self._contributing = Contributing(domain, self._sessions)
+        self.relay = self._contributing.relay
         self._keys = KeyService(
             domain,
             self._intent.membership,
@@ -100,7 +102,7 @@ class Nva:
             random_bytes=random_bytes,
             wall_seconds=wall_seconds,
             now=now,
-            relay=self._contributing.relay,
+            relay=self.relay,
         )
         self._incarnations: dict[str, bytes] = {}
         self._buckets: dict[str, TokenBucket] = {}
@@ -188,6 +190,7 @@ class Nva:
         nve = session.nve
         if not self._is_current(session) or report.incarnation != self._incarnations.get(nve):
             return
+        session.has_read = True
         self._cut_offs.confirmed(nve, report.view)
         for tunnel, event in switches.read_back(nve, self._keys.tunnels_of(nve), report):
             self._feed(tunnel, event, self._clock())
@@ -211,7 +214,7 @@ class Nva:
         now, lease_s = self._clock(), self.domain.lifetimes.lease_s
         self._handle([LeaseRenewed(session.nve, now + lease_s)])
         left = self._cut_offs.left_behind(session.nve, now)
-        if left:
+        if left and session.has_read:
             self._note(session.nve, Report("lease-withheld", f"its switch has not let go of {', '.join(left)}"))
         return LeaseGrant(0.0 if left else lease_s, mark)
 
@@ -258,10 +261,13 @@ class Nva:
     @contextlib.contextmanager
     def _disputes_said(self, nve: str) -> Iterator[None]:
         """An NVE that remembers another history than this store has is not served, and everybody hears of it."""
+        known = nve in self.marks.disputes
         try:
             yield
         except HistoryDisputed as dispute:
-            self._note(nve, Report("store-disputed", str(dispute)), always=True)
+            self._note(nve, Report("store-disputed", str(dispute)), always=not known)
+            if (session := self._sessions.get(nve)) is not None:
+                session.end(str(dispute))
             raise
 
     def _is_current(self, session: NvaSideSession) -> bool:
@@ -376,6 +382,8 @@ class Nva:
         with self._guard.must_not_fail():
             handled = self._attachments.configure(domain, now, excluded, file=file)
         self._intent.configure(domain)
+        with self._guard.must_not_fail():
+            self.marks.only(domain.nve_by_name)
         self._follow(handled, now)
 
     def revoke(self, nve: str) -> None:
@@ -384,7 +392,7 @@ class Nva:
             self._intent.revoke(nve)
             self.marks.forget(nve)
         self._log.warning("nve revoked", nve=nve)
-        self._cut_off(nve)
+        self._cut_off([nve])
 
     def not_yet_without(self, nve: str) -> tuple[str, ...]:
         """The peers of an NVE that was revoked whose switches may still take something from it.
@@ -393,18 +401,24 @@ class Nva:
         """
         return self._cut_offs.waiting(nve, self._sessions, self.mappings.leases, self._clock())
 
-    def suspend(self, nve: str, why: str) -> None:
-        """Shut an NVE out until it registers with a good certificate. Raises StoreError."""
+    def suspend(self, nves: Iterable[str], why: str) -> None:
+        """Shut NVEs out until they register with a good certificate. Raises StoreError.
+
+        What follows is done once: with many NVEs it takes seconds, and a revocation list can name many.
+        """
         with self._guard.must_not_fail():
-            was_in = self._intent.suspend(nve, why)
-        if was_in:
+            were_in = self._intent.suspend(nves, why)
+        for nve in were_in:
             self._log.warning("nve suspended", nve=nve, why=why)
             self._note(nve, Report("nve-suspended", why), always=True)
-            self._cut_off(nve)
+        if were_in:
+            self._cut_off(were_in)
 
-    def _cut_off(self, nve: str) -> None:
-        self._begin_cut_off(nve, self._clock())
-        self._follow_intent(self._clock())
+    def _cut_off(self, nves: Iterable[str]) -> None:
+        now = self._clock()
+        for nve in nves:
+            self._begin_cut_off(nve, now)
+        self._follow_intent(now)
 
     def _begin_cut_off(self, nve: str, now: float) -> None:
         # All that would be its peers, also if it is shut out already: an operator who asks again still waits for them.
@@ -454,19 +468,10 @@ class Nva:
         """The life of every key, for the status."""
         return tuple(self._keys.directions[tunnel] for tunnel in sorted(self._keys.directions))
 
-    def is_mixed(self, tunnel: Tunnel, spi: int) -> bool:
-        """Whether this NVA had a key mixed by its two ends, and cannot compute it."""
-        return self._contributing.relay.is_mixed(tunnel, spi)
-
     @property
     def registered(self) -> tuple[str, ...]:
         """NVEs that are connected."""
         return tuple(sorted(self._sessions))
-
-    @property
-    def certificates(self) -> tuple[Certificate, ...]:
-        """With which certificate each NVE came last, of those that are not shut out."""
-        return self._intent.certificates
 
     @property
     def excluded(self) -> dict[str, str]:

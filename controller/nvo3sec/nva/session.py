@@ -57,8 +57,8 @@ class NvaSideSession:
     """A session of NVE `nve`. State is made when it is fetched, however often it changed before: nothing piles up.
 
     positions: what the agent has been sent of each VN, or has from before; beginnings: VNs of which it does not know
-    its position yet. keys_version: of the last message about keys; 0 before the first. certificate: that
-    it has shown, if any. ended: set when the NVA wants the session over; `why` says why.
+    its position yet. keys_version: of the last message about keys; 0 before the first. has_read: whether its switch was
+    read back. certificate: that it has shown, if any. ended: set when the NVA wants the session over; `why` says why.
     """
 
     def __init__(self, nve: str, handler: Handler, certificate: Certificate | None = None) -> None:
@@ -67,6 +67,7 @@ class NvaSideSession:
         self.positions: dict[int, Position] = {}
         self.beginnings: set[int] = set()
         self.keys_version = 0
+        self.has_read = False
         self.ended = asyncio.Event()
         self.why = ""
         self._handler = handler

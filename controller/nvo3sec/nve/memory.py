@@ -93,14 +93,14 @@ class AgentMemory:
 
     def see(self, mark: StoreMark) -> None:
         """The NVA's store has come to `mark`. Raises NvaGoneBack if it had been further, or elsewhere."""
+        same_place = (mark.term, mark.version) == (self.mark.term, self.mark.version)
         elsewhere = mark.term == self.mark.term and self.mark.digest and not mark.digest
-        elsewhere = elsewhere or (mark.version == self.mark.version and mark.digest != self.mark.digest != b"")
-        if mark.is_before(self.mark) or elsewhere:
+        if mark.is_before(self.mark) or elsewhere or (same_place and mark.digest != self.mark.digest != b""):
             raise NvaGoneBack(
                 f"the NVA's store has gone back, from version {self.mark.version} of term {self.mark.term} to version"
                 f" {mark.version} of term {mark.term}; nothing of it is believed"
             )
-        if mark == self.mark:
+        if mark == self.mark == self._written:
             return
         try:
             self._change(self.attachments, mark)

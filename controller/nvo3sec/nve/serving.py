@@ -111,6 +111,7 @@ class Serving:
         self._memory = memory
         self._keys_at = 0.0
         self._confirmed_view = 0
+        self._has_said = False
         self._dirty: set[Table] = set()
         self._wake = asyncio.Event()
         self._lock = asyncio.Lock()
@@ -259,6 +260,7 @@ class Serving:
             # The proof of a key before the word that it is in the switch: with that the sender is told to use it.
             await self._tell_peers(read_back.receive)
             await self._session.read_back(read_back)
+            self._has_said = True
             return outcome
 
     async def _tell_peers(self, installed: Iterable[Place] = ()) -> None:
@@ -323,7 +325,7 @@ class Serving:
     async def _keep_lease(self) -> None:
         """Renew the lease as long as the NVA answers and the switch is what it was."""
         while True:
-            asked_at = time.monotonic()
+            asked_at, had_said = time.monotonic(), self._has_said
             grant = await self._session.renew_lease(self._memory.marks)
             answer = await self.driver.ask_state()
             self.reading, self.agrees = answer.reading, answer.agrees
@@ -332,13 +334,15 @@ class Serving:
                 raise IncarnationLost(
                     f"{self.driver.client.name}: registers and entry disagree; the pipeline was reset"
                 )
-            if self.outcome is None:
-                await asyncio.sleep(RETRY_FIRST_S)  # nothing is in the switch yet that a lease could open
+            if not had_said:
+                # Nothing is in the switch yet that a lease could open, or the NVA did not know of it when it answered.
+                await asyncio.sleep(RETRY_FIRST_S)
                 continue
             not_after = answer.reading.deadline_us(asked_at, grant.duration_s)
             await self.driver.client.write([Update(Operation.MODIFY, p4.lease_grant(not_after=not_after))])
             self.lease_not_after_us = not_after
-            await asyncio.sleep(self.view.lease_renew_s if self.view else RETRY_FIRST_S)
+            # What is withheld may be given as soon as the NVA has heard that the switch has let go of somebody.
+            await asyncio.sleep(self.view.lease_renew_s if self.view and grant.duration_s else RETRY_FIRST_S)
 
     async def _report_use(self) -> None:
         """Tell the NVA how much each sending key has protected, when that has changed."""

@@ -16,6 +16,7 @@ import structlog
 
 from nvo3sec.domain import key_changes
 from nvo3sec.domain.contribution import PeerNews, PeerUpdate
+from nvo3sec.domain.limits import TokenBucket
 from nvo3sec.domain.messages import (
     Announcement,
     Answer,
@@ -41,6 +42,7 @@ from nvo3sec.domain.messages import (
     Use,
     Welcome,
 )
+from nvo3sec.domain.model import Rate
 from nvo3sec.errors import AuthorizationError, NvaUnreachable, Nvo3secError, WireError
 from nvo3sec.identity.client import PeerChannel
 from nvo3sec.identity.device import Device
@@ -59,6 +61,11 @@ MAPPINGS_QUEUED = 4096
 """Updates of VNs that wait for the switch."""
 PEERS_QUEUED = 128
 """Updates about peers that wait for the agent. A new session with 4,096 peers begins with half as many."""
+LOOKUP_RATE = Rate(150, 800)
+"""Lookups that are sent: below what the NVA takes of one NVE. Whoever is refused there is read from more slowly, and so
+are the renewals of its lease on the same connection: tenants that scan must not close the tunnels of others."""
+LOOKUPS_AT_ONCE = 8
+"""Fewer than the calls of a connection: there is always room for the others."""
 REFUSED_S = 10.0
 """How long the refusal of a lookup is remembered."""
 
@@ -146,6 +153,8 @@ class RemoteSession:
         self._attach = raw.unary_unary(methods.ATTACH)
         self._detach = raw.unary_unary(methods.DETACH)
         self._move = raw.unary_unary(methods.MOVE)
+        self._lookups = TokenBucket(LOOKUP_RATE, time.monotonic())
+        self._lookup_places = asyncio.Semaphore(LOOKUPS_AT_ONCE)
         self._session = b""
         self._view: NveView | None = None
         self._tenants: TenantState | None = None
@@ -232,8 +241,11 @@ class RemoteSession:
         """Ask where a tenant system is."""
         if query.mac is None and query.ip is None:
             return LookupAnswer(LookupResult.UNKNOWN, 0.0)
+        if not self._lookups.take(time.monotonic()):
+            return LookupAnswer(LookupResult.BUSY, 1.0)
         try:
-            raw = await self._call(self._find, up.encode_look_up(self._session, query))
+            async with self._lookup_places:
+                raw = await self._call(self._find, up.encode_look_up(self._session, query))
         except _Busy:
             return LookupAnswer(LookupResult.BUSY, 1.0)
         except AuthorizationError as error:

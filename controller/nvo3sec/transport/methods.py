@@ -11,6 +11,7 @@ from nvo3sec.domain.model import Rate
 from nvo3sec.identity.authorization import AccessTable, Method, Rule, Scope, Subject
 from nvo3sec.identity.limits import MethodLimits
 from nvo3sec.identity.names import DeviceName, Role
+from nvo3sec.wire.checks import MARK_BYTES, MARKS_LIMIT
 from nvo3sec.wire.operators import REQUEST_BYTES
 
 NVA_SERVICE = "nvo3sec.v1.Nva"
@@ -41,7 +42,10 @@ AUTHZ_PROBE = f"/{OPERATOR_SERVICE}/AuthzProbe"
 
 STREAM_LIMITS = MethodLimits(calls=Rate(2, 20), messages=Rate(100, 400), concurrent=4, message_bytes=2 << 20)
 """Of a session. Several at once, because one that broke may be noticed later than the one that follows it."""
-LEASE_LIMITS = MethodLimits(calls=Rate(10, 40), messages=Rate(10, 40), concurrent=4, message_bytes=64)
+LEASE_LIMITS = MethodLimits(
+    calls=Rate(10, 40), messages=Rate(10, 40), concurrent=4, message_bytes=32 + MARKS_LIMIT * MARK_BYTES
+)
+"""A renewal names its session, and what the agent remembers of the store: as much as the largest can be."""
 LOOK_UP_LIMITS = MethodLimits(calls=Rate(240, 1200), messages=Rate(240, 1200), concurrent=256, message_bytes=128)
 """A little above what the NVA answers: who keeps to that is told to wait, and not refused. Changes are pushed, so that
 many at once are for agents that start."""

@@ -31,6 +31,8 @@ SESSION_BYTES = 16
 HISTORY_BYTES = 16
 DIGEST_BYTES = 32
 MARKS_LIMIT = 4
+MARK_BYTES = 60
+"""Of one mark at its largest, as a field of a message."""
 ITEMS_LIMIT = 65536
 """Entries of a list: above the sizes of all tables of a switch."""
 

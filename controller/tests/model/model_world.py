@@ -64,7 +64,7 @@ class World(Traffic):
         self.sites[name].link.admitted = False
         self.disturb(name)
         self.suspended.add(name)
-        if self._told(lambda nva: nva.suspend(name, "its certificate is revoked")):
+        if self._told(lambda nva: nva.suspend([name], "its certificate is revoked")):
             self.observer.shut_out.setdefault(name, self.loop.moment)
 
     def readmit(self, name: str) -> None:

@@ -23,17 +23,17 @@ RECORD = """
 import json, os
 from nvo3sec.nva import keys
 
-make = keys.KeyService.for_nve
+make = keys.KeyService._handed_out
 
-def for_nve(self, nve, now):
-    receive, send = make(self, nve, now)
+def handed_out(self, *arguments):
+    receive, send = make(self, *arguments)
     with open(os.environ["NVO3SEC_TEST_KEYS"], "a") as file:
         for sa in (*receive, *send):
             if sa.key is not None:
                 print(json.dumps([sa.spi, sa.key.reveal().hex()]), file=file)
     return receive, send
 
-keys.KeyService.for_nve = for_nve
+keys.KeyService._handed_out = handed_out
 """
 """An NVA of which somebody learns every key that it derives."""
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+from collections import Counter
 from collections.abc import AsyncIterator, Coroutine
 from ipaddress import ip_address
 from typing import Any
@@ -182,6 +183,24 @@ class TestSession:
                 assert (await leaf1.look_up(Lookup(0xABCDEF, mac=1))).result is LookupResult.REFUSED
                 assert service.server.gate.outcomes["/nvo3sec.v1.Nva/LookUp", "permission"] == 1
                 assert (await leaf1.renew_lease()).duration_s, "the session goes on"
+
+        run(check())
+
+    def test_tenants_that_scan_do_not_hold_up_the_lease(self, identities):
+        """More is asked than the NVA answers: the agent itself says no, and nothing of it is refused or slowed down."""
+
+        async def check():
+            async with serving(identities) as service, session(service, "leaf1") as leaf1:
+                vni = service.nva.membership.vns_of("leaf1")[0].vni
+                asked = [asyncio.create_task(leaf1.look_up(Lookup(vni, mac=0x02FF00000000 + n))) for n in range(2000)]
+                await asyncio.sleep(0)
+                for _ in range(3):
+                    assert (await leaf1.renew_lease()).duration_s
+                    assert not all(task.done() for task in asked), "in front of the lookups"
+                results = Counter(answer.result for answer in await asyncio.gather(*asked))
+                assert results[LookupResult.BUSY] > 1000
+                assert results[LookupResult.UNKNOWN] >= 800
+                assert not any(name.endswith("LookUp") and how != "ok" for name, how in service.server.gate.outcomes)
 
         run(check())
 
