@@ -11,7 +11,7 @@ from nvo3sec.domain import key_changes
 from nvo3sec.domain.messages import KeyState, KeyUpdate, MappingUpdate, NveView, ReadBack, Registration, TenantState
 from nvo3sec.domain.model import Domain
 from nvo3sec.nva import Nva
-from nvo3sec.nva.store import Certificate, MemoryStore
+from nvo3sec.nva.store import Certificate, MemoryStore, StoreUnavailable
 
 DOMAIN = load_domain(example_path())
 INCARNATIONS = {name: name.encode().ljust(16, b".") for name in ("leaf1", "leaf2", "leaf3")}
@@ -24,6 +24,17 @@ def counting_bytes():
 
 def certificate_of(name: str) -> Certificate:
     return Certificate(name, "CN=an authority", f"{sum(name.encode()):x}")
+
+
+class Failing(MemoryStore):
+    """Fails when it is told to, as a disk does."""
+
+    broken = False
+
+    def commit(self, changes):
+        if self.broken and changes:
+            raise StoreUnavailable("the disk is full")
+        return super().commit(changes)
 
 
 class Agents:

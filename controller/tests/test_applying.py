@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from nva_agents import Agents
+from nva_agents import Agents, Failing
 from nvo3sec.applying import APPLIED, Applying, at_start
 from nvo3sec.config import DomainText, example_path
 from nvo3sec.domain.mapping import Place
@@ -40,17 +40,6 @@ def without_leaf2() -> str:
     del document["nves"][1]
     document["tenant_systems"] = [one for one in document["tenant_systems"] if one["nve"] != "leaf2"]
     return yaml.safe_dump(document)
-
-
-class Failing(MemoryStore):
-    """Fails when it is told to, as a disk does."""
-
-    fails = False
-
-    def commit(self, changes):
-        if self.fails and changes:
-            raise StoreUnavailable("the disk is full")
-        return super().commit(changes)
 
 
 class World(Agents):
@@ -183,7 +172,7 @@ class TestNothing:
             world = World(Failing(b"h" * 16))
             await world.join("leaf1", "leaf2", "leaf3")
             before = world.what_there_is()
-            world.store.fails = True
+            world.store.broken = True
             with pytest.raises(StoreUnavailable):
                 await world.apply(without_leaf2())
             assert world.what_there_is() == before

@@ -457,6 +457,11 @@ class TestBounds:
             assert world.nva.marks.disputes == {}
             world.start()
             assert world.nva.marks.disputes == {}
+            # Or it goes with the file that an NVA is started with.
+            with pytest.raises(HistoryDisputed):
+                await world.come("leaf3")
+            assert set(world.nva.marks.disputes) == {"leaf3"}
+            assert Agents(without(domain, "leaf3"), store=world.store).nva.marks.disputes == {}
 
         run(check())
 

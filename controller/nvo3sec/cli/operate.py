@@ -95,7 +95,7 @@ def counters(
     """Drops by reason, and traffic of SAs, VAPs and VNs."""
     result = Where(run_dir, nva, credentials).ask("counters", nve=nve)
     show(result, output, *render.counters(result))
-    _fail_if_any(one for one in result if "unavailable" in one)
+    _fail_unless_complete(result)
 
 
 def reconcile(
@@ -109,10 +109,10 @@ def reconcile(
     """Read the switches, and make them what they should be."""
     result = Where(run_dir, nva, credentials).ask("reconcile", nve=nve, dry_run=dry_run)
     show(result, output, *render.updates(result, dry_run=dry_run))
-    _fail_if_any(one for one in result.values() if isinstance(one, dict))
+    _fail_unless_complete(result.values())
 
 
-def _fail_if_any(missing: Iterable[Any]) -> None:
+def _fail_unless_complete(answers: Iterable[Any]) -> None:
     """What there is has been shown; a program has to notice that it is not all."""
-    if any(True for _ in missing):
+    if any(isinstance(one, dict) and "unavailable" in one for one in answers):
         raise typer.Exit(1)

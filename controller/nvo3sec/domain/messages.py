@@ -22,6 +22,8 @@ from nvo3sec.domain.model import Rate, Suite, TenantSystem, TunnelKeys, Vap, Vn
 from nvo3sec.domain.sa import Held
 from nvo3sec.domain.secret import Secret
 
+DIGEST_BYTES = 32
+"""Of the history of an NVA's store."""
 WHOLE_FRAME = 0xFFFF
 """Minimum coverage of an SA that protects whole frames."""
 

@@ -84,19 +84,20 @@ class Nva:
         self._store = store
         now, stored = clock(), store.load()
         self._guard = StoreGuard(domain.name)
-        self.intent = self._intent = Intent(domain, store, stored)
+        self.intent = Intent(domain, store, stored)
+        """What the operator wants. To be read: what is changed here has to be told, and only the methods below do."""
         self.marks = Marks(store, stored)
         """What each NVE was told of how far the store has come."""
         self.marks.only(domain.nve_by_name)
         self._attachments = Attachments(store, stored, now, domain.mapping_limits)
-        self._attachments.configure(domain, now, self._intent.excluded, file=file)
+        self._attachments.configure(domain, now, self.intent.excluded, file=file)
         self._announcing = Announcing(self._handle)
         self._sessions: dict[str, NvaSideSession] = {}
         self._contributing = Contributing(domain, self._sessions)
         self.relay = self._contributing.relay
         self._keys = KeyService(
             domain,
-            self._intent.membership,
+            self.intent.membership,
             store,
             stored,
             random_bytes=random_bytes,
@@ -108,19 +109,20 @@ class Nva:
         self._buckets: dict[str, TokenBucket] = {}
         self._version = 0
         self._cut_offs = CutOffs(now + domain.lifetimes.lease_s)
-        for nve in self._intent.excluded:
-            self._begin_cut_off(nve, now)
+        for nve in self.intent.excluded:
+            # After a restart agents come back within their leases, and confirm then.
+            self._begin_cut_off(nve, now, max(DEADLINE_S, domain.lifetimes.lease_s))
         self.reports = Journal()
 
     @property
     def domain(self) -> Domain:
         """The domain as it is configured."""
-        return self._intent.domain
+        return self.intent.domain
 
     @property
     def membership(self) -> Membership:
         """Who serves which VN, without those who are shut out."""
-        return self._intent.membership
+        return self.intent.membership
 
     @property
     def mappings(self) -> MappingState:
@@ -131,7 +133,7 @@ class Nva:
 
     def open_session(self, identity: str, certificate: Certificate | None = None) -> NvaSideSession:
         """A session for the NVE that was authenticated as `identity`, by `certificate`. Raises AuthorizationError."""
-        self._intent.check(identity, certificate)
+        self.intent.check(identity, certificate)
         return NvaSideSession(identity, self, certificate)
 
     def register(self, session: NvaSideSession, registration: Registration) -> None:
@@ -140,10 +142,10 @@ class Nva:
         Raises AuthorizationError; HistoryDisputed for an NVE that remembers what this store has not in its history.
         """
         nve, now = session.nve, self._clock()
-        self._intent.check(nve, session.certificate)
+        self.intent.check(nve, session.certificate)
         with self._disputes_said(nve), self._guard.must_not_fail():
             self.marks.begin(nve, registration.seen)
-            was_suspended = self._intent.admit(nve, session.certificate)
+            was_suspended = self.intent.admit(nve, session.certificate)
         if was_suspended:
             self._log.info("nve is no longer suspended", nve=nve)
             self._cut_offs.end(nve)
@@ -179,7 +181,7 @@ class Nva:
             return
         del self._sessions[session.nve]
         self.marks.end(session.nve)
-        self._contributing.relay.left(session.nve)
+        self.relay.left(session.nve)
         self._log.warning("nve disconnected", nve=session.nve)
         self._keys.departed(session.nve)
         for tunnel, event in switches.gone(session.nve, self._keys.tunnels_of(session.nve)):
@@ -299,7 +301,7 @@ class Nva:
     def peer_update(self, session: NvaSideSession) -> PeerUpdate | None:
         """What the NVE of a session has not been told yet of its peers' contributions."""
         self._require_current(session)
-        return self._contributing.relay.fetch(session.nve)
+        return self.relay.fetch(session.nve)
 
     def key_news(self, session: NvaSideSession) -> KeyState | KeyUpdate | None:
         """The keys of the switch of a session, derived for the incarnation it registered with: all of them, and from
@@ -329,7 +331,7 @@ class Nva:
             if (session := self._sessions.get(nve)) is not None:
                 session.push_tenants()
         for vni in handled.changed:
-            for nve in self._intent.members(vni):
+            for nve in self.intent.members(vni):
                 if (session := self._sessions.get(nve)) is not None:
                     session.push_mappings(vni)
         for effect in handled.effects:
@@ -378,10 +380,10 @@ class Nva:
         Raises OperatorError for another domain, and nothing has changed then; StoreError, and then this NVA ends:
         what runs after its restart is either file, whole.
         """
-        now, excluded = self._clock(), self._intent.excluded_of(domain)
+        now, excluded = self._clock(), self.intent.excluded_of(domain)
         with self._guard.must_not_fail():
             handled = self._attachments.configure(domain, now, excluded, file=file)
-        self._intent.configure(domain)
+        self.intent.configure(domain)
         with self._guard.must_not_fail():
             self.marks.only(domain.nve_by_name)
         self._follow(handled, now)
@@ -389,7 +391,7 @@ class Nva:
     def revoke(self, nve: str) -> None:
         """Shut an NVE out for good: everywhere, at once, without its help. Raises OperatorError, StoreError."""
         with self._guard.must_not_fail():
-            self._intent.revoke(nve)
+            self.intent.revoke(nve)
             self.marks.forget(nve)
         self._log.warning("nve revoked", nve=nve)
         self._cut_off([nve])
@@ -407,7 +409,7 @@ class Nva:
         What follows is done once: with many NVEs it takes seconds, and a revocation list can name many.
         """
         with self._guard.must_not_fail():
-            were_in = self._intent.suspend(nves, why)
+            were_in = self.intent.suspend(nves, why)
         for nve in were_in:
             self._log.warning("nve suspended", nve=nve, why=why)
             self._note(nve, Report("nve-suspended", why), always=True)
@@ -417,26 +419,24 @@ class Nva:
     def _cut_off(self, nves: Iterable[str]) -> None:
         now = self._clock()
         for nve in nves:
-            self._begin_cut_off(nve, now)
+            self._begin_cut_off(nve, now, DEADLINE_S)
         self._follow_intent(now)
 
-    def _begin_cut_off(self, nve: str, now: float) -> None:
+    def _begin_cut_off(self, nve: str, now: float, patience_s: float) -> None:
         # All that would be its peers, also if it is shut out already: an operator who asks again still waits for them.
-        peers = Membership(self.domain, self._intent.excluded - {nve}).peers_of(nve)
-        # After a restart of the NVA agents come back within their leases, and confirm then.
-        patience_s = DEADLINE_S if self._version else max(DEADLINE_S, self.domain.lifetimes.lease_s)
+        peers = Membership(self.domain, self.intent.excluded - {nve}).peers_of(nve)
         self._cut_offs.begin(nve, self._version, peers, now + patience_s)
 
     def _follow_intent(self, now: float) -> None:
         """The intent has changed, other than by a domain file. Raises StoreError."""
         self._end_sessions()
         with self._guard.must_not_fail():
-            handled = self._attachments.configure(self.domain, now, self._intent.excluded)
+            handled = self._attachments.configure(self.domain, now, self.intent.excluded)
         self._follow(handled, now)
 
     def _end_sessions(self) -> None:
         """Of those who are shut out, or no NVEs of the domain any more."""
-        for nve in set(self._sessions) - (self.domain.nve_by_name.keys() - self._intent.excluded):
+        for nve in set(self._sessions) - (self.domain.nve_by_name.keys() - self.intent.excluded):
             self._sessions[nve].end(f"{nve} is shut out of {self.domain.name}")
             self.closed(self._sessions[nve])
 
@@ -448,7 +448,7 @@ class Nva:
         for nve, session in self._sessions.items():
             session.push_view()
             begin_mappings(self._attachments, session, [vn.vni for vn in self.membership.vns_of(nve)])
-        changed |= self._contributing.configured(self.domain, self._intent.excluded, self.membership, self._keys, now)
+        changed |= self._contributing.configured(self.domain, self.intent.excluded, self.membership, self._keys, now)
         with self._guard.must_not_fail():
             self.marks.tick(now, at_once=True)  # who remembers that it was so, notices if it is not so any more
         self._tell(handled)
@@ -476,4 +476,4 @@ class Nva:
     @property
     def excluded(self) -> dict[str, str]:
         """NVEs that are shut out, and why."""
-        return self._intent.suspended | dict.fromkeys(self._intent.revoked, "revoked")
+        return self.intent.suspended | dict.fromkeys(self.intent.revoked, "revoked")

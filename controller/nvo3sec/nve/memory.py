@@ -17,11 +17,10 @@ import structlog
 
 from nvo3sec.domain.addresses import format_mac, parse_mac
 from nvo3sec.domain.history import not_in_history
-from nvo3sec.domain.messages import Attachment, StoreMark
+from nvo3sec.domain.messages import DIGEST_BYTES, Attachment, StoreMark
 from nvo3sec.errors import NvaGoneBack, OperatorError
 
 FORMAT = 1
-DIGEST_BYTES = 32
 
 Place = tuple[int, int, int]
 """(port, VLAN, MAC address)."""

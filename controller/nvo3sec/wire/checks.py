@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from nvo3sec.domain.addresses import IpAddress
 from nvo3sec.domain.derivation import INCARNATION_BYTES, KEY_BYTES
-from nvo3sec.domain.messages import Position, StoreMark
+from nvo3sec.domain.messages import DIGEST_BYTES, Position, StoreMark
 from nvo3sec.domain.model import Rate, Suite
 from nvo3sec.domain.secret import Secret
 from nvo3sec.errors import WireError
@@ -29,7 +29,6 @@ MTU_LIMIT = 65535
 SECONDS_LIMIT = 10 * 366 * 86400.0
 SESSION_BYTES = 16
 HISTORY_BYTES = 16
-DIGEST_BYTES = 32
 MARKS_LIMIT = 4
 MARK_BYTES = 60
 """Of one mark at its largest, as a field of a message."""

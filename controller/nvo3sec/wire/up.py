@@ -67,7 +67,14 @@ def encode_up(message: Up) -> bytes:
             whole = pb.AgentMessage(read_back=read_back)
         case Use():
             sent = [
-                pb.UsedSa(**one._asdict() | {"suite": checks.SUITES[one.suite]})
+                pb.UsedSa(
+                    peer=one.peer,
+                    suite=checks.SUITES[one.suite],
+                    spi=one.spi,
+                    packets=one.packets,
+                    octets=one.octets,
+                    at_most=one.at_most,
+                )
                 for one in message.sent
             ]
             whole = pb.AgentMessage(use=pb.Use(incarnation=message.incarnation, sent=sent))

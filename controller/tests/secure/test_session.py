@@ -29,7 +29,9 @@ from nvo3sec.identity.certificate import Purpose
 from nvo3sec.identity.names import Role
 from nvo3sec.identity.server import SecureServer
 from nvo3sec.nva import Nva
+from nvo3sec.nva import service as service_module
 from nvo3sec.nva.store import MemoryStore
+from nvo3sec.transport import agent
 from nvo3sec.transport.agent import RemoteNva
 from nvo3sec.transport.credentials import NvaAddress, live_peers, load_device
 from nvo3sec.transport.methods import DomainMembership, access_table
@@ -197,6 +199,8 @@ class TestSession:
                 for _ in range(3):
                     assert (await leaf1.renew_lease()).duration_s
                     assert not all(task.done() for task in asked), "in front of the lookups"
+                assert agent.LOOKUP_RATE.per_second < service_module.LOOKUP_RATE.per_second
+                assert agent.LOOKUP_RATE.burst < service_module.LOOKUP_RATE.burst
                 results = Counter(answer.result for answer in await asyncio.gather(*asked))
                 assert results[LookupResult.BUSY] > 1000
                 assert results[LookupResult.UNKNOWN] >= 800
