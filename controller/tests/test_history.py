@@ -15,7 +15,7 @@ from nvo3sec.domain.history import not_in_history
 from nvo3sec.domain.mapping import SetVersion
 from nvo3sec.domain.messages import Registration, StoreMark, Welcome
 from nvo3sec.errors import HistoryDisputed, NvaGoneBack, OperatorError
-from nvo3sec.nva.marks import INTERVAL_S
+from nvo3sec.nva.marks import INTERVAL_S, KEPT
 from nvo3sec.nva.store import Point, StoreError, open_store
 from nvo3sec.nve import AgentMemory
 from nvo3sec.transport import methods
@@ -300,6 +300,43 @@ class TestLegitimate:
 
         run(check())
 
+    @pytest.mark.parametrize("times", [1, 10])
+    def test_somebody_without_a_memory_came_in_its_name_meanwhile(self, world, times):
+        """Who shows nothing does not make the NVA forget what it has told others of that name."""
+
+        async def check():
+            await world.come("leaf1")
+            await world.live("leaf1")
+            memory = world.memories["leaf1"]
+            for _ in range(times):
+                world.grow(2)
+                world.agents.after(INTERVAL_S)  # something is ready to be told, and nobody was told
+                world.memories["leaf1"] = AgentMemory("leaf1")
+                await world.come("leaf1")
+                world.grow(2)
+                world.agents.after(INTERVAL_S)
+            world.memories["leaf1"] = memory
+            world.start()
+            await world.come("leaf1")
+
+        run(check())
+
+    def test_somebody_with_a_memory_of_its_own_does_not_go_unnoticed(self, world):
+        async def check():
+            await world.come("leaf1")
+            await world.live("leaf1")
+            memory = world.memories["leaf1"]
+            world.memories["leaf1"] = AgentMemory("leaf1")
+            await world.come("leaf1")
+            for _ in range(2):
+                world.grow(2)
+                await world.live("leaf1")
+            world.memories["leaf1"] = memory
+            with pytest.raises(HistoryDisputed, match="somebody else came with its certificate"):
+                await world.come("leaf1")
+
+        run(check())
+
     def test_an_agent_from_before_there_were_digests(self, world):
         async def check():
             world.grow()
@@ -379,6 +416,19 @@ class TestBounds:
                 rows = world.store.load().told
                 most = max(most, max(sum(nve == name for nve, *_ in rows) for name in LEAVES))
             assert 1 < most <= 3
+
+        run(check())
+
+    def test_few_rows_for_who_never_brings_what_it_was_told(self, world):
+        async def check():
+            await world.come("leaf1")
+            await world.live("leaf1")
+            for _ in range(20):
+                world.memories["leaf1"] = AgentMemory("leaf1")
+                await world.come("leaf1")
+                world.grow(2)
+                world.agents.after(INTERVAL_S)
+            assert len(world.store.load().told) == KEPT + 2
 
         run(check())
 

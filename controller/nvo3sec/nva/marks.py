@@ -19,6 +19,8 @@ from nvo3sec.nva.store.records import DropDispute, DropTold, PutDispute, PutTold
 
 INTERVAL_S = 1.0
 """Between two commits that are made for nothing else than that NVEs can be told how far the store has come."""
+KEPT = 3
+"""Rows that are kept for who comes without a memory: the oldest, so that coming again and again does not push them out."""
 
 
 class Marks:
@@ -61,7 +63,7 @@ class Marks:
     def begin(self, nve: str, seen: Sequence[StoreMark]) -> None:
         """`nve` comes, remembers `seen`, and is told `of`. Raises HistoryDisputed."""
         self._compare(nve, seen)
-        self._remembers[nve] = {*self.known(nve, seen), self.of(nve)}
+        self._remembers[nve] = self._may_remember(nve, seen)
         if nve in self._disputes:
             self._store.commit([DropDispute(nve)])
             del self._disputes[nve]
@@ -69,12 +71,18 @@ class Marks:
     def hand_out(self, nve: str, seen: Sequence[StoreMark]) -> StoreMark:
         """What `nve`, which remembers `seen`, is told now. Raises HistoryDisputed."""
         self._compare(nve, seen)
-        self._remembers[nve] = {*self.known(nve, seen), self.of(nve)}
+        self._remembers[nve] = self._may_remember(nve, seen)
         return self.of(nve)
 
     def end(self, nve: str) -> None:
         """`nve` has gone. What it remembers, it remembers."""
         self._remembers.pop(nve, None)
+
+    def _may_remember(self, nve: str, seen: Sequence[StoreMark]) -> set[StoreMark]:
+        """What `nve`, which shows `seen`, may show when it comes again."""
+        told = self._told.get(nve, {})
+        shown = self.known(nve, seen) if seen else [told[version] for version in sorted(told)[:KEPT]]
+        return {*shown, self.of(nve)}
 
     def _compare(self, nve: str, seen: Sequence[StoreMark]) -> None:
         """One commit at most for each NVE: a liar has no more to write with."""
@@ -88,7 +96,7 @@ class Marks:
         why = (
             f"{nve} remembers version {strange.version} of term {strange.term} of this NVA's store, which has no such"
             f" version in its history and is at version {self._store.version} of term {self._term}: an old store was"
-            " put back, or the agent's own memory is an old one"
+            " put back, the agent's own memory is an old one, or somebody else came with its certificate meanwhile"
         )
         if is_new:
             self._log.error("the history of the store is disputed", nve=nve, why=why)
