@@ -20,7 +20,7 @@ from nvo3sec.nva.store.records import DropDispute, DropTold, PutDispute, PutTold
 INTERVAL_S = 1.0
 """Between two commits that are made for nothing else than that NVEs can be told how far the store has come."""
 KEPT = 3
-"""Rows that are kept for who comes without a memory: the oldest, so that coming again and again does not push them out."""
+"""Rows that are kept for who comes without a memory: the oldest, so that who comes again and again pushes none out."""
 
 
 class Marks:
