@@ -90,7 +90,8 @@ class SwitchProcess:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        wait_for_server(self.target, self.process)
+        for target in (self.target, self.ports_target):
+            wait_for_server(target, self.process)
 
     def kill(self) -> None:
         if self.process is not None:
@@ -124,13 +125,17 @@ class Ports:
     _writing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def open(self) -> None:
-        self._channel = grpc.aio.insecure_channel(self.switch.ports_target)
+        # Not the connection that another channel has to the switch that was there before. And no stream before there is
+        # one: it would fail at once, and for good.
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        self._channel = grpc.aio.insecure_channel(self.switch.ports_target, options)
+        async with asyncio.timeout(DEADLINE_S):
+            await self._channel.channel_ready()
         self._stream = self._channel.stream_stream(
             "/p4.bm.DataplaneInterface/PacketStream",
             request_serializer=Packet.SerializeToString,
             response_deserializer=Packet.FromString,
         )()
-        await self._channel.channel_ready()
         self._reader = asyncio.create_task(self._read())
 
     async def _read(self) -> None:
