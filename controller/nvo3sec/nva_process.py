@@ -7,6 +7,7 @@ import asyncio
 import os
 import resource
 import secrets
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -43,6 +44,9 @@ DATABASE_FILE = "nva.sqlite"
 HISTORY_BYTES = 16
 
 
+THREADS_TURN_S = 0.0005
+"""After so long another thread of this process has its turn, instead of after Python's 5 ms: while one parses a long
+message, the one that serves everybody asks for its turn again after each piece of input and output."""
 WATCH_S = 0.5
 """How often is looked whether the certificate of an NVE has been revoked, connected or not."""
 
@@ -118,6 +122,7 @@ class NvaProcess:
         _as_many_files_as_allowed()
         self._suspend_revoked()  # before anybody is served: what was revoked while no NVA ran is out as well
         collector.leave_alone_what_is_there()
+        sys.setswitchinterval(THREADS_TURN_S)
         server = SecureServer(self._device, self._live, access_table(), self._membership(), front=self._settings.front)
         self._server = server
         self._transport.add_to(server.grpc)

@@ -50,6 +50,10 @@ BLAMED = 4096
 Sleep = Callable[[float], Awaitable[None]]
 
 
+LONG_BYTES = 64 << 10
+"""A message that is longer is parsed in another thread: it takes many milliseconds, which others would wait for."""
+
+
 class Connections(Protocol):
     """What carries the connections; it is told whose they are, and can end them."""
 
@@ -79,12 +83,14 @@ class GatedContext:
         self,
         context: Any,
         identity: Identity,
-        receive: Callable[[bytes], Any],
+        parse: Callable[[bytes], Any],
+        authorize: Callable[[Any], None],
         pace: Callable[[int], Awaitable[None]],
         charge: Callable[[float], None],
     ) -> None:
         self._context = context
-        self._receive = receive
+        self._parse = parse
+        self._authorize = authorize
         self._pace = pace
         self._charge = charge
         self.identity = identity
@@ -101,8 +107,26 @@ class GatedContext:
     async def take(self, raw: bytes) -> Any:
         """A message of the stream, once the caller may send one more. Waiting holds the sender back, by HTTP/2."""
         await self._pace(len(raw))
+        if len(raw) > LONG_BYTES:
+            return await self._take_long(raw)
         with self.work():
-            return self._receive(raw)
+            return self.receive(raw)
+
+    async def _take_long(self, raw: bytes) -> Any:
+        """Parsed in another thread: this one serves others meanwhile."""
+        parsed, seconds = await asyncio.to_thread(_timed, self._parse, raw)
+        self._charge(seconds)
+        if isinstance(parsed, Exception):
+            raise parsed
+        with self.work():
+            self._authorize(parsed)
+        return parsed
+
+    def receive(self, raw: bytes) -> Any:
+        """A message that the caller may send."""
+        message = self._parse(raw)
+        self._authorize(message)
+        return message
 
     @contextlib.contextmanager
     def work(self) -> Iterator[None]:
@@ -168,13 +192,13 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpcio has no t
 
         async def unary_unary(raw: bytes, context: Any) -> Any:
             async def body(gated: GatedContext) -> Any:
-                return await handler.unary_unary(gated._receive(raw), gated)
+                return await handler.unary_unary(gated.receive(raw), gated)
 
             return await self._run(name, parse, context, body)
 
         async def unary_stream(raw: bytes, context: Any) -> None:
             async def body(gated: GatedContext) -> None:
-                await _send_all(handler.unary_stream(gated._receive(raw), gated), gated)
+                await _send_all(handler.unary_stream(gated.receive(raw), gated), gated)
 
             await self._run(name, parse, context, body)
 
@@ -271,7 +295,8 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpcio has no t
             gated = GatedContext(
                 context,
                 identity,
-                receive=lambda raw: self._receive(method, scope, identity, parse, raw),
+                parse=lambda raw: _parsed(method, parse, raw),
+                authorize=lambda message: self._authorize(method, scope, identity, message),
                 pace=lambda size: self._pace(identity, method, size),
                 charge=lambda seconds: self._charge(who, method, seconds),
             )
@@ -287,23 +312,10 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpcio has no t
         finally:
             self._places.leave(who, name)
 
-    def _receive(
-        self, method: Method, scope: Scope, identity: Identity, parse: Callable[[bytes], Any], raw: bytes
-    ) -> Any:
-        if len(raw) > method.limits.message_bytes:
-            raise _Refused(
-                grpc.StatusCode.RESOURCE_EXHAUSTED,
-                "message-size",
-                f"a message of {len(raw)} bytes; at most {method.limits.message_bytes}",
-            )
-        try:
-            message = parse(raw)
-        except WireError as error:
-            raise _Refused(grpc.StatusCode.INVALID_ARGUMENT, "malformed", str(error)) from None
-        except Exception:  # noqa: BLE001  # whatever a parser raises, the message is malformed
-            raise _Refused(grpc.StatusCode.INVALID_ARGUMENT, "malformed", "the message cannot be parsed") from None
+    def _authorize(self, method: Method, scope: Scope, identity: Identity, message: Any) -> None:
+        # Between two messages of a stream its certificate can have been revoked, and the watcher may be late.
+        self._live.check(identity)
         self._table.message(method, scope, identity, message, self._membership)
-        return message
 
     async def _pace(self, identity: Identity, method: Method, size: int) -> None:
         first = True
@@ -332,6 +344,32 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpcio has no t
             reason=refused.reason,
             detail=refused.detail,
         )
+
+
+def _parsed(method: Method, parse: Callable[[bytes], Any], raw: bytes) -> Any:
+    """A message; what it says is not looked at. In any thread."""
+    if len(raw) > method.limits.message_bytes:
+        raise _Refused(
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            "message-size",
+            f"a message of {len(raw)} bytes; at most {method.limits.message_bytes}",
+        )
+    try:
+        return parse(raw)
+    except WireError as error:
+        raise _Refused(grpc.StatusCode.INVALID_ARGUMENT, "malformed", str(error)) from None
+    except Exception:  # noqa: BLE001  # whatever a parser raises, the message is malformed
+        raise _Refused(grpc.StatusCode.INVALID_ARGUMENT, "malformed", "the message cannot be parsed") from None
+
+
+def _timed(parse: Callable[[bytes], Any], raw: bytes) -> tuple[Any, float]:
+    """What `parse` returns or raises, and the seconds of processor time that it took."""
+    began = time.thread_time()
+    try:
+        result = parse(raw)
+    except _Refused as refused:
+        result = refused
+    return result, time.thread_time() - began
 
 
 def _stream_of(method: Method) -> str:

@@ -92,6 +92,21 @@ async def with_stream(world: World, limits: FrontLimits) -> AsyncIterator[Runnin
         assert running.service.ended == 0
 
 
+class TestLatency:
+    def test_nothing_waits_for_an_acknowledgement(self, world: World):
+        """RFC 1122 4.2.3.4: what is written in two pieces would wait for the peer's delayed acknowledgement, 40 ms."""
+
+        async def go() -> None:
+            async with serving(world) as running, connected(running, world.issue(Role.NVE, "leaf1")) as peer:
+                await call(peer.channel, ECHO, {})
+                (outer,) = running.server.front._inside.values()
+                assert outer.transport is not None
+                side = outer.transport.get_extra_info("socket")
+                assert side.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+        run(go())
+
+
 class TestGarbage:
     @pytest.mark.parametrize(
         "data",

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -34,7 +35,7 @@ from identity_world import (
 from nvo3sec.domain.model import Rate
 from nvo3sec.identity.authorization import AccessTable
 from nvo3sec.identity.client import PeerChannel
-from nvo3sec.identity.gate import RETRY_METADATA
+from nvo3sec.identity.gate import LONG_BYTES, RETRY_METADATA
 from nvo3sec.identity.names import Role
 from structlog.testing import capture_logs
 
@@ -50,6 +51,22 @@ def with_leaf1(
             await test(running, peer)
 
     run(go())
+
+
+class Parsing:
+    """Long messages are parsed from now on only once a test says so."""
+
+    def __init__(self, running: Running) -> None:
+        self.began, self.end = threading.Event(), threading.Event()
+        self.waited = False
+        self._really = running.service._parse
+        running.service._parse = self._parse  # type: ignore[method-assign]
+
+    def _parse(self, raw: bytes) -> object:
+        if len(raw) > LONG_BYTES:
+            self.began.set()
+            self.waited = self.end.wait(10)
+        return self._really(raw)
 
 
 def pushback_ms(error: grpc.aio.AioRpcError) -> int:
@@ -104,11 +121,12 @@ class TestOrder:
 
         run(go())
 
-    def test_a_message_of_another_vn_ends_a_stream(self, world: World):
+    @pytest.mark.parametrize("size", [0, LONG_BYTES])
+    def test_a_message_of_another_vn_ends_a_stream(self, world: World, size: int):
         async def go(running: Running, peer: PeerChannel) -> None:
             stream = method(peer.channel, SESSION, "stream_stream")()
             assert await stream.read() == {"hello": "nve/leaf1"}
-            await stream.write({"vnis": [20]})
+            await stream.write({"vnis": [20], "x": "y" * size})
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await stream.read()
             assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
@@ -218,7 +236,8 @@ class TestLimits:
 
         with_leaf1(world, go, table(Collect=replace(FREE, messages=Rate(100, 2))))
 
-    def test_what_takes_long_is_paced_by_the_time_that_it_takes(self, world: World):
+    @pytest.mark.parametrize("size", [0, LONG_BYTES])
+    def test_what_takes_long_is_paced_by_the_time_that_it_takes(self, world: World, size: int):
         async def go(running: Running, peer: PeerChannel) -> None:
             parse = running.service._parse
 
@@ -228,16 +247,61 @@ class TestLimits:
                     pass
                 return parse(raw)
 
+            await call(peer.channel, ECHO, {})  # the front knows whose connection it is, and takes more
             running.service._parse = slowly  # type: ignore[method-assign]
             collect = method(peer.channel, COLLECT, "stream_unary")()
             for number in range(4):
-                await collect.write({"n": number})
+                await collect.write({"n": number, "x": "y" * size})
             await collect.done_writing()
             began = asyncio.get_running_loop().time()
             await collect
             assert asyncio.get_running_loop().time() - began > 0.4, "three times 0.02 s, and nine times as long between"
 
-        with_leaf1(world, go, table(Collect=replace(FREE, messages=Rate(100, 2))))
+        with_leaf1(world, go, table(Collect=replace(FREE, messages=Rate(100_000, 2))))
+
+    def test_others_do_not_wait_for_a_long_message_to_be_parsed(self, world: World):
+        async def go(running: Running, peer: PeerChannel) -> None:
+            parsing = Parsing(running)
+            stream = method(peer.channel, SESSION, "stream_stream")()
+            await stream.read()
+            await stream.write({"x": "y" * LONG_BYTES})
+            await until(parsing.began.is_set)
+            async with connected(running, world.issue(Role.NVE, "leaf2")) as other:
+                assert await call(other.channel, ECHO, {"n": 1}) == {"n": 1}
+            parsing.end.set()
+            assert await stream.read() == {"x": "y" * LONG_BYTES}
+            assert parsing.waited
+
+        with_leaf1(world, go)
+
+    def test_a_certificate_that_is_revoked_while_its_message_is_parsed(self, world: World):
+        async def go(running: Running, peer: PeerChannel) -> None:
+            running.server._live.sweep = lambda: 0  # type: ignore[method-assign]  # the watcher is late
+            parsing = Parsing(running)
+            stream = method(peer.channel, SESSION, "stream_stream")()
+            await stream.read()
+            await stream.write({"x": "y" * LONG_BYTES})
+            await until(parsing.began.is_set)
+            world.authority.revoke(world.name(Role.NVE, "leaf1"))
+            parsing.end.set()
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await stream.read()
+            assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+        with_leaf1(world, go)
+
+    @pytest.mark.parametrize("size", [0, LONG_BYTES])
+    def test_garbage_in_a_stream_is_malformed(self, world: World, size: int):
+        async def go(running: Running, peer: PeerChannel) -> None:
+            assert peer.channel is not None
+            stream = peer.channel.stream_stream(SESSION)()
+            await stream.read()
+            await stream.write(b"{" * (size + 1))
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await stream.read()
+            assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+        with_leaf1(world, go)
 
     def test_a_certificate_that_was_revoked_since_the_last_message(self, world: World):
         async def go(running: Running, peer: PeerChannel) -> None:
