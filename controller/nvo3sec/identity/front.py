@@ -164,8 +164,8 @@ class Front:
     async def _enter(self, outer: _Outer, connection: socket.socket) -> None:
         try:
             connection.setblocking(False)
-            # asyncio does it only for sockets that name their protocol, which accepted ones here do not: without it, what
-            # the server writes in two pieces waits for the peer's delayed acknowledgement, 40 ms.
+            # asyncio does it only for sockets that name their protocol, which this one does not. Without it, what the
+            # server writes in two pieces waits for the peer's delayed acknowledgement, 40 ms.
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await asyncio.get_running_loop().connect_accepted_socket(lambda: outer, connection)
         except OSError:
