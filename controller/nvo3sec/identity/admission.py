@@ -139,6 +139,10 @@ class Admission:
         self._sources: dict[str, _Source] = {}
         self._where: dict[int, str] = {}
         self._unfinished = 0
+        self._by_unfinished: list[OrderedDict[str, None]] = [
+            OrderedDict() for _ in range(limits.unfinished_per_source + 1)
+        ]
+        """Sources by how many unfinished connections they have: a flood must not make it slow to find the heaviest."""
         self._rates: OrderedDict[str, Bucket] = OrderedDict()
 
     def enter(self, number: int, source: str, now: float) -> Decision:
@@ -154,8 +158,8 @@ class Admission:
         displace = None
         full = len(self._where) >= limits.total
         if full or self._unfinished >= limits.unfinished:
-            heaviest = max(self._sources.values(), key=lambda one: len(one.unfinished))
-            if len(heaviest.unfinished) <= len(state.unfinished) + 1:
+            heaviest = self._heaviest()
+            if heaviest is None or len(heaviest.unfinished) <= len(state.unfinished) + 1:
                 return Decision(Refusal.TOTAL if full else Refusal.UNFINISHED)
             displace = next(iter(heaviest.unfinished))
         self._sources[source] = state
@@ -163,14 +167,31 @@ class Admission:
         state.unfinished[number] = None
         self._where[number] = source
         self._unfinished += 1
+        self._weighed(source, len(state.unfinished) - 1, len(state.unfinished))
         return Decision(None, displace)
+
+    def _heaviest(self) -> _Source | None:
+        """A source with most unfinished connections; None if there are none."""
+        for sources in reversed(self._by_unfinished):
+            if sources:
+                return self._sources[next(iter(sources))]
+        return None
+
+    def _weighed(self, source: str, before: int, after: int) -> None:
+        """A source has another number of unfinished connections than before."""
+        if before:
+            del self._by_unfinished[before][source]
+        if after:
+            self._by_unfinished[after][source] = None
 
     def finish(self, number: int) -> None:
         """It is known whose it is."""
-        source = self._sources[self._where[number]]
+        key = self._where[number]
+        source = self._sources[key]
         if number in source.unfinished:
             del source.unfinished[number]
             self._unfinished -= 1
+            self._weighed(key, len(source.unfinished) + 1, len(source.unfinished))
 
     def leave(self, number: int) -> None:
         """It has ended."""

@@ -81,7 +81,10 @@ class TestFairness:
                 decision = admission.enter(number, source, 0)
                 if decision.displace is not None:
                     assert decision.refusal is None
-                    assert not inside[decision.displace][1]
+                    loser, finished = inside[decision.displace]
+                    assert not finished
+                    held = [owner for owner, done in inside.values() if not done]
+                    assert held.count(loser) == max(map(held.count, "abc")), "it is of who holds the most"
                     admission.leave(decision.displace)
                     del inside[decision.displace]
                 if decision.refusal is None:
@@ -114,6 +117,7 @@ class TestSources:
                 admission.leave(number)
         assert len(admission._rates) == 10
         assert not admission._sources
+        assert not any(admission._by_unfinished)
 
 
 class TestTotal:
