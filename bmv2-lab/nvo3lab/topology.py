@@ -109,9 +109,6 @@ class Topology:
     def members(self, tenant: str) -> tuple[Host, ...]:
         return tuple(host for host in self.hosts if host.tenant == tenant)
 
-    def leaves_of(self, tenant: str) -> tuple[Leaf, ...]:
-        return tuple(leaf for leaf in self.leaves if any(host.tenant == tenant for host in leaf.hosts))
-
     def without(self, leaves: Iterable[str]) -> "Topology":
         """What is left of it when some NVEs are out."""
         out = set(leaves)

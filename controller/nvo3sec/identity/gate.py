@@ -47,11 +47,10 @@ that takes long, a tenth of the time is all that it gets. What its bucket has wh
 BLAMED = 4096
 """Identities whose refused calls are counted. All of these have certificates of this domain."""
 
-Sleep = Callable[[float], Awaitable[None]]
-
-
 LONG_BYTES = 64 << 10
 """A message that is longer is parsed in another thread: it takes many milliseconds, which others would wait for."""
+
+Sleep = Callable[[float], Awaitable[None]]
 
 
 class Connections(Protocol):
@@ -313,8 +312,7 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpcio has no t
             self._places.leave(who, name)
 
     def _authorize(self, method: Method, scope: Scope, identity: Identity, message: Any) -> None:
-        # Between two messages of a stream its certificate can have been revoked, and the watcher may be late.
-        self._live.check(identity)
+        self._live.check(identity)  # once more: to parse it may have taken a while
         self._table.message(method, scope, identity, message, self._membership)
 
     async def _pace(self, identity: Identity, method: Method, size: int) -> None:

@@ -315,6 +315,7 @@ class TestLimits:
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await stream.read()
             assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+            assert running.service.parsed == [{"n": 1}], "what came later is not even parsed"
 
         with_leaf1(world, go)
 
