@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, TypeVar
 
@@ -106,12 +106,11 @@ def mark(message: Any, field: str) -> StoreMark:
     )
 
 
-def marks(values: Iterable[Any], field: str) -> tuple[StoreMark, ...]:
+def marks(values: Collection[Any], field: str) -> tuple[StoreMark, ...]:
     """What somebody remembers of that."""
-    found = list(values)
-    if len(found) > MARKS_LIMIT:
+    if len(values) > MARKS_LIMIT:
         raise WireError(field, f"must have at most {MARKS_LIMIT} entries")
-    return items(found, field, mark)
+    return items(values, field, mark)
 
 
 def marks_out(marks: Iterable[StoreMark]) -> list[Any]:
@@ -179,12 +178,12 @@ def which(message: Any, field: str) -> str:
     return str(found)
 
 
-def items(values: Iterable[Any], field: str, convert: Callable[[Any, str], T]) -> tuple[T, ...]:
+def items(values: Collection[Any], field: str, convert: Callable[[Any, str], T]) -> tuple[T, ...]:
     """A list, each entry converted."""
-    found = list(values)
-    if len(found) > ITEMS_LIMIT:
+    if len(values) > ITEMS_LIMIT:
         raise WireError(field, f"must have at most {ITEMS_LIMIT} entries")
-    return tuple(convert(value, f"{field}[{index}]") for index, value in enumerate(found))
+    # One by one: to have all of a long list as objects first takes tens of milliseconds, in which no other thread runs.
+    return tuple(convert(value, f"{field}[{index}]") for index, value in enumerate(values))
 
 
 def parse(kind: Callable[[bytes], Any], raw: bytes, field: str) -> Any:
