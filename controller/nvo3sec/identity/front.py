@@ -50,6 +50,9 @@ VERDICT_GRACE_S = 1.0
 BACKLOG = 512
 ACCEPTED_AT_ONCE = 16
 """Connections that are looked at before everything else in the loop has its turn."""
+HANDSHAKE_EVERY_S = 0.003
+"""Between the beginnings of two handshakes. gRPC does them in the thread that reads for everybody, a millisecond or two
+each: of many at once, all who are connected already would notice."""
 DESCRIPTORS_PAUSE_S = 0.2
 DESCRIPTORS_PER_CONNECTION = 3
 """Its two sides here, and gRPC's."""
@@ -91,6 +94,8 @@ class Front:
         self._by_peer: dict[str, _Outer] = {}
         self._owned: Counter[str] = Counter()
         self._entering: set[asyncio.Task[None]] = set()
+        self._handshaking = asyncio.Lock()
+        self._next_handshake_at = float("-inf")
         self._listener: socket.socket | None = None
         self._log = structlog.get_logger("identity")
         self._log_bucket = Bucket.full(LOG_RATE, clock())
@@ -216,6 +221,12 @@ class Front:
         if self._owned[owner] > self.limits.per_identity:
             outer.refuse(Refusal.PER_IDENTITY, owner)
 
+    async def turn(self) -> None:
+        """Until the next handshake may begin, in the order of asking. Who is gone meanwhile takes no turn."""
+        async with self._handshaking:
+            await asyncio.sleep(max(0.0, self._next_handshake_at - self.clock()))
+            self._next_handshake_at = self.clock() + HANDSHAKE_EVERY_S
+
     def name(self, outer: _Outer) -> None:
         """A connection has a name towards gRPC."""
         self._by_peer[outer.peer] = outer
@@ -321,6 +332,7 @@ class _Outer(Side):
             self._connecting = asyncio.get_running_loop().create_task(self._connect())
 
     async def _connect(self) -> None:
+        await self._front.turn()
         # A name in the abstract space, which nobody can guess and which ends with the socket.
         name = f"nvo3sec-{secrets.token_hex(16)}"
         backend = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

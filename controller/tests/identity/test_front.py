@@ -35,7 +35,7 @@ from identity_world import (
 from nvo3sec.domain.model import Rate
 from nvo3sec.identity.admission import FrontLimits
 from nvo3sec.identity.client_hello import PROTOCOL_VERSION_ALERT
-from nvo3sec.identity.front import _within_descriptors
+from nvo3sec.identity.front import HANDSHAKE_EVERY_S, _within_descriptors
 from nvo3sec.identity.names import Role
 
 PLENTY = Rate(1 << 30, 1 << 30)
@@ -103,6 +103,51 @@ class TestLatency:
                 assert outer.transport is not None
                 side = outer.transport.get_extra_info("socket")
                 assert side.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+        run(go())
+
+
+class TestTurns:
+    """Handshakes begin one after the other: those who are connected must not notice a burst of them."""
+
+    def test_time_between_them(self, world: World):
+        async def go() -> None:
+            async with serving(world) as running:
+                began = time.monotonic()
+                await asyncio.gather(*(running.server.front.turn() for _ in range(20)))
+                assert time.monotonic() - began >= 19 * HANDSHAKE_EVERY_S
+
+        run(go())
+
+    def test_who_has_gone_takes_no_turn(self, world: World):
+        async def go() -> None:
+            async with serving(world) as running:
+                front = running.server.front
+                front.clock = lambda: 0.0
+                await front.turn()
+                waiting = [asyncio.create_task(front.turn()) for _ in range(200)]
+                await asyncio.sleep(0)
+                for task in waiting:
+                    task.cancel()
+                await asyncio.gather(*waiting, return_exceptions=True)
+                await front.turn()
+                assert front._next_handshake_at == HANDSHAKE_EVERY_S
+
+        run(go())
+
+    def test_only_handshakes_wait(self, world: World):
+        async def go() -> None:
+            async with serving(world) as running, connected(running, world.issue(Role.NVE, "leaf1")) as peer:
+                front, its_turn = running.server.front, asyncio.Event()
+                await call(peer.channel, ECHO, {})
+                front.turn = its_turn.wait  # type: ignore[method-assign, assignment]
+                async with connected(running, world.issue(Role.NVE, "leaf2")) as other:
+                    called = asyncio.create_task(call(other.channel, ECHO, {"n": 2}))
+                    await until(lambda: front.admission.unfinished == 1)
+                    assert await call(peer.channel, ECHO, {"n": 1}) == {"n": 1}
+                    assert front.opened == 1
+                    its_turn.set()
+                    assert await called == {"n": 2}
 
         run(go())
 
