@@ -51,8 +51,8 @@ BACKLOG = 512
 ACCEPTED_AT_ONCE = 16
 """Connections that are looked at before everything else in the loop has its turn."""
 HANDSHAKE_EVERY_S = 0.003
-"""Between the beginnings of two handshakes. gRPC does them in the thread that reads for everybody, a millisecond or two
-each: of many at once, all who are connected already would notice."""
+"""Between the beginnings of two handshakes: the costliest thing that a stranger can ask for. A burst of them made calls
+of those who are connected take tens of milliseconds (docs/control-plane-figures.md)."""
 DESCRIPTORS_PAUSE_S = 0.2
 DESCRIPTORS_PER_CONNECTION = 3
 """Its two sides here, and gRPC's."""
