@@ -70,7 +70,7 @@ class PacketStream:
             request_serializer=Packet.SerializeToString,
             response_deserializer=Packet.FromString,
         )
-        self._stream = call(self._requests(), wait_for_ready=True)
+        self._stream = call(self._requests())
         self._reader = threading.Thread(target=self._read, name="dataplane-stream", daemon=True)
         self._reader.start()
 

@@ -113,8 +113,10 @@ class GatedContext:
 
     async def _take_long(self, raw: bytes) -> Any:
         """Parsed in another thread: this one serves others meanwhile."""
-        parsed, seconds = await asyncio.to_thread(_timed, self._parse, raw)
-        self._charge(seconds)
+        parsing = asyncio.ensure_future(asyncio.to_thread(_timed, self._parse, raw))
+        # Also if the call is gone by then: to cancel it does not make it cheaper.
+        parsing.add_done_callback(lambda done: self._charge(done.result()[1]))
+        parsed, _ = await asyncio.shield(parsing)
         if isinstance(parsed, Exception):
             raise parsed
         with self.work():

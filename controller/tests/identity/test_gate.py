@@ -290,6 +290,24 @@ class TestLimits:
 
         with_leaf1(world, go)
 
+    def test_who_cancels_pays_for_what_is_parsed_all_the_same(self, world: World):
+        async def go(running: Running, peer: PeerChannel) -> None:
+            charged: list[float] = []
+            running.server.gate._charge = lambda _who, _method, seconds: charged.append(seconds)  # type: ignore[method-assign]
+            parsing = Parsing(running)
+            stream = method(peer.channel, SESSION, "stream_stream")()
+            await stream.read()
+            await stream.write({"x": "y" * LONG_BYTES})
+            await until(parsing.began.is_set)
+            stream.cancel()
+            await until(lambda: running.service.ended == 1)
+            assert charged == []
+            parsing.end.set()
+            await until(lambda: len(charged) == 1)
+            assert charged[0] > 0
+
+        with_leaf1(world, go)
+
     @pytest.mark.parametrize("size", [0, LONG_BYTES])
     def test_garbage_in_a_stream_is_malformed(self, world: World, size: int):
         async def go(running: Running, peer: PeerChannel) -> None:

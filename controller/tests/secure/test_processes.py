@@ -111,6 +111,7 @@ class TestRevoked:
                 assert "certificate was revoked" in world.log("nva")
                 while await asyncio.to_thread(Watch(world, "leaf1", "192.0.2.3").look):
                     assert time.monotonic() < began + 5, "its peers let go of it, whatever its switch does"
+                assert Watch(world, "leaf1", "192.0.2.2").look(), "and of nobody else"
                 async with Traffic(world):
                     await asyncio.sleep(began + 9.5 - time.monotonic())
                     await ports["leaf3"].send(1, frame(BLUE3, BLUE1, "10.1.0.3", "10.1.0.1", 2))
