@@ -33,9 +33,15 @@ HERE = Path(__file__).parent
 TOPOLOGY = Topology(
     tenants=(Tenant("red", 5001),),
     leaves=tuple(
-        Leaf(f"leaf{n}", n, f"192.0.2.{n}", f"02:aa:00:00:00:0{n}",
-             (AccessPort(1, (Host(f"red{n}", "red", f"02:00:00:00:01:0{n}", f"10.0.0.{n}"),)),))
-        for n in (1, 2)),
+        Leaf(
+            f"leaf{n}",
+            n,
+            f"192.0.2.{n}",
+            f"02:aa:00:00:00:0{n}",
+            (AccessPort(1, (Host(f"red{n}", "red", f"02:00:00:00:01:0{n}", f"10.0.0.{n}"),)),),
+        )
+        for n in (1, 2)
+    ),
 )
 #: Meters are not what is measured.
 UNLIMITED = {"rate": 100_000_000, "burst": 10_000_000}
@@ -68,13 +74,28 @@ class Row:
             for leaf, host in zip(TOPOLOGY.leaves, hosts, strict=True):
                 await guard.namespace(leaf.name)
                 await guard.namespace(host.name)
-                ends.append([
-                    {"namespace": leaf.name, "interface": "access1", "mtu": TENANT_MTU, "mac": f"02:fe:{leaf.mac[6:]}"},
-                    {"namespace": host.name, "interface": "eth0", "mtu": TENANT_MTU, "mac": host.mac, "ip": host.ip,
-                     "prefix_length": 24},
-                ])
-            underlay = [{"namespace": leaf.name, "interface": "underlay0", "mtu": UNDERLAY_MTU, "mac": leaf.mac}
-                        for leaf in TOPOLOGY.leaves]
+                ends.append(
+                    [
+                        {
+                            "namespace": leaf.name,
+                            "interface": "access1",
+                            "mtu": TENANT_MTU,
+                            "mac": f"02:fe:{leaf.mac[6:]}",
+                        },
+                        {
+                            "namespace": host.name,
+                            "interface": "eth0",
+                            "mtu": TENANT_MTU,
+                            "mac": host.mac,
+                            "ip": host.ip,
+                            "prefix_length": 24,
+                        },
+                    ]
+                )
+            underlay = [
+                {"namespace": leaf.name, "interface": "underlay0", "mtu": UNDERLAY_MTU, "mac": leaf.mac}
+                for leaf in TOPOLOGY.leaves
+            ]
             names = [leaf.name for leaf in TOPOLOGY.leaves] + [host.name for host in hosts]
             await guard.plumb({"namespaces": names, "links": [*ends, underlay]})
             yield row
@@ -205,16 +226,29 @@ async def bench(target: str, seconds: float) -> dict[str, Any]:
         async with Row.laid_out(wiring.user_namespace) as row:
             await row.start_overlay(target)
             overlay = await measure(row, floor, seconds)
-    return {"target": target, "cpus": len(os.sched_getaffinity(0)), "machine": platform.machine(),
-            "kernel": platform.release(), "load_before": os.getloadavg()[0], "floor": bare, "overlay": overlay}
+    return {
+        "target": target,
+        "cpus": len(os.sched_getaffinity(0)),
+        "machine": platform.machine(),
+        "kernel": platform.release(),
+        "load_before": os.getloadavg()[0],
+        "floor": bare,
+        "overlay": overlay,
+    }
 
 
 def show(result: dict[str, Any]) -> None:
     print(f"{result['target']}, {result['cpus']} processors, Linux {result['kernel']}")
     print(f"{'':24}{'overlay':>12}{'floor':>12}{'ratio':>8}")
     rows = [("TCP, Mbit/s", result["overlay"]["tcp_mbit_per_s"], result["floor"]["tcp_mbit_per_s"])]
-    rows += [(f"{size}-byte frames/s", result["overlay"]["packets_per_s"][str(size)],
-              result["floor"]["packets_per_s"][str(size)]) for size in SIZES]
+    rows += [
+        (
+            f"{size}-byte frames/s",
+            result["overlay"]["packets_per_s"][str(size)],
+            result["floor"]["packets_per_s"][str(size)],
+        )
+        for size in SIZES
+    ]
     for name, overlay, floor in rows:
         print(f"{name:24}{overlay:12,.0f}{floor:12,.0f}{overlay / floor:8.2f}")
 

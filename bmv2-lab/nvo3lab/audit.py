@@ -22,7 +22,7 @@ def internet_sockets(pid: int) -> list[str]:
         except FileNotFoundError:
             continue  # closed meanwhile
         if target.startswith("socket:["):
-            inodes.add(target[len("socket:["):-1])
+            inodes.add(target[len("socket:[") : -1])
     found = []
     for table in _TABLES:
         path = Path(f"/proc/{pid}/net/{table}")  # of the process's own network namespace

@@ -49,9 +49,14 @@ class Output(StrEnum):
 
 
 TargetOption = Annotated[Target, typer.Option("--target", help="Switch: the project's own, or BMv2.")]
-WiresOption = Annotated[Wires, typer.Option(
-    "--wires", help="kernel: namespaces, veth, the kernel's stack in every host. unix: sockets and a small stack of the"
-                    " lab's own, for machines that allow nothing else. auto: the best that this machine allows.")]
+WiresOption = Annotated[
+    Wires,
+    typer.Option(
+        "--wires",
+        help="kernel: namespaces, veth, the kernel's stack in every host. unix: sockets and a small stack of the"
+        " lab's own, for machines that allow nothing else. auto: the best that this machine allows.",
+    ),
+]
 NameOption = Annotated[str, typer.Option("--name", help="Name of the lab; several may run at a time.")]
 OutputOption = Annotated[Output, typer.Option("--output", "-o", help="Form of the result on standard output.")]
 CapturesOption = Annotated[Path | None, typer.Option("--captures", help="Leave a pcap file of every port here.")]
@@ -76,8 +81,12 @@ def _options(target: Target, wires: Wires, name: str, captures: Path | None) -> 
 
 
 @lab.command()
-def up(target: TargetOption = Target.embedded, wires: WiresOption = Wires.auto, name: NameOption = "lab",
-       captures: CapturesOption = None) -> None:
+def up(
+    target: TargetOption = Target.embedded,
+    wires: WiresOption = Wires.auto,
+    name: NameOption = "lab",
+    captures: CapturesOption = None,
+) -> None:
     """Bring the lab up and keep it up until Ctrl-C."""
     progress = report.Progress()
 
@@ -98,9 +107,13 @@ def up(target: TargetOption = Target.embedded, wires: WiresOption = Wires.auto, 
 
 
 @lab.command()
-def run(target: TargetOption = Target.embedded, wires: WiresOption = Wires.auto,
-        name: Annotated[str | None, typer.Option("--name", help="Name of the lab; one of its own unless told.")] = None,
-        captures: CapturesOption = None, output: OutputOption = Output.table) -> None:
+def run(
+    target: TargetOption = Target.embedded,
+    wires: WiresOption = Wires.auto,
+    name: Annotated[str | None, typer.Option("--name", help="Name of the lab; one of its own unless told.")] = None,
+    captures: CapturesOption = None,
+    output: OutputOption = Output.table,
+) -> None:
     """Bring the lab up, let the tenants talk, play every attack, look at the underlay, and take it all down again."""
     progress = report.Progress()
 
@@ -161,10 +174,13 @@ def ps(name: NameOption = "lab", output: OutputOption = Output.table) -> None:
 
 
 @lab.command()
-def ping(source: Annotated[str, typer.Argument(help="Host that sends, such as red1.")],
-         destination: Annotated[str, typer.Argument(help="Host or IPv4 address.")],
-         count: Annotated[int, typer.Option("--count", "-c", min=1, max=10000)] = 5, name: NameOption = "lab",
-         output: OutputOption = Output.table) -> None:
+def ping(
+    source: Annotated[str, typer.Argument(help="Host that sends, such as red1.")],
+    destination: Annotated[str, typer.Argument(help="Host or IPv4 address.")],
+    count: Annotated[int, typer.Option("--count", "-c", min=1, max=10000)] = 5,
+    name: NameOption = "lab",
+    output: OutputOption = Output.table,
+) -> None:
     """Send echo requests from one host of a running lab to another."""
 
     async def work() -> dict[str, Any]:
@@ -189,8 +205,9 @@ def ping(source: Annotated[str, typer.Argument(help="Host that sends, such as re
 
 
 @lab.command()
-def shell(process: Annotated[str, typer.Argument(help="Host, NVE (leaf1), or underlay.")],
-          name: NameOption = "lab") -> None:
+def shell(
+    process: Annotated[str, typer.Argument(help="Host, NVE (leaf1), or underlay.")], name: NameOption = "lab"
+) -> None:
     """Open a shell in the network namespace of a process of a running lab."""
     try:
         state = rundir.load_state(name)
@@ -212,10 +229,15 @@ drill = typer.Typer(invoke_without_command=True, subcommand_metavar="")
 
 @drill.callback()
 def play(
-    attacks: Annotated[list[str] | None, typer.Argument(
-        help="Attacks to play. Unless told all that leave the lab as it was; the one that does not has to be named.",
-        show_default=False)] = None,
-    name: NameOption = "lab", output: OutputOption = Output.table,
+    attacks: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Attacks to play. Unless told all that leave the lab as it was; what does not has to be named.",
+            show_default=False,
+        ),
+    ] = None,
+    name: NameOption = "lab",
+    output: OutputOption = Output.table,
     show: Annotated[bool, typer.Option("--list", help="List the attacks and end.")] = False,
 ) -> None:
     """Play the attackers of section 4 of the requirements draft against a running lab."""

@@ -58,15 +58,44 @@ class ControlPlane:
         return self.directory / "credentials" / f"{role}-{name}"
 
     def nva_command(self, domain: Path) -> list[str]:
-        return [preflight.executable("nvo3sec"), "nva", "run", "--domain", str(domain), "--host", ADDRESS,
-                "--port", str(self.port), "--credentials", str(self.credentials("nva", NVA_NAME)),
-                "--database", str(self.directory / "database"), "--keys", str(self.directory / "database-keys"),
-                "--run-dir", str(self.directory / NVA)]
+        return [
+            preflight.executable("nvo3sec"),
+            "nva",
+            "run",
+            "--domain",
+            str(domain),
+            "--host",
+            ADDRESS,
+            "--port",
+            str(self.port),
+            "--credentials",
+            str(self.credentials("nva", NVA_NAME)),
+            "--database",
+            str(self.directory / "database"),
+            "--keys",
+            str(self.directory / "database-keys"),
+            "--run-dir",
+            str(self.directory / NVA),
+        ]
 
     def nve_command(self, leaf: Leaf, p4runtime: Path) -> list[str]:
-        return [preflight.executable("nvo3sec"), "nve", "run", "--name", leaf.name, "--device-id", str(leaf.device_id),
-                "--p4runtime", f"unix:{p4runtime}", "--nva", self.nva,
-                "--credentials", str(self.credentials("nve", leaf.name)), "--run-dir", str(self.directory / nve(leaf))]
+        return [
+            preflight.executable("nvo3sec"),
+            "nve",
+            "run",
+            "--name",
+            leaf.name,
+            "--device-id",
+            str(leaf.device_id),
+            "--p4runtime",
+            f"unix:{p4runtime}",
+            "--nva",
+            self.nva,
+            "--credentials",
+            str(self.credentials("nve", leaf.name)),
+            "--run-dir",
+            str(self.directory / nve(leaf)),
+        ]
 
     async def ask(self, *words: str) -> Any:
         """The JSON that a command of an operator's prints. Raises LabError with its last line of complaint."""
@@ -85,8 +114,12 @@ class ControlPlane:
     async def make_identities(self, topology: Topology) -> None:
         """Authorities, and the credentials of every process. Raises LabError."""
         await asyncio.gather(self.pki("init", DOMAIN), self.pki("init", DOMAIN, foreign=True))
-        for role, name in (("nva", NVA_NAME), ("operator", OPERATOR), ("hypervisor", HYPERVISOR),
-                           *(("nve", leaf.name) for leaf in topology.leaves)):
+        for role, name in (
+            ("nva", NVA_NAME),
+            ("operator", OPERATOR),
+            ("hypervisor", HYPERVISOR),
+            *(("nve", leaf.name) for leaf in topology.leaves),
+        ):
             await self._issue(role, name)
         await self.pki("issue", "nve", topology.leaves[0].name, foreign=True)
 
@@ -124,5 +157,3 @@ def free_port() -> int:
     """A port of the loopback interface that nobody uses now."""
     with socket.create_server((ADDRESS, 0)) as probe:
         return int(probe.getsockname()[1])
-
-

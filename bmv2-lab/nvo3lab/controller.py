@@ -39,8 +39,12 @@ async def ask_at(where: tuple[str, ...], *words: str, wrap: list[str] | None = N
 async def run(*words: str, wrap: list[str] | None = None) -> str:
     """What a command of `nvo3sec` prints; `wrap` goes before it. Raises LabError with its last line of complaint."""
     process = await asyncio.create_subprocess_exec(
-        *(wrap or []), preflight.executable("nvo3sec"), *words, stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        *(wrap or []),
+        preflight.executable("nvo3sec"),
+        *words,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )
     try:
@@ -60,8 +64,9 @@ async def wait_ready(run_directory: Path, ended: asyncio.Future[int]) -> str | N
     return await wait_until_ready(lambda *words: ask(run_directory, *words), {NAME: ended})
 
 
-async def wait_until_ready(question: Callable[..., Awaitable[Any]],
-                           ended: dict[str, asyncio.Future[int]]) -> str | None:
+async def wait_until_ready(
+    question: Callable[..., Awaitable[Any]], ended: dict[str, asyncio.Future[int]]
+) -> str | None:
     """As wait_ready, of several processes that are asked through one of them."""
     deadline = asyncio.get_running_loop().time() + _READY
     missing = "did not answer"

@@ -30,16 +30,29 @@ def domain(topology: Topology, sockets: dict[str, Path], meter: dict[str, int] |
     return {
         "domain": "lab.example",
         "lifetimes": LIFETIMES,
-        "vns": [{"name": tenant.name, "vni": tenant.vni, "mtu": TENANT_MTU, "punt": PUNT}
-                for tenant in topology.tenants],
+        "vns": [
+            {"name": tenant.name, "vni": tenant.vni, "mtu": TENANT_MTU, "punt": PUNT} for tenant in topology.tenants
+        ],
         "nves": [_nve(leaf, sockets[leaf.name], vap_limit, peer_limit) for leaf in topology.leaves],
         "tenant_systems": [
-            {"name": host.name, "vn": host.tenant, "nve": leaf.name, "port": port.number, "vlan": host.vlan or 0,
-             "mac": host.mac, "ips": [host.ip]}
-            for leaf in topology.leaves for port in leaf.ports for host in port.hosts
+            {
+                "name": host.name,
+                "vn": host.tenant,
+                "nve": leaf.name,
+                "port": port.number,
+                "vlan": host.vlan or 0,
+                "mac": host.mac,
+                "ips": [host.ip],
+            }
+            for leaf in topology.leaves
+            for port in leaf.ports
+            for host in port.hosts
         ],
-        "reservations": [{"vn": one.tenant, **address, "nves": [one.leaf]} for one in topology.reservations
-                         for address in ({"mac": one.mac}, {"ip": one.ip})],
+        "reservations": [
+            {"vn": one.tenant, **address, "nves": [one.leaf]}
+            for one in topology.reservations
+            for address in ({"mac": one.mac}, {"ip": one.ip})
+        ],
     }
 
 
@@ -54,8 +67,13 @@ def _nve(leaf: Leaf, socket: Path, vap_limit: dict[str, Any], peer_limit: dict[s
         "name": leaf.name,
         "device_id": leaf.device_id,
         "p4runtime": f"unix:{socket}",
-        "underlay": {"address": leaf.address, "port": leaf.underlay_port, "mac": leaf.mac, "mtu": UNDERLAY_MTU,
-                     **peer_limit},
+        "underlay": {
+            "address": leaf.address,
+            "port": leaf.underlay_port,
+            "mac": leaf.mac,
+            "mtu": UNDERLAY_MTU,
+            **peer_limit,
+        },
         "vaps": [vap | vap_limit for port in leaf.ports for vap in _vaps(port)],
     }
 

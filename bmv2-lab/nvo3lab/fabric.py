@@ -97,8 +97,10 @@ class Fabric:
         key = name, destination, spi
         first = max(present + ahead, self._claimed.get(key, 0)) + 1
         if first + count > present + limit:
-            raise ValueError(f"insiders have used up the replay window of {name} towards {destination}; new keys"
-                             " (`nvo3sec keys rotate`) bring a new one")
+            raise ValueError(
+                f"insiders have used up the replay window of {name} towards {destination}; new keys"
+                " (`nvo3sec keys rotate`) bring a new one"
+            )
         self._claimed[key] = first + count - 1
         return first
 

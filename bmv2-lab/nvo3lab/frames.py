@@ -69,8 +69,19 @@ def tagged(frame: bytes, vlan: int, tpid: int = ETHERTYPE_CTAG) -> bytes:
 
 def ipv4(source: str, destination: str, protocol: int, payload: bytes, identification: int = 0, ttl: int = 64) -> bytes:
     """An IPv4 packet without options, not to be fragmented (RFC 791)."""
-    head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, IPV4_LENGTH + len(payload), identification, 0x4000, ttl, protocol, 0,
-                       ip_bytes(source), ip_bytes(destination))
+    head = struct.pack(
+        "!BBHHHBBH4s4s",
+        0x45,
+        0,
+        IPV4_LENGTH + len(payload),
+        identification,
+        0x4000,
+        ttl,
+        protocol,
+        0,
+        ip_bytes(source),
+        ip_bytes(destination),
+    )
     return head[:10] + struct.pack("!H", checksum(head)) + head[12:] + payload
 
 
@@ -87,8 +98,13 @@ def silent(source: str, destination: str, payload: bytes) -> bytes:
 
 def arp(operation: int, sender_mac: str, sender_ip: str, target_mac: str, target_ip: str) -> bytes:
     """An ARP packet (RFC 826)."""
-    return (struct.pack("!HHBBH", 1, ETHERTYPE_IPV4, 6, 4, operation) + mac_bytes(sender_mac) + ip_bytes(sender_ip)
-            + mac_bytes(target_mac) + ip_bytes(target_ip))
+    return (
+        struct.pack("!HHBBH", 1, ETHERTYPE_IPV4, 6, 4, operation)
+        + mac_bytes(sender_mac)
+        + ip_bytes(sender_ip)
+        + mac_bytes(target_mac)
+        + ip_bytes(target_ip)
+    )
 
 
 @dataclass(frozen=True)
@@ -110,10 +126,10 @@ def parse_ethernet(frame: bytes) -> Ethernet | None:
     offset = 12
     kind = int.from_bytes(frame[12:14])
     while kind in (ETHERTYPE_CTAG, ETHERTYPE_STAG) and len(frame) >= offset + 6:
-        vlans.append(int.from_bytes(frame[offset + 2:offset + 4]) & 0x0FFF)
+        vlans.append(int.from_bytes(frame[offset + 2 : offset + 4]) & 0x0FFF)
         offset += 4
-        kind = int.from_bytes(frame[offset:offset + 2])
-    return Ethernet(mac_text(frame[:6]), mac_text(frame[6:12]), tuple(vlans), kind, frame[offset + 2:])
+        kind = int.from_bytes(frame[offset : offset + 2])
+    return Ethernet(mac_text(frame[:6]), mac_text(frame[6:12]), tuple(vlans), kind, frame[offset + 2 :])
 
 
 @dataclass(frozen=True)
@@ -129,8 +145,13 @@ def parse_arp(payload: bytes) -> Arp | None:
     """None for anything but ARP for IPv4 on Ethernet."""
     if len(payload) < 28 or payload[:6] != b"\x00\x01\x08\x00\x06\x04":
         return None
-    return Arp(int.from_bytes(payload[6:8]), mac_text(payload[8:14]), ip_text(payload[14:18]),
-               mac_text(payload[18:24]), ip_text(payload[24:28]))
+    return Arp(
+        int.from_bytes(payload[6:8]),
+        mac_text(payload[8:14]),
+        ip_text(payload[14:18]),
+        mac_text(payload[18:24]),
+        ip_text(payload[24:28]),
+    )
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,13 @@ _END_TIMEOUT = 120.0
 class Guarded:
     """A running guardian."""
 
-    def __init__(self, process: subprocess.Popen[bytes], reader: asyncio.StreamReader, writer: asyncio.StreamWriter,
-                 on_end: Callable[[str, int], None]) -> None:
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        on_end: Callable[[str, int], None],
+    ) -> None:
         self.pid = process.pid
         self._process = process
         self._reader = reader
@@ -36,8 +41,13 @@ class Guarded:
         self._task = asyncio.create_task(self._receive())
 
     @classmethod
-    async def launch(cls, run_directory: Path, user_namespace: bool, on_end: Callable[[str, int], None],
-                     keep_open: tuple[int, ...] = ()) -> "Guarded":
+    async def launch(
+        cls,
+        run_directory: Path,
+        user_namespace: bool,
+        on_end: Callable[[str, int], None],
+        keep_open: tuple[int, ...] = (),
+    ) -> "Guarded":
         """Start a guardian for a run directory.
 
         Args:
@@ -48,9 +58,18 @@ class Guarded:
         ours, theirs = socket.socketpair()
         with theirs:
             process = subprocess.Popen(  # noqa: S603 - this interpreter, a module of this package
-                [sys.executable, "-P", "-m", "nvo3lab.guardian", str(theirs.fileno()), str(run_directory),
-                 "1" if user_namespace else "0"],
-                pass_fds=(theirs.fileno(), *keep_open), stdin=subprocess.DEVNULL, start_new_session=True,
+                [
+                    sys.executable,
+                    "-P",
+                    "-m",
+                    "nvo3lab.guardian",
+                    str(theirs.fileno()),
+                    str(run_directory),
+                    "1" if user_namespace else "0",
+                ],
+                pass_fds=(theirs.fileno(), *keep_open),
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
                 env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             )
         reader, writer = await asyncio.open_unix_connection(sock=ours, limit=1 << 24)
@@ -69,8 +88,14 @@ class Guarded:
     async def plumb(self, plan: dict[str, Any]) -> None:
         await self._call("plumb", {"plan": plan})
 
-    async def start(self, name: str, argv: list[str], log: Path, namespace: str | None = None,
-                    environment: dict[str, str] | None = None) -> int:
+    async def start(
+        self,
+        name: str,
+        argv: list[str],
+        log: Path,
+        namespace: str | None = None,
+        environment: dict[str, str] | None = None,
+    ) -> int:
         """Start a process. Returns its id; raises ProcessError where it cannot be executed."""
         self._expected.discard(name)
         arguments = {"name": name, "argv": argv, "log": str(log), "namespace": namespace, "environment": environment}

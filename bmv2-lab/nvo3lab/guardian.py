@@ -39,13 +39,17 @@ class Guardian:
         self._lab = lab
         self._run_directory = run_directory
         self._namespaces: dict[str, int] = {}
-        self._pids: dict[str, int] = {}       # in the order of their start
+        self._pids: dict[str, int] = {}  # in the order of their start
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._status: dict[str, int] = {}
         self._buffer = b""
         self._methods: dict[str, Callable[..., Any]] = {
-            "namespace": self.namespace, "plumb": self.plumb, "start": self.start, "stop": self.stop,
-            "kill": self.kill, "processes": self.processes,
+            "namespace": self.namespace,
+            "plumb": self.plumb,
+            "start": self.start,
+            "stop": self.stop,
+            "kill": self.kill,
+            "processes": self.processes,
         }
 
     def run(self) -> None:
@@ -99,13 +103,25 @@ class Guardian:
         """Have the wires of a plan made (nvo3lab.plumbing), in a process of its own: it moves between namespaces."""
         descriptors = {name: str(fd) for name, fd in self._namespaces.items()}
         request = json.dumps({"plan": plan, "fds": descriptors})
-        done = subprocess.run([sys.executable, "-P", "-m", "nvo3lab.plumbing"], input=request.encode(),
-                              pass_fds=list(self._namespaces.values()), capture_output=True, timeout=80, check=False)
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "nvo3lab.plumbing"],
+            input=request.encode(),
+            pass_fds=list(self._namespaces.values()),
+            capture_output=True,
+            timeout=80,
+            check=False,
+        )
         if done.returncode:
             raise OSError(done.stderr.decode(errors="replace").strip().splitlines()[-1])
 
-    def start(self, name: str, argv: list[str], log: str, namespace: str | None = None,
-              environment: dict[str, str] | None = None) -> int:
+    def start(
+        self,
+        name: str,
+        argv: list[str],
+        log: str,
+        namespace: str | None = None,
+        environment: dict[str, str] | None = None,
+    ) -> int:
         """Start a process. Returns its id; raises OSError where it cannot be executed."""
         if name in self._pids:
             raise ValueError(f"{name} is running")
@@ -120,8 +136,14 @@ class Guardian:
 
         with open(log, "ab", opener=_private) as output:
             process = subprocess.Popen(  # noqa: S603 - the lab's own command lines
-                argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, preexec_fn=prepare,
-                start_new_session=True, env=os.environ | (environment or {}), cwd=self._run_directory,
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                preexec_fn=prepare,
+                start_new_session=True,
+                env=os.environ | (environment or {}),
+                cwd=self._run_directory,
             )
         self._pids[name] = process.pid
         self._processes[process.pid] = process

@@ -55,8 +55,10 @@ class Intruder:
         if device is not None:
             context.load_cert_chain(device)
         try:
-            with socket.create_connection((self._host, self._port), _TIMEOUT) as raw, \
-                    context.wrap_socket(raw, server_hostname=self._name) as connection:
+            with (
+                socket.create_connection((self._host, self._port), _TIMEOUT) as raw,
+                context.wrap_socket(raw, server_hostname=self._name) as connection,
+            ):
                 connection.sendall(_PREFACE)
                 return "accepted" if connection.recv(_BLOCK) else "closed"
         except ssl.SSLError as error:
@@ -212,8 +214,10 @@ def _how(code: Any, details: str | None) -> str:
 def _key_and_chain(path: Path) -> tuple[bytes, bytes]:
     """A file with both, taken apart."""
     whole = [found.group(0) for found in _PEM.finditer(path.read_text(encoding="ascii"))]
-    return ("".join(block for block in whole if "KEY" in block.partition("\n")[0]).encode(),
-            "".join(block for block in whole if "CERTIFICATE" in block.partition("\n")[0]).encode())
+    return (
+        "".join(block for block in whole if "KEY" in block.partition("\n")[0]).encode(),
+        "".join(block for block in whole if "CERTIFICATE" in block.partition("\n")[0]).encode(),
+    )
 
 
 async def _run(configuration: dict[str, Any]) -> None:

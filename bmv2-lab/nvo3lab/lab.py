@@ -61,8 +61,10 @@ class Closing:
         found = []
         for link in self.observation.get("links", []):
             if link["violations"]:
-                found.append(f"underlay link of {link['link']}: {link['violations']} frames that are not protected"
-                             f" packets; first: {link['examples'][0]}")
+                found.append(
+                    f"underlay link of {link['link']}: {link['violations']} frames that are not protected"
+                    f" packets; first: {link['examples'][0]}"
+                )
             if link["missed"]:
                 found.append(f"underlay link of {link['link']}: the observer missed {link['missed']} frames")
         for what in ("undeliverable", "overflowed"):
@@ -70,8 +72,9 @@ class Closing:
                 found.append(f"underlay: {self.observation[what]} frames {what}")
         if not self.observation:
             found.append("the observers did not report")
-        found += [f"{name}: {len(frames)} frames of no VLAN of this trunk"
-                  for name, frames in self.strays.items() if frames]
+        found += [
+            f"{name}: {len(frames)} frames of no VLAN of this trunk" for name, frames in self.strays.items() if frames
+        ]
         found += [f"{name} ended with status {code}" for name, code in self.statuses.items() if code not in _TIDY]
         return found
 
@@ -79,8 +82,9 @@ class Closing:
 class Lab:
     """One lab. `up` may fail at any point; `down` ends whatever there is by then, and may be called twice."""
 
-    def __init__(self, options: Options, say: Callable[[str], None] = lambda _text: None,
-                 topology: Topology | None = None) -> None:
+    def __init__(
+        self, options: Options, say: Callable[[str], None] = lambda _text: None, topology: Topology | None = None
+    ) -> None:
         self.options = options
         self.topology = topology or reference()
         self.say = say
@@ -134,8 +138,10 @@ class Lab:
         await self._start_underlay(plan)
         plane = ControlPlane(self._run.path, control.free_port())
         # Making keys and compiling the program take about the same time, and neither needs the other.
-        await asyncio.gather(*(self._start_switch(executable, leaf.name, plan) for leaf in self.topology.leaves),
-                             *([plane.make_identities(self.topology)] if self.options.with_controller else []))
+        await asyncio.gather(
+            *(self._start_switch(executable, leaf.name, plan) for leaf in self.topology.leaves),
+            *([plane.make_identities(self.topology)] if self.options.with_controller else []),
+        )
         self.audit_switches()
         await self._start_hosts(plan)
         if self.options.with_controller:
@@ -185,8 +191,10 @@ class Lab:
 
     async def _start_underlay(self, plan: wiring.Plan) -> None:
         _guard, run = self._needed()
-        links = [{"name": leaf.name, "mac": leaf.mac, "address": leaf.address, "wire": plan.fabric[leaf.name]}
-                 for leaf in self.topology.leaves]
+        links = [
+            {"name": leaf.name, "mac": leaf.mac, "address": leaf.address, "wire": plan.fabric[leaf.name]}
+            for leaf in self.topology.leaves
+        ]
         await self._start_own("underlay", "nvo3lab.fabric", {"links": links, "captures": str(run.captures)})
         self.say(f"underlay: {len(links)} links, observed from now on")
 
@@ -211,13 +219,23 @@ class Lab:
         _guard, run = self._needed()
         host = self.topology.host(name)
         members = {member.ip: member.mac for member in self.topology.members(host.tenant)}
-        await self._start_own(name, "nvo3lab.host", {
-            "name": name, "mac": host.mac, "ip": host.ip, "members": members, "wire": wire,
-            "stack": "kernel" if self.view.kernel else "user", "captures": str(run.captures),
-        })
+        await self._start_own(
+            name,
+            "nvo3lab.host",
+            {
+                "name": name,
+                "mac": host.mac,
+                "ip": host.ip,
+                "members": members,
+                "wire": wire,
+                "stack": "kernel" if self.view.kernel else "user",
+                "captures": str(run.captures),
+            },
+        )
 
-    async def _start_own(self, name: str, module: str, configuration: dict[str, Any],
-                         namespace: str | None = None) -> None:
+    async def _start_own(
+        self, name: str, module: str, configuration: dict[str, Any], namespace: str | None = None
+    ) -> None:
         """Start a process of the lab's own, and connect to it."""
         _guard, run = self._needed()
         path = run.configure(name, {**configuration, "control": str(run.control(name))})
@@ -236,9 +254,17 @@ class Lab:
         await self._start(control.NVA, plane.nva_command(path), _CONTROL)
         for leaf in self.topology.leaves:
             await self._start(control.nve(leaf), plane.nve_command(leaf, sockets[leaf.name]), _CONTROL)
-        await self._start_own("intruder", "nvo3lab.intruder", {
-            "host": control.ADDRESS, "port": plane.port, "name": control.NVA_DNS,
-            "anchors": str(plane.authority / "anchors.pem")}, _CONTROL)
+        await self._start_own(
+            "intruder",
+            "nvo3lab.intruder",
+            {
+                "host": control.ADDRESS,
+                "port": plane.port,
+                "name": control.NVA_DNS,
+                "anchors": str(plane.authority / "anchors.pem"),
+            },
+            _CONTROL,
+        )
         if self.view.kernel:
             # NVA and agents are killed and started again; the intruder is in the same namespace, and stays.
             plane = replace(plane, inside=self._pids["intruder"])
@@ -291,12 +317,19 @@ class Lab:
     def _publish(self) -> None:
         guard, run = self._needed()
         controls = {client.name: str(run.control(client.name)) for client in self.view.clients()}
-        run.save({
-            "name": self.options.name, "target": self.options.target, "kernel": self.view.kernel,
-            "owner": os.getpid(), "guardian": guard.pid, "pids": self._pids, "controls": controls,
-            "control": None if self.view.control is None else self.view.control.to_json(),
-            "switches": {name: str(path) for name, path in self.view.switches.items()},
-        })
+        run.save(
+            {
+                "name": self.options.name,
+                "target": self.options.target,
+                "kernel": self.view.kernel,
+                "owner": os.getpid(),
+                "guardian": guard.pid,
+                "pids": self._pids,
+                "controls": controls,
+                "control": None if self.view.control is None else self.view.control.to_json(),
+                "switches": {name: str(path) for name, path in self.view.switches.items()},
+            }
+        )
 
     def log_tail(self, name: str) -> str:
         """The last lines of a process's log."""

@@ -32,7 +32,7 @@ def fields(message: bytes) -> dict[int, int | bytes]:
         if tag & 7 == 0:
             found[tag >> 3] = value
         elif tag & 7 == 2:
-            found[tag >> 3] = message[at:at + value]
+            found[tag >> 3] = message[at : at + value]
             at += value
         else:
             raise ValueError(f"a field of type {tag & 7}")

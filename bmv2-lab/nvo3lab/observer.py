@@ -58,8 +58,14 @@ class Observer:
 
     def report(self, missed: int) -> dict[str, Any]:
         """What was seen; `missed` frames the observer could not look at, which is as bad as a violation."""
-        return {"link": self.name, "frames": self.frames, "protected": self.protected,
-                "violations": self.violations, "missed": missed, "examples": list(self.examples)}
+        return {
+            "link": self.name,
+            "frames": self.frames,
+            "protected": self.protected,
+            "violations": self.violations,
+            "missed": missed,
+            "examples": list(self.examples),
+        }
 
     def _complain(self, reason: str, frame: bytes) -> None:
         self.violations += 1

@@ -43,8 +43,9 @@ class SwitchReader:
     def __enter__(self) -> "SwitchReader":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -56,16 +57,22 @@ class SwitchReader:
         request = p4r.ReadRequest(device_id=self._device_id)
         request.entities.add().table_entry.table_id = description.preamble.id
         fields = {field.id: field.name for field in description.match_fields}
-        return [self._entry(table, fields, entity.table_entry) for entity in self._read(request)
-                if not entity.table_entry.is_default_action]
+        return [
+            self._entry(table, fields, entity.table_entry)
+            for entity in self._read(request)
+            if not entity.table_entry.is_default_action
+        ]
 
     def counters(self, name: str) -> dict[int, int]:
         """Packets by index, of those that are not zero. Raises SwitchError."""
         description = self._named(self._p4info.counters, name)
         request = p4r.ReadRequest(device_id=self._device_id)
         request.entities.add().counter_entry.counter_id = description.preamble.id
-        return {entity.counter_entry.index.index: entity.counter_entry.data.packet_count
-                for entity in self._read(request) if entity.counter_entry.data.packet_count}
+        return {
+            entity.counter_entry.index.index: entity.counter_entry.data.packet_count
+            for entity in self._read(request)
+            if entity.counter_entry.data.packet_count
+        }
 
     def table_update(self, entry: Entry) -> Any:
         """An update that inserts an entry, for who may write."""
@@ -126,8 +133,8 @@ class SwitchReader:
 
     def _fetch_p4info(self) -> Any:
         request = p4r.GetForwardingPipelineConfigRequest(
-            device_id=self._device_id,
-            response_type=p4r.GetForwardingPipelineConfigRequest.P4INFO_AND_COOKIE)
+            device_id=self._device_id, response_type=p4r.GetForwardingPipelineConfigRequest.P4INFO_AND_COOKIE
+        )
         try:
             response = self._stub.GetForwardingPipelineConfig(request, timeout=_TIMEOUT)
         except grpc.RpcError as error:

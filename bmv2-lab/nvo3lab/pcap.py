@@ -31,8 +31,9 @@ class PcapWriter:
     def __enter__(self) -> "PcapWriter":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 
@@ -48,6 +49,6 @@ def read_frames(path: Path) -> list[bytes]:
         offset += 16
         if offset + length > len(data):
             break
-        frames.append(data[offset:offset + length])
+        frames.append(data[offset : offset + length])
         offset += length
     return frames

@@ -29,9 +29,19 @@ def make_pair(descriptors: dict[str, int], link: list[dict[str, Any]]) -> None:
     here, there = link
     linux.enter_network(descriptors[here["namespace"]])
     with IPRoute() as route:
-        route.link("add", ifname=here["interface"], kind="veth", address=here["mac"], mtu=here["mtu"],
-                   peer={"ifname": there["interface"], "net_ns_fd": descriptors[there["namespace"]],
-                         "address": there["mac"], "mtu": there["mtu"]})
+        route.link(
+            "add",
+            ifname=here["interface"],
+            kind="veth",
+            address=here["mac"],
+            mtu=here["mtu"],
+            peer={
+                "ifname": there["interface"],
+                "net_ns_fd": descriptors[there["namespace"]],
+                "address": there["mac"],
+                "mtu": there["mtu"],
+            },
+        )
 
 
 def configure(descriptors: dict[str, int], end: dict[str, Any]) -> None:
@@ -62,8 +72,10 @@ def probe(user_namespace: bool) -> None:
         linux.become_root_of_user_namespace()
     names = ("here", "there")
     descriptors = {name: linux.new_network_namespace() for name in names}
-    ends = [{"namespace": name, "interface": "eth0", "mac": f"02:00:00:00:00:0{index}", "mtu": 1600}
-            for index, name in enumerate(names)]
+    ends = [
+        {"namespace": name, "interface": "eth0", "mac": f"02:00:00:00:00:0{index}", "mtu": 1600}
+        for index, name in enumerate(names)
+    ]
     build(descriptors, {"namespaces": list(names), "links": [ends]})
     linux.enter_network(descriptors["here"])
     socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0).close()

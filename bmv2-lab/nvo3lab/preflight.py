@@ -46,7 +46,7 @@ def executable(name: str) -> str:
 
 _ADVICE = {
     "simple_switch_grpc": ": build BMv2 with P4Runtime support (https://github.com/p4lang/behavioral-model), put"
-                          " it on PATH, or use --target embedded, which needs a C compiler only",
+    " it on PATH, or use --target embedded, which needs a C compiler only",
     "p4softswitch": ": install the project (`pip install -e .`) into the environment of this interpreter",
     "nvo3sec": ": install the project (`pip install -e .`) into the environment of this interpreter",
 }
@@ -104,8 +104,12 @@ def _probe(user_namespace: bool) -> str | None:
     option = "--user-namespace" if user_namespace else "--root"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run(  # noqa: S603 - this interpreter, a module of this package
-        [sys.executable, "-P", "-m", "nvo3lab.plumbing", "--probe", option], capture_output=True, text=True, timeout=30,
-        env=environment, check=False,
+        [sys.executable, "-P", "-m", "nvo3lab.plumbing", "--probe", option],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        env=environment,
+        check=False,
     )
     if done.returncode == 0:
         return None

@@ -64,9 +64,11 @@ class Protected:
     def header(self) -> bytes:
         """Geneve base and option up to the ICV: the 28 authenticated bytes in front of the inner frame."""
         coverage = len(self.inner) if self.coverage is None else self.coverage
-        return (struct.pack("!BBHI", OPTION_WORDS, 0x40, PROTOCOL_ETHERNET, self.vni << 8)
-                + struct.pack("!HBB", OPTION_CLASS, OPTION_TYPE, OPTION_DATA_WORDS)
-                + struct.pack("!IQHBB", self.spi, self.sequence, coverage, self.suite, self.flags))
+        return (
+            struct.pack("!BBHI", OPTION_WORDS, 0x40, PROTOCOL_ETHERNET, self.vni << 8)
+            + struct.pack("!HBB", OPTION_CLASS, OPTION_TYPE, OPTION_DATA_WORDS)
+            + struct.pack("!IQHBB", self.spi, self.sequence, coverage, self.suite, self.flags)
+        )
 
     def sealed(self, key: bytes) -> "Protected":
         """The same packet with the ICV of suite 1 under a key of 16 bytes."""
@@ -78,11 +80,27 @@ class Protected:
         """The frame as it is on the underlay."""
         geneve = self.header() + self.icv + self.inner
         udp = struct.pack("!HHHH", self.source_port, UDP_PORT_GENEVE, UDP_LENGTH + len(geneve), 0) + geneve
-        head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, IPV4_LENGTH + len(udp), 0, 0x4000, 64, PROTOCOL_UDP, 0,
-                           ip_bytes(self.source), ip_bytes(self.destination))
+        head = struct.pack(
+            "!BBHHHBBH4s4s",
+            0x45,
+            0,
+            IPV4_LENGTH + len(udp),
+            0,
+            0x4000,
+            64,
+            PROTOCOL_UDP,
+            0,
+            ip_bytes(self.source),
+            ip_bytes(self.destination),
+        )
         head = head[:10] + struct.pack("!H", checksum(head)) + head[12:]
-        return (mac_bytes(self.destination_mac) + mac_bytes(self.source_mac) + struct.pack("!H", ETHERTYPE_IPV4)
-                + head + udp)
+        return (
+            mac_bytes(self.destination_mac)
+            + mac_bytes(self.source_mac)
+            + struct.pack("!H", ETHERTYPE_IPV4)
+            + head
+            + udp
+        )
 
 
 def parse(frame: bytes) -> Protected | str:
@@ -91,7 +109,7 @@ def parse(frame: bytes) -> Protected | str:
         return f"not IPv4: EtherType 0x{frame[12:14].hex()}"
     if len(frame) < INNER_OFFSET + _INNER_MINIMUM:
         return f"too short to be protected: {len(frame)} bytes"
-    ip = frame[ETHERNET_LENGTH:ETHERNET_LENGTH + IPV4_LENGTH]
+    ip = frame[ETHERNET_LENGTH : ETHERNET_LENGTH + IPV4_LENGTH]
     if ip[0] != 0x45 or checksum(ip) != 0:
         return "IPv4 header with options or a wrong checksum"
     if ip[9] != PROTOCOL_UDP:
@@ -109,7 +127,8 @@ def parse(frame: bytes) -> Protected | str:
     if (version, bits, protocol) != (OPTION_WORDS, 0x40, PROTOCOL_ETHERNET):
         return "Geneve without exactly the protection option"
     option_class, option_type, words, spi, sequence, coverage, suite, flags = struct.unpack_from(
-        "!HBBIQHBB", frame, base + GENEVE_LENGTH)
+        "!HBBIQHBB", frame, base + GENEVE_LENGTH
+    )
     if (option_class, option_type, words) != (OPTION_CLASS, OPTION_TYPE, OPTION_DATA_WORDS):
         return "Geneve with another option"
     if suite not in (SUITE_CHASKEY12, SUITE_ASCON_AEAD128) or flags != 0:
@@ -120,5 +139,18 @@ def parse(frame: bytes) -> Protected | str:
     icv = frame[_ICV_OFFSET:INNER_OFFSET]
     if spi & 0x7FFFFFFF == 0 or sequence == 0 or icv == bytes(ICV_LENGTH):
         return "empty SPI, sequence or ICV"
-    return Protected(mac_text(frame[6:12]), mac_text(frame[:6]), ip_text(ip[12:16]), ip_text(ip[16:20]), vni >> 8, spi,
-                     sequence, inner, suite, None, flags, source_port, icv)
+    return Protected(
+        mac_text(frame[6:12]),
+        mac_text(frame[:6]),
+        ip_text(ip[12:16]),
+        ip_text(ip[16:20]),
+        vni >> 8,
+        spi,
+        sequence,
+        inner,
+        suite,
+        None,
+        flags,
+        source_port,
+        icv,
+    )

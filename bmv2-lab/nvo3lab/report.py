@@ -54,8 +54,12 @@ def _latency(result: Result) -> str:
 
 def drill_table(results: Sequence[Result]) -> Table:
     """One row an attack."""
-    table = Table(title="Attack drill; lost and ms: echoes of legitimate tenants meanwhile (ms without attack)",
-                  title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(
+        title="Attack drill; lost and ms: echoes of legitimate tenants meanwhile (ms without attack)",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
     table.add_column("attack", no_wrap=True)
     table.add_column("sent", justify="right", no_wrap=True)
     table.add_column("through", justify="right", no_wrap=True)
@@ -68,9 +72,12 @@ def drill_table(results: Sequence[Result]) -> Table:
         caught = "\n".join(f"{reason} {count}" for reason, count in most)
         more = len(result.caught) - _REASONS_SHOWN
         table.add_row(
-            result.name, str(result.sent), str(result.through),
+            result.name,
+            str(result.sent),
+            str(result.through),
             (caught or "—") + (f"\nand {more} more reasons" if more > 0 else ""),
-            f"{result.beside.lost}/{result.beside.sent}", _latency(result),
+            f"{result.beside.lost}/{result.beside.sent}",
+            _latency(result),
             Text("held", style="green") if result.held else Text("NOT HELD", style="bold red"),
             end_section=following is not None and following.who != result.who,
         )

@@ -17,10 +17,23 @@ def command(executable: str, leaf: Leaf, ports: list[str], grpc_socket: Path) ->
     """The command line of a leaf's switch: no program yet, P4Runtime on a UNIX socket, logging off (it prints keys)."""
     interfaces = [word for port in ports for word in ("-i", port)]
     return [
-        executable, "--no-p4", "--device-id", str(leaf.device_id), "--log-level", "off", *interfaces, "--",
-        "--grpc-server-addr", f"unix:{grpc_socket}", "--cpu-port", str(CPU_PORT),
-        *(word for option in ("--max-l1-entries", "--max-l2-entries", "--max-mc-groups")
-          for word in (option, str(_REPLICATION))),
+        executable,
+        "--no-p4",
+        "--device-id",
+        str(leaf.device_id),
+        "--log-level",
+        "off",
+        *interfaces,
+        "--",
+        "--grpc-server-addr",
+        f"unix:{grpc_socket}",
+        "--cpu-port",
+        str(CPU_PORT),
+        *(
+            word
+            for option in ("--max-l1-entries", "--max-l2-entries", "--max-mc-groups")
+            for word in (option, str(_REPLICATION))
+        ),
     ]
 
 

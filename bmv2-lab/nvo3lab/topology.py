@@ -112,8 +112,12 @@ class Topology:
     def without(self, leaves: Iterable[str]) -> "Topology":
         """What is left of it when some NVEs are out."""
         out = set(leaves)
-        return Topology(self.tenants, tuple(leaf for leaf in self.leaves if leaf.name not in out), self.prefix_length,
-                        tuple(one for one in self.reservations if one.leaf not in out))
+        return Topology(
+            self.tenants,
+            tuple(leaf for leaf in self.leaves if leaf.name not in out),
+            self.prefix_length,
+            tuple(one for one in self.reservations if one.leaf not in out),
+        )
 
     def pairs(self) -> Iterator[tuple[Host, Host]]:
         """Ordered pairs of different hosts of one tenant: those that must be able to talk."""
@@ -128,20 +132,39 @@ def reference() -> Topology:
     return Topology(
         tenants=(Tenant("red", 5001), Tenant("blue", 5002)),
         leaves=(
-            Leaf("leaf1", 1, "192.0.2.1", "02:aa:00:00:00:01", (
-                AccessPort(1, (Host("red1", "red", "02:00:00:00:01:01", "10.0.0.1"),)),
-                AccessPort(2, (Host("blue1", "blue", "02:00:00:00:02:01", "10.0.0.1"),)),
-            )),
-            Leaf("leaf2", 2, "192.0.2.2", "02:aa:00:00:00:02", (
-                AccessPort(1, (Host("red2", "red", "02:00:00:00:01:02", "10.0.0.2"),)),
-                AccessPort(2, (
-                    Host("red3", "red", "02:00:00:00:01:03", "10.0.0.3", vlan=10),
-                    Host("blue2", "blue", "02:00:00:00:02:02", "10.0.0.2", vlan=20),
-                )),
-            )),
-            Leaf("leaf3", 3, "192.0.2.3", "02:aa:00:00:00:03", (
-                AccessPort(1, (Host("blue3", "blue", "02:00:00:00:02:03", "10.0.0.3", vlan=30),)),
-            )),
+            Leaf(
+                "leaf1",
+                1,
+                "192.0.2.1",
+                "02:aa:00:00:00:01",
+                (
+                    AccessPort(1, (Host("red1", "red", "02:00:00:00:01:01", "10.0.0.1"),)),
+                    AccessPort(2, (Host("blue1", "blue", "02:00:00:00:02:01", "10.0.0.1"),)),
+                ),
+            ),
+            Leaf(
+                "leaf2",
+                2,
+                "192.0.2.2",
+                "02:aa:00:00:00:02",
+                (
+                    AccessPort(1, (Host("red2", "red", "02:00:00:00:01:02", "10.0.0.2"),)),
+                    AccessPort(
+                        2,
+                        (
+                            Host("red3", "red", "02:00:00:00:01:03", "10.0.0.3", vlan=10),
+                            Host("blue2", "blue", "02:00:00:00:02:02", "10.0.0.2", vlan=20),
+                        ),
+                    ),
+                ),
+            ),
+            Leaf(
+                "leaf3",
+                3,
+                "192.0.2.3",
+                "02:aa:00:00:00:03",
+                (AccessPort(1, (Host("blue3", "blue", "02:00:00:00:02:03", "10.0.0.3", vlan=30),)),),
+            ),
         ),
         reservations=(Reservation("blue", "02:00:00:00:02:09", "10.0.0.9", "leaf2"),),
     )

@@ -46,8 +46,10 @@ async def run(view: View, say: Callable[[str], None], out: Collection[str] = ())
     say(f"ARP: {result.resolved} neighbors found, each at its own address, although the tenants' addresses overlap")
     await _transfers(view, topology, result)
     for transfer in result.transfers:
-        say(f"TCP: {transfer['source']} → {transfer['destination']}: {transfer['bytes']:,} bytes,"
-            f" {transfer['mbit_per_s']:.1f} Mbit/s, same SHA-256")
+        say(
+            f"TCP: {transfer['source']} → {transfer['destination']}: {transfer['bytes']:,} bytes,"
+            f" {transfer['mbit_per_s']:.1f} Mbit/s, same SHA-256"
+        )
     if out:
         await _shut_out(view, out, result)
         say(f"nothing comes from or gets to tenant systems behind {', '.join(sorted(out))}")
@@ -114,12 +116,19 @@ async def _transfers(view: View, topology: Topology, result: Traffic) -> None:
 async def _transfer(view: View, source: Host, destination: Host, port: int, result: Traffic) -> None:
     sender, receiver = view.hosts[source.name], view.hosts[destination.name]
     await receiver.call("transfer_listen", port=port)
-    waiting = asyncio.create_task(receiver.call("transfer_receive", port=port, limit=_TRANSFER_LIMIT,
-                                                timeout=_TRANSFER_LIMIT + 10))
+    waiting = asyncio.create_task(
+        receiver.call("transfer_receive", port=port, limit=_TRANSFER_LIMIT, timeout=_TRANSFER_LIMIT + 10)
+    )
     name = f"{source.name} → {destination.name}"
     try:
-        sent = await sender.call("transfer_send", destination=destination.ip, port=port, length=_TRANSFER[view.target],
-                                 limit=_TRANSFER_LIMIT, timeout=_TRANSFER_LIMIT + 10)
+        sent = await sender.call(
+            "transfer_send",
+            destination=destination.ip,
+            port=port,
+            length=_TRANSFER[view.target],
+            limit=_TRANSFER_LIMIT,
+            timeout=_TRANSFER_LIMIT + 10,
+        )
         received = await waiting
     except RemoteError as error:
         waiting.cancel()
@@ -128,8 +137,14 @@ async def _transfer(view: View, source: Host, destination: Host, port: int, resu
     if (sent["bytes"], sent["sha256"]) != (received["bytes"], received["sha256"]):
         result.faults.append(f"TCP {name}: {received['bytes']} of {sent['bytes']} bytes, or changed on the way")
         return
-    result.transfers.append({"source": source.name, "destination": destination.name, "bytes": received["bytes"],
-                             "mbit_per_s": received["bytes"] * 8 / received["seconds"] / 1e6})
+    result.transfers.append(
+        {
+            "source": source.name,
+            "destination": destination.name,
+            "bytes": received["bytes"],
+            "mbit_per_s": received["bytes"] * 8 / received["seconds"] / 1e6,
+        }
+    )
 
 
 def _ms(value: float | None) -> str:

@@ -18,8 +18,7 @@ _READY_INTERVAL = 0.02
 LAB = "lab"
 
 
-async def connect_when_ready(name: str, path: Path, timeout: float,
-                             ended: asyncio.Future[int] | None = None) -> Client:
+async def connect_when_ready(name: str, path: Path, timeout: float, ended: asyncio.Future[int] | None = None) -> Client:
     """Connect to a process of the lab as soon as it listens.
 
     Args:
@@ -66,8 +65,12 @@ class View:
     async def of_running(cls, name: str) -> "View":
         """Connect to a lab that is up. Raises UsageError where there is none of this name."""
         state = load_state(name)
-        view = cls(reference(), state["target"], state["kernel"],
-                   {leaf: Path(path) for leaf, path in state["switches"].items()})
+        view = cls(
+            reference(),
+            state["target"],
+            state["kernel"],
+            {leaf: Path(path) for leaf, path in state["switches"].items()},
+        )
         if state["control"] is not None:
             view.control = ControlPlane.from_json(state["control"])
         try:

@@ -203,8 +203,9 @@ class DatagramPort(Port):
     hears nobody else, and a peer that was restarted is somebody else. So it looks now and then who the peer is.
     """
 
-    def __init__(self, local: Path, peer: Path, on_frame: Callable[[bytes, bool], None],
-                 capture: Path | None = None) -> None:
+    def __init__(
+        self, local: Path, peer: Path, on_frame: Callable[[bytes, bool], None], capture: Path | None = None
+    ) -> None:
         self._local = local
         self._peer = peer
         self._connected: tuple[int, int] | None = None
@@ -272,8 +273,9 @@ async def send_paced(port: Port, frames: list[bytes], rate: float | None, repeat
     return total
 
 
-def open_port(description: dict[str, Any], on_frame: Callable[[bytes, bool], None],
-              capture: Path | None = None) -> Port:
+def open_port(
+    description: dict[str, Any], on_frame: Callable[[bytes, bool], None], capture: Path | None = None
+) -> Port:
     """A port from its description: {"interface": NAME} or {"local": PATH, "peer": PATH}."""
     if "interface" in description:
         return PacketPort(description["interface"], on_frame, capture)

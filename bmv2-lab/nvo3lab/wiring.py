@@ -59,8 +59,7 @@ def plan_kernel(topology: Topology) -> Plan:
         plan.namespaces.append(leaf.name)
         plan.switch_ports[leaf.name] = [f"{leaf.underlay_port}@underlay0"]
         plan.fabric[leaf.name] = {"interface": leaf.name}
-        plan.links.append([end(leaf.name, "underlay0", UNDERLAY_MTU, leaf.mac),
-                           end(UNDERLAY, leaf.name, UNDERLAY_MTU)])
+        plan.links.append([end(leaf.name, "underlay0", UNDERLAY_MTU, leaf.mac), end(UNDERLAY, leaf.name, UNDERLAY_MTU)])
         for port in leaf.ports:
             interface = f"access{port.number}"
             plan.switch_ports[leaf.name].append(f"{port.number}@{interface}")
@@ -69,8 +68,9 @@ def plan_kernel(topology: Topology) -> Plan:
                 continue
             name = trunk_name(leaf, port)
             plan.namespaces.append(name)
-            plan.links.append([end(leaf.name, interface, TENANT_MTU + _VLAN_TAG),
-                               end(name, "uplink", TENANT_MTU + _VLAN_TAG)])
+            plan.links.append(
+                [end(leaf.name, interface, TENANT_MTU + _VLAN_TAG), end(name, "uplink", TENANT_MTU + _VLAN_TAG)]
+            )
             members = {}
             for host in port.hosts:
                 plan.links.append([end(name, host.name, TENANT_MTU), host_end(host)])

@@ -73,7 +73,11 @@ def lab_process(base: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[
     command = [sys.executable, "-c", _BOUND, str(os.getpid()), preflight.executable("nvo3sec"), "lab", "up", *arguments]
     state: dict[str, Any] = {}
     with subprocess.Popen(
-        command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        command,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     ) as process:
         try:
             deadline = time.monotonic() + LAB_READY
@@ -130,31 +134,41 @@ async def host_pair(directory: Path, wiring: preflight.Wiring) -> AsyncIterator[
             ends = []
             for name, (mac, ip) in HOSTS.items():
                 await guarded.namespace(name)
-                ends.append({"namespace": name, "interface": "eth0", "mtu": 1500, "mac": mac, "ip": ip,
-                             "prefix_length": 24})
+                ends.append(
+                    {"namespace": name, "interface": "eth0", "mtu": 1500, "mac": mac, "ip": ip, "prefix_length": 24}
+                )
             await guarded.plumb({"namespaces": list(HOSTS), "links": [ends]})
             wires = {name: {"interface": "eth0"} for name in HOSTS}
         else:
-            wires = {"a": {"local": str(run / "a"), "peer": str(run / "b")},
-                     "b": {"local": str(run / "b"), "peer": str(run / "a")}}
+            wires = {
+                "a": {"local": str(run / "a"), "peer": str(run / "b")},
+                "b": {"local": str(run / "b"), "peer": str(run / "a")},
+            }
         clients: dict[str, Client] = {}
         stack = AsyncExitStack()
         for name, (mac, ip) in HOSTS.items():
             control = run / f"{name}.sock"
             configuration: dict[str, Any] = {
-                "name": name, "mac": mac, "ip": ip, "members": {ip: mac for mac, ip in HOSTS.values()},
-                "wire": wires[name], "stack": "kernel" if wiring.kernel else "user", "captures": str(run),
+                "name": name,
+                "mac": mac,
+                "ip": ip,
+                "members": {ip: mac for mac, ip in HOSTS.values()},
+                "wire": wires[name],
+                "stack": "kernel" if wiring.kernel else "user",
+                "captures": str(run),
                 "control": str(control),
             }
-            clients[name] = await start_own(guarded, run, name, "nvo3lab.host", configuration,
-                                            name if wiring.kernel else None)
+            clients[name] = await start_own(
+                guarded, run, name, "nvo3lab.host", configuration, name if wiring.kernel else None
+            )
             stack.push_async_callback(clients[name].close)
         async with stack:
             yield clients
 
 
-async def start_own(guarded: Guarded, run: Path, name: str, module: str, configuration: dict[str, Any],
-                    namespace: str | None) -> Client:
+async def start_own(
+    guarded: Guarded, run: Path, name: str, module: str, configuration: dict[str, Any], namespace: str | None
+) -> Client:
     """Start a process of the lab's and connect to it."""
 
     path = run / f"{name}.json"

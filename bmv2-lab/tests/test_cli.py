@@ -12,23 +12,32 @@ from nvo3lab.errors import PreflightError
 
 
 def nvo3sec(base: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([preflight.executable("nvo3sec"), *arguments], capture_output=True, text=True, timeout=60,
-                          env=os.environ | {"NVO3LAB_RUN": str(base)} | environment, check=False)
+    return subprocess.run(
+        [preflight.executable("nvo3sec"), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=os.environ | {"NVO3LAB_RUN": str(base)} | environment,
+        check=False,
+    )
 
 
-@pytest.mark.parametrize("arguments", [
-    ("drill", "no-such-attack"),
-    ("drill", "-o", "xml"),
-    ("drill", "--name", "none"),
-    ("lab", "run", "--target", "tofino"),
-    ("lab", "run", "--wires", "copper"),
-    ("lab", "up", "--name", "../elsewhere"),
-    ("lab", "ps"),
-    ("lab", "ping", "red1"),
-    ("lab", "ping", "red1", "red2"),
-    ("lab", "shell", "red1"),
-    ("lab", "fly"),
-])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("drill", "no-such-attack"),
+        ("drill", "-o", "xml"),
+        ("drill", "--name", "none"),
+        ("lab", "run", "--target", "tofino"),
+        ("lab", "run", "--wires", "copper"),
+        ("lab", "up", "--name", "../elsewhere"),
+        ("lab", "ps"),
+        ("lab", "ping", "red1"),
+        ("lab", "ping", "red1", "red2"),
+        ("lab", "shell", "red1"),
+        ("lab", "fly"),
+    ],
+)
 def test_bad_usage_is_exit_status_2(short_directory: Path, arguments: tuple[str, ...]) -> None:
     done = nvo3sec(short_directory, *arguments)
     assert done.returncode == 2, done.stderr

@@ -37,8 +37,12 @@ async def _nothing(_world: World) -> Shot:
 ATTACK = Attack("test", "outsider", "", frozenset({"BAD_ICV", "NO_SA"}), _nothing)
 
 
-def verdict(shot: Shot = Shot(10, 10), caught: dict[str, int] | None = None, beside: Traffic = CALM,  # noqa: B008
-            **arrived: int) -> tuple[int, list[str]]:
+def verdict(
+    shot: Shot = Shot(10, 10),  # noqa: B008
+    caught: dict[str, int] | None = None,
+    beside: Traffic = CALM,
+    **arrived: int,
+) -> tuple[int, list[str]]:
     counts = dict.fromkeys(("explained", "bait", "duplicate", "marked", "other"), 0) | arrived
     return judge(ATTACK, shot, {"BAD_ICV": 10} if caught is None else caught, counts, CALM, beside)
 
@@ -98,8 +102,13 @@ class TestAttacks:
 def test_the_controller_accepts_the_domain_file(tmp_path: Path) -> None:
     topology = reference()
     domain_file.write(topology, {leaf.name: tmp_path / leaf.name for leaf in topology.leaves}, tmp_path / "domain.yaml")
-    done = subprocess.run([preflight.executable("nvo3sec"), "controller", "check", str(tmp_path / "domain.yaml")],
-                          capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [preflight.executable("nvo3sec"), "controller", "check", str(tmp_path / "domain.yaml")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -113,14 +122,26 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def lab(base: Path, *arguments: str) -> tuple[int, str]:
-    done = subprocess.run([preflight.executable("nvo3sec"), "lab", *arguments], capture_output=True, text=True,
-                          timeout=60, env=os.environ | {"NVO3LAB_RUN": str(base)}, check=False)
+    done = subprocess.run(
+        [preflight.executable("nvo3sec"), "lab", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=os.environ | {"NVO3LAB_RUN": str(base)},
+        check=False,
+    )
     return done.returncode, done.stdout
 
 
 def drill(base: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
-    done = subprocess.run([preflight.executable("nvo3sec"), "drill", "-o", "json", *arguments], capture_output=True,
-                          text=True, timeout=120, env=os.environ | {"NVO3LAB_RUN": str(base)}, check=False)
+    done = subprocess.run(
+        [preflight.executable("nvo3sec"), "drill", "-o", "json", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=os.environ | {"NVO3LAB_RUN": str(base)},
+        check=False,
+    )
     assert done.stdout, done.stderr
     return done.returncode, json.loads(done.stdout)
 
@@ -198,10 +219,19 @@ class TestDrill:
         """red1 may speak as red3."""
         red3 = reference().host("red3")
         with SwitchReader(running / "lab" / "control" / "leaf1.sock", 1) as switch:
-            own = next(entry for entry in switch.entries("source_guard") if entry.key["ip_kind"] == 1
-                       and entry.key["ip"] == int(IPv4Address("10.0.0.1")) and entry.key["mac"] & 0xFF00 == 0x0100)
-        entry = Entry("source_guard", {**own.key, "mac": int(red3.mac.replace(":", ""), 16),
-                                       "ip": int(IPv4Address(red3.ip))}, own.action, {})
+            own = next(
+                entry
+                for entry in switch.entries("source_guard")
+                if entry.key["ip_kind"] == 1
+                and entry.key["ip"] == int(IPv4Address("10.0.0.1"))
+                and entry.key["mac"] & 0xFF00 == 0x0100
+            )
+        entry = Entry(
+            "source_guard",
+            {**own.key, "mac": int(red3.mac.replace(":", ""), 16), "ip": int(IPv4Address(red3.ip))},
+            own.action,
+            {},
+        )
         status, report = weakened_drill(running, entry, "spoof")
         assert status == 1
         assert report["attacks"][0]["through"] == 20

@@ -19,9 +19,12 @@ BOUND = 20.0
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(600)"]
 STUBBORN = [sys.executable, "-c", "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"]
 #: Starts a process of its own and ends at SIGTERM without caring for it.
-CARELESS = [sys.executable, "-c",
-            "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'],"
-            " start_new_session=True); time.sleep(600)"]
+CARELESS = [
+    sys.executable,
+    "-c",
+    "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'],"
+    " start_new_session=True); time.sleep(600)",
+]
 
 
 def wait_children(pid: int, count: int) -> list[int]:
@@ -126,9 +129,16 @@ class TestCrash:
         run.mkdir(mode=0o700)
         namespaces = network_namespaces()
         with subprocess.Popen(
-            [sys.executable, "-c", CRASHING_LAB, str(run), "1" if wiring.kernel else "0",
-             "1" if wiring.user_namespace else "0"],
-            stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            [
+                sys.executable,
+                "-c",
+                CRASHING_LAB,
+                str(run),
+                "1" if wiring.kernel else "0",
+                "1" if wiring.user_namespace else "0",
+            ],
+            stdout=subprocess.PIPE,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         ) as lab:
             assert lab.stdout is not None
             guardian_pid = int(lab.stdout.readline())

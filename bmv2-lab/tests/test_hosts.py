@@ -52,8 +52,9 @@ class TestStack:
                 await hosts["a"].call("ping", destination="10.0.0.2", count=1)
                 await hosts["b"].call("transfer_listen", port=50001)
                 receiving = asyncio.create_task(hosts["b"].call("transfer_receive", port=50001, limit=20))
-                sent = await hosts["a"].call("transfer_send", destination="10.0.0.2", port=50001, length=length,
-                                             limit=20)
+                sent = await hosts["a"].call(
+                    "transfer_send", destination="10.0.0.2", port=50001, length=length, limit=20
+                )
                 received = await receiving
                 assert received["bytes"] == sent["bytes"] == length
                 assert received["sha256"] == sent["sha256"]
@@ -93,8 +94,12 @@ class TestLedger:
     def test_second_copy_of_an_echo_is_a_duplicate(self) -> None:
         ledger = Ledger(HOSTS["b"][0], "10.0.0.2", {ip: mac for mac, ip in HOSTS.values()})
         echo = frames.icmp_echo(frames.ICMP_ECHO_REQUEST, 1, 1, b"nvo3lab-echo----" + bytes(40))
-        frame = frames.ethernet(HOSTS["b"][0], HOSTS["a"][0], frames.ETHERTYPE_IPV4,
-                                frames.ipv4("10.0.0.1", "10.0.0.2", frames.PROTOCOL_ICMP, echo))
+        frame = frames.ethernet(
+            HOSTS["b"][0],
+            HOSTS["a"][0],
+            frames.ETHERTYPE_IPV4,
+            frames.ipv4("10.0.0.1", "10.0.0.2", frames.PROTOCOL_ICMP, echo),
+        )
         ledger.record(frame)
         ledger.record(frame)
         assert ledger.counts == {"explained": 1, "bait": 0, "duplicate": 1, "marked": 0, "other": 0}

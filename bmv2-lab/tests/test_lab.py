@@ -39,7 +39,10 @@ class TestUpAndDown:
                 assert found.faults == []
                 assert found.pairs == found.resolved == 12
                 assert {(each["source"], each["destination"]) for each in found.transfers} == {
-                    ("red1", "red2"), ("blue1", "blue2"), ("blue1", "blue3")}
+                    ("red1", "red2"),
+                    ("blue1", "blue2"),
+                    ("blue1", "blue3"),
+                }
                 assert stat.S_IMODE(lab.run_directory.path.stat().st_mode) == 0o700
                 lab.audit_switches()
                 if wiring.kernel:
@@ -104,8 +107,9 @@ class TestEnd:
             assert "leaf2 has ended by itself" in progress
             wait_gone(state["pids"].values())
 
-    def test_a_switch_that_does_not_start_is_told_with_its_log(self, short_directory: Path,
-                                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_switch_that_does_not_start_is_told_with_its_log(
+        self, short_directory: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         broken = short_directory / "p4softswitch"
         broken.write_text("#!/bin/sh\necho out of order >&2\nexit 7\n")
         broken.chmod(0o700)
@@ -134,9 +138,14 @@ class TestWhole:
                 preflight.choose_wiring(wires, target)
             except PreflightError as error:
                 pytest.skip(str(error).splitlines()[0])
-        done = subprocess.run([preflight.executable("nvo3sec"), "lab", "run", "--target", target, "--wires", wires,
-                               "-o", "json"], capture_output=True, text=True, timeout=240, check=False,
-                              env=os.environ | {"NVO3LAB_RUN": str(short_directory / "run")})
+        done = subprocess.run(
+            [preflight.executable("nvo3sec"), "lab", "run", "--target", target, "--wires", wires, "-o", "json"],
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+            env=os.environ | {"NVO3LAB_RUN": str(short_directory / "run")},
+        )
         assert done.returncode == 0, done.stderr + done.stdout
         report = json.loads(done.stdout)
         assert report["held"] is True
@@ -149,12 +158,18 @@ class TestWhole:
         """As root of leaf1's namespace, somebody sends one ARP request where only the switch should send."""
         if not preflight.choose_wiring("auto", "embedded").kernel:
             pytest.skip("needs namespaces")
-        code = ("import socket, sys; from nvo3lab import linux; linux.enter_namespaces_of(int(sys.argv[1]));"
-                " s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW); s.bind(('underlay0', 0));"
-                " s.send(bytes.fromhex('ffffffffffff02aa000000010806') + bytes(46))")
+        code = (
+            "import socket, sys; from nvo3lab import linux; linux.enter_namespaces_of(int(sys.argv[1]));"
+            " s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW); s.bind(('underlay0', 0));"
+            " s.send(bytes.fromhex('ffffffffffff02aa000000010806') + bytes(46))"
+        )
         with lab_process(short_directory / "run") as (process, state):
-            subprocess.run([sys.executable, "-c", code, str(state["pids"]["leaf1"])], timeout=60, check=True,
-                           env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))})
+            subprocess.run(
+                [sys.executable, "-c", code, str(state["pids"]["leaf1"])],
+                timeout=60,
+                check=True,
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            )
             process.send_signal(signal.SIGINT)
             output, _progress = process.communicate(timeout=LAB_READY)
             assert process.returncode == 1
@@ -164,8 +179,10 @@ class TestWhole:
 
 class TestAudit:
     def test_a_listening_process_is_found(self) -> None:
-        code = ("import socket, sys; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True);"
-                " sys.stdin.read()")
+        code = (
+            "import socket, sys; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True);"
+            " sys.stdin.read()"
+        )
         with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
             port = int(process.stdout.readline())
@@ -189,8 +206,15 @@ class TestUnderlay:
 
     @staticmethod
     async def fabric(guarded: object, run: Path) -> Client:
-        links = [{"name": f"leaf{number}", "mac": f"02:aa:00:00:00:0{number}", "address": f"192.0.2.{number}",
-                  "wire": {"local": str(run / f"{number}.b"), "peer": str(run / f"{number}.a")}} for number in (1, 2)]
+        links = [
+            {
+                "name": f"leaf{number}",
+                "mac": f"02:aa:00:00:00:0{number}",
+                "address": f"192.0.2.{number}",
+                "wire": {"local": str(run / f"{number}.b"), "peer": str(run / f"{number}.a")},
+            }
+            for number in (1, 2)
+        ]
         configuration = {"links": links, "captures": str(run), "control": str(run / "fabric.sock")}
         return await start_own(guarded, run, "fabric", "nvo3lab.fabric", configuration, None)  # type: ignore[arg-type]
 
@@ -208,8 +232,20 @@ class TestUnderlay:
             async with guardian(short_directory) as guarded:
                 client = await self.fabric(guarded, run)
                 with self.nve(run, 1) as leaf1, self.nve(run, 2) as leaf2:
-                    good = protection.Protected("02:aa:00:00:00:01", "02:aa:00:00:00:02", "192.0.2.1", "192.0.2.2",
-                                                5001, 0x80000001, 1, bytes(60)).sealed(bytes(16)).build()
+                    good = (
+                        protection.Protected(
+                            "02:aa:00:00:00:01",
+                            "02:aa:00:00:00:02",
+                            "192.0.2.1",
+                            "192.0.2.2",
+                            5001,
+                            0x80000001,
+                            1,
+                            bytes(60),
+                        )
+                        .sealed(bytes(16))
+                        .build()
+                    )
                     leaf1.send(good)
                     assert await asyncio.to_thread(leaf2.recv, 2000) == good
                     leaf1.send(bytes.fromhex("02aa0000000202aa000000010806") + bytes(60))
@@ -228,9 +264,21 @@ class TestUnderlay:
             async with guardian(short_directory) as guarded:
                 client = await self.fabric(guarded, run)
                 with self.nve(run, 1) as leaf1, self.nve(run, 2) as leaf2:
-                    packets = [protection.Protected(
-                        "02:aa:00:00:00:01", "02:aa:00:00:00:02", "192.0.2.1", "192.0.2.2", 5001, 0x80000001, number,
-                        bytes(16) + b"bait" * 11).sealed(bytes(16)).build() for number in (1, 2)]
+                    packets = [
+                        protection.Protected(
+                            "02:aa:00:00:00:01",
+                            "02:aa:00:00:00:02",
+                            "192.0.2.1",
+                            "192.0.2.2",
+                            5001,
+                            0x80000001,
+                            number,
+                            bytes(16) + b"bait" * 11,
+                        )
+                        .sealed(bytes(16))
+                        .build()
+                        for number in (1, 2)
+                    ]
                     await client.call("intercept", marker=b"bait".hex(), count=1, withhold=True)
                     for packet in packets:
                         leaf1.send(packet)
@@ -241,8 +289,13 @@ class TestUnderlay:
                     assert await asyncio.to_thread(leaf2.recv, 2000) == packets[0]
                     assert await asyncio.to_thread(leaf2.recv, 2000) == packets[0]
                     assert (await client.call("report"))["links"][0]["violations"] == 0
-                    numbers = {"name": "leaf1", "destination": "192.0.2.2", "spi": 0x80000001, "ahead": 100,
-                               "limit": 120}
+                    numbers = {
+                        "name": "leaf1",
+                        "destination": "192.0.2.2",
+                        "spi": 0x80000001,
+                        "ahead": 100,
+                        "limit": 120,
+                    }
                     assert await client.call("claim", count=10, **numbers) == 103
                     assert await client.call("claim", count=5, **numbers) == 113
                     with pytest.raises(RemoteError, match="used up"):

@@ -19,12 +19,14 @@ TAGS = {
 PACKET_KEY = bytes.fromhex("ddcf123ece056dbdbef8026df15edb7c")
 GENEVE = bytes.fromhex(
     "0940655800138900ff0181088000123400000000000010ce003c0100c97223a7d3701616f05ad3a202b7a5d4020000000002020000000001"
-    "08003c434a51585f666d747b828990979ea5acb3bac1c8cfd6dde4ebf2f900070e151c232a31383f464d545b62697077")
+    "08003c434a51585f666d747b828990979ea5acb3bac1c8cfd6dde4ebf2f900070e151c232a31383f464d545b62697077"
+)
 
 
 def packet() -> protection.Protected:
-    return protection.Protected("02:aa:00:00:00:01", "02:aa:00:00:00:02", "192.0.2.1", "192.0.2.2", 5001, 0x80001234,
-                                4302, GENEVE[44:]).sealed(PACKET_KEY)
+    return protection.Protected(
+        "02:aa:00:00:00:01", "02:aa:00:00:00:02", "192.0.2.1", "192.0.2.2", 5001, 0x80001234, 4302, GENEVE[44:]
+    ).sealed(PACKET_KEY)
 
 
 @pytest.mark.parametrize("length", TAGS)
@@ -45,19 +47,22 @@ class TestProtected:
         parsed = protection.parse(packet().build())
         assert parsed == packet()
 
-    @pytest.mark.parametrize(("change", "reason"), [
-        (lambda data: data[:12] + b"\x86\xdd" + data[14:], "not IPv4"),
-        (lambda data: data[:12] + b"\x08\x06" + data[14:], "not IPv4"),
-        (lambda data: data[:60], "too short"),
-        (lambda data: data + b"\x00", "IPv4 says"),
-        (lambda data: data[:24] + b"\x00\x00" + data[26:], "checksum"),
-        (lambda data: data[:36] + b"\x12\xb5" + data[38:], "not Geneve"),
-        (lambda data: data[:42] + b"\x00" + data[43:], "exactly the protection option"),
-        (lambda data: data[:50] + b"\x01\x02" + data[52:], "another option"),
-        (lambda data: data[:68] + b"\x00" + data[69:], "suite 0"),
-        (lambda data: data[:66] + b"\x00\x10" + data[68:], "are covered"),
-        (lambda data: data[:70] + bytes(16) + data[86:], "empty"),
-    ])
+    @pytest.mark.parametrize(
+        ("change", "reason"),
+        [
+            (lambda data: data[:12] + b"\x86\xdd" + data[14:], "not IPv4"),
+            (lambda data: data[:12] + b"\x08\x06" + data[14:], "not IPv4"),
+            (lambda data: data[:60], "too short"),
+            (lambda data: data + b"\x00", "IPv4 says"),
+            (lambda data: data[:24] + b"\x00\x00" + data[26:], "checksum"),
+            (lambda data: data[:36] + b"\x12\xb5" + data[38:], "not Geneve"),
+            (lambda data: data[:42] + b"\x00" + data[43:], "exactly the protection option"),
+            (lambda data: data[:50] + b"\x01\x02" + data[52:], "another option"),
+            (lambda data: data[:68] + b"\x00" + data[69:], "suite 0"),
+            (lambda data: data[:66] + b"\x00\x10" + data[68:], "are covered"),
+            (lambda data: data[:70] + bytes(16) + data[86:], "empty"),
+        ],
+    )
     def test_what_is_not_protected(self, change: object, reason: str) -> None:
         assert callable(change)
         result = protection.parse(change(packet().build()))

@@ -45,8 +45,7 @@ from switches import EXECUTABLES, SwitchProcess
 FLOODS: dict[str, dict[str, Any]] = {
     "connections": {"kind": "connections", "count": 1_000_000, "sources": 250, "at_once": 500},
     **{
-        what: {"kind": "insider", "what": what}
-        for what in ("lookups", "renewals", "attachments", "streams", "reports")
+        what: {"kind": "insider", "what": what} for what in ("lookups", "renewals", "attachments", "streams", "reports")
     },
     "read-backs": {"kind": "insider", "what": "read-backs", "workers": 2, "entries": 60_000},
     **{

@@ -22,7 +22,6 @@ PEER = PeerView("leaf2", IPv4Address("0.0.0.2"), 256, 1, 2, Rate(1, 1), ((10, Su
 VIEW = NveView(1, "leaf1", IPv4Address("0.0.0.1"), 1500, (), (), (), (PEER,), (), 30.0, 10.0)
 
 
-
 def view(version: int, own: IPv4Address = HERE, **peers: IPv4Address) -> NveView:
     seen = tuple(PeerView(name, address, 256, 1, 2, Rate(1, 1), ((1, SUITE),)) for name, address in peers.items())
     return NveView(version, "leaf1", own, 1500, (), (), (), seen, (), 30.0, 10.0)

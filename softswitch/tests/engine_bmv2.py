@@ -58,9 +58,7 @@ class Bmv2:
             "--", "--grpc-server-addr", f"unix:{base}/p4rt", "--dp-grpc-server-addr", f"unix:{base}/packets",
             "--cpu-port", str(CPU_PORT),
         ]  # fmt: skip
-        self._process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=base
-        )
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=base)
         try:
             self._connect(base)
         except BaseException:

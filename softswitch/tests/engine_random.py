@@ -225,9 +225,7 @@ def _document(inputs: list[Any], results: list[Any], primitives: list[Json]) -> 
     ]
     headers = [
         {"name": name, "id": i, "header_type": f"{kind}", "metadata": i == 0}
-        for i, (name, kind) in enumerate(
-            (("standard_metadata", "standard_metadata"), ("x", "x_t"), ("y", "y_t"))
-        )
+        for i, (name, kind) in enumerate((("standard_metadata", "standard_metadata"), ("x", "x_t"), ("y", "y_t")))
     ]
     table = {
         "name": "tbl", "id": 0, "key": [], "match_type": "exact", "type": "simple", "max_size": 1,

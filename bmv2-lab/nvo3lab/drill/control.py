@@ -83,9 +83,14 @@ async def _old_version(world: World) -> Shot:
 
 async def _garbage(world: World) -> Shot:
     intruder = world.intruder
-    payloads = [os.urandom(2000), b"GET / HTTP/1.1\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(500),
-                bytes.fromhex("16030100ff01") + os.urandom(600), bytes(3000),
-                bytes.fromhex("160301ffff") + os.urandom(5000)]
+    payloads = [
+        os.urandom(2000),
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(500),
+        bytes.fromhex("16030100ff01") + os.urandom(600),
+        bytes(3000),
+        bytes.fromhex("160301ffff") + os.urandom(5000),
+    ]
     found = await intruder.call("garbage", payloads=_b64(*payloads), source=_STRANGER, timeout=120)
     faults: tuple[str, ...] = ()
     if found["received"] > found["sent"]:
@@ -99,8 +104,11 @@ async def _wrong_role(world: World) -> Shot:
     ended = []
     for role, name in (("hypervisor", control.HYPERVISOR), ("operator", control.OPERATOR), ("nva", control.NVA_NAME)):
         device = str(plane.device_file(role, name))
-        ended.append(await intruder.call("call", device=device, rpc=_CONNECT, requests=_b64(_registration()),
-                                         stream=True, timeout=120))
+        ended.append(
+            await intruder.call(
+                "call", device=device, rpc=_CONNECT, requests=_b64(_registration()), stream=True, timeout=120
+            )
+        )
         for method, request in ((_RENEW, field(1, os.urandom(16))), (_LOOK_UP, _look_up(world.vni(_FOREIGN_VN)))):
             ended.append(await intruder.call("call", device=device, rpc=method, requests=_b64(request), timeout=120))
         if role != "operator":
@@ -113,8 +121,10 @@ async def _nve_as_operator(world: World) -> Shot:
     plane, intruder = world.plane, world.intruder
     device = str(plane.device_file("nve", _INSIDER))
     before = _spis(await world.status())
-    ended = [await intruder.call("call", device=device, rpc=method, requests=_b64(b""), timeout=120)
-             for method in (*_OPERATOR, "/nvo3sec.v1.Nva/NoSuchMethod")]
+    ended = [
+        await intruder.call("call", device=device, rpc=method, requests=_b64(b""), timeout=120)
+        for method in (*_OPERATOR, "/nvo3sec.v1.Nva/NoSuchMethod")
+    ]
     after = _spis(await world.status())
     return _shot(_sum(*ended), faults=() if before == after else ("keys were rotated",))
 
@@ -135,10 +145,16 @@ async def _malformed(world: World) -> Shot:
     """Nothing of it is a message; the session that the NVE really has must not notice."""
     plane, intruder = world.plane, world.intruder
     device = str(plane.device_file("nve", _INSIDER))
-    bodies = [os.urandom(100), b"", field(1, field(1, bytes(16))), field(1, field(1, os.urandom(17))),
-              field(1, field(1, os.urandom(16)) + field(2, field(2, 99)))]
-    return _shot(await intruder.call("call", device=device, rpc=_CONNECT, requests=_b64(*bodies), stream=True,
-                                     timeout=120))
+    bodies = [
+        os.urandom(100),
+        b"",
+        field(1, field(1, bytes(16))),
+        field(1, field(1, os.urandom(17))),
+        field(1, field(1, os.urandom(16)) + field(2, field(2, 99))),
+    ]
+    return _shot(
+        await intruder.call("call", device=device, rpc=_CONNECT, requests=_b64(*bodies), stream=True, timeout=120)
+    )
 
 
 async def _revoked(world: World) -> Shot:
@@ -158,9 +174,16 @@ async def _revoked(world: World) -> Shot:
             faults.append(f"its session ended {out:.1f} s after the revocation")
         # At the same time: when the switch closes is to be seen when it happens, however long the refusals take.
         refused, (lost, unanswered, was_open, closed) = await asyncio.gather(
-            intruder.call("call", device=old, rpc=_CONNECT, requests=_b64(*[_registration()] * _ATTEMPTS),
-                          stream=True, timeout=120),
-            _until_closed(world, began))
+            intruder.call(
+                "call",
+                device=old,
+                rpc=_CONNECT,
+                requests=_b64(*[_registration()] * _ATTEMPTS),
+                stream=True,
+                timeout=120,
+            ),
+            _until_closed(world, began),
+        )
         if was_open > out + domain_file.LIFETIMES["lease_s"] + _LATE:
             faults.append(f"its switch was still open {was_open:.1f} s after the revocation")
         destination = world.host(_PEER_HOST)
@@ -170,8 +193,14 @@ async def _revoked(world: World) -> Shot:
         await plane.pki("renew", "nve", _INSIDER)
     await _until_back(world)
     shot = _shot(refused, f"out after {out:.1f} s, closed after {closed:.1f} s", tuple(faults))
-    return Shot(shot.sent + sent + unanswered, sent + lost, note=shot.note, faults=shot.faults, refused=shot.refused,
-                accepted=shot.accepted)
+    return Shot(
+        shot.sent + sent + unanswered,
+        sent + lost,
+        note=shot.note,
+        faults=shot.faults,
+        refused=shot.refused,
+        accepted=shot.accepted,
+    )
 
 
 def copy_private(source: os.PathLike[str], target: str) -> None:
@@ -218,33 +247,66 @@ async def _refused_for_lease(counters: DropCounters) -> int:
 
 async def _until_back(world: World) -> None:
     # While it is shut out, nothing is expected of it, and everything is ready without it.
-    await world.until(lambda status: not any(switch["excluded"] for switch in status["switches"]
-                                             if switch["nve"] == _INSIDER), f"{_INSIDER} is back")
+    await world.until(
+        lambda status: not any(switch["excluded"] for switch in status["switches"] if switch["nve"] == _INSIDER),
+        f"{_INSIDER} is back",
+    )
     answer = await world.view.hosts[_INSIDER_HOST].call("ping", destination=world.host(_PEER_HOST).ip, count=2)
     if not answer["received"]:
         raise LabError(f"{_INSIDER} has a new certificate, and its tenants do not reach anybody")
 
 
-def _attack(name: str, summary: str, refusals: set[str], launch: Callable[[World], Awaitable[Shot]],
-            reasons: frozenset[str] = frozenset()) -> Attack:
+def _attack(
+    name: str,
+    summary: str,
+    refusals: set[str],
+    launch: Callable[[World], Awaitable[Shot]],
+    reasons: frozenset[str] = frozenset(),
+) -> Attack:
     return Attack(f"control-{name}", "control", summary, reasons, launch, frozenset(refusals))
 
 
 ATTACKS = (
-    _attack("no-certificate", "TLS to the NVA without a certificate",
-            {"tlsv13 alert certificate required", "closed"}, _no_certificate),
-    _attack("foreign-authority", "a certificate with the right names, by another authority",
-            {"tlsv1 alert unknown ca", "closed"}, _foreign_authority),
-    _attack("old-version", "TLS 1.2 with a stolen NVE's certificate",
-            {"tlsv1 alert protocol version", "closed"}, _old_version),
+    _attack(
+        "no-certificate",
+        "TLS to the NVA without a certificate",
+        {"tlsv13 alert certificate required", "closed"},
+        _no_certificate,
+    ),
+    _attack(
+        "foreign-authority",
+        "a certificate with the right names, by another authority",
+        {"tlsv1 alert unknown ca", "closed"},
+        _foreign_authority,
+    ),
+    _attack(
+        "old-version",
+        "TLS 1.2 with a stolen NVE's certificate",
+        {"tlsv1 alert protocol version", "closed"},
+        _old_version,
+    ),
     _attack("garbage", "noise, HTTP, and broken handshakes on the port", {"closed"}, _garbage),
-    _attack("wrong-role", "hypervisor, operator and NVA at methods that are not theirs", {"permission_denied", "reset"},
-            _wrong_role),
-    _attack("nve-as-operator", "a stolen NVE rotates keys, reads and changes switches", {"permission_denied"},
-            _nve_as_operator),
-    _attack("foreign-vn", "a stolen NVE looks up tenants of a VN that it does not serve", {"permission_denied"},
-            _foreign_vn),
+    _attack(
+        "wrong-role",
+        "hypervisor, operator and NVA at methods that are not theirs",
+        {"permission_denied", "reset"},
+        _wrong_role,
+    ),
+    _attack(
+        "nve-as-operator",
+        "a stolen NVE rotates keys, reads and changes switches",
+        {"permission_denied"},
+        _nve_as_operator,
+    ),
+    _attack(
+        "foreign-vn", "a stolen NVE looks up tenants of a VN that it does not serve", {"permission_denied"}, _foreign_vn
+    ),
     _attack("malformed", "a stolen NVE sends what is no message", {"invalid_argument", "reset"}, _malformed),
-    _attack("revoked", "an NVE is revoked while it works: out within seconds, its switch closed with its lease",
-            {"unauthenticated", "reset"}, _revoked, _CLOSED | {"UNAUTHORIZED_NVE"}),
+    _attack(
+        "revoked",
+        "an NVE is revoked while it works: out within seconds, its switch closed with its lease",
+        {"unauthenticated", "reset"},
+        _revoked,
+        _CLOSED | {"UNAUTHORIZED_NVE"},
+    ),
 )

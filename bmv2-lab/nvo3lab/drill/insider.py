@@ -49,8 +49,10 @@ async def impersonate(world: World) -> Shot:
         packets.append(replace(packet, source=_STRANGER))
     sent = await world.into_underlay("leaf1", [packet.build() for packet in packets])
     leaf2 = world.leaf("leaf2")
-    other = [replace(packet, destination=leaf2.address, destination_mac=leaf2.mac)
-             for packet in await world.forge(stolen, world.vni("blue"), inside)]
+    other = [
+        replace(packet, destination=leaf2.address, destination_mac=leaf2.mac)
+        for packet in await world.forge(stolen, world.vni("blue"), inside)
+    ]
     sent += await world.into_underlay("leaf2", [packet.build() for packet in other])
     await world.into_underlay("leaf1", [real.build()])
     return Shot(sent, sent, bait=1)
@@ -60,8 +62,13 @@ async def inner_tag(world: World) -> Shot:
     """Correctly keyed packets whose inner frame has a VLAN tag, to come out on a trunk in another tenant's VLAN."""
     stolen = await world.steal(_INSIDER, "leaf2")
     plain = world.marked_frame("blue3", world.host("blue2"))
-    inner = [frames.tagged(plain, 10), frames.tagged(plain, 20), frames.tagged(plain, 0),
-             frames.tagged(plain, 10, frames.ETHERTYPE_STAG), frames.tagged(frames.tagged(plain, 10), 20)]
+    inner = [
+        frames.tagged(plain, 10),
+        frames.tagged(plain, 20),
+        frames.tagged(plain, 0),
+        frames.tagged(plain, 10, frames.ETHERTYPE_STAG),
+        frames.tagged(frames.tagged(plain, 10), 20),
+    ]
     packets = await world.forge(stolen, world.vni("blue"), inner * 8)
     sent = await world.into_underlay("leaf2", [packet.build() for packet in packets])
     return Shot(sent, sent)
@@ -80,11 +87,26 @@ async def relay(world: World) -> Shot:
 
 ATTACKS = (
     Attack("insider-control", "insider", "what the insider may send", frozenset(), control),
-    Attack("cross-vn", "insider", "correctly keyed, for a VN that leaf3 does not serve", frozenset({"VN_UNAUTHORIZED"}),
-           cross_vn),
-    Attack("impersonate", "insider", "its own keys in the name of others",
-           frozenset({"BAD_ICV", "NO_SA", "UNAUTHORIZED_NVE"}), impersonate),
+    Attack(
+        "cross-vn",
+        "insider",
+        "correctly keyed, for a VN that leaf3 does not serve",
+        frozenset({"VN_UNAUTHORIZED"}),
+        cross_vn,
+    ),
+    Attack(
+        "impersonate",
+        "insider",
+        "its own keys in the name of others",
+        frozenset({"BAD_ICV", "NO_SA", "UNAUTHORIZED_NVE"}),
+        impersonate,
+    ),
     Attack("inner-tag", "insider", "correctly keyed, with a VLAN tag inside", frozenset({"INNER_VLAN"}), inner_tag),
-    Attack("relay", "insider", "correctly keyed, for systems elsewhere",
-           frozenset({"TUNNEL_TO_TUNNEL", "UNKNOWN_DESTINATION"}), relay),
+    Attack(
+        "relay",
+        "insider",
+        "correctly keyed, for systems elsewhere",
+        frozenset({"TUNNEL_TO_TUNNEL", "UNKNOWN_DESTINATION"}),
+        relay,
+    ),
 )

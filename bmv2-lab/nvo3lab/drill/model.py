@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from nvo3lab.drill.world import World
 
 
-
 @dataclass(frozen=True)
 class Shot:
     """What an attacker sent.
@@ -95,8 +94,9 @@ class Result:
         return asdict(self) | {"held": self.held}
 
 
-def judge(attack: Attack, shot: Shot, caught: dict[str, int], arrived: dict[str, int], baseline: Traffic,
-          beside: Traffic) -> tuple[int, list[str]]:
+def judge(
+    attack: Attack, shot: Shot, caught: dict[str, int], arrived: dict[str, int], baseline: Traffic, beside: Traffic
+) -> tuple[int, list[str]]:
     """How many packets got through, and in words everything that did not hold. Pure.
 
     Legitimate traffic may not lose anything. How long it takes is shown beside the attack and not judged: the lab

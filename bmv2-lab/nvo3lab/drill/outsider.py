@@ -38,8 +38,9 @@ async def plain(world: World) -> Shot:
     vni = world.vni("red")
 
     def ipv4(protocol: int, payload: bytes) -> bytes:
-        return frames.ethernet(leaf.mac, other.mac, frames.ETHERTYPE_IPV4,
-                               frames.ipv4(other.address, leaf.address, protocol, payload))
+        return frames.ethernet(
+            leaf.mac, other.mac, frames.ETHERTYPE_IPV4, frames.ipv4(other.address, leaf.address, protocol, payload)
+        )
 
     def udp(port: int, payload: bytes) -> bytes:
         return ipv4(frames.PROTOCOL_UDP, struct.pack("!HHHH", 49152, port, 8 + len(payload), 0) + payload)
@@ -55,7 +56,7 @@ async def plain(world: World) -> Shot:
         udp(protection.UDP_PORT_GENEVE, struct.pack("!HHI", 0, protection.PROTOCOL_ETHERNET, vni << 8) + inner),
         udp(protection.UDP_PORT_GENEVE, os.urandom(len(inner))),
     ]
-    packets[-1] = packets[-1][:_UDP + 8] + b"\x3f" + packets[-1][_UDP + 9:]  # never OptLen 9 by chance
+    packets[-1] = packets[-1][: _UDP + 8] + b"\x3f" + packets[-1][_UDP + 9 :]  # never OptLen 9 by chance
     sent = await world.into_underlay("leaf2", packets, repeat=10)
     return Shot(sent, sent)
 
@@ -68,8 +69,11 @@ async def forge(world: World) -> Shot:
     for number in range(_FORGED):
         inner = world.marked_frame("red1", victim, number)
         guess = world.guess(real, inner, number)
-        packets += [guess, replace(guess, spi=(real.spi & 0x80000000) | (os.urandom(1)[0] + 1)),
-                    replace(guess, source=_STRANGER)]
+        packets += [
+            guess,
+            replace(guess, spi=(real.spi & 0x80000000) | (os.urandom(1)[0] + 1)),
+            replace(guess, source=_STRANGER),
+        ]
     sent = await world.into_underlay("leaf2", [packet.build() for packet in packets])
     await world.into_underlay("leaf2", [real.build()])
     return Shot(sent, sent, bait=1, note="the real packet, sent last, arrived")
@@ -85,7 +89,7 @@ async def flip(world: World) -> Shot:
         for bit in range(8):
             if (byte, bit) in _FREE_BITS:
                 continue
-            flipped = real[:byte] + bytes([real[byte] ^ (1 << bit)]) + real[byte + 1:]
+            flipped = real[:byte] + bytes([real[byte] ^ (1 << bit)]) + real[byte + 1 :]
             packets.append(_with_right_checksum(flipped) if _IP <= byte < _UDP else flipped)
     sent = await world.into_underlay("leaf2", packets)
     await world.into_underlay("leaf2", [real])
@@ -162,18 +166,60 @@ async def reflect(world: World) -> Shot:
 
 
 ATTACKS = (
-    Attack("plain", "outsider", "frames without protection on the underlay",
-           frozenset({"NOT_IPV4", "NOT_UDP", "NOT_GENEVE", "GENEVE_OPTIONS_LENGTH"}), plain),
-    Attack("forge", "outsider", "well-formed packets without the key",
-           frozenset({"BAD_ICV", "NO_SA", "UNAUTHORIZED_NVE"}), forge),
-    Attack("flip", "outsider", "every single bit of a real packet", frozenset({
-        "UNDERLAY_MAC", "NOT_IPV4", "IPV4_OPTIONS", "IPV4_FRAGMENT", "NOT_UDP", "NOT_GENEVE", "UDP_LENGTH_MISMATCH",
-        "UDP_CHECKSUM_PRESENT", "GENEVE_OPTIONS_LENGTH", "GENEVE_VERSION", "GENEVE_CONTROL", "GENEVE_NOT_CRITICAL",
-        "GENEVE_PROTOCOL", "OPTION_UNKNOWN", "OPTION_FLAGS", "UNAUTHORIZED_NVE", "NO_SA", "SUITE_MISMATCH", "COVERAGE",
-        "REPLAYED", "REPLAY_TOO_LATE", "BAD_ICV"}), flip),
+    Attack(
+        "plain",
+        "outsider",
+        "frames without protection on the underlay",
+        frozenset({"NOT_IPV4", "NOT_UDP", "NOT_GENEVE", "GENEVE_OPTIONS_LENGTH"}),
+        plain,
+    ),
+    Attack(
+        "forge",
+        "outsider",
+        "well-formed packets without the key",
+        frozenset({"BAD_ICV", "NO_SA", "UNAUTHORIZED_NVE"}),
+        forge,
+    ),
+    Attack(
+        "flip",
+        "outsider",
+        "every single bit of a real packet",
+        frozenset(
+            {
+                "UNDERLAY_MAC",
+                "NOT_IPV4",
+                "IPV4_OPTIONS",
+                "IPV4_FRAGMENT",
+                "NOT_UDP",
+                "NOT_GENEVE",
+                "UDP_LENGTH_MISMATCH",
+                "UDP_CHECKSUM_PRESENT",
+                "GENEVE_OPTIONS_LENGTH",
+                "GENEVE_VERSION",
+                "GENEVE_CONTROL",
+                "GENEVE_NOT_CRITICAL",
+                "GENEVE_PROTOCOL",
+                "OPTION_UNKNOWN",
+                "OPTION_FLAGS",
+                "UNAUTHORIZED_NVE",
+                "NO_SA",
+                "SUITE_MISMATCH",
+                "COVERAGE",
+                "REPLAYED",
+                "REPLAY_TOO_LATE",
+                "BAD_ICV",
+            }
+        ),
+        flip,
+    ),
     Attack("replay", "outsider", "real packets a second time", frozenset({"REPLAYED", "REPLAY_TOO_LATE"}), replay),
-    Attack("re-source", "outsider", "real packets under another source address",
-           frozenset({"NO_SA", "UNAUTHORIZED_NVE"}), resource),
+    Attack(
+        "re-source",
+        "outsider",
+        "real packets under another source address",
+        frozenset({"NO_SA", "UNAUTHORIZED_NVE"}),
+        resource,
+    ),
     Attack("redirect", "outsider", "real packets to another NVE", frozenset({"NO_SA", "UNAUTHORIZED_NVE"}), redirect),
     Attack("append", "outsider", "bytes added to a real packet", frozenset({"COVERAGE", "BAD_ICV"}), append),
     Attack("reflect", "outsider", "a flood in the name of another NVE", frozenset({"BAD_ICV", "NO_SA"}), reflect),

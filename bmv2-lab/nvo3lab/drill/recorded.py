@@ -28,8 +28,19 @@ _TO_RESTARTED, _FROM_RESTARTED = ("blue1", "blue3"), ("blue3", "blue2")
 _OLD_KEYS = frozenset({"NO_SA", "REPLAYED", "REPLAY_TOO_LATE"})
 #: And one that is being brought up, which refuses everything until the last piece is there. What the kernels of its
 #: tenants say by themselves meanwhile, it refuses likewise: it knows no port at first, and no VAP until the end.
-_CLOSED = frozenset({"PORT_UNCONFIGURED", "VAP_UNKNOWN", "INCARNATION", "LEASE_ABSENT", "LEASE_EXPIRED",
-                     "UNAUTHORIZED_NVE", "PEER_METER_MISSING", "PEER_RATE", "SA_INCARNATION"})
+_CLOSED = frozenset(
+    {
+        "PORT_UNCONFIGURED",
+        "VAP_UNKNOWN",
+        "INCARNATION",
+        "LEASE_ABSENT",
+        "LEASE_EXPIRED",
+        "UNAUTHORIZED_NVE",
+        "PEER_METER_MISSING",
+        "PEER_RATE",
+        "SA_INCARNATION",
+    }
+)
 
 
 @dataclass
@@ -83,7 +94,8 @@ def _have_turned(status: dict[str, Any], before: dict[tuple[str, str], list[str]
     """Whether every direction has exactly one key, and none of those that it had."""
     now = _spis(status, name)
     return now.keys() == before.keys() and all(
-        len(spis) == 1 and not set(spis) & set(before[ends]) for ends, spis in now.items())
+        len(spis) == 1 and not set(spis) & set(before[ends]) for ends, spis in now.items()
+    )
 
 
 async def _turned(world: World, before: dict[tuple[str, str], list[str]]) -> dict[tuple[str, str], list[str]]:
@@ -95,21 +107,31 @@ class _Streams:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        seen = {frozenset((source.name, destination.name)): (source, destination)
-                for source, destination in world.topology.pairs()}
+        seen = {
+            frozenset((source.name, destination.name)): (source, destination)
+            for source, destination in world.topology.pairs()
+        }
         self._pairs = list(seen.values())
         self.sent = self.lost = 0
 
     async def __aenter__(self) -> "_Streams":
         for source, destination in self._pairs:
             await self._world.view.hosts[source.name].call(
-                "stream_start", stream=f"all {destination.name}", destination=destination.ip,
-                interval=_INTERVAL[self._world.view.target], sizes=_SIZES)
+                "stream_start",
+                stream=f"all {destination.name}",
+                destination=destination.ip,
+                interval=_INTERVAL[self._world.view.target],
+                sizes=_SIZES,
+            )
         return self
 
     async def __aexit__(self, *_exception: object) -> None:
-        for answer in await asyncio.gather(*(self._world.view.hosts[source.name].call(
-                "stream_stop", stream=f"all {destination.name}") for source, destination in self._pairs)):
+        for answer in await asyncio.gather(
+            *(
+                self._world.view.hosts[source.name].call("stream_stop", stream=f"all {destination.name}")
+                for source, destination in self._pairs
+            )
+        ):
             self.sent += answer["sent"]
             self.lost += answer["sent"] - answer["received"]
 
@@ -127,9 +149,13 @@ async def rotation(world: World) -> Shot:
             before = await _turned(world, before)
         sent += await _play(world, recordings)
     faults = (f"{streams.lost} of {streams.sent} packets between all pairs were lost",) if streams.lost else ()
-    return Shot(sent, sent, bait=_bait(recordings), faults=faults,
-                note=f"{_ROTATIONS} times {len(before)} keys; {streams.sent} echoes between all pairs, {streams.lost}"
-                     " lost")
+    return Shot(
+        sent,
+        sent,
+        bait=_bait(recordings),
+        faults=faults,
+        note=f"{_ROTATIONS} times {len(before)} keys; {streams.sent} echoes between all pairs, {streams.lost} lost",
+    )
 
 
 async def restart_replay(world: World) -> Shot:
@@ -143,8 +169,12 @@ async def restart_replay(world: World) -> Shot:
     playing = asyncio.create_task(_keep_playing(world, towards, stopping))
     try:
         await world.start(_RESTARTED)
-        await world.until(lambda status: _incarnations(status)[_RESTARTED] not in ("", old)
-                          and _have_turned(status, old_keys, _RESTARTED), f"{_RESTARTED} is back with new keys")
+        await world.until(
+            lambda status: (
+                _incarnations(status)[_RESTARTED] not in ("", old) and _have_turned(status, old_keys, _RESTARTED)
+            ),
+            f"{_RESTARTED} is back with new keys",
+        )
     finally:
         stopping.set()
         meanwhile = await playing
@@ -155,8 +185,13 @@ async def restart_replay(world: World) -> Shot:
             await world.reach(source, destination)
         except LabError as error:
             faults.append(str(error))
-    return Shot(meanwhile + sent, sent, bait=_bait((towards, away)), faults=tuple(faults),
-                note=f"{meanwhile} while it came up; new incarnation, new keys in {len(old_keys)} directions")
+    return Shot(
+        meanwhile + sent,
+        sent,
+        bait=_bait((towards, away)),
+        faults=tuple(faults),
+        note=f"{meanwhile} while it came up; new incarnation, new keys in {len(old_keys)} directions",
+    )
 
 
 async def _keep_playing(world: World, recording: _Recording, stopping: asyncio.Event) -> int:
@@ -185,8 +220,12 @@ async def restart_control(world: World) -> Shot:
         for victim in victims:
             await world.start(victim)
         await world.until(lambda status: _is_as(status, before), f"as before {' and '.join(victims)} was killed")
-    return Shot(sent, sent, bait=sum(len(one.packets) for one in recordings),
-                note=f"the NVA, then {len(agents)} agents; every incarnation and every key stayed")
+    return Shot(
+        sent,
+        sent,
+        bait=sum(len(one.packets) for one in recordings),
+        note=f"the NVA, then {len(agents)} agents; every incarnation and every key stayed",
+    )
 
 
 def _is_as(status: dict[str, Any], before: dict[str, Any]) -> bool:
@@ -194,10 +233,25 @@ def _is_as(status: dict[str, Any], before: dict[str, Any]) -> bool:
 
 
 ATTACKS = (
-    Attack("rotation", "keys", "recordings, while all keys are rotated under traffic between all pairs", _OLD_KEYS,
-           rotation),
-    Attack("restart-replay", "keys", "recordings, while and after a switch is killed and restarted",
-           _OLD_KEYS | _CLOSED, restart_replay),
-    Attack("restart-control", "keys", "recordings, while NVA and agents are killed and restarted",
-           frozenset({"REPLAYED", "REPLAY_TOO_LATE"}), restart_control),
+    Attack(
+        "rotation",
+        "keys",
+        "recordings, while all keys are rotated under traffic between all pairs",
+        _OLD_KEYS,
+        rotation,
+    ),
+    Attack(
+        "restart-replay",
+        "keys",
+        "recordings, while and after a switch is killed and restarted",
+        _OLD_KEYS | _CLOSED,
+        restart_replay,
+    ),
+    Attack(
+        "restart-control",
+        "keys",
+        "recordings, while NVA and agents are killed and restarted",
+        frozenset({"REPLAYED", "REPLAY_TOO_LATE"}),
+        restart_control,
+    ),
 )

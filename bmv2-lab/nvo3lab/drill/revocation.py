@@ -29,14 +29,17 @@ _CONNECT = "/nvo3sec.v1.Nva/Connect"
 async def _connect(world: World, device: str) -> Counter[str]:
     """Attempts to be taken for the agent of the NVE that is out."""
     request = base64.b64encode(wire.field(1, wire.field(1, os.urandom(16)))).decode()
-    return Counter(await world.intruder.call("call", device=device, rpc=_CONNECT, requests=[request] * _ATTEMPTS,
-                                             stream=True, timeout=120))
+    return Counter(
+        await world.intruder.call(
+            "call", device=device, rpc=_CONNECT, requests=[request] * _ATTEMPTS, stream=True, timeout=120
+        )
+    )
 
 
 def _is_out(status: dict[str, Any]) -> bool:
-    return any(switch["nve"] == _OUT and switch["excluded"] and not switch["registered"]
-               for switch in status["switches"]) and not any(_OUT in (key["sender"], key["receiver"])
-                                                             for key in status["keys"])
+    return any(
+        switch["nve"] == _OUT and switch["excluded"] and not switch["registered"] for switch in status["switches"]
+    ) and not any(_OUT in (key["sender"], key["receiver"]) for key in status["keys"])
 
 
 async def revocation(world: World) -> Shot:
@@ -47,8 +50,13 @@ async def revocation(world: World) -> Shot:
     passed = await world.catch(_OUT_HOST, _PEER_HOST, _RECORDED, withhold=False)
     withheld = await world.catch(_OUT_HOST, _PEER_HOST, _RECORDED, withhold=True)
     host = world.view.hosts[_OUT_HOST]
-    await host.call("stream_start", stream=_STREAM, destination=world.host(_PEER_HOST).ip,
-                    interval=_INTERVAL[world.view.target], sizes=[56])
+    await host.call(
+        "stream_start",
+        stream=_STREAM,
+        destination=world.host(_PEER_HOST).ip,
+        interval=_INTERVAL[world.view.target],
+        sizes=[56],
+    )
     await host.call("stream_begin", stream=_STREAM)
     answer = await world.plane.ask("keys", "revoke", _OUT)
     # The command has returned, so nothing of it is taken any more, by anybody.
@@ -69,14 +77,26 @@ async def revocation(world: World) -> Shot:
     lost = echoes["sent"] - echoes["received"]
     accepted = refused.pop("ok", 0)
     last = "none" if echoes["last_s"] is None else f"{echoes['last_s']:.2f} s"
-    return Shot(sent + lost + sum(refused.values()), sent, bait=len(passed), faults=faults, refused=dict(refused),
-                accepted=accepted,
-                note=f"cut off at all others {answer['cut_off_s'] * 1000:.0f} ms after the NVA was told; the last"
-                     f" packet passed {last} after the command line began")
+    return Shot(
+        sent + lost + sum(refused.values()),
+        sent,
+        bait=len(passed),
+        faults=faults,
+        refused=dict(refused),
+        accepted=accepted,
+        note=f"cut off at all others {answer['cut_off_s'] * 1000:.0f} ms after the NVA was told; the last"
+        f" packet passed {last} after the command line began",
+    )
 
 
 ATTACKS = (
-    Attack("revocation", "keys", "an NVE is revoked for good and goes on sending with all that it had",
-           frozenset({"UNAUTHORIZED_NVE", "NO_SA"}), revocation, frozenset({"permission_denied", "reset"}),
-           is_final=True),
+    Attack(
+        "revocation",
+        "keys",
+        "an NVE is revoked for good and goes on sending with all that it had",
+        frozenset({"UNAUTHORIZED_NVE", "NO_SA"}),
+        revocation,
+        frozenset({"permission_denied", "reset"}),
+        is_final=True,
+    ),
 )

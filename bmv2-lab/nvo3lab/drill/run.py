@@ -15,8 +15,15 @@ from nvo3lab.errors import LabError, UsageError
 from nvo3lab.host.ledger import KINDS
 from nvo3lab.view import View
 
-ATTACKS: tuple[Attack, ...] = (*outsider.ATTACKS, *insider.ATTACKS, *tenant.ATTACKS, *control.ATTACKS, *theft.ATTACKS,
-                               *recorded.ATTACKS, *revocation.ATTACKS)
+ATTACKS: tuple[Attack, ...] = (
+    *outsider.ATTACKS,
+    *insider.ATTACKS,
+    *tenant.ATTACKS,
+    *control.ATTACKS,
+    *theft.ATTACKS,
+    *recorded.ATTACKS,
+    *revocation.ATTACKS,
+)
 
 #: The legitimate traffic: one echo stream for each tenant, across the underlay, small and large packets in turn.
 _STREAMS = (("red1", "red2"), ("blue1", "blue2"))
@@ -54,8 +61,12 @@ async def excluded(view: View) -> frozenset[str]:
 class Drill:
     """One drill against one running lab."""
 
-    def __init__(self, view: View, on_result: Callable[[Result], None] = lambda _result: None,
-                 on_start: Callable[[Attack], None] = lambda _attack: None) -> None:
+    def __init__(
+        self,
+        view: View,
+        on_result: Callable[[Result], None] = lambda _result: None,
+        on_start: Callable[[Attack], None] = lambda _attack: None,
+    ) -> None:
         self._view = view
         self._on_result = on_result
         self._on_start = on_start
@@ -109,11 +120,28 @@ class Drill:
         arrived = await self._arrived()
         arrived.subtract(arrived_before)
         through, faults = judge(attack, shot, dict(caught), dict(arrived), self._baseline, beside)
-        return Result(attack.name, attack.who, attack.summary, shot.sent, through, dict(caught) | shot.refused,
-                      self._baseline, beside, seconds, shot.note, faults)
+        return Result(
+            attack.name,
+            attack.who,
+            attack.summary,
+            shot.sent,
+            through,
+            dict(caught) | shot.refused,
+            self._baseline,
+            beside,
+            seconds,
+            shot.note,
+            faults,
+        )
 
-    async def _settle(self, attack: Attack, shot: Shot, counters: DropCounters,
-                      dropped_before: Counter[tuple[str, str]], arrived_before: Counter[str]) -> None:
+    async def _settle(
+        self,
+        attack: Attack,
+        shot: Shot,
+        counters: DropCounters,
+        dropped_before: Counter[tuple[str, str]],
+        arrived_before: Counter[str],
+    ) -> None:
         """Wait until what was sent is accounted for, or time is up; the judge then sees what is missing."""
         deadline = time.monotonic() + _SETTLE_SECONDS
         while time.monotonic() < deadline:
@@ -143,8 +171,12 @@ class Drill:
     async def _start_streams(self) -> None:
         for source, destination in _STREAMS:
             await self._view.hosts[source].call(
-                "stream_start", stream=destination, destination=self._world.host(destination).ip,
-                interval=_INTERVAL[self._view.target], sizes=_SIZES)
+                "stream_start",
+                stream=destination,
+                destination=self._world.host(destination).ip,
+                interval=_INTERVAL[self._view.target],
+                sizes=_SIZES,
+            )
 
     async def _stop_streams(self) -> None:
         for source, destination in _STREAMS:
@@ -155,8 +187,9 @@ class Drill:
         for source, destination in _STREAMS:
             await self._view.hosts[source].call("stream_begin", stream=destination)
         outcome = await work()
-        ends = await asyncio.gather(*(self._view.hosts[source].call("stream_end", stream=destination)
-                                      for source, destination in _STREAMS))
+        ends = await asyncio.gather(
+            *(self._view.hosts[source].call("stream_end", stream=destination) for source, destination in _STREAMS)
+        )
         sent, received = sum(end["sent"] for end in ends), sum(end["received"] for end in ends)
         medians = [end["median_ms"] for end in ends]
         tails = [end["p99_ms"] for end in ends]

@@ -29,8 +29,12 @@ async def vlan_hop(world: World) -> Shot:
         frames.tagged(world.marked_frame("red1", red), 4095),
     ]
     # Behind the trunk each of these gets the tag of its own VLAN (10) in front.
-    from_tagged = [frames.tagged(to_blue, 20), frames.tagged(to_red, 0), frames.tagged(to_red, 10),
-                   frames.tagged(to_blue, 20, frames.ETHERTYPE_STAG)]
+    from_tagged = [
+        frames.tagged(to_blue, 20),
+        frames.tagged(to_red, 0),
+        frames.tagged(to_red, 10),
+        frames.tagged(to_blue, 20, frames.ETHERTYPE_STAG),
+    ]
     sent = await world.from_host("red1", from_untagged * _COPIES)
     sent += await world.from_host("red3", from_tagged * _COPIES)
     return Shot(sent, sent)
@@ -81,9 +85,22 @@ async def arp_flood(world: World) -> Shot:
     own = world.host("red1")
     count = int(_FLOOD_SECONDS * world.flood_rate)
     nobody = "00:00:00:00:00:00"
-    packets = [frames.ethernet(frames.BROADCAST, own.mac, frames.ETHERTYPE_ARP, frames.arp(
-        frames.ARP_REQUEST, own.mac, own.ip, nobody, f"10.{number >> 16 & 0xFF}.{number >> 8 & 0xFF}.{number & 0xFF}")
-        + world.marker) for number in range(1 << 16, (1 << 16) + count)]
+    packets = [
+        frames.ethernet(
+            frames.BROADCAST,
+            own.mac,
+            frames.ETHERTYPE_ARP,
+            frames.arp(
+                frames.ARP_REQUEST,
+                own.mac,
+                own.ip,
+                nobody,
+                f"10.{number >> 16 & 0xFF}.{number >> 8 & 0xFF}.{number & 0xFF}",
+            )
+            + world.marker,
+        )
+        for number in range(1 << 16, (1 << 16) + count)
+    ]
     return await _punted(world, "red1", packets)
 
 
@@ -99,8 +116,13 @@ async def _punted(world: World, host: str, packets: list[bytes]) -> Shot:
 
 ATTACKS = (
     Attack("vlan-hop", "tenant", "tags of others, and two of them", frozenset({"VAP_UNKNOWN", "SECOND_TAG"}), vlan_hop),
-    Attack("spoof", "tenant", "another's MAC, IP, ARP", frozenset({"SOURCE_GUARD", "MALFORMED_ARP", "SOURCE_ADDRESS"}),
-           spoof),
+    Attack(
+        "spoof",
+        "tenant",
+        "another's MAC, IP, ARP",
+        frozenset({"SOURCE_GUARD", "MALFORMED_ARP", "SOURCE_ADDRESS"}),
+        spoof,
+    ),
     Attack("unknown-flood", "tenant", "a flood to unknown destinations", frozenset({"PUNT_RATE"}), unknown_flood),
     Attack("arp-flood", "tenant", "a flood of ARP for unknown addresses", frozenset({"PUNT_RATE"}), arp_flood),
 )

@@ -47,8 +47,13 @@ def _number(mac: str) -> int:
 
 
 def _attachment(place: _Place, mac: str, ip: str) -> bytes:
-    return (wire.field(1, place.port) + wire.field(2, place.vlan) + wire.field(3, place.vni)
-            + wire.field(4, _number(mac)) + wire.field(5, IPv4Address(ip).packed))
+    return (
+        wire.field(1, place.port)
+        + wire.field(2, place.vlan)
+        + wire.field(3, place.vni)
+        + wire.field(4, _number(mac))
+        + wire.field(5, IPv4Address(ip).packed)
+    )
 
 
 def _attach(place: _Place, mac: str, ip: str) -> bytes:
@@ -56,8 +61,9 @@ def _attach(place: _Place, mac: str, ip: str) -> bytes:
 
 
 def _detach(place: _Place, mac: str) -> bytes:
-    return (wire.field(2, place.port) + wire.field(3, place.vlan) + wire.field(4, place.vni)
-            + wire.field(5, _number(mac)))
+    return (
+        wire.field(2, place.port) + wire.field(3, place.vlan) + wire.field(4, place.vni) + wire.field(5, _number(mac))
+    )
 
 
 def _move(place: _Place, to: _Place, mac: str, ip: str) -> bytes:
@@ -76,8 +82,11 @@ async def _outside_its_vns(world: World) -> Counter[str]:
     place, victim = _vap(world, _BYSTANDER, _FOREIGN_VN), world.host("red2")
     session = wire.field(1, os.urandom(16))
     ended: Counter[str] = Counter()
-    for method, body in ((_ATTACH, _attach(place, victim.mac, victim.ip)), (_DETACH, _detach(place, victim.mac)),
-                         (_MOVE, _move(place, place, victim.mac, victim.ip))):
+    for method, body in (
+        (_ATTACH, _attach(place, victim.mac, victim.ip)),
+        (_DETACH, _detach(place, victim.mac)),
+        (_MOVE, _move(place, place, victim.mac, victim.ip)),
+    ):
         requests = [base64.b64encode(session + body).decode()]
         ended.update(await world.intruder.call("call", device=device, rpc=method, requests=requests, timeout=120))
     return ended
@@ -111,8 +120,18 @@ async def _appears(world: World, heir: Reservation, word: str) -> str:
     """The heir comes (`attach`) or goes (`detach`) where it may; returns its standing."""
     plane, place = world.plane, _vap(world, _VICTIM, "blue")
     addresses = ("--mac", heir.mac, *(("--ip", heir.ip) if word == "attach" else ()))
-    answer = await controller.ask(plane.directory / nve(world.leaf(heir.leaf)), "nve", word, "--vn", heir.tenant,
-                                  "--port", str(place.port), "--vlan", str(place.vlan), *addresses)
+    answer = await controller.ask(
+        plane.directory / nve(world.leaf(heir.leaf)),
+        "nve",
+        word,
+        "--vn",
+        heir.tenant,
+        "--port",
+        str(place.port),
+        "--vlan",
+        str(place.vlan),
+        *addresses,
+    )
     return str(answer["standing"])
 
 
@@ -129,10 +148,12 @@ async def _arrives(world: World, host: str, count: int) -> None:
 
 def _reported(status: dict[str, Any], victim: str, heir: str) -> list[str]:
     """What is missing in the reports to operators."""
-    found = [report["detail"] for report in status["reports"]
-             if (report["nve"], report["event"]) == (_THIEF, _REPORT)]
-    return [f"operators were not told of {_THIEF}'s claim to {mac}" for mac in (victim, heir)
-            if not any(mac in detail for detail in found)]
+    found = [report["detail"] for report in status["reports"] if (report["nve"], report["event"]) == (_THIEF, _REPORT)]
+    return [
+        f"operators were not told of {_THIEF}'s claim to {mac}"
+        for mac in (victim, heir)
+        if not any(mac in detail for detail in found)
+    ]
 
 
 async def tenant_theft(world: World) -> Shot:
@@ -168,11 +189,24 @@ async def tenant_theft(world: World) -> Shot:
         faults.append(f"{arrived} of {sent} packets for the two came to {world.topology.leaf_of(victim).name}")
     await _appears(world, heir, "detach")
     attempts, accepted = sum(ended.values()), sum(ended.pop(how, 0) for how in ("active", "done", "ok"))
-    return Shot(attempts, 0, bait=sent, faults=tuple(faults), refused=dict(ended), accepted=accepted,
-                note="the incumbent kept its traffic, and the reserved one got its own")
+    return Shot(
+        attempts,
+        0,
+        bait=sent,
+        faults=tuple(faults),
+        refused=dict(ended),
+        accepted=accepted,
+        note="the incumbent kept its traffic, and the reserved one got its own",
+    )
 
 
 ATTACKS = (
-    Attack("tenant-theft", "control", "a stolen NVE announces others' tenant systems, and one that is to come",
-           frozenset(), tenant_theft, frozenset({"permission_denied", "frozen", "refused"})),
+    Attack(
+        "tenant-theft",
+        "control",
+        "a stolen NVE announces others' tenant systems, and one that is to come",
+        frozenset(),
+        tenant_theft,
+        frozenset({"permission_denied", "frozen", "refused"}),
+    ),
 )

@@ -128,8 +128,14 @@ class World:
         Not by a command, which takes a second to start on a good day: a drill asks often.
         """
         device = str(self.plane.device_file("operator", OPERATOR))
-        return await self.intruder.call("operate", timeout + 5, device=device, rpc=f"/nvo3sec.v1.Operator/{method}",
-                                        request=base64.b64encode(request).decode(), limit=timeout)
+        return await self.intruder.call(
+            "operate",
+            timeout + 5,
+            device=device,
+            rpc=f"/nvo3sec.v1.Operator/{method}",
+            request=base64.b64encode(request).decode(),
+            limit=timeout,
+        )
 
     async def status(self, wait: float = 0.0) -> dict[str, Any]:
         """What the NVA tells an operator; with `wait` (seconds), once everything is ready. Raises LabError."""
@@ -159,8 +165,9 @@ class World:
 
     # Sending.
 
-    async def into_underlay(self, leaf: str, packets: Iterable[bytes], rate: float | None = None,
-                            repeat: int = 1) -> int:
+    async def into_underlay(
+        self, leaf: str, packets: Iterable[bytes], rate: float | None = None, repeat: int = 1
+    ) -> int:
         """Put frames onto the link towards an NVE. Returns how many."""
         data = [base64.b64encode(packet).decode() for packet in packets]
         rate = rate or self.pace
@@ -189,8 +196,9 @@ class World:
 
     @staticmethod
     def _frame(source: Host, destination: Host, payload: bytes) -> bytes:
-        return frames.ethernet(destination.mac, source.mac, frames.ETHERTYPE_IPV4,
-                               frames.silent(source.ip, destination.ip, payload))
+        return frames.ethernet(
+            destination.mac, source.mac, frames.ETHERTYPE_IPV4, frames.silent(source.ip, destination.ip, payload)
+        )
 
     def protected(self, sender: Leaf, receiver: Leaf, vni: int, spi: int, sequence: int, inner: bytes) -> Protected:
         return Protected(sender.mac, receiver.mac, sender.address, receiver.address, vni, spi, sequence, inner)
@@ -232,8 +240,11 @@ class World:
     def _read_key(self, sender: Leaf, receiver: Leaf) -> StolenKey:
         destination = int(IPv4Address(receiver.address))
         with SwitchReader(self.view.switches[sender.name], sender.device_id) as switch:
-            tunnels = {entry.key["interface"] for entry in switch.entries("tunnel")
-                       if entry.parameters["destination"] == destination}
+            tunnels = {
+                entry.key["interface"]
+                for entry in switch.entries("tunnel")
+                if entry.parameters["destination"] == destination
+            }
             for entry in switch.entries("sa_tx"):
                 if entry.key["interface"] in tunnels:
                     key = entry.parameters["key"].to_bytes(16)
@@ -244,13 +255,23 @@ class World:
         """Correctly keyed packets, numbered ahead of those that the real switch sends."""
         sender, receiver = stolen.sender, stolen.receiver
         content = list(inner)
-        first = await self.view.underlay.call("claim", name=sender.name, destination=receiver.address, spi=stolen.spi,
-                                              count=len(content), ahead=_AHEAD, limit=_AHEAD_LIMIT)
-        return [self.protected(sender, receiver, vni, stolen.spi, first + index, frame).sealed(stolen.key)
-                for index, frame in enumerate(content)]
+        first = await self.view.underlay.call(
+            "claim",
+            name=sender.name,
+            destination=receiver.address,
+            spi=stolen.spi,
+            count=len(content),
+            ahead=_AHEAD,
+            limit=_AHEAD_LIMIT,
+        )
+        return [
+            self.protected(sender, receiver, vni, stolen.spi, first + index, frame).sealed(stolen.key)
+            for index, frame in enumerate(content)
+        ]
 
     @staticmethod
     def guess(real: Protected, inner: bytes, number: int) -> Protected:
         """A packet under a real SPI with a guessed ICV, numbered ahead of what is sent meanwhile."""
-        return replace(real, inner=inner, sequence=real.sequence + _AHEAD + number,
-                       icv=os.urandom(protection.ICV_LENGTH))
+        return replace(
+            real, inner=inner, sequence=real.sequence + _AHEAD + number, icv=os.urandom(protection.ICV_LENGTH)
+        )

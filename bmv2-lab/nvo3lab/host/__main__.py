@@ -13,8 +13,20 @@ from nvo3lab.host.kernel import KernelHost
 from nvo3lab.host.user import UserHost
 from nvo3lab.rpc import serve
 
-_METHODS = ("ping", "resolve", "stream_start", "stream_begin", "stream_end", "stream_stop", "inject", "expect_marker",
-            "received", "transfer_listen", "transfer_receive", "transfer_send")
+_METHODS = (
+    "ping",
+    "resolve",
+    "stream_start",
+    "stream_begin",
+    "stream_end",
+    "stream_stop",
+    "inject",
+    "expect_marker",
+    "received",
+    "transfer_listen",
+    "transfer_receive",
+    "transfer_send",
+)
 
 
 async def _run(configuration: dict[str, Any]) -> None:

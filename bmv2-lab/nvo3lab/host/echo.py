@@ -67,7 +67,7 @@ class EchoStream:
             self._task = None
 
     def owns(self, payload: bytes) -> bool:
-        return payload[len(TOKEN):len(TOKEN) + 8] == self._session
+        return payload[len(TOKEN) : len(TOKEN) + 8] == self._session
 
     def answered(self, payload: bytes) -> None:
         """A reply with this payload has arrived for the first time."""

@@ -39,8 +39,11 @@ def parse(packet: frames.Ipv4) -> Segment | None:
     data = packet.payload
     if len(data) < 20:
         return None
-    pseudo = (frames.ip_bytes(packet.source) + frames.ip_bytes(packet.destination)
-              + struct.pack("!BBH", 0, frames.PROTOCOL_TCP, len(data)))
+    pseudo = (
+        frames.ip_bytes(packet.source)
+        + frames.ip_bytes(packet.destination)
+        + struct.pack("!BBH", 0, frames.PROTOCOL_TCP, len(data))
+    )
     offset = (data[12] >> 4) * 4
     if not 20 <= offset <= len(data) or frames.checksum(pseudo + data) != 0:
         return None
@@ -50,10 +53,26 @@ def parse(packet: frames.Ipv4) -> Segment | None:
 
 def build(source: str, destination: str, segment: Segment) -> bytes:
     options = struct.pack("!BBH", 2, 4, _MSS) if segment.flags & SYN else b""
-    head = struct.pack("!HHIIBBHHH", segment.source_port, segment.destination_port, segment.sequence,
-                       segment.acknowledgement, (20 + len(options)) // 4 << 4, segment.flags, 0xFFFF, 0, 0) + options
-    pseudo = (frames.ip_bytes(source) + frames.ip_bytes(destination)
-              + struct.pack("!BBH", 0, frames.PROTOCOL_TCP, len(head) + len(segment.data)))
+    head = (
+        struct.pack(
+            "!HHIIBBHHH",
+            segment.source_port,
+            segment.destination_port,
+            segment.sequence,
+            segment.acknowledgement,
+            (20 + len(options)) // 4 << 4,
+            segment.flags,
+            0xFFFF,
+            0,
+            0,
+        )
+        + options
+    )
+    pseudo = (
+        frames.ip_bytes(source)
+        + frames.ip_bytes(destination)
+        + struct.pack("!BBH", 0, frames.PROTOCOL_TCP, len(head) + len(segment.data))
+    )
     value = frames.checksum(pseudo + head + segment.data)
     return head[:16] + struct.pack("!H", value) + head[18:] + segment.data
 
@@ -61,15 +80,16 @@ def build(source: str, destination: str, segment: Segment) -> bytes:
 class Connection:
     """One end of one connection. The end that calls `send` sends the data; the other one receives."""
 
-    def __init__(self, local: str, peer: str, local_port: int, peer_port: int,
-                 transmit: Callable[[str, bytes], None]) -> None:
+    def __init__(
+        self, local: str, peer: str, local_port: int, peer_port: int, transmit: Callable[[str, bytes], None]
+    ) -> None:
         self._local, self._peer = local, peer
         self._ports = local_port, peer_port
         self._transmit = transmit
         self._initial = int.from_bytes(os.urandom(4))
-        self._acknowledged = 0   # of what this end has sent, counted from its SYN, which is number 0
+        self._acknowledged = 0  # of what this end has sent, counted from its SYN, which is number 0
         self._next = 0
-        self._expected = 0       # next sequence number of the peer
+        self._expected = 0  # next sequence number of the peer
         self._established = False
         self._progress = asyncio.Event()
         self.digest = hashlib.sha256()
@@ -89,7 +109,7 @@ class Connection:
             edge = min(self._acknowledged - base + _WINDOW, length)
             while self._next - base < edge:
                 start = self._next - base
-                chunk = data[start:min(start + _MSS, edge)]
+                chunk = data[start : min(start + _MSS, edge)]
                 self._emit(ACK | PSH, self._next, chunk)
                 self._next += len(chunk)
             if await self._wait(timeout):

@@ -34,8 +34,11 @@ class UserHost(TenantHost):
 
     def send_echo(self, destination: str, identifier: int, payload: bytes) -> None:
         self._sequence = (self._sequence + 1) & 0xFFFF
-        self._send_ipv4(destination, frames.PROTOCOL_ICMP,
-                        frames.icmp_echo(frames.ICMP_ECHO_REQUEST, identifier, self._sequence, payload))
+        self._send_ipv4(
+            destination,
+            frames.PROTOCOL_ICMP,
+            frames.icmp_echo(frames.ICMP_ECHO_REQUEST, identifier, self._sequence, payload),
+        )
 
     async def resolve(self, ip: str) -> str | None:
         deadline = time.monotonic() + _ARP_TRIES * _ARP_WAIT
@@ -55,8 +58,11 @@ class UserHost(TenantHost):
                 await connection.finished
         finally:
             del self._listeners[port]
-        return {"bytes": connection.received, "sha256": connection.digest.hexdigest(),
-                "seconds": time.monotonic() - start}
+        return {
+            "bytes": connection.received,
+            "sha256": connection.digest.hexdigest(),
+            "seconds": time.monotonic() - start,
+        }
 
     async def transfer_send(self, destination: str, port: int, length: int, limit: float) -> dict[str, Any]:
         local = self._next_port
@@ -98,8 +104,11 @@ class UserHost(TenantHost):
         if packet.protocol == frames.PROTOCOL_ICMP:
             echo = frames.parse_echo(packet.payload)
             if echo is not None and echo.kind == frames.ICMP_ECHO_REQUEST:
-                self._send_ipv4(packet.source, frames.PROTOCOL_ICMP, frames.icmp_echo(
-                    frames.ICMP_ECHO_REPLY, echo.identifier, echo.sequence, echo.payload))
+                self._send_ipv4(
+                    packet.source,
+                    frames.PROTOCOL_ICMP,
+                    frames.icmp_echo(frames.ICMP_ECHO_REPLY, echo.identifier, echo.sequence, echo.payload),
+                )
         elif packet.protocol == frames.PROTOCOL_TCP:
             segment = tcp.parse(packet)
             if segment is not None:
@@ -112,8 +121,9 @@ class UserHost(TenantHost):
             listener = self._listeners.get(segment.destination_port)
             if listener is None or listener.done():
                 return
-            connection = tcp.Connection(self.ip, source, segment.destination_port, segment.source_port,
-                                        self._send_segment)
+            connection = tcp.Connection(
+                self.ip, source, segment.destination_port, segment.source_port, self._send_segment
+            )
             self._connections[key] = connection
             listener.set_result(connection)
         if connection is not None:

@@ -127,9 +127,7 @@ class ModelClient:
         found: list[Entry] = [entry for entry in switch.entries.values() if entry.table == table]
         return {e.match: CounterValue(switch.used.get(e.key, 0), 100 * switch.used.get(e.key, 0)) for e in found}
 
-    async def packet_out(
-        self, operation: PacketOutOp, payload: bytes = b"", *, interface: int = 0, **_: int
-    ) -> None:
+    async def packet_out(self, operation: PacketOutOp, payload: bytes = b"", *, interface: int = 0, **_: int) -> None:
         switch = await self._call()
         if not switch.has_pipeline or operation is PacketOutOp.FORWARD:
             return

@@ -26,6 +26,8 @@ LIFE = Lifetimes(
     rotations_at_once=4,
 )
 VNS = (("blue", 1), ("red", 2))
+
+
 def address_of(name: str, *, other: bool = False) -> IPv4Address:
     """The two outer addresses that an NVE can have."""
     return IPv4Address((0x0A010001 if other else 0x0A000001) + int(name[4:]))

@@ -12,7 +12,6 @@ from nvo3sec.p4runtime import Table
 DAY_S = 86400.0
 
 
-
 def rotation(world: World) -> None:
     """Everything is rotated while an agent hears of it late, and what was recorded comes again."""
     world.sites["leaf1"].link.delay_s = 0.4

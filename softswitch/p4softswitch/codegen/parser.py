@@ -261,5 +261,3 @@ def _stack_run(order: list[x.Header], at: int, layout: Layout) -> int:
     ):
         count += 1
     return count
-
-

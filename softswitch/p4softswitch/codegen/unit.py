@@ -248,6 +248,4 @@ def _range_kinds(table: ir.Table) -> list[int]:
     """For a range table: words of each key field, with 128 added where low and high bound the field."""
     if table.match_kind is not ir.MatchKind.RANGE:
         return []
-    return [
-        (1 if part.width <= 64 else 2) + (128 if part.kind is ir.MatchKind.RANGE else 0) for part in table.key
-    ]
+    return [(1 if part.width <= 64 else 2) + (128 if part.kind is ir.MatchKind.RANGE else 0) for part in table.key]

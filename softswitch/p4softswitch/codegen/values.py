@@ -459,7 +459,7 @@ class Values:
             return self._compare(node)
         if isinstance(node, x.Logic):
             left, right = self.boolean(node.left), self.boolean(node.right)
-            return f"({left} {({'and': '&&', 'or': '||'}.get(node.op, node.op))} {right})"
+            return f"({left} { ({'and': '&&', 'or': '||'}.get(node.op, node.op)) } {right})"
         if isinstance(node, x.LogicNot):
             return f"(!{self.boolean(node.value)})"
         if isinstance(node, x.ToBool):

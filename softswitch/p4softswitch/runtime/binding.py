@@ -89,4 +89,3 @@ def read_entry(data: bytes, offset: int) -> tuple[int, int, int, int]:
     """(packets, bytes, action, priority) of an entry in a dump."""
     packets, size, _meter, _slot, action, _prefix, priority = _ENTRY.unpack_from(data, offset)
     return packets, size, action, priority
-
