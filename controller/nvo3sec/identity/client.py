@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import shutil
 import socket
@@ -27,10 +28,11 @@ import structlog
 
 from nvo3sec.identity.certificate import Identity, Purpose, identity_of, parse_der
 from nvo3sec.identity.device import Credentials, Device
+from nvo3sec.identity.endings import ConnectionStage, EndedBy
 from nvo3sec.identity.errors import CredentialsError, IdentityError, PeerRefused, PeerUnreachable, Reason
 from nvo3sec.identity.live import LivePeers
 from nvo3sec.identity.names import DeviceName, Role
-from nvo3sec.identity.splice import Side
+from nvo3sec.identity.splice import EARLY_BYTES, Side
 
 SERVES = {
     Role.NVA: frozenset({Role.NVE, Role.OPERATOR, Role.NVA}),
@@ -76,7 +78,7 @@ class PeerChannel:
         self.closed = False
         """Whatever gRPC still opens is not wanted any more."""
         self.last_error: IdentityError | None = None
-        """Why the last attempt failed; None once one has succeeded."""
+        """Why the last attempt failed or the last connection ended; None once one has succeeded."""
         self._device = device
         self._live = live
         self._host = host
@@ -109,7 +111,8 @@ class PeerChannel:
             await asyncio.wait({connected, failed}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
             if connected.done() and self.peer is not None:
                 return self.peer
-            raise self.last_error or PeerUnreachable(f"{self.expected}: no connection within {timeout_s:g} s")
+            stages = ", ".join(sorted({local.stage for local in self._local})) or ConnectionStage.CONNECTING
+            raise self.last_error or PeerUnreachable(f"{self.expected}: {stages}: no connection within {timeout_s:g} s")
         finally:
             for task in (connected, failed):
                 task.cancel()
@@ -153,12 +156,17 @@ class PeerChannel:
         if not any(one.answered for one in self._local):
             self.peer = None
 
-    def failed(self, error: IdentityError) -> None:
-        """An attempt has failed, or a connection was ended."""
+    def failed(self, error: IdentityError, stage: ConnectionStage) -> None:
+        """An attempt has failed, or a connection was ended because of what its peer is."""
         self.last_error = error
         self._failed.set()
         reason = error.reason.value if isinstance(error, PeerRefused) else "unreachable"
-        self._log.warning("no connection", reason=reason, detail=str(error))
+        self._log.warning("no connection", stage=stage.value, reason=reason, detail=str(error))
+
+    def ended(self, error: PeerUnreachable, by: EndedBy) -> None:
+        """A connection that stood has ended. Whether that is a fault is for those who used it to say."""
+        self.last_error = error
+        self._log.info("connection ended", stage=ConnectionStage.SESSION.value, by=by.value, detail=str(error))
 
     def established(self, identity: Identity) -> None:
         """A connection stands."""
@@ -170,29 +178,37 @@ class PeerChannel:
         context = client_context(self._device.current())
         try:
             async with asyncio.timeout(CONNECT_S):
+                connection = await _tcp(self._host, self._port)
+                local.stage = ConnectionStage.TLS_HANDSHAKE
                 _, remote = await asyncio.get_running_loop().create_connection(
-                    lambda: _Remote(local),
-                    self._host,
-                    self._port,
-                    ssl=context,
-                    server_hostname=self.expected.dns,
+                    lambda: _Remote(local), sock=connection, ssl=context, server_hostname=self.expected.dns
                 )
+                local.stage = ConnectionStage.CERTIFICATE_CHECK
         except ssl.SSLCertVerificationError as error:
-            raise PeerRefused(Reason.HANDSHAKE, f"{self.expected}: {error.verify_message}") from None
+            local.stage = ConnectionStage.CERTIFICATE_CHECK
+            raise PeerRefused(Reason.HANDSHAKE, f"{self.where(local.stage)}: {error.verify_message}") from None
         except ssl.SSLError as error:
-            raise PeerRefused(Reason.HANDSHAKE, f"{self.expected}: {error.reason or 'TLS failed'}") from None
+            raise PeerRefused(Reason.HANDSHAKE, f"{self.where(local.stage)}: {error.reason or 'TLS failed'}") from None
         except TimeoutError:
-            raise PeerUnreachable(f"{self.expected}: no answer within {CONNECT_S:g} s") from None
+            raise PeerUnreachable(f"{self.where(local.stage)}: no answer within {CONNECT_S:g} s") from None
         except OSError as error:
-            raise PeerUnreachable(f"{self.expected}: {error.strerror or type(error).__name__}") from None
+            said = _said(error)
+            if local.stage is not ConnectionStage.CONNECTING:
+                said = f"the peer ended the connection ({said})"
+            raise PeerUnreachable(f"{self.where(local.stage)}: {said}") from None
         return remote
+
+    def where(self, stage: ConnectionStage) -> str:
+        """How messages about a connection begin."""
+        return f"{self.expected}: {stage.value}"
 
     def identify(self, tls: ssl.SSLObject) -> Identity:
         """Who is at the other end of a connection, if it is who it must be. Raises PeerRefused."""
+        where = self.where(ConnectionStage.CERTIFICATE_CHECK)
         if tls.version() != "TLSv1.3":
-            raise PeerRefused(Reason.PROTOCOL_VERSION, f"{self.expected}: {tls.version()}")
+            raise PeerRefused(Reason.PROTOCOL_VERSION, f"{where}: {tls.version()}")
         if tls.selected_alpn_protocol() != "h2":
-            raise PeerRefused(Reason.HANDSHAKE, f"{self.expected}: the peer does not speak HTTP/2")
+            raise PeerRefused(Reason.HANDSHAKE, f"{where}: the peer does not speak HTTP/2")
         identity = identity_of(parse_der(tls.getpeercert(True) or b""), self._device.domain, Purpose.SERVER)
         if identity.device != self.expected:
             raise PeerRefused(Reason.UNEXPECTED_PEER, f"the peer is {identity}, not {self.expected}")
@@ -214,6 +230,12 @@ class _Remote(Side):
         super().__init__()
         self.other = self._local = local
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        # What comes with the end of the handshake is of somebody whom nobody has looked at yet.
+        self.pause("connecting")
+        self._local.other = self
+
     def close(self) -> None:
         # TLS would wait for the peer's goodbye, which gRPC's never says. Ours is of no use: HTTP/2 has its own.
         if self.transport is not None and not self.transport.get_write_buffer_size():
@@ -222,7 +244,15 @@ class _Remote(Side):
             super().close()
 
     def data_received(self, data: bytes) -> None:
-        self._local.from_peer(data)
+        if self._local.joined:
+            self._local.from_peer(data)
+        elif not self.keep(data):
+            self._local.end(
+                PeerRefused(
+                    Reason.HANDSHAKE,
+                    f"the peer sent more than {EARLY_BYTES} bytes before it was known who it is",
+                )
+            )
 
     def connection_lost(self, error: Exception | None) -> None:
         super().connection_lost(error)
@@ -235,15 +265,20 @@ class _Local(Side):
     def __init__(self, owner: PeerChannel) -> None:
         super().__init__()
         self.identity: Identity | None = None
+        self.stage = ConnectionStage.CONNECTING
+        self.joined = False
+        """Whether it is known who the peer is: before that, nothing is passed on in either direction."""
         self._owner = owner
         self._connecting: asyncio.Task[None] | None = None
         self._number: int | None = None
         self._answered = False
         self._ended = False
+        """It is known why this connection ends."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         if self._owner.closed or _process_at_other_end(transport.get_extra_info("socket")) != os.getpid():
+            self._ended = True
             cast(asyncio.Transport, transport).abort()
             return
         self._owner.entered(self)
@@ -254,24 +289,34 @@ class _Local(Side):
         try:
             remote = await self._owner.connect(self)
         except IdentityError as error:
-            self._owner.failed(error)
-            self.abort()
+            self.end(error)
             return
-        self.other = remote
         if remote.transport is None or self.transport is None or self.transport.is_closing():
             remote.abort()
             return
         try:
             identity = self._owner.identify(remote.transport.get_extra_info("ssl_object"))
-            self._number = self._owner.track(identity, self._end)
+            self._number = self._owner.track(identity, self.end)
         except PeerRefused as error:
-            self._end(error)
+            self.end(error)
             return
         self.identity = identity
-        self.resume("connecting")
+        self._join(remote)
 
-    def _end(self, verdict: PeerRefused) -> None:
-        self._owner.failed(verdict)
+    def _join(self, remote: _Remote) -> None:
+        self.joined = True
+        self.stage = ConnectionStage.SPLICE
+        if early := self.kept():
+            remote.write(early)
+        if early := remote.kept():
+            self.from_peer(early)
+        self.resume("connecting")
+        remote.resume("connecting")
+
+    def end(self, verdict: IdentityError) -> None:
+        """It ends for a reason that is known here."""
+        self._ended = True
+        self._owner.failed(verdict, self.stage)
         if self.other is not None:
             self.other.abort()
         self.abort()
@@ -282,28 +327,47 @@ class _Local(Side):
         return self._answered
 
     def data_received(self, data: bytes) -> None:
-        if self.other is not None:
+        if self.joined and self.other is not None:
             self.other.write(data)
+        elif not self.keep(data):
+            self.end(
+                PeerUnreachable(
+                    f"{self._owner.where(self.stage)}: gRPC in this process sent more than {EARLY_BYTES} bytes"
+                )
+            )
 
     def from_peer(self, data: bytes) -> None:
         """Bytes of the peer. With the first ones it has accepted us: a server of HTTP/2 speaks at once."""
         if not self._answered and self.identity is not None:
             self._answered = True
+            self.stage = ConnectionStage.SESSION
             self._owner.established(self.identity)
         self.write(data)
 
     def remote_lost(self, error: Exception | None) -> None:
         """The peer's half has ended."""
-        if self.identity is not None and not self._answered and not self._ended:
-            # In TLS 1.3 a server looks at our certificate after our side of the handshake, and gRPC's says nothing.
-            said = error.reason if isinstance(error, ssl.SSLError) else "it ended the connection without a word"
-            self._owner.failed(
-                PeerRefused(Reason.HANDSHAKE, f"{self._owner.expected}: {said}; does it take our certificate?")
-            )
+        self._hung_up(EndedBy.PEER, error)
         self.close()
+
+    def _hung_up(self, by: EndedBy, error: Exception | None) -> None:
+        """One side has ended it. What follows from that is not said."""
+        if self._ended:
+            return
+        self._ended = True
+        who = "the peer" if by is EndedBy.PEER else "gRPC in this process"
+        said = f"{self._owner.where(self.stage)}: {who} ended the connection ({_said(error)})"
+        if self.stage is ConnectionStage.SESSION:
+            self._owner.ended(PeerUnreachable(said), by)
+        elif self.stage is ConnectionStage.SPLICE and by is EndedBy.PEER:
+            # In TLS 1.3 a server looks at our certificate after our side of the handshake, and gRPC's says nothing.
+            self._owner.failed(PeerRefused(Reason.HANDSHAKE, f"{said}; does it take our certificate?"), self.stage)
+        else:
+            self._owner.failed(PeerUnreachable(said), self.stage)
 
     def connection_lost(self, error: Exception | None) -> None:
         super().connection_lost(error)
+        if not self._owner.closed:
+            self._hung_up(EndedBy.GRPC, error)
         self._ended = True
         self._owner.left(self)
         if self._number is not None:
@@ -312,6 +376,39 @@ class _Local(Side):
             self._connecting.cancel()
         if self.other is not None:
             self.other.close()
+
+
+async def _tcp(host: str, port: int) -> socket.socket:
+    """A connection to one of the addresses of `host`, tried in their order. Raises OSError, that of the last."""
+    loop = asyncio.get_running_loop()
+    failed = OSError(errno.EADDRNOTAVAIL, f"{host} has no address")
+    for family, kind, protocol, _, address in await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        try:
+            connection = socket.socket(family, kind, protocol)
+        except OSError as error:
+            failed = error
+            continue
+        try:
+            connection.setblocking(False)
+            await loop.sock_connect(connection, address)
+        except OSError as error:
+            connection.close()
+            failed = error
+        except BaseException:
+            connection.close()
+            raise
+        else:
+            return connection
+    raise failed
+
+
+def _said(error: Exception | None) -> str:
+    """What is known of why a connection ended."""
+    if error is None:
+        return "without a word"
+    if isinstance(error, ssl.SSLError) and error.reason:
+        return str(error.reason)
+    return (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
 
 
 def client_context(credentials: Credentials) -> ssl.SSLContext:

@@ -39,10 +39,11 @@ from nvo3sec.identity.client_hello import (
     Stage,
     VersionTooLow,
 )
+from nvo3sec.identity.endings import ConnectionStage, EndedBy, Endings, stage_between
 from nvo3sec.identity.errors import PeerRefused
 from nvo3sec.identity.limits import Bucket
 from nvo3sec.identity.live import LivePeers
-from nvo3sec.identity.splice import Side
+from nvo3sec.identity.splice import EARLY_BYTES, Side
 
 VERDICT_GRACE_S = 1.0
 """Between the end of an identity and the end of its connection: its calls end first, and say why."""
@@ -86,6 +87,8 @@ class Front:
         """Connections that were let in."""
         self.opened = 0
         """Of these, the ones that finished their handshake."""
+        self.endings = Endings(clock)
+        """Connections that were let in and ended without being refused."""
         self.held = 0
         """How often a connection was not read from for a while."""
         self.allowances = Allowances(self.limits.bytes, self.limits.identities_remembered)
@@ -121,7 +124,7 @@ class Front:
         for task in list(self._entering):
             task.cancel()
         for outer in list(self._inside.values()):
-            outer.abort()
+            outer.stop()
         # Their connection_lost is scheduled, not yet called.
         while self._inside or self._entering:
             await asyncio.sleep(0)
@@ -173,8 +176,9 @@ class Front:
             # server writes in two pieces waits for the peer's delayed acknowledgement, 40 ms.
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await asyncio.get_running_loop().connect_accepted_socket(lambda: outer, connection)
-        except OSError:
+        except OSError as error:
             # It has gone already.
+            outer.hung_up(EndedBy.PEER, error)
             connection.close()
             self.leave(outer)
         except BaseException:
@@ -250,6 +254,7 @@ class _Inner(Side):
 
     def connection_lost(self, error: Exception | None) -> None:
         super().connection_lost(error)
+        self._outer.hung_up(EndedBy.GRPC, error)
         self._outer.close()
 
 
@@ -267,7 +272,8 @@ class _Outer(Side):
         self._front = front
         self._began = front.clock()
         self._hello: HelloReader | None = HelloReader()
-        self._early = bytearray()
+        self._over = False
+        """It is known why this connection ends."""
         self._progress: HandshakeProgress | None = HandshakeProgress()
         self._timer: asyncio.TimerHandle | None = None
         self._connecting: asyncio.Task[None] | None = None
@@ -282,6 +288,7 @@ class _Outer(Side):
 
     def connection_lost(self, error: Exception | None) -> None:
         super().connection_lost(error)
+        self.hung_up(EndedBy.PEER, error)
         self._limit(None)
         if self._holding is not None:
             self._holding.cancel()
@@ -299,12 +306,14 @@ class _Outer(Side):
             return
         if wait := self._allowance.took(len(data), self._front.clock()):
             self._hold(wait)
+        if self.other is None:
+            self._keep(data)
+            return
         if self._progress is not None:
             self._progress.from_client(data)
             if self._progress.stage is Stage.OPEN:
                 self._open()
-        if self.other is not None:
-            self.other.write(data)
+        self.other.write(data)
 
     def from_server(self, data: bytes) -> None:
         """Bytes of the server."""
@@ -319,17 +328,24 @@ class _Outer(Side):
             self.write(PROTOCOL_VERSION_ALERT)
             self._front.count(Refusal.PROTOCOL_VERSION, self.address, str(error))
             self._hello = HelloReader()
+            self._over = True
             self.close()
             return
         except NotAHello as error:
             self.refuse(Refusal.NOT_TLS, str(error))
             return
-        self._early += data
-        if hello.complete and self.transport is not None:
+        if self._keep(data) and hello.complete and self.transport is not None:
             self._hello = None
             self.pause("connecting")
             self._limit(self._front.limits.handshake_s, Refusal.HANDSHAKE_TIMEOUT)
             self._connecting = asyncio.get_running_loop().create_task(self._connect())
+
+    def _keep(self, data: bytes) -> bool:
+        """Bytes that come before the server's half stands; whether they may."""
+        if self.keep(data):
+            return True
+        self.refuse(Refusal.NOT_TLS, f"more than {EARLY_BYTES} bytes before the server's first")
+        return False
 
     async def _connect(self) -> None:
         await self._front.turn()
@@ -355,7 +371,7 @@ class _Outer(Side):
             raise
         self._connecting = None
         self.other = inner
-        early, self._early = bytes(self._early), bytearray()
+        early = self.kept()
         if self._progress is not None:
             self._progress.from_client(early)
         inner.write(early)
@@ -404,10 +420,23 @@ class _Outer(Side):
     def _end_of_identity(self, verdict: PeerRefused) -> None:
         asyncio.get_running_loop().call_later(VERDICT_GRACE_S, self.refuse, Refusal.IDENTITY, verdict.reason.value)
 
+    def hung_up(self, by: EndedBy, error: Exception | None) -> None:
+        """It ended, and was not refused. What follows from that is not said."""
+        if not self._over:
+            self._over = True
+            stage = ConnectionStage.CONNECTING if self._hello is not None else stage_between(self._progress)
+            self._front.endings.tell(stage, by, error, source=self.address, identity=self.owner)
+
+    def stop(self) -> None:
+        """The front stops, which is nobody's fault."""
+        self._over = True
+        self.abort()
+
     def refuse(self, refusal: Refusal, detail: str = "") -> None:
         """End this connection at once, without a word: a reset keeps no state here."""
         if self.transport is None or self.transport.is_closing():
             return
+        self._over = True
         self._front.count(refusal, self.address, detail)
         _reset(self.transport.get_extra_info("socket"))
         self.transport.abort()

@@ -132,6 +132,7 @@ class SecureServer:
                 "accepted": front.accepted,
                 "opened": front.opened,
                 "held": front.held,
+                "ended": front.endings.report(),
                 "refused": {reason.value: count for reason, count in sorted(front.refused.items())},
             },
             "calls": calls,

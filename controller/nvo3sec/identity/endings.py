@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who hung up, and how far the connection had got: said in the same words at both ends, and counted at a server's."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from enum import StrEnum, unique
+
+import structlog
+
+from nvo3sec.domain.model import Rate
+from nvo3sec.identity.client_hello import HandshakeProgress, Stage
+from nvo3sec.identity.limits import Bucket
+
+LOG_RATE = Rate(10, 50)
+"""Endings that are logged a second, and at once: a flood must not become a flood of the disk. All are counted."""
+
+
+@unique
+class ConnectionStage(StrEnum):
+    """How far a connection had got when it ended. The values are labels of counters and log lines."""
+
+    CONNECTING = "connecting"
+    """TCP; at a server until the ClientHello is complete."""
+    TLS_HANDSHAKE = "tls-handshake"
+    """Until the server has shown its certificate."""
+    CERTIFICATE_CHECK = "certificate-check"
+    """One side looks at the other's. In TLS 1.3 a server does so after the client's side of the handshake."""
+    SPLICE = "splice"
+    """TLS stands and is joined with gRPC, which has not been answered yet."""
+    SESSION = "session"
+    """HTTP/2, in both directions."""
+
+
+@unique
+class EndedBy(StrEnum):
+    """Who ended a connection that was not refused here. The values are labels of counters and log lines."""
+
+    PEER = "peer"
+    """The other side, or the network."""
+    GRPC = "grpc"
+    """gRPC in this process."""
+
+
+_STAGES = {
+    Stage.HELLO: ConnectionStage.TLS_HANDSHAKE,
+    # A client that does not take the server's certificate goes without a word, or says so encrypted, which looks as if
+    # it showed its own.
+    Stage.SERVER_FLIGHT: ConnectionStage.CERTIFICATE_CHECK,
+    Stage.CLIENT_FLIGHT: ConnectionStage.CERTIFICATE_CHECK,
+    Stage.SERVER_ACCEPTED: ConnectionStage.SPLICE,
+    Stage.OPEN: ConnectionStage.SESSION,
+}
+
+
+def stage_between(progress: HandshakeProgress | None) -> ConnectionStage:
+    """What can be told of a connection from between its two sides. None: its handshake is behind it."""
+    return ConnectionStage.SESSION if progress is None else _STAGES[progress.stage]
+
+
+class Endings:
+    """The connections of a server that ended without being refused."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.counts: Counter[tuple[ConnectionStage, EndedBy]] = Counter()
+        self._clock = clock
+        self._log = structlog.get_logger("identity")
+        self._bucket = Bucket.full(LOG_RATE, clock())
+
+    def tell(
+        self, stage: ConnectionStage, by: EndedBy, error: Exception | None, *, source: str, identity: str = ""
+    ) -> None:
+        """Count one, and log it if there are not too many. error: of the transport; its text is not shown."""
+        self.counts[stage, by] += 1
+        if self._bucket.take(self._clock()):
+            return
+        # That one is a refusal. Whoever else has gone may have had enough.
+        refused = by is EndedBy.GRPC and stage is ConnectionStage.CERTIFICATE_CHECK
+        (self._log.warning if refused else self._log.info)(
+            "connection ended",
+            source=source,
+            stage=stage.value,
+            by=by.value,
+            identity=identity or "unknown",
+            detail=type(error).__name__ if error is not None else "closed",
+        )
+
+    def report(self) -> dict[str, dict[str, int]]:
+        """How many, as {stage: {who ended them: number}}."""
+        found: dict[str, dict[str, int]] = {}
+        for (stage, by), count in sorted(self.counts.items()):
+            found.setdefault(stage.value, {})[by.value] = count
+        return found
