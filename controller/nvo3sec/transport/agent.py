@@ -178,7 +178,7 @@ class RemoteSession:
             async with asyncio.timeout(CALL_S * 2):
                 welcome = await self._read()
         except TimeoutError:
-            raise NvaUnreachable(f"{self._peer.expected}: no answer to the registration") from None
+            raise NvaUnreachable(f"{self._peer.expected}: session: no answer to the registration") from None
         if not isinstance(welcome, Welcome):
             raise NvaUnreachable(f"{self._peer.expected}: its first message is no welcome")
         self._memory.compare(welcome.mark, welcome.known)
@@ -379,7 +379,7 @@ class RemoteSession:
         except asyncio.InvalidStateError:
             raise self._end_of_stream(await self._stream.code(), await self._stream.details()) from None
         except TimeoutError:
-            raise NvaUnreachable(f"{self._peer.expected}: it does not read") from None
+            raise NvaUnreachable(f"{self._peer.expected}: session: it does not read") from None
 
     # --- errors -----------------------------------------------------------------------------------------------------
 
@@ -404,10 +404,11 @@ class RemoteSession:
 
     def _end_of_stream(self, code: Any, details: str | None) -> Nvo3secError:
         why = self._peer.last_error
-        text = _one_line(details) or "the session has ended"
+        text = _one_line(details) or "the NVA has ended it"
         if code in _OUR_FAULT:
             return AuthorizationError(f"{self._peer.expected}: {text}")
-        return NvaUnreachable(f"{self._peer.expected}: {why or text}")
+        # What gRPC has to say of a connection that ended is that it ended; why and by whom is known to the channel.
+        return NvaUnreachable(f"{why} ({text})" if why else f"{self._peer.expected}: session: {text}")
 
 
 class _Busy(NvaUnreachable):

@@ -283,6 +283,19 @@ class TestEnd:
 
         run(check())
 
+    def test_of_the_connection(self, identities):
+        """What gRPC says of it is how it learned of the end; what is told is at which stage, and by whom."""
+
+        async def check():
+            async with serving(identities) as service, session(service, "leaf1") as leaf1:
+                for outer in list(service.server.front._inside.values()):
+                    outer.abort()
+                error = await fails(leaf1.next_update)
+                assert isinstance(error, NvaUnreachable)
+                assert str(error).startswith("nva/nva1: session: the peer ended the connection")
+
+        run(check())
+
     def test_state_of_another_nve_is_not_taken(self, identities):
         async def check():
             async with serving(identities) as service, session(service, "leaf1", name="leaf2") as confused:
