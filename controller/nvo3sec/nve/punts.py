@@ -81,9 +81,9 @@ class PuntHandler:
     async def _look_up(self, wanted: Wanted, packet: PacketIn, vap: Vap, vn: Vn) -> None:
         negative_until: float | None = None
         try:
-            answer, learned = await asyncio.wait_for(
-                self._ask_nva(Lookup(wanted.vni, wanted.mac, wanted.ip)), LOOKUP_TIMEOUT_S
-            )
+            # Not wait_for: before CPython 3.12 it forgets that it is cancelled if the answer is there by then.
+            async with asyncio.timeout(LOOKUP_TIMEOUT_S):
+                answer, learned = await self._ask_nva(Lookup(wanted.vni, wanted.mac, wanted.ip))
             self.counts[f"answer-{answer.result.value}"] += 1
             if learned is not None:
                 await self._found(wanted, learned, packet, vap, vn)
