@@ -136,7 +136,10 @@ class Guarded:
         self._pending[request] = future
         self._writer.write(json.dumps({"id": request, "method": method, "arguments": arguments}).encode() + b"\n")
         try:
-            return await asyncio.wait_for(future, _END_TIMEOUT if method == "stop" else _START_TIMEOUT)
+            # Not wait_for: before CPython 3.12 it forgets that it is cancelled if the answer is there by then.
+            if not (await asyncio.wait([future], timeout=_END_TIMEOUT if method == "stop" else _START_TIMEOUT))[0]:
+                raise TimeoutError
+            return future.result()
         except TimeoutError:
             raise ProcessError(f"the lab's guardian did not answer {method}") from None
         finally:

@@ -83,7 +83,10 @@ class Client:
                 raise RemoteError(f"{self.name} has ended")
             self._writer.write(json.dumps({"id": request, "method": method, "arguments": arguments}).encode() + b"\n")
             await self._writer.drain()
-            return await asyncio.wait_for(future, timeout)
+            # Not wait_for: before CPython 3.12 it forgets that it is cancelled if the answer is there by then.
+            if not (await asyncio.wait([future], timeout=timeout))[0]:
+                raise TimeoutError
+            return future.result()
         except TimeoutError:
             raise RemoteError(f"{self.name} did not answer {method} within {timeout:g} s") from None
         except ConnectionError as error:
