@@ -247,6 +247,18 @@ class TestLife:
 
         run(go())
 
+    def test_what_it_says_does_not_wait_for_an_acknowledgement(self, world: World):
+        """asyncio turns Nagle's algorithm off only where a socket names its protocol."""
+
+        async def go() -> None:
+            async with serving(world) as running, connected(running, world.issue(Role.NVE, "leaf1")) as peer:
+                await peer.ready()
+                [local] = peer._local
+                connection = local.other.transport.get_extra_info("socket")
+                assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+        run(go())
+
     def test_what_the_server_says_against_our_certificate_is_told(self, world: World):
         """In TLS 1.3 the server's refusal comes after our side of the handshake."""
 
