@@ -251,6 +251,8 @@ WRONG_FIELDS = [
     (["reservations", 0, "mac"], "02:aa:00:00:00:fe", "either a mac or an ip"),
     (["reservations", 0], {"vn": "blue", "nves": ["leaf1"]}, "either a mac or an ip"),
     (["tenant_systems", 0, "ips"], ["10.0.0.300"], "IPv4"),
+    (["tenant_systems", 0, "ips"], ["::ffff:10.1.0.9"], "the IPv4 address 10.1.0.9 in the form of IPv6"),
+    (["tenant_systems", 0, "ips"], ["::ffff:127.0.0.1"], "the IPv4 address 127.0.0.1 in the form of IPv6"),
     (["vns"], [], "at least 1"),
 ]
 

@@ -40,6 +40,9 @@ def mapped_ipv6(address: IpAddress) -> bytes:
 
 def unicast_fault(address: IpAddress) -> str | None:
     """Why `address` cannot belong to one machine, or None."""
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        # On no wire (RFC 5156 section 2.2). As which kind of IPv4 address `ipaddress` sees it differs between Pythons.
+        return f"{address} is the IPv4 address {address.ipv4_mapped} in the form of IPv6; a unicast address is needed"
     for name in ("multicast", "unspecified", "loopback"):
         if getattr(address, f"is_{name}"):
             return f"{address} is a {name} address; a unicast address is needed"
