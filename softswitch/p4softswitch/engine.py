@@ -22,7 +22,7 @@ import os
 import secrets
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -45,6 +45,7 @@ from p4softswitch.engine_api import (
 )
 from p4softswitch.runtime import binding
 from p4softswitch.runtime.codec import TableCodec, format_message
+from p4softswitch.unfinished import PORT_STATISTICS, UnfinishedFrames
 
 _LOG = logging.getLogger(__name__)
 
@@ -114,6 +115,7 @@ class CompiledEngine:
         self._sinks: dict[int, Callable[[bytes], None]] = {}
         self._digest_sink: Callable[[str, bytes], None] | None = None
         self._ports: set[int] = set()
+        self._unfinished = UnfinishedFrames()
         self._dispatcher: threading.Thread | None = None
         self._stopping = threading.Event()
         self._insert_const_entries()
@@ -372,6 +374,8 @@ class CompiledEngine:
                 learn = self.program.learn_lists.get(number)
                 if self._digest_sink is not None and learn is not None:
                     self._digest_sink(learn.name, body)
+            elif kind == binding.RECORD_PORT:
+                self._unfinished.tell(number, _port_counts(binding.numbers(body)))
             else:
                 _LOG.info("%s", format_message(self._messages[number], body))
         except Exception:  # noqa: BLE001  (whatever the host's callable raises)
@@ -406,6 +410,8 @@ class CompiledEngine:
         encoded = [os.fsencode(text) for text in (first, second, pcap or "")]
         if port < 0:
             raise EngineError(f"there is no port {port}")
+        if port not in self._ports:
+            self._unfinished.opened(port, first)  # before frames can come
         result = self._lib.p4_attach(self._handle, port, kind, *encoded)
         if result == -errno.EINVAL and (port == self.config.drop_port or port > 65535):
             raise EngineError(f"{port} is the drop port, or no port")
@@ -417,6 +423,7 @@ class CompiledEngine:
         """Close the port; frames for it are lost, and counted, from now on."""
         if port not in self._ports:
             raise EngineError(f"port {port} is not attached")
+        self._unfinished.closed(port, self.port_statistics(port))
         self._ports.discard(port)
         self._lib.p4_detach(self._handle, port)
 
@@ -458,6 +465,13 @@ class CompiledEngine:
         self._lib.p4_statistics(self._handle, values, len(STATISTICS))
         return dict(zip(STATISTICS, values, strict=True))
 
+    def port_statistics(self, port: int) -> dict[str, int]:
+        """Frames that came to a port unfinished, by what they lacked; see p4softswitch.unfinished."""
+        values = (ctypes.c_uint64 * len(PORT_STATISTICS))()
+        if self._lib.p4_port_statistics(self._handle, port, values, len(PORT_STATISTICS)) < 0:
+            raise EngineError(f"port {port} is not attached")
+        return _port_counts(values)
+
     def now(self) -> int:
         """Microseconds since the engine was made: the clock of the timestamps."""
         return int(self._lib.p4_now(self._handle))
@@ -480,6 +494,10 @@ def _named(known: dict[str, _T], name: str, kind: str) -> _T:
         return known[name]
     except KeyError:
         raise EngineError(f"there is no {kind} {name}") from None
+
+
+def _port_counts(values: Iterable[int]) -> dict[str, int]:
+    return dict(zip(PORT_STATISTICS, values, strict=True))
 
 
 def _rates_array(rates: MeterRates | None) -> ctypes.Array[ctypes.c_uint64]:

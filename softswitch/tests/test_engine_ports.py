@@ -4,18 +4,16 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import queue
-import shutil
 import socket
 import struct
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from engine_network import can_make_veth, ip, own_network
 from engine_scenarios import call, exact
 from engine_support import load_program
 from p4softswitch.engine import CompiledEngine
@@ -225,42 +223,7 @@ def read_pcap(path: Path) -> list[bytes]:
     return frames
 
 
-_LIBC = ctypes.CDLL(None, use_errno=True)
-_CLONE_NEWNET = 0x40000000
-
-
-@contextlib.contextmanager
-def own_network() -> Iterator[None]:
-    """This thread in a network namespace of its own: sockets opened and commands run meanwhile are in it."""
-    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-    try:
-        if _LIBC.unshare(_CLONE_NEWNET) != 0:
-            raise OSError(ctypes.get_errno(), "unshare")
-        try:
-            yield
-        finally:
-            if _LIBC.setns(before, _CLONE_NEWNET) != 0:
-                os._exit(70)  # nothing may go on in the wrong network
-    finally:
-        os.close(before)
-
-
-def ip(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True, capture_output=True)
-
-
-def _can_make_veth() -> bool:
-    if os.geteuid() != 0 or shutil.which("ip") is None:
-        return False
-    try:
-        with own_network():
-            ip("link", "add", "one", "type", "veth", "peer", "name", "two")
-    except (OSError, subprocess.CalledProcessError):
-        return False
-    return True
-
-
-@pytest.mark.skipif(not _can_make_veth(), reason="network interfaces cannot be made here")
+@pytest.mark.skipif(not can_make_veth(), reason="network interfaces cannot be made here")
 class TestInterfaces:
     @pytest.fixture
     def outside(self, engine: CompiledEngine) -> Iterator[list[socket.socket]]:

@@ -263,6 +263,16 @@ EXPORT void p4_statistics(struct sw *S, uint64_t *out, uint32_t count) {
   memcpy(out, &S->stats, count * sizeof *out);
   control_unlock(S);
 }
+/* Those of one port, in the order of struct port_statistics. */
+EXPORT int p4_port_statistics(struct sw *S, uint32_t number, uint64_t *out, uint32_t count) {
+  if (number > 65535) return -EINVAL;
+  control_lock(S);
+  const struct port *p = S->ports[number];
+  if (p && count > sizeof p->stats / sizeof *out) count = sizeof p->stats / sizeof *out;
+  if (p) memcpy(out, &p->stats, count * sizeof *out);
+  control_unlock(S);
+  return p ? 0 : -ENODEV;
+}
 EXPORT uint64_t p4_now(struct sw *S) { return S->clock_fixed ? S->fixed_now : (clock_ns() - S->start_ns) / 1000; }
 /* What the timestamps count from, in nanoseconds of CLOCK_MONOTONIC. */
 EXPORT void p4_clock_start(struct sw *S, uint64_t start_ns) {

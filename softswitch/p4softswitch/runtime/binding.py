@@ -12,7 +12,7 @@ from p4softswitch.engine_api import EngineError
 
 ABI = 1
 PORT_SINK, PORT_SOCKET, PORT_INTERFACE = 0, 1, 2
-RECORD_PACKET, RECORD_DIGEST, RECORD_LOG = 0, 1, 2
+RECORD_PACKET, RECORD_DIGEST, RECORD_LOG, RECORD_PORT = 0, 1, 2, 3
 NO_ACTION = 255  # number of the action of a table for which the program has no default
 OK, FULL, EXISTS, NONE, MEMORY = 0, -1, -2, -3, -4
 
@@ -44,6 +44,7 @@ _SIGNATURES: dict[str, tuple[object, list[object]]] = {
     "p4_session": (_INT, [_S, _U32, _P, _U32, _U32, _INT]),
     "p4_reset": (None, [_S, _INT]),
     "p4_statistics": (None, [_S, ctypes.POINTER(_U64), _U32]),
+    "p4_port_statistics": (_INT, [_S, _U32, ctypes.POINTER(_U64), _U32]),
     "p4_now": (_U64, [_S]),
     "p4_clock": (None, [_S, _INT, _U64]),
     "p4_clock_start": (None, [_S, _U64]),
@@ -83,6 +84,11 @@ def records(data: bytes) -> Iterator[tuple[int, int, bytes]]:
         start = at + _RECORD.size
         yield kind, number, data[start : start + length]
         at += (_RECORD.size + length + 7) & ~7
+
+
+def numbers(body: bytes) -> tuple[int, ...]:
+    """The 64-bit numbers of a record, in the byte order of this machine."""
+    return struct.unpack(f"={len(body) // 8}Q", body)
 
 
 def read_entry(data: bytes, offset: int) -> tuple[int, int, int, int]:

@@ -16,16 +16,29 @@
 #endif
 
 enum { PORT_SINK, PORT_SOCKET, PORT_INTERFACE };
-enum { RECORD_PACKET, RECORD_DIGEST, RECORD_LOG };
+enum { RECORD_PACKET, RECORD_DIGEST, RECORD_LOG, RECORD_PORT };
 #define P4_BATCH 32u
 #define P4_TX_ROOM (1u << 19)
+/* Microseconds before the host program is told again of a port whose frames are unfinished. */
+#define P4_PORT_TOLD 60000000u
+/* What a frame of an interface may have beyond the MTU: Ethernet header and two VLAN tags. */
+#define P4_ABOVE_MTU 22u
 
 struct record { uint32_t kind, id, len, reserved; };
+
+/* Frames that a kernel left unfinished for a network card that was to do the rest, as no wire has them: a transport
+ * checksum of the pseudo header alone; several segments in one. The order is that of PORT_STATISTICS in engine.py. */
+struct port_statistics { uint64_t checksum_unfinished, beyond_mtu; };
 
 struct port {
   struct port *next;
   int kind, fd;
   uint32_t number;
+  char interface[IFNAMSIZ];
+  uint32_t mtu;
+  struct port_statistics stats;
+  int told;
+  uint64_t told_at;
   FILE *pcap;
   char path[108];           /* of our socket, removed at the end */
   struct sockaddr_un peer;
@@ -61,6 +74,30 @@ static void buffer_commit(struct sw *S, uint32_t kind, uint32_t id, uint32_t len
   const struct record r = {kind, id, len, 0};
   memcpy(S->out.data + S->out.used, &r, sizeof r);
   S->out.used += (sizeof r + len + 7) & ~(size_t)7;
+}
+
+static uint32_t interface_mtu(const struct port *p) {
+  struct ifreq r = {0};
+  memcpy(r.ifr_name, p->interface, sizeof r.ifr_name);
+  return ioctl(p->fd, SIOCGIFMTU, &r) < 0 || r.ifr_mtu < 0 ? p->mtu : (uint32_t)r.ifr_mtu;
+}
+/* Counts a frame that is unfinished, and tells the host program: of the first one of a port at once, of others together. */
+static __attribute__((noinline, cold)) void port_unfinished(struct sw *S, struct port *p, int checksum, uint32_t len) {
+  int beyond = len > p->mtu + P4_ABOVE_MTU;
+  if (beyond) { /* the MTU may have been raised meanwhile */
+    p->mtu = interface_mtu(p);
+    beyond = len > p->mtu + P4_ABOVE_MTU;
+  }
+  if (!checksum && !beyond) return;
+  p->stats.checksum_unfinished += (uint64_t)checksum;
+  p->stats.beyond_mtu += (uint64_t)beyond;
+  if (p->told && S->now - p->told_at < P4_PORT_TOLD) return;
+  uint8_t *out = buffer_reserve(S, sizeof p->stats);
+  if (!out) return; /* the next one tries again */
+  memcpy(out, &p->stats, sizeof p->stats);
+  buffer_commit(S, RECORD_PORT, p->number, sizeof p->stats);
+  p->told = 1;
+  p->told_at = S->now;
 }
 
 static void port_flush(struct sw *S, struct port *p) {
@@ -171,7 +208,7 @@ static int port_open_interface(struct port *p, const char *name) {
   if (p->fd < 0) return -errno;
   /* What this socket sends must not come back as received. */
   if (setsockopt(p->fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &on, sizeof on) < 0) return -errno;
-  /* The kernel takes a VLAN tag out of the frame; the auxiliary data says what it was. */
+  /* The kernel takes a VLAN tag out of the frame; the auxiliary data says what it was, and what else is unfinished. */
   if (setsockopt(p->fd, SOL_PACKET, PACKET_AUXDATA, &on, sizeof on) < 0) return -errno;
   setsockopt(p->fd, SOL_PACKET, PACKET_QDISC_BYPASS, &on, sizeof on);
   if (setsockopt(p->fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof room) < 0)
@@ -180,6 +217,8 @@ static int port_open_interface(struct port *p, const char *name) {
   struct packet_mreq all = {.mr_ifindex = where.sll_ifindex, .mr_type = PACKET_MR_PROMISC};
   if (setsockopt(p->fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &all, sizeof all) < 0) return -errno;
   if (bind(p->fd, (struct sockaddr *)&where, sizeof where) < 0) return -errno;
+  strncpy(p->interface, name, sizeof p->interface - 1);
+  p->mtu = interface_mtu(p);
   return 0;
 }
 #endif

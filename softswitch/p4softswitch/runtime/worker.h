@@ -47,21 +47,22 @@ static void batch_end(struct sw *S) {
   pthread_mutex_unlock(&S->lock);
 }
 
+/* What the kernel says of a frame beside its bytes; an empty status without. */
+static struct tpacket_auxdata auxiliary(struct msghdr *m) {
+  struct tpacket_auxdata aux = {0};
+  for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c))
+    if (c->cmsg_level == SOL_PACKET && c->cmsg_type == PACKET_AUXDATA) memcpy(&aux, CMSG_DATA(c), sizeof aux);
+  return aux;
+}
 /* Puts a VLAN tag back that the kernel took out. The buffer has room in front of the frame. */
-static uint8_t *untag(struct msghdr *m, uint8_t *frame, uint32_t *len) {
-  for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
-    if (c->cmsg_level != SOL_PACKET || c->cmsg_type != PACKET_AUXDATA) continue;
-    struct tpacket_auxdata aux;
-    memcpy(&aux, CMSG_DATA(c), sizeof aux);
-    if (!(aux.tp_status & TP_STATUS_VLAN_VALID) || *len < 12) return frame;
-    const uint16_t tpid = aux.tp_status & TP_STATUS_VLAN_TPID_VALID ? aux.tp_vlan_tpid : ETH_P_8021Q;
-    frame -= P4_VLAN_ROOM;
-    memmove(frame, frame + P4_VLAN_ROOM, 12);
-    ST16(frame + 12, tpid);
-    ST16(frame + 14, aux.tp_vlan_tci);
-    *len += P4_VLAN_ROOM;
-    return frame;
-  }
+static uint8_t *untag(const struct tpacket_auxdata *aux, uint8_t *frame, uint32_t *len) {
+  if (!(aux->tp_status & TP_STATUS_VLAN_VALID) || *len < 12) return frame;
+  const uint16_t tpid = aux->tp_status & TP_STATUS_VLAN_TPID_VALID ? aux->tp_vlan_tpid : ETH_P_8021Q;
+  frame -= P4_VLAN_ROOM;
+  memmove(frame, frame + P4_VLAN_ROOM, 12);
+  ST16(frame + 12, tpid);
+  ST16(frame + 14, aux->tp_vlan_tci);
+  *len += P4_VLAN_ROOM;
   return frame;
 }
 
@@ -89,8 +90,14 @@ static void receive(struct sw *S, uint32_t number) {
   for (int i = 0; i < n; i++) {
     uint32_t len = w->msg[i].msg_len;
     uint8_t *frame = w->iov[i].iov_base;
+    struct tpacket_auxdata aux = {0};
+    if (p->kind == PORT_INTERFACE) {
+      aux = auxiliary(&w->msg[i].msg_hdr);
+      const int checksum = !!(aux.tp_status & TP_STATUS_CSUMNOTREADY);
+      if (unlikely(checksum || len > p->mtu + P4_ABOVE_MTU)) port_unfinished(S, p, checksum, len);
+    }
     if ((w->msg[i].msg_hdr.msg_flags & MSG_TRUNC) || len > P4_MAX_FRAME - P4_VLAN_ROOM) { S->stats.oversize++; continue; }
-    if (p->kind == PORT_INTERFACE) frame = untag(&w->msg[i].msg_hdr, frame, &len);
+    frame = untag(&aux, frame, &len);
     if (p->pcap) pcap_frame(S, p, frame, len);
     process(S, number, frame, len);
   }
