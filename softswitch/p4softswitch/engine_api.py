@@ -139,6 +139,12 @@ class Engine(Protocol):
         """In-process port: `inject` and `set_packet_sink` only (the data-plane gRPC service uses it)."""
 
     def detach(self, port: int) -> None: ...
+    def port_statistics(self, port: int) -> dict[str, int]:
+        """What is counted of an attached port, by name."""
+
+    def statistics(self) -> dict[str, int]:
+        """What the engine counts of itself, by name."""
+
     def start(self) -> None: ...
     def stop(self) -> None:
         """Stop the threads and close the ports. Idempotent."""

@@ -245,6 +245,13 @@ class FakeEngine:
     def detach(self, port: int) -> None:
         del self.attached[port]
 
+    def port_statistics(self, port: int) -> dict[str, int]:
+        assert port in self.attached
+        return {"checksum_unfinished": 0, "beyond_mtu": 0}
+
+    def statistics(self) -> dict[str, int]:
+        return {"packets_in": self.seen}
+
     def start(self) -> None:
         assert not self.stopped
         if self.fail_start:

@@ -128,6 +128,14 @@ class Device:
         except EngineError as error:
             raise P4Error(Code.UNKNOWN, f"the data plane refuses the packet: {error}") from None
 
+    def statistics(self) -> tuple[dict[str, int], dict[str, dict[str, str | int]]]:
+        """What the running engine counts, and what it counts of each port, by number; empty without one."""
+        with self._lock:
+            running = self._running
+            return (
+                ({}, {}) if running is None else (running.engine.statistics(), self._ports.statistics(running.engine))
+            )
+
     # ------------------------------------------------------------ read and write
 
     def _view(self) -> Pipeline:

@@ -119,6 +119,13 @@ class Ports:
                 engine.detach(port)
             raise
 
+    def statistics(self, engine: Engine) -> dict[str, dict[str, str | int]]:
+        """Of each configured port, by number: what it is attached to, and what the engine counts of it."""
+        return {
+            str(spec.port): {"interface": spec.interface or spec.local_path or "", **engine.port_statistics(spec.port)}
+            for spec in self._specs
+        }
+
     def detach(self, engine: Engine) -> None:
         """Take the ports away, so that another engine can have them."""
         for port in self._numbers():

@@ -19,6 +19,7 @@ from .device import Device, EngineFactory
 from .ports import MAX_PORT, Ports, PortSpec
 from .replication import Limits
 from .service import MAX_STREAMS, P4RuntimeService
+from .statistics import StatisticsService
 from .streamconfig import StreamConfigs
 
 MAX_REQUEST = 256 * 1024 * 1024
@@ -103,7 +104,7 @@ class Switch:
         self._servers: list[grpc.Server] = []
         server = _server(MAX_STREAMS + 16)
         p4r_grpc.add_P4RuntimeServicer_to_server(self._service, server)
-        server.add_generic_rpc_handlers((configs.handler(),))
+        server.add_generic_rpc_handlers((configs.handler(), StatisticsService(self.device).handler()))
         self._servers.append(server)
         if self._dataplane is not None:
             self._dataplane.serve(self.device)
