@@ -16,6 +16,7 @@ from nvo3sec.nva.journal import ReportRecord
 from nvo3sec.nve import AgentStatus, SwitchCounters
 from nvo3sec.p4runtime import Table
 from nvo3sec.p4runtime.entry import CounterValue, Pairs
+from nvo3sec.p4runtime.statistics import SwitchStatistics
 
 REPORTS_SHOWN, REPORTS_OF_ONE_SHOWN = 20, 5
 
@@ -156,7 +157,8 @@ def _keys(direction: Direction, now: float) -> list[dict[str, Any]]:
 
 
 def counters_report(counters: SwitchCounters) -> dict[str, Any]:
-    """Drops by pipeline and reason, what went through SAs, VAPs and into VNs, the last sequence number to each peer."""
+    """Drops by pipeline and reason, what went through SAs, VAPs and into VNs, the last sequence number to each peer,
+    and what the switch counts of itself and its ports (None where it does not tell)."""
 
     def rows(table: Table) -> list[dict[str, Any]]:
         return [_row(match, value, counters.interfaces) for match, value in sorted(counters.direct[table].items())]
@@ -172,7 +174,15 @@ def counters_report(counters: SwitchCounters) -> dict[str, Any]:
         "vap": rows(Table.VAP),
         "vn": rows(Table.VN_INGRESS_AUTHORIZATION),
         "last_sequence": dict(sorted(counters.sequences.items())),
+        "switch": _statistics(counters.statistics),
     }
+
+
+def _statistics(statistics: SwitchStatistics | None) -> dict[str, Any] | None:
+    if statistics is None:
+        return None
+    ports = {str(number): {"interface": port.interface, **port.counts} for number, port in statistics.ports.items()}
+    return {"engine": statistics.engine, "ports": ports}
 
 
 def _value(value: CounterValue) -> dict[str, int]:

@@ -156,6 +156,13 @@ COUNTERS = [
         "vap": [],
         "vn": [],
         "last_sequence": {"leaf2": 7},
+        "switch": {
+            "engine": {"packets_in": 9},
+            "ports": {
+                "1": {"interface": "access1", "checksum_unfinished": 5, "beyond_mtu": 0},
+                "2": {"interface": "access2", "checksum_unfinished": 0, "beyond_mtu": 0},
+            },
+        },
     }
 ]
 
@@ -182,6 +189,8 @@ class TestCommands:
             assert "BAD_ICV" in result.stdout
             assert "80000001" in result.stdout
             assert "to leaf2: 7" in result.stdout
+            assert "leaf1: port 1 (access1): 5 frames came with an unfinished checksum" in result.stdout
+            assert "access2" not in result.stdout
 
     def test_dry_run_says_would(self, tmp_path):
         asked = []

@@ -22,6 +22,7 @@ from nvo3sec.p4runtime import (
 )
 from nvo3sec.p4runtime import generated as p4
 from nvo3sec.p4runtime.generated import Counter, DropReason
+from nvo3sec.p4runtime.statistics import parse_statistics
 
 SECRET_KEY = 0x00112233445566778899AABBCCDDEEFF
 
@@ -265,6 +266,28 @@ class TestPackets:
             await client.close()
 
         asyncio.run(run())
+
+    def test_statistics(self, start_switch, switch_executable):
+        async def run():
+            client = await loaded(start_switch())
+            found = await client.statistics()
+            if "simple_switch" in switch_executable:
+                assert found is None  # it has no such service
+            else:
+                assert found.engine["packets_in"] == 0
+                assert found.ports == {}  # of those of the command line; these come with the stream of the tests
+            await client.close()
+
+        asyncio.run(run())
+
+    @pytest.mark.parametrize(
+        "answer",
+        [b"", b"[]", b"{}", b'{"ports": {"one": {}}}', b'{"engine": {}, "ports": {"1": {"checksum_unfinished": 1}}}',
+         b'{"engine": {"packets_in": "7"}, "ports": {}}', b'{"engine": {"packets_in": -1}, "ports": {}}', b"\xff"],
+    )  # fmt: skip
+    def test_statistics_of_another_form(self, answer):
+        with pytest.raises(ValueError, match="not the statistics"):
+            parse_statistics(answer)
 
     def test_direct_counters(self, start_switch):
         async def run():

@@ -139,8 +139,26 @@ def counters(result: list[dict[str, Any]]) -> Iterator[Any]:
     for switch in result:
         for peer, number in switch["last_sequence"].items():
             yield f"{switch['nve']}: last sequence number to {peer}: {number}"
+    for switch in result:
+        yield from _unfinished(switch["nve"], switch.get("switch"))
     for switch in missing:
         yield _unavailable(switch["nve"], switch["unavailable"])
+
+
+_UNFINISHED = {
+    "checksum_unfinished": "frames came with an unfinished checksum, which receivers drop: checksum offload is on at"
+    " the sender; `ethtool -K DEV tx off` there",
+    "beyond_mtu": "frames came with more bytes than the MTU allows: segmentation offload is on at the sender, or"
+    " receive merging at this port; `ethtool -K DEV tso off gso off` there, `ethtool -K DEV gro off lro off` here",
+}
+"""By the name of a count of a port."""
+
+
+def _unfinished(nve: str, switch: dict[str, Any] | None) -> Iterator[Text]:
+    for number, port in () if switch is None else switch["ports"].items():
+        for name, what in _UNFINISHED.items():
+            if port.get(name):
+                yield Text(f"{nve}: port {number} ({port['interface']}): {port[name]} {what}", style="yellow")
 
 
 def _unavailable(nve: str, why: str) -> Text:

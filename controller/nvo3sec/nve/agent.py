@@ -260,4 +260,5 @@ class NveAgent:
                 names[number] = peers.get(address, str(address))
                 sequences[names[number]] = (await serving.driver.ask_state(number)).sequence
             names |= {number: f"port {port} vlan {vlan}" for (port, vlan, _), number in numbers.vaps.items()}
-        return SwitchCounters(self.nve.name, await client.drop_counters(), direct, names, sequences)
+        drops, statistics = await client.drop_counters(), await client.statistics()
+        return SwitchCounters(self.nve.name, drops, direct, names, sequences, statistics)

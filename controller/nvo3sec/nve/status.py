@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from nvo3sec.p4runtime import Table
 from nvo3sec.p4runtime.entry import CounterValue, Pairs
 from nvo3sec.p4runtime.generated import Counter, DropReason
+from nvo3sec.p4runtime.statistics import SwitchStatistics
 
 
 @dataclass(frozen=True)
@@ -49,3 +50,5 @@ class SwitchCounters:
     interfaces: dict[int, str]
     """Peer or VAP of each overlay interface."""
     sequences: dict[str, int]
+    statistics: SwitchStatistics | None = None
+    """Of the switch itself and its ports; None where it does not tell."""

@@ -22,6 +22,7 @@ from nvo3sec.p4runtime.codec import Codec
 from nvo3sec.p4runtime.connection import ELECTION_ID, PUSH_TIMEOUT_S, Connection, RpcFailed, code_name
 from nvo3sec.p4runtime.entry import CounterValue, Entry, Group, PacketIn, Pairs, SwitchState, Update
 from nvo3sec.p4runtime.generated import Counter, DropReason, PacketOutOp, Table
+from nvo3sec.p4runtime.statistics import STATISTICS_METHOD, SwitchStatistics, parse_statistics
 
 WRITE_BATCH = 500
 """Updates in one request."""
@@ -180,6 +181,17 @@ class SwitchClient:
         request = self._codec.direct_counter_request(table)
         pairs = [self._codec.direct_counter_value(entity) async for entity in self._read_counters(request)]
         return dict(pairs)
+
+    async def statistics(self) -> SwitchStatistics | None:
+        """What the switch counts besides; None where it has no such service. Raises ReadRefused."""
+        try:
+            return parse_statistics(await self._connection.call_other(STATISTICS_METHOD))
+        except RpcFailed as failure:
+            if failure.code == rpc_code.UNIMPLEMENTED:
+                return None
+            raise ReadRefused(f"{self.name}: {failure}") from None
+        except ValueError as error:
+            raise ReadRefused(f"{self.name}: {error}") from None
 
     async def _read_counters(self, entities: list[p4r.Entity]) -> AsyncIterator[p4r.Entity]:
         try:

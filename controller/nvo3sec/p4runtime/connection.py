@@ -192,6 +192,12 @@ class Connection:
                 raise SwitchUnreachable(f"{self.name}: {failure}") from None
             raise failure from None
 
+    async def call_other(self, method: str) -> bytes:
+        """A method beside P4Runtime, with an empty request. Raises RpcFailed, SwitchUnreachable."""
+        self.check()
+        call = self._channel.unary_unary(method)
+        return bytes(await self._guard(lambda: call(b"", timeout=RPC_TIMEOUT_S)))
+
     async def read(self, entities: list[p4r.Entity]) -> AsyncIterator[p4r.Entity]:
         """Read. Raises RpcFailed, SwitchUnreachable."""
         self.check()

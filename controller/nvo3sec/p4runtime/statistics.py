@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a switch counts besides what the program does: the service p4softswitch.v1.Statistics, beside P4Runtime.
+
+Only the embedded switch has it. Its answer is JSON; see p4softswitch/server/statistics.py.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+STATISTICS_METHOD = "/p4softswitch.v1.Statistics/Get"
+
+
+@dataclass(frozen=True)
+class PortStatistics:
+    """What is counted of one port, by name, and the interface or socket that it is attached to."""
+
+    interface: str
+    counts: dict[str, int]
+
+
+@dataclass(frozen=True)
+class SwitchStatistics:
+    """Numbers of the switch itself, by name, and those of its ports, by port."""
+
+    engine: dict[str, int] = field(default_factory=dict)
+    ports: dict[int, PortStatistics] = field(default_factory=dict)
+
+
+def parse_statistics(answer: bytes) -> SwitchStatistics:
+    """The answer of the method. Raises ValueError for another form; names that are new are taken as they come."""
+    try:
+        document = json.loads(answer)
+        if not isinstance(document, dict) or not isinstance(document.get("ports"), dict):
+            raise ValueError("no object with ports")
+        ports = {int(number): _port(port) for number, port in document["ports"].items()}
+        return SwitchStatistics(_counts(document.get("engine")), ports)
+    except ValueError as error:
+        raise ValueError(f"not the statistics of a switch: {error}") from None
+
+
+def _port(port: Any) -> PortStatistics:
+    if not isinstance(port, dict) or not isinstance(port.get("interface"), str):
+        raise ValueError("a port without its interface")
+    return PortStatistics(port["interface"], _counts({name: port[name] for name in port if name != "interface"}))
+
+
+def _counts(counts: Any) -> dict[str, int]:
+    if not isinstance(counts, dict) or not all(type(count) is int and count >= 0 for count in counts.values()):
+        raise ValueError("counts that are no numbers")
+    return counts
