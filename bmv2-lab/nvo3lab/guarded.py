@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from nvo3lab.errors import LabError, ProcessError
 
 #: Making namespaces and wires waits for the kernel, which takes its time on a busy machine.
 _START_TIMEOUT = 90.0
+#: The name under which the guardian's own end is told.
+GUARDIAN = "guardian"
 #: A clean-up ends every process in turn, each with its grace.
 _END_TIMEOUT = 120.0
 
@@ -38,6 +41,7 @@ class Guarded:
         self._pending: dict[int, asyncio.Future[Any]] = {}
         self._last_id = 0
         self._expected: set[str] = set()
+        self._ending = False
         self._task = asyncio.create_task(self._receive())
 
     @classmethod
@@ -52,8 +56,10 @@ class Guarded:
 
         Args:
             user_namespace: have it enter a user namespace first, where it is root.
-            on_end: called with name and exit status of each process that ends without having been asked to.
-            keep_open: descriptors that it is to hold as long as it lives (the lock of the run directory).
+            on_end: called with name and exit status of each process that ends without having been asked to, the
+                guardian (GUARDIAN) included.
+            keep_open: descriptors that it and its processes are to hold as long as they live (the lock of the run
+                directory).
         """
         ours, theirs = socket.socketpair()
         with theirs:
@@ -66,6 +72,7 @@ class Guarded:
                     str(theirs.fileno()),
                     str(run_directory),
                     "1" if user_namespace else "0",
+                    *map(str, keep_open),
                 ],
                 pass_fds=(theirs.fileno(), *keep_open),
                 stdin=subprocess.DEVNULL,
@@ -116,20 +123,33 @@ class Guarded:
         return dict(await self._call("processes", {}))
 
     async def end(self) -> None:
-        """Let go of the guardian, and wait until it has ended everything."""
-        self._expected.update(await self.processes() if not self._task.done() else ())
+        """Let go of the guardian, and wait until it has ended everything.
+
+        Raises:
+            LabError: it could not, or was killed before. Its processes are killed then, but the run directory is left.
+        """
+        self._ending = True
+        with contextlib.suppress(ProcessError):
+            self._expected.update(await self.processes())
         self._writer.close()
         with contextlib.suppress(ConnectionError):
             await self._writer.wait_closed()
         self._task.cancel()
         try:
-            await asyncio.to_thread(self._process.wait, _END_TIMEOUT)
+            status = await asyncio.to_thread(self._process.wait, _END_TIMEOUT)
         except subprocess.TimeoutExpired:
+            self._process.kill()
+            await asyncio.to_thread(self._process.wait)
             raise LabError(f"the guardian (process {self.pid}) has not ended within {_END_TIMEOUT:g} s") from None
+        if status != 0:
+            raise LabError(self._obituary(status))
+
+    def _obituary(self, status: int | None) -> str:
+        return f"the lab's guardian (process {self.pid}) {how_ended(status)}"
 
     async def _call(self, method: str, arguments: dict[str, Any]) -> Any:
         if self._task.done():
-            raise ProcessError("the lab's guardian has ended")
+            raise ProcessError(self._obituary(self._process.poll()))
         self._last_id += 1
         request = self._last_id
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -160,6 +180,25 @@ class Guarded:
                     future.set_exception(ProcessError(message["error"]))
                 else:
                     future.set_result(message["result"])
+        # It has closed its end, as only its own end does.
+        status: int | None = None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            status = await asyncio.to_thread(self._process.wait, _END_TIMEOUT)
         for future in self._pending.values():
             if not future.done():
-                future.set_exception(ProcessError("the lab's guardian has ended"))
+                future.set_exception(ProcessError(self._obituary(status)))
+        if not self._ending:
+            self._on_end(GUARDIAN, -1 if status is None else status)
+
+
+def how_ended(status: int | None) -> str:
+    """In words, an exit status as subprocess has it; None where it is not known."""
+    if status is None:
+        return "has ended by itself"
+    if status >= 0:
+        return f"has ended by itself with status {status}"
+    try:
+        name = signal.Signals(-status).name
+    except ValueError:
+        name = f"signal {-status}"
+    return f"has ended by itself: killed by {name}"

@@ -3,9 +3,9 @@
 
 It holds one end of a socket pair whose other end only the lab has. When that end closes, for whatever reason (a tidy
 end, an exception, kill -9), it stops what it started, newest first, then whatever those had started, and removes the
-run directory. Should the guardian itself be killed, the kernel kills its children (PR_SET_PDEATHSIG). Network
-namespaces have no names: they end with the descriptors that it holds and the processes in them, and the veth pairs
-end with them.
+run directory. Should the guardian itself be killed, the kernel kills its children (PR_SET_PDEATHSIG), and the lab
+removes the run directory once they are gone: each of them holds its lock. Network namespaces have no names: they end
+with the descriptors that it holds and the processes in them, and the veth pairs end with them.
 
 Requests and answers are JSON lines; it also reports each process that ends. It runs in one thread, so that work
 between fork and exec is safe.
@@ -15,13 +15,12 @@ import contextlib
 import json
 import os
 import selectors
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +34,12 @@ _POLL = 0.01
 class Guardian:
     """State of one guardian; `run` returns when the lab's end of the socket has closed and everything is gone."""
 
-    def __init__(self, lab: socket.socket, run_directory: Path) -> None:
+    def __init__(self, lab: socket.socket, run_directory: Path, held: Sequence[int] = ()) -> None:
+        """`held`: descriptors that it and whatever it starts hold as long as they live."""
         self._lab = lab
         self._run_directory = run_directory
+        self._held = tuple(held)
+        rundir.temporary(run_directory).mkdir(mode=0o700, exist_ok=True)
         self._namespaces: dict[str, int] = {}
         self._pids: dict[str, int] = {}  # in the order of their start
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
@@ -73,8 +75,7 @@ class Guardian:
                             os.read(wake_read, 4096)
                         self._reap()
         self._stop_all()
-        shutil.rmtree(self._run_directory, ignore_errors=True)
-        rundir.forget(self._run_directory)
+        rundir.remove(self._run_directory)
 
     def _receive(self) -> bool:
         try:
@@ -103,10 +104,12 @@ class Guardian:
         """Have the wires of a plan made (nvo3lab.plumbing), in a process of its own: it moves between namespaces."""
         descriptors = {name: str(fd) for name, fd in self._namespaces.items()}
         request = json.dumps({"plan": plan, "fds": descriptors})
+        own_pid = os.getpid()
         done = subprocess.run(
             [sys.executable, "-P", "-m", "nvo3lab.plumbing"],
             input=request.encode(),
-            pass_fds=list(self._namespaces.values()),
+            pass_fds=(*self._namespaces.values(), *self._held),
+            preexec_fn=lambda: linux.die_with_parent(own_pid),
             capture_output=True,
             timeout=80,
             check=False,
@@ -142,7 +145,9 @@ class Guardian:
                 stderr=output,
                 preexec_fn=prepare,
                 start_new_session=True,
-                env=os.environ | (environment or {}),
+                pass_fds=self._held,
+                # What they leave in the place for temporary files, where they are killed, goes with the run directory.
+                env=os.environ | {"TMPDIR": str(rundir.temporary(self._run_directory))} | (environment or {}),
                 cwd=self._run_directory,
             )
         self._pids[name] = process.pid
@@ -221,14 +226,15 @@ def _private(path: str, flags: int) -> int:
 
 
 def main() -> None:
-    """Arguments: descriptor of the socket, run directory, and 1 where a user namespace is to be entered first."""
-    descriptor, run_directory, user_namespace = sys.argv[1:4]
+    """Arguments: descriptor of the socket, run directory, 1 where a user namespace is to be entered first, and further
+    descriptors to hold."""
+    descriptor, run_directory, user_namespace, *held = sys.argv[1:]
     if user_namespace == "1":
         linux.become_root_of_user_namespace()
     linux.adopt_orphans()
     with socket.socket(fileno=int(descriptor)) as lab:
         lab.set_inheritable(False)
-        Guardian(lab, Path(run_directory)).run()
+        Guardian(lab, Path(run_directory), [int(number) for number in held]).run()
 
 
 if __name__ == "__main__":

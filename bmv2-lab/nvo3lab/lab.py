@@ -14,7 +14,7 @@ from typing import Any
 from nvo3lab import audit, control, domain_file, preflight, switches, wiring
 from nvo3lab.control import ControlPlane
 from nvo3lab.errors import LabError, ProcessError
-from nvo3lab.guarded import Guarded
+from nvo3lab.guarded import GUARDIAN, Guarded, how_ended
 from nvo3lab.rpc import Client, serve
 from nvo3lab.rundir import RunDirectory
 from nvo3lab.topology import Topology, reference
@@ -52,13 +52,14 @@ class Options:
 class Closing:
     """What the last look at a lab has shown."""
 
+    problems: list[str] = field(default_factory=list)
     observation: dict[str, Any] = field(default_factory=dict)
     strays: dict[str, list[str]] = field(default_factory=dict)
     statuses: dict[str, int] = field(default_factory=dict)
 
     def faults(self) -> list[str]:
         """In words, what should not have been."""
-        found = []
+        found = list(self.problems)
         for link in self.observation.get("links", []):
             if link["violations"]:
                 found.append(
@@ -160,16 +161,35 @@ class Lab:
             if guard is not None:
                 await self._wind_up(guard)
         except LabError as error:
-            self.say(f"while going down: {error}")
+            self._problem(error)
         finally:
             if self._view is not None:
                 await self._view.close()
                 self._view = None
+            await self._let_go(guard)
+        return self.closing
+
+    async def _let_go(self, guard: Guarded | None) -> None:
+        """Of the guardian, which removes the run directory, and where it cannot any more, remove that."""
+        run, self._run = self._run, None
+        try:
             if guard is not None:
                 await guard.end()
-            if self._run is not None:
-                self._run.release()
-        return self.closing
+                if run is not None:
+                    run.release()
+                return
+        except LabError as error:
+            self._problem(error)
+        try:
+            if run is not None:
+                await asyncio.to_thread(run.clean)
+        except LabError as error:
+            self._problem(error)
+
+    def _problem(self, error: LabError) -> None:
+        if str(error) not in self.closing.problems:
+            self.closing.problems.append(str(error))
+            self.say(f"while going down: {error}")
 
     def audit_switches(self) -> None:
         """Raises LabError where a switch has any TCP or UDP socket: its P4Runtime server asks nobody who they are."""
@@ -330,6 +350,13 @@ class Lab:
                 "switches": {name: str(path) for name, path in self.view.switches.items()},
             }
         )
+
+    def obituary(self, name: str) -> str:
+        """In words, how a process ended by itself, with the end of its log."""
+        how = how_ended(self.closing.statuses.get(name))
+        if name == GUARDIAN:
+            return f"the {name} of the lab {how}, and with it every process of the lab"
+        return f"{name} {how}\n{self.log_tail(name)}"
 
     def log_tail(self, name: str) -> str:
         """The last lines of a process's log."""

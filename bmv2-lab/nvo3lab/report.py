@@ -11,23 +11,33 @@ from rich.table import Table
 from rich.text import Text
 
 from nvo3lab.drill.model import Attack, Result
+from nvo3lab.errors import LabError
 
 _REASONS_SHOWN = 3
 _PIPE_WIDTH = 120
 
 
 class Progress:
-    """Lines with the time since the start, on standard error, so that standard output is the result only."""
+    """Lines with the time since the start, on standard error, so that standard output is the result only.
+
+    Raises LabError where nobody reads them any more: the terminal was closed, or the other end of the pipe.
+    """
 
     def __init__(self, quiet: bool = False) -> None:
         self._console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
         self._start = time.monotonic()
 
     def __call__(self, text: str) -> None:
-        self._console.print(f"[dim]{time.monotonic() - self._start:6.1f} s[/dim]  ", Text(text), sep="", end="\n")
+        self._print(f"[dim]{time.monotonic() - self._start:6.1f} s[/dim]  ", Text(text))
 
     def heading(self, text: str) -> None:
-        self._console.print(f"\n[bold]{text}[/bold]")
+        self._print(f"\n[bold]{text}[/bold]")
+
+    def _print(self, *parts: str | Text) -> None:
+        try:
+            self._console.print(*parts, sep="")
+        except (OSError, SystemExit):  # rich ends the process where the other end of a pipe is closed
+            raise LabError("nobody reads what the lab says; it is taken down") from None
 
     def attack(self, attack: Attack) -> None:
         self(f"{attack.who}: {attack.name} — {attack.summary}")

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The run directory of a lab: sockets, logs, captures and the lab's state, closed to other users.
 
-A lock in it is held by the lab and by its guardian: while either lives, nobody else uses the directory, and a lab
-that left it behind (both killed at once) is cleaned up by the next start.
+Beside it is a lock, held by the lab, its guardian and every process that the guardian starts: while one of them lives,
+nobody else uses the directory. When a lab and its guardian were killed at once, the next start of any lab finds that
+nobody holds the lock any more, and removes what they left behind.
 """
 
 import contextlib
@@ -12,6 +13,7 @@ import os
 import shutil
 import stat
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,10 @@ from nvo3lab.errors import LabError, UsageError
 SOCKET_PATH_LIMIT = 107
 _LONGEST_NAME = "/control/trunk-leaf2-2.sock"
 _STATE = "lab.json"
+#: Seconds for processes that the kernel kills to be gone, and for a directory to be removed while a last one writes.
+_CLEAN_TIMEOUT = 30.0
+_REMOVE_TIMEOUT = 5.0
+_POLL = 0.02
 
 
 def base_directory() -> Path:
@@ -43,8 +49,9 @@ class RunDirectory:
         if len(f"{path}{_LONGEST_NAME}".encode()) > SOCKET_PATH_LIMIT:
             raise UsageError(f"{path} is too long for UNIX sockets; set NVO3LAB_RUN to a shorter path")
         _private_directory(base)
+        _remove_abandoned(base)
         lock = _lock(_lock_path(path))
-        shutil.rmtree(path, ignore_errors=True)
+        _remove_tree(path)
         _private_directory(path)
         for part in ("control", "wire", "log", "captures"):
             _private_directory(path / part)
@@ -85,6 +92,25 @@ class RunDirectory:
         with contextlib.suppress(OSError):
             os.close(self.lock)
 
+    def clean(self) -> None:
+        """Remove the directory without a guardian. Raises LabError where a process of the lab goes on holding it."""
+        self.release()
+        deadline = time.monotonic() + _CLEAN_TIMEOUT
+        while True:
+            try:
+                lock = _lock(_lock_path(self.path))
+                break
+            except LabError:
+                if time.monotonic() > deadline:
+                    raise LabError(
+                        f"a process still uses {self.path}, in which are keys; nothing was removed"
+                    ) from None
+                time.sleep(_POLL)
+        try:
+            remove(self.path)
+        finally:
+            os.close(lock)
+
 
 def load_state(name: str, base: Path | None = None) -> dict[str, Any]:
     """The state of a running lab. Raises UsageError where none of this name is up."""
@@ -97,11 +123,17 @@ def load_state(name: str, base: Path | None = None) -> dict[str, Any]:
     return state
 
 
-def forget(path: Path) -> None:
-    """Remove the lock of a run directory that is no more, and the place where it was, if nothing else is there.
+def temporary(path: Path) -> Path:
+    """Where the processes of a run directory make their own temporary files."""
+    return path / "tmp"
 
-    Only who holds the lock may call this.
+
+def remove(path: Path) -> None:
+    """Remove a run directory, then its lock, and the place where it was, if nothing else is there.
+
+    Only who holds the lock may call this. Raises LabError where something of the directory stays.
     """
+    _remove_tree(path)
     lock = _lock_path(path)
     if lock.exists():
         lock.unlink()
@@ -109,14 +141,37 @@ def forget(path: Path) -> None:
             path.parent.rmdir()
 
 
+def _remove_abandoned(base: Path) -> None:
+    """Remove the run directories of labs that were killed: those whose lock nobody holds."""
+    for found in base.glob("*.lock"):
+        with contextlib.suppress(LabError, OSError):  # in use, or removed by somebody else
+            lock = _lock(found, create=False)
+            try:
+                _remove_tree(found.with_suffix(""))
+                found.unlink()
+            finally:
+                os.close(lock)
+
+
+def _remove_tree(path: Path) -> None:
+    """Raises LabError where something stays: keys may be in it."""
+    deadline = time.monotonic() + _REMOVE_TIMEOUT
+    while path.exists():
+        # A command that dies at this moment may still have made a file behind the back of the one that removes.
+        shutil.rmtree(path, ignore_errors=True)
+        if path.exists() and time.monotonic() > deadline:
+            raise LabError(f"{path} cannot be removed; remove it, keys are in it")
+
+
 def _lock_path(path: Path) -> Path:
     # Beside the directory, not in it: the guardian removes the directory while it still holds the lock.
     return path.with_name(f"{path.name}.lock")
 
 
-def _lock(path: Path) -> int:
+def _lock(path: Path, create: bool = True) -> int:
+    """A lock that nobody else holds. Raises LabError where somebody does, OSError where there is none to take."""
     while True:
-        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        lock = os.open(path, os.O_RDWR | (os.O_CREAT if create else 0) | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Whoever held it before has removed it at the end; a lock that nobody else can find is none.

@@ -12,6 +12,7 @@ from nvo3lab.errors import LabError, ProcessError
 from nvo3lab.lab import Closing, Lab, Options
 
 T = TypeVar("T")
+U = TypeVar("U")
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -32,17 +33,32 @@ class Outcome(Generic[T]):
 
 
 async def run(options: Options, body: Callable[[Lab], Awaitable[T]], say: Callable[[str], None]) -> Outcome[T]:
-    """Bring a lab up, run `body`, take the lab down. A process of the lab that ends by itself ends the body."""
-    lab = Lab(options, say)
-    outcome: Outcome[T] = Outcome(lab.closing)
+    """Bring a lab up, run `body`, take the lab down. A process of the lab that ends by itself ends the lab.
+
+    So does the end of whoever reads the progress: a terminal that was closed, a pipe without a reader.
+    """
     loop = asyncio.get_running_loop()
+    unheard = False
+
+    def tell(text: str) -> None:
+        """Never fails: a lab whose progress nobody reads has to be taken down all the same."""
+        nonlocal unheard
+        try:
+            if not unheard:
+                say(text)
+        except LabError as error:
+            unheard, outcome.error = True, error
+            work.cancel()
+
+    lab = Lab(options, tell)
+    outcome: Outcome[T] = Outcome(lab.closing)
     work = asyncio.create_task(_work(lab, body))
 
     def interrupt() -> None:
-        if not outcome.interrupted:
-            outcome.interrupted = True
-            say("asked to end: going down")
+        first, outcome.interrupted = not outcome.interrupted, True
         work.cancel()
+        if first:
+            tell("asked to end: going down")
 
     for number in _SIGNALS:
         loop.add_signal_handler(number, interrupt)
@@ -51,9 +67,9 @@ async def run(options: Options, body: Callable[[Lab], Awaitable[T]], say: Callab
     try:
         outcome.value = await work
     except LabError as error:
-        outcome.error = error
+        outcome.error = outcome.error or error
     except asyncio.CancelledError:
-        if not outcome.interrupted:
+        if not outcome.interrupted and not unheard:
             raise
     finally:
         # Handlers stay: a second Ctrl-C must not cut the way down short.
@@ -64,13 +80,18 @@ async def run(options: Options, body: Callable[[Lab], Awaitable[T]], say: Callab
 
 
 async def _work(lab: Lab, body: Callable[[Lab], Awaitable[T]]) -> T:
-    await lab.up()
-    task = asyncio.ensure_future(body(lab))
+    # From the first process on: what leans on one that is no more would wait for it as long as it may.
+    await _unless_broken(lab, lab.up())
+    return await _unless_broken(lab, body(lab))
+
+
+async def _unless_broken(lab: Lab, work: Awaitable[U]) -> U:
+    """The result of some work, which ends when a process of the lab ends by itself. Raises ProcessError then."""
+    task = asyncio.ensure_future(work)
     try:
         await asyncio.wait((task, lab.broken), return_when=asyncio.FIRST_COMPLETED)
         if lab.broken.done() and not task.done():
-            name = lab.broken.result()
-            raise ProcessError(f"{name} has ended by itself\n{lab.log_tail(name)}")
+            raise ProcessError(lab.obituary(lab.broken.result()))
         return await task
     finally:
         if not task.done():

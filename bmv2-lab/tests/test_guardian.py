@@ -2,18 +2,23 @@
 """Nothing that a lab started outlives it, however it ends."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from nvo3lab import linux, preflight
-from nvo3lab.errors import ProcessError
+from nvo3lab.errors import LabError, ProcessError
+from nvo3lab.guarded import Guarded
+from nvo3lab.rundir import RunDirectory
 
-from .conftest import guardian, network_namespaces, wait_gone
+from .conftest import _BOUND, LAB_READY, guardian, lab_process, network_namespaces, wait_gone
 
 BOUND = 20.0
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(600)"]
@@ -90,6 +95,43 @@ class TestGuardian:
 
         asyncio.run(run())
 
+    def test_its_own_end_is_reported_and_fails_whoever_waits(self, short_directory: Path) -> None:
+        async def run() -> None:
+            (short_directory / "run").mkdir(mode=0o700)
+            ended: asyncio.Future[tuple[str, int]] = asyncio.get_running_loop().create_future()
+            guarded = await Guarded.launch(
+                short_directory / "run", False, lambda name, status: ended.set_result((name, status))
+            )
+            await guarded.start("stubborn", STUBBORN, short_directory / "log")
+            stopping = asyncio.create_task(guarded.stop("stubborn"))
+            await asyncio.sleep(0)  # the question is sent
+            os.kill(guarded.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessError):  # it may have been faster
+                await asyncio.wait_for(stopping, BOUND)
+            assert await asyncio.wait_for(ended, BOUND) == ("guardian", -signal.SIGKILL)
+            with pytest.raises(ProcessError, match=r"guardian.*killed by SIGKILL"):
+                await guarded.processes()
+            with pytest.raises(LabError, match=r"guardian.*killed by SIGKILL"):
+                await guarded.end()
+
+        asyncio.run(run())
+
+    def test_temporary_files_are_in_the_run_directory(self, short_directory: Path) -> None:
+        """So that what a killed process leaves there goes with it."""
+        code = "import tempfile; print(tempfile.mkdtemp(), flush=True)"
+
+        async def run() -> None:
+            async with guardian(short_directory) as guarded:
+                ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+                guarded._on_end = lambda _name, status: ended.set_result(status)
+                await guarded.start("short", [sys.executable, "-c", code], short_directory / "log")
+                assert await asyncio.wait_for(ended, BOUND) == 0
+
+        asyncio.run(run())
+        left = Path((short_directory / "log").read_text().strip())
+        assert left.parent == short_directory / "run" / "tmp"
+        assert not left.exists()
+
     def test_an_unknown_program_is_an_error(self, short_directory: Path) -> None:
         async def run() -> None:
             async with guardian(short_directory) as guarded:
@@ -155,3 +197,178 @@ class TestCrash:
         assert network_namespaces() <= namespaces
         if victim == "lab":
             assert not run.exists()
+
+
+@contextlib.contextmanager
+def starting(base: Path, **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """`nvo3sec lab up`, from the first moment on."""
+    command = [sys.executable, "-c", _BOUND, str(os.getpid()), preflight.executable("nvo3sec"), "lab", "up"]
+    with subprocess.Popen(
+        command, env=os.environ | {"NVO3LAB_RUN": str(base)}, text=True, stdout=subprocess.PIPE, **options
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def wait_until(condition: Callable[[], Any], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + LAB_READY
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def guardian_of(process: subprocess.Popen[str]) -> int:
+    """Waits until a lab has its guardian."""
+    found: list[int] = []
+
+    def there() -> bool:
+        for child in linux.children(process.pid):
+            with contextlib.suppress(OSError):
+                if b"nvo3lab.guardian" in Path(f"/proc/{child}/cmdline").read_bytes():
+                    found.append(child)
+        return bool(found)
+
+    wait_until(there, process)
+    return found[0]
+
+
+def private_keys(base: Path) -> list[Path]:
+    """Files below `base` with a private key in them."""
+    found = []
+    for path in base.rglob("*"):
+        with contextlib.suppress(OSError):  # gone meanwhile, or a socket
+            if path.is_file() and b"PRIVATE KEY" in path.read_bytes():
+                found.append(path)
+    return found
+
+
+def assert_nothing_is_left(base: Path) -> None:
+    """Nor is anything in the way of the next lab, whatever its name."""
+    assert private_keys(base) == []
+    RunDirectory.claim("next", base).clean()
+    assert not base.exists()
+
+
+class TestKilledLab:
+    """A lab of which a process is killed ends, says which one it was, and leaves no keys on the disk."""
+
+    @pytest.mark.parametrize("victim", ["guardian", "underlay", "red1", "nva"])
+    def test_the_victim_is_named(self, short_directory: Path, victim: str) -> None:
+        base = short_directory / "run"
+        with lab_process(base) as (process, state):
+            assert private_keys(base)
+            os.kill(state["guardian"] if victim == "guardian" else state["pids"][victim], signal.SIGKILL)
+            _output, progress = process.communicate(timeout=LAB_READY)
+            assert process.returncode == 1
+            who = "the guardian of the lab" if victim == "guardian" else victim
+            assert f"{who} has ended by itself: killed by SIGKILL" in progress
+            wait_gone([state["guardian"], *state["pids"].values()])
+        assert not base.exists()
+
+    @pytest.mark.parametrize("made", ["log", "pki", "log/nva.log"])
+    @pytest.mark.parametrize("victim", ["lab", "guardian"])
+    def test_while_it_comes_up(self, short_directory: Path, victim: str, made: str) -> None:
+        base = short_directory / "run"
+        with starting(base, stderr=subprocess.PIPE) as process:
+            wait_until((base / "lab" / made).exists, process)
+            if victim == "guardian":
+                os.kill(guardian_of(process), signal.SIGKILL)
+                _output, progress = process.communicate(timeout=LAB_READY)
+                assert process.returncode == 1
+                assert "guardian" in progress
+                assert "killed by SIGKILL" in progress
+            else:
+                everything = linux.descendants(process.pid)
+                process.kill()
+                wait_gone(everything)
+        assert_nothing_is_left(base)
+
+    def test_lab_and_guardian_at_once(self, short_directory: Path) -> None:
+        """Nobody is left who could clean up; the next lab does, of whatever name."""
+        base = short_directory / "run"
+        with starting(base, stderr=subprocess.PIPE) as process:
+            wait_until((base / "lab" / "credentials").exists, process)
+            first, everything = guardian_of(process), linux.descendants(process.pid)
+            os.kill(process.pid, signal.SIGSTOP)  # so that neither sees the other die
+            os.kill(first, signal.SIGKILL)
+            process.kill()
+            wait_gone(everything)
+        assert private_keys(base)
+        RunDirectory.claim("next", base).clean()
+        assert not base.exists()
+
+    def test_a_pipe_without_a_reader(self, short_directory: Path) -> None:
+        base = short_directory / "run"
+        with starting(base, stderr=subprocess.PIPE) as process:
+            assert process.stderr is not None
+            assert "wires" in process.stderr.readline()
+            process.stderr.close()
+            assert process.wait(LAB_READY) not in (0, -signal.SIGKILL)
+        assert_nothing_is_left(base)
+
+    def test_a_terminal_that_is_closed(self, short_directory: Path) -> None:
+        """The kernel sends SIGHUP, and nothing can be written any more."""
+        base = short_directory / "run"
+        code = (
+            "import fcntl, os, sys, termios; os.setsid(); fcntl.ioctl(2, termios.TIOCSCTTY, 0);"
+            " os.execv(sys.argv[1], sys.argv[1:])"
+        )
+        master, terminal = os.openpty()
+        command = [sys.executable, "-c", code, preflight.executable("nvo3sec"), "lab", "up"]
+        with subprocess.Popen(
+            command,
+            env=os.environ | {"NVO3LAB_RUN": str(base)},
+            stdin=subprocess.DEVNULL,
+            stdout=terminal,
+            stderr=terminal,
+        ) as process:
+            os.close(terminal)
+            try:
+                said = b""
+                while b"run directory" not in said:
+                    said += os.read(master, 4096)
+                everything = linux.descendants(process.pid)
+                os.close(master)
+                assert process.wait(LAB_READY) not in (0, -signal.SIGHUP)
+                wait_gone(everything)
+            finally:
+                process.kill()
+        assert_nothing_is_left(base)
+
+
+class TestAbandoned:
+    def test_only_what_nobody_holds_is_removed(self, short_directory: Path) -> None:
+        base = short_directory / "run"
+        running = RunDirectory.claim("running", base)
+        dead = RunDirectory.claim("dead", base)
+        dead.release()
+        (base / "something else").mkdir()
+        RunDirectory.claim("next", base).clean()
+        assert {path.name for path in base.iterdir()} == {"running", "running.lock", "something else"}
+        (running.path / "log" / "left").touch()
+        running.clean()
+
+    def test_a_process_of_a_guardian_holds_the_lock(self, short_directory: Path) -> None:
+        """As long as it lives, nobody takes the directory from under it, and nobody else's lab removes it."""
+        base = short_directory / "run"
+
+        async def run() -> None:
+            claimed = RunDirectory.claim("lab", base)
+            guarded = await Guarded.launch(claimed.path, False, lambda _name, _status: None, (claimed.lock,))
+            pid = await guarded.start("stays", SLEEPER, claimed.log("stays"))
+            os.kill(pid, signal.SIGSTOP)  # the kernel's own kill reaches it all the same
+            held = {os.readlink(f"/proc/{pid}/fd/{number}") for number in os.listdir(f"/proc/{pid}/fd")}
+            assert str(base / "lab.lock") in held
+            claimed.release()
+            with pytest.raises(LabError, match="is running"):
+                RunDirectory.claim("lab", base)
+            os.kill(guarded.pid, signal.SIGKILL)
+            with pytest.raises(LabError):
+                await guarded.end()
+            wait_gone([pid])
+
+        asyncio.run(run())
+        assert_nothing_is_left(base)
