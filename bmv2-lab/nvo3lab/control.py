@@ -7,12 +7,12 @@ They talk over a loopback interface: of a network namespace of their own, where 
 import asyncio
 import os
 import socket
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nvo3lab import controller, preflight
+from nvo3lab.rundir import temporary
 from nvo3lab.topology import Leaf, Topology
 
 DOMAIN = "lab.example"
@@ -100,16 +100,13 @@ class ControlPlane:
     async def ask(self, *words: str) -> Any:
         """The JSON that a command of an operator's prints. Raises LabError with its last line of complaint."""
         credentials = self.credentials("operator", OPERATOR)
-        return await controller.ask_at(("--nva", self.nva, "--credentials", str(credentials)), *words, wrap=self.wrap())
-
-    def wrap(self) -> list[str]:
-        """What a command line has to begin with in order to reach the NVA."""
-        return [] if self.inside is None else [sys.executable, "-P", "-m", "nvo3lab.inside", str(self.inside)]
+        where = ("--nva", self.nva, "--credentials", str(credentials))
+        return await controller.ask_at(where, *words, inside=self.inside, temporary=temporary(self.directory))
 
     async def pki(self, *words: str, foreign: bool = False) -> str:
         """What a command of the authority's prints. Raises LabError."""
         directory = self.foreign_authority if foreign else self.authority
-        return await controller.run("pki", *words, "--dir", str(directory))
+        return await controller.run("pki", *words, "--dir", str(directory), temporary=temporary(self.directory))
 
     async def make_identities(self, topology: Topology) -> None:
         """Authorities, and the credentials of every process. Raises LabError."""

@@ -31,21 +31,32 @@ async def ask(run_directory: Path, *words: str) -> Any:
     return await ask_at(("--run-dir", str(run_directory)), *words)
 
 
-async def ask_at(where: tuple[str, ...], *words: str, wrap: list[str] | None = None) -> Any:
+async def ask_at(where: tuple[str, ...], *words: str, inside: int | None = None, temporary: Path | None = None) -> Any:
     """The JSON that a command prints. Raises LabError with its last line of complaint."""
-    return json.loads(await run(*words, "-o", "json", *where, wrap=wrap))
+    return json.loads(await run(*words, "-o", "json", *where, inside=inside, temporary=temporary))
 
 
-async def run(*words: str, wrap: list[str] | None = None) -> str:
-    """What a command of `nvo3sec` prints; `wrap` goes before it. Raises LabError with its last line of complaint."""
+async def run(*words: str, inside: int | None = None, temporary: Path | None = None) -> str:
+    """What a command of `nvo3sec` prints. It ends with this process.
+
+    Args:
+        inside: a process in whose network namespace it runs; in that of this process unless told.
+        temporary: where it makes its temporary files.
+
+    Raises:
+        LabError: it failed; with its last line of complaint.
+    """
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    if temporary is not None:
+        environment["TMPDIR"] = str(temporary)
     process = await asyncio.create_subprocess_exec(
-        *(wrap or []),
+        *(sys.executable, "-P", "-m", "nvo3lab.inside", str(os.getpid()), str(inside or 0)),
         preflight.executable("nvo3sec"),
         *words,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        env=environment,
     )
     try:
         output, complaint = await process.communicate()

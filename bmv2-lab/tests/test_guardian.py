@@ -372,3 +372,19 @@ class TestAbandoned:
 
         asyncio.run(run())
         assert_nothing_is_left(base)
+
+
+def test_a_command_of_the_lab_ends_with_it(short_directory: Path) -> None:
+    """One that made keys would go on after the guardian has removed the run directory."""
+    code = (
+        "import subprocess, sys, os; child = subprocess.Popen([sys.executable, '-P', '-m', 'nvo3lab.inside',"
+        " str(os.getpid()), '0', sys.executable, '-c', 'print(flush=True); import time; time.sleep(600)'],"
+        " stdout=subprocess.PIPE); child.stdout.readline(); print(child.pid, flush=True); child.wait()"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=environment) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        assert linux.start_time(child) is not None
+        parent.kill()
+    wait_gone([child])
