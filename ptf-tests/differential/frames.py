@@ -227,21 +227,20 @@ class Traffic:
             lie = c.choice((-17, -16, -1, 1, 4, 16, 100))
             udp_length = max(0, 60 - 8 + len(packet.inner) - 8 + 8 + lie)
             return {"udp_length": udp_length, "ip_length": udp_length + 20, "trailing": c.randbytes(max(0, lie))}
-        return c.choice(
-            (
-                {"icv": c.randbytes(16)},
-                {"icv": bytes(16)},
-                {"key": c.randbytes(16)},
-                {"source": c.choice((packet.destination, c.randbytes(4), c.choice(self._world.peers)[0]))},
-                {"destination": c.choice((packet.source, c.randbytes(4), self._world.locals[1]))},
-                {"eth_dst": c.choice((c.randbytes(6), PORT_MAC[256], PORT_MAC[257]))},
-                {"ip_options": bytes(4), "version_ihl": c.choice((0x45, 0x46))},
-                {"more_options": bytes(4), "option_words": c.choice((9, 10))},
-                {"inner": packet.inner[: c.randrange(len(packet.inner) + 1)]},
-                {"inner": packet.inner + c.randbytes(c.choice((1, 4, 16)))},
-                {"inner": c.randbytes(length(c))},
-            )
+        changes: tuple[dict[str, object], ...] = (
+            {"icv": c.randbytes(16)},
+            {"icv": bytes(16)},
+            {"key": c.randbytes(16)},
+            {"source": c.choice((packet.destination, c.randbytes(4), c.choice(self._world.peers)[0]))},
+            {"destination": c.choice((packet.source, c.randbytes(4), self._world.locals[1]))},
+            {"eth_dst": c.choice((c.randbytes(6), PORT_MAC[256], PORT_MAC[257]))},
+            {"ip_options": bytes(4), "version_ihl": c.choice((0x45, 0x46))},
+            {"more_options": bytes(4), "option_words": c.choice((9, 10))},
+            {"inner": packet.inner[: c.randrange(len(packet.inner) + 1)]},
+            {"inner": packet.inner + c.randbytes(c.choice((1, 4, 16)))},
+            {"inner": c.randbytes(length(c))},
         )
+        return c.choice(changes)
 
     def _damaged(self) -> tuple[int, bytes]:
         association, packet = self.packet()

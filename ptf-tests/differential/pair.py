@@ -193,7 +193,7 @@ class Target:
 
     def _packet_ins(self) -> list[tuple[tuple[tuple[str, int], ...], bytes]]:
         """Up to the answer to the last question. The time of the switch's clock is left out."""
-        found = []
+        found: list[tuple[tuple[tuple[str, int], ...], bytes]] = []
         while True:
             packet = self.runtime.next_packet_in(PATIENCE_SECONDS)
             fields = self.schema.packet_in_fields(packet)

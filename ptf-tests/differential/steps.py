@@ -104,14 +104,16 @@ def compare(one: Outcome, other: Outcome, ordered: bool) -> Difference | None:
             return Difference(f"output of port {port}", *_lists(mine, theirs))
     if one.packet_ins != other.packet_ins:
         return Difference("packet-ins", *_lists(one.packet_ins, other.packet_ins))
-    for what, mine, theirs in (
+    for what, counted, against in (
         ("drop counters", one.drops, other.drops),
         ("direct counters", one.direct, other.direct),
     ):
-        if mine != theirs:
-            keys = sorted(key for key in mine.keys() | theirs.keys() if mine.get(key) != theirs.get(key))
+        if counted != against:
+            keys = sorted(key for key in counted.keys() | against.keys() if counted.get(key) != against.get(key))
             return Difference(
-                f"{what} (packets, bytes)", str({k: mine.get(k) for k in keys}), str({k: theirs.get(k) for k in keys})
+                f"{what} (packets, bytes)",
+                str({key: counted.get(key) for key in keys}),
+                str({key: against.get(key) for key in keys}),
             )
     if one.entries != other.entries:
         assert one.entries is not None

@@ -185,6 +185,10 @@ class Updates:
         def wide(value: bytes) -> bytes:
             return b"\x01" + bytes(max(16, len(value)))
 
+        def default_without_match() -> None:
+            table_entry.ClearField("match")
+            table_entry.is_default_action = True
+
         ways: list[Callable[[], object]] = [
             lambda: setattr(table_entry, "table_id", c.choice((0, 1, 0x02FFFFFF, action.action_id))),
             lambda: setattr(table_entry.match[0], "field_id", 99),
@@ -202,7 +206,7 @@ class Updates:
             lambda: table_entry.ClearField("action"),
             lambda: setattr(table_entry, "priority", 5),
             lambda: setattr(table_entry, "is_default_action", True),
-            lambda: (table_entry.ClearField("match"), setattr(table_entry, "is_default_action", True)),
+            default_without_match,
             lambda: setattr(made, "type", 0),
             lambda: made.ClearField("entity"),
             lambda: made.entity.register_entry.SetInParent(),

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
-from harness.schema import Entry, entry
+from harness.schema import Entry, Value, entry
 from harness.session import FOREVER, PORT_MAC
 from harness.world import IP_ARP, IP_NONE, IP_V4, IP_V6
 
@@ -194,7 +194,7 @@ class World:
 
     def _station_entries(self, station: Station) -> Iterator[Entry]:
         c = self.chooser
-        bridge = {"vni": station.vni, "mac": station.mac}
+        bridge: dict[str, Value] = {"vni": station.vni, "mac": station.mac}
         if station.vap is None:
             if c.random() < 0.9:
                 yield entry("bridge", bridge, "to_tunnel", interface=_pick(c, station.tunnel, 0x8FFF, 1, 0))

@@ -8,10 +8,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 from finsy.proto import p4r, p4r_grpc, rpc_code, rpc_status
+
+Message = TypeVar("Message")
 
 ELECTION_ID = 1
 ANSWER_SECONDS = 30.0  # no call takes a tenth of it; what takes longer is broken
@@ -102,7 +104,7 @@ class P4Runtime:
             self._other.clear()
         return found
 
-    def _next(self, source: deque[Any], timeout: float = ANSWER_SECONDS) -> Any:
+    def _next(self, source: deque[Message], timeout: float = ANSWER_SECONDS) -> Message:
         deadline = time.monotonic() + timeout
         with self._arrived:
             while not source:

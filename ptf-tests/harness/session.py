@@ -25,7 +25,7 @@ from oracle.tunnel import INNER_AT
 
 from harness.p4runtime import P4Runtime, WriteRefused
 from harness.ports import DEVICE, DataPlane, PacketStream
-from harness.schema import Entry, Schema, entry, multicast_group, update
+from harness.schema import Entry, Schema, Value, entry, multicast_group, update
 from harness.switches import Switch
 
 ACCESS_PORTS = (1, 2, 3, 4)
@@ -288,7 +288,7 @@ class Session:
 
     def _sentinel_entries(self) -> list[Entry]:
         vap = {"port": SENTINEL_PORT, "vlan": SENTINEL_VLAN}
-        guard = {"interface": SENTINEL_INTERFACE, "mac": SENTINEL_MAC, "ip_kind": 0, "ip": 0}
+        guard: dict[str, Value] = {"interface": SENTINEL_INTERFACE, "mac": SENTINEL_MAC, "ip_kind": 0, "ip": 0}
         flood = {"vni": SENTINEL_VNI, "from_underlay": 0}
         found = [
             entry("vap", vap, "attach", interface=SENTINEL_INTERFACE, vni=SENTINEL_VNI, level=1),

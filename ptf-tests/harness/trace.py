@@ -177,7 +177,8 @@ def _identity(one: p4r.Update) -> bytes:
         entity.table_entry.ClearField("action")
     else:
         entity.packet_replication_engine_entry.multicast_group_entry.ClearField("replicas")
-    return entity.SerializeToString(deterministic=True)
+    identity: bytes = entity.SerializeToString(deterministic=True)
+    return identity
 
 
 def _compare(what: str, seen: Any, recorded: Any) -> None:

@@ -14,7 +14,7 @@ from oracle.flow import source_port
 from oracle.frames import ip4, ip4_frame, ip6, mac, tagged
 from oracle.tunnel import SUITE_CHASKEY12, TunnelPacket
 
-from harness.schema import Entry, entry
+from harness.schema import Entry, Value, entry
 from harness.session import FOREVER, PORT_MAC, Session
 
 RED, BLUE = 5001, 5002
@@ -169,7 +169,11 @@ class Peer:
             "not_after": FOREVER,
             "incarnation": self.incarnation,
         }
-        key = {"source": self.address, "destination": LOCAL, "spi": self.rx_spi if spi is None else spi}
+        key: dict[str, Value] = {
+            "source": self.address,
+            "destination": LOCAL,
+            "spi": self.rx_spi if spi is None else spi,
+        }
         return entry("sa_rx", key, "accept", **(params | changes))
 
     def meter(self) -> Entry:

@@ -58,6 +58,6 @@ def mac(key: bytes, message: bytes) -> bytes:
 
 def keyed_hash(key: bytes, block: bytes) -> int:
     """The low 16 bits of one permuted block between two additions of the key (Even-Mansour)."""
-    k0 = _WORDS.unpack(key)[0]
+    k0: int = _WORDS.unpack(key)[0]
     first = permute(*_WORDS.unpack(_xor(key, block)))[0]
     return (first ^ k0) & 0xFFFF
