@@ -14,7 +14,9 @@ from pathlib import Path
 
 SOURCE = Path(__file__).with_name("nva.proto")
 TARGETS = (SOURCE.with_name("nva_pb2.py"), SOURCE.with_name("nva_pb2.pyi"))
+# REUSE-IgnoreStart
 HEADER = "# SPDX-License-Identifier: Apache-2.0\n"
+# REUSE-IgnoreEnd
 
 
 def current() -> dict[Path, str]:

@@ -11,7 +11,9 @@ from typing import Any
 
 HERE = Path(__file__).parent
 VARIANTS = {"with_arrays": [], "without_arrays": ["-DWITHOUT_ARRAYS"]}
+# REUSE-IgnoreStart
 _LICENCE = "# SPDX-License-Identifier: Apache-2.0\n"
+# REUSE-IgnoreEnd
 
 
 def _strip(value: Any) -> Any:
