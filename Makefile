@@ -1,64 +1,99 @@
 # SPDX-License-Identifier: Apache-2.0
-# Two commands need nothing before them: `make run` and `make test`. Both set up a virtual environment here.
+# Two commands need nothing before them: `make run` and `make test`. Both set up a virtual environment here, with what they
+# need and no more. Versions and hashes are those of locks/; `make lock` renews them.
 
 PYTHON ?= python3
-VENV := .venv
-SHELL_VENV := .venv-shell
+VENV ?= .venv
+SHELL_VENV ?= .venv-shell
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
 # So many tests run side by side (conftest.py says which do not); 0: one after the other, in one process, as --pdb needs it.
 TEST_JOBS ?= 2
+# Nothing is compiled while it is installed. Where no wheels are to be had, empty this: make run PIP_WHEELS=
+PIP_WHEELS ?= --only-binary=:all:
+# What `make lock` does to what is locked: the newest that pyproject.toml allows. Empty: what is locked stays if it can.
+LOCK_ARGS ?= --upgrade
+
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+FROM_LOCK := install --no-deps --require-hashes $(PIP_WHEELS)
 
 # A lab or a test starts dozens of processes. Where the environment forbids Python to keep what it has compiled, each of
 # them would compile the same modules again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup run test lint p4 bench clean
+.PHONY: help setup compiler run test lint lock p4 bench clean
 
 help:
 	@echo 'make run    three NVEs, two tenants, traffic and attack drill on the embedded switch'
 	@echo 'make test   all tests; on BMv2 too where simple_switch_grpc is on PATH'
 	@echo 'make lint   style and types'
+	@echo 'make setup  the environments of all of these'
+	@echo 'make lock   renew the versions and hashes in locks/'
 	@echo 'make p4     compile p4src/ with the p4c on PATH (1.2.5.16 or newer)'
 	@echo 'make bench  benchmarks'
 	@echo 'make clean  remove what the other targets made'
 
-setup: $(VENV)/.ready $(SHELL_VENV)/.ready
+setup: $(VENV)/.test $(VENV)/.lint $(SHELL_VENV)/.ready compiler
 
-$(VENV)/.ready: pyproject.toml
-	@echo '== Python environment in $(VENV) (once; a minute or two)'
+$(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo 'nvo3sec needs Python 3.11 or newer; set PYTHON=/path/to/python3.11' >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { \
 	  echo 'python3 cannot make virtual environments here. On Debian: apt-get install python3-venv' >&2; exit 1; }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,lint]'
-	@command -v cc >/dev/null || command -v gcc >/dev/null || { \
-	  echo '== no C compiler on PATH: installing the ziglang wheel as one'; \
-	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[zig]'; }
+	@touch $@
+
+# The project itself, and what it needs to run; the backend that makes it installable is locked, too.
+$(VENV)/.run: $(VENV)/.made locks/run.txt pyproject.toml
+	@echo '== Python environment in $(VENV) (once; a minute or two)'
+	@$(PIP) $(FROM_LOCK) -r locks/run.txt
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.run locks/test.txt
+	@echo '== what the tests need, in $(VENV) (once)'
+	@$(PIP) $(FROM_LOCK) -r locks/test.txt
+	@touch $@
+
+$(VENV)/.lint: $(VENV)/.test locks/lint.txt
+	@echo '== what the gates need, in $(VENV) (once)'
+	@$(PIP) $(FROM_LOCK) -r locks/lint.txt
 	@touch $@
 
 # p4runtime-shell 0.0.6 wants protobuf < 3.21 and so cannot live beside the rest.
-$(SHELL_VENV)/.ready: Makefile
+$(SHELL_VENV)/.ready: $(VENV)/.made locks/shell.txt
 	@echo '== p4runtime-shell in an environment of its own, $(SHELL_VENV) (once)'
 	@$(PYTHON) -m venv $(SHELL_VENV)
-	@$(SHELL_VENV)/bin/python -m pip install --quiet --disable-pip-version-check 'p4runtime-shell==0.0.6'
+	@$(SHELL_VENV)/bin/python -m pip --quiet --disable-pip-version-check $(FROM_LOCK) -r locks/shell.txt
 	@touch $@
 
-run: $(VENV)/.ready
+# The embedded switch compiles its program. Asked each time: a compiler may have come, or gone.
+compiler: $(VENV)/.run
+	@command -v cc >/dev/null || command -v gcc >/dev/null || command -v clang >/dev/null || \
+	  $(BIN)/python -c 'import ziglang' 2>/dev/null || { \
+	  echo '== no C compiler on PATH: installing the ziglang wheel as one (once)'; \
+	  $(PIP) $(FROM_LOCK) -r locks/zig.txt; }
+
+run: compiler
 	@$(BIN)/nvo3sec lab run --target embedded
 
-test: setup
+test: $(VENV)/.test $(SHELL_VENV)/.ready compiler
 	@$(BIN)/nvo3sec p4 check
+	@echo '== all tests: about 15 minutes on two cores, twice that where simple_switch_grpc is on PATH'
 	@$(BIN)/python -m pytest -n $(TEST_JOBS) $(PYTEST_ARGS)
 
-lint: $(VENV)/.ready
+lint: $(VENV)/.lint
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 
-p4: $(VENV)/.ready
+lock: $(VENV)/.made
+	@$(PYTHON) -m venv .venv-lock
+	@.venv-lock/bin/python -m pip --quiet --disable-pip-version-check install --upgrade uv
+	@PATH="$(abspath .venv-lock/bin):$$PATH" locks/renew $(LOCK_ARGS)
+
+p4: compiler
 	@$(BIN)/nvo3sec p4 compile
 
-bench: $(VENV)/.ready
+bench: $(VENV)/.test compiler
 	@$(BIN)/python bench/pipeline.py
 	@$(BIN)/python ptf-tests/bench/entries.py
 	@$(BIN)/python bmv2-lab/bench/overlay.py
@@ -71,4 +106,4 @@ bench: $(VENV)/.ready
 	@$(BIN)/python controller/bench/keys.py --nves 10 100
 
 clean:
-	rm -rf $(VENV) $(SHELL_VENV) build *.egg-info
+	rm -rf $(VENV) $(SHELL_VENV) .venv-lock build *.egg-info
