@@ -21,7 +21,7 @@ FROM_LOCK := install --no-deps --require-hashes $(PIP_WHEELS)
 # them would compile the same modules again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup compiler run test lint lock p4 bench clean
+.PHONY: help setup compiler run test lint lock p4 bare bench clean
 
 help:
 	@echo 'make run    three NVEs, two tenants, traffic and attack drill on the embedded switch'
@@ -30,6 +30,7 @@ help:
 	@echo 'make setup  the environments of all of these'
 	@echo 'make lock   renew the versions and hashes in locks/'
 	@echo 'make p4     compile p4src/ with the p4c on PATH (1.2.5.16 or newer)'
+	@echo 'make bare   try make run and make test in bare Debian systems (as root; see .ci/bare-debian)'
 	@echo 'make bench  benchmarks'
 	@echo 'make clean  remove what the other targets made'
 
@@ -92,6 +93,11 @@ lock: $(VENV)/.made
 
 p4: compiler
 	@$(BIN)/nvo3sec p4 compile
+
+bare:
+	@.ci/bare-debian bookworm
+	@.ci/bare-debian bookworm --no-compiler
+	@.ci/bare-debian trixie --no-compiler -- run
 
 bench: $(VENV)/.test compiler
 	@$(BIN)/python bench/pipeline.py
