@@ -26,7 +26,7 @@ export PYTHONDONTWRITEBYTECODE :=
 help:
 	@echo 'make run    three NVEs, two tenants, traffic and attack drill on the embedded switch'
 	@echo 'make test   all tests; on BMv2 too where simple_switch_grpc is on PATH'
-	@echo 'make lint   style and types'
+	@echo 'make lint   the gates of .pre-commit-config.yaml: format, style, types, licences, packages, locks'
 	@echo 'make setup  the environments of all of these'
 	@echo 'make lock   renew the versions and hashes in locks/'
 	@echo 'make p4     compile p4src/ with the p4c on PATH (1.2.5.16 or newer)'
@@ -83,8 +83,9 @@ test: $(VENV)/.test $(SHELL_VENV)/.ready compiler
 	@$(BIN)/python -m pytest -n $(TEST_JOBS) $(PYTEST_ARGS)
 
 lint: $(VENV)/.lint
-	@$(BIN)/ruff check .
-	@$(BIN)/mypy
+	@git rev-parse --git-dir >/dev/null || { \
+	  echo 'make lint looks at the files that git has: it needs git, and a clone of the repository' >&2; exit 1; }
+	@$(BIN)/pre-commit run --all-files
 
 lock: $(VENV)/.made
 	@$(PYTHON) -m venv .venv-lock
