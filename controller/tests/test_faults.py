@@ -18,6 +18,7 @@ from nvo3sec.nva import Nva
 from nvo3sec.nva.store import MemoryStore
 from nvo3sec.nve import NveAgent
 from nvo3sec.nve.nva import NvaSession
+from nvo3sec.nve.reconcile import TENANT_TABLES
 from nvo3sec.p4runtime import Operation, Table, Update, load_artifacts
 from nvo3sec.p4runtime import generated as p4
 from nvo3sec.p4runtime.connection import ELECTION_ID
@@ -193,3 +194,61 @@ class TestNva:
                 assert one.agent.status().entries_expected == one.agent.status().entries_actual
 
         asyncio.run(run())
+
+
+class TestCorrectOperation:
+    def test_what_the_agent_put_there_itself_is_never_foreign(self, start_switch):
+        async def run():
+            async with working(start_switch("leaf2", 2)) as one:
+                await one.until(one.is_ready)
+                serving = one.agent._serving
+                one.nva.configure(without_blue(one.nva.domain))
+                await one.until(lambda: serving.view is not None and not serving.view.vns)
+                await one.until(one.is_ready)
+                state = await serving.driver.client.read((Table.FLOOD, Table.VAP))
+                assert not state.entries
+                assert [record.report.detail for record in one.nva.reports if "foreign" in record.report.event] == []
+                assert serving.reconciler.foreign == ()
+
+                # What really is somebody else's is still found.
+                stranger = p4.authorized_nve_permit(source=0x0A000001, destination=0xC0000202)
+                await serving.driver.client.write([Update(Operation.INSERT, stranger)])
+                await serving.reconcile()
+                assert ["authorized_nve" in text for text in serving.reconciler.foreign] == [True]
+
+        asyncio.run(run())
+
+    def test_nor_is_what_waits_to_be_removed(self, start_switch):
+        """Of a VN that is no more, tenant systems may be looked at before the rest: that rest is still the agent's."""
+
+        async def run():
+            async with working(start_switch("leaf2", 2)) as one:
+                await one.until(one.is_ready)
+                serving = one.agent._serving
+                reconciler, client = serving.reconciler, serving.driver.client
+                async with serving._lock:
+                    whole = serving._wanted()
+                    await reconciler.apply(whole)
+                    peers = tuple(dataclasses.replace(peer, vnis=()) for peer in whole.view.peers)
+                    view = dataclasses.replace(whole.view, vns=(), vaps=(), tenant_systems=(), peers=peers)
+                    wanted = dataclasses.replace(whole, view=view, learned=())
+                    await reconciler.apply(wanted, TENANT_TABLES)
+                    assert (await client.read((Table.FLOOD,))).entries
+                    await reconciler.apply(wanted)
+                    assert reconciler.foreign == ()
+                    assert not (await client.read((Table.FLOOD,))).entries
+
+        asyncio.run(run())
+
+
+def without_blue(domain):
+    """The domain without its VN blue, and without what depends on it."""
+    return dataclasses.replace(
+        domain,
+        vns=tuple(vn for vn in domain.vns if vn.name != "blue"),
+        nves=tuple(
+            dataclasses.replace(nve, vaps=tuple(vap for vap in nve.vaps if vap.vn != "blue")) for nve in domain.nves
+        ),
+        tenant_systems=tuple(system for system in domain.tenant_systems if system.vn != "blue"),
+        reservations=(),
+    )

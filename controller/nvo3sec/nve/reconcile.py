@@ -13,7 +13,7 @@ from nvo3sec.errors import IncarnationLost
 from nvo3sec.nve.driver import SwitchDriver
 from nvo3sec.nve.plan import MANAGED_TABLES, Plan, Stage, make_plan
 from nvo3sec.nve.translate import incarnation_of, numbers_of, to_items
-from nvo3sec.p4runtime import SwitchState, Table
+from nvo3sec.p4runtime import Group, Operation, SwitchState, Table
 from nvo3sec.p4runtime.entry import Item
 
 KEY_TABLES = (Table.SA_RX, Table.SA_TX)
@@ -63,7 +63,9 @@ class Reconciler:
         self._driver = driver
         self._actual: SwitchState | None = None
         self._numbers: Numbers | None = None
-        self._installed: dict[str, Item] = {}
+        self._own: dict[object, tuple[Item, ...]] = {}
+        """By what makes it one item, everything that may be in the switch because this agent wanted it there."""
+        self._is_first = True
         self.foreign: tuple[str, ...] = ()
         """What the last reconciliation found in the switch that nobody had wanted there."""
 
@@ -88,6 +90,11 @@ class Reconciler:
         self._numbers = known.with_all(numbers)
         plan = make_plan(desired, before, looked_at)
         self.foreign = self._foreign(plan)
+        for update in plan.updates:
+            if update.operation is not Operation.DELETE:
+                # Whatever becomes of the writes: what may be there from now on is no intruder's.
+                key = _key(update.item)
+                self._own[key] = (*self._own.get(key, ()), update.item)
         self._actual = None  # until it has been read back, nothing is known
         for stage in Stage:
             if plan.stages[stage]:
@@ -96,7 +103,7 @@ class Reconciler:
         after = await self._read(looked_at, whole) if not plan.is_empty else before
         self._actual = after
         self._check_incarnation(wanted, after)
-        self._installed = {item.name(): item for item in desired}
+        self._remember(desired, looked_at, whole)
         left = make_plan(desired, after, looked_at)
         if whole and left.is_empty:
             self._numbers = numbers
@@ -114,13 +121,31 @@ class Reconciler:
         if incarnation_of(actual) != wanted.incarnation:
             raise IncarnationLost(f"{self._driver.client.name}: the incarnation entry is not the agent's any more")
 
+    def _remember(self, desired: Iterable[Item], tables: Iterable[Table], whole: bool) -> None:
+        """After a success: of `tables` (and groups, if `whole`) the switch has what is desired, and nothing else.
+
+        Of all other tables it still has what it had, also where that is not desired any more.
+        """
+        looked_at = set(tables)
+
+        def was_looked_at(item: Item) -> bool:
+            return whole if isinstance(item, Group) else item.table in looked_at
+
+        others = {key: items for key, items in self._own.items() if not was_looked_at(items[0])}
+        self._own = others | {_key(item): (item,) for item in desired if was_looked_at(item)}
+        self._is_first = False
+
     def _foreign(self, plan: Plan) -> tuple[str, ...]:
-        if not self._installed:
-            return ()  # first time: what is left over from before is not an intruder
-        strange = [f"unknown {item.describe()}" for item in plan.removed if item.name() not in self._installed]
+        if self._is_first:
+            return ()  # what is left over from before is not an intruder
+        strange = [f"unknown {item.describe()}" for item in plan.removed if _key(item) not in self._own]
         strange += [
             f"altered {item.describe()}"
             for item in plan.altered
-            if item.name() in self._installed and self._installed[item.name()] != item
+            if _key(item) in self._own and item not in self._own[_key(item)]
         ]
         return tuple(strange)
+
+
+def _key(item: Item) -> object:
+    return item.group if isinstance(item, Group) else item.key

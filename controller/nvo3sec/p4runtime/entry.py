@@ -21,7 +21,7 @@ def bits(name: str, value: int, width: int) -> int:
     """`value` if it fits into `width` bits. Raises ValueError, which names the field and not the value."""
     if not 0 <= value < 1 << width:
         raise ValueError(f"{name} does not fit into {width} bits")
-    return value
+    return int(value)  # True is 1, but has another name: what is wanted would not be named as what is read back
 
 
 @dataclass(frozen=True)
