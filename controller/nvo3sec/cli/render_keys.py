@@ -20,6 +20,10 @@ def _end(should: bool, has: bool | None) -> Text:
     return Text("lacks it" if should else "still has it", style="bold red" if should else "yellow")
 
 
+def _amount(value: int | None, *, at_most: bool) -> str:
+    return "-" if value is None else f"{'≤ ' if at_most else ''}{value}"
+
+
 def keys(result: list[dict[str, Any]]) -> Iterator[Any]:
     """Every SA."""
     shown = new_table(
@@ -42,8 +46,8 @@ def keys(result: list[dict[str, Any]]) -> Iterator[Any]:
             seconds(one["to_hard_s"]),
             _end(one["receiver_should"], one["receiver_has"]),
             _end(one["sender_should"], one["sender_has"]),
-            str(one["sent_packets"]),
-            str(one["sent_bytes"]),
+            _amount(one["sent_packets"], at_most=one["sent_at_most"]),
+            _amount(one["sent_bytes"], at_most=one["sent_at_most"]),
             "-" if one["idle_s"] is None else f"{seconds(one['idle_s'])} ago",
         )
     yield shown if shown.row_count else Text("No keys")

@@ -22,8 +22,9 @@ class HeldSa:
 
     peer: the NVE at the other end; its underlay address, where that is nobody's. suite: its name, or a number that has
     none. generation: 0 on the sending side, which has none. remaining_s: until the pipeline refuses it. own: derived
-    for the incarnation that the switch has. packets, octets: since its entry was made; what was received is counted
-    before it is verified. idle_s: since it was last seen to send; None where that is not known.
+    for the incarnation that the switch has. packets, octets: what this key has protected; what was received is counted
+    before it is verified. at_most: it may be far less, because the counter is older than the key and nobody knows what
+    it was then. idle_s: since it was last seen to send; None where that is not known.
     """
 
     peer: str
@@ -35,6 +36,7 @@ class HeldSa:
     packets: int
     octets: int
     idle_s: float | None = None
+    at_most: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,7 @@ def _sa(value: Any) -> HeldSa:
         _count(value, "packets"),
         _count(value, "octets"),
         None if value.get("idle_s") is None else _seconds(value, "idle_s"),
+        _flag({"at_most": False} | value, "at_most"),
     )
 
 

@@ -88,8 +88,10 @@ def _row(direction: Direction, sa: Sa, answers: Answers, now: float, mixed: bool
         "receiver_has": at_receiver,
         "sender_should": sending is not None and sending.spi == sa.spi,
         "sender_has": at_sender,
-        "sent_packets": sum(one.packets for one in sent),
-        "sent_bytes": sum(one.octets for one in sent),
+        # Its sender alone knows, and only while it has the key.
+        "sent_packets": sum(one.packets for one in sent) if sent else None,
+        "sent_bytes": sum(one.octets for one in sent) if sent else None,
+        "sent_at_most": any(one.at_most for one in sent),
         "received_packets": sum(one.packets for one in received),
         "received_bytes": sum(one.octets for one in received),
         "idle_s": _least(one.idle_s for one in sent),

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from ipaddress import IPv4Address
 
 from nvo3sec.domain.holdings import HeldSa, Holdings, suite_name
+from nvo3sec.domain.usage import Amount
 from nvo3sec.nve.clock import ClockReading
 from nvo3sec.nve.translate import SaName, incarnation_of
 from nvo3sec.p4runtime import Entry, SwitchState, Table
@@ -14,7 +15,6 @@ from nvo3sec.p4runtime.entry import CounterValue, Pairs
 
 TABLES = (Table.SA_RX, Table.SA_TX, Table.TUNNEL, Table.LEASE, Table.INCARNATION)
 """What has to be read for it."""
-NOTHING = CounterValue(0, 0)
 
 
 def holdings_of(
@@ -25,19 +25,26 @@ def holdings_of(
     *,
     agrees: bool,
     peers: Mapping[IPv4Address, str],
+    use: Mapping[SaName, Amount],
     last_use: Mapping[SaName, float],
     now: float,
 ) -> Holdings:
-    """state: at least `TABLES`. counters: direct ones of SA_RX and SA_TX. peers: names by address. last_use: when a key
-    was last seen to send. now: seconds, monotonic."""
+    """state: at least `TABLES`. counters: direct ones of SA_RX and SA_TX. peers: names by address.
+
+    use: what each key has protected, which is less than the counter of its entry says if that had other keys before.
+    last_use: when a key was last seen to send. now: seconds, monotonic.
+    """
     incarnation = incarnation_of(state)
     own = int.from_bytes(incarnation, "big")
     ends = {entry["interface"]: IPv4Address(entry["destination"]) for entry in state.of_table(Table.TUNNEL)}
 
+    def counted(table: Table, entry: Entry, *, at_most: bool) -> Amount:
+        value = counters[table].get(entry.match)
+        return Amount() if value is None else Amount(value.packets, value.bytes, at_most)
+
     def held(
-        table: Table, entry: Entry, address: IPv4Address | None, generation: int = 0, idle_s: float | None = None
+        entry: Entry, address: IPv4Address | None, used: Amount, generation: int = 0, idle_s: float | None = None
     ) -> HeldSa:
-        used = counters[table].get(entry.match, NOTHING)
         return HeldSa(
             peer="?" if address is None else peers.get(address, str(address)),
             suite=suite_name(entry["suite"]),
@@ -46,18 +53,25 @@ def holdings_of(
             remaining_s=round(reading.remaining_s(entry["not_after"], now), 3),
             own=entry["incarnation"] == own,
             packets=used.packets,
-            octets=used.bytes,
+            octets=used.octets,
             idle_s=idle_s,
+            at_most=used.at_most,
         )
 
     idle = {(peer, suite.name, spi): now - at for (peer, suite, spi), at in last_use.items()}
+    protected = {(peer, suite.name, spi): amount for (peer, suite, spi), amount in use.items()}
     send = []
     for entry in state.of_table(Table.SA_TX):
         address = ends.get(entry["interface"])
         name = "?" if address is None else peers.get(address, str(address))
-        seen = idle.get((name, suite_name(entry["suite"]), entry["spi"]))
-        send.append(held(Table.SA_TX, entry, address, idle_s=seen))
-    receive = [held(Table.SA_RX, e, IPv4Address(e["source"]), e["generation"]) for e in state.of_table(Table.SA_RX)]
+        key = (name, suite_name(entry["suite"]), entry["spi"])
+        used = protected.get(key) or counted(Table.SA_TX, entry, at_most=True)
+        send.append(held(entry, address, used, idle_s=idle.get(key)))
+    receive = [
+        # An entry to receive with is of one key only: its SPI is what it is found by.
+        held(e, IPv4Address(e["source"]), counted(Table.SA_RX, e, at_most=False), e["generation"])
+        for e in state.of_table(Table.SA_RX)
+    ]
     lease = state.defaults.get(Table.LEASE)
     not_after = None if lease is None else dict(lease.params).get("not_after")
     return Holdings(

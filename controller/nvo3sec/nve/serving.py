@@ -53,6 +53,7 @@ from nvo3sec.nve.reconcile import KEY_TABLES, MAPPING_TABLES, TENANT_TABLES, Out
 from nvo3sec.nve.translate import SaName, held_keys, learned_addresses, sending_entries
 from nvo3sec.p4runtime import Entry, Operation, SwitchState, Table, Update
 from nvo3sec.p4runtime import generated as p4
+from nvo3sec.p4runtime.entry import CounterValue, Pairs
 
 SETTLE_S = 3.0
 """How long is asked about what a switch was found with, before it is reconciled."""
@@ -241,6 +242,8 @@ class Serving:
             scope = chosen if chosen <= set(KEY_TABLES) or chosen <= set(TENANT_TABLES) else set(MANAGED_TABLES)
             wanted = self._wanted()
             await self._tell_peers()  # a sender proves a key before its switch has it, a receiver after
+            if self._another_key_follows(wanted):
+                await self._read_use_now()  # else it would be credited with what its predecessor has sent since
             outcome = await self.reconciler.apply(wanted, [table for table in MANAGED_TABLES if table in scope])
             self.numbers, self.outcome = outcome.numbers, outcome
             for update in outcome.done.updates:
@@ -262,6 +265,10 @@ class Serving:
             await self._session.read_back(read_back)
             self._has_said = True
             return outcome
+
+    def _another_key_follows(self, wanted: Wanted) -> bool:
+        now = sending_entries(self.outcome.actual, wanted.view).values() if self.outcome else ()
+        return not {name for _, name in now} <= {(sa.peer, sa.suite, sa.spi) for sa in wanted.send}
 
     async def _tell_peers(self, installed: Iterable[Place] = ()) -> None:
         news = self._peering.news(frozenset(installed))
@@ -294,6 +301,7 @@ class Serving:
             state = await client.read(HOLDINGS_TABLES, groups=False)
             counters = {table: await client.direct_counters(table) for table in KEY_TABLES}
             answer = await self.driver.ask_state()
+            use = self._use_of(state, counters[Table.SA_TX])
         peers = {peer.address: peer.name for peer in self.view.peers} if self.view else {}
         return holdings_of(
             client.name,
@@ -302,6 +310,7 @@ class Serving:
             answer.reading,
             agrees=answer.agrees,
             peers=peers,
+            use=use,
             last_use=self._last_use,
             now=time.monotonic(),
         )
@@ -366,19 +375,19 @@ class Serving:
 
     async def _read_use(self) -> dict[SaName, Amount]:
         async with self._lock:  # no entry gets another key between the entry and its counter
-            if self.outcome is None or self.view is None:
-                return {}
-            entries = sending_entries(self.outcome.actual, self.view)
-            if not entries:
-                return {}
-            counters = await self.driver.client.direct_counters(Table.SA_TX)
-        return self._meter.read(
-            {
-                slot: (name, Amount(value.packets, value.bytes))
-                for slot, (match, name) in entries.items()
-                if (value := counters.get(match)) is not None
-            }
-        )
+            return await self._read_use_now()
+
+    async def _read_use_now(self) -> dict[SaName, Amount]:
+        if self.outcome is None or self.view is None or not sending_entries(self.outcome.actual, self.view):
+            return {}
+        return self._use_of(self.outcome.actual, await self.driver.client.direct_counters(Table.SA_TX))
+
+    def _use_of(self, state: SwitchState, counters: Mapping[Pairs, CounterValue]) -> dict[SaName, Amount]:
+        """What each sending key has protected, from its entry in `state` and the counter of that."""
+        entries = sending_entries(state, self.view) if self.view else {}
+        named = ((slot, name, counters.get(match)) for slot, (match, name) in entries.items())
+        known = {slot: (name, Amount(one.packets, one.bytes)) for slot, name, one in named if one is not None}
+        return self._meter.read(known) if known else {}
 
     async def _audit(self) -> None:
         while True:

@@ -129,6 +129,7 @@ class TestList:
         assert (first["sender_should"], first["sender_has"]) == (True, True)
         assert (first["receiver_should"], first["receiver_has"]) == (True, True)
         assert (first["sent_packets"], first["sent_bytes"], first["received_packets"]) == (3, 300, 3)
+        assert (second["sent_packets"], second["sent_bytes"]) == (None, None), "who sent with it has forgotten"
         assert (second["sender_should"], second["sender_has"]) == (False, False)
         assert (second["receiver_should"], second["receiver_has"]) == (True, False)
 

@@ -85,3 +85,49 @@ class TestKeys:
         world.kill("leaf3")
         status, text = await keys(world, "audit", "leaf3")
         assert (status, "leaf3: is not known: leaf3 is not connected to the NVA" in text) == (1, True)
+
+
+class TestUse:
+    PACKETS = 7
+
+    def test_a_new_key_is_not_credited_with_what_an_old_one_sent(self, identities, start_switch):
+        """The counter belongs to the entry, which goes on when another key is put into it."""
+
+        async def run():
+            async with overlay(identities, start_switch, grace_s=1.0) as world:
+
+                async def leaf1_to_leaf2() -> dict[str, dict]:
+                    found = await listed(world, "leaf1", "leaf2")
+                    return {one["spi"]: one for one in found if one["sender"] == "leaf1"}
+
+                for number in range(self.PACKETS):
+                    frame = blue(bytes([number]) * 64)
+                    await world.ports["leaf1"].send(1, frame)
+                    assert await world.ports["leaf2"].receive(1) == frame
+                ((old, before),) = (await leaf1_to_leaf2()).items()
+                sent = before["sent_packets"]
+                assert sent >= self.PACKETS, "lookups may have had the first one sent twice"
+                assert not before["sent_at_most"]
+                assert (await keys(world, "rotate", "leaf1", "leaf2"))[0] == 0
+                after = await leaf1_to_leaf2()
+                while not any(spi != old and one["sender_has"] for spi, one in after.items()):
+                    assert world.processes["nva"].poll() is None
+                    after = await leaf1_to_leaf2()
+                for spi, one in after.items():
+                    expected = (None, None) if spi == old else (0, 0)
+                    assert (one["sent_packets"], one["sent_bytes"]) == expected, (spi, old)
+
+                await world.ports["leaf1"].send(1, blue(b"x" * 64))
+                assert await world.ports["leaf2"].receive(1) == blue(b"x" * 64)
+                (now,) = (one for spi, one in (await leaf1_to_leaf2()).items() if spi != old)
+                assert now["sent_packets"] == 1
+
+        asyncio.run(run())
+
+
+def blue(payload: bytes) -> bytes:
+    """A frame from the blue tenant system of leaf1 to that of leaf2."""
+    header = bytes.fromhex("450000000000000040fd0000")
+    header = header[:2] + (20 + len(payload)).to_bytes(2, "big") + header[4:]
+    addresses = bytes((10, 1, 0, 1, 10, 1, 0, 2))
+    return bytes.fromhex("02aa0000000202aa000000010800") + header + addresses + payload
