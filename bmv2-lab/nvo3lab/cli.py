@@ -1,30 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
 """Commands of the lab: `lab up`, `lab run`, `lab ps`, `lab ping`, `lab shell`, and `drill`.
 
-Exit status: 0 everything held, 1 something did not or could not be found out, 2 bad usage. Results go to standard
-output, progress to standard error.
+Exit status: 0 everything held, 1 something did not, or is not there, or could not be found out, 2 the command line is
+wrong. Results go to standard output, progress to standard error.
 """
 
 import asyncio
 import json
 import os
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from enum import StrEnum
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from nvo3lab import control, linux, report, rundir, session, traffic
 from nvo3lab import lab as lab_module
+from nvo3lab import linux, report, rundir, session, traffic
 from nvo3lab.drill.model import Result
 from nvo3lab.drill.run import ATTACKS, Drill, excluded, select
 from nvo3lab.drill.run import summary as drill_summary
-from nvo3lab.errors import LabError, UsageError
+from nvo3lab.errors import AbsentError, LabError, UsageError
 from nvo3lab.view import View
 
 T = TypeVar("T")
@@ -63,7 +61,7 @@ CapturesOption = Annotated[Path | None, typer.Option("--captures", help="Leave a
 
 
 def _fail(error: LabError) -> typer.Exit:
-    Console(stderr=True, soft_wrap=True, highlight=False).print(f"[bold red]error:[/bold red] {escape(str(error))}")
+    print("\n".join(f"nvo3sec: {line}" for line in str(error).splitlines()), file=sys.stderr)
     return typer.Exit(2 if isinstance(error, UsageError) else 1)
 
 
@@ -86,23 +84,30 @@ def up(
     wires: WiresOption = Wires.auto,
     name: NameOption = "lab",
     captures: CapturesOption = None,
+    output: OutputOption = Output.table,
 ) -> None:
     """Bring the lab up and keep it up until Ctrl-C."""
     progress = report.Progress()
 
     async def wait(running: lab_module.Lab) -> None:
-        progress(f"up; run directory {running.run_directory.path}")
-        progress(f"operators: export NVO3SEC_RUN_DIR={running.run_directory.path / control.NVA}")
-        progress("another terminal: nvo3sec lab ps, nvo3sec lab ping red1 red2, nvo3sec drill. Ctrl-C ends the lab.")
-        await asyncio.Event().wait()
+        with rundir.found_by_operators(running.run_directory.path) as link:
+            progress(f"up; run directory {running.run_directory.path}")
+            here = "" if link is not None else f" --run-dir {running.run_directory.path}"
+            progress(f"another terminal: nvo3sec status{here}, nvo3sec lab ping red1 red2, nvo3sec drill")
+            progress("Ctrl-C ends the lab")
+            await asyncio.Event().wait()
 
     outcome = _run(session.run(_options(target, wires, name, captures), wait, progress))
     if outcome.error is not None:
         raise _fail(outcome.error)
-    console = report.results()
-    console.print(report.underlay_table(outcome.closing.observation))
     faults = outcome.closing.faults()
-    report.print_faults(console, faults)
+    if output is Output.json:
+        document = {"observation": outcome.closing.observation, "held": not faults, "faults": faults}
+        typer.echo(json.dumps(document, indent=1))
+    else:
+        console = report.results()
+        console.print(report.underlay_table(outcome.closing.observation))
+        report.print_faults(console, faults)
     raise typer.Exit(1 if faults else 0)
 
 
@@ -165,12 +170,16 @@ def ps(name: NameOption = "lab", output: OutputOption = Output.table) -> None:
     alive = {process: linux.start_time(pid) is not None for process, pid in state["pids"].items()}
     if output is Output.json:
         rows = {process: {"pid": pid, "alive": alive[process]} for process, pid in state["pids"].items()}
-        typer.echo(json.dumps(rows))
-        return
-    table = Table("process", "pid", "", title=f"Lab {name}, {state['target']}", title_justify="left")
-    for process, pid in state["pids"].items():
-        table.add_row(process, str(pid), "" if alive[process] else "has ended")
-    Console().print(table)
+        typer.echo(json.dumps(rows, indent=1))
+    else:
+        report.results().print(report.process_table(name, state, alive))
+
+
+def _address(text: str, hosts: Iterable[str]) -> str:
+    try:
+        return str(IPv4Address(text))
+    except ValueError:
+        raise AbsentError(f"{text} is no IPv4 address, and no host is named so; there are {', '.join(hosts)}") from None
 
 
 @lab.command()
@@ -188,8 +197,8 @@ def ping(
         try:
             hosts = {host.name: host for host in view.topology.hosts}
             if source not in hosts:
-                raise UsageError(f"no host named {source}; there are {', '.join(hosts)}")
-            ip = hosts[destination].ip if destination in hosts else destination
+                raise AbsentError(f"no host named {source}; there are {', '.join(hosts)}")
+            ip = hosts[destination].ip if destination in hosts else _address(destination, hosts)
             answer: dict[str, Any] = await view.hosts[source].call("ping", destination=ip, count=count, timeout=120)
             return answer
         finally:
@@ -197,7 +206,7 @@ def ping(
 
     answer = _run(work())
     if output is Output.json:
-        typer.echo(json.dumps(answer))
+        typer.echo(json.dumps(answer, indent=1))
     else:
         median = "—" if answer["median_ms"] is None else f"{answer['median_ms']:.2f} ms"
         typer.echo(f"{answer['received']} of {answer['sent']} answers, median round trip {median}")
@@ -212,9 +221,9 @@ def shell(
     try:
         state = rundir.load_state(name)
         if process not in state["pids"]:
-            raise UsageError(f"no process named {process}; there are {', '.join(state['pids'])}")
+            raise AbsentError(f"no process named {process}; there are {', '.join(state['pids'])}")
         if not state["kernel"]:
-            raise UsageError("this lab has no namespaces (--wires unix); `nvo3sec lab ping` works in both")
+            raise AbsentError("this lab has no namespaces (--wires unix); `nvo3sec lab ping` works in both")
         linux.enter_namespaces_of(state["pids"][process])
     except LabError as error:
         raise _fail(error) from None
@@ -224,11 +233,7 @@ def shell(
     os.execv(program, [program])  # noqa: S606 - the user's own shell
 
 
-drill = typer.Typer(invoke_without_command=True, subcommand_metavar="")
-
-
-@drill.callback()
-def play(
+def drill(
     attacks: Annotated[
         list[str] | None,
         typer.Argument(
@@ -242,11 +247,10 @@ def play(
 ) -> None:
     """Play the attackers of section 4 of the requirements draft against a running lab."""
     if show:
-        table = Table("attack", "by", "what", "caught as")
-        for attack in ATTACKS:
-            reasons = ", ".join(sorted(attack.reasons | attack.refusals)) or "not to be caught"
-            table.add_row(attack.name, attack.who, attack.summary, reasons)
-        Console().print(table)
+        if output is Output.json:
+            typer.echo(json.dumps(report.attack_rows(ATTACKS), indent=1))
+        else:
+            report.print_attacks(ATTACKS)
         return
     progress = report.Progress()
 
@@ -272,5 +276,5 @@ def main() -> None:
     """`python -m nvo3lab`, for the lab alone."""
     app = typer.Typer(no_args_is_help=True, add_completion=False)
     app.add_typer(lab)
-    app.add_typer(drill, name="drill")
+    app.command("drill")(drill)
     app(prog_name=Path(sys.argv[0]).name)

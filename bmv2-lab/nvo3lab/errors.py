@@ -2,7 +2,8 @@
 """What can go wrong in the lab.
 
 LabError
-├── UsageError        the caller asked for something that does not exist (exit status 2)
+├── UsageError        the command line is wrong (exit status 2; of all others 1)
+├── AbsentError       no such lab is up, or it has not what was named
 ├── PreflightError    this machine lacks something; the message says what to do
 ├── ProcessError      a process of the lab ended, or did not become ready in time
 ├── RemoteError       a process of the lab refused or failed a request
@@ -15,7 +16,11 @@ class LabError(Exception):
 
 
 class UsageError(LabError):
-    """The caller asked for something that does not exist."""
+    """The command line is wrong, whatever runs."""
+
+
+class AbsentError(LabError):
+    """No lab of the name is up, or it has no host or process of the name."""
 
 
 class PreflightError(LabError):

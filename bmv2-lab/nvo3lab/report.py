@@ -7,6 +7,7 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -102,6 +103,38 @@ def underlay_table(observation: dict[str, Any]) -> Table:
     for link in observation.get("links", []):
         table.add_row(link["link"], *(str(link[name]) for name in ("frames", "protected", "violations", "missed")))
     return table
+
+
+def process_table(name: str, state: dict[str, Any], alive: dict[str, bool]) -> Table:
+    """One row a process."""
+    table = Table(title=f"Lab {name}, {state['target']}", title_justify="left", box=box.SIMPLE_HEAD)
+    for column in ("process", "pid", "state"):
+        table.add_column(column, no_wrap=True, justify="right" if column == "pid" else "left")
+    for process, pid in state["pids"].items():
+        table.add_row(process, str(pid), "running" if alive[process] else "has ended")
+    return table
+
+
+def attack_rows(attacks: Sequence[Attack]) -> list[dict[str, Any]]:
+    """Each attack: its name, who plays it, what it is, and as what it is caught."""
+    return [
+        {
+            "attack": one.name,
+            "by": one.who,
+            "what": one.summary,
+            "caught_as": sorted(one.reasons | one.refusals),
+        }
+        for one in attacks
+    ]
+
+
+def print_attacks(attacks: Sequence[Attack]) -> None:
+    """A paragraph an attack: their texts have no room beside each other."""
+    console = results()
+    for row in attack_rows(attacks):
+        caught = ", ".join(row["caught_as"])
+        console.print(Text.assemble((row["attack"], "bold"), f"  {row['by']}: {row['what']}"))
+        console.print(Padding(f"caught as {caught}" if caught else "not to be caught", (0, 0, 0, 4)))
 
 
 def print_faults(console: Console, faults: Sequence[str]) -> None:

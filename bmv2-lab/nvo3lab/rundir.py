@@ -14,10 +14,11 @@ import shutil
 import stat
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from nvo3lab.errors import LabError, UsageError
+from nvo3lab.errors import AbsentError, LabError, UsageError
 
 #: Longest path of a UNIX socket, without the terminating zero (sun_path).
 SOCKET_PATH_LIMIT = 107
@@ -113,19 +114,51 @@ class RunDirectory:
 
 
 def load_state(name: str, base: Path | None = None) -> dict[str, Any]:
-    """The state of a running lab. Raises UsageError where none of this name is up."""
+    """The state of a running lab. Raises AbsentError where none of this name is up."""
     path = (base or base_directory()) / name / _STATE
     try:
         _check_private(path.parent)
         state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        raise UsageError(f"no lab named {name} is up; `nvo3sec lab up` starts one") from None
+        raise AbsentError(f"no lab named {name} is up; `nvo3sec lab up` starts one") from None
     return state
 
 
 def temporary(path: Path) -> Path:
     """Where the processes of a run directory make their own temporary files."""
     return path / "tmp"
+
+
+def operators_directory() -> Path:
+    """Where `nvo3sec` looks for the processes of this user that it can ask."""
+    if os.environ.get("XDG_RUNTIME_DIR"):
+        return Path(os.environ["XDG_RUNTIME_DIR"]) / "nvo3sec"
+    if os.geteuid() == 0:
+        return Path("/run/nvo3sec")
+    return Path(tempfile.gettempdir()) / f"nvo3sec-{os.geteuid()}"
+
+
+@contextlib.contextmanager
+def found_by_operators(run_directory: Path) -> Iterator[Path | None]:
+    """A link by which `nvo3sec status` in another terminal finds this lab; None where there can be none.
+
+    It leads into a directory that is closed to others. One that is left over leads nowhere.
+    """
+    link = operators_directory() / run_directory.name
+    try:
+        _private_directory(link.parent)
+        if link.is_symlink():
+            link.unlink()
+        link.symlink_to(run_directory)
+    except (OSError, LabError):
+        yield None
+        return
+    try:
+        yield link
+    finally:
+        with contextlib.suppress(OSError):
+            if link.readlink() == run_directory:
+                link.unlink()
 
 
 def remove(path: Path) -> None:

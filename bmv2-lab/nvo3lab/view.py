@@ -63,7 +63,7 @@ class View:
 
     @classmethod
     async def of_running(cls, name: str) -> "View":
-        """Connect to a lab that is up. Raises UsageError where there is none of this name."""
+        """Connect to a lab that is up. Raises AbsentError where there is none of this name."""
         state = load_state(name)
         view = cls(
             reference(),

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from nvo3lab import linux, preflight, rundir
-from nvo3lab.errors import UsageError
+from nvo3lab.errors import AbsentError
 from nvo3lab.guarded import Guarded
 from nvo3lab.rpc import Client
 from nvo3lab.view import connect_when_ready
@@ -85,7 +85,7 @@ def lab_process(base: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[
                 try:
                     state = rundir.load_state("lab", base)
                     break
-                except UsageError:
+                except AbsentError:
                     if process.poll() is not None or time.monotonic() > deadline:
                         process.kill()
                         raise AssertionError(f"no lab: {process.communicate()}") from None

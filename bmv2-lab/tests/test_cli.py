@@ -27,14 +27,11 @@ def nvo3sec(base: Path, *arguments: str, **environment: str) -> subprocess.Compl
     [
         ("drill", "no-such-attack"),
         ("drill", "-o", "xml"),
-        ("drill", "--name", "none"),
+        ("drill", "no-such-attack", "--name", "none"),
         ("lab", "run", "--target", "tofino"),
         ("lab", "run", "--wires", "copper"),
         ("lab", "up", "--name", "../elsewhere"),
-        ("lab", "ps"),
         ("lab", "ping", "red1"),
-        ("lab", "ping", "red1", "red2"),
-        ("lab", "shell", "red1"),
         ("lab", "fly"),
     ],
 )
@@ -42,7 +39,25 @@ def test_bad_usage_is_exit_status_2(short_directory: Path, arguments: tuple[str,
     done = nvo3sec(short_directory, *arguments)
     assert done.returncode == 2, done.stderr
     assert done.stderr
+    assert done.stderr.startswith("nvo3sec: ")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("drill", "--name", "none"),
+        ("drill", "rotation", "--name", "none"),
+        ("lab", "ps", "--name", "none"),
+        ("lab", "ping", "red1", "red2", "--name", "none"),
+        ("lab", "shell", "red1", "--name", "none"),
+    ],
+)
+def test_no_such_lab_is_exit_status_1(short_directory: Path, arguments: tuple[str, ...]) -> None:
+    """Also where an option comes behind an argument: it is not taken for another argument."""
+    done = nvo3sec(short_directory, *arguments)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "nvo3sec: no lab named none is up; `nvo3sec lab up` starts one\n"
 
 
 def test_drill_lists_its_attacks(short_directory: Path) -> None:

@@ -98,7 +98,9 @@ class NvaProcess:
             **Applying(self._nva, start.file).methods,
         }
         self._transport = NvaTransport(self._nva, methods)
-        self._console = ConsoleServer(settings.run_directory, methods | {"admission": self.admission})
+        self._console = ConsoleServer(
+            settings.run_directory, methods | {"admission": self.admission}, f"the NVA of {start.domain.name}"
+        )
         self._server: SecureServer | None = None
 
     def _begin(self, given: DomainText) -> Start:

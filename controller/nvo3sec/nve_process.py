@@ -93,6 +93,7 @@ class NveProcess:
                 "reconcile": self._console_reconcile,
                 **tenant_methods(self._agent),
             },
+            f"the agent of {switch.name}",
         )
 
     async def run(self) -> None:

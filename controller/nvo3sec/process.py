@@ -62,6 +62,7 @@ class Controller:
                 **self.keys.methods,
                 **Operations(self._nva).methods,
             },
+            "the development controller",
         )
 
     def _connector(self, nve: str) -> Any:

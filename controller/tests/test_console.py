@@ -15,8 +15,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from nvo3sec.console import ConsoleServer, ask, default_run_directory, prepare_run_directory, socket_path
-from nvo3sec.errors import OperatorError
+from nvo3sec.console import (
+    AGENT,
+    NVA,
+    ConsoleServer,
+    ask,
+    base_directory,
+    choose_run_directory,
+    default_run_directory,
+    prepare_run_directory,
+    socket_path,
+)
+from nvo3sec.errors import NoController, OperatorError
 
 
 async def echo(**params) -> dict:
@@ -83,7 +93,10 @@ class TestSocket:
             assert ask(tmp_path / "run", "echo") == {}
 
     def test_an_unknown_method_names_the_others(self, tmp_path):
-        with serving(tmp_path / "run"), pytest.raises(OperatorError, match="echo, fail, refuse"):
+        with (
+            serving(tmp_path / "run"),
+            pytest.raises(OperatorError, match=r"does not answer that.*: echo, fail, refuse"),
+        ):
             ask(tmp_path / "run", "shutdown")
 
     @pytest.mark.parametrize(
@@ -134,12 +147,88 @@ class TestRunDirectory:
         with pytest.raises(OperatorError):
             prepare_run_directory(tmp_path / "run")
 
-    def test_where(self, monkeypatch):
-        monkeypatch.setenv("NVO3SEC_RUN_DIR", "/a")
-        assert default_run_directory() == Path("/a")
-        monkeypatch.delenv("NVO3SEC_RUN_DIR")
+    def test_base_open_to_others(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+        base_directory().mkdir()
+        os.chmod(base_directory(), 0o755)  # noqa: S103  # that is what is refused
+        with pytest.raises(OperatorError, match="0700"):
+            prepare_run_directory(default_run_directory(NVA))
+
+    def test_base_that_somebody_else_may_have_linked(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+        (tmp_path / "elsewhere").mkdir(mode=0o700)
+        base_directory().symlink_to(tmp_path / "elsewhere")
+        with pytest.raises(OperatorError, match="is a link"):
+            prepare_run_directory(default_run_directory(NVA))
+        with serving(tmp_path / "elsewhere" / NVA), pytest.raises(NoController):
+            choose_run_directory(None)
+
+    def test_each_process_has_its_own(self, monkeypatch):
         monkeypatch.setenv("XDG_RUNTIME_DIR", "/b")
-        assert default_run_directory() == Path("/b/nvo3sec")
+        assert default_run_directory(NVA) == Path("/b/nvo3sec/nva")
+        assert default_run_directory(AGENT + "leaf1") == Path("/b/nvo3sec/nve-leaf1")
+        monkeypatch.delenv("XDG_RUNTIME_DIR")
+        monkeypatch.setattr(os, "geteuid", lambda: 0)
+        assert default_run_directory(NVA) == Path("/run/nvo3sec/nva")
+        monkeypatch.setattr(os, "geteuid", lambda: 1000)
+        monkeypatch.setattr("tempfile.gettempdir", lambda: "/t")
+        assert default_run_directory(NVA) == Path("/t/nvo3sec-1000/nva")
+
+
+class TestDiscovery:
+    """`nvo3sec status` without a word about where."""
+
+    @pytest.fixture
+    def base(self, tmp_path, monkeypatch) -> Path:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+        monkeypatch.delenv("NVO3SEC_RUN_DIR", raising=False)
+        return base_directory()
+
+    def test_nobody(self, base):
+        with pytest.raises(NoController, match=f"no controller is running in {base}; use --run-dir, or --nva"):
+            choose_run_directory(None)
+        with pytest.raises(NoController, match="no agent is running"):
+            choose_run_directory(None, agents=True)
+
+    def test_an_nva_and_an_agent_on_one_machine(self, base):
+        nva, agent = default_run_directory(NVA), default_run_directory(AGENT + "leaf1")
+        with serving(nva), serving(agent):
+            assert choose_run_directory(None) == nva
+            assert choose_run_directory(None, agents=True) == agent
+            assert choose_run_directory(base) == nva, "a directory that holds several"
+            assert choose_run_directory(agent) == agent
+        assert base.stat().st_mode & 0o777 == 0o700
+
+    def test_an_agent_alone_answers_what_it_can(self, base):
+        with serving(default_run_directory(AGENT + "leaf1")):
+            assert choose_run_directory(None) == default_run_directory(AGENT + "leaf1")
+
+    def test_several(self, base):
+        first, second = (default_run_directory(AGENT + name) for name in ("leaf1", "leaf2"))
+        expected = f"several run here; say which: --run-dir {first}, --run-dir {second}$"
+        with serving(first), serving(second), pytest.raises(OperatorError, match=expected):
+            choose_run_directory(None, agents=True)
+
+    def test_through_a_link(self, base, tmp_path):
+        prepare_run_directory(base)
+        (base / "lab").symlink_to(tmp_path / "lab")
+        with pytest.raises(NoController):
+            choose_run_directory(None)  # it is left over, and leads nowhere
+        prepare_run_directory(tmp_path / "lab")
+        with serving(tmp_path / "lab" / NVA), serving(tmp_path / "lab" / (AGENT + "leaf1")):
+            assert choose_run_directory(None) == tmp_path / "lab" / NVA
+            (tmp_path / "lab").chmod(0o755)
+            with pytest.raises(NoController):
+                choose_run_directory(None)
+
+    def test_a_wrong_one_names_those_that_are_there(self, base, tmp_path):
+        nva = default_run_directory(NVA)
+        with serving(nva):
+            with pytest.raises(NoController, match=rf"no such run directory: /nonexistent \(there are: {nva}\)"):
+                choose_run_directory(Path("/nonexistent"))
+            (tmp_path / "empty").mkdir(mode=0o700)
+            with pytest.raises(NoController, match=rf"in {tmp_path}/empty \(there are: {nva}\)"):
+                choose_run_directory(tmp_path / "empty")
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -207,11 +296,13 @@ class TestCommands:
 
     def test_rotate(self, tmp_path):
         async def rotate(nves, vn):
-            return {"directions": len(nves) + len(vn)}
+            return {"directions": len(nves) + len(vn or "")}
 
         with serving(tmp_path / "run", {"rotate": rotate}):
             result = run("keys", "rotate", "leaf1", "leaf2", "--vn", "red", "--run-dir", str(tmp_path / "run"))
             assert result.stdout == "new keys asked for in 5 directions\n"
+            result = run("keys", "rotate", "leaf1", "--run-dir", str(tmp_path / "run"))
+            assert result.stdout == "new keys asked for in 1 direction\n"
 
     def test_shell_without_its_environment_or_nve(self, tmp_path):
         async def status():

@@ -22,9 +22,10 @@ from nvo3sec.domain.mapping import (
     statics_of,
     step,
 )
+from nvo3sec.domain.mapping.reasons import REASONS
 from nvo3sec.domain.membership import Membership
 from nvo3sec.errors import OperatorError
-from nvo3sec.nva.inspection import REASONS, find_claim, map_list, vn_list, vn_show
+from nvo3sec.nva.inspection import find_claim, map_list, vn_list, vn_show
 
 DOMAIN = load_domain(example_path())
 MEMBERSHIP = Membership(DOMAIN)

@@ -163,7 +163,7 @@ async def _revoked(world: World) -> Shot:
     faults = []
     old = str(plane.directory / f"{_INSIDER}-stolen.pem")
     await asyncio.to_thread(copy_private, plane.device_file("nve", _INSIDER), old)
-    await plane.pki("revoke", "nve", _INSIDER)
+    await plane.pki("revoke", "nve", _INSIDER, "--yes")
     began = time.monotonic()
     try:
         while _INSIDER in _registered(await world.status()):

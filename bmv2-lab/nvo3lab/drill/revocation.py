@@ -58,7 +58,7 @@ async def revocation(world: World) -> Shot:
         sizes=[56],
     )
     await host.call("stream_begin", stream=_STREAM)
-    answer = await world.plane.ask("keys", "revoke", _OUT)
+    answer = await world.plane.ask("keys", "revoke", _OUT, "--yes")
     # The command has returned, so nothing of it is taken any more, by anybody.
     sent = await world.into_underlay(world.topology.leaf_of(_PEER_HOST).name, passed + withheld)
     for leaf, victim in _PEERS.items():

@@ -6,7 +6,6 @@ What reads it is imported where it is used, because every command that is about 
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +13,8 @@ import typer
 
 from nvo3sec.cli import render
 from nvo3sec.cli.operate import Where, show
-from nvo3sec.cli.options import NvaOption, OperatorCredentials, Output, OutputOption, RunDirectory
+from nvo3sec.cli.options import NvaOption, OperatorCredentials, Output, OutputOption, RunDirectory, YesOption
+from nvo3sec.cli.tell import confirm, counted, to_stderr
 from nvo3sec.errors import OperatorError
 
 app = typer.Typer(help="The domain file: check, compare, apply.", no_args_is_help=True)
@@ -23,13 +23,15 @@ FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The domain f
 
 
 @app.command("check")
-def check(file: FileArgument) -> None:
+def check(file: FileArgument, output: OutputOption = Output.TABLE) -> None:
     """Is the file right? Names the line and the field of everything that is wrong, and what would be right."""
     from nvo3sec.config import load_domain
 
     found = load_domain(file)
-    systems = len(found.tenant_systems)
-    print(f"{file}: {found.name}: {len(found.nves)} NVEs, {len(found.vns)} VNs, {systems} tenant systems")
+    sizes = {"nves": len(found.nves), "vns": len(found.vns), "tenant_systems": len(found.tenant_systems)}
+    one_of = zip(sizes.values(), ("NVE", "VN", "tenant system"), strict=True)
+    said = ", ".join(counted(number, one) for number, one in one_of)
+    show({"file": str(file), "domain": found.name} | sizes, output, f"{file}: {found.name}: {said}")
 
 
 @app.command("show")
@@ -76,7 +78,7 @@ def diff(
 @app.command("apply")
 def apply(
     file: FileArgument,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: YesOption = False,
     wait: Annotated[
         float, typer.Option(help="Wait up to this many seconds until every switch and every key is as it should be.")
     ] = 0.0,
@@ -98,20 +100,15 @@ def apply(
     if found["refused"]:
         show(found, output, *render.difference(found))
         raise OperatorError("nothing was applied: some of it cannot be done while the domain lives")
-    if not yes and (found["changes"] or not found["same_text"]):
-        _ask(found)
+    if found["changes"] or not found["same_text"]:
+        if not yes:
+            to_stderr(*render.difference(found))
+        confirm("Apply?", yes=yes, nothing="nothing was applied")
     result: dict[str, Any] = where.ask("domain_apply", text=wanted.text, base=found["base"])
     if wait > 0:
         where.wait(wait)
     touched = ", ".join(result["nves"]) or "no NVE"
-    done = f"applied: {result['total']} changes; touched: {touched}" if result["total"] else "nothing to change"
+    done = (
+        f"applied: {counted(result['total'], 'change')}; touched: {touched}" if result["total"] else "nothing to change"
+    )
     show(result, output, *(render.difference(result) if yes and result["changes"] else ()), done)
-
-
-def _ask(found: dict[str, Any]) -> None:
-    # On stderr: stdout is for the result.
-    render.to_stderr(*render.difference(found))
-    if not sys.stdin.isatty():
-        raise OperatorError("nothing was applied: there is nobody to ask; use --yes")
-    if not typer.confirm("Apply?", err=True):
-        raise OperatorError("nothing was applied")

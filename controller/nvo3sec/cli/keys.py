@@ -9,7 +9,9 @@ import typer
 
 from nvo3sec.cli import render_keys
 from nvo3sec.cli.operate import Where, show
-from nvo3sec.cli.options import NvaOption, OperatorCredentials, Output, OutputOption, RunDirectory
+from nvo3sec.cli.options import NvaOption, OperatorCredentials, Output, OutputOption, RunDirectory, YesOption
+from nvo3sec.cli.tell import confirm, counted
+from nvo3sec.errors import OperatorError
 
 app = typer.Typer(help="Keys of the tunnels, by name.", no_args_is_help=True)
 
@@ -44,19 +46,25 @@ def rotate(
 ) -> None:
     """New keys, make before break: for all tunnels, those of one NVE, those between several, those that carry a VN."""
     result = Where(run_dir, nva, credentials).ask("rotate", nves=list(nves or ()), vn=vn)
-    show(result, output, f"new keys asked for in {result['directions']} directions")
+    show(result, output, f"new keys asked for in {counted(result['directions'], 'direction')}")
 
 
 @app.command("revoke")
 def revoke(
-    nve: Annotated[str, typer.Argument(help="The NVE to shut out.")],
+    nve: Annotated[str, typer.Argument(metavar="NVE", help="The NVE to shut out.")],
+    yes: YesOption = False,
     run_dir: RunDirectory = None,
     nva: NvaOption = None,
     credentials: OperatorCredentials = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Shut an NVE out for good, everywhere and at once. A device that was repaired needs another name."""
-    result = Where(run_dir, nva, credentials).ask("revoke", nve=nve)
+    """Shut an NVE out for good, everywhere and at once. A device that was repaired needs another name. Asks first."""
+    where = Where(run_dir, nva, credentials)
+    known = [one["nve"] for one in where.ask("status")["switches"]]
+    if nve not in known:
+        raise OperatorError(f"no such NVE: {nve}; there are: {', '.join(sorted(known))}")
+    confirm(f"Shut {nve} out for good? No device of this name can come back.", yes=yes)
+    result = where.ask("revoke", nve=nve)
     show(result, output, f"{nve} is cut off; every other switch confirmed it within {result['cut_off_s']:.3f} s")
 
 

@@ -5,20 +5,19 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import importlib.metadata
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
-from nvo3sec.cli import domain, keys, operate, overlay, p4, serve, shell
-from nvo3sec.cli.options import RunDirectory
+from nvo3sec.cli import domain, keys, operate, overlay, p4, serve, shell, tell
+from nvo3sec.cli.options import Output, OutputOption, RunDirectory
 from nvo3sec.errors import ConfigError, Nvo3secError
 
 app = typer.Typer(
     name="nvo3sec",
-    help="A secure NVO3 overlay: controller, operator commands, lab.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,  # a traceback with local variables could show keys
     add_completion=False,
@@ -54,6 +53,23 @@ def _mount(name: str) -> None:
     mounted = getattr(module, attribute, None)
     if isinstance(mounted, typer.Typer):
         app.add_typer(mounted, name=name)
+    elif mounted is not None:
+        app.command(name)(mounted)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"nvo3sec {importlib.metadata.version('nvo3sec')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and end.")
+    ] = False,
+) -> None:
+    """A secure NVO3 overlay: controller, operator commands, lab."""
 
 
 @controller_app.command("run")
@@ -61,32 +77,42 @@ def run(
     file: Annotated[Path, typer.Option("--domain", help="The domain file.")],
     run_dir: RunDirectory = None,
     log_json: Annotated[bool, typer.Option("--log-json", help="Log JSON lines instead of text.")] = False,
-    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    log_level: serve.Level = serve.LogLevel.INFO,
 ) -> None:
     """Run the controller of a domain until it is told to stop (SIGTERM, SIGINT)."""
     # Imported here, because little else needs gRPC or the domain file, and every other command should start quickly.
     from nvo3sec import logs
     from nvo3sec.config import load_domain
-    from nvo3sec.console import default_run_directory
+    from nvo3sec.console import CONTROLLER, default_run_directory
     from nvo3sec.hardening import keep_memory_private
     from nvo3sec.process import Controller
 
-    if log_level not in ("debug", "info", "warning", "error"):
-        raise typer.BadParameter("one of: debug, info, warning, error", param_hint="--log-level")
     keep_memory_private()
     configuration = load_domain(file)
-    logs.configure(json_lines=log_json, level=log_level)
+    logs.configure(json_lines=log_json, level=log_level.value)
 
-    async def serve() -> None:
-        await Controller(configuration, run_dir or default_run_directory()).run()
+    async def work() -> None:
+        await Controller(configuration, run_dir or default_run_directory(CONTROLLER)).run()
 
-    asyncio.run(serve())
+    asyncio.run(work())
 
 
 @controller_app.command("check")
-def check(file: domain.FileArgument) -> None:
+def check(file: domain.FileArgument, output: OutputOption = Output.TABLE) -> None:
     """As `domain check`."""
-    domain.check(file)
+    domain.check(file, output)
+
+
+FAILED, USAGE = 1, 2
+"""Exit statuses beside 0: refused or failed; the command line or a file that it names is wrong."""
+_UsageError: Any = typer.BadParameter.__mro__[1]
+"""Of the command line parser, whichever typer brings."""
+
+
+def mount_all() -> None:
+    """Have the application know every command."""
+    for name in MOUNTED:
+        _mount(name)
 
 
 def main() -> None:
@@ -94,13 +120,33 @@ def main() -> None:
     for name in MOUNTED:
         if not sys.argv[1:] or sys.argv[1] in (name, "--help"):
             _mount(name)
-    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    sys.exit(_run())
+
+
+def _run() -> int:
     try:
-        app()
+        status = app(standalone_mode=False, prog_name="nvo3sec")
     except ConfigError as error:
         for finding in error.findings:
-            errors.print(f"{error.source}:{finding.line}: {finding.field}: {finding.message}", markup=False)
-        sys.exit(2)
+            # As compilers say it, so that editors find the place.
+            where = f"{error.source}:{finding.line}: {finding.field}" if finding.line else error.source
+            print(f"{where}: {finding.message}", file=sys.stderr)
+        return USAGE
     except Nvo3secError as error:
-        errors.print(f"nvo3sec: {error}", markup=False)
-        sys.exit(1)
+        tell.error(str(error))
+        return FAILED
+    except _UsageError as error:
+        return _tell_usage(error)
+    except typer.Abort:
+        tell.error("nothing was done")
+        return FAILED
+    return status if isinstance(status, int) else 0
+
+
+def _tell_usage(error: Any) -> int:
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        return USAGE
+    path = error.ctx.command_path if error.ctx is not None else "nvo3sec"
+    tell.error(f"{error.format_message().rstrip('.')}; see {path} --help")
+    return USAGE

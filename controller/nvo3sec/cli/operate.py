@@ -15,11 +15,11 @@ from rich.console import Console
 
 from nvo3sec.cli import render
 from nvo3sec.cli.options import NvaOption, OperatorCredentials, Output, OutputOption, RunDirectory
-from nvo3sec.console import ask, default_run_directory
+from nvo3sec.console import ask, choose_run_directory
 from nvo3sec.errors import NoController, OperatorError
 
 APPEAR_S = 0.05
-PIPE_WIDTH = 200
+PIPE_WIDTH = 10_000
 """Columns where there is no terminal: nothing is folded in a log."""
 
 
@@ -46,7 +46,7 @@ class Where:
 
     def ask(self, method: str, /, **params: Any) -> Any:
         if self.nva is None:
-            return ask(self.run_dir or default_run_directory(), method, **params)
+            return ask(choose_run_directory(self.run_dir), method, **params)
         if self.credentials is None:
             raise OperatorError("an NVA asks who you are: use --credentials, or set NVO3SEC_CREDENTIALS")
         # Imported here, because it takes a while and nothing else needs it.
@@ -67,7 +67,7 @@ def show(result: Any, output: Output, *tables: Any) -> None:
     if not console.is_terminal:
         console = Console(highlight=False, width=PIPE_WIDTH)
     for table in tables:
-        console.print(table)
+        console.print(table, soft_wrap=True)
 
 
 def status(

@@ -22,7 +22,7 @@ RunDirectory = Annotated[
     typer.Option(
         "--run-dir",
         envvar="NVO3SEC_RUN_DIR",
-        help="Run directory of the process to ask, or to run.",
+        help="Run directory of the process to run or to ask, or one that holds those of several.",
         show_default=False,
     ),
 ]
@@ -45,3 +45,4 @@ OperatorCredentials = Annotated[
         show_default=False,
     ),
 ]
+YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]

@@ -9,7 +9,8 @@ import typer
 
 from nvo3sec.cli import render
 from nvo3sec.cli.operate import Where, show
-from nvo3sec.cli.options import NvaOption, OperatorCredentials, Output, OutputOption, RunDirectory
+from nvo3sec.cli.options import NvaOption, OperatorCredentials, Output, OutputOption, RunDirectory, YesOption
+from nvo3sec.cli.tell import confirm
 
 vn_app = typer.Typer(help="Virtual networks.", no_args_is_help=True)
 map_app = typer.Typer(help="Mappings: which tenant system is where.", no_args_is_help=True)
@@ -76,12 +77,14 @@ def map_admit(
     vn: VnOption = None,
     port: PortOption = None,
     vlan: VlanOption = None,
+    yes: YesOption = False,
     run_dir: RunDirectory = None,
     nva: NvaOption = None,
     credentials: OperatorCredentials = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Decide that this tenant system is right: it gets its addresses, and whoever had them is frozen."""
+    """Decide that this tenant system is right: it gets its addresses, and whoever had them is frozen. Asks first."""
+    confirm(f"Give {mac} at {nve} its addresses, and freeze who has them?", yes=yes)
     result = Where(run_dir, nva, credentials).ask("map_admit", mac=mac, nve=nve, vn=vn, port=port, vlan=vlan)
     show(result, output, f"{result['claim']}: {result['status']}")
 
@@ -97,12 +100,14 @@ def map_evict(
         str | None,
         typer.Option("--successor", help="The NVE that alone can have its addresses for a while.", show_default=False),
     ] = None,
+    yes: YesOption = False,
     run_dir: RunDirectory = None,
     nva: NvaOption = None,
     credentials: OperatorCredentials = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Take a tenant system's announcement away: who waits for its addresses, or the successor, gets them."""
+    """Take a tenant system's announcement away: who waits for its addresses gets them. Asks first."""
+    confirm(f"Take away what {nve} announced of {mac}?", yes=yes)
     asked = {"mac": mac, "nve": nve, "vn": vn, "port": port, "vlan": vlan, "successor": successor}
     result = Where(run_dir, nva, credentials).ask("map_evict", **asked)
     show(result, output, f"{result['claim']}: gone")

@@ -5,26 +5,28 @@ from __future__ import annotations
 
 import typer
 
+from nvo3sec.cli.operate import show
+from nvo3sec.cli.options import Output, OutputOption
 from nvo3sec.errors import ArtifactError
 
 app = typer.Typer(help="The compiled data plane.", no_args_is_help=True)
 
 
 @app.command("check")
-def check() -> None:
+def check(output: OutputOption = Output.TABLE) -> None:
     """Do sources, compiled program and generated names fit each other?"""
     from nvo3sec import p4check
 
     faults = p4check.check()
     if faults:
         raise ArtifactError("\n".join(faults))
-    print("data plane: sources, outputs and generated names are those of the manifest")
+    show({"held": True}, output, "data plane: sources, outputs and generated names are those of the manifest")
 
 
 @app.command("compile")
-def compile_() -> None:
+def compile_(output: OutputOption = Output.TABLE) -> None:
     """Compile the data plane with the p4c on PATH, and write outputs, manifest and generated names."""
     from nvo3sec import p4check
 
     version = p4check.compile_program()
-    print(f"data plane compiled with p4c {version}")
+    show({"p4c": version}, output, f"data plane compiled with p4c {version}")

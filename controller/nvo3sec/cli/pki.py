@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from datetime import timedelta
@@ -11,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Column, Table
 
-from nvo3sec.cli.options import Output, OutputOption
+from nvo3sec.cli.operate import show
+from nvo3sec.cli.options import Output, OutputOption, YesOption
+from nvo3sec.cli.render import new_table
+from nvo3sec.cli.tell import confirm
 from nvo3sec.identity.names import DeviceName, Role
 
 if TYPE_CHECKING:
@@ -59,69 +59,94 @@ def _input(path: Path) -> bytes:
     return read(path)
 
 
-def _tell(what: str, one: Issued) -> None:
+def _row(one: Issued) -> dict[str, str]:
     from nvo3sec.identity.certificate import stamp
 
-    print(f"{what}: {one.device}, serial number {one.serial:x}, valid until {stamp(one.not_after)}", file=sys.stderr)
+    role, name = one.device.role.value, one.device.name
+    return {"role": role, "name": name, "serial": f"{one.serial:x}", "not_after": stamp(one.not_after)}
+
+
+def _tell(what: str, one: Issued) -> None:
+    row = _row(one)
+    said = f"{what}: {one.device}, serial number {row['serial']}, valid until {row['not_after']}"
+    print(said, file=sys.stderr)
 
 
 @app.command("init")
 def init(
-    domain: Annotated[str, typer.Argument(help="The domain, a DNS name.")], directory: Directory = DEFAULT_DIRECTORY
+    domain: Annotated[str, typer.Argument(metavar="DOMAIN", help="The domain, a DNS name.")],
+    directory: Directory = DEFAULT_DIRECTORY,
+    output: OutputOption = Output.TABLE,
 ) -> None:
     """Make a new authority."""
     from nvo3sec.identity.authority import Authority
 
     authority = Authority.create(directory, domain)
-    print(f"authority of {authority.domain} in {directory}")
-    print(f"for every device: {authority.anchors_file} and {authority.revocation_file}")
+    anchors, revoked = str(authority.anchors_file), str(authority.revocation_file)
+    show(
+        {"domain": authority.domain, "directory": str(directory), "anchors": anchors, "revoked": revoked},
+        output,
+        f"authority of {authority.domain} in {directory}",
+        f"for every device: {anchors} and {revoked}",
+    )
 
 
 @app.command("issue")
 def issue(
-    role: RoleArgument, name: NameArgument, directory: Directory = DEFAULT_DIRECTORY, lifetime: Lifetime = "24h"
+    role: RoleArgument,
+    name: NameArgument,
+    directory: Directory = DEFAULT_DIRECTORY,
+    lifetime: Lifetime = "24h",
+    output: OutputOption = Output.TABLE,
 ) -> None:
     """Make key and certificate of a device here, in one file."""
     authority = _authority(directory)
     path, issued = authority.issue(authority.device(role, name), duration(lifetime))
     _tell("issued", issued)
-    print(path)
+    show(_row(issued) | {"file": str(path)}, output, str(path))
 
 
 @app.command("renew")
 def renew(
-    role: RoleArgument, name: NameArgument, directory: Directory = DEFAULT_DIRECTORY, lifetime: Lifetime = "24h"
+    role: RoleArgument,
+    name: NameArgument,
+    directory: Directory = DEFAULT_DIRECTORY,
+    lifetime: Lifetime = "24h",
+    output: OutputOption = Output.TABLE,
 ) -> None:
     """Replace key and certificate of a device that were made here. Running processes take them without a restart."""
     authority = _authority(directory)
     path, issued = authority.issue(authority.device(role, name), duration(lifetime), renew=True)
     _tell("renewed", issued)
-    print(path)
+    show(_row(issued) | {"file": str(path)}, output, str(path))
 
 
 @app.command("request")
 def request(
-    domain: Annotated[str, typer.Argument(help="The domain, a DNS name.")],
+    domain: Annotated[str, typer.Argument(metavar="DOMAIN", help="The domain, a DNS name.")],
     role: RoleArgument,
     name: NameArgument,
     path: Annotated[Path, typer.Option("--out", help="Where the device's key and certificate will be.")],
+    output: OutputOption = Output.TABLE,
 ) -> None:
     """On the device: make a key, which stays there, and print a signing request."""
     from nvo3sec.identity import requests
 
-    sys.stdout.write(requests.begin(path, DeviceName(domain, role, name)).decode())
+    made = requests.begin(path, DeviceName(domain, role, name)).decode()
+    show({"file": str(path), "request": made}, output, made.rstrip("\n"))
 
 
 @app.command("install")
 def install(
-    certificate: Annotated[Path, typer.Argument(help="The certificate, PEM; - is stdin.")],
+    certificate: Annotated[Path, typer.Argument(metavar="CERTIFICATE", help="The certificate, PEM; - is stdin.")],
     path: Annotated[Path, typer.Option("--out", help="The same as of the request.")],
+    output: OutputOption = Output.TABLE,
 ) -> None:
     """On the device: put a certificate and the key that was made for it in place, in one step."""
     from nvo3sec.identity import requests
 
     requests.finish(path, _input(certificate))
-    print(path)
+    show({"file": str(path)}, output, str(path))
 
 
 @app.command("sign")
@@ -131,21 +156,27 @@ def sign(
     request_file: RequestArgument,
     directory: Directory = DEFAULT_DIRECTORY,
     lifetime: Lifetime = "24h",
+    output: OutputOption = Output.TABLE,
 ) -> None:
     """Sign the request of a device that you know; prints the certificate."""
     authority = _authority(directory)
     chain, issued = authority.sign(_input(request_file), authority.device(role, name), duration(lifetime))
     _tell("signed", issued)
-    sys.stdout.write(chain.decode())
+    show(_row(issued) | {"certificate": chain.decode()}, output, chain.decode().rstrip("\n"))
 
 
 @app.command("token")
 def token(
-    role: RoleArgument, name: NameArgument, directory: Directory = DEFAULT_DIRECTORY, lifetime: Lifetime = "1h"
+    role: RoleArgument,
+    name: NameArgument,
+    directory: Directory = DEFAULT_DIRECTORY,
+    lifetime: Lifetime = "1h",
+    output: OutputOption = Output.TABLE,
 ) -> None:
     """Print a token with which a device gets one certificate, once. It is not shown again."""
     authority = _authority(directory)
-    print(authority.token(authority.device(role, name), duration(lifetime)))
+    made = authority.token(authority.device(role, name), duration(lifetime))
+    show({"role": role.value, "name": name, "token": made}, output, made)
 
 
 @app.command("enroll")
@@ -153,6 +184,7 @@ def enroll(
     request_file: Annotated[Path, typer.Argument(metavar="REQUEST", help="The signing request, PEM.")],
     directory: Directory = DEFAULT_DIRECTORY,
     lifetime: Lifetime = "24h",
+    output: OutputOption = Output.TABLE,
 ) -> None:
     """Sign the request of whoever knows the device's token, read from standard input; prints the certificate."""
     authority = _authority(directory)
@@ -160,7 +192,7 @@ def enroll(
     given = sys.stdin.readline(1024).strip()
     chain, issued = authority.enroll(_input(request_file), given, duration(lifetime))
     _tell("enrolled", issued)
-    sys.stdout.write(chain.decode())
+    show(_row(issued) | {"certificate": chain.decode()}, output, chain.decode().rstrip("\n"))
 
 
 @app.command("revoke")
@@ -170,51 +202,46 @@ def revoke(
     serial: Annotated[
         str | None, typer.Option("--serial", help="One certificate, by its number in hexadecimal.")
     ] = None,
+    yes: YesOption = False,
     directory: Directory = DEFAULT_DIRECTORY,
+    output: OutputOption = Output.TABLE,
 ) -> None:
-    """Revoke all certificates of a device, or one, and publish the list. Its connections end within seconds."""
+    """Revoke all certificates of a device, or one, and publish the list. Connections end in seconds. Asks first."""
     authority = _authority(directory)
     if serial is not None and role is None:
         if not re.fullmatch(r"[0-9a-fA-F]{1,40}", serial):
             raise typer.BadParameter("a number in hexadecimal, as pki list shows it", param_hint="--serial")
+        confirm(f"Revoke the certificate {serial}?", yes=yes)
         revoked = authority.revoke(None, int(serial, 16))
     elif role is not None and name is not None and serial is None:
-        revoked = authority.revoke(authority.device(role, name))
+        device = authority.device(role, name)
+        confirm(f"Revoke every certificate of {device}?", yes=yes)
+        revoked = authority.revoke(device)
     else:
         raise typer.BadParameter("either ROLE and NAME, or --serial")
-    for one in revoked:
-        print(f"revoked: {one.device}, serial number {one.serial:x}")
+    said = (f"revoked: {one.device}, serial number {one.serial:x}" for one in revoked)
+    show([_row(one) for one in revoked], output, *said)
 
 
 @app.command("publish")
-def publish(directory: Directory = DEFAULT_DIRECTORY) -> None:
+def publish(directory: Directory = DEFAULT_DIRECTORY, output: OutputOption = Output.TABLE) -> None:
     """Make a new revocation list with the same contents, before the one there is ends."""
     authority = _authority(directory)
     authority.publish()
-    print(authority.revocation_file)
+    show({"file": str(authority.revocation_file)}, output, str(authority.revocation_file))
 
 
 @app.command("list")
 def list_(directory: Directory = DEFAULT_DIRECTORY, output: OutputOption = Output.TABLE) -> None:
     """Show the certificates that were issued, and until when they are valid."""
-    from nvo3sec.identity.certificate import stamp
     from nvo3sec.identity.revocation import wall_clock
 
     now = wall_clock()
     rows = [
-        {
-            "role": one.device.role.value,
-            "name": one.device.name,
-            "serial": f"{one.serial:x}",
-            "not_after": stamp(one.not_after),
-            "state": "revoked" if one.revoked else "expired" if one.not_after < now else "valid",
-        }
+        _row(one) | {"state": "revoked" if one.revoked else "expired" if one.not_after < now else "valid"}
         for one in sorted(_authority(directory).issued(), key=lambda one: (one.device, one.not_after))
     ]
-    if output is Output.JSON:
-        print(json.dumps(rows, indent=1))
-        return
-    table = Table("role", "name", Column("serial", overflow="fold"), "valid until", "state")
+    table = new_table("Certificates", "role", "name", "serial", "valid until", "state")
     for row in rows:
         table.add_row(*row.values())
-    Console().print(table)
+    show(rows, output, table if rows else "No certificate was issued")

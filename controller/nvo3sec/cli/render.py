@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
+
+from nvo3sec.cli.tables import Listing
 
 _SHOWN = 10
 _NUMBERS = ("VNI", "MTU", "mappings", "frozen", "sequence")
@@ -27,12 +27,9 @@ def seconds(value: float | None) -> str:
     return f"{value / 60:.0f} min" if abs(value) < 7200 else f"{value / 3600:.1f} h"
 
 
-def new_table(title: str, *columns: str, right: tuple[str, ...] = ()) -> Table:
-    """A table without lines. right: the columns of numbers."""
-    table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
-    return table
+def new_table(title: str, *columns: str, right: tuple[str, ...] = (), prose: tuple[str, ...] = ()) -> Listing:
+    """A table. right: the columns of numbers. prose: those that may be wrapped between words."""
+    return Listing(title, columns, right, prose)
 
 
 def status(result: dict[str, Any]) -> Iterator[Any]:
@@ -52,6 +49,7 @@ def status(result: dict[str, Any]) -> Iterator[Any]:
             "fault",
         ),
         right=("lease left", "expected", "actual", "learned"),
+        prose=("fault",),
     )
     for one in result["switches"]:
         switches.add_row(
@@ -167,7 +165,11 @@ def _unavailable(nve: str, why: str) -> Text:
 
 def attachments(result: list[dict[str, Any]]) -> Iterator[Any]:
     """Tenant systems behind one NVE."""
-    table = new_table("Tenant systems", "VN", "port", "VLAN", "MAC", "IPs", "hypervisor", "active", "announced")
+    table = new_table(
+        "Tenant systems",
+        *("VN", "port", "VLAN", "MAC", "IPs", "hypervisor", "active", "announced"),
+        prose=("IPs", "announced"),
+    )
     for one in result:
         table.add_row(
             one["vn"],
@@ -197,13 +199,6 @@ def updates(result: dict[str, Any], *, dry_run: bool) -> Iterator[Any]:
 _STYLES = {"+": "green", "-": "red", "~": "yellow"}
 
 
-def to_stderr(*parts: Any) -> None:
-    """What is said before a question."""
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    for part in parts:
-        console.print(part)
-
-
 def difference(result: dict[str, Any]) -> Iterator[Any]:
     """What differs between two domains."""
     for line in result["lines"]:
@@ -216,7 +211,12 @@ def difference(result: dict[str, Any]) -> Iterator[Any]:
 
 def vns(result: list[dict[str, Any]]) -> Iterator[Any]:
     """All VNs."""
-    table = new_table("Virtual networks", "VN", "VNI", "level", "MTU", "members", "mappings", "frozen", right=_NUMBERS)
+    table = new_table(
+        "Virtual networks",
+        *("VN", "VNI", "level", "MTU", "members", "mappings", "frozen"),
+        right=_NUMBERS,
+        prose=("members",),
+    )
     for one in result:
         numbers = (str(one["mappings"]), str(one["frozen"]))
         table.add_row(one["vn"], str(one["vni"]), one["level"], str(one["mtu"]), _some(one["members"]), *numbers)
@@ -226,7 +226,7 @@ def vns(result: list[dict[str, Any]]) -> Iterator[Any]:
 def vn(result: dict[str, Any]) -> Iterator[Any]:
     """One VN."""
     yield from vns([result])
-    members = new_table("\nServed by", "NVE", "VAPs", "mappings", right=_NUMBERS)
+    members = new_table("\nServed by", "NVE", "VAPs", "mappings", right=_NUMBERS, prose=("VAPs",))
     for one in result["served_by"]:
         places = (f"port {vap['port']}" + (f" VLAN {vap['vlan']}" if vap["vlan"] else "") for vap in one["vaps"])
         members.add_row(one["nve"], ", ".join(places), str(one["mappings"]))
@@ -243,7 +243,8 @@ def vn(result: dict[str, Any]) -> Iterator[Any]:
 def claims(result: dict[str, Any]) -> Iterator[Any]:
     """Tenant systems of the whole domain."""
     columns = ("VN", "MAC", "place", "standing", "has", "asked for besides", "sequence", "in its way")
-    table = new_table("Tenant systems", *columns, right=_NUMBERS)
+    wide = ("place", "has", "asked for besides", "in its way")
+    table = new_table("Tenant systems", *columns, right=_NUMBERS, prose=wide)
     for one in result["claims"]:
         place = f"{one['nve']} port {one['port']}" + (f" VLAN {one['vlan']}" if one["vlan"] else "")
         besides = [ip for ip in one["asked"] if ip not in one["has"]]

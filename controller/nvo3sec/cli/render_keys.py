@@ -62,7 +62,6 @@ def audit(result: dict[str, Any]) -> Iterator[Any]:
     )
     for one in result["switches"]:
         if one["fault"]:
-            shown.add_row(one["nve"], Text(one["fault"], style="yellow"))
             continue
         shown.add_row(
             one["nve"],
@@ -73,7 +72,10 @@ def audit(result: dict[str, Any]) -> Iterator[Any]:
             str(one["receive"]),
             str(one["send"]),
         )
-    yield shown
+    yield shown if shown.row_count else Text("No switch answers")
+    for one in result["switches"]:
+        if one["fault"]:
+            yield Text(f"{one['nve']}: {one['fault']}", style="yellow")
     for one in result["differences"]:
         yield Text(f"{one['nve']}: {one['what']}", style="bold red")
     if result["held"]:

@@ -94,13 +94,13 @@ def run_nva(
     """Run the NVA of a domain until it is told to stop (SIGTERM, SIGINT)."""
     # Imported here, because every other command should start quickly.
     from nvo3sec.config import read_domain
-    from nvo3sec.console import default_run_directory
+    from nvo3sec.console import NVA, default_run_directory
     from nvo3sec.identity.admission import FrontLimits
     from nvo3sec.nva_process import NvaProcess, NvaSettings
 
     if in_memory == (database is not None) or (database is None) != (keys is None):
         raise typer.BadParameter("give both --database and --keys, or --in-memory", param_hint="--database")
-    where = run_dir or default_run_directory()
+    where = run_dir or default_run_directory(NVA)
     front = FrontLimits().changed(limit or ())
     settings = NvaSettings(host, port, credentials, where, database, keys, apply_domain, start_new_term, front)
     given = read_domain(domain)
@@ -146,12 +146,12 @@ def run_nve(
     log_level: Level = LogLevel.INFO,
 ) -> None:
     """Run the agent of one NVE until it is told to stop (SIGTERM, SIGINT)."""
-    from nvo3sec.console import default_run_directory
+    from nvo3sec.console import AGENT, default_run_directory
     from nvo3sec.nve_process import NveProcess, NveSettings
     from nvo3sec.transport.credentials import NvaAddress
 
     addresses = [NvaAddress.parse(text) for text in nva]
-    place = run_dir or default_run_directory()
+    place = run_dir or default_run_directory(AGENT + name)
     settings = NveSettings(name, p4runtime, device_id, addresses, credentials, place, state or place, require_peer_keys)
 
     async def serve() -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from nvo3sec.cli.options import RunDirectory
-from nvo3sec.console import ask, default_run_directory
+from nvo3sec.cli.options import RunDirectory, YesOption
+from nvo3sec.cli.tell import confirm, to_stderr
+from nvo3sec.console import ask, choose_run_directory
 from nvo3sec.errors import OperatorError
 
 ENVIRONMENT = ".venv-shell"
@@ -32,22 +32,20 @@ def find_shell() -> Path:
 def shell(
     nve: Annotated[str, typer.Argument(help="The NVE whose switch to look at.")],
     run_dir: RunDirectory = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask whether this is meant.")] = False,
+    yes: YesOption = False,
 ) -> None:
     """Open p4runtime-shell on a switch. It reads everything, keys included; it is not primary and cannot write."""
-    status = ask(run_dir or default_run_directory(), "status")
+    status = ask(choose_run_directory(run_dir), "status")
     switch = next((one for one in status["switches"] if one["nve"] == nve), None)
     if switch is None:
         names = ", ".join(one["nve"] for one in status["switches"])
         raise OperatorError(f"no such NVE: {nve}; there are: {names}")
     python = find_shell()
-    errors = Console(stderr=True, highlight=False)
-    errors.print(
+    to_stderr(
         "[bold red]This shell shows the keys of the tunnels of this switch.[/] Whoever sees the screen can forge"
         " packets and read recorded ones. Rotate the keys afterwards: nvo3sec keys rotate " + nve
     )
-    if not yes:
-        typer.confirm("Open it?", abort=True)
+    confirm("Open it?", yes=yes)
     command = [
         str(python),
         "-m",

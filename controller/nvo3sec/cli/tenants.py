@@ -10,7 +10,7 @@ import typer
 from nvo3sec.cli import render
 from nvo3sec.cli.operate import show
 from nvo3sec.cli.options import Output, OutputOption, RunDirectory
-from nvo3sec.console import ask, default_run_directory
+from nvo3sec.console import ask, choose_run_directory
 from nvo3sec.errors import OperatorError
 
 VnOption = Annotated[str, typer.Option("--vn", help="Name of the VN.")]
@@ -22,13 +22,16 @@ HostOption = Annotated[str, typer.Option("--hypervisor", help="The hypervisor th
 
 
 def _ask(run_dir: Any, method: str, **params: Any) -> Any:
-    return ask(run_dir or default_run_directory(), method, **params)
+    return ask(choose_run_directory(run_dir, agents=True), method, **params)
 
 
 def _answer(result: dict[str, str], output: Output) -> None:
-    show(result, output, result["standing"] + (f": {result['reason']}" if result["reason"] else ""))
-    if result["standing"] == "refused":
-        raise OperatorError(f"refused: {result['reason']}")
+    why = ": ".join(filter(None, (result["reason"], result["why"])))
+    said = ": ".join(filter(None, (result["standing"], why)))
+    refused = result["standing"] == "refused"
+    show(result, output, *(() if refused else (said,)))
+    if refused:
+        raise OperatorError(said)
 
 
 def attach(

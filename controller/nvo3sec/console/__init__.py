@@ -8,7 +8,27 @@ The directory has mode 0700: who may enter it may operate the controller.
 """
 
 from nvo3sec.console.client import ask
-from nvo3sec.console.rundir import default_run_directory, prepare_run_directory, socket_path
+from nvo3sec.console.rundir import (
+    AGENT,
+    CONTROLLER,
+    NVA,
+    base_directory,
+    choose_run_directory,
+    default_run_directory,
+    prepare_run_directory,
+    socket_path,
+)
 from nvo3sec.console.server import ConsoleServer
 
-__all__ = ["ConsoleServer", "ask", "default_run_directory", "prepare_run_directory", "socket_path"]
+__all__ = [
+    "AGENT",
+    "CONTROLLER",
+    "NVA",
+    "ConsoleServer",
+    "ask",
+    "base_directory",
+    "choose_run_directory",
+    "default_run_directory",
+    "prepare_run_directory",
+    "socket_path",
+]

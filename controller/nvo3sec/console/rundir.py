@@ -1,27 +1,38 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The run directory of a controller."""
+"""Run directories: where the sockets are through which operators ask the processes of this machine.
+
+Each process has one of its own in the base directory of its user (`nva`, `nve-leaf1`, `controller`), so that an NVA and
+agents can be on one machine. A directory or a link in there that holds several (`lab`) is looked into as well.
+"""
 
 from __future__ import annotations
 
 import os
 import stat
+import tempfile
 from pathlib import Path
 
-from nvo3sec.errors import OperatorError
+from nvo3sec.errors import NoController, OperatorError
 
 ENVIRONMENT = "NVO3SEC_RUN_DIR"
 SOCKET = "controller.sock"
+NVA, CONTROLLER, AGENT = "nva", "controller", "nve-"
+"""Names of run directories; an agent's goes on with the name of its NVE."""
 
 
-def default_run_directory() -> Path:
-    """NVO3SEC_RUN_DIR, or nvo3sec in the user's runtime directory, or /run/nvo3sec. Raises OperatorError."""
-    if os.environ.get(ENVIRONMENT):
-        return Path(os.environ[ENVIRONMENT])
+def base_directory() -> Path:
+    """nvo3sec in the user's runtime directory, in /run for root, and for who has neither in the one for temporary
+    files."""
     if os.environ.get("XDG_RUNTIME_DIR"):
         return Path(os.environ["XDG_RUNTIME_DIR"]) / "nvo3sec"
     if os.geteuid() == 0:
         return Path("/run/nvo3sec")
-    raise OperatorError(f"which run directory? Use --run-dir, or set {ENVIRONMENT} or XDG_RUNTIME_DIR")
+    return Path(tempfile.gettempdir()) / f"nvo3sec-{os.geteuid()}"
+
+
+def default_run_directory(process: str) -> Path:
+    """Where a process runs that is not told: `process` is NVA, CONTROLLER, or AGENT with the name of an NVE."""
+    return base_directory() / process
 
 
 def socket_path(run_directory: Path) -> Path:
@@ -30,9 +41,30 @@ def socket_path(run_directory: Path) -> Path:
 
 
 def prepare_run_directory(path: Path) -> None:
-    """Make the directory, for its owner alone. Raises OperatorError if it is somebody else's, or open to others."""
+    """Make the directory, for its owner alone. Raises OperatorError if it is somebody else's, or open to others.
+
+    Its parent is made in the same way, unless it is there: a base directory must not be open to others either.
+    """
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not path.parent.exists():
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, exist_ok=True)
+        if path.parent == base_directory():
+            _check_base(path.parent)
+    except OSError as error:
+        raise OperatorError(f"{path}: {error.strerror}") from None
+    _check_private(path)
+
+
+def _check_base(path: Path) -> None:
+    # In a directory for temporary files a link could be anybody's.
+    if path.is_symlink():
+        raise OperatorError(f"{path} is a link; it must be a directory of yours")
+    _check_private(path)
+
+
+def _check_private(path: Path) -> None:
+    try:
         found = path.stat()
     except OSError as error:
         raise OperatorError(f"{path}: {error.strerror}") from None
@@ -40,3 +72,72 @@ def prepare_run_directory(path: Path) -> None:
         raise OperatorError(f"{path} is not a directory of yours")
     if stat.S_IMODE(found.st_mode) & 0o077:
         raise OperatorError(f"{path} is open to others; its mode must be 0700")
+
+
+# --- who runs here --------------------------------------------------------------------------------------------------
+
+
+def running(base: Path) -> dict[str, Path]:
+    """Run directories in `base`, by name (`nva`, `nve-leaf1`, `lab/nva`): those with a socket that are the user's.
+
+    Whoever could put a socket there could have operators believe anything: what is somebody else's, or open to others,
+    is passed over.
+    """
+    found: dict[str, Path] = {}
+    if not _is_private(base) or (base == base_directory() and base.is_symlink()):
+        return found
+    for place in sorted(base.iterdir()):
+        if not _is_private(place):
+            continue
+        if socket_path(place).exists():
+            found[place.name] = place.resolve()
+            continue
+        for inner in sorted(place.iterdir()):
+            if _is_private(inner) and socket_path(inner).exists():
+                found[f"{place.name}/{inner.name}"] = inner.resolve()
+    return found
+
+
+def _is_private(path: Path) -> bool:
+    try:
+        _check_private(path)
+    except OperatorError:
+        return False
+    return True
+
+
+def choose_run_directory(given: Path | None, *, agents: bool = False) -> Path:
+    """The run directory of the process to ask.
+
+    given: that one, or one that holds several; the user's base directory unless told. agents: for a question that only
+    agents answer; for any other an NVA comes first, and an agent if it is the only process.
+
+    Raises NoController if there is none, OperatorError if there are several.
+    """
+    if given is not None and socket_path(given).exists():
+        return given
+    base = base_directory() if given is None else given
+    if given is not None and not given.is_dir():
+        raise NoController(f"no such run directory: {given}{_elsewhere(base)}")
+    here = running(base)
+    of_agents = {name: path for name, path in here.items() if _last(name).startswith(AGENT)}
+    others = {name: path for name, path in here.items() if name not in of_agents}
+    chosen = of_agents if agents else (others or of_agents)
+    if len(chosen) == 1:
+        return next(iter(chosen.values()))
+    if chosen:
+        ways = ", ".join(f"--run-dir {path}" for path in chosen.values())
+        raise OperatorError(f"several run here; say which: {ways}")
+    what = "no agent" if agents else "no controller"
+    raise NoController(f"{what} is running in {base}{_elsewhere(base)}; use --run-dir, or --nva for one elsewhere")
+
+
+def _last(name: str) -> str:
+    return name.rpartition("/")[2]
+
+
+def _elsewhere(asked: Path) -> str:
+    """Where one could have been meant."""
+    base = base_directory()
+    found = running(base) if base != asked else {}
+    return f" (there are: {', '.join(map(str, found.values()))})" if found else ""

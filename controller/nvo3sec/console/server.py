@@ -22,9 +22,13 @@ Method: TypeAlias = Callable[..., Awaitable[Any]]
 
 
 class ConsoleServer:
-    """Answers operators in `run_directory`. `methods`: by name; they take keyword arguments and return JSON values."""
+    """Answers operators in `run_directory`. `methods`: by name; they take keyword arguments and return JSON values.
 
-    def __init__(self, run_directory: Path, methods: Mapping[str, Method]) -> None:
+    who: what it is, for people who have asked the wrong process.
+    """
+
+    def __init__(self, run_directory: Path, methods: Mapping[str, Method], who: str = "this process") -> None:
+        self._who = who
         self._path = socket_path(run_directory)
         self._methods = dict(methods)
         self._server: asyncio.Server | None = None
@@ -40,7 +44,9 @@ class ConsoleServer:
                 self._path.unlink()  # left over from one that was killed
             else:
                 writer.close()
-                raise OperatorError(f"a controller is running in {self._path.parent} already")
+                raise OperatorError(
+                    f"a controller is running in {self._path.parent} already; each process needs a directory of its own"
+                )
         try:
             self._server = await asyncio.start_unix_server(self._serve, str(self._path), limit=REQUEST_LIMIT_BYTES)
         except OSError as error:
@@ -71,7 +77,8 @@ class ConsoleServer:
             name, params = request["method"], request.get("params", {})
             method = self._methods[name]
         except KeyError:
-            return _error("OperatorError", f"no such method; there are: {', '.join(sorted(self._methods))}")
+            those = ", ".join(sorted(self._methods))
+            return _error("OperatorError", f"{self._who} does not answer that; it answers: {those}")
         except (ValueError, TypeError, AttributeError, RecursionError):
             return _error("OperatorError", "the request is not understood")
         try:

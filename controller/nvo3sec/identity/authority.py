@@ -14,6 +14,7 @@ The authority decides what stands in a certificate: of a signing request it take
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Callable
 from dataclasses import replace
@@ -57,12 +58,14 @@ class Authority:
 
     def __init__(self, directory: Path, *, clock: Callable[[], datetime] = wall_clock) -> None:
         """Open the authority in `directory`. Raises AuthorityError, StorageError."""
-        private_directory(directory)
         self._directory = directory
         self._clock = clock
         self._ledger = directory / "ledger.json"
-        if not self._ledger.exists():
-            raise AuthorityError(f"there is no authority in {directory}; make one with: pki init")
+        if not os.path.exists(self._ledger):  # before the directory is made: it may be the wrong one
+            raise AuthorityError(
+                f"there is no authority in {directory}; make one with: nvo3sec pki init DOMAIN --dir {directory}"
+            )
+        private_directory(directory)
         pem = read(directory / "authority.pem", private=True)
         try:
             key = serialization.load_pem_private_key(pem, password=None)
@@ -148,9 +151,11 @@ class Authority:
         """
         path = self.device_file(device)
         if path.exists() and not renew:
-            raise AuthorityError(f"{path} exists; to replace it: pki renew {device.role.value} {device.name}")
+            raise AuthorityError(f"{path} exists; to replace it: nvo3sec pki renew {device.role.value} {device.name}")
         if renew and not path.exists():
-            raise AuthorityError(f"{path} does not exist; to make it: pki issue {device.role.value} {device.name}")
+            raise AuthorityError(
+                f"{path} does not exist; to make it: nvo3sec pki issue {device.role.value} {device.name}"
+            )
         for directory in (path.parent.parent, path.parent):
             private_directory(directory)
         key = DeviceKey.generate()

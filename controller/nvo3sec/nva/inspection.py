@@ -9,26 +9,13 @@ from typing import Any
 
 from nvo3sec.domain.addresses import IpAddress, format_mac, parse_mac
 from nvo3sec.domain.mapping import Claim, ClaimKey, MappingState, Place, Reason, obstacle
+from nvo3sec.domain.mapping.reasons import REASONS
 from nvo3sec.domain.membership import Membership
 from nvo3sec.domain.model import Domain, Vn
 from nvo3sec.errors import OperatorError
 
 CLAIMS_SHOWN = 1000
 """In one answer, unless more are asked for."""
-
-REASONS = {
-    Reason.OWNED: "another tenant system has an address of it",
-    Reason.HELD: "an address is kept for a successor, or contested",
-    Reason.RESERVED: "an address is reserved for other NVEs",
-    Reason.NO_LEASE: "the NVE has no lease",
-    Reason.NOT_SERVED: "the NVE does not serve the VN, or has no such VAP",
-    Reason.BAD_ADDRESS: "an address is none that a tenant system can have",
-    Reason.QUOTA: "the NVE or the VAP has as many as it may have",
-    Reason.STATIC: "the domain file states it; only the domain file changes it",
-    Reason.FOREIGN: "another hypervisor announced it",
-    Reason.UNKNOWN: "there is no such tenant system",
-}
-"""In words for people."""
 
 
 # --- VNs ------------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from nvo3sec.domain.mapping import Admit, ClaimKey, Event, Evict, Status
+from nvo3sec.domain.mapping.reasons import REASONS
 from nvo3sec.errors import OperatorError
 from nvo3sec.nva import inspection
 from nvo3sec.nva.service import Nva
@@ -78,5 +79,5 @@ class Operations:
     def _decided(self, key: ClaimKey, event: Event) -> dict[str, Any]:
         outcome = self._nva.decide(event)
         if outcome.status is Status.REFUSED:
-            raise OperatorError(f"{key}: {inspection.REASONS[outcome.reason]}")
+            raise OperatorError(f"{key}: {REASONS[outcome.reason]}")
         return {"claim": str(key), "status": outcome.status.value}

@@ -11,6 +11,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from nvo3sec.domain.addresses import IpAddress, format_mac, parse_mac
+from nvo3sec.domain.mapping.reasons import REASONS
 from nvo3sec.domain.messages import Attachment, AttachmentAnswer, NveView, Release, Relocation, Standing
 from nvo3sec.errors import OperatorError
 from nvo3sec.nve.agent import NveAgent
@@ -89,7 +90,8 @@ def _row(one: Attachment, names: Mapping[int, str], active: Any) -> dict[str, An
 
 
 def _told(answer: AttachmentAnswer) -> dict[str, str]:
-    return {"standing": answer.standing.value, "reason": answer.reason}
+    words = {reason.value: text for reason, text in REASONS.items()}
+    return {"standing": answer.standing.value, "reason": answer.reason, "why": words.get(answer.reason, "")}
 
 
 def _vni(view: NveView, name: str) -> int:

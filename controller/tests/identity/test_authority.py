@@ -15,6 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from identity_world import DOMAIN, FakeClock, World, make_key, san
 from nvo3sec.cli.pki import app
+from nvo3sec.errors import OperatorError
 from nvo3sec.identity import ledger, requests
 from nvo3sec.identity.authority import LIST_LIFETIME, Authority
 from nvo3sec.identity.certificate import Purpose, identity_of
@@ -380,8 +381,9 @@ class TestCommands:
         rows = json.loads(self.invoke(directory, "list", "-o", "json"))
         assert [(row["role"], row["name"], row["state"]) for row in rows] == [("nve", "leaf1", "valid")] * 2
         assert "leaf1" in self.invoke(directory, "list")
-        self.invoke(directory, "revoke", "--serial", rows[0]["serial"])
-        self.invoke(directory, "revoke", "nve", "leaf1")
+        self.invoke(directory, "revoke", "--serial", rows[0]["serial"], "--yes")
+        self.invoke(directory, "revoke", "nve", "leaf1", fails=OperatorError)  # nobody was asked
+        self.invoke(directory, "revoke", "nve", "leaf1", "--yes")
         rows = json.loads(self.invoke(directory, "list", "-o", "json"))
         assert {row["state"] for row in rows} == {"revoked"}
         self.invoke(directory, "publish")

@@ -162,7 +162,7 @@ class TestDomain:
         os.close(ours)
         assert "~ vn red: mtu 1400 -> 1300" in stderr
         assert "Apply?" in stderr
-        assert (asked.returncode, "applied: 1 changes" in stdout) == ((0, True) if mtu == 1300 else (1, False))
+        assert (asked.returncode, "applied: 1 change;" in stdout) == ((0, True) if mtu == 1300 else (1, False))
         assert ask(nva.run_dir, "vn_show", vn="red")["mtu"] == mtu
 
     def test_two_files_without_an_nva(self, identities, tmp_path):
@@ -199,9 +199,11 @@ class TestOverlay:
     @pytest.mark.parametrize("decision", ["admit", "evict"])
     def test_decisions(self, nva, decision):
         mac = "02:aa:00:00:00:02"
-        missing = nva.over_tls("map", decision, mac, "--nve", "leaf1")
+        missing = nva.over_tls("map", decision, mac, "--nve", "leaf1", "--yes")
         assert missing.stderr == f"nvo3sec: no tenant system with {mac} is known behind leaf1, of 3 there\n"
-        stated = nva.here("map", decision, mac, "--nve", "leaf2")
+        unasked = nva.here("map", decision, mac, "--nve", "leaf2")
+        assert (unasked.returncode, "use --yes" in unasked.stderr) == (1, True)
+        stated = nva.here("map", decision, mac, "--nve", "leaf2", "--yes")
         if decision == "admit":
             assert stated.stdout == f"{mac} at leaf2 port 1: active\n"
         else:

@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Why an announcement is refused or frozen, in words."""
+
+from __future__ import annotations
+
+from nvo3sec.domain.mapping.events import Reason
+
+REASONS = {
+    Reason.OWNED: "another tenant system has an address of it",
+    Reason.HELD: "an address is kept for a successor, or contested",
+    Reason.RESERVED: "an address is reserved for other NVEs",
+    Reason.NO_LEASE: "the NVE has no lease",
+    Reason.NOT_SERVED: "the NVE does not serve the VN, or has no such VAP",
+    Reason.BAD_ADDRESS: "an address is none that a tenant system can have",
+    Reason.QUOTA: "the NVE or the VAP has as many as it may have",
+    Reason.STATIC: "the domain file states it; only the domain file changes it",
+    Reason.FOREIGN: "another hypervisor announced it",
+    Reason.UNKNOWN: "there is no such tenant system",
+}
+"""In words for people."""

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every command: what all of them promise."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import typer
+from nvo3sec.cli import tell
+from nvo3sec.errors import OperatorError
+
+cli: Any = importlib.import_module("nvo3sec.cli.main")
+NO_RESULT = {"nva run", "nve run", "controller run", "shell", "lab shell"}
+"""They run until they are told to stop, or become another program: there is nothing to print in the end."""
+ASK_FIRST = {"keys revoke", "map admit", "map evict", "pki revoke", "domain apply", "shell"}
+
+
+def commands(group: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*words, name))
+        else:
+            yield " ".join((*words, name)), command
+
+
+def all_commands() -> dict[str, Any]:
+    cli.mount_all()
+    return dict(commands(typer.main.get_command(cli.app)))
+
+
+COMMANDS = all_commands()
+
+
+def options(command: Any) -> set[str]:
+    return {name for parameter in command.params for name in parameter.opts}
+
+
+def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from nvo3sec.cli import main; main()", *words]
+    where = os.environ | {"XDG_RUNTIME_DIR": "/nonexistent"} | environment
+    where.pop("NVO3SEC_RUN_DIR", None)
+    return subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60, env=where
+    )
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS.keys() - NO_RESULT))
+def test_each_has_a_form_for_programs(name):
+    assert {"-o", "--output"} <= options(COMMANDS[name])
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_what_cannot_be_taken_back_asks_and_can_be_told_not_to(name):
+    assert ("--yes" in options(COMMANDS[name])) == (name in ASK_FIRST)
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_each_says_what_it_is_for(name):
+    assert (COMMANDS[name].help or "").strip()
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (("--version",), 0, ""),
+        (("domain", "check", "{example}"), 0, ""),
+        (("status",), 1, "nvo3sec: no controller is running in /nonexistent/nvo3sec;"),
+        (("status", "--run-dir", "/nonexistent"), 1, "nvo3sec: no such run directory: /nonexistent"),
+        (("nve", "attachments"), 1, "nvo3sec: no agent is running in /nonexistent/nvo3sec;"),
+        (("pki", "list", "--dir", "/nonexistent"), 1, "nvo3sec: there is no authority in /nonexistent; "),
+        (("status", "--nva", "nva1.nva.x:1"), 1, "nvo3sec: an NVA asks who you are"),
+        (("keys", "revoke", "leaf1"), 1, "nvo3sec: no controller is running in"),
+        (
+            ("map", "evict", "02:00:00:00:00:01", "--nve", "leaf1"),
+            1,
+            "nvo3sec: nothing was done: there is nobody to ask",
+        ),
+        (("lab", "ps", "--name", "none"), 1, "nvo3sec: no lab named none is up"),
+        (("domain", "check", "/nonexistent"), 2, "/nonexistent: No such file or directory"),
+        (("nonsense",), 2, "nvo3sec: No such command 'nonsense'; see nvo3sec --help"),
+        (("status", "--nonsense"), 2, "nvo3sec: No such option: --nonsense; see nvo3sec status --help"),
+        (("vn", "show"), 2, "nvo3sec: Missing argument 'VN'; see nvo3sec vn show --help"),
+        (("pki", "issue", "root", "x"), 2, "nvo3sec: Invalid value for "),
+        (("controller", "run", "--domain", "x", "--log-level", "loud"), 2, "nvo3sec: Invalid value for '--log-level'"),
+        (("drill", "no-such-attack"), 2, "nvo3sec: no attack named no-such-attack; there are plain, "),
+        (("lab", "up", "--name", "../x"), 2, "nvo3sec: --name ../x: "),
+        ((), 2, ""),
+        (("vn",), 2, ""),
+    ],
+)
+def test_one_table_of_exit_statuses_and_one_prefix(words, status, said):
+    """`docs/operating.md` has the table."""
+    from nvo3sec.config import example_path
+
+    done = run(*(word.format(example=example_path()) for word in words))
+    assert done.returncode == status, done.stderr
+    assert done.stderr.startswith(said)
+    assert "Traceback" not in done.stderr
+    if said:
+        assert done.stdout == ""
+    if said:
+        assert len(done.stderr.splitlines()) == 1, "said once, in one line"
+
+
+def test_interrupted():
+    """Ctrl-C at a question."""
+    ours, theirs = pty.openpty()
+    words = ["map", "evict", "02:00:00:00:00:01", "--nve", "leaf1"]
+    command = [sys.executable, "-c", "from nvo3sec.cli import main; main()", *words]
+    with subprocess.Popen(command, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as asked:
+        os.close(theirs)
+        os.write(ours, b"\x04")  # the end of what can be typed
+        stdout, stderr = asked.communicate(timeout=60)
+    os.close(ours)
+    assert (asked.returncode, stdout.strip()) == (1, "")
+    assert stderr.endswith("nvo3sec: nothing was done\n")
+
+
+def test_what_is_asked_about_a_wrong_directory_does_not_make_it(tmp_path):
+    wrong = tmp_path / "wrong"
+    for words in (("pki", "list", "--dir"), ("pki", "issue", "nve", "leaf1", "--dir"), ("status", "--run-dir")):
+        assert run(*words, str(wrong)).returncode == 1
+        assert not wrong.exists()
+
+
+def test_version():
+    done = run("--version")
+    assert (done.returncode, done.stdout.split()[0]) == (0, "nvo3sec")
+
+
+def test_plurals():
+    assert [tell.counted(number, "VN") for number in (0, 1, 2)] == ["0 VNs", "1 VN", "2 VNs"]
+    assert tell.counted(2, "identity", "identities") == "2 identities"
+
+
+class TestConfirm:
+    def test_nobody_to_ask(self, monkeypatch):
+        monkeypatch.setattr(sys.stdin, "isatty", lambda: False, raising=False)
+        with pytest.raises(OperatorError, match="nobody to ask; use --yes"):
+            tell.confirm("Really?", yes=False)
+        tell.confirm("Really?", yes=True)
+
+
+def test_pki_in_the_form_for_programs(tmp_path):
+    """From the authority to the end of a certificate."""
+    at = ("--dir", str(tmp_path / "pki"), "-o", "json")
+
+    def said(*words: str) -> Any:
+        done = run("pki", *words)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    assert said("init", "example.test", *at)["domain"] == "example.test"
+    issued = said("issue", "nve", "leaf1", *at)
+    assert {"role": "nve", "name": "leaf1", "state": "valid"}.items() <= said("list", *at)[0].items()
+    assert said("renew", "nve", "leaf1", *at)["file"] == issued["file"]
+    assert said("token", "nve", "leaf2", *at)["token"]
+    out = ("--out", str(tmp_path / "leaf3.pem"))
+    (tmp_path / "request").write_text(said("request", "example.test", "nve", "leaf3", *out, "-o", "json")["request"])
+    (tmp_path / "chain").write_text(said("sign", "nve", "leaf3", str(tmp_path / "request"), *at)["certificate"])
+    assert said("install", str(tmp_path / "chain"), *out, "-o", "json") == {"file": str(tmp_path / "leaf3.pem")}
+    refused = run("pki", "revoke", "nve", "leaf1", *at[:2])
+    assert (refused.returncode, refused.stderr) == (1, "nvo3sec: nothing was done: there is nobody to ask; use --yes\n")
+    assert issued["serial"] in {one["serial"] for one in said("revoke", "nve", "leaf1", "--yes", *at)}
+    assert said("publish", *at)["file"].endswith("revoked.pem")

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What people read fits their terminal, and no value is broken."""
+
+from __future__ import annotations
+
+import io
+import itertools
+
+import pytest
+from nvo3sec.cli import render, render_keys
+from nvo3sec.cli.tables import Listing
+from rich.console import Console
+
+MAC, SPI, SERIAL = "02:aa:00:00:00:77", "120c3e07", "391cb988721169841aa8e23203688f4760908268"
+V6 = "2001:db8:1234:5678:9abc:def0:1234:5678"
+NVE = "leaf-of-a-long-name-in-row-7"
+
+STATUS = {
+    "domain": "lab.example",
+    "ready": False,
+    "not_ready": [f"{NVE}: switch and desired state differ, and that has a long reason which needs more than a line"],
+    "switches": [
+        {
+            "nve": name,
+            "connected": True,
+            "incarnation": "bb588dfe",
+            "incarnation_agrees": True,
+            "lease_left_s": 18.0,
+            "in_sync": True,
+            "entries_expected": 40,
+            "entries_actual": 40,
+            "learned": 3,
+            "fault": fault,
+            "differences": [],
+            "foreign": [],
+        }
+        for name, fault in (("leaf1", ""), ("leaf2", "the switch does not answer, and nobody knows why"))
+    ],
+    "keys": [
+        {
+            "sender": "leaf1",
+            "receiver": "leaf2",
+            "suite": "CHASKEY12",
+            "state": "sending",
+            "spi": SPI,
+            "generation": 96011235,
+            "inherited": True,
+            "tunnel_keys": "nva+peer",
+            "age_s": 17.3,
+            "to_soft_s": 3240.0,
+            "to_hard_s": 3960.0,
+            "at_receiver": True,
+            "at_sender": True,
+            "receiver_should": True,
+            "receiver_has": True,
+            "sender_should": True,
+            "sender_has": False,
+            "sent_packets": 123456789,
+            "sent_bytes": 12345678900,
+            "sent_at_most": True,
+            "idle_s": 3.0,
+        }
+    ],
+    "reports": [],
+}
+CLAIM = {
+    "vn": "blue",
+    "mac": MAC,
+    "nve": NVE,
+    "port": 2,
+    "vlan": 4000,
+    "standing": "frozen",
+    "has": [V6],
+    "asked": [V6, "10.1.0.77"],
+    "sequence": 1099511627777,
+    "in_its_way": f"{MAC} at {NVE} port 2",
+    "why": "",
+}
+ATTACHMENT = {"vn": "blue", "port": 1, "vlan": 0, "mac": MAC, "ips": [V6, "10.1.0.7"], "host": "hypervisor1"}
+VN = {
+    "vn": "blue",
+    "vni": 16777215,
+    "level": "integrity",
+    "mtu": 1500,
+    "members": [f"leaf{number}" for number in range(9)],
+    "mappings": 1000,
+    "frozen": 2,
+}
+COUNTERS = {
+    "nve": NVE,
+    "drops": {"ingress": {"GENEVE_OPTIONS_LENGTH": {"packets": 12345678901, "bytes": 12345678901234}}},
+    "sa_rx": [{"source": "192.0.2.100", "destination": "192.0.2.200", "spi": SPI, "packets": 10**11, "bytes": 10**14}],
+    "sa_tx": [],
+    "vap": [],
+    "vn": [],
+    "last_sequence": {},
+}
+TABLES = {
+    "status": (render.status(STATUS), [SPI, "CHASKEY12", "96011235", "bb588dfe", "54 min", "17.3 s"]),
+    "keys": (render_keys.keys(STATUS["keys"]), [SPI, "CHASKEY12", "≤ 12345678900", "lacks it", "3.0 s ago"]),
+    "claims": (render.claims({"claims": [CLAIM], "total": 1}), [MAC, V6, "1099511627777", NVE]),
+    "attachments": (render.attachments([ATTACHMENT | {"active": True, "announced": True}]), [MAC, V6, "hypervisor1"]),
+    "vns": (render.vns([VN]), ["16777215", "integrity", "leaf8"]),
+    "counters": (render.counters([COUNTERS]), [SPI, "GENEVE_OPTIONS_LENGTH", "12345678901234", "192.0.2.100"]),
+}
+for name, (parts, values) in TABLES.items():
+    TABLES[name] = list(parts), values
+
+
+def printed(parts, width: int) -> str:
+    output = io.StringIO()
+    console = Console(file=output, width=width, highlight=False)
+    for part in parts:
+        console.print(part, soft_wrap=True)
+    return output.getvalue()
+
+
+@pytest.mark.parametrize(("name", "width"), list(itertools.product(TABLES, (40, 80, 132, 10_000))))
+def test_no_value_is_broken(name, width):
+    parts, values = TABLES[name]
+    text = printed(parts, width)
+    for value in values:
+        assert any(value in line for line in text.splitlines()), text
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_80_columns_are_enough(name):
+    lines = printed([part for part in TABLES[name][0] if isinstance(part, Listing)], 80).splitlines()
+    assert all(len(line) <= 80 for line in lines), lines
+
+
+def test_where_there_is_room_it_is_a_table():
+    text = printed(TABLES["keys"][0], 10_000)
+    assert len(text.splitlines()) == 3  # title, headings, one key
+
+
+def test_prose_is_wrapped_between_words_and_headings_too():
+    table = Listing("Title", ("a long heading", "words"), right=("a long heading",), prose=("words",))
+    table.add_row("7", "one two three")
+    assert printed([table], 16).splitlines() == [
+        "Title",
+        " a long  words",
+        "heading",
+        "      7  one two",
+        "         three",
+    ]
+
+
+def test_where_there_is_none_it_is_paragraphs():
+    table = Listing("Title", ("serial", "state"))
+    table.add_row(SERIAL, "valid")
+    table.add_row(SERIAL)
+    assert printed([table], 46).splitlines() == ["Title", f"serial {SERIAL}", "  state valid", f"serial {SERIAL}"]
