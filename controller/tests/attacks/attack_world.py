@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from nvo3sec.aio import run_together
 from nvo3sec.config import load_domain
 from nvo3sec.console import ask
 from nvo3sec.domain.messages import KeyState, Lookup, LookupResult, NveView, QuestionKind, Registration
@@ -303,11 +304,8 @@ class Agent:
         try:
             await session.register(Registration(self._incarnation))
             self.session = session
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._follow(session))
-                group.create_task(self._work(session))
-        except* Nvo3secError as errors:
-            raise errors.exceptions[0] from None
+            # No `except*`: CPython before 3.11.4 wraps what is raised in it (gh-103590).
+            await run_together(self._follow(session), self._work(session))
         finally:
             self.session = None
             await session.close()
