@@ -12,6 +12,7 @@ MAKE_NAMESPACES = (
     "bmv2-lab/tests/test_guardian.py",
     "bmv2-lab/tests/test_hosts.py",
     "bmv2-lab/tests/test_lab.py",
+    "controller/tests/test_docs.py",
     "softswitch/tests/test_engine_ports.py",
 )
 """They make network namespaces, and some compare those of the whole machine before and after."""

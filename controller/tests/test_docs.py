@@ -1,10 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the documents name is there."""
+"""What the documents name is there, and what they tell a reader to run runs.
+
+Every fenced block says in its first line for what it is: `run` is for a shell in the directory of the project, `run
+stays` for another one beside it that is ended with Ctrl-C, `root` for root on a machine that has what the text says,
+`show` is to be looked at.
+"""
 
 from __future__ import annotations
 
 import ast
+import contextlib
+import os
 import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -54,3 +69,137 @@ def test_files_that_are_named_exist(document):
     text = document.read_text(encoding="utf-8")
     for name in re.findall(r"`((?:docs|controller|p4src|ptf-tests|bmv2-lab|softswitch)/[\w/.-]+\.\w+)", text):
         assert (ROOT / name).exists(), f"{document.name} names {name}"
+
+
+# --- fenced blocks --------------------------------------------------------------------------------------------------
+
+DOCUMENTS = [
+    path
+    for pattern in ("*.md", "docs/*.md", "controller/*.md", "bmv2-lab/*.md", "ptf-tests/*.md", "softswitch/*.md")
+    for path in sorted(ROOT.glob(pattern))
+]
+MARKS = ("run", "run stays", "root", "show")
+UP_S, END_S = 300, 900
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block. line: of its beginning."""
+
+    line: int
+    mark: str
+    text: str
+
+
+def blocks_of(document: Path) -> list[Block]:
+    found: list[Block] = []
+    begun: tuple[int, str] | None = None
+    lines: list[str] = []
+    for number, line in enumerate(document.read_text(encoding="utf-8").splitlines(), 1):
+        if line.startswith("```") and begun is None:
+            begun, lines = (number, line.removeprefix("```").partition(" ")[2]), []
+        elif line.startswith("```") and begun is not None:
+            found.append(Block(*begun, "\n".join(lines)))
+            begun = None
+        else:
+            lines.append(line)
+    assert begun is None, f"{document.name}: the block of line {begun} has no end"
+    return found
+
+
+def name_of(document: Path) -> str:
+    return str(document.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_each_block_says_for_what_it_is(document):
+    for block in blocks_of(document):
+        assert block.mark in MARKS, f"{document.name}:{block.line}: ```LANGUAGE MARK, with one of: {', '.join(MARKS)}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_no_command_hides_in_an_indented_block(document):
+    """Blocks that are indented have no mark."""
+    text = re.sub(r"^```.*?^```$", "", document.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    assert not re.findall(r"^(?: {4}|\t)(?:nvo3sec|make|sudo|python3?|pip|apt-get|\$) .*", text, flags=re.MULTILINE)
+
+
+def test_the_marks_are_explained_and_used():
+    marks = {block.mark for document in DOCUMENTS for block in blocks_of(document)}
+    assert {"run", "run stays", "show"} <= marks
+
+
+@pytest.fixture
+def reader() -> Iterator[dict[str, object]]:
+    """A shell like a reader's: a home of its own, nothing in the environment, in a directory that is the project's."""
+    place = Path(tempfile.mkdtemp(prefix="nvo3-"))  # short, for UNIX sockets
+    for name in ("home", "project", "run", "tmp"):
+        (place / name).mkdir(mode=0o700)
+    for one in ROOT.iterdir():
+        if one.name != ".venv":
+            (place / "project" / one.name).symlink_to(one)
+    # What `make setup` makes; the tests may run in another environment than that.
+    (place / "project" / ".venv").symlink_to(sys.prefix)
+    environment = {
+        "HOME": str(place / "home"),
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "TERM": "dumb",
+        "TMPDIR": str(place / "tmp"),
+        "XDG_RUNTIME_DIR": str(place / "run"),
+    }
+    yield {"cwd": place / "project", "env": environment, "stdin": subprocess.DEVNULL, "text": True}
+    shutil.rmtree(place, ignore_errors=True)
+
+
+def script(block: Block) -> list[str]:
+    return ["bash", "-e", "-u", "-o", "pipefail", "-x", "-c", block.text]
+
+
+@contextlib.contextmanager
+def staying(document: Path, block: Block, shell: dict[str, object]) -> Iterator[None]:
+    """A block that stays is up when it says how it is ended, and is ended in that way."""
+    where = f"{document.name}:{block.line}"
+    process = subprocess.Popen(
+        script(block), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True, **shell
+    )
+    said: list[str] = []
+    up = threading.Event()
+
+    def listen() -> None:
+        for line in process.stderr:
+            said.append(line)
+            if "Ctrl-C ends" in line:
+                up.set()
+        up.set()
+
+    listener = threading.Thread(target=listen)
+    listener.start()
+    try:
+        assert up.wait(UP_S), f"{where}: not up\n{''.join(said)}"
+        assert process.poll() is None, f"{where}: ended\n{''.join(said)}"
+        yield
+        os.killpg(process.pid, signal.SIGINT)
+        process.wait(END_S)
+        assert process.returncode == 0, f"{where}: status {process.returncode}\n{''.join(said)}"
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        listener.join()
+        process.stderr.close()
+
+
+@pytest.mark.parametrize(
+    "document",
+    [document for document in DOCUMENTS if any(block.mark.startswith("run") for block in blocks_of(document))],
+    ids=name_of,
+)
+def test_what_a_reader_is_told_to_run_runs(document, reader):
+    with contextlib.ExitStack() as shells:
+        for block in blocks_of(document):
+            if block.mark == "run stays":
+                shells.enter_context(staying(document, block, reader))
+            elif block.mark == "run":
+                done = subprocess.run(script(block), capture_output=True, check=False, timeout=END_S, **reader)
+                where = f"{document.name}:{block.line}"
+                assert done.returncode == 0, f"{where}: status {done.returncode}\n{done.stdout}\n{done.stderr}"
