@@ -107,7 +107,7 @@ class Applying:
             with collector.paused():
                 self._nva.configure(wanted, file.text)
             self._file = file
-            self._log.warning("domain file applied", changes=len(changes.changes), base=self.base)
+            self._log.info("domain file applied", changes=len(changes.changes), base=self.base)
             return _report(changes, self.base, same_text=True)
 
     async def _parsed(self, text: str) -> tuple[DomainText, Domain]:

@@ -60,10 +60,30 @@ def status_report(
         "switches": switches,
         "keys": [key for direction in directions for key in _keys(direction, now)],
         "reports": [
-            {"nve": r.nve, "age_s": round(now - r.at, 1), "event": r.report.event, "detail": r.report.detail}
+            {
+                "nve": r.nve,
+                "age_s": round(now - r.at, 1),
+                "event": r.report.event,
+                "detail": r.report.detail,
+                "over": _is_over(r, agents.get(r.nve), out, strange),
+            }
             for r in _last(reports)
         ],
     }
+
+
+def _is_over(
+    record: ReportRecord, agent: AgentStatus | None, excluded: Mapping[str, str], disputed: Mapping[str, str]
+) -> bool:
+    """Whether a report tells of a state that is no more. What tells of an event stays as it was."""
+    match record.report.event:
+        case "nve-suspended":
+            return record.nve not in excluded
+        case "store-disputed":
+            return record.nve not in disputed
+        case "updates-refused" | "incarnation-lost" | "lease-withheld":
+            return agent is not None and _is_ready(agent)
+    return False
 
 
 def _last(reports: list[ReportRecord]) -> list[ReportRecord]:

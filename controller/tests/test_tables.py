@@ -61,7 +61,10 @@ STATUS = {
             "idle_s": 3.0,
         }
     ],
-    "reports": [],
+    "reports": [
+        {"nve": "leaf1", "age_s": 3.0, "event": "nve-suspended", "detail": "certificate", "over": True},
+        {"nve": "leaf1", "age_s": 2.0, "event": "foreign-entry", "detail": "unknown", "over": False},
+    ],
 }
 CLAIM = {
     "vn": "blue",
@@ -151,3 +154,9 @@ def test_where_there_is_none_it_is_paragraphs():
     table.add_row(SERIAL, "valid")
     table.add_row(SERIAL)
     assert printed([table], 46).splitlines() == ["Title", f"serial {SERIAL}", "  state valid", f"serial {SERIAL}"]
+
+
+def test_a_report_of_what_is_over_says_so():
+    text = printed(TABLES["status"][0], 80)
+    assert "3.0 s ago, leaf1: nve-suspended (over): certificate" in text
+    assert "2.0 s ago, leaf1: foreign-entry: unknown" in text

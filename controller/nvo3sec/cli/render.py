@@ -103,7 +103,9 @@ def status(result: dict[str, Any]) -> Iterator[Any]:
         )
     yield keys
     for report in result["reports"][-_SHOWN:]:
-        yield Text(f"{seconds(report['age_s'])} ago, {report['nve']}: {report['event']}: {report['detail']}")
+        over = " (over)" if report.get("over") else ""
+        said = f"{seconds(report['age_s'])} ago, {report['nve']}: {report['event']}{over}: {report['detail']}"
+        yield Text(said, style="dim" if over else "")
     for reason in result["not_ready"]:
         yield Text(f"not ready: {reason}", style="yellow")
 

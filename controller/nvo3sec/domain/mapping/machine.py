@@ -276,7 +276,8 @@ def _configure(draft: Draft, event: Configured) -> None:
     for claim in sorted(draft.claims.values(), key=lambda claim: claim.arrival):
         gone = draft.scope.vaps.get(claim.key.place) != claim.vni
         if gone or (claim.static and claim.key not in wanted):
-            draft.report(Told.WITHDRAWN, claim.vni, claim.key, Reason.NOT_SERVED if gone else Reason.STATIC)
+            if not claim.static:  # else the operator knows: it is what the file says
+                draft.report(Told.WITHDRAWN, claim.vni, claim.key, Reason.NOT_SERVED)
             draft.replace_claim(claim, None)
         elif claim.key not in wanted and not _permitted(draft, claim):
             draft.report(Told.DEMOTED, claim.vni, claim.key, Reason.RESERVED)

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reports in the status: what was a state and has ended is not told as if it went on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from nvo3sec.config import example_path, load_domain
+from nvo3sec.domain.messages import Report
+from nvo3sec.nva.journal import ReportRecord
+from nvo3sec.nve import AgentStatus
+from nvo3sec.reports import status_report
+
+DOMAIN = load_domain(example_path())
+WELL = AgentStatus("leaf1", connected=True, incarnation_agrees=True, lease_left_s=10.0, in_sync=True)
+
+
+def is_over(event: str, agent: AgentStatus = WELL, **states: dict[str, str]) -> bool:
+    agents = {nve.name: replace(agent, nve=nve.name) for nve in DOMAIN.nves}
+    record = ReportRecord("leaf1", 1.0, Report(event, "why"))
+    (report,) = status_report(DOMAIN, agents, (), [record], (), 2.0, **states)["reports"]
+    return report["over"]
+
+
+@pytest.mark.parametrize(
+    ("event", "while_it_lasts"),
+    [
+        ("nve-suspended", {"excluded": {"leaf1": "its certificate is revoked"}}),
+        ("store-disputed", {"disputed": {"leaf1": "remembers more"}}),
+        ("updates-refused", {"agent": replace(WELL, in_sync=False)}),
+        ("incarnation-lost", {"agent": replace(WELL, incarnation_agrees=False)}),
+        ("lease-withheld", {"agent": replace(WELL, lease_left_s=0.0)}),
+    ],
+)
+def test_a_state_is_over_when_it_is(event, while_it_lasts):
+    assert not is_over(event, **while_it_lasts)
+    assert is_over(event)
+
+
+@pytest.mark.parametrize("event", ["foreign-entry", "mapping-frozen"])
+def test_an_event_stays_one(event):
+    assert not is_over(event)
