@@ -181,7 +181,9 @@ class OverGrpc:
         self.runtime.next_packet_in()
         self.runtime.write([update("INSERT" if one.key else "MODIFY", table_entry=schema.table_entry(one))
                             for one in entries(local, peer, delivers=True)])  # fmt: skip
-        self._stream = PacketStream(self.switch.dataplane_path)
+        self._stream = PacketStream(self.switch.dataplane_path, self.switch.is_alive)
+        bridged = frame(NEIGHBOR, NEIGHBOR_IP, SIZES[0])
+        self._stream.open((ACCESS, bridged), (OTHER_ACCESS, bridged))
         self._room = threading.Semaphore(IN_FLIGHT)
         self._came = 0
         for port in (OTHER_ACCESS, UNDERLAY):

@@ -7,12 +7,13 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterator
 
+from harness.schema import cpu_header
 from harness.session import FORWARD, PORT_MAC, REPORT_STATE, SET_INCARNATION
 from harness.switches import CPU_PORT
 from oracle.tunnel import TunnelPacket, with_ip_checksum
 from oracle.window import RING_SLOTS, SLOT_PACKETS, WINDOW
 
-from differential.pair import BARRIER_INTERFACE, BARRIER_QUESTION, cpu_header
+from differential.pair import BARRIER_INTERFACE, BARRIER_QUESTION
 from differential.steps import Frames, PacketOuts
 from differential.tenants import LARGEST, Tenants, length
 from differential.worlds import ACCESS, MISMATCHED, UNCONFIGURED, UNDERLAY, Association, World

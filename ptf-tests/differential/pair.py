@@ -20,8 +20,8 @@ from typing import Any
 import grpc
 from finsy.proto import p4r
 from harness.p4runtime import P4Runtime, WriteRefused
-from harness.ports import PacketStream
-from harness.schema import Entry, Schema, entry, update
+from harness.ports import PacketStream, StreamFailed
+from harness.schema import Entry, Schema, cpu_header, entry, update
 from harness.session import FORWARD, REPORT_STATE, STATE
 from harness.switches import CPU_PORT, Switch, SwitchFailed
 from oracle.frames import ETHERTYPE_LOCAL, ethernet, mac
@@ -31,20 +31,8 @@ from differential.steps import Difference, Frames, Outcome, PacketOuts, Step, Wr
 BARRIER_PORTS = (1, 2, 3, 4)
 BARRIER_INTERFACE = 0x7F00  # + port; no world uses it
 BARRIER_QUESTION = 0xFFFF  # the tunnel that the last packet-in of a step asks about; no world asks about it
-PATIENCE_SECONDS = 20.0
-
-
-def cpu_header(operation: int, port: int = 0, interface: int = 0, vni: int = 0, level: int = 0) -> bytes:
-    """The packet-out header as the program parses it."""
-    return b"".join(
-        (
-            operation.to_bytes(1, "big"),
-            port.to_bytes(2, "big"),
-            interface.to_bytes(2, "big"),
-            vni.to_bytes(3, "big"),
-            level.to_bytes(1, "big"),
-        )
-    )
+PATIENCE_SECONDS = 20.0  # without any packet
+POLL_SECONDS = 0.2  # between two looks at whether the packet stream still stands
 
 
 class _Port:
@@ -93,11 +81,15 @@ class Target:
         if self._stream is not None:
             self._delete_groups()
         self.runtime.push_pipeline("VERIFY_AND_COMMIT", self.schema.p4info, self._device_config)
+        self.runtime.write([update("INSERT", table_entry=self.schema.table_entry(one)) for one in self.own_entries()])
         if self._stream is None:  # BMv2 refuses it before there is a program
-            self._stream = PacketStream(self.switch.dataplane_path)
+            self._stream = PacketStream(self.switch.dataplane_path, self.switch.is_alive)
             for number in range(512):
                 self._stream.attach(number, _Port(number, self._arrivals))  # type: ignore[arg-type]
-        self.runtime.write([update("INSERT", table_entry=self.schema.table_entry(one)) for one in self.own_entries()])
+            port = BARRIER_PORTS[0]
+            probe = ethernet(mac(0xBA0000 | port), mac(0xBA), ETHERTYPE_LOCAL, b"probe")
+            header = cpu_header(FORWARD, port, BARRIER_INTERFACE + port)
+            self._stream.open((CPU_PORT, header + probe), (port, probe))
 
     def _delete_groups(self) -> None:
         """Before a push: on BMv2 its P4Runtime server forgets the groups, but their replicas stay in the traffic
@@ -134,7 +126,7 @@ class Target:
                 header = cpu_header(FORWARD, port, BARRIER_INTERFACE + port)
                 self._stream.send(CPU_PORT, header + self._barrier_frame(port))
             self._stream.send(CPU_PORT, cpu_header(REPORT_STATE, interface=BARRIER_QUESTION))
-        except (grpc.RpcError, RuntimeError, TimeoutError) as error:
+        except (grpc.RpcError, RuntimeError, StreamFailed, TimeoutError) as error:
             self._failure = self._describe_failure(error)
 
     def _write(self, step: Write) -> None:
@@ -163,7 +155,7 @@ class Target:
             self._count(outcome)
             if with_entries:
                 outcome.entries = self._entries()
-        except (grpc.RpcError, RuntimeError, TimeoutError) as error:
+        except (grpc.RpcError, RuntimeError, StreamFailed, TimeoutError) as error:
             outcome.failure = self._describe_failure(error)
         return outcome
 
@@ -176,20 +168,26 @@ class Target:
 
     def _collect(self, outcome: Outcome) -> None:
         waiting = {(port, self._barrier_frame(port)) for port in BARRIER_PORTS}
-        deadline = time.monotonic() + PATIENCE_SECONDS
         while waiting:
-            try:
-                arrived = self._arrivals.get(timeout=max(0.0, deadline - time.monotonic()))
-            except queue.Empty:
-                raise TimeoutError(f"no barrier on ports {sorted(port for port, _ in waiting)}") from None
+            arrived = self._next_arrival()
+            if arrived is None:
+                raise TimeoutError(f"no barrier on ports {sorted(port for port, _ in waiting)}")
             if arrived in waiting:
                 waiting.remove(arrived)
             else:
                 outcome.outputs.setdefault(arrived[0], []).append(arrived[1])
         outcome.packet_ins += self._packet_ins()
+
+    def _next_arrival(self) -> tuple[int, bytes] | None:
+        """The next packet on any port; None if nothing comes. Raises StreamFailed as soon as nothing can come."""
         assert self._stream is not None
-        if self._stream.strays:
-            raise RuntimeError(f"the packet stream ended: {self._stream.strays}")
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < deadline:
+            try:
+                return self._arrivals.get(timeout=POLL_SECONDS)
+            except queue.Empty:
+                self._stream.check()
+        return None
 
     def _packet_ins(self) -> list[tuple[tuple[tuple[str, int], ...], bytes]]:
         """Up to the answer to the last question. The time of the switch's clock is left out."""
@@ -285,7 +283,7 @@ class Pair:
         try:
             for target in self._targets:
                 target.reset()
-        except (grpc.RpcError, RuntimeError, TimeoutError, WriteRefused):
+        except (grpc.RpcError, RuntimeError, StreamFailed, TimeoutError, WriteRefused):
             self.restart()
             for target in self._targets:
                 target.reset()
@@ -313,4 +311,4 @@ class Pair:
         return None
 
 
-__all__ = ["Pair", "SwitchFailed", "Target", "cpu_header"]
+__all__ = ["Pair", "SwitchFailed", "Target"]

@@ -12,7 +12,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import grpc
@@ -26,9 +26,11 @@ ptf.config.setdefault("packet_manipulation_module", "harness.packets")
 with contextlib.redirect_stdout(None):
     from ptf.dataplane import DataPlane, DataPlanePacketSourceIface, DataPlanePortIface
 
-__all__ = ["DEVICE", "DataPlane", "GrpcPort", "PacketStream"]
+__all__ = ["DEVICE", "DataPlane", "GrpcPort", "PacketStream", "StreamFailed"]
 
 DEVICE = 0  # PTF's number of the one device
+OPEN_SECONDS = 120.0  # BMv2's main thread begins when the machine lets it; what takes this long has failed
+PAUSE_SECONDS = 0.02  # before a stream that was turned away is opened again: the switch may need this very core
 
 
 def _packet_message() -> Any:
@@ -56,23 +58,68 @@ def _packet_message() -> Any:
 Packet = _packet_message()
 
 
-class PacketStream:
-    """The one stream that carries the packets of all ports."""
+class StreamFailed(Exception):
+    """The packet stream does not stand. The text has what the switch answered."""
 
-    def __init__(self, path: str, device_id: int = 1) -> None:
+
+class PacketStream:
+    """The one stream that carries the packets of all ports. It carries nothing before `open` has returned."""
+
+    def __init__(self, path: str, is_alive: Callable[[], bool] = lambda: True, device_id: int = 1) -> None:
         self._device_id = device_id
-        self._outgoing: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._is_alive = is_alive
         self._ports: dict[int, GrpcPort] = {}
         self.strays: list[tuple[int, bytes]] = []  # what came out of ports that nobody listens on
         self._channel = unix_channel(path)
-        call = self._channel.stream_stream(
+        self._call = self._channel.stream_stream(
             "/p4.bm.DataplaneInterface/PacketStream",
             request_serializer=Packet.SerializeToString,
             response_deserializer=Packet.FromString,
         )
-        self._stream = call(self._requests())
-        self._reader = threading.Thread(target=self._read, name="dataplane-stream", daemon=True)
-        self._reader.start()
+        self._outgoing: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._stream: Any = None
+        self._reader: threading.Thread | None = None
+        self._changed = threading.Condition()
+        self._stands = False
+        self._ended: str | None = None
+        self._turned_away = False
+
+    def open(self, probe: tuple[int, bytes], brings: tuple[int, bytes]) -> None:
+        """Opens the stream until it stands: until `brings` has come out for `probe`, both (port, packet).
+
+        BMv2 answers UNAVAILABLE, "not ready", from the push of a program until its main thread has noticed it, and
+        RESOURCE_EXHAUSTED until it has noticed that the last client is gone. It reads nothing of a stream that it turns
+        away, so the probe enters once. Nothing else tells a stream that stands: the first answer is the first packet.
+        Raises StreamFailed.
+        """
+        deadline = time.monotonic() + OPEN_SECONDS
+        answer, attempts = "no answer", 0
+        while True:
+            attempts += 1
+            self._begin(probe, brings)
+            with self._changed:
+                self._changed.wait_for(lambda: self._stands or self._ended is not None, deadline - time.monotonic())
+                if self._stands:
+                    return
+                answer = self._ended or answer
+                late = time.monotonic() >= deadline
+                if late or not self._turned_away or not self._is_alive():
+                    within = f"within {OPEN_SECONDS:g} s, " if late else ""
+                    self._ended = f"it did not stand {within}in {attempts} attempts: {answer}"
+                    break
+            time.sleep(PAUSE_SECONDS)
+        self.check()
+
+    def check(self) -> None:
+        """Raises StreamFailed if the stream has ended: whatever was sent since then went nowhere."""
+        if self._ended is not None:
+            alive = "alive" if self._is_alive() else "dead"
+            raise StreamFailed(f"the packet stream of the switch is gone: {self._ended} (the switch is {alive})")
+
+    def join(self, seconds: float) -> None:
+        """Waits until the stream has ended; `check` then says why."""
+        if self._reader is not None:
+            self._reader.join(seconds)
 
     def attach(self, number: int, port: GrpcPort) -> None:
         self._ports[number] = port
@@ -82,25 +129,52 @@ class PacketStream:
 
     def close(self) -> None:
         self._outgoing.put(None)
-        self._stream.cancel()
-        self._reader.join(10)
+        if self._stream is not None:
+            self._stream.cancel()
+            self.join(10)
         self._channel.close()
 
-    def _requests(self) -> Iterator[Any]:
-        while (packet := self._outgoing.get()) is not None:
+    def _begin(self, probe: tuple[int, bytes], brings: tuple[int, bytes]) -> None:
+        self._outgoing.put(None)  # gRPC's thread that feeds the last attempt waits there
+        self._outgoing = queue.SimpleQueue()
+        self._ended, self._turned_away = None, False
+        self.send(*probe)
+        self._stream = self._call(self._requests(self._outgoing))
+        self._reader = threading.Thread(
+            target=self._read, args=(self._stream, brings), name="dataplane-stream", daemon=True
+        )
+        self._reader.start()
+
+    @staticmethod
+    def _requests(outgoing: queue.SimpleQueue[Any]) -> Iterator[Any]:
+        while (packet := outgoing.get()) is not None:
             yield packet
 
-    def _read(self) -> None:
+    def _read(self, stream: Any, brings: tuple[int, bytes]) -> None:
         try:
-            for message in self._stream:
-                port = self._ports.get(message.port)
-                if port is None:
+            for message in stream:
+                if not self._stands:
+                    came = message.port, message.packet
+                    if came != brings:
+                        self._end(f"{came[1].hex()} on port {came[0]} as the answer to the first packet")
+                        return
+                    with self._changed:
+                        self._stands = True
+                        self._changed.notify_all()
+                elif (port := self._ports.get(message.port)) is None:
                     self.strays.append((message.port, message.packet))
                 else:
                     port.arrived(message.packet)
+            self._end("the switch closed it")
         except grpc.RpcError as error:
-            if error.code() != grpc.StatusCode.CANCELLED:
-                self.strays.append((-1, str(error).encode()))
+            code = error.code()
+            turned_away = code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
+            self._end(f"{code.name}: {error.details()}", turned_away)
+
+    def _end(self, why: str, turned_away: bool = False) -> None:
+        with self._changed:
+            self._ended, self._turned_away = why, turned_away
+            self._changed.notify_all()
 
 
 class GrpcPort(DataPlanePortIface, DataPlanePacketSourceIface):

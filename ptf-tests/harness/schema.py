@@ -102,6 +102,19 @@ def update(kind: str, **entity: Any) -> p4r.Update:
     return p4r.Update(type=p4r.Update.Type.Value(kind), entity=p4r.Entity(**entity))
 
 
+def cpu_header(operation: int, port: int = 0, interface: int = 0, vni: int = 0, level: int = 0) -> bytes:
+    """The packet-out header as the program parses it, for a frame into the CPU port."""
+    return b"".join(
+        (
+            operation.to_bytes(1, "big"),
+            port.to_bytes(2, "big"),
+            interface.to_bytes(2, "big"),
+            vni.to_bytes(3, "big"),
+            level.to_bytes(1, "big"),
+        )
+    )
+
+
 def multicast_group(group: int, replicas: Iterable[tuple[int, int]]) -> p4r.PacketReplicationEngineEntry:
     """replicas: (port, instance), the instance being the overlay interface."""
     message = p4r.PacketReplicationEngineEntry()

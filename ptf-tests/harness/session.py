@@ -25,8 +25,8 @@ from oracle.tunnel import INNER_AT
 
 from harness.p4runtime import P4Runtime, WriteRefused
 from harness.ports import DEVICE, DataPlane, PacketStream
-from harness.schema import Entry, Schema, Value, entry, multicast_group, update
-from harness.switches import Switch
+from harness.schema import Entry, Schema, Value, cpu_header, entry, multicast_group, update
+from harness.switches import CPU_PORT, Switch
 
 ACCESS_PORTS = (1, 2, 3, 4)
 UNDERLAY_PORTS = (256, 257)
@@ -43,6 +43,7 @@ SENTINEL_MAC = mac(0xFEFEFE)
 SENTINEL_INTERFACE = 0x7F00
 SENTINEL_GROUP = 0x7F00
 PATIENCE_SECONDS = 30.0  # everything takes milliseconds; what takes this long has failed
+POLL_SECONDS = 0.2  # between two looks at whether the packet stream still stands
 DROP_SECONDS = 5.0  # the same for a counter: only a test that fails waits so long
 
 FORWARD, SET_INCARNATION, REPORT_STATE = 1, 2, 3
@@ -75,11 +76,24 @@ class Session:
         try:
             self.runtime = P4Runtime(self.switch.p4runtime_path)
             self.push("VERIFY_AND_COMMIT")
-            self.stream = PacketStream(self.switch.dataplane_path)  # BMv2 refuses it before there is a program
             self.install()
+            self.stream = self._open_stream()
         except BaseException:
             self.switch.stop()
             raise
+
+    def _open_stream(self) -> PacketStream:
+        """BMv2 refuses it before there is a program. The probe goes into the CPU port and out of an access port."""
+        port = ACCESS_PORTS[0]
+        frame = ethernet(mac(0xFEFEFF), SENTINEL_MAC, ETHERTYPE_LOCAL, b"probe")
+        header = cpu_header(FORWARD, port, SENTINEL_INTERFACE + port)
+        stream = PacketStream(self.switch.dataplane_path, self.switch.is_alive)
+        try:
+            stream.open((CPU_PORT, header + frame), (port, tagged(frame, SENTINEL_VLAN)))
+        except BaseException:
+            stream.close()
+            raise
+        return stream
 
     def close(self) -> None:
         self.runtime.close()
@@ -187,6 +201,7 @@ class Session:
 
         closed: the reason for which tunnels carry nothing at the moment, sentinels included.
         """
+        self.stream.check()
         before = self._drops_seen.copy()
         for port, frame in sends:
             ptf.dataplane_instance.send(DEVICE, port, frame)
@@ -241,8 +256,8 @@ class Session:
             ptf.dataplane_instance.send(DEVICE, SENTINEL_PORT, tagged(frame, SENTINEL_VLAN))
         missing = set(ACCESS_PORTS if closed is not None else (*ACCESS_PORTS, *UNDERLAY_PORTS))
         while missing:
-            result = ptf.dataplane_instance.poll(device_number=DEVICE, timeout=PATIENCE_SECONDS)
-            if not isinstance(result, DataPlane.PollSuccess):
+            result = self._next_output()
+            if result is None:
                 raise AssertionError(
                     f"the sentinel did not come out of ports {sorted(missing)}; "
                     f"alive: {self.switch.is_alive()}, drops: {self.drops()}\n{self.switch.output()[-2000:]}"
@@ -258,6 +273,16 @@ class Session:
             if packet_in.payload == punted:
                 return
             observed.packet_ins.append((self.schema.packet_in_fields(packet_in), packet_in.payload))
+
+    def _next_output(self) -> DataPlane.PollSuccess | None:
+        """The next packet on any port; None if nothing comes. Raises StreamFailed as soon as nothing can come."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < deadline:
+            result = ptf.dataplane_instance.poll(device_number=DEVICE, timeout=POLL_SECONDS)
+            if isinstance(result, DataPlane.PollSuccess):
+                return result
+            self.stream.check()
+        return None
 
     def record(self, **event: Any) -> None:
         if self.recorder is not None:
