@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import socket
 import subprocess
@@ -19,7 +20,8 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from nvo3sec.domain.model import Nve
 
 CPU_PORT = 510
-DEADLINE_S = 30.0
+DEADLINE_S = 120.0
+"""What takes so long hangs, however busy the machine. A process that ends is noticed at once."""
 
 
 def _embedded() -> str | None:
@@ -115,46 +117,97 @@ def wait_for_server(target: str, process: subprocess.Popen[bytes]) -> None:
                 return
 
 
+_TURNED_AWAY = (
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+    # What grpc.aio makes of any status if a write comes after it. The next stream may tell.
+    grpc.StatusCode.INTERNAL,
+)
+
+
 @dataclass
 class Ports:
-    """The data ports of one switch over gRPC. What comes out is kept by port."""
+    """The data ports of one switch over gRPC. What comes out is kept by port.
+
+    BMv2 turns the stream away, and reads nothing of it, until its main thread has noticed a program and the last
+    client's end. Until something has come out, what was sent is kept, and sent again on the next stream.
+    """
 
     switch: SwitchProcess
     queues: dict[int, asyncio.Queue[bytes]] = field(default_factory=dict)
+    ended: str | None = None
+    _early: list[Any] | None = None
     _reader: asyncio.Task[None] | None = None
     _writing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def open(self) -> None:
         # Not the connection that another channel has to the switch that was there before. And no stream before there is
-        # one: it would fail at once, and for good.
+        # one: it would fail at once.
         options = [("grpc.use_local_subchannel_pool", 1)]
         self._channel = grpc.aio.insecure_channel(self.switch.ports_target, options)
         async with asyncio.timeout(DEADLINE_S):
             await self._channel.channel_ready()
-        self._stream = self._channel.stream_stream(
+        self._call = self._channel.stream_stream(
             "/p4.bm.DataplaneInterface/PacketStream",
             request_serializer=Packet.SerializeToString,
             response_deserializer=Packet.FromString,
-        )()
+        )
+        self.ended, self._early = None, []
+        self._stream = self._call()
         self._reader = asyncio.create_task(self._read())
 
     async def _read(self) -> None:
-        try:
-            while (packet := await self._stream.read()) is not grpc.aio.EOF:
-                await self.arrived(packet.port, packet.packet)
-        except grpc.aio.AioRpcError:
-            pass  # the switch was stopped
+        deadline = time.monotonic() + DEADLINE_S
+        while True:
+            try:
+                while (packet := await self._stream.read()) is not grpc.aio.EOF:
+                    self._early = None
+                    await self.arrived(packet.port, packet.packet)
+                self.ended = "the switch closed it"
+                return
+            except grpc.aio.AioRpcError as error:
+                process = self.switch.process
+                again = process is not None and process.poll() is None and time.monotonic() < deadline
+                if self._early is None or not again or error.code() not in _TURNED_AWAY:
+                    self.ended = f"{error.code().name}: {error.details()}"
+                    return
+            await asyncio.sleep(0.02)
+            async with self._writing:
+                self._stream = self._call()
+                with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):  # read() says it, too
+                    for packet in self._early:
+                        await self._stream.write(packet)
 
     async def arrived(self, port: int, frame: bytes) -> None:
         self.queues.setdefault(port, asyncio.Queue()).put_nowait(frame)
 
     async def send(self, port: int, frame: bytes) -> None:
+        packet = Packet(device_id=self.switch.device_id, port=port, packet=frame)
         async with self._writing:  # a test and the wires write; gRPC takes one write of a stream at a time
-            await self._stream.write(Packet(device_id=self.switch.device_id, port=port, packet=frame))
+            if self._early is not None:
+                self._early.append(packet)
+            try:
+                await self._stream.write(packet)
+            except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+                if self._early is None or self.ended is not None:
+                    raise
 
-    async def receive(self, port: int, timeout_s: float = 30.0) -> bytes:
-        queue = self.queues.setdefault(port, asyncio.Queue())
-        return await asyncio.wait_for(queue.get(), timeout_s)
+    async def receive(self, port: int, timeout_s: float = 120.0) -> bytes:
+        """The next frame out of a port. Fails at once, and says why, if the stream has ended."""
+        assert self._reader is not None, "open() comes first"
+        coming = asyncio.ensure_future(self.queues.setdefault(port, asyncio.Queue()).get())
+        try:
+            await asyncio.wait((coming, self._reader), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            assert coming.done(), f"{self.switch.name}: nothing came out of port {port}; packet stream: {self.state()}"
+            return coming.result()
+        finally:
+            coming.cancel()
+
+    def state(self) -> str:
+        """Of the packet stream, in words."""
+        if self.ended is not None:
+            return f"ended, {self.ended}"
+        return "open" if self._early is None else "nothing has come out of it yet"
 
     def waiting(self, port: int) -> int:
         queue = self.queues.get(port)

@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,9 +23,11 @@ from p4softswitch.server.dataplane import PacketStreamRequest, PacketStreamRespo
 
 DEVICE = 1
 CPU_PORT = 510
-READY_S = 20.0
-ANSWER_S = 15.0
-"""A comparison that waits so long for an output has failed."""
+READY_S = 120.0
+ANSWER_S = 60.0
+"""A comparison that waits so long for the next output has failed."""
+PAUSE_S = 0.02
+"""Before a stream that was turned away is opened again: the switch may need this very core."""
 
 
 def simple_switch() -> str | None:
@@ -47,6 +49,9 @@ class Bmv2:
         self._log = log
         self._outputs: queue.Queue[tuple[int, bytes]] = queue.Queue()
         self._inputs: queue.Queue[Any] = queue.Queue()
+        self._sending = threading.Lock()
+        self._early: list[Any] | None = []
+        self._ended: str | None = None
         self._streams: list[Any] = []
 
     def __enter__(self) -> Self:
@@ -106,34 +111,54 @@ class Bmv2:
             request_serializer=lambda m: m.SerializeToString(),
             response_deserializer=PacketStreamResponse.FromString,
         )
-        outputs = call(self._requests())
-        self._streams.append(outputs)
-        threading.Thread(target=self._receive, args=(outputs,), daemon=True).start()
+        threading.Thread(target=self._receive, args=(call,), daemon=True).start()
 
-    def _requests(self) -> Iterator[Any]:
-        while (request := self._inputs.get()) is not None:
-            yield request
+    def _receive(self, call: Any) -> None:
+        """Reads outputs from a stream that is opened until it stands.
 
-    def _receive(self, stream: Any) -> None:
-        try:
-            for message in stream:
-                self._outputs.put((message.port, message.packet))
-        except grpc.RpcError:
+        BMv2 turns it away, and reads nothing of it, until its main thread has noticed the program: what was sent is
+        kept until something has come out, and sent again on the next stream.
+        """
+        while True:
+            with self._sending:
+                self._inputs = queue.Queue()
+                for request in self._early or []:
+                    self._inputs.put(request)
+                stream = call(iter(self._inputs.get, None))
+            self._streams.append(stream)
+            try:
+                for message in stream:
+                    self._early = None
+                    self._outputs.put((message.port, message.packet))
+                self._ended = "the switch closed it"
+            except grpc.RpcError as error:
+                self._inputs.put(None)
+                if self._early is not None and error.code() is grpc.StatusCode.UNAVAILABLE and self._runs():
+                    time.sleep(PAUSE_S)
+                    continue
+                self._ended = f"{error.code().name}: {error.details()}"
             return
+
+    def _runs(self) -> bool:
+        return self._process.poll() is None
 
     # Packets ---------------------------------------------------------------------------------------------------------
 
     def send(self, port: int, packet: bytes) -> None:
-        self._inputs.put(PacketStreamRequest(device_id=DEVICE, port=port, packet=packet))
+        request = PacketStreamRequest(device_id=DEVICE, port=port, packet=packet)
+        with self._sending:
+            if self._early is not None:
+                self._early.append(request)
+            self._inputs.put(request)
 
     def collect(self, count: int, linger_s: float = 0.004) -> list[tuple[int, bytes]]:
         """`count` outputs, or fewer if they do not come, and what follows them immediately."""
         result: list[tuple[int, bytes]] = []
-        deadline = time.monotonic() + ANSWER_S
         while len(result) < count:
             try:
-                result.append(self._outputs.get(timeout=max(0.0, deadline - time.monotonic())))
+                result.append(self._outputs.get(timeout=ANSWER_S))
             except queue.Empty:
+                assert self._ended is None, f"the packet stream has ended: {self._ended}"
                 return result
         while True:
             try:

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -263,12 +264,16 @@ class DataPort:
             PacketStreamResponse.FromString,
         )
         self._stream = call(iter(self._out.get, None), wait_for_ready=True)
+        self.ended: str | None = None
         threading.Thread(target=self._receive, daemon=True).start()
 
     def _receive(self) -> None:
-        with contextlib.suppress(grpc.RpcError):
+        try:
             for message in self._stream:
                 self._in.put(message)
+            self.ended = "the switch closed it"
+        except grpc.RpcError as error:
+            self.ended = f"{error.code().name}: {error.details()}"
         self._in.put(None)
 
     def send(self, port: int, packet: bytes, device_id: int = DEVICE_ID) -> None:
@@ -277,7 +282,7 @@ class DataPort:
     def receive(self) -> tuple[int, bytes]:
         """Port and bytes of the next packet."""
         message = self._in.get(timeout=TIMEOUT)
-        assert message is not None, "the stream has ended"
+        assert message is not None, f"the stream has ended: {self.ended}"
         return message.port, message.packet
 
     def in_service(self) -> bool:
@@ -298,12 +303,15 @@ MARKER = OTHER + b"\x02\x00\x00\x00\x00\x02" + b"\x08\x00" + bytes(50)
 
 def connected_data_port(address: str) -> DataPort:
     """A stream that carries packets; OTHER must be forwarded to port 1."""
+    deadline = time.monotonic() + TIMEOUT
     while True:
         port = DataPort(address)
         port.send(2, MARKER)
         if port.in_service():
             return port
         port.close()
+        assert time.monotonic() < deadline, f"the data-plane stream did not stand within {TIMEOUT:g} s: {port.ended}"
+        time.sleep(0.02)
 
 
 @dataclass
