@@ -20,10 +20,9 @@ from nvo3lab.rundir import RunDirectory
 from nvo3lab.topology import Topology, reference
 from nvo3lab.view import LAB, View, connect_when_ready
 
-#: Seconds for a process of the lab's own, and for a switch (whose interpreter may be busy compiling on a small
-#: machine).
-_OWN_READY = 20.0
-_SWITCH_READY = 60.0
+#: Seconds until a process listens. One that ends is noticed at once; one that takes so long hangs: a small and busy
+#: machine needs half a minute to start an interpreter, and longer if it compiles the program meanwhile.
+_READY = 120.0
 _LOG_TAIL = 12
 #: Network namespace of the control plane and of its attackers.
 _CONTROL = "control"
@@ -223,8 +222,8 @@ class Lab:
         socket = run.control(name)
         argv = switches.command(executable, self.topology.leaf(name), plan.switch_ports[name], socket)
         await self._start(name, argv)
-        if not await switches.wait_listening(socket, _SWITCH_READY, self._ended[name]):
-            raise self._not_ready(name, _SWITCH_READY)
+        if not await switches.wait_listening(socket, _READY, self._ended[name]):
+            raise self._not_ready(name, _READY)
         numbers = ", ".join(port.split("@")[0] for port in plan.switch_ports[name])
         self.say(f"{name}: {Path(executable).name}, ports {numbers}")
 
@@ -261,9 +260,9 @@ class Lab:
         path = run.configure(name, {**configuration, "control": str(run.control(name))})
         await self._start(name, [sys.executable, "-P", "-m", module, str(path)], namespace)
         try:
-            client = await connect_when_ready(name, run.control(name), _OWN_READY, self._ended[name])
+            client = await connect_when_ready(name, run.control(name), _READY, self._ended[name])
         except ProcessError:
-            raise self._not_ready(name, _OWN_READY) from None
+            raise self._not_ready(name, _READY) from None
         self.view.adopt(name, client)
 
     async def _start_control_plane(self, plane: ControlPlane, sockets: dict[str, Path]) -> None:

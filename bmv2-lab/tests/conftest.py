@@ -5,25 +5,21 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from nvo3lab import linux, preflight, rundir
+from nvo3lab import preflight, rundir
 from nvo3lab.errors import AbsentError
 from nvo3lab.guarded import Guarded
 from nvo3lab.rpc import Client
 from nvo3lab.view import connect_when_ready
 
-READY = 20.0
-#: Seconds until a lab is up, on a machine that still has to compile the program.
-LAB_READY = 120.0
+from .processes import SILENCE, Running, wait_gone
 
 
 @pytest.fixture
@@ -67,58 +63,26 @@ os.execv(sys.argv[2], sys.argv[2:])
 
 
 @contextmanager
-def lab_process(base: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
+def lab_process(base: Path, *arguments: str) -> Iterator[tuple[Running, dict[str, Any]]]:
     """`nvo3sec lab up` as a process of its own, up and ready, and its published state."""
-    environment = os.environ | {"NVO3LAB_RUN": str(base)}
     command = [sys.executable, "-c", _BOUND, str(os.getpid()), preflight.executable("nvo3sec"), "lab", "up", *arguments]
+    running = Running(command, os.environ | {"NVO3LAB_RUN": str(base)})
     state: dict[str, Any] = {}
-    with subprocess.Popen(
-        command,
-        env=environment,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as process:
+
+    def published() -> dict[str, Any] | None:
         try:
-            deadline = time.monotonic() + LAB_READY
-            while True:
-                try:
-                    state = rundir.load_state("lab", base)
-                    break
-                except AbsentError:
-                    if process.poll() is not None or time.monotonic() > deadline:
-                        process.kill()
-                        raise AssertionError(f"no lab: {process.communicate()}") from None
-                    time.sleep(0.05)
-            yield process, state
-        finally:
-            if process.poll() is None:
-                process.send_signal(signal.SIGINT)
-                try:
-                    process.communicate(timeout=LAB_READY)
-                except subprocess.TimeoutExpired:
-                    process.kill()  # so that the test fails instead of waiting for ever
-                    raise
-            wait_gone([state["guardian"]] if state else [])
+            return rundir.load_state("lab", base)
+        except AbsentError:
+            return None
 
-
-def wait_gone(pids: Iterable[int]) -> None:
-    """Wait until processes have ended, for a bounded time."""
-    deadline = time.monotonic() + READY
-    while left := [pid for pid in pids if linux.start_time(pid) is not None]:
-        assert time.monotonic() < deadline, f"still there: {left}"
-        time.sleep(0.02)
-
-
-def network_namespaces() -> set[str]:
-    """Network namespaces with a process in them, as far as they can be seen."""
-    found = set()
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            found.add(os.readlink(f"/proc/{pid}/ns/net"))
-        except OSError:
-            continue
-    return found
+    try:
+        state = running.until(published)
+        yield running, state
+    finally:
+        if running.returncode is None:
+            running.send_signal(signal.SIGINT)
+            running.finish()
+        wait_gone([state["guardian"]] if state else [])
 
 
 HOSTS = {"a": ("02:00:00:00:00:0a", "10.0.0.1"), "b": ("02:00:00:00:00:0b", "10.0.0.2")}
@@ -175,7 +139,7 @@ async def start_own(
     path.write_text(json.dumps(configuration))
     await guarded.start(name, [sys.executable, "-P", "-m", module, str(path)], run / f"{name}.log", namespace)
     try:
-        return await connect_when_ready(name, Path(configuration["control"]), READY)
+        return await connect_when_ready(name, Path(configuration["control"]), SILENCE)
     except Exception:
         print((run / f"{name}.log").read_text())
         raise

@@ -2,7 +2,6 @@
 """The commands: what they refuse, with which exit status, and what they advise."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -10,15 +9,12 @@ import pytest
 from nvo3lab import preflight
 from nvo3lab.errors import PreflightError
 
+from .processes import Finished, finished
 
-def nvo3sec(base: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [preflight.executable("nvo3sec"), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env=os.environ | {"NVO3LAB_RUN": str(base)} | environment,
-        check=False,
+
+def nvo3sec(base: Path, *arguments: str, **environment: str) -> Finished:
+    return finished(
+        [preflight.executable("nvo3sec"), *arguments], os.environ | {"NVO3LAB_RUN": str(base)} | environment
     )
 
 

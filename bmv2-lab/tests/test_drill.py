@@ -5,7 +5,6 @@ import asyncio
 import contextlib
 import json
 import os
-import subprocess
 from collections.abc import Iterator
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -23,6 +22,7 @@ from nvo3lab.topology import reference
 from nvo3lab.view import View
 
 from .conftest import lab_process
+from .processes import finished
 
 LEAF3 = int(IPv4Address("192.0.2.3"))
 RED = 5001
@@ -102,13 +102,7 @@ class TestAttacks:
 def test_the_controller_accepts_the_domain_file(tmp_path: Path) -> None:
     topology = reference()
     domain_file.write(topology, {leaf.name: tmp_path / leaf.name for leaf in topology.leaves}, tmp_path / "domain.yaml")
-    done = subprocess.run(
-        [preflight.executable("nvo3sec"), "controller", "check", str(tmp_path / "domain.yaml")],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = finished([preflight.executable("nvo3sec"), "controller", "check", str(tmp_path / "domain.yaml")])
     assert done.returncode == 0, done.stderr
 
 
@@ -122,26 +116,13 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def lab(base: Path, *arguments: str) -> tuple[int, str]:
-    done = subprocess.run(
-        [preflight.executable("nvo3sec"), "lab", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env=os.environ | {"NVO3LAB_RUN": str(base)},
-        check=False,
-    )
+    done = finished([preflight.executable("nvo3sec"), "lab", *arguments], os.environ | {"NVO3LAB_RUN": str(base)})
     return done.returncode, done.stdout
 
 
 def drill(base: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
-    done = subprocess.run(
-        [preflight.executable("nvo3sec"), "drill", "-o", "json", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env=os.environ | {"NVO3LAB_RUN": str(base)},
-        check=False,
-    )
+    command = [preflight.executable("nvo3sec"), "drill", "-o", "json", *arguments]
+    done = finished(command, os.environ | {"NVO3LAB_RUN": str(base)})
     assert done.stdout, done.stderr
     return done.returncode, json.loads(done.stdout)
 

@@ -18,11 +18,17 @@ from nvo3lab.errors import LabError, ProcessError
 from nvo3lab.guarded import Guarded
 from nvo3lab.rundir import RunDirectory
 
-from .conftest import _BOUND, LAB_READY, guardian, lab_process, network_namespaces, wait_gone
+from .conftest import _BOUND, guardian, lab_process
+from .namespaces import held_by
+from .processes import SILENCE, tree, wait_gone
 
-BOUND = 20.0
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(600)"]
-STUBBORN = [sys.executable, "-c", "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"]
+STUBBORN = [
+    sys.executable,
+    "-c",
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ignoring', flush=True);"
+    " time.sleep(600)",
+]
 #: Starts a process of its own and ends at SIGTERM without caring for it.
 CARELESS = [
     sys.executable,
@@ -33,11 +39,18 @@ CARELESS = [
 
 
 def wait_children(pid: int, count: int) -> list[int]:
-    deadline = time.monotonic() + BOUND
+    deadline = time.monotonic() + SILENCE
     while len(found := linux.descendants(pid)) < count:
         assert time.monotonic() < deadline
         time.sleep(0.02)
     return found
+
+
+async def wait_log(path: Path, text: str) -> None:
+    """Until a process has written it."""
+    async with asyncio.timeout(SILENCE):
+        while text not in path.read_text():
+            await asyncio.sleep(0.02)
 
 
 class TestGuardian:
@@ -79,9 +92,8 @@ class TestGuardian:
         async def run() -> None:
             async with guardian(short_directory) as guarded:
                 await guarded.start("stubborn", STUBBORN, short_directory / "log")
-                await asyncio.sleep(0.3)  # it has to have installed its handler; too early only makes the test easier
-                status = await guarded.stop("stubborn")
-                assert status["stubborn"] in (-signal.SIGKILL, -signal.SIGTERM)
+                await wait_log(short_directory / "log", "ignoring")
+                assert await guarded.stop("stubborn") == {"stubborn": -signal.SIGKILL}
 
         asyncio.run(run())
 
@@ -91,7 +103,7 @@ class TestGuardian:
                 ended: asyncio.Future[tuple[str, int]] = asyncio.get_running_loop().create_future()
                 guarded._on_end = lambda name, status: ended.set_result((name, status))
                 await guarded.start("short", [sys.executable, "-c", "raise SystemExit(3)"], short_directory / "log")
-                assert await asyncio.wait_for(ended, BOUND) == ("short", 3)
+                assert await asyncio.wait_for(ended, SILENCE) == ("short", 3)
 
         asyncio.run(run())
 
@@ -107,8 +119,8 @@ class TestGuardian:
             await asyncio.sleep(0)  # the question is sent
             os.kill(guarded.pid, signal.SIGKILL)
             with contextlib.suppress(ProcessError):  # it may have been faster
-                await asyncio.wait_for(stopping, BOUND)
-            assert await asyncio.wait_for(ended, BOUND) == ("guardian", -signal.SIGKILL)
+                await asyncio.wait_for(stopping, SILENCE)
+            assert await asyncio.wait_for(ended, SILENCE) == ("guardian", -signal.SIGKILL)
             with pytest.raises(ProcessError, match=r"guardian.*killed by SIGKILL"):
                 await guarded.processes()
             with pytest.raises(LabError, match=r"guardian.*killed by SIGKILL"):
@@ -125,7 +137,7 @@ class TestGuardian:
                 ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
                 guarded._on_end = lambda _name, status: ended.set_result(status)
                 await guarded.start("short", [sys.executable, "-c", code], short_directory / "log")
-                assert await asyncio.wait_for(ended, BOUND) == 0
+                assert await asyncio.wait_for(ended, SILENCE) == 0
 
         asyncio.run(run())
         left = Path((short_directory / "log").read_text().strip())
@@ -169,7 +181,6 @@ class TestCrash:
     def test_kill_leaves_nothing(self, short_directory: Path, wiring: preflight.Wiring, victim: str) -> None:
         run = short_directory / "run"
         run.mkdir(mode=0o700)
-        namespaces = network_namespaces()
         with subprocess.Popen(
             [
                 sys.executable,
@@ -185,16 +196,17 @@ class TestCrash:
             assert lab.stdout is not None
             guardian_pid = int(lab.stdout.readline())
             children = wait_children(guardian_pid, 2)
-            assert len(network_namespaces() - namespaces) == (2 if wiring.kernel else 0) + wiring.user_namespace
-            if victim in ("guardian", "both"):
-                os.kill(guardian_pid, signal.SIGKILL)
-            if victim in ("lab", "both"):
-                lab.kill()
-            else:
-                wait_gone(children)
-                lab.kill()
-        wait_gone([guardian_pid, *children])
-        assert network_namespaces() <= namespaces
+            with held_by(tree(guardian_pid)) as held:
+                assert len(held) == (2 if wiring.kernel else 0) + wiring.user_namespace
+                if victim in ("guardian", "both"):
+                    os.kill(guardian_pid, signal.SIGKILL)
+                if victim in ("lab", "both"):
+                    lab.kill()
+                else:
+                    wait_gone(children)
+                    lab.kill()
+                wait_gone([guardian_pid, *children])
+                assert held.left() == []
         if victim == "lab":
             assert not run.exists()
 
@@ -213,7 +225,7 @@ def starting(base: Path, **options: Any) -> Iterator[subprocess.Popen[str]]:
 
 
 def wait_until(condition: Callable[[], Any], process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + LAB_READY
+    deadline = time.monotonic() + SILENCE
     while not condition():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
@@ -261,10 +273,10 @@ class TestKilledLab:
         with lab_process(base) as (process, state):
             assert private_keys(base)
             os.kill(state["guardian"] if victim == "guardian" else state["pids"][victim], signal.SIGKILL)
-            _output, progress = process.communicate(timeout=LAB_READY)
-            assert process.returncode == 1
+            ended = process.finish()
+            assert ended.returncode == 1
             who = "the guardian of the lab" if victim == "guardian" else victim
-            assert f"{who} has ended by itself: killed by SIGKILL" in progress
+            assert f"{who} has ended by itself: killed by SIGKILL" in ended.stderr
             wait_gone([state["guardian"], *state["pids"].values()])
         assert not base.exists()
 
@@ -276,7 +288,7 @@ class TestKilledLab:
             wait_until((base / "lab" / made).exists, process)
             if victim == "guardian":
                 os.kill(guardian_of(process), signal.SIGKILL)
-                _output, progress = process.communicate(timeout=LAB_READY)
+                _output, progress = process.communicate(timeout=SILENCE)
                 assert process.returncode == 1
                 assert "guardian" in progress
                 assert "killed by SIGKILL" in progress
@@ -306,7 +318,7 @@ class TestKilledLab:
             assert process.stderr is not None
             assert "wires" in process.stderr.readline()
             process.stderr.close()
-            assert process.wait(LAB_READY) not in (0, -signal.SIGKILL)
+            assert process.wait(SILENCE) not in (0, -signal.SIGKILL)
         assert_nothing_is_left(base)
 
     def test_a_terminal_that_is_closed(self, short_directory: Path) -> None:
@@ -332,7 +344,7 @@ class TestKilledLab:
                     said += os.read(master, 4096)
                 everything = linux.descendants(process.pid)
                 os.close(master)
-                assert process.wait(LAB_READY) not in (0, -signal.SIGHUP)
+                assert process.wait(SILENCE) not in (0, -signal.SIGHUP)
                 wait_gone(everything)
             finally:
                 process.kill()

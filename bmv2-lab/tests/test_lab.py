@@ -4,12 +4,14 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 import socket
 import stat
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,9 @@ from nvo3lab.errors import LabError, PreflightError, RemoteError
 from nvo3lab.lab import Lab, Options
 from nvo3lab.rpc import Client
 
-from .conftest import LAB_READY, guardian, lab_process, network_namespaces, start_own, wait_gone
+from .conftest import guardian, lab_process, start_own
+from .namespaces import Held, held_by
+from .processes import SILENCE, finished, tree, wait_gone
 
 
 def wires(wiring: preflight.Wiring) -> str:
@@ -28,10 +32,10 @@ def wires(wiring: preflight.Wiring) -> str:
 
 class TestUpAndDown:
     def test_tenants_talk_and_nothing_is_left(self, short_directory: Path, wiring: preflight.Wiring) -> None:
-        namespaces = network_namespaces()
         captures = short_directory / "captures"
+        stack = ExitStack()
 
-        async def run() -> dict[str, int]:
+        async def run() -> tuple[list[int], Held]:
             lab = Lab(Options(wires=wires(wiring), base=short_directory / "run", captures=captures))
             try:
                 view = await lab.up()
@@ -45,17 +49,20 @@ class TestUpAndDown:
                 }
                 assert stat.S_IMODE(lab.run_directory.path.stat().st_mode) == 0o700
                 lab.audit_switches()
-                if wiring.kernel:
-                    assert len(network_namespaces() - namespaces) >= len(view.topology.hosts)
-                return lab.pids
+                everything = tree(rundir.load_state("lab", short_directory / "run")["guardian"])
+                assert set(lab.pids.values()) < set(everything)
+                held = stack.enter_context(held_by(everything))
+                assert len(held) >= (len(view.topology.hosts) if wiring.kernel else 0)
+                return everything, held
             finally:
                 closing = await lab.down()
                 assert closing.faults() == []
                 assert all(link["frames"] > 100 for link in closing.observation["links"])
 
-        pids = asyncio.run(run())
-        wait_gone(pids.values())
-        assert network_namespaces() <= namespaces
+        with stack:
+            everything, held = asyncio.run(run())
+            wait_gone(everything)
+            assert held.left() == []
         assert not (short_directory / "run").exists()
         names = {path.stem for path in captures.iterdir()}
         assert {"underlay-leaf1", "red1", "blue3", "trunk-leaf2-2"} <= names
@@ -86,25 +93,25 @@ class TestUpAndDown:
 class TestEnd:
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
     def test_a_signal_leaves_nothing(self, short_directory: Path, number: signal.Signals) -> None:
-        namespaces = network_namespaces()
         with lab_process(short_directory / "run") as (process, state):
-            everything = [process.pid, state["guardian"], *linux.descendants(state["guardian"])]
+            everything = [process.pid, *tree(state["guardian"])]
             assert len(everything) > 10
-            process.send_signal(number)
-            output, _progress = process.communicate(timeout=LAB_READY)
-            assert process.returncode == (0 if number != signal.SIGKILL else -signal.SIGKILL)
-            if number != signal.SIGKILL:
-                assert "violations" in output
-            wait_gone(everything)
-        assert network_namespaces() <= namespaces
+            with held_by(everything) as held:
+                process.send_signal(number)
+                done = process.finish()
+                assert done.returncode == (0 if number != signal.SIGKILL else -signal.SIGKILL)
+                if number != signal.SIGKILL:
+                    assert "violations" in done.stdout
+                wait_gone(everything)
+                assert held.left() == []
         assert not (short_directory / "run").exists()
 
     def test_a_switch_that_dies_ends_the_lab(self, short_directory: Path) -> None:
         with lab_process(short_directory) as (process, state):
             os.kill(state["pids"]["leaf2"], signal.SIGKILL)
-            _output, progress = process.communicate(timeout=LAB_READY)
-            assert process.returncode == 1
-            assert "leaf2 has ended by itself" in progress
+            done = process.finish()
+            assert done.returncode == 1
+            assert "leaf2 has ended by itself" in done.stderr
             wait_gone(state["pids"].values())
 
     def test_a_switch_that_does_not_start_is_told_with_its_log(
@@ -133,18 +140,15 @@ class TestWhole:
     @pytest.mark.parametrize(("target", "wires"), [("embedded", "unix"), ("bmv2", "auto")])
     def test_run(self, short_directory: Path, target: str, wires: str) -> None:
         if target == "bmv2":
+            if shutil.which("simple_switch_grpc") is None:
+                pytest.skip("simple_switch_grpc is not on PATH")
             try:
-                preflight.switch_executable(target)
                 preflight.choose_wiring(wires, target)
             except PreflightError as error:
                 pytest.skip(str(error).splitlines()[0])
-        done = subprocess.run(
+        done = finished(
             [preflight.executable("nvo3sec"), "lab", "run", "--target", target, "--wires", wires, "-o", "json"],
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-            env=os.environ | {"NVO3LAB_RUN": str(short_directory / "run")},
+            os.environ | {"NVO3LAB_RUN": str(short_directory / "run")},
         )
         assert done.returncode == 0, done.stderr + done.stdout
         report = json.loads(done.stdout)
@@ -164,17 +168,16 @@ class TestWhole:
             " s.send(bytes.fromhex('ffffffffffff02aa000000010806') + bytes(46))"
         )
         with lab_process(short_directory / "run") as (process, state):
-            subprocess.run(
+            sent = finished(
                 [sys.executable, "-c", code, str(state["pids"]["leaf1"])],
-                timeout=60,
-                check=True,
-                env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             )
+            assert sent.returncode == 0, sent.stderr
             process.send_signal(signal.SIGINT)
-            output, _progress = process.communicate(timeout=LAB_READY)
-            assert process.returncode == 1
-            assert "underlay link of leaf1: 1 frames that are not protected packets" in output
-            assert "0x0806" in output
+            done = process.finish()
+            assert done.returncode == 1
+            assert "underlay link of leaf1: 1 frames that are not protected packets" in done.stdout
+            assert "0x0806" in done.stdout
 
 
 class TestAudit:
@@ -221,7 +224,7 @@ class TestUnderlay:
     @staticmethod
     def nve(run: Path, number: int) -> socket.socket:
         end = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        end.settimeout(10)
+        end.settimeout(SILENCE)
         end.bind(str(run / f"{number}.a"))
         end.connect(str(run / f"{number}.b"))
         return end

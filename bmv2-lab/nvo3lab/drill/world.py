@@ -32,9 +32,10 @@ _FLOOD = {"embedded": 8000.0, "bmv2": 1000.0}
 _AHEAD = 4000
 #: Further ahead, and the packets of the real switch fall out of the window.
 _AHEAD_LIMIT = 8000
+#: Seconds without another packet of those that are to be caught.
 _CATCH_TIMEOUT = 5.0
 #: Seconds until a lab of which a process was killed is ready again.
-_READY = 90.0
+_READY = 120.0
 _POLL = 0.1
 
 
@@ -215,12 +216,15 @@ class World:
         bait = [self.bait_frame(sender, receiver, number) for number in range(count)]
         await self.view.underlay.call("intercept", marker=self.bait_marker.hex(), count=count, withhold=withhold)
         await self.from_host(source, bait)
-        deadline = asyncio.get_running_loop().time() + _CATCH_TIMEOUT
+        loop, before = asyncio.get_running_loop(), 0
+        deadline = loop.time() + _CATCH_TIMEOUT
         while True:
             caught: list[str] = await self.view.underlay.call("intercepted")
             if len(caught) == count:
                 return [base64.b64decode(frame) for frame in caught]
-            if asyncio.get_running_loop().time() > deadline:
+            if len(caught) > before:
+                before, deadline = len(caught), loop.time() + _CATCH_TIMEOUT
+            elif loop.time() > deadline:
                 raise LabError(f"only {len(caught)} of {count} packets of {source} crossed the underlay")
             await asyncio.sleep(0.01)
 
