@@ -76,6 +76,14 @@ class TestJudge:
     def test_loss_beside_it_is_a_fault(self) -> None:
         assert "lost 1 of 100" in verdict(beside=Traffic(100, 1, 1.0, 2.0))[1][0]
 
+    def test_a_lease_that_ended_while_the_nva_was_away_explains_loss_and_nothing_else(self) -> None:
+        lost, closed = Traffic(100, 40, 1.0, 2.0), {"BAD_ICV": 4, "LEASE_EXPIRED": 6, "TX_LEASE_EXPIRED": 40}
+        assert verdict(Shot(10, 10, lapsed=True), closed, lost) == (0, [])
+        assert len(verdict(Shot(10, 10), closed, lost)[1]) == 3
+        assert "NOT_IPV4 1" in verdict(Shot(10, 10, lapsed=True), closed | {"NOT_IPV4": 1}, lost)[1][0]
+        assert verdict(Shot(10, 10, lapsed=True), closed, lost, other=1)[0] == 1
+        assert "9 of 10" in verdict(Shot(10, 10, lapsed=True), {"BAD_ICV": 9})[1][0]
+
     def test_delay_beside_it_is_shown_and_not_judged(self) -> None:
         assert verdict(beside=Traffic(100, 0, 900.0, 2000.0))[1] == []
 

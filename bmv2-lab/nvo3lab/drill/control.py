@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from nvo3lab import control, domain_file
-from nvo3lab.drill.model import Attack, Shot
+from nvo3lab.drill.model import CLOSED, Attack, Shot
 from nvo3lab.drill.world import World
 from nvo3lab.drops import DropCounters
 from nvo3lab.errors import LabError
@@ -33,8 +33,6 @@ _STRANGER = "127.0.0.66"
 _REVOKED_WITHIN = 8.0
 _LATE = 3.0
 _PACKETS = 20
-#: What a switch without a lease says of packets into its tunnels, and out of them.
-_CLOSED = frozenset({"TX_LEASE_EXPIRED", "LEASE_EXPIRED"})
 
 
 def _shot(ended: dict[str, int], note: str = "", faults: tuple[str, ...] = ()) -> Shot:
@@ -242,7 +240,7 @@ async def _until_closed(world: World, began: float) -> tuple[int, int, float, fl
 
 
 async def _refused_for_lease(counters: DropCounters) -> int:
-    return sum(count for (_leaf, reason), count in (await counters.read()).items() if reason in _CLOSED)
+    return sum(count for (_leaf, reason), count in (await counters.read()).items() if reason in CLOSED)
 
 
 async def _until_back(world: World) -> None:
@@ -307,6 +305,6 @@ ATTACKS = (
         "an NVE is revoked while it works: out within seconds, its switch closed with its lease",
         {"unauthenticated", "reset"},
         _revoked,
-        _CLOSED | {"UNAUTHORIZED_NVE"},
+        CLOSED | {"UNAUTHORIZED_NVE"},
     ),
 )

@@ -23,6 +23,8 @@ class Shot:
         faults: what else was not as it must be.
         refused: attempts on the control plane that were refused, by how the attacker was told.
         accepted: attempts on the control plane that were not.
+        lapsed: the NVA was away for longer than a lease lasts. Tunnels close then, as they must, and what is sent
+            meanwhile is lost: that says something of the machine only.
     """
 
     sent: int
@@ -32,6 +34,11 @@ class Shot:
     faults: tuple[str, ...] = ()
     refused: dict[str, int] = field(default_factory=dict)
     accepted: int = 0
+    lapsed: bool = False
+
+
+#: What a switch without a lease says of packets into its tunnels, and out of them.
+CLOSED = frozenset({"TX_LEASE_EXPIRED", "LEASE_EXPIRED"})
 
 
 @dataclass(frozen=True)
@@ -118,15 +125,16 @@ def judge(
         faults.append("attempts ended otherwise: " + ", ".join(f"{how} {count}" for how, count in strange.items()))
     if arrived["bait"] < shot.bait:
         faults.append(f"only {arrived['bait']} of {shot.bait} legitimate packets arrived")
+    closed = CLOSED if shot.lapsed else frozenset()
     expected = sum(count for reason, count in caught.items() if reason in attack.reasons)
-    if expected < shot.drops:
+    if expected + sum(caught.get(reason, 0) for reason in closed - attack.reasons) < shot.drops:
         faults.append(f"only {expected} of {shot.drops} packets were counted as {' or '.join(sorted(attack.reasons))}")
-    unexpected = {reason: count for reason, count in caught.items() if reason not in attack.reasons}
+    unexpected = {reason: count for reason, count in caught.items() if reason not in attack.reasons | closed}
     if unexpected:
         faults.append("drops for other reasons: " + ", ".join(f"{name} {count}" for name, count in unexpected.items()))
     if expected > shot.sent:
         faults.append(f"{expected} drops for {shot.sent} packets")
-    if beside.lost:
+    if beside.lost and not shot.lapsed:
         faults.append(f"legitimate traffic lost {beside.lost} of {beside.sent}")
     if beside.median_ms is None or baseline.median_ms is None:
         faults.append("no legitimate traffic was measured")
