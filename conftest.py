@@ -1,31 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How tests are spread over processes when pytest-xdist runs several of them (`make test`, `pytest -n 2`)."""
+"""How tests are spread over processes when pytest-xdist runs several of them (`make test`, `pytest -n 2`), and what a
+run says of itself: how long it will take, and why tests were skipped."""
 
 from __future__ import annotations
 
+import time
+from collections import defaultdict
 from typing import Any
 
 import pytest
 
-MAKE_NAMESPACES = (
-    "bmv2-lab/tests/test_drill.py",
-    "bmv2-lab/tests/test_guardian.py",
-    "bmv2-lab/tests/test_hosts.py",
-    "bmv2-lab/tests/test_lab.py",
-    "controller/tests/test_docs.py",
-    "softswitch/tests/test_engine_ports.py",
-)
-"""They make network namespaces, and some compare those of the whole machine before and after."""
-SHARE_SWITCHES = "softswitch/tests/test_server_"
-"""Modules whose tests share switches: in two processes there would be two of each."""
+SHARE_PROCESSES = ("bmv2-lab/tests/test_drill.py", "softswitch/tests/test_server_")
+"""Modules, by the beginning of their path, whose tests share a lab or switches: in two processes there would be two of
+each."""
+
+LAST_RUN = "nvo3sec/last_whole_run"
+"""In pytest's cache: seconds and number of tests of the last run of all tests on this machine."""
+USUAL = "a quarter of an hour on two cores"
+
+_STARTED = pytest.StashKey[float]()
 
 
 def together(nodeid: str) -> str:
     """What runs in one process, one after the other, has the same name."""
     path = nodeid.partition("::")[0]
-    if path in MAKE_NAMESPACES:
-        return "network namespaces"
-    return path if path.startswith(SHARE_SWITCHES) else nodeid
+    return path if path.startswith(SHARE_PROCESSES) else nodeid
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -40,3 +39,58 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return together(nodeid)
 
     return Scheduling(config, log)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_STARTED] = time.monotonic()
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    if not _is_whole(config):
+        return []
+    return [how_long(config.cache.get(LAST_RUN, None) if config.cache is not None else None)]
+
+
+def how_long(last: Any) -> str:
+    """last: (seconds, number of tests), or None if all tests were never run here."""
+    if last is None:
+        return f"all tests: about {USUAL}; the line of dots ends with what is done, in percent"
+    seconds, tests = last
+    minutes, rest = divmod(round(seconds), 60)
+    return f"all tests: the last time {tests} of them took {minutes} min {rest} s here"
+
+
+def _is_whole(config: pytest.Config) -> bool:
+    """Whether all tests were asked for."""
+    chosen = config.option.keyword or config.option.markexpr or config.option.collectonly or config.option.deselect
+    return config.args_source is pytest.Config.ArgsSource.TESTPATHS and not chosen and not config.option.lf
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:
+    """Remembers how long all tests took. Says why tests were skipped, one line for each reason; pytest itself says the
+    rest, but would repeat a reason for each place in the code."""
+    stats = terminalreporter.stats
+    ended = exitstatus == pytest.ExitCode.OK or (
+        exitstatus == pytest.ExitCode.TESTS_FAILED and not config.option.maxfail
+    )
+    if _is_whole(config) and ended and config.cache is not None:
+        tests = sum(len(stats.get(outcome, ())) for outcome in ("passed", "failed", "skipped"))
+        config.cache.set(LAST_RUN, [time.monotonic() - config.stash[_STARTED], tests])
+    if "s" not in terminalreporter.reportchars or not stats.get("skipped") or terminalreporter.no_summary:
+        return
+    terminalreporter.reportchars = terminalreporter.reportchars.replace("s", "")
+    terminalreporter.write_sep("=", "skipped")
+    for line in skips([report.longrepr for report in stats["skipped"]]):
+        terminalreporter.write_line(line)
+
+
+def skips(skipped: list[tuple[str, int, str]]) -> list[str]:
+    """One line for each reason, the most frequent first. skipped: (path, line, "Skipped: reason") of each test."""
+    places = defaultdict(list)
+    for path, line, reason in skipped:
+        places[reason.removeprefix("Skipped: ")].append((path, line))
+    return [
+        f"{len(found)} skipped: {reason}"
+        for reason, found in sorted(places.items(), key=lambda item: (-len(item[1]), item[0]))
+    ]

@@ -16,7 +16,7 @@ PACKETS = 2_000  # about one world
 def test_both_targets_do_the_same() -> None:
     missing = [name for target, name in switches.EXECUTABLES.items() if switches.find(target) is None]
     if missing:
-        pytest.skip(f"needs both targets; not on PATH: {', '.join(missing)}")
+        pytest.skip(f"{' and '.join(missing)} is not on PATH")
     campaign = Campaign(("bmv2", "embedded"), pipeline_directory(), lambda report: None)
     try:
         campaign.run(seed=2026, numbers=itertools.count(), packets=PACKETS, findings=1)

@@ -12,7 +12,7 @@ from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from switches import EXECUTABLES, SwitchProcess  # found through the line above
+from switches import EXECUTABLES, NAMES, SwitchProcess  # found through the line above
 
 settings.register_profile("untimed", deadline=None)  # how long an example takes is the machine's business
 settings.load_profile("untimed")
@@ -23,7 +23,7 @@ def switch_executable(request: pytest.FixtureRequest) -> str:
     """Each software switch in turn."""
     executable = EXECUTABLES[request.param]
     if executable is None:
-        pytest.skip(f"{request.param}: no executable on PATH")
+        pytest.skip(f"{NAMES[request.param]} is not on PATH")
     return executable
 
 

@@ -24,12 +24,15 @@ DEADLINE_S = 120.0
 """What takes so long hangs, however busy the machine. A process that ends is noticed at once."""
 
 
-def _embedded() -> str | None:
-    beside = Path(sys.executable).with_name("p4softswitch")
-    return str(beside) if beside.exists() else shutil.which("p4softswitch")
+NAMES = {"embedded": "p4softswitch", "bmv2": "simple_switch_grpc"}
 
 
-EXECUTABLES = {"embedded": _embedded(), "bmv2": shutil.which("simple_switch_grpc")}
+def _find(name: str) -> str | None:
+    beside = Path(sys.executable).with_name(name)
+    return str(beside) if beside.exists() else shutil.which(name)
+
+
+EXECUTABLES = {target: _find(name) for target, name in NAMES.items()}
 
 
 def _packet_class() -> Any:

@@ -14,7 +14,7 @@ from engine_random import random_packets, random_program
 from engine_scenarios import SCENARIOS, apply
 from engine_support import load_bytes
 
-pytestmark = pytest.mark.skipif(simple_switch() is None, reason="simple_switch_grpc is not installed")
+pytestmark = pytest.mark.skipif(simple_switch() is None, reason="simple_switch_grpc is not on PATH")
 
 WINDOW = 12
 """Packets in flight: BMv2 drops silently what does not fit into a port's queue of 64."""

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run of the tests says of itself: why tests were skipped, once for each reason, and how long all take."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+CONFTEST = Path(__file__).parents[3] / "conftest.py"
+
+SKIPPING = """
+import pytest
+
+@pytest.mark.parametrize("number", range(3))
+def test_skips(number):
+    pytest.skip("no such thing")
+
+@pytest.mark.skipif(True, reason="no such thing")
+def test_is_skipped():
+    pass
+"""
+
+
+@pytest.fixture
+def conftest() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("root_conftest", CONFTEST)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def run(directory: Path, *arguments: str) -> str:
+    shutil.copy(CONFTEST, directory / "conftest.py")
+    (directory / "pytest.ini").write_text("[pytest]\ntestpaths = tests\naddopts = -ra\n")
+    command = [sys.executable, "-m", "pytest", *arguments]
+    return subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False).stdout
+
+
+@pytest.fixture
+def tests(tmp_path: Path) -> Path:
+    (tmp_path / "tests").mkdir()
+    for name in ("one", "two"):
+        (tmp_path / "tests" / f"test_{name}.py").write_text(SKIPPING)
+    (tmp_path / "tests" / "test_three.py").write_text(
+        "import pytest\ndef test_fails():\n    assert 0, 'so it is'\ndef test_other():\n    pytest.skip('another')\n"
+    )
+    return tmp_path
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_one_line_for_each_reason_and_the_rest_as_ever(tests: Path, workers: str) -> None:
+    lines = run(tests, "-n", workers).splitlines()
+    assert lines.count("8 skipped: no such thing") == 1
+    assert lines.count("1 skipped: another") == 1
+    assert not any(line.startswith("SKIPPED") for line in lines)
+    assert sum(line.startswith("FAILED tests/test_three.py::test_fails") for line in lines) == 1
+
+
+def test_whoever_does_not_ask_for_reasons_gets_none(tests: Path) -> None:
+    assert "no such thing" not in run(tests, "-rf")
+
+
+def test_a_whole_run_is_measured_and_the_next_one_says_so(tests: Path) -> None:
+    (tests / "tests" / "test_three.py").unlink()
+    first = run(tests)
+    assert "all tests: about" in first
+    assert "all tests: the last time 8 of them took " in run(tests)
+    assert "all tests" not in run(tests, "tests/test_one.py"), "not for a part"
+    assert "all tests" not in run(tests, "-k", "skips")
+    assert "the last time 8 of them" in run(tests), "a part is not taken for the whole"
+
+
+def test_how_long(conftest: ModuleType) -> None:
+    assert conftest.how_long([903.6, 2013]) == "all tests: the last time 2013 of them took 15 min 4 s here"
