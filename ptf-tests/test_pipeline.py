@@ -60,9 +60,10 @@ class _Push(NveTest):
             half = threading.Event()
             sender = threading.Thread(target=self._send, args=(session, FRAMES, half))
             sender.start()
-            half.wait(10)
+            half.wait(60)
             push()
-            sender.join(10)
+            sender.join(60)
+            self.assertFalse(sender.is_alive())
         # Every answer of the agent's port lies behind what was sent before: the pipeline is empty now.
         if then_ask:
             session.ask(REPORT_STATE)

@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 from finsy.proto import p4r, p4r_grpc
 
-TIMEOUT_S = 20.0
+TIMEOUT_S = 120.0
 
 
 class RawSwitch:
@@ -42,6 +42,19 @@ class RawSwitch:
             for entity in response.entities
             if not entity.table_entry.is_default_action
         ]
+
+    def counter(self, name: str, index: int) -> int:
+        """Packets in one cell of an indexed counter."""
+        request = p4r.ReadRequest(device_id=self._device_id)
+        cell = request.entities.add().counter_entry
+        cell.counter_id = self._named(self._p4info.counters, name).preamble.id
+        cell.index.index = index
+        (found,) = [
+            entity.counter_entry.data.packet_count
+            for response in self._stub.Read(request, timeout=TIMEOUT_S)
+            for entity in response.entities
+        ]
+        return int(found)
 
     def parameter(self, entry: Any, name: str) -> bytes:
         """The value of a parameter of an entry's action."""

@@ -61,7 +61,7 @@ class World(Agents):
 
 
 def run(coroutine) -> None:
-    asyncio.run(asyncio.wait_for(coroutine, 30))
+    asyncio.run(asyncio.wait_for(coroutine, 60))
 
 
 class TestApply:

@@ -61,12 +61,12 @@ def serving(directory: Path, methods=METHODS) -> Iterator[None]:
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
     thread.start()
-    assert started.wait(10)
+    assert started.wait(60)
     try:
         yield
     finally:
         loop.call_soon_threadsafe(stop.set)
-        thread.join(10)
+        thread.join(60)
         loop.close()
 
 
@@ -106,7 +106,7 @@ class TestSocket:
         import socket
 
         with serving(tmp_path / "run"), socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(10)
+            connection.settimeout(60)
             connection.connect(str(socket_path(tmp_path / "run")))
             connection.sendall(line)
             with connection.makefile("rb") as answers:

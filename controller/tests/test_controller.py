@@ -29,7 +29,7 @@ from switches import Ports, SwitchProcess, Underlay
 NAMES = ("leaf1", "leaf2", "leaf3")
 BLUE1, BLUE2, BLUE3, RED1, RED3 = 0x02AA00000001, 0x02AA00000002, 0x02AA00000003, 0x02AA00000001, 0x02AA00000003
 BROADCAST = 2**48 - 1
-READY_S = 60.0
+READY_S = 180.0
 GRACE_S = 2.0
 """Long enough for a packet that is on its way while a key is replaced, on a machine that is busy."""
 
@@ -366,7 +366,7 @@ class TestProcess:
         return [sys.executable, "-c", "from nvo3sec.cli import main; main()", *arguments]
 
     def operate(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(self.command(*arguments), capture_output=True, text=True, check=False, timeout=90)
+        return subprocess.run(self.command(*arguments), capture_output=True, text=True, check=False, timeout=READY_S)
 
     def test_life(self, tmp_path, start_switch):
         for number, name in enumerate(NAMES, 1):

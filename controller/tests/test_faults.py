@@ -23,7 +23,7 @@ from nvo3sec.p4runtime import Operation, Table, Update, load_artifacts
 from nvo3sec.p4runtime import generated as p4
 from nvo3sec.p4runtime.connection import ELECTION_ID
 
-WAIT_S = 30.0
+WAIT_S = 120.0
 
 
 class One:

@@ -45,7 +45,7 @@ class World:
 
 
 def run(coroutine) -> None:
-    asyncio.run(asyncio.wait_for(coroutine, 10))
+    asyncio.run(asyncio.wait_for(coroutine, 60))
 
 
 def test_a_doubt_outlives_the_session_that_should_have_asked():

@@ -48,7 +48,7 @@ class World:
     async def until_silent(self) -> None:
         task = asyncio.create_task(self.serving._keep_lease())
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await self.waiting.wait()
         finally:
             task.cancel()

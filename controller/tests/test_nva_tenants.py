@@ -46,7 +46,7 @@ def _without_blue(nve):
 
 
 def run(coroutine) -> None:
-    asyncio.run(asyncio.wait_for(coroutine, 30))
+    asyncio.run(asyncio.wait_for(coroutine, 60))
 
 
 class TestTold:

@@ -90,7 +90,7 @@ class TestConnection:
             switch = start_switch()
             client = await loaded(switch)
             switch.kill()
-            assert isinstance(await asyncio.wait_for(client.until_broken(), 5), SwitchUnreachable)
+            assert isinstance(await asyncio.wait_for(client.until_broken(), 60), SwitchUnreachable)
             with pytest.raises(SwitchUnreachable):
                 await client.read()
             await client.close()
@@ -237,16 +237,16 @@ class TestPackets:
         async def run():
             client = await loaded(start_switch())
             await client.packet_out(PacketOutOp.REPORT_STATE, interface=0x8005)
-            packet = await asyncio.wait_for(client.packet_in(), 5)
+            packet = await asyncio.wait_for(client.packet_in(), 60)
             assert (packet["reason"], packet["agreement"], packet["interface"]) == (PuntReason.STATE, 0, 0x8005)
 
             incarnation = bytes(range(16))
             entry = p4.incarnation_set_incarnation(incarnation=int.from_bytes(incarnation, "big"))
             await client.write([Update(Operation.MODIFY, entry)])
             await client.packet_out(PacketOutOp.REPORT_STATE)
-            assert (await asyncio.wait_for(client.packet_in(), 5))["agreement"] == 0, "the registers are still empty"
+            assert (await asyncio.wait_for(client.packet_in(), 60))["agreement"] == 0, "the registers are still empty"
             await client.packet_out(PacketOutOp.SET_INCARNATION, incarnation)
-            assert (await asyncio.wait_for(client.packet_in(), 5))["agreement"] == 3
+            assert (await asyncio.wait_for(client.packet_in(), 60))["agreement"] == 3
             await client.close()
 
         asyncio.run(run())
@@ -258,7 +258,7 @@ class TestPackets:
             # Operation 0 does not exist; the answer to the question behind it shows that the pipeline is through.
             await client.packet_out(0, b"")
             await client.packet_out(PacketOutOp.REPORT_STATE)
-            await asyncio.wait_for(client.packet_in(), 5)
+            await asyncio.wait_for(client.packet_in(), 60)
             drops = await client.drop_counters()
             assert {r: v.packets for r, v in drops[Counter.DROPS_INGRESS].items()} == {
                 DropReason.PACKET_OUT_OPERATION: 1

@@ -19,7 +19,7 @@ from engine_support import load_program
 from p4softswitch.engine import CompiledEngine
 from p4softswitch.engine_api import EngineError, Replica
 
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 MAC = [0x0200000000 + i for i in range(8)]
 
 

@@ -322,7 +322,7 @@ class Http2:
                 # Read until the preface of the server has come: it has taken the connection.
                 connection.tls.recv(9)
                 reader.start()
-                connection.tls.settimeout(10.0)
+                connection.tls.settimeout(60.0)
                 while not STOPPED.is_set():
                     batch, count = self._batch(connection)
                     connection.tls.sendall(batch)

@@ -30,7 +30,7 @@ from overlay_world import LEAVES, Identities, Overlay, overlay, until
 from raw_switch import RawSwitch
 from test_processes import BLUE3, Traffic, frame
 
-CALL_S = 20.0
+CALL_S = 120.0
 NVA_CONSOLE = {"status": {}, "counters": {}, "reconcile": {"dry_run": True}, "key_list": {}, "key_audit": {}}
 NVE_CONSOLE = {"status": {}, "counters": {}, "reconcile": {"dry_run": True}, "attachments": {}}
 
@@ -139,7 +139,7 @@ async def rotated(world: Overlay, collection: Collection, *words: str) -> None:
     before = {key["spi"] for key in (await world.ready())["keys"]}
     collection.read_switches()
     assert await collection.operate("keys", "rotate", *words) == 0
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(CALL_S):
         while before & {key["spi"] for key in (await world.ready())["keys"]}:
             collection.read_switches()
             await asyncio.sleep(0.05)

@@ -34,8 +34,11 @@ from nvo3sec.identity.server import SecureServer
 DOMAIN = "lab.example"
 T = TypeVar("T")
 
+HANGS_S = 120.0
+"""What takes so long hangs, however busy the machine."""
 
-def run(coroutine: Coroutine[Any, Any, T], timeout_s: float = 60.0) -> T:
+
+def run(coroutine: Coroutine[Any, Any, T], timeout_s: float = HANGS_S) -> T:
     """Run a test's coroutine, for so long at most."""
 
     async def bounded() -> T:
@@ -45,7 +48,7 @@ def run(coroutine: Coroutine[Any, Any, T], timeout_s: float = 60.0) -> T:
     return asyncio.run(bounded())
 
 
-async def until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
+async def until(condition: Callable[[], bool], timeout_s: float = HANGS_S) -> None:
     """Wait until something is so; fails if it never is."""
     async with asyncio.timeout(timeout_s):
         while not condition():
@@ -399,7 +402,7 @@ def method(channel: grpc.aio.Channel, name: str, kind: str = "unary_unary") -> A
     return getattr(channel, kind)(name, request_serializer=_dump, response_deserializer=json.loads)
 
 
-async def call(channel: grpc.aio.Channel | None, name: str, message: Any, timeout_s: float = 10.0) -> Any:
+async def call(channel: grpc.aio.Channel | None, name: str, message: Any, timeout_s: float = HANGS_S) -> Any:
     """A unary call."""
     assert channel is not None
     return await method(channel, name)(message, timeout=timeout_s)

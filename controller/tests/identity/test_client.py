@@ -342,7 +342,7 @@ class TestLife:
                 assert peer._directory.stat().st_mode & 0o777 == 0o700
                 script = (
                     "import socket, sys\n"
-                    "s = socket.socket(socket.AF_UNIX); s.settimeout(10); s.connect(sys.argv[1])\n"
+                    "s = socket.socket(socket.AF_UNIX); s.settimeout(60); s.connect(sys.argv[1])\n"
                     "try:\n    s.sendall(b'PRI * HTTP/2.0\\r\\n\\r\\nSM\\r\\n\\r\\n'); data = s.recv(100)\n"
                     "except ConnectionError:\n    data = b''\n"
                     "sys.exit(len(data))"

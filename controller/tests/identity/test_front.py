@@ -183,7 +183,7 @@ class TestGarbage:
             async with with_stream(world, PATIENT) as running:
                 async with grpc.aio.insecure_channel(f"127.0.0.1:{running.port}") as channel:
                     with pytest.raises(grpc.aio.AioRpcError) as caught:
-                        await channel.unary_unary(ECHO)(b"{}", timeout=5)
+                        await channel.unary_unary(ECHO)(b"{}", timeout=60)
                     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
                 assert running.service.callers == []
 
@@ -232,7 +232,6 @@ class TestSlowLoris:
         async def go() -> None:
             async with with_stream(world, replace(PATIENT, hello_s=0.4)) as running:
                 reader, writer = await attack(running)
-                began = time.monotonic()
 
                 async def drip() -> None:
                     for one in b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"r" * 500:
@@ -241,7 +240,7 @@ class TestSlowLoris:
 
                 dripping = asyncio.create_task(drip())
                 assert await ended(reader) == b""
-                assert time.monotonic() - began < 5
+                assert not dripping.done(), "it is not the end of the hello that ended it"
                 assert running.server.front.refused["hello-timeout"] == 1
                 dripping.cancel()
                 writer.close()

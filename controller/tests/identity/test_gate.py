@@ -65,7 +65,7 @@ class Parsing:
     def _parse(self, raw: bytes) -> object:
         if len(raw) > LONG_BYTES:
             self.began.set()
-            self.waited = self.end.wait(10)
+            self.waited = self.end.wait(60)
         return self._really(raw)
 
 

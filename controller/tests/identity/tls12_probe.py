@@ -61,7 +61,7 @@ async def main() -> None:
         await asyncio.start_unix_server(tunnel, f"{directory}/tunnel")
         async with grpc.aio.insecure_channel(f"unix:{directory}/tunnel") as channel:
             try:
-                await channel.unary_unary(ECHO)(b"{}", timeout=10)
+                await channel.unary_unary(ECHO)(b"{}", timeout=60)
                 code, details = "OK", ""
             except grpc.aio.AioRpcError as error:
                 code, details = error.code().name, error.details() or ""

@@ -24,7 +24,8 @@ from nvo3sec.identity.names import DeviceName, Role
 from switches import Ports, Underlay
 
 LEAVES = ("leaf1", "leaf2", "leaf3")
-READY_S = 60.0
+READY_S = 180.0
+"""What takes so long hangs, however busy the machine. A process that ends is noticed at once."""
 
 
 _PORTS = range(20_000, 30_000)
@@ -165,7 +166,7 @@ class Overlay:
     def operate(self, *words: str, role: Role = Role.OPERATOR, name: str = "op") -> subprocess.CompletedProcess[str]:
         """A command of an operator's, over mutual TLS."""
         where = ["--nva", self.nva, "--credentials", str(self.identities.place(role, name))]
-        return subprocess.run(command(*words, *where), capture_output=True, text=True, check=False, timeout=90)
+        return subprocess.run(command(*words, *where), capture_output=True, text=True, check=False, timeout=READY_S)
 
     def end(self) -> None:
         for name in list(self.processes):

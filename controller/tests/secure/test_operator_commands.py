@@ -19,7 +19,7 @@ from nvo3sec.errors import OperatorError
 from nvo3sec.identity.names import Role
 from overlay_world import Identities, command, free_port
 
-START_S = 60.0
+START_S = 180.0
 
 
 class Authority:
@@ -53,7 +53,7 @@ class Authority:
     def stop(self) -> None:
         if self.process is not None:
             self.process.terminate()
-            assert self.process.wait(30) == 0
+            assert self.process.wait(START_S) == 0
             self.process = None
 
     def over_tls(self, *words: str, role: Role = Role.OPERATOR, name: str = "op") -> subprocess.CompletedProcess[str]:
@@ -67,7 +67,7 @@ class Authority:
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command(*words), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=90
+        command(*words), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=START_S
     )
 
 
@@ -158,7 +158,7 @@ class TestDomain:
         with subprocess.Popen(words, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as asked:
             os.close(theirs)
             os.write(ours, answer.encode())
-            stdout, stderr = asked.communicate(timeout=90)
+            stdout, stderr = asked.communicate(timeout=START_S)
         os.close(ours)
         assert "~ vn red: mtu 1400 -> 1300" in stderr
         assert "Apply?" in stderr

@@ -99,7 +99,7 @@ def run(coroutine: Coroutine[Any, Any, None]) -> None:
     asyncio.run(bounded())
 
 
-async def fails(call: Any, timeout_s: float = 10.0) -> Nvo3secError:
+async def fails(call: Any, timeout_s: float = 60.0) -> Nvo3secError:
     """The error that ends a session; updates that come before are of no interest."""
     async with asyncio.timeout(timeout_s):
         while True:
@@ -261,7 +261,7 @@ class TestEnd:
             async with serving(identities) as service:
                 async with session(service, "leaf1") as leaf1, session(service, "leaf2") as leaf2:
                     identities.authority.revoke(identities.name(Role.NVE, "leaf1"))
-                    error = await fails(leaf1.next_update, timeout_s=3.0)
+                    error = await fails(leaf1.next_update)
                     assert "revoked" in str(error)
                     assert (await leaf2.renew_lease()).duration_s
                     await until(lambda: service.nva.registered == ("leaf2",))

@@ -15,7 +15,7 @@ from nvo3sec.domain.addresses import format_mac
 from nvo3sec.domain.mapping import SetVersion
 from nvo3sec.nva.store import open_store
 from nvo3sec.nva_process import DATABASE_FILE
-from overlay_world import Overlay, command, overlay, until
+from overlay_world import READY_S, Overlay, command, overlay, until
 from test_processes import BLUE1, frame
 
 MAC, IP = 0x02AA00000077, "10.1.0.77"
@@ -131,7 +131,7 @@ def test_kills_lose_nothing_that_was_acknowledged(identities, start_switch):
 
 
 async def until_registered(world: Overlay) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(READY_S):
         while await world.registered() != {"leaf1", "leaf2", "leaf3"}:
             await asyncio.sleep(0.05)
 
