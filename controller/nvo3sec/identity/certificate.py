@@ -7,7 +7,7 @@ it is one that this system takes at all.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum, unique
 
@@ -56,6 +56,7 @@ class Identity:
     """A device that has proved who it is.
 
     serial and issuer (RFC 4514 text) name its certificate in a revocation list; not_before and not_after are UTC.
+    certificate: by its signature is decided whose it is; an identity without one is nobody's who is trusted.
     """
 
     domain: str
@@ -65,6 +66,7 @@ class Identity:
     not_after: datetime
     not_before: datetime
     issuer: str
+    certificate: x509.Certificate | None = field(default=None, repr=False)
 
     @property
     def device(self) -> DeviceName:
@@ -130,6 +132,7 @@ def identity_of(certificate: x509.Certificate, domain: str, purpose: Purpose) ->
             not_after=certificate.not_valid_after_utc,
             not_before=certificate.not_valid_before_utc,
             issuer=certificate.issuer.rfc4514_string(),
+            certificate=certificate,
         )
     except PARSE_ERRORS:
         # Parsing is lazy: what is malformed inside shows only when it is asked for.

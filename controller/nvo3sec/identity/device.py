@@ -1,12 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""This device's own credentials: key, chain, trust anchors; checked as a whole, reloaded when they change."""
+"""This device's own credentials: key, chain, trust anchors; reloaded when they change.
+
+Whom a device trusts does not wait for its own certificate: anchors that changed count at once, also where its own chain
+no longer leads to one of them. A certificate that is not taken (yet) is looked at again when it, the key, the anchors
+or the time make it another matter.
+"""
 
 from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -16,9 +22,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from nvo3sec.domain.secret import Secret
+from nvo3sec.identity.anchors import Issuer, chain_fault, load_anchors
 from nvo3sec.identity.certificate import PARSE_ERRORS, Identity, Purpose, identity_of
 from nvo3sec.identity.errors import CredentialsError, PeerRefused
-from nvo3sec.identity.revocation import issued_by, load_anchors, wall_clock
+from nvo3sec.identity.revocation import AGAIN_S, wall_clock
 from nvo3sec.identity.storage import FileStamp, StorageError, read
 
 _PEM_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.+?-----END \1-----\n?", re.DOTALL)
@@ -50,15 +57,36 @@ class Credentials:
     anchors: tuple[x509.Certificate, ...] = field(repr=False)
 
 
-def load_credentials(files: DeviceFiles, domain: str, purpose: Purpose) -> Credentials:
-    """Read the files and check that they fit together. Time is not asked. Raises CredentialsError."""
+def load_credentials(files: DeviceFiles, domain: str, purpose: Purpose, now: datetime | None = None) -> Credentials:
+    """Read the files and check that they fit together (`now`: is the chain valid). Raises CredentialsError."""
+    anchors_pem, anchors = load_trust(files)
+    credentials = _load_own(files, domain, purpose, anchors_pem, anchors)
+    if fault := _fault(credentials, now or wall_clock()):
+        raise CredentialsError(f"{files.certificate}: its chain is not taken with {files.anchors}: {fault}")
+    return credentials
+
+
+def load_trust(files: DeviceFiles) -> tuple[bytes, tuple[x509.Certificate, ...]]:
+    """The anchors, in PEM and parsed. Raises CredentialsError."""
     try:
-        chain_pem = _blocks(read(files.certificate), (b"CERTIFICATE",))
-        key_pem = Secret(_blocks(read(files.key, private=True), _KEY_LABELS))
         anchors_pem = _blocks(read(files.anchors), (b"CERTIFICATE",))
     except StorageError as error:
         raise CredentialsError(str(error)) from None
-    anchors = load_anchors(anchors_pem)
+    try:
+        return anchors_pem, load_anchors(anchors_pem)
+    except CredentialsError as error:
+        raise CredentialsError(f"{files.anchors}: {error}") from None
+
+
+def _load_own(
+    files: DeviceFiles, domain: str, purpose: Purpose, anchors_pem: bytes, anchors: tuple[x509.Certificate, ...]
+) -> Credentials:
+    """Key and chain, with anchors of which nothing is asked. Raises CredentialsError."""
+    try:
+        chain_pem = _blocks(read(files.certificate), (b"CERTIFICATE",))
+        key_pem = Secret(_blocks(read(files.key, private=True), _KEY_LABELS))
+    except StorageError as error:
+        raise CredentialsError(str(error)) from None
     try:
         chain = x509.load_pem_x509_certificates(chain_pem)
         identity = identity_of(chain[0], domain, purpose)
@@ -73,9 +101,12 @@ def load_credentials(files: DeviceFiles, domain: str, purpose: Purpose) -> Crede
         raise CredentialsError(f"{files.key}: there is no unencrypted private key in it that can be parsed") from None
     if _public_bytes(key) != _public_bytes(chain[0]):
         raise CredentialsError(f"{files.key} is not the key of {files.certificate}")
-    if not _leads_to(chain, anchors):
-        raise CredentialsError(f"{files.certificate}: its chain does not end at a trust anchor of {files.anchors}")
     return Credentials(identity, chain_pem, key_pem, anchors_pem, anchors)
+
+
+def _fault(credentials: Credentials, now: datetime) -> str:
+    """Why the chain does not lead to the anchors; empty if it does."""
+    return chain_fault(x509.load_pem_x509_certificates(credentials.chain_pem), credentials.anchors, now)
 
 
 def _blocks(pem: bytes, labels: Sequence[bytes]) -> bytes:
@@ -88,20 +119,12 @@ def _public_bytes(holder: x509.Certificate | PrivateKeyTypes) -> bytes:
     )
 
 
-def _leads_to(chain: Sequence[x509.Certificate], anchors: Sequence[x509.Certificate]) -> bool:
-    for index, certificate in enumerate(chain):
-        if any(issued_by(anchor, certificate) for anchor in anchors):
-            return True
-        if index + 1 == len(chain) or not issued_by(chain[index + 1], certificate):
-            return False
-    return False
-
-
 class Device:
     """A device's credentials over time.
 
-    A change of the files is seen by `current`; what does not fit together is not taken, and the credentials before stay
-    in use until they expire. `current` may be called from any thread: gRPC does.
+    A change of the files is seen by `current`. Anchors are taken if they can be read; key and chain if they fit
+    together and to the anchors, and the ones before stay in use until they expire. `current` may be called from any
+    thread: gRPC does.
     """
 
     def __init__(
@@ -111,23 +134,30 @@ class Device:
         purpose: Purpose,
         *,
         clock: Callable[[], datetime] = wall_clock,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Load the credentials. Raises CredentialsError, among others if they are not valid now."""
         self._files = files
         self._domain = domain
         self._purpose = purpose
         self._clock = clock
+        self._monotonic = monotonic
         self._log = structlog.get_logger("identity")
         self._lock = threading.Lock()
         self._stamps = self._look()
-        self._credentials = load_credentials(files, domain, purpose)
+        self._credentials = load_credentials(files, domain, purpose, clock())
         try:
             self._credentials.identity.check_time(clock())
         except PeerRefused as error:
             raise CredentialsError(f"{files.certificate}: {error}") from None
+        self._begins_at: datetime | None = None
+        self._again_at = float("inf")
         self.reloads = 0
+        """How often another key or chain was taken."""
         self.rejected = 0
-        """How often changed files were not taken."""
+        """How often changed files were not taken, or not all of them."""
+        self.faults: tuple[str, ...] = ()
+        """What is wrong with the files now."""
 
     @property
     def domain(self) -> str:
@@ -152,24 +182,73 @@ class Device:
         """The credentials to use for the next connection. Three `stat`s if nothing has changed; never raises."""
         with self._lock:
             stamps = self._look()
-            if stamps != self._stamps:
-                self._stamps = stamps
-                self._reload()
+            if stamps != self._stamps or self._is_due():
+                is_new, self._stamps = stamps != self._stamps, stamps
+                self._reload(is_new=is_new)
             return self._credentials
 
-    def _reload(self) -> None:
+    def _is_due(self) -> bool:
+        return self._monotonic() >= self._again_at or (self._begins_at is not None and self._clock() >= self._begins_at)
+
+    def _reload(self, *, is_new: bool) -> None:
+        faults = []
         try:
-            new = load_credentials(self._files, self._domain, self._purpose)
-            if new.identity.device != self.identity.device:
-                raise CredentialsError(f"{self._files.certificate}: it names {new.identity}, this is {self.identity}")
-            new.identity.check_time(self._clock())
+            self._trust(*load_trust(self._files))
+        except CredentialsError as error:
+            faults.append(str(error))
+        self._begins_at = None
+        try:
+            self._take_own()
         except (CredentialsError, PeerRefused) as error:
-            self.rejected += 1
-            self._log.error("credentials not taken", device=str(self.identity), why=str(error))
+            faults.append(str(error))
+        if fault := _fault(self._credentials, self._clock()):
+            faults.append(f"the chain of the certificate in use is not taken with {self._files.anchors}: {fault}")
+        self.rejected += bool(is_new and faults)
+        self._tell(tuple(dict.fromkeys(faults)))
+
+    def _trust(self, pem: bytes, anchors: tuple[x509.Certificate, ...]) -> None:
+        before = self._credentials.anchors
+        if anchors == before:
             return
+        self._credentials = replace(self._credentials, anchors_pem=pem, anchors=anchors)
+        names = [{str(Issuer.of(one)) for one in some} for some in (anchors, before)]
+        self._log.warning(
+            "trust anchors taken",
+            device=str(self.identity),
+            now=sorted(names[0]),
+            gone=sorted(names[1] - names[0]),
+        )
+
+    def _take_own(self) -> None:
+        """Take key and chain, if they are other ones. Raises CredentialsError, PeerRefused."""
+        used = self._credentials
+        new = _load_own(self._files, self._domain, self._purpose, used.anchors_pem, used.anchors)
+        if new.chain_pem == used.chain_pem and new.key_pem == used.key_pem:
+            return
+        if new.identity.device != self.identity.device:
+            raise CredentialsError(f"{self._files.certificate}: it names {new.identity}, this is {self.identity}")
+        now = self._clock()
+        if now < new.identity.not_before:
+            self._begins_at = new.identity.not_before
+        new.identity.check_time(now)
+        if fault := _fault(new, now):
+            raise CredentialsError(
+                f"{self._files.certificate}: its chain is not taken with {self._files.anchors}: {fault}"
+            )
         self._credentials = new
         self.reloads += 1
         self._log.info("credentials taken", device=str(new.identity), not_after=new.identity.not_after.isoformat())
+
+    def _tell(self, faults: tuple[str, ...]) -> None:
+        """Say what is wrong when that changes; look again after a while, as long as something is."""
+        self._again_at = self._monotonic() + AGAIN_S if faults else float("inf")
+        if faults == self.faults:
+            return
+        self.faults = faults
+        if faults:
+            self._log.error("credentials not taken", device=str(self.identity), why="; ".join(faults))
+        else:
+            self._log.info("credentials complete", device=str(self.identity))
 
     def _look(self) -> tuple[FileStamp | None, ...]:
         return tuple(FileStamp.of(path) for path in (self._files.certificate, self._files.key, self._files.anchors))

@@ -47,6 +47,7 @@ class Reason(StrEnum):
     UNEXPECTED_PEER = "unexpected-peer"
     NOT_YET_VALID = "not-yet-valid"
     EXPIRED = "expired"
+    UNTRUSTED = "untrusted"
     REVOKED = "revoked"
     REVOCATION_UNKNOWN = "revocation-unknown"
     HANDSHAKE = "handshake"

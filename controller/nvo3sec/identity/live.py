@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What ends when an identity ends: calls and connections of peers whose certificate is revoked or expires.
+"""What ends when an identity ends: calls and connections of peers whose certificate is revoked or expires, whose
+authority is no longer trusted, or of whose authority no list is current.
 
-`sweep` is the whole logic; a watcher calls it twice a second. Twice a second one `stat` of the
-revocation list and one look at the earliest expiry cost microseconds, work on every file system (inotify does not on
-network ones, and looks at inodes, not names), and bound the time from revocation to the closing of a stream to about
+`sweep` is the whole logic; a watcher calls it twice a second. Twice a second one `stat` of each file (lists, anchors,
+own certificate and key) and one look at every identity cost microseconds, work on every file system (inotify does not
+on network ones, and looks at inodes, not names), and bound the time from a change to the closing of a stream to about
 half a second.
 """
 
@@ -54,10 +55,14 @@ class LivePeers:
         return self._revocations.current
 
     def check(self, identity: Identity) -> None:
-        """Raises PeerRefused if the identity is no good now. Costs one `stat`, and needs no watcher to be current."""
+        """Raises PeerRefused if the identity is no good now. Costs a few `stat`s, and needs no watcher."""
         self._revocations.refresh()
-        identity.check_time(self._clock())
-        self.revocations.check(identity, self._clock())
+        self._judge(identity)
+
+    def _judge(self, identity: Identity) -> None:
+        now = self._clock()
+        identity.check_time(now)
+        self.revocations.check(identity, now)
 
     def add(self, identity: Identity, close: Closer) -> int:
         """Remember something that is open; returns the number for `remove`. Raises PeerRefused."""
@@ -89,7 +94,7 @@ class LivePeers:
         return len(self._live)
 
     def sweep(self) -> int:
-        """Look at the revocation list and at the time; close what has to be; returns how many were."""
+        """Look at lists, anchors and the time; close what has to be; returns how many were."""
         self._revocations.refresh()
         closed = 0
         verdicts: dict[Identity, PeerRefused | None] = {}
@@ -113,7 +118,7 @@ class LivePeers:
 
     def _verdict(self, identity: Identity) -> PeerRefused | None:
         try:
-            self.check(identity)
+            self._judge(identity)
         except PeerRefused as error:
             return error
         return None

@@ -1,129 +1,177 @@
 # SPDX-License-Identifier: Apache-2.0
 """Revocation lists (RFC 5280 section 5): which certificates are no longer good, and how old that knowledge is.
 
-Fail closed: without a current list of its issuer, a certificate counts as revoked. A list never goes back: one with a
-lower number than the one before (a restored backup) is refused, so that nothing is un-revoked by accident.
+Fail closed, for each authority by itself: without a current list of its own nobody of it is taken, and what is wrong
+with the list of one keeps no list of another from having its effect. A list never goes back: one with a lower number
+than the one before (a restored backup) is refused, so that nothing is un-revoked by accident.
 """
 
 from __future__ import annotations
 
-import contextlib
+import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 
 import structlog
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 
+from nvo3sec.identity.anchors import Anchors, Issuer
 from nvo3sec.identity.certificate import PARSE_ERRORS, Identity, stamp
-from nvo3sec.identity.errors import CredentialsError, PeerRefused, Reason, RevocationUnknown
+from nvo3sec.identity.errors import PeerRefused, Reason, RevocationUnknown
 from nvo3sec.identity.storage import FileStamp, StorageError, read
 
 CLOCK_SKEW = timedelta(minutes=5)
 """How far in the future a list may have been made."""
 
+AGAIN_S = 30.0
+"""After so long a file of which something was not taken is read again, also if it seems to be the same: a disk can fail
+for a while, and two changes within one tick of a file system's clock look like one."""
+
 _SIGNERS = (ec.EllipticCurvePublicKey, rsa.RSAPublicKey, ed25519.Ed25519PublicKey, ed448.Ed448PublicKey)
-_PEM_LIST = re.compile(rb"-----BEGIN X509 CRL-----.+?-----END X509 CRL-----", re.DOTALL)
-
-
-def load_anchors(pem: bytes) -> tuple[x509.Certificate, ...]:
-    """The certificates of the authorities that are trusted. Raises CredentialsError."""
-    try:
-        anchors = tuple(x509.load_pem_x509_certificates(pem))
-        for anchor in anchors:
-            if not anchor.extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
-                raise CredentialsError(
-                    f"{anchor.subject.rfc4514_string()} is no authority; it cannot be a trust anchor"
-                )
-    except (*PARSE_ERRORS, x509.ExtensionNotFound):
-        raise CredentialsError("the trust anchors cannot be parsed") from None
-    if not anchors:
-        raise CredentialsError("there are no trust anchors")
-    return anchors
-
-
-def issued_by(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
-    """Whether `issuer`'s key signed `certificate`, and the names agree."""
-    try:
-        certificate.verify_directly_issued_by(issuer)
-    except (*PARSE_ERRORS, InvalidSignature):
-        return False
-    return True
+_PEM_LIST = re.compile(rb"-----BEGIN X509 CRL-----[^-]+-----END X509 CRL-----")
+_PEM_BEGIN = b"-----BEGIN"
 
 
 @dataclass(frozen=True)
 class IssuerList:
     """What one authority has revoked: serial numbers; number as in RFC 5280 section 5.2.3."""
 
-    issuer: str
+    issuer: Issuer
     number: int
     this_update: datetime
     next_update: datetime
-    serials: frozenset[int]
+    serials: frozenset[int] = field(repr=False)
+
+    def begins_after(self, now: datetime) -> bool:
+        """Whether it is one of the future."""
+        return now < self.this_update - CLOCK_SKEW
+
+    def is_before(self, other: IssuerList) -> bool:
+        """Whether it was made before `other`."""
+        return self.number < other.number or self.this_update < other.this_update
+
+
+def parse_lists(pem: bytes, anchors: Anchors) -> tuple[dict[Issuer, IssuerList], tuple[str, ...]]:
+    """The newest full list of each anchor in `pem`, and what else is in there and why it is not taken."""
+    lists: dict[Issuer, IssuerList] = {}
+    faults = []
+    blocks = _PEM_LIST.findall(pem)
+    for block in blocks:
+        try:
+            one = _parse_list(block, anchors)
+        except RevocationUnknown as error:
+            faults.append(str(error))
+            continue
+        before = lists.get(one.issuer)
+        if before is not None:
+            faults.append(f"there are two lists of {one.issuer}; the newer one is taken")
+        if before is None or before.is_before(one):
+            lists[one.issuer] = one
+    if pem.count(_PEM_BEGIN) != len(blocks):
+        faults.append("something in the file is no whole revocation list")
+    if not blocks:
+        faults.append("there is no revocation list")
+    return lists, tuple(dict.fromkeys(faults))
 
 
 @dataclass(frozen=True)
 class Revocations:
-    """The lists of all authorities, by the issuer's name."""
+    """What is known: who is trusted, and what each authority has revoked.
 
-    lists: Mapping[str, IssuerList]
+    lists: of each authority the list that counts, also of those that are no longer trusted. upcoming: newer ones that
+    only begin: what they revoke is revoked already, what they no longer name counts on.
+    """
+
+    anchors: Anchors
+    lists: Mapping[Issuer, IssuerList]
+    upcoming: Mapping[Issuer, IssuerList] = field(default_factory=dict)
 
     @classmethod
     def from_pem(cls, pem: bytes, anchors: Sequence[x509.Certificate]) -> Revocations:
-        """Parse and verify lists in PEM. Raises RevocationUnknown if one of them is no full list of an anchor."""
-        blocks = _PEM_LIST.findall(pem)
-        if not blocks:
-            raise RevocationUnknown("there is no revocation list")
-        lists: dict[str, IssuerList] = {}
-        for block in blocks:
-            one = _parse_list(block, anchors)
-            if one.issuer in lists:
-                raise RevocationUnknown(f"there are two lists of {one.issuer}")
-            lists[one.issuer] = one
-        return cls(lists)
+        """The lists in PEM that can be taken. Raises RevocationUnknown if there are none."""
+        trusted = Anchors(anchors)
+        lists, faults = parse_lists(pem, trusted)
+        if not lists:
+            raise RevocationUnknown("; ".join(faults))
+        return cls(trusted, lists)
 
-    def check_newer(self, before: Revocations) -> None:
-        """Raises RevocationUnknown if a list is missing, or is older than it was in `before`."""
-        for issuer, old in before.lists.items():
-            new = self.lists.get(issuer)
-            if new is None:
-                raise RevocationUnknown(f"the list of {issuer} has gone")
-            if new.number < old.number or new.this_update < old.this_update:
-                raise RevocationUnknown(f"list {new.number} of {issuer} is older than list {old.number}, seen before")
+    def with_lists(self, anchors: Anchors, found: Iterable[IssuerList], now: datetime) -> tuple[Revocations, list[str]]:
+        """What is known with lists that were found now, and what is wrong with them. None of them goes back."""
+        lists, upcoming, faults = dict(self.lists), dict(self.upcoming), []
+        for new in found:
+            newest = upcoming.get(new.issuer) or lists.get(new.issuer)
+            if newest is not None and new.is_before(newest):
+                faults.append(
+                    f"list {new.number} of {new.issuer} is older than list {newest.number}, seen before, which stays"
+                )
+                continue
+            current = lists.get(new.issuer)
+            if current is not None and current != new and new.begins_after(now) and now <= current.next_update:
+                upcoming[new.issuer] = new
+            else:
+                lists[new.issuer] = new
+                upcoming.pop(new.issuer, None)
+        for issuer, one in list(upcoming.items()):
+            if not one.begins_after(now):
+                lists[issuer] = upcoming.pop(issuer)
+        return Revocations(anchors, lists, upcoming), faults
+
+    def begins_at(self) -> datetime | None:
+        """When the next list begins to count; None if none waits."""
+        return min((one.this_update - CLOCK_SKEW for one in self.upcoming.values()), default=None)
+
+    @cached_property
+    def _by_name(self) -> Mapping[str, tuple[frozenset[int], ...]]:
+        found: dict[str, tuple[frozenset[int], ...]] = {}
+        for one in (*self.lists.values(), *self.upcoming.values()):
+            found[one.issuer.name] = (*found.get(one.issuer.name, ()), one.serials)
+        return found
 
     def is_revoked(self, issuer: str, serial: int) -> bool:
         """Whether a list names this certificate. Of one whose issuer has no list nothing is known, and it is no good
-        either: see `check`."""
-        known = self.lists.get(issuer)
-        return known is not None and serial in known.serials
+        either: see `check`.
+
+        `issuer` is a name. A serial number is unique for a name (RFC 5280 4.1.2.2), and an authority with a new key may
+        revoke with it what it signed with the one before: whichever list of the name says so, it is revoked.
+        """
+        return any(serial in serials for serials in self._by_name.get(issuer, ()))
 
     def check(self, identity: Identity, now: datetime) -> None:
-        """Raises PeerRefused (REVOKED, REVOCATION_UNKNOWN) unless the certificate is known to be good at `now`."""
-        known = self.lists.get(identity.issuer)
+        """Raises PeerRefused (REVOKED, UNTRUSTED, REVOCATION_UNKNOWN) unless the certificate is known to be good at
+        `now`: signed by an anchor of now, and not in that anchor's current list."""
+        if self.is_revoked(identity.issuer, identity.serial):
+            raise PeerRefused(Reason.REVOKED, f"{identity}: its certificate was revoked")
+        issuer = self.anchors.issuer(identity.certificate)
+        if issuer is None:
+            raise PeerRefused(Reason.UNTRUSTED, f"{identity}: no trust anchor signed its certificate")
+        if fault := self.anchors.check_time(issuer, now):
+            raise PeerRefused(Reason.UNTRUSTED, f"{identity}: {fault}")
+        known = self.lists.get(issuer)
         if known is None:
             raise PeerRefused(Reason.REVOCATION_UNKNOWN, f"{identity}: there is no revocation list of its issuer")
-        if identity.serial in known.serials:
-            raise PeerRefused(Reason.REVOKED, f"{identity}: its certificate was revoked")
         if now > known.next_update:
             raise PeerRefused(
                 Reason.REVOCATION_UNKNOWN, f"{identity}: the revocation list ended at {stamp(known.next_update)}"
             )
-        if now < known.this_update - CLOCK_SKEW:
+        if known.begins_after(now):
             raise PeerRefused(
                 Reason.REVOCATION_UNKNOWN, f"{identity}: the revocation list begins at {stamp(known.this_update)}"
             )
 
 
-def _parse_list(pem: bytes, anchors: Sequence[x509.Certificate]) -> IssuerList:
+def _parse_list(pem: bytes, anchors: Anchors) -> IssuerList:
     try:
         crl = x509.load_pem_x509_crl(pem)
-        issuer = crl.issuer.rfc4514_string()
-        if not any(_signed(anchor, crl) for anchor in anchors):
-            raise RevocationUnknown(f"no trust anchor signed the list of {issuer}")
+        name = crl.issuer.rfc4514_string()
+        issuer = next((one for one, certificates in anchors.by_issuer.items() if _signed(certificates, crl)), None)
+        if issuer is None:
+            raise RevocationUnknown(f"no trust anchor signed the list of {name}")
         for extension in crl.extensions:
             # A delta list, or one that covers only some certificates: taken for a full one, it would forgive.
             if extension.critical:
@@ -141,14 +189,16 @@ def _parse_list(pem: bytes, anchors: Sequence[x509.Certificate]) -> IssuerList:
     return IssuerList(issuer, number, crl.last_update_utc, crl.next_update_utc, frozenset(serials))
 
 
-def _signed(anchor: x509.Certificate, crl: x509.CertificateRevocationList) -> bool:
-    if anchor.subject != crl.issuer:
-        return False
-    with contextlib.suppress(x509.ExtensionNotFound):
-        if not anchor.extensions.get_extension_for_class(x509.KeyUsage).value.crl_sign:
-            return False
-    key = anchor.public_key()
-    return isinstance(key, _SIGNERS) and crl.is_signature_valid(key)
+def _signed(anchors: Iterable[x509.Certificate], crl: x509.CertificateRevocationList) -> bool:
+    for anchor in anchors:
+        try:
+            may_sign = anchor.extensions.get_extension_for_class(x509.KeyUsage).value.crl_sign
+        except x509.ExtensionNotFound:
+            may_sign = True
+        key = anchor.public_key()
+        if may_sign and anchor.subject == crl.issuer and isinstance(key, _SIGNERS) and crl.is_signature_valid(key):
+            return True
+    return False
 
 
 def wall_clock() -> datetime:
@@ -157,21 +207,42 @@ def wall_clock() -> datetime:
 
 
 class RevocationFile:
-    """The revocation lists in a file that somebody else replaces.
+    """The revocation lists in a file that somebody else replaces, judged by the anchors of now.
 
-    What cannot be taken (unreadable, wrongly signed, older) changes nothing: the lists before stay until they end, and
-    then everything is refused. Not thread-safe.
+    What cannot be taken (unreadable, of nobody who is trusted, older) changes nothing: the list before of that
+    authority stays until it ends, and then everybody of it is refused. It is looked at again when the file, the anchors
+    or the time make it another matter. Not thread-safe.
     """
 
-    def __init__(self, path: Path, anchors: Callable[[], Sequence[x509.Certificate]]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        anchors: Callable[[], Sequence[x509.Certificate]],
+        *,
+        clock: Callable[[], datetime] = wall_clock,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Read the file. Raises RevocationUnknown, StorageError: nothing starts without a list."""
         self._path = path
         self._anchors = anchors
+        self._clock = clock
+        self._monotonic = monotonic
         self._log = structlog.get_logger("identity")
         self._stamp = FileStamp.of(path)
-        self._current = Revocations.from_pem(read(path), anchors())
+        pem = read(path)
+        self._digest = hashlib.sha256(pem).digest()
+        trusted = Anchors(anchors())
+        lists, faults = parse_lists(pem, trusted)
+        if not lists:
+            raise RevocationUnknown("; ".join(faults))
+        self._current = Revocations(trusted, lists)
+        self._begins_at: datetime | None = None
+        self._again_at = float("inf")
         self.rejected = 0
-        """How often a new file was not taken."""
+        """How often a new file was not taken, or not all of it."""
+        self.faults: tuple[str, ...] = ()
+        """What is wrong with the file now."""
+        self._tell([*faults, *self._missing(lists)])
 
     @property
     def current(self) -> Revocations:
@@ -179,20 +250,72 @@ class RevocationFile:
         return self._current
 
     def refresh(self) -> bool:
-        """Read the file again if it has changed; returns whether there are new lists. One `stat` if it has not."""
-        stamp_now = FileStamp.of(self._path)
-        if stamp_now == self._stamp:
+        """Look again if the file, the anchors or the time ask for it; returns whether something else is known now.
+
+        One `stat` if not, and what `anchors` costs.
+        """
+        anchors, stamp_now = tuple(self._anchors()), FileStamp.of(self._path)
+        is_new = stamp_now != self._stamp or anchors != self._current.anchors.certificates
+        if not is_new and not self._is_due():
             return False
         self._stamp = stamp_now
+        before = self._current
+        trusted = before.anchors if anchors == before.anchors.certificates else Anchors(anchors)
+        found: dict[Issuer, IssuerList] = {}
+        faults: tuple[str, ...]
         try:
-            new = Revocations.from_pem(read(self._path), self._anchors())
-            new.check_newer(self._current)
-        except (RevocationUnknown, StorageError, CredentialsError) as error:
-            self.rejected += 1
-            self._log.error("revocation list not taken", file=str(self._path), why=str(error))
+            pem = read(self._path)
+        except StorageError as error:
+            self._digest = b""
+            faults = (str(error),)
+        else:
+            digest, digest_before = hashlib.sha256(pem).digest(), self._digest
+            self._digest = digest
+            if digest == digest_before and trusted is before.anchors and not self._begins(self._clock()):
+                self._again_at = self._monotonic() + AGAIN_S if self.faults else float("inf")
+                return False
+            found, faults = parse_lists(pem, trusted)
+        self._current, stale = before.with_lists(trusted, found.values(), self._clock())
+        self._begins_at = self._current.begins_at()
+        all_faults = [*faults, *stale, *self._missing(found)]
+        self.rejected += bool(is_new and all_faults)
+        self._tell(all_faults)
+        if self._current == before:
             return False
-        if new == self._current:
-            return False
-        self._current = new
-        self._log.info("revocation list taken", revoked=sum(len(one.serials) for one in new.lists.values()))
+        self._log.info(
+            "revocation lists taken",
+            lists=[f"{one.number} of {one.issuer}" for one in self._current.lists.values()],
+            revoked=sum(len(one.serials) for one in self._current.lists.values()),
+        )
         return True
+
+    def _is_due(self) -> bool:
+        return self._monotonic() >= self._again_at or self._begins(self._clock())
+
+    def _begins(self, now: datetime) -> bool:
+        """Whether a list that waited counts from now on."""
+        return self._begins_at is not None and now >= self._begins_at
+
+    def _missing(self, found: Mapping[Issuer, IssuerList]) -> list[str]:
+        """Authorities that are trusted and have no list in the file."""
+        faults = []
+        for issuer in self._current.anchors.by_issuer:
+            known = self._current.lists.get(issuer)
+            if known is None:
+                faults.append(f"there is no list of {issuer}, so nobody of it is let in")
+            elif issuer not in found:
+                until = stamp(known.next_update)
+                faults.append(f"there is no list of {issuer}; list {known.number} stays until {until}")
+        return faults
+
+    def _tell(self, faults: Sequence[str]) -> None:
+        """Say what is wrong when that changes; look again after a while, as long as something is."""
+        self._again_at = self._monotonic() + AGAIN_S if faults else float("inf")
+        fresh = tuple(dict.fromkeys(faults))
+        if fresh == self.faults:
+            return
+        self.faults = fresh
+        if fresh:
+            self._log.error("revocation list not taken", file=str(self._path), why="; ".join(fresh))
+        else:
+            self._log.info("revocation lists complete", file=str(self._path))

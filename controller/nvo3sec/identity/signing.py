@@ -22,25 +22,24 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
 from nvo3sec.domain.contribution import ContributionRefused, Fault
-from nvo3sec.identity.certificate import PARSE_ERRORS, Purpose, check_public_key, identity_of, parse_der
+from nvo3sec.identity.anchors import chain_fault
+from nvo3sec.identity.certificate import PARSE_ERRORS, Purpose, identity_of, parse_der
 from nvo3sec.identity.device import Credentials, Device
 from nvo3sec.identity.errors import CredentialsError, PeerRefused, Reason
 from nvo3sec.identity.live import LivePeers
 from nvo3sec.identity.names import Role
-from nvo3sec.identity.revocation import issued_by, wall_clock
+from nvo3sec.identity.revocation import wall_clock
 
 LABEL = b"nvo3sec signature v1\x00"
 
 _PSS = padding.PSS(padding.MGF1(hashes.SHA256()), 32)
-_UNDERSTOOD = (x509.BasicConstraints.oid, x509.KeyUsage.oid, x509.ExtendedKeyUsage.oid)
-"""Critical extensions of an authority between device and anchor that may be there; with another, it is not taken."""
-
 _FAULTS = {
     Reason.DOMAIN: Fault.CERTIFICATE_DOMAIN,
     Reason.ROLE: Fault.CERTIFICATE_ROLE,
     Reason.UNEXPECTED_PEER: Fault.CERTIFICATE_NAME,
     Reason.EXPIRED: Fault.CERTIFICATE_EXPIRED,
     Reason.NOT_YET_VALID: Fault.CERTIFICATE_NOT_YET_VALID,
+    Reason.UNTRUSTED: Fault.CHAIN,
     Reason.REVOKED: Fault.REVOKED,
     Reason.REVOCATION_UNKNOWN: Fault.REVOCATION_UNKNOWN,
 }
@@ -125,50 +124,8 @@ class DeviceVerifier:
         _check_signature(certificates[0].public_key(), to_be_signed(purpose, message), signature)
 
     def _check_chain(self, chain: Sequence[x509.Certificate]) -> None:
-        # `cryptography.x509.verification` would do this, but takes web servers' certificates only: it refuses a
-        # critical extended key usage, which RFC 5280 4.2.1.12 allows and the lab's authority writes.
-        now = self._clock()
-        anchors = self._anchors()
-        for index, certificate in enumerate(chain):
-            if any(
-                issued_by(anchor, certificate) and _is_valid(anchor, now) and _allows(anchor, below=index)
-                for anchor in anchors
-            ):
-                return
-            if index + 1 == len(chain) or not issued_by(chain[index + 1], certificate):
-                break
-            _check_authority(chain[index + 1], below=index, now=now)
-        raise ContributionRefused(Fault.CHAIN, "the certificate does not lead to a trust anchor")
-
-
-def _is_valid(certificate: x509.Certificate, now: datetime) -> bool:
-    return certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc
-
-
-def _allows(authority: x509.Certificate, *, below: int) -> bool:
-    """Whether so many other authorities may stand between it and the device (RFC 5280 4.2.1.9)."""
-    length = authority.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
-    return length is None or below <= length
-
-
-def _check_authority(certificate: x509.Certificate, *, below: int, now: datetime) -> None:
-    """An authority between device and anchor, with so many others `below` it (RFC 5280 6.1.4)."""
-    try:
-        extensions = certificate.extensions
-        constraints = extensions.get_extension_for_class(x509.BasicConstraints).value
-        usage = extensions.get_extension_for_class(x509.KeyUsage).value
-        check_public_key(certificate.public_key())
-        strange = [one for one in extensions if one.critical and one.oid not in _UNDERSTOOD]
-    except (*PARSE_ERRORS, x509.ExtensionNotFound, PeerRefused):
-        raise ContributionRefused(Fault.CHAIN, "a certificate of the chain is not that of an authority") from None
-    if not constraints.ca or not usage.key_cert_sign:
-        raise ContributionRefused(Fault.CHAIN, "a certificate of the chain is not that of an authority")
-    if not _allows(certificate, below=below):
-        raise ContributionRefused(Fault.CHAIN, "the chain is longer than one of its authorities allows")
-    if strange:
-        raise ContributionRefused(Fault.CHAIN, "an authority of the chain has a constraint that is not known here")
-    if not _is_valid(certificate, now):
-        raise ContributionRefused(Fault.CHAIN, "a certificate of the chain is not valid now")
+        if fault := chain_fault(chain, self._anchors(), self._clock()):
+            raise ContributionRefused(Fault.CHAIN, f"the certificate's chain is not taken: {fault}")
 
 
 def _check_signature(key: object, data: bytes, signature: bytes) -> None:

@@ -31,6 +31,8 @@ class FileStamp:
     inode: int
     size: int
     mtime_ns: int
+    ctime_ns: int
+    """Also changes when the file is opened to this process, or closed to it."""
 
     @classmethod
     def of(cls, path: Path) -> FileStamp | None:
@@ -39,7 +41,7 @@ class FileStamp:
             status = path.stat()
         except OSError:
             return None
-        return cls(status.st_ino, status.st_size, status.st_mtime_ns)
+        return cls(status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 def private_directory(path: Path) -> None:

@@ -106,9 +106,15 @@ def san(*names: str) -> list[x509.GeneralName]:
 
 
 class ForeignAuthority:
-    """An authority of somebody else, with a library of its own: what it signs is whatever is asked."""
+    """An authority of somebody else, with a library of its own: what it signs is whatever is asked.
 
-    def __init__(self, kind: str = "p256", name: str = "foreign") -> None:
+    identifiers: whether it writes key identifiers into what it signs.
+    """
+
+    identifiers = False
+
+    def __init__(self, kind: str = "p256", name: str = "foreign", *, identifiers: bool = False) -> None:
+        self.identifiers = identifiers
         self.key = make_key(kind)
         self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         self.certificate = self.sign(self.name, self.key, ca=True, purposes=(), names=())
@@ -147,6 +153,10 @@ class ForeignAuthority:
             builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
         if usage is not None:
             builder = builder.add_extension(usage, critical=True)
+        if self.identifiers:
+            subject_key = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+            issuer_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
+            builder = builder.add_extension(subject_key, False).add_extension(issuer_key, False)
         pure = isinstance(self.key, ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey)
         return builder.sign(self.key, None if pure else digest or hashes.SHA256())
 
@@ -222,7 +232,7 @@ class World:
 
     def live(self, **options: Any) -> LivePeers:
         """A registry over this authority's revocation list."""
-        anchors = (x509.load_pem_x509_certificate(self.authority.anchors_file.read_bytes()),)
+        anchors = tuple(x509.load_pem_x509_certificates(self.authority.anchors_file.read_bytes()))
         return LivePeers(RevocationFile(self.authority.revocation_file, lambda: anchors), **options)
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from identity_world import DOMAIN, FakeClock, ForeignAuthority, World, key_pem, make_key, pem
 from nvo3sec.identity.certificate import Purpose
@@ -118,3 +119,110 @@ class TestOverTime:
         assert device.current().identity.serial != certificate.serial_number
         with pytest.raises(CredentialsError, match="expired"):
             Device(files, DOMAIN, Purpose.CLIENT, clock=clock)
+
+    def test_one_that_is_not_valid_yet_is_taken_when_it_is(self, world: World):
+        clock = FakeClock()
+        files = world.issue(Role.NVE, "leaf1")
+        device = world.device(files, Purpose.CLIENT, clock=clock)
+        purposes = (ExtendedKeyUsageOID.CLIENT_AUTH,)
+        certificate, key = world.signing().device(
+            world.name(Role.NVE, "leaf1"), begins=timedelta(minutes=30), ends=timedelta(hours=2), purposes=purposes
+        )
+        files.certificate.write_bytes(key_pem(key) + pem(certificate))
+        assert device.current().identity.serial != certificate.serial_number
+        assert "valid from" in device.faults[0]
+        clock.advance(minutes=31)
+        assert device.current().identity.serial == certificate.serial_number
+        assert not device.faults
+
+    @pytest.mark.parametrize("first", ["certificate", "key"])
+    def test_key_and_certificate_in_two_files_one_after_the_other(self, world: World, first: str):
+        bundle = world.issue(Role.NVE, "leaf1")
+        paths = {"certificate": world.directory / "c.pem", "key": world.directory / "k.pem"}
+
+        def write(name: str) -> None:
+            new = load_credentials(bundle, DOMAIN, Purpose.CLIENT)
+            paths[name].write_bytes(new.chain_pem if name == "certificate" else new.key_pem.reveal())
+            paths[name].chmod(0o600)
+
+        for name in paths:
+            write(name)
+        device = world.device(DeviceFiles(anchors=world.authority.anchors_file, **paths), Purpose.CLIENT)
+        before = device.current()
+        world.authority.issue(world.name(Role.NVE, "leaf1"), renew=True)
+        write(first)
+        assert device.current() is before
+        assert "is not the key of" in device.faults[0]
+        write("key" if first == "certificate" else "certificate")
+        assert device.current().identity.serial != before.identity.serial
+        assert not device.faults
+
+    def test_a_file_that_is_opened_to_this_process_is_read_again(self, world: World):
+        files = world.issue(Role.NVE, "leaf1")
+        device = world.device(files, Purpose.CLIENT)
+        world.authority.issue(world.name(Role.NVE, "leaf1"), renew=True)
+        files.key.chmod(0o644)
+        before = device.current()
+        assert "open to other users" in device.faults[0]
+        files.key.chmod(0o600)
+        assert device.current().identity.serial != before.identity.serial
+
+
+class TestAnchorsOverTime:
+    """Whom a device trusts does not wait for its own certificate."""
+
+    def test_an_anchor_that_is_taken_out_is_trusted_no_longer(self, world: World):
+        files = world.issue(Role.NVE, "leaf1")
+        device, new = world.device(files, Purpose.CLIENT), ForeignAuthority()
+        before = device.current()
+        files.anchors.write_bytes(pem(new.certificate))
+        assert device.anchors() == (new.certificate,)
+        assert device.current().identity == before.identity, "whether they still take it is for its peers to say"
+        assert "does not lead to a trust anchor" in device.faults[0]
+        certificate, key = new.device(world.name(Role.NVE, "leaf1"))
+        files.certificate.write_bytes(key_pem(key) + pem(certificate))
+        assert device.current().identity.serial == certificate.serial_number
+        assert not device.faults
+
+    def test_a_certificate_before_its_anchor_is_looked_at_again(self, world: World):
+        files = world.issue(Role.NVE, "leaf1")
+        device, new = world.device(files, Purpose.CLIENT), ForeignAuthority()
+        before = device.current()
+        certificate, key = new.device(world.name(Role.NVE, "leaf1"))
+        files.certificate.write_bytes(key_pem(key) + pem(certificate))
+        assert device.current() is before
+        with files.anchors.open("ab") as file:
+            file.write(pem(new.certificate))
+        assert device.current().identity.serial == certificate.serial_number
+        assert not device.faults
+
+    @pytest.mark.parametrize("damage", [b"", b"garbage", b"-----BEGIN CERTIFICATE-----\nAAAA"])
+    def test_what_cannot_be_read_changes_nothing(self, world: World, damage: bytes):
+        files = world.issue(Role.NVE, "leaf1")
+        device = world.device(files, Purpose.CLIENT)
+        before = device.anchors()
+        files.anchors.write_bytes(damage)
+        assert device.anchors() == before
+        assert str(files.anchors) in device.faults[0]
+
+
+class TestPathLength:
+    def test_a_chain_that_is_longer_than_its_anchor_allows(self, world: World):
+        """The lab's authority allows no other below itself: no peer would take such a chain, so it is not loaded."""
+        root, middle = world.signing(), ForeignAuthority(name="middle")
+        usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
+        between = root.sign(middle.name, middle.key, ca=True, purposes=(), names=(), usage=usage)
+        certificate, key = middle.device(world.name(Role.NVE, "leaf1"))
+        files = world.store(certificate, key, "leaf1")
+        files.certificate.write_bytes(files.certificate.read_bytes() + pem(between))
+        with pytest.raises(CredentialsError, match=r"longer than the trust anchor .* allows"):
+            load_credentials(files, DOMAIN, Purpose.CLIENT)
+
+    def test_a_device_between_is_no_authority(self, world: World):
+        root, false = world.signing(), ForeignAuthority(name="false")
+        between = root.sign(false.name, false.key, names=())
+        certificate, key = false.device(world.name(Role.NVE, "leaf1"))
+        files = world.store(certificate, key, "leaf1")
+        files.certificate.write_bytes(files.certificate.read_bytes() + pem(between))
+        with pytest.raises(CredentialsError, match="not that of an authority"):
+            load_credentials(files, DOMAIN, Purpose.CLIENT)
