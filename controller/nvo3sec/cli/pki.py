@@ -156,13 +156,40 @@ def sign(
     request_file: RequestArgument,
     directory: Directory = DEFAULT_DIRECTORY,
     lifetime: Lifetime = "24h",
+    place: Annotated[
+        Path | None,
+        typer.Option("--issued", help="Put it into this directory, as ROLE/NAME.pem, where its device takes it from."),
+    ] = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Sign the request of a device that you know; prints the certificate."""
+    """Sign the request of a device that you know; prints the certificate, or where it is."""
     authority = _authority(directory)
-    chain, issued = authority.sign(_input(request_file), authority.device(role, name), duration(lifetime))
+    device = authority.device(role, name)
+    chain, issued = authority.sign(_input(request_file), device, duration(lifetime))
     _tell("signed", issued)
-    show(_row(issued) | {"certificate": chain.decode()}, output, chain.decode().rstrip("\n"))
+    if place is None:
+        show(_row(issued) | {"certificate": chain.decode()}, output, chain.decode().rstrip("\n"))
+        return
+    from nvo3sec.identity.storage import put_public
+
+    path = place / role.value / f"{name}.pem"
+    put_public(path, chain)
+    show(_row(issued) | {"file": str(path)}, output, str(path))
+
+
+@app.command("bundle")
+def bundle(
+    authorities: Annotated[list[Path], typer.Argument(metavar="AUTHORITY...", help="Directories of authorities.")],
+    place: Annotated[
+        Path, typer.Option("--out", help="Directory for anchors.pem and revoked.pem, from where devices get them.")
+    ],
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Anchors and revocation lists of several authorities, each in one file: for a rollover. Each is replaced whole."""
+    from nvo3sec.identity.authority import bundle
+
+    paths = [str(path) for path in bundle([_authority(one) for one in authorities], place)]
+    show({"files": paths}, output, "\n".join(paths))
 
 
 @app.command("token")

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -34,7 +34,7 @@ from nvo3sec.identity.ledger import EnrolmentToken, Issued, Ledger
 from nvo3sec.identity.names import DeviceName, Role, is_domain, shown
 from nvo3sec.identity.requests import DeviceKey, parse_request, subject_alternative_name
 from nvo3sec.identity.revocation import wall_clock
-from nvo3sec.identity.storage import PUBLIC_FILE, private_directory, read, write
+from nvo3sec.identity.storage import PUBLIC_FILE, private_directory, put_public, read, write
 
 CERTIFICATE_LIFETIME = timedelta(hours=24)
 """Of a device, unless told. What was stolen and not noticed is worth no more than this."""
@@ -281,6 +281,21 @@ class Authority:
         )
         issued = Issued(serial, device, certificate.not_valid_after_utc)
         return certificate.public_bytes(serialization.Encoding.PEM), issued, ledger.with_issued(issued, now)
+
+
+def bundle(authorities: Sequence[Authority], place: Path) -> tuple[Path, Path]:
+    """The anchors and the lists of authorities of one domain, in two files of `place`; returns those.
+
+    Raises AuthorityError for authorities of several domains, StorageError.
+    """
+    domains = {one.domain for one in authorities}
+    if len(domains) != 1:
+        raise AuthorityError(f"the authorities must be of one domain, and are of: {', '.join(sorted(domains))}")
+    anchors, lists = place / "anchors.pem", place / "revoked.pem"
+    # Before their list, new anchors let nobody in; a list without its anchor is only said to be one too many.
+    put_public(lists, b"".join(read(one.revocation_file) for one in authorities))
+    put_public(anchors, b"".join(read(one.anchors_file) for one in authorities))
+    return anchors, lists
 
 
 def _key_usage(*, authority: bool) -> x509.KeyUsage:

@@ -22,8 +22,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from nvo3sec.domain.secret import Secret
+from nvo3sec.identity import requests
 from nvo3sec.identity.anchors import Issuer, chain_fault, load_anchors
-from nvo3sec.identity.certificate import PARSE_ERRORS, Identity, Purpose, identity_of
+from nvo3sec.identity.certificate import PARSE_ERRORS, Identity, Purpose, identity_of, name_of_san
 from nvo3sec.identity.errors import CredentialsError, PeerRefused
 from nvo3sec.identity.revocation import AGAIN_S, wall_clock
 from nvo3sec.identity.storage import FileStamp, StorageError, read
@@ -44,6 +45,9 @@ class DeviceFiles:
     certificate: Path
     key: Path
     anchors: Path
+    issued: Path | None = None
+    """Where the authority puts a new certificate, without a key: it is put into `certificate` with the key that it is
+    for, once it counts. Only where key and certificate are one file."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,16 @@ def load_trust(files: DeviceFiles) -> tuple[bytes, tuple[x509.Certificate, ...]]
         return anchors_pem, load_anchors(anchors_pem)
     except CredentialsError as error:
         raise CredentialsError(f"{files.anchors}: {error}") from None
+
+
+def name_in(path: Path, domain: str) -> str:
+    """The name of the device whose certificate is at `path`; empty if there is none that can be read."""
+    try:
+        certificate = x509.load_pem_x509_certificate(_blocks(read(path), (b"CERTIFICATE",)))
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        return name_of_san(names, domain).name
+    except (StorageError, PeerRefused, x509.ExtensionNotFound, *PARSE_ERRORS):
+        return ""
 
 
 def _load_own(
@@ -145,12 +159,13 @@ class Device:
         self._log = structlog.get_logger("identity")
         self._lock = threading.Lock()
         self._stamps = self._look()
+        self._begins_at: datetime | None = None
+        faults = self._install()
         self._credentials = load_credentials(files, domain, purpose, clock())
         try:
             self._credentials.identity.check_time(clock())
         except PeerRefused as error:
             raise CredentialsError(f"{files.certificate}: {error}") from None
-        self._begins_at: datetime | None = None
         self._again_at = float("inf")
         self.reloads = 0
         """How often another key or chain was taken."""
@@ -158,6 +173,7 @@ class Device:
         """How often changed files were not taken, or not all of them."""
         self.faults: tuple[str, ...] = ()
         """What is wrong with the files now."""
+        self._tell(tuple(faults))
 
     @property
     def domain(self) -> str:
@@ -197,6 +213,7 @@ class Device:
         except CredentialsError as error:
             faults.append(str(error))
         self._begins_at = None
+        faults += self._install()
         try:
             self._take_own()
         except (CredentialsError, PeerRefused) as error:
@@ -228,8 +245,7 @@ class Device:
         if new.identity.device != self.identity.device:
             raise CredentialsError(f"{self._files.certificate}: it names {new.identity}, this is {self.identity}")
         now = self._clock()
-        if now < new.identity.not_before:
-            self._begins_at = new.identity.not_before
+        self._wait_for(new.identity, now)
         new.identity.check_time(now)
         if fault := _fault(new, now):
             raise CredentialsError(
@@ -238,6 +254,51 @@ class Device:
         self._credentials = new
         self.reloads += 1
         self._log.info("credentials taken", device=str(new.identity), not_after=new.identity.not_after.isoformat())
+
+    def _wait_for(self, identity: Identity, now: datetime) -> None:
+        """Look again when a certificate that is not valid yet is."""
+        if now < identity.not_before and (self._begins_at is None or identity.not_before < self._begins_at):
+            self._begins_at = identity.not_before
+
+    def _install(self) -> list[str]:
+        """Put what the authority has issued into place; returns what is wrong with it."""
+        path = self._files.issued
+        if path is None or FileStamp.of(path) is None:
+            return []
+        try:
+            self._install_from(path)
+        except (CredentialsError, PeerRefused, StorageError, *PARSE_ERRORS) as error:
+            what = "it cannot be parsed" if isinstance(error, PARSE_ERRORS) else str(error)
+            return [f"{path}: the certificate that was issued is not taken: {what}"]
+        return []
+
+    def _install_from(self, path: Path) -> None:
+        pem = read(path)
+        if any(label in pem for label in _KEY_LABELS):
+            raise CredentialsError("there is a private key in it; only its device may have that")
+        chain_pem = _blocks(pem, (b"CERTIFICATE",))
+        chain = x509.load_pem_x509_certificates(chain_pem)
+        new = identity_of(chain[0], self._domain, self._purpose)
+        used = self._in_place()
+        if used is not None and new.not_after <= used.not_after:
+            return  # it is the one that is there, or came before it
+        if used is not None and new.device != used.device:
+            raise CredentialsError(f"it names {new}, this is {used}")
+        now = self._clock()
+        self._wait_for(new, now)
+        new.check_time(now)
+        if fault := chain_fault(chain, load_trust(self._files)[1], now):
+            raise CredentialsError(f"its chain is not taken with {self._files.anchors}: {fault}")
+        requests.place(self._files.certificate, chain_pem)
+        self._stamps = self._look()
+
+    def _in_place(self) -> Identity | None:
+        """Whose certificate is where new ones are put; None if there is none."""
+        try:
+            pem = _blocks(read(self._files.certificate), (b"CERTIFICATE",))
+            return identity_of(x509.load_pem_x509_certificates(pem)[0], self._domain, self._purpose)
+        except (StorageError, PeerRefused, *PARSE_ERRORS):
+            return None
 
     def _tell(self, faults: tuple[str, ...]) -> None:
         """Say what is wrong when that changes; look again after a while, as long as something is."""
@@ -251,4 +312,6 @@ class Device:
             self._log.info("credentials complete", device=str(self.identity))
 
     def _look(self) -> tuple[FileStamp | None, ...]:
-        return tuple(FileStamp.of(path) for path in (self._files.certificate, self._files.key, self._files.anchors))
+        files = self._files
+        paths = [files.certificate, files.key, files.anchors, *([files.issued] if files.issued else [])]
+        return tuple(FileStamp.of(path) for path in paths)

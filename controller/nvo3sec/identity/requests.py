@@ -106,6 +106,32 @@ def finish(path: Path, chain_pem: bytes) -> None:
     waiting.unlink(missing_ok=True)
 
 
+def place(path: Path, chain_pem: bytes) -> None:
+    """Put a certificate that was issued at `path`, in one step, with the key that it is for: the one that waits, or the
+    one that is there already.
+
+    Raises StorageError, among others for a certificate of another key.
+    """
+    try:
+        wanted = x509.load_pem_x509_certificate(chain_pem).public_key()
+    except PARSE_ERRORS:
+        raise StorageError("the certificate cannot be parsed") from None
+    waiting = _waiting(path)
+    for holder in (waiting, path):
+        if not holder.exists():
+            continue
+        try:
+            key = _load_key(read(holder, private=True))
+        except PARSE_ERRORS:
+            continue
+        if key.private.public_key() == wanted:
+            write(path, key.pem().reveal() + chain_pem, replace=True)
+            if holder is waiting:
+                waiting.unlink(missing_ok=True)
+            return
+    raise StorageError(f"it is for neither the key of {path} nor one that waits there")
+
+
 def _waiting(path: Path) -> Path:
     return path.with_name(f"{path.name}.next-key")
 

@@ -86,6 +86,15 @@ def write(path: Path, data: bytes, *, mode: int = PRIVATE_FILE, replace: bool = 
         raise StorageError(f"{path}: {error.strerror}") from None
 
 
+def put_public(path: Path, data: bytes) -> None:
+    """Put what everybody may read at `path`, in one step; its directories are made. Raises StorageError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"{path.parent}: {error.strerror}") from None
+    write(path, data, mode=PUBLIC_FILE, replace=True)
+
+
 def _sync_directory(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

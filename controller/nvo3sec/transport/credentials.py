@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nvo3sec.errors import OperatorError
 from nvo3sec.identity.certificate import Purpose
-from nvo3sec.identity.device import Device, DeviceFiles
+from nvo3sec.identity.device import Device, DeviceFiles, name_in
 from nvo3sec.identity.errors import CredentialsError, PeerRefused
 from nvo3sec.identity.live import LivePeers
 from nvo3sec.identity.names import DeviceName, Role
@@ -47,10 +47,18 @@ class NvaAddress:
         return cls(name, (found["host"] or found["dns"]).strip("[]"), int(found["port"]))
 
 
-def load_device(directory: Path, domain: str, purpose: Purpose, role: Role, name: str | None = None) -> Device:
-    """The credentials in `directory`, which must be those of `role` (and `name`). Raises CredentialsError."""
+def load_device(
+    directory: Path, domain: str, purpose: Purpose, role: Role, name: str | None = None, issued: Path | None = None
+) -> Device:
+    """The credentials in `directory`, which must be those of `role` (and `name`). Raises CredentialsError.
+
+    issued: directory with certificates that the authority has issued, as ROLE/NAME.pem.
+    """
     chain = directory / DEVICE_FILE
-    device = Device(DeviceFiles(chain, chain, directory / ANCHORS_FILE), domain, purpose)
+    renewed = None
+    if issued is not None and (own := name or name_in(chain, domain)):
+        renewed = issued / role.value / f"{own}.pem"
+    device = Device(DeviceFiles(chain, chain, directory / ANCHORS_FILE, renewed), domain, purpose)
     found = device.identity.device
     if found.role is not role or (name is not None and found.name != name):
         wanted = f"{role.value}/{name}" if name else f"a device of role {role.value}"

@@ -5,15 +5,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from identity_world import DOMAIN, FakeClock, ForeignAuthority, World, key_pem, make_key, pem
+from nvo3sec.identity import requests
 from nvo3sec.identity.certificate import Purpose
 from nvo3sec.identity.device import Device, DeviceFiles, load_credentials
 from nvo3sec.identity.errors import CredentialsError
 from nvo3sec.identity.names import Role
+from nvo3sec.identity.storage import put_public
 
 
 class TestLoad:
@@ -226,3 +230,98 @@ class TestPathLength:
         files.certificate.write_bytes(files.certificate.read_bytes() + pem(between))
         with pytest.raises(CredentialsError, match="not that of an authority"):
             load_credentials(files, DOMAIN, Purpose.CLIENT)
+
+
+class TestIssued:
+    """The authority puts certificates into a directory; keys are where they were made, and nowhere else."""
+
+    @pytest.fixture
+    def files(self, world: World) -> DeviceFiles:
+        """A device that made its own key, and has its first certificate."""
+        path = world.directory / "leaf1" / "device.pem"
+        request = requests.begin(path, world.name(Role.NVE, "leaf1"))
+        chain, _ = world.authority.sign(request, world.name(Role.NVE, "leaf1"))
+        issued = world.directory / "issued" / "nve" / "leaf1.pem"
+        put_public(issued, chain)
+        return DeviceFiles(path, path, world.authority.anchors_file, issued)
+
+    def sign(self, world: World, files: DeviceFiles, request: bytes, name: str = "leaf1", **options: Any) -> int:
+        """What the authority does; returns the serial number."""
+        chain, issued = world.authority.sign(request, world.name(Role.NVE, name), **options)
+        assert files.issued is not None
+        put_public(files.issued, chain)
+        return issued.serial
+
+    def test_the_first_one(self, world: World, files: DeviceFiles):
+        device = world.device(files, Purpose.CLIENT)
+        assert str(device.identity) == "nve/leaf1"
+        assert files.certificate.stat().st_mode & 0o777 == 0o600
+        assert files.issued is not None
+        assert b"PRIVATE" not in files.issued.read_bytes()
+        assert not device.faults
+
+    def test_with_a_new_key_and_with_the_same(self, world: World, files: DeviceFiles):
+        device = world.device(files, Purpose.CLIENT)
+        first = device.current()
+        request = requests.begin(files.certificate, world.name(Role.NVE, "leaf1"))
+        serial = self.sign(world, files, request, lifetime=timedelta(hours=25))
+        assert device.current().identity.serial == serial
+        second = device.current()
+        assert second.key_pem != first.key_pem
+        serial = self.sign(world, files, request, lifetime=timedelta(hours=26))
+        assert device.current().identity.serial == serial
+        assert device.current().key_pem == second.key_pem
+        assert world.device(files, Purpose.CLIENT).identity.serial == serial, "a restart finds the same"
+        assert not device.faults
+
+    def test_one_that_ends_earlier_is_not_news(self, world: World, files: DeviceFiles):
+        device = world.device(files, Purpose.CLIENT)
+        before = device.current()
+        request = requests.begin(files.certificate, world.name(Role.NVE, "leaf1"))
+        self.sign(world, files, request, lifetime=timedelta(hours=1))
+        assert device.current() is before
+        assert not device.faults
+
+    def test_what_does_not_fit_is_said_and_tried_again(self, world: World, files: DeviceFiles):
+        device = world.device(files, Purpose.CLIENT)
+        before, held = device.current(), files.certificate.read_bytes()
+        assert files.issued is not None
+        stranger = requests.make_request(world.name(Role.NVE, "leaf1"), requests.DeviceKey.generate())
+        self.sign(world, files, stranger, lifetime=timedelta(hours=30))
+        assert device.current() is before
+        assert "neither the key of" in device.faults[0]
+        other = requests.make_request(world.name(Role.NVE, "leaf2"), requests.DeviceKey.generate())
+        self.sign(world, files, other, "leaf2", lifetime=timedelta(hours=30))
+        assert device.current() is before
+        assert "it names nve/leaf2, this is nve/leaf1" in device.faults[0]
+        foreign, key = ForeignAuthority().device(world.name(Role.NVE, "leaf1"), ends=timedelta(hours=30))
+        for content, fault in (
+            (pem(foreign), "does not lead to a trust anchor"),
+            (key_pem(key) + pem(foreign), "private key"),
+            (b"garbage", "cannot be parsed"),
+        ):
+            put_public(files.issued, content)
+            assert device.current() is before
+            assert fault in device.faults[0]
+        assert files.certificate.read_bytes() == held
+        request = requests.begin(files.certificate, world.name(Role.NVE, "leaf1"))
+        serial = self.sign(world, files, request, lifetime=timedelta(hours=30))
+        assert device.current().identity.serial == serial
+        assert not device.faults
+
+    def test_one_that_is_not_valid_yet(self, world: World, files: DeviceFiles):
+        clock = FakeClock()
+        device = world.device(files, Purpose.CLIENT, clock=clock)
+        requests.begin(files.certificate, world.name(Role.NVE, "leaf1"))
+        waiting = serialization.load_pem_private_key(
+            files.certificate.with_name("device.pem.next-key").read_bytes(), None
+        )
+        certificate, _ = world.signing().device(
+            world.name(Role.NVE, "leaf1"), waiting, begins=timedelta(hours=1), ends=timedelta(hours=40)
+        )
+        assert files.issued is not None
+        put_public(files.issued, pem(certificate))
+        assert device.current().identity.serial != certificate.serial_number
+        assert "valid from" in device.faults[0]
+        clock.advance(minutes=61)
+        assert device.current().identity.serial == certificate.serial_number
