@@ -58,18 +58,16 @@ def server_credentials(device: Device) -> grpc.ServerCredentials:
         structlog.get_logger("identity").warning(
             "gRPC was imported before nvo3sec.identity: TLS 1.2 is refused by the front and at each call only"
         )
-    used = device.current()
 
-    def fetch() -> grpc.ServerCertificateConfiguration | None:
-        # Called by gRPC before each handshake, in a thread of its own; must not raise.
-        nonlocal used
-        latest = device.current()
-        if latest is used:
-            return None
-        used = latest
-        return _configuration(latest)
+    def fetch() -> grpc.ServerCertificateConfiguration:
+        # Called by gRPC before each handshake, in a thread of its own; must not raise. Also where nothing has changed:
+        # TLS then begins with new ticket keys. gRPC has no setting against tickets, and `gate` takes no session that
+        # was resumed; so nobody can open a ticket, and a client that comes with one gets a whole handshake.
+        return _configuration(device.current())
 
-    return grpc.dynamic_ssl_server_credentials(_configuration(used), fetch, require_client_authentication=True)
+    return grpc.dynamic_ssl_server_credentials(
+        _configuration(device.current()), fetch, require_client_authentication=True
+    )
 
 
 def _configuration(credentials: Credentials) -> grpc.ServerCertificateConfiguration:
