@@ -23,17 +23,19 @@ from nvo3sec.config import DomainText
 from nvo3sec.console import ConsoleServer
 from nvo3sec.domain.messages import QuestionKind
 from nvo3sec.domain.model import Domain
+from nvo3sec.domain.terms import CredentialTerms
 from nvo3sec.errors import OperatorError
 from nvo3sec.identity.admission import FrontLimits
 from nvo3sec.identity.certificate import Purpose
 from nvo3sec.identity.names import Role
 from nvo3sec.identity.server import SecureServer
+from nvo3sec.identity.terms import TermLog, terms_of
 from nvo3sec.nva import Nva
 from nvo3sec.nva.cutoffs import DEADLINE_S
 from nvo3sec.nva.key_operations import KeyOperations
 from nvo3sec.nva.operations import Operations
 from nvo3sec.nva.store import MemoryStore, Store, open_store
-from nvo3sec.reports import status_from_json, status_report, unknown_status
+from nvo3sec.reports import status_from_json, status_report, unknown_status, with_terms
 from nvo3sec.transport.credentials import live_peers, load_device
 from nvo3sec.transport.methods import DomainMembership, access_table
 from nvo3sec.transport.nva import NvaTransport
@@ -71,6 +73,8 @@ class NvaSettings:
     """Go on with a database that is not the newest, or without one: see `store.open_store`."""
     front: FrontLimits = field(default_factory=FrontLimits)
     """Connections that are let in."""
+    issued: Path | None = None
+    """Directory of the certificates that the authority has issued, without keys: a renewed one is taken from there."""
 
 
 class NvaProcess:
@@ -84,7 +88,9 @@ class NvaProcess:
         self._settings = settings
         with collector.paused():
             start = self._begin(given)
-        self._device = load_device(settings.credentials, start.domain.name, Purpose.SERVER, Role.NVA)
+        self._device = load_device(
+            settings.credentials, start.domain.name, Purpose.SERVER, Role.NVA, issued=settings.issued
+        )
         self._live = live_peers(settings.credentials, self._device)
         methods: dict[str, Callable[..., Awaitable[Any]]] = {
             "status": self.status,
@@ -135,7 +141,9 @@ class NvaProcess:
                 "NVA running", identity=str(self._device.identity), host=self._settings.host, port=port, pid=os.getpid()
             )
             try:
-                await run_together(until_stopped(), self._nva.run(), self._watch_certificates())
+                await run_together(
+                    until_stopped(), self._nva.run(), self._watch_certificates(), TermLog(self._terms).run()
+                )
             finally:
                 await server.stop()
         finally:
@@ -176,7 +184,7 @@ class NvaProcess:
             else status_from_json(name, answer)
             for name, answer in (await self._ask_all(QuestionKind.STATUS)).items()
         }
-        return status_report(
+        report = status_report(
             self._nva.domain,
             agents,
             self._nva.directions(),
@@ -186,6 +194,17 @@ class NvaProcess:
             self._nva.excluded,
             self._nva.marks.disputes,
         )
+        said = {str(self._device.identity): self._terms()}
+        said |= {f"{Role.NVE.value}/{name}": terms for name, terms in sorted(self._transport.terms.items())}
+        return with_terms(report, {name: one for name, one in said.items() if name not in self._out()}, time.time())
+
+    def _terms(self) -> CredentialTerms:
+        return terms_of(self._device, self._live)
+
+    def _out(self) -> frozenset[str]:
+        """Processes of which nothing is expected: those of NVEs that are shut out, or that the domain has no more."""
+        present = {nve.name for nve in self._nva.domain.nves} - set(self._nva.excluded)
+        return frozenset(f"{Role.NVE.value}/{name}" for name in self._transport.terms if name not in present)
 
     async def wait(self, wait_s: float = 30.0) -> dict[str, Any]:
         """The status as soon as everything is ready. Raises OperatorError if it is not in time."""

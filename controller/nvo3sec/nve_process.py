@@ -19,13 +19,15 @@ from nvo3sec.console import ConsoleServer
 from nvo3sec.domain.addresses import IpAddress
 from nvo3sec.domain.contribution import Own, PeerKeys
 from nvo3sec.domain.messages import QuestionKind
+from nvo3sec.domain.terms import CredentialTerms
 from nvo3sec.errors import OperatorError
 from nvo3sec.identity.certificate import Purpose
 from nvo3sec.identity.names import Role
 from nvo3sec.identity.signing import DeviceSigner, DeviceVerifier
+from nvo3sec.identity.terms import TermLog, terms_of
 from nvo3sec.nve import AgentMemory, NveAgent, SwitchAddress, tenant_methods
 from nvo3sec.p4runtime import load_artifacts
-from nvo3sec.reports import counters_report
+from nvo3sec.reports import counters_report, with_terms
 from nvo3sec.transport.agent import RemoteNva
 from nvo3sec.transport.credentials import NvaAddress, live_peers, load_device
 
@@ -46,6 +48,8 @@ class NveSettings:
     """Survives restarts: what is attached is remembered here."""
     peer_keys_required: bool = False
     """The NVA has no say: tunnels have keys that this NVE and its peer have mixed, or none."""
+    issued: Path | None = None
+    """Directory of the certificates that the authority has issued, without keys: a renewed one is taken from there."""
 
 
 class NveProcess:
@@ -62,11 +66,12 @@ class NveProcess:
         self._log = structlog.get_logger("nve").bind(nve=switch.name)
         self._domain = domains.pop()
         self._p4runtime, self._device_id = switch.p4runtime, switch.device_id
-        device = load_device(settings.credentials, self._domain, Purpose.CLIENT, Role.NVE, switch.name)
+        device = load_device(settings.credentials, self._domain, Purpose.CLIENT, Role.NVE, switch.name, settings.issued)
+        self._device = device
         self._live = live_peers(settings.credentials, device)
         settings.state_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         memory = AgentMemory(switch.name, settings.state_directory / STATE_FILE)
-        remote = RemoteNva(switch.name, device, self._live, settings.nvas, self._answer, memory)
+        remote = RemoteNva(switch.name, device, self._live, settings.nvas, self._answer, memory, self._terms)
         signer = DeviceSigner(device)
         verifier = DeviceVerifier(self._domain, self._live, device.anchors)
 
@@ -103,7 +108,7 @@ class NveProcess:
         self._log.info("agent running", pid=os.getpid())
         collector.leave_alone_what_is_there()
         try:
-            await run_together(until_stopped(), self._agent.run())
+            await run_together(until_stopped(), self._agent.run(), TermLog(self._terms).run())
         finally:
             await self._live.stop()
             await self._console.stop()
@@ -122,6 +127,9 @@ class NveProcess:
             case QuestionKind.KEYS:
                 return (await self._agent.holdings()).to_json()
 
+    def _terms(self) -> CredentialTerms:
+        return terms_of(self._device, self._live)
+
     def _status(self) -> dict[str, Any]:
         return asdict(self._agent.status())
 
@@ -131,7 +139,7 @@ class NveProcess:
         status = self._agent.status()
         switch = self._status() | {"registered": status.nva, "p4runtime": self._p4runtime, "device_id": self._device_id}
         not_ready = [] if status.in_sync else [f"{status.nve}: {status.fault or 'not in sync'}"]
-        return {
+        report = {
             "domain": self._domain,
             "ready": status.in_sync,
             "not_ready": not_ready,
@@ -139,6 +147,7 @@ class NveProcess:
             "keys": [],
             "reports": [],
         }
+        return with_terms(report, {str(self._device.identity): self._terms()}, time.time())
 
     async def _console_counters(self, nve: str | None = None) -> list[dict[str, Any]]:
         self._check_name(nve)

@@ -12,6 +12,7 @@ from typing import Any
 
 from nvo3sec.domain.model import Domain
 from nvo3sec.domain.sa import Direction
+from nvo3sec.domain.terms import CredentialTerms, Urgency, span
 from nvo3sec.nva.journal import ReportRecord
 from nvo3sec.nve import AgentStatus, SwitchCounters
 from nvo3sec.p4runtime import Table
@@ -31,7 +32,8 @@ def status_report(
     excluded: Mapping[str, str] | None = None,
     disputed: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Switches with what is expected and what is there, every key by name, the last reports, and what is not ready.
+    """Switches with what is expected and what is there, every key by name, the last reports, what is not ready, and
+    what will not be for long.
 
     excluded: NVEs that are shut out, and why; nothing is expected of them. disputed: NVEs that remember another history
     of the NVA's store than it has, and what.
@@ -57,6 +59,7 @@ def status_report(
         "domain": domain.name,
         "ready": not missing,
         "not_ready": missing,
+        "warnings": [one for one in map(lambda d: _overdue(d, now), directions) if one],
         "switches": switches,
         "keys": [key for direction in directions for key in _keys(direction, now)],
         "reports": [
@@ -84,6 +87,44 @@ def _is_over(
         case "updates-refused" | "incarnation-lost" | "lease-withheld":
             return agent is not None and _is_ready(agent)
     return False
+
+
+OVERDUE_SHARE = 1 / 10
+"""Of the time between soft and hard limit: so long, and for as long as a rotation may take, a key may wait for its
+successor before that is said."""
+
+
+def _overdue(direction: Direction, now: float) -> str:
+    """What is to be said of a key that is not replaced; empty if nothing is."""
+    sending = direction.current
+    if sending is None:
+        return ""
+    patience_s = max(direction.limits.rollout_s, (sending.hard_at - sending.soft_at) * OVERDUE_SHARE)
+    if now < sending.soft_at + patience_s:
+        return ""
+    tunnel = direction.tunnel
+    overdue, left = span(now - sending.soft_at), span(max(0.0, sending.hard_at - now))
+    return f"{tunnel.sender} to {tunnel.receiver}: the key is {overdue} past its soft limit, and ends in {left}"
+
+
+def with_terms(report: dict[str, Any], said: Mapping[str, CredentialTerms], now: float) -> dict[str, Any]:
+    """A status with what ends in each process, by its name (ROLE/NAME). now: seconds since 1970.
+
+    What several processes say with the same words is one warning, and names them.
+    """
+    ends = []
+    warnings: dict[str, list[str]] = {}
+    for process, credentials in said.items():
+        for fault in credentials.faults:
+            warnings.setdefault(fault, []).append(process)
+        for term in credentials.terms:
+            urgency = term.urgency(now)
+            row = {"process": process, "kind": term.kind.value, "name": term.name, "left_s": round(term.ends - now)}
+            ends.append(row | {"urgency": urgency.name.lower()})
+            if urgency is not Urgency.NONE:
+                warnings.setdefault(term.describe(now), []).append(process)
+    told = [f"{', '.join(processes)}: {what}" for what, processes in warnings.items()]
+    return report | {"ends": ends, "warnings": [*report.get("warnings", ()), *told]}
 
 
 def _last(reports: list[ReportRecord]) -> list[ReportRecord]:

@@ -19,6 +19,8 @@ from nvo3sec.console import ask, choose_run_directory
 from nvo3sec.errors import NoController, OperatorError
 
 APPEAR_S = 0.05
+READY_WITH_WARNINGS = 3
+"""Exit status of `status`: everything is ready, and something ends soon, or has no successor."""
 PIPE_WIDTH = 10_000
 """Columns where there is no terminal: nothing is folded in a log."""
 
@@ -79,10 +81,15 @@ def status(
         float, typer.Option(help="Wait up to this many seconds for a controller, and until everything is ready.")
     ] = 0.0,
 ) -> None:
-    """Switches and keys: what is expected, what is there, and how long it lasts."""
+    """Switches and keys: what is expected, what is there, and how long it lasts.
+
+    Exit status 3: everything is ready, and something ends soon.
+    """
     where = Where(run_dir, nva, credentials)
     result = where.wait(wait) if wait > 0 else where.ask("status")
     show(result, output, *render.status(result))
+    if result["ready"] and result.get("warnings"):
+        raise typer.Exit(READY_WITH_WARNINGS)
 
 
 def counters(

@@ -108,6 +108,8 @@ def status(result: dict[str, Any]) -> Iterator[Any]:
         yield Text(said, style="dim" if over else "")
     for reason in result["not_ready"]:
         yield Text(f"not ready: {reason}", style="yellow")
+    for warning in result.get("warnings", ()):
+        yield Text(f"warning: {warning}", style="bold yellow")
 
 
 def counters(result: list[dict[str, Any]]) -> Iterator[Any]:

@@ -39,6 +39,14 @@ Credentials = Annotated[
         help="Directory with device.pem (key and certificate, mode 0600), anchors.pem and revoked.pem.",
     ),
 ]
+Issued = Annotated[
+    Path | None,
+    typer.Option(
+        "--issued",
+        help="Directory of issued certificates, ROLE/NAME.pem without keys: a renewed one is taken from there.",
+        show_default=False,
+    ),
+]
 LogJson = Annotated[bool, typer.Option("--log-json", help="Log JSON lines instead of text.")]
 Level = Annotated[LogLevel, typer.Option("--log-level", help="Least important event to log.")]
 
@@ -87,6 +95,7 @@ def run_nva(
         list[str] | None,
         typer.Option("--limit", help="Of connections, as per-source=200 or rate=50/100; may be given several times."),
     ] = None,
+    issued: Issued = None,
     run_dir: RunDirectory = None,
     log_json: LogJson = False,
     log_level: Level = LogLevel.INFO,
@@ -102,7 +111,7 @@ def run_nva(
         raise typer.BadParameter("give both --database and --keys, or --in-memory", param_hint="--database")
     where = run_dir or default_run_directory(NVA)
     front = FrontLimits().changed(limit or ())
-    settings = NvaSettings(host, port, credentials, where, database, keys, apply_domain, start_new_term, front)
+    settings = NvaSettings(host, port, credentials, where, database, keys, apply_domain, start_new_term, front, issued)
     given = read_domain(domain)
 
     async def serve() -> None:
@@ -141,6 +150,7 @@ def run_nve(
             "--require-peer-keys", help="Tunnels have keys that both NVEs have mixed, or none, whatever the NVA says."
         ),
     ] = False,
+    issued: Issued = None,
     run_dir: RunDirectory = None,
     log_json: LogJson = False,
     log_level: Level = LogLevel.INFO,
@@ -152,7 +162,9 @@ def run_nve(
 
     addresses = [NvaAddress.parse(text) for text in nva]
     place = run_dir or default_run_directory(AGENT + name)
-    settings = NveSettings(name, p4runtime, device_id, addresses, credentials, place, state or place, require_peer_keys)
+    settings = NveSettings(
+        name, p4runtime, device_id, addresses, credentials, place, state or place, require_peer_keys, issued
+    )
 
     async def serve() -> None:
         await NveProcess(settings).run()

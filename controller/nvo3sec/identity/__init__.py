@@ -4,7 +4,8 @@
     errors          why a peer is refused
     names           nvo3://DOMAIN/ROLE/NAME
     certificate     from a certificate to an identity
-    revocation      revocation lists, fail closed
+    anchors         who issued what: authorities by name and key, chains
+    revocation      revocation lists, fail closed, for each authority by itself
     device          this device's own credentials, reloaded when they change
     authority, ledger, requests, storage    a small authority for labs
     server          a gRPC server for peers with identities: front, TLS, gate
@@ -12,6 +13,7 @@
     front, admission, client_hello, splice  limits before TLS
     gate, authenticate, authorization, limits   authenticate, authorize, limit; then parse
     live            what ends when an identity ends
+    terms           what of this process's credentials ends, said in good time
     tls13           TLS 1.3 only
 
 Import this package before `grpc`: see `tls13`.

@@ -54,6 +54,11 @@ class LivePeers:
         """What is known to be revoked."""
         return self._revocations.current
 
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """What is wrong with the file of the lists."""
+        return self._revocations.faults
+
     def check(self, identity: Identity) -> None:
         """Raises PeerRefused if the identity is no good now. Costs a few `stat`s, and needs no watcher."""
         self._revocations.refresh()

@@ -43,6 +43,7 @@ from nvo3sec.domain.messages import (
     Welcome,
 )
 from nvo3sec.domain.model import Rate
+from nvo3sec.domain.terms import CredentialTerms
 from nvo3sec.errors import AuthorizationError, NvaUnreachable, Nvo3secError, WireError
 from nvo3sec.identity.client import PeerChannel
 from nvo3sec.identity.device import Device
@@ -95,6 +96,9 @@ class Forgetful:
 Answerer = Callable[[QuestionKind], Awaitable[Any]]
 """Answers an operator's question with a JSON value. May raise Nvo3secError."""
 
+TERMS_S = 1.0
+"""How often is looked whether there is something new of what ends."""
+
 
 class RemoteNva:
     """The NVAs of a domain, as the agent of `nve` reaches them. `connect` is its NvaConnector."""
@@ -107,7 +111,10 @@ class RemoteNva:
         nvas: Sequence[NvaAddress],
         answer: Answerer,
         memory: Memory | None = None,
+        terms: Callable[[], CredentialTerms] = CredentialTerms,
     ) -> None:
+        """terms: what of this agent's credentials ends. The NVA is told, and whenever it changes."""
+        self._terms = terms
         self._nve = nve
         self._memory = memory or Forgetful()
         self._device = device
@@ -132,15 +139,24 @@ class RemoteNva:
                 await channel.close()
                 raise
             else:
-                return RemoteSession(self._nve, channel, self._answer, self._memory)
+                return RemoteSession(self._nve, channel, self._answer, self._memory, self._terms)
         raise NvaUnreachable("; ".join(failures) or "no NVA was named")
 
 
 class RemoteSession:
     """A session over a channel that is connected. Satisfies `nve.nva.NvaSession`."""
 
-    def __init__(self, nve: str, channel: PeerChannel, answer: Answerer, memory: Memory) -> None:
+    def __init__(
+        self,
+        nve: str,
+        channel: PeerChannel,
+        answer: Answerer,
+        memory: Memory,
+        terms: Callable[[], CredentialTerms] = CredentialTerms,
+    ) -> None:
         self._nve = nve
+        self._terms = terms
+        self._telling: asyncio.Task[None] | None = None
         self._memory = memory
         self._peer = channel
         self._answer = answer
@@ -185,6 +201,7 @@ class RemoteSession:
         self._memory.see(welcome.mark)
         self._session = welcome.session
         self._reader = asyncio.create_task(self._follow(), name=f"updates of {self._nve}")
+        self._telling = asyncio.create_task(self._tell_terms(), name=f"terms of {self._nve}")
         self._log.info("registered")
 
     async def next_update(self) -> Update:
@@ -267,7 +284,7 @@ class RemoteSession:
 
     async def close(self) -> None:
         """End the session."""
-        tasks = [*self._answering, *([self._reader] if self._reader else [])]
+        tasks = [*self._answering, *(one for one in (self._reader, self._telling) if one)]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -297,6 +314,16 @@ class RemoteSession:
             self._log.error("session broke", error=whereabouts(error))
             self._ended = NvaUnreachable(f"{self._peer.expected}: the session broke")
         self._news.set()
+
+    async def _tell_terms(self) -> None:
+        """Say what ends, and again whenever it changes."""
+        said = CredentialTerms()
+        with contextlib.suppress(Nvo3secError):  # the reader tells of the end of the stream
+            while True:
+                if (now := self._terms()) != said:
+                    await self._write(now)
+                    said = now
+                await asyncio.sleep(TERMS_S)
 
     def _queue(self, update: MappingUpdate) -> None:
         """Differences add up, so none may be left out; who does not take them for so long begins anew."""

@@ -29,8 +29,10 @@ from nvo3sec.domain.messages import (
     Welcome,
 )
 from nvo3sec.domain.messages import Report as AgentReport
+from nvo3sec.domain.terms import CredentialTerms, Term, TermKind
 from nvo3sec.errors import AuthorizationError, HistoryDisputed, OperatorError, WireError
 from nvo3sec.identity.authenticate import authenticated_identity
+from nvo3sec.identity.certificate import Identity
 from nvo3sec.nva.service import Nva
 from nvo3sec.nva.session import NvaSideSession
 from nvo3sec.nva.store import Certificate
@@ -121,6 +123,8 @@ class NvaTransport:
         self._nva = nva
         self._operator = operator
         self._links: dict[str, _Link] = {}
+        self.terms: dict[str, CredentialTerms] = {}
+        """What each agent said last of what ends there, by NVE; also after it has gone."""
         self._log = structlog.get_logger("nva")
 
     def add_to(self, server: Any) -> None:
@@ -177,6 +181,7 @@ class NvaTransport:
                 await link.write(welcome)  # so that the agent sees for itself, whoever of the two is wrong
                 raise
             self._links[nve] = link
+            self.terms[nve] = _seen(identity)
             await link.write(welcome)
             await run_together(self._up(messages, link), self._down(link), self._until_ended(session))
         finally:
@@ -206,6 +211,8 @@ class NvaTransport:
                 await link.session.peer_news(message)
             case Answer():
                 link.answered(message)
+            case CredentialTerms():
+                self.terms[link.session.nve] = message
             case Registration():
                 raise AuthorizationError("a session has one registration")
 
@@ -240,6 +247,12 @@ class NvaTransport:
             return json.dumps(await method(**request.parameters))
 
         return answer
+
+
+def _seen(identity: Identity) -> CredentialTerms:
+    """What is known before an agent says it: with which certificate it has come."""
+    begins, ends = identity.not_before.timestamp(), identity.not_after.timestamp()
+    return CredentialTerms((Term(TermKind.CERTIFICATE, str(identity), begins, ends),))
 
 
 def _harmless(value: Any) -> Any:

@@ -35,6 +35,13 @@ class QuestionKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     QUESTION_KIND_PREVIEW: _ClassVar[QuestionKind]
     QUESTION_KIND_KEYS: _ClassVar[QuestionKind]
 
+class TermKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    TERM_KIND_UNSPECIFIED: _ClassVar[TermKind]
+    TERM_KIND_CERTIFICATE: _ClassVar[TermKind]
+    TERM_KIND_REVOCATION_LIST: _ClassVar[TermKind]
+    TERM_KIND_TRUST_ANCHOR: _ClassVar[TermKind]
+
 class LookupResult(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     LOOKUP_RESULT_UNSPECIFIED: _ClassVar[LookupResult]
@@ -65,6 +72,10 @@ QUESTION_KIND_COUNTERS: QuestionKind
 QUESTION_KIND_RECONCILE: QuestionKind
 QUESTION_KIND_PREVIEW: QuestionKind
 QUESTION_KIND_KEYS: QuestionKind
+TERM_KIND_UNSPECIFIED: TermKind
+TERM_KIND_CERTIFICATE: TermKind
+TERM_KIND_REVOCATION_LIST: TermKind
+TERM_KIND_TRUST_ANCHOR: TermKind
 LOOKUP_RESULT_UNSPECIFIED: LookupResult
 LOOKUP_RESULT_FOUND: LookupResult
 LOOKUP_RESULT_UNKNOWN: LookupResult
@@ -77,20 +88,22 @@ STANDING_DONE: Standing
 STANDING_REFUSED: Standing
 
 class AgentMessage(_message.Message):
-    __slots__ = ("registration", "read_back", "report", "answer", "use", "peer_news")
+    __slots__ = ("registration", "read_back", "report", "answer", "use", "peer_news", "terms")
     REGISTRATION_FIELD_NUMBER: _ClassVar[int]
     READ_BACK_FIELD_NUMBER: _ClassVar[int]
     REPORT_FIELD_NUMBER: _ClassVar[int]
     ANSWER_FIELD_NUMBER: _ClassVar[int]
     USE_FIELD_NUMBER: _ClassVar[int]
     PEER_NEWS_FIELD_NUMBER: _ClassVar[int]
+    TERMS_FIELD_NUMBER: _ClassVar[int]
     registration: Registration
     read_back: ReadBack
     report: Report
     answer: Answer
     use: Use
     peer_news: PeerNews
-    def __init__(self, registration: _Optional[_Union[Registration, _Mapping]] = ..., read_back: _Optional[_Union[ReadBack, _Mapping]] = ..., report: _Optional[_Union[Report, _Mapping]] = ..., answer: _Optional[_Union[Answer, _Mapping]] = ..., use: _Optional[_Union[Use, _Mapping]] = ..., peer_news: _Optional[_Union[PeerNews, _Mapping]] = ...) -> None: ...
+    terms: CredentialTerms
+    def __init__(self, registration: _Optional[_Union[Registration, _Mapping]] = ..., read_back: _Optional[_Union[ReadBack, _Mapping]] = ..., report: _Optional[_Union[Report, _Mapping]] = ..., answer: _Optional[_Union[Answer, _Mapping]] = ..., use: _Optional[_Union[Use, _Mapping]] = ..., peer_news: _Optional[_Union[PeerNews, _Mapping]] = ..., terms: _Optional[_Union[CredentialTerms, _Mapping]] = ...) -> None: ...
 
 class NvaMessage(_message.Message):
     __slots__ = ("welcome", "view", "keys", "question", "tenants", "mappings", "peers", "key_changes")
@@ -509,6 +522,26 @@ class Registration(_message.Message):
     positions: _containers.RepeatedCompositeFieldContainer[Position]
     seen: _containers.RepeatedCompositeFieldContainer[StoreMark]
     def __init__(self, incarnation: _Optional[bytes] = ..., receive: _Optional[_Iterable[_Union[Held, _Mapping]]] = ..., send: _Optional[_Iterable[_Union[Held, _Mapping]]] = ..., attachments: _Optional[_Iterable[_Union[Attachment, _Mapping]]] = ..., positions: _Optional[_Iterable[_Union[Position, _Mapping]]] = ..., seen: _Optional[_Iterable[_Union[StoreMark, _Mapping]]] = ...) -> None: ...
+
+class Term(_message.Message):
+    __slots__ = ("kind", "name", "begins", "ends")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    BEGINS_FIELD_NUMBER: _ClassVar[int]
+    ENDS_FIELD_NUMBER: _ClassVar[int]
+    kind: TermKind
+    name: str
+    begins: float
+    ends: float
+    def __init__(self, kind: _Optional[_Union[TermKind, str]] = ..., name: _Optional[str] = ..., begins: _Optional[float] = ..., ends: _Optional[float] = ...) -> None: ...
+
+class CredentialTerms(_message.Message):
+    __slots__ = ("terms", "faults")
+    TERMS_FIELD_NUMBER: _ClassVar[int]
+    FAULTS_FIELD_NUMBER: _ClassVar[int]
+    terms: _containers.RepeatedCompositeFieldContainer[Term]
+    faults: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, terms: _Optional[_Iterable[_Union[Term, _Mapping]]] = ..., faults: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ReadSa(_message.Message):
     __slots__ = ("peer", "suite", "spi")

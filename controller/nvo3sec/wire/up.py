@@ -27,11 +27,12 @@ from nvo3sec.domain.messages import (
 )
 from nvo3sec.domain.model import Suite
 from nvo3sec.domain.sa import Held
+from nvo3sec.domain.terms import CredentialTerms
 from nvo3sec.errors import WireError
-from nvo3sec.wire import checks, peers
+from nvo3sec.wire import checks, peers, terms
 from nvo3sec.wire import nva_pb2 as pb
 
-Up = Registration | ReadBack | Use | Report | Answer | PeerNews
+Up = Registration | ReadBack | Use | Report | Answer | PeerNews | CredentialTerms
 
 DETAIL_LIMIT = 2000
 JSON_LIMIT = 1 << 20
@@ -82,6 +83,8 @@ def encode_up(message: Up) -> bytes:
             # What a switch said can be anything; it is shortened here rather than refused there.
             detail = "".join(letter if letter.isprintable() else "?" for letter in message.detail)[:DETAIL_LIMIT]
             whole = pb.AgentMessage(report=pb.Report(event=message.event, detail=detail))
+        case CredentialTerms():
+            whole = pb.AgentMessage(terms=terms.terms_out(message))
         case PeerNews():
             whole = pb.AgentMessage(peer_news=peers.news_out(message))
         case Answer():
@@ -122,6 +125,8 @@ def decode_up(raw: bytes) -> Up:
             )
         case "peer_news":
             return peers.news_in(message.peer_news)
+        case "terms":
+            return terms.terms_in(message.terms)
         case "report":
             if not _EVENT.fullmatch(message.report.event):
                 raise WireError("report.event", "must be a word in lower case")
