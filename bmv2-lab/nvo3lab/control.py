@@ -25,6 +25,8 @@ OPERATOR = "operator"
 #: What the attackers have besides what they stole: devices of this domain without business at an NVA, and an
 #: authority of their own.
 HYPERVISOR = "hypervisor1"
+#: What every device has of the authorities that it trusts.
+SHARED = ("anchors.pem", "revoked.pem")
 
 
 @dataclass(frozen=True)
@@ -103,9 +105,9 @@ class ControlPlane:
         where = ("--nva", self.nva, "--credentials", str(credentials))
         return await controller.ask_at(where, *words, inside=self.inside, temporary=temporary(self.directory))
 
-    async def pki(self, *words: str, foreign: bool = False) -> str:
-        """What a command of the authority's prints. Raises LabError."""
-        directory = self.foreign_authority if foreign else self.authority
+    async def pki(self, *words: str, foreign: bool = False, authority: Path | None = None) -> str:
+        """What a command of the authority's, or of another one's, prints. Raises LabError."""
+        directory = authority or (self.foreign_authority if foreign else self.authority)
         return await controller.run("pki", *words, "--dir", str(directory), temporary=temporary(self.directory))
 
     async def make_identities(self, topology: Topology) -> None:
@@ -125,13 +127,28 @@ class ControlPlane:
         place = self.credentials(role, name)
         place.mkdir(mode=0o700, parents=True)
         # Links, so that a renewal and a revocation reach every process at once, as a file system for all would do it.
-        os.symlink(self.device_file(role, name), place / "device.pem")
-        for shared in ("anchors.pem", "revoked.pem"):
+        os.symlink(_made(self.authority, role, name), place / "device.pem")
+        for shared in SHARED:
             os.symlink(self.authority / shared, place / shared)
 
     def device_file(self, role: str, name: str, foreign: bool = False) -> Path:
-        """Key and certificate of a device."""
-        return (self.foreign_authority if foreign else self.authority) / "devices" / role / f"{name}.pem"
+        """Key and certificate of a device, of whichever authority it has them now."""
+        return _made(self.foreign_authority, role, name) if foreign else self.credentials(role, name) / "device.pem"
+
+    def devices(self) -> list[tuple[str, str]]:
+        """Role and name of every device that has credentials."""
+        places = sorted((self.directory / "credentials").iterdir())
+        return [(role, name) for role, _, name in (place.name.partition("-") for place in places)]
+
+    def trust(self, place: Path) -> None:
+        """Have every device trust what is in a directory (anchors.pem, revoked.pem) from now on."""
+        for role, name in self.devices():
+            for shared in SHARED:
+                _relink(self.credentials(role, name) / shared, place / shared)
+
+    def equip(self, role: str, name: str, authority: Path) -> None:
+        """Have a device use the key and the certificate that an authority has made for it."""
+        _relink(self.credentials(role, name) / "device.pem", _made(authority, role, name))
 
     def to_json(self) -> dict[str, Any]:
         return {"directory": str(self.directory), "port": self.port, "inside": self.inside}
@@ -143,6 +160,17 @@ class ControlPlane:
     async def wait_ready(self, ended: dict[str, asyncio.Future[int]]) -> str | None:
         """None once every NVE is ready, else what is missing when the time is up or a process has ended."""
         return await controller.wait_until_ready(self.ask, ended)
+
+
+def _made(authority: Path, role: str, name: str) -> Path:
+    return authority / "devices" / role / f"{name}.pem"
+
+
+def _relink(link: Path, target: Path) -> None:
+    """Have a link lead elsewhere, in one step."""
+    draft = link.with_name(f".{link.name}.new")
+    os.symlink(target, draft)
+    draft.replace(link)
 
 
 def nve(leaf: Leaf) -> str:

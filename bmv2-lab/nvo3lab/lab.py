@@ -280,7 +280,7 @@ class Lab:
                 "host": control.ADDRESS,
                 "port": plane.port,
                 "name": control.NVA_DNS,
-                "anchors": str(plane.authority / "anchors.pem"),
+                "anchors": str(plane.credentials("operator", control.OPERATOR) / "anchors.pem"),
             },
             _CONTROL,
         )

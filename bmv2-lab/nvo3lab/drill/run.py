@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from nvo3lab.drill import control, insider, outsider, recorded, revocation, tenant, theft
+from nvo3lab.drill import control, insider, outsider, recorded, revocation, rollover, tenant, theft
 from nvo3lab.drill.model import Attack, Result, Shot, Traffic, judge
 from nvo3lab.drill.world import World
 from nvo3lab.drops import DropCounters
@@ -22,6 +22,7 @@ ATTACKS: tuple[Attack, ...] = (
     *control.ATTACKS,
     *theft.ATTACKS,
     *recorded.ATTACKS,
+    *rollover.ATTACKS,
     *revocation.ATTACKS,
 )
 
