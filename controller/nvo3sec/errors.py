@@ -12,7 +12,8 @@
     │   ├── WriteRefused         some updates of a write were refused, each with its reason
     │   ├── ReadRefused          a read was refused, or its answer cannot be understood
     │   ├── NoAnswer             the pipeline did not answer a packet-out in time
-    │   └── IncarnationLost      the registers and the entry of the incarnation no longer agree
+    │   ├── IncarnationLost      the registers and the entry of the incarnation no longer agree
+    │   └── IncarnationRetired   the NVA has no keys for the incarnation any more: the switch takes another one
     ├── NvaUnreachable           no session with the NVA, or it broke
     │   └── NvaGoneBack          the NVA's store has not in its history what this agent was told: it is an old backup
     ├── WireError                a message of the other side is not what it must be
@@ -27,12 +28,25 @@ Libraries raise these; only the command line turns them into an exit status. No 
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 
 class Nvo3secError(Exception):
     """Root of everything that this package raises on purpose."""
+
+
+def whereabouts(error: BaseException) -> str:
+    """What kind of error, and where: without its text and without variables, either of which could hold a secret."""
+    frames = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
+    return " < ".join([type(error).__name__, *reversed(frames[-6:])])
+
+
+def cause_of(error: BaseException) -> str:
+    """Why something failed, for people: the text of an error that was raised on purpose, the whereabouts of another."""
+    return str(error) if isinstance(error, Nvo3secError) else whereabouts(error)
 
 
 @dataclass(frozen=True)
@@ -119,6 +133,10 @@ class NoAnswer(SwitchError):
 
 class IncarnationLost(SwitchError):
     """The registers and the entry of the incarnation no longer agree: sequence numbers or replay windows are gone."""
+
+
+class IncarnationRetired(SwitchError):
+    """The NVA has no keys for this incarnation any more: the switch is to take another one, with new replay rings."""
 
 
 class NvaUnreachable(Nvo3secError):

@@ -157,7 +157,8 @@ class NvaProcess:
     async def _watch_certificates(self) -> None:
         """Suspend NVEs whose certificate is revoked: their switches may go on, but nobody takes anything from them."""
         while True:
-            self._suspend_revoked()
+            with self._nva.confinement.around("certificates"):
+                self._suspend_revoked()
             await asyncio.sleep(WATCH_S)
 
     def _suspend_revoked(self) -> None:
@@ -193,6 +194,7 @@ class NvaProcess:
             time.monotonic(),
             self._nva.excluded,
             self._nva.marks.disputes,
+            self._nva.accounts.alarms(self._nva.domain.nve_by_name.keys() - self._nva.excluded),
         )
         said = {str(self._device.identity): self._terms()}
         said |= {f"{Role.NVE.value}/{name}": terms for name, terms in sorted(self._transport.terms.items())}
@@ -263,7 +265,8 @@ class NvaProcess:
         """Connections and calls that were let in and refused since the start. On the console only."""
         if self._server is None:
             raise OperatorError("the NVA does not serve yet")
-        return self._server.admission_report() | {"reports_left_out": dict(self._nva.reports.left_out)}
+        own = {"reports_left_out": dict(self._nva.reports.left_out), "confined": dict(self._nva.confinement.counts)}
+        return self._server.admission_report() | own
 
     async def _ask_agent(self, nve: str, kind: QuestionKind) -> Any:
         return await self._transport.ask(nve, kind)

@@ -31,12 +31,13 @@ def status_report(
     now: float,
     excluded: Mapping[str, str] | None = None,
     disputed: Mapping[str, str] | None = None,
+    alarms: Iterable[str] = (),
 ) -> dict[str, Any]:
     """Switches with what is expected and what is there, every key by name, the last reports, what is not ready, and
     what will not be for long.
 
     excluded: NVEs that are shut out, and why; nothing is expected of them. disputed: NVEs that remember another history
-    of the NVA's store than it has, and what.
+    of the NVA's store than it has, and what. alarms: what the NVA itself knows to be wrong.
     """
     out, strange = excluded or {}, disputed or {}
     directions = list(directions)
@@ -49,6 +50,8 @@ def status_report(
         switches.append(switch)
     expected = {name: status for name, status in agents.items() if name not in out}
     missing = [f"{name}: {_why(status)}" for name, status in expected.items() if not _is_ready(status)]
+    missing += [f"{name}: {alarm}" for name, status in expected.items() for alarm in status.alarms]
+    missing += alarms
     missing += [f"the history of the NVA's store is disputed: {name} {what}" for name, what in strange.items()]
     missing += [
         f"{d.tunnel.sender} to {d.tunnel.receiver}: no key confirmed at both ends"
@@ -173,6 +176,7 @@ _STATUS_KINDS: dict[str, tuple[type, ...]] = {
     "punts": (dict,),
     "packets_lost": (int,),
     "fault": (str,),
+    "alarms": (list, tuple),
     "limits_s": (dict,),
 }
 

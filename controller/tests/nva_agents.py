@@ -8,7 +8,16 @@ from dataclasses import replace
 
 from nvo3sec.config import example_path, load_domain
 from nvo3sec.domain import key_changes
-from nvo3sec.domain.messages import KeyState, KeyUpdate, MappingUpdate, NveView, ReadBack, Registration, TenantState
+from nvo3sec.domain.messages import (
+    KeyState,
+    KeyUpdate,
+    MappingUpdate,
+    NewIncarnation,
+    NveView,
+    ReadBack,
+    Registration,
+    TenantState,
+)
 from nvo3sec.domain.model import Domain
 from nvo3sec.nva import Nva
 from nvo3sec.nva.store import Certificate, MemoryStore, StoreUnavailable
@@ -48,6 +57,7 @@ class Agents:
         self.views: dict[str, NveView] = {}
         self.keys: dict[str, KeyState] = {}
         self.mappings: dict[str, list[MappingUpdate]] = {}
+        self.retired: list[bytes] = []
 
     async def join(self, *names: str, registration: Registration | None = None, certificates: bool = False) -> None:
         for name in names:
@@ -70,6 +80,8 @@ class Agents:
                         self.views[name] = replace(self.views[name], tenant_systems=update.tenant_systems)
                     elif isinstance(update, MappingUpdate):
                         self.mappings.setdefault(name, []).append(update)
+                    elif isinstance(update, NewIncarnation):
+                        self.retired.append(update.instead_of)
                     else:
                         if isinstance(update, KeyUpdate):
                             update = key_changes.after(self.keys[name], update, 0.0)

@@ -68,6 +68,26 @@ def revoke(
     show(result, output, f"{nve} is cut off; every other switch confirmed it within {result['cut_off_s']:.3f} s")
 
 
+@app.command("reset-marks")
+def reset_marks(
+    nve: Annotated[str, typer.Argument(help="The NVE whose generations begin anew.")],
+    yes: YesOption = False,
+    run_dir: RunDirectory = None,
+    nva: NvaOption = None,
+    credentials: OperatorCredentials = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Begin anew with the generations of what an NVE receives; its switch takes a new incarnation, with new rings.
+
+    For generations that have run out, or are below what the replay rings of its switch have seen. Its tunnels are
+    interrupted for as long as it takes to give them new keys, those of others are not.
+    """
+    question = f"All tunnels of {nve} end, and begin again under new keys. Reset its marks?"
+    confirm(question, yes=yes, nothing="nothing was reset")
+    result = Where(run_dir, nva, credentials).ask("reset_marks", nve=nve)
+    show(result, output, f"generations of what {nve} receives begin anew; its switch is to take a new incarnation")
+
+
 @app.command("audit")
 def audit(
     nve: Annotated[str | None, typer.Argument(help="One NVE; all if none is named.", show_default=False)] = None,

@@ -20,6 +20,9 @@ class Tunnel(NamedTuple):
     receiver: str
     suite: Suite
 
+    def __str__(self) -> str:
+        return f"{self.sender} to {self.receiver}"
+
 
 class Membership:
     """VN membership of the NVEs of a domain, without those in `revoked`. NVEs without a common VN share nothing."""

@@ -164,7 +164,14 @@ class MappingUpdate:
     withdrawn: tuple[tuple[int, int], ...] = ()
 
 
-Update: TypeAlias = NveView | TenantState | MappingUpdate | PeerUpdate | KeyState | KeyUpdate
+@dataclass(frozen=True)
+class NewIncarnation:
+    """The switch is to take another incarnation, with new replay rings: there are no keys for the present one."""
+
+    instead_of: bytes
+
+
+Update: TypeAlias = NveView | TenantState | MappingUpdate | PeerUpdate | KeyState | KeyUpdate | NewIncarnation
 
 
 @dataclass(frozen=True)
@@ -332,7 +339,8 @@ class Registration:
 
     attachments: everything that is attached; what the NVA has and is not here is released. positions: what the agent
     has of each VN, by VNI; a VN that is not here is one of which it has learned nothing yet. seen: what the agent
-    remembers of how far the NVA's store had come.
+    remembers of how far the NVA's store had come. generation: the highest that the replay rings of this incarnation can
+    have seen, as far as the agent remembers beyond `receive`.
     """
 
     incarnation: bytes
@@ -341,6 +349,7 @@ class Registration:
     attachments: tuple[Attachment, ...] = ()
     positions: tuple[tuple[int, Position], ...] = ()
     seen: tuple[StoreMark, ...] = ()
+    generation: int = 0
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,7 @@ No message contains key material or a token.
 
 from __future__ import annotations
 
-import traceback
 from enum import StrEnum, unique
-from pathlib import Path
 
 from nvo3sec.errors import Nvo3secError, OperatorError
 
@@ -76,12 +74,6 @@ class PeerRefused(IdentityError):
         self.reason = reason
         self.detail = detail
         super().__init__(f"{reason.value}: {detail}")
-
-
-def whereabouts(error: BaseException) -> str:
-    """What kind of error, and where: without its text and without variables, either of which could hold a secret."""
-    frames = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
-    return " < ".join([type(error).__name__, *reversed(frames[-6:])])
 
 
 class AuthorityError(OperatorError):

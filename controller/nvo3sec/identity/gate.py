@@ -23,11 +23,11 @@ import grpc
 import structlog
 
 from nvo3sec.domain.model import Rate
-from nvo3sec.errors import AuthorizationError, Nvo3secError, WireError
+from nvo3sec.errors import AuthorizationError, Nvo3secError, WireError, whereabouts
 from nvo3sec.identity.authenticate import Authenticator
 from nvo3sec.identity.authorization import AccessTable, Membership, Method, Scope
 from nvo3sec.identity.certificate import Identity
-from nvo3sec.identity.errors import PeerRefused, whereabouts
+from nvo3sec.identity.errors import PeerRefused
 from nvo3sec.identity.limits import MESSAGE_UNIT_BYTES, Bucket, Buckets, Places
 from nvo3sec.identity.live import LivePeers
 

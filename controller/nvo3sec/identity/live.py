@@ -19,8 +19,9 @@ from datetime import datetime
 
 import structlog
 
+from nvo3sec.errors import whereabouts
 from nvo3sec.identity.certificate import Identity
-from nvo3sec.identity.errors import PeerRefused, Reason, whereabouts
+from nvo3sec.identity.errors import PeerRefused, Reason
 from nvo3sec.identity.revocation import RevocationFile, Revocations, wall_clock
 
 WATCH_INTERVAL_S = 0.5

@@ -11,8 +11,9 @@ import structlog
 from cryptography import x509
 
 from nvo3sec.domain.terms import SAID, CredentialTerms, Term, TermKind, Urgency
+from nvo3sec.errors import whereabouts
 from nvo3sec.identity.device import Device
-from nvo3sec.identity.errors import PeerRefused, whereabouts
+from nvo3sec.identity.errors import PeerRefused
 from nvo3sec.identity.live import LivePeers
 from nvo3sec.identity.revocation import wall_clock
 

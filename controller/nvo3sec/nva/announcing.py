@@ -6,8 +6,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from nvo3sec.domain.mapping import Attach, Detach, Event, Move, Outcome, Place, Reason, Scope, Status
-from nvo3sec.domain.messages import Announcement, Attachment, AttachmentAnswer, Release
+from nvo3sec.domain.mapping import Attach, Detach, Event, Move, Outcome, Place, Reason, Reported, Scope, Status
+from nvo3sec.domain.messages import Announcement, Attachment, AttachmentAnswer, Release, Report
+from nvo3sec.domain.model import Domain
+from nvo3sec.nva.store.errors import ChangeRefused, StoreError
 
 HandleAll = Callable[[Sequence[Event]], Sequence[Outcome]]
 """Makes events durable and tells everybody; returns an outcome for each. Raises StoreError."""
@@ -39,6 +41,26 @@ def event_of(nve: str, announcement: Announcement) -> Event:
 def attach_of(nve: str, one: Attachment) -> Attach:
     """An attachment as the mapping service knows it."""
     return Attach(nve, one.port, one.vlan, one.vni, one.mac, one.ips, one.host)
+
+
+def announced_by(
+    nve: str, attachments: Sequence[Attachment], domain: Domain
+) -> tuple[tuple[Attach, ...], Report | None]:
+    """All that `nve` announces with its registration, and a report if that is more than it can have.
+
+    What is beyond would be refused one by one, which takes seconds for as many as fit into a message.
+    """
+    most = domain.mapping_limits.claims_per_nve + len(domain.tenant_systems_of(nve))
+    announced = tuple(attach_of(nve, one) for one in attachments[:most])
+    if len(attachments) <= most:
+        return announced, None
+    return announced, Report("attachments-left-out", f"{len(attachments)}, of at most {most}")
+
+
+def report_of(effect: Reported) -> Report:
+    """What operators are told of a mapping."""
+    other = f"; {effect.other} is in its way" if effect.other else ""
+    return Report(effect.told.value, f"VNI {effect.vni}: {effect.key}: {effect.reason or effect.told}{other}")
 
 
 def is_of_its_vn(scope: Scope, nve: str, announcement: Announcement) -> bool:
@@ -82,9 +104,16 @@ class Announcing:
         batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
         if self._waiting:
             asyncio.get_running_loop().call_soon(self._flush)
+        self._answer(batch)
+
+    def _answer(self, batch: list[tuple[Event, asyncio.Future[AttachmentAnswer]]]) -> None:
         try:
             outcomes = self._handle([event for event, _ in batch])
         except Exception as error:  # noqa: BLE001  # whoever waits has to learn of it, whatever it is
+            if len(batch) > 1 and (not isinstance(error, StoreError) or isinstance(error, ChangeRefused)):
+                for one in batch:  # nothing has happened, and it is nobody's fault but that of one
+                    self._answer([one])
+                return
             for _, future in batch:
                 if not future.done():
                     future.set_exception(error)

@@ -5,16 +5,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from nvo3sec.domain.spi import LAST_GENERATION, next_generation
-from nvo3sec.nva.store.records import SetGeneration
+from nvo3sec.domain.spi import LAST_GENERATION, LAST_GENERATION_BY_TIME, next_generation
+from nvo3sec.nva.store.records import DropGeneration, SetGeneration
 
 BLOCK = 4096
 """Generations that are reserved at once. As they follow wall time, this is also about how often (seconds) a receiver
 whose keys are replaced one by one costs a commit; and it is how many a restart wastes."""
 
 TRUSTED_LEAD = 1 << 24
-"""How far above what is known here a generation found in a switch is believed: a receiver that names higher ones would
-use up its own."""
+"""How far above wall time a generation that is unknown here is believed to be in a switch. That does not move with what
+was believed before: else a receiver that climbs would use up its own."""
 
 
 class Generations:
@@ -24,9 +24,13 @@ class Generations:
         self._last = dict(stored)
         self._reserved = dict(self._last)
         self._unstored: set[str] = set()
+        self._forgotten: set[str] = set()
 
     def next(self, receiver: str, seconds: int) -> int:
-        """A generation for a key towards `receiver`; see `next_generation`. Store `changes` before the key is used."""
+        """A generation for a key towards `receiver`; see `next_generation`. Store `changes` before the key is used.
+
+        Raises DerivationError when there is none left: see `forget`.
+        """
         generation = next_generation(self._last.get(receiver, 0), seconds)
         self._last[receiver] = generation
         if generation > self._reserved.get(receiver, 0):
@@ -35,18 +39,38 @@ class Generations:
         return generation
 
     def found(self, receiver: str, generation: int, seconds: int) -> bool:
-        """A switch of the receiver has a key of `generation`: later ones are above. False: too high to be believed."""
-        last = self._last.get(receiver, 0)
-        if generation > max(last, seconds) + TRUSTED_LEAD:
+        """The rings of the receiver's switch have seen `generation`: later ones are above. One call for each message.
+
+        What is known here is no news. What is not, after the loss of a store, is believed as far as wall time explains
+        it; the receiver says it of itself, and only what it receives itself depends on it. False: it is not believed,
+        and nothing has changed; the rings have to be new ones.
+        """
+        if generation <= self._last.get(receiver, 0):
+            return True
+        if generation > min(seconds, LAST_GENERATION_BY_TIME) + TRUSTED_LEAD:
             return False
-        self._last[receiver] = max(last, generation)
+        self._last[receiver] = generation
         return True
 
+    def forget(self, receiver: str) -> None:
+        """Begin anew with a receiver whose rings will be new ones, and whose keys come from a secret that is new.
+
+        NEVER FOR KEYS OF AN EPOCH OR AN INCARNATION THAT HAD SOME ALREADY. Store `changes` before the next key.
+        """
+        self._last.pop(receiver, None)
+        self._reserved.pop(receiver, None)
+        self._unstored.discard(receiver)
+        self._forgotten.add(receiver)
+
     @property
-    def changes(self) -> tuple[SetGeneration, ...]:
-        """What is to be stored."""
-        return tuple(SetGeneration(receiver, self._reserved[receiver]) for receiver in sorted(self._unstored))
+    def changes(self) -> tuple[DropGeneration | SetGeneration, ...]:
+        """What is to be stored, in this order."""
+        return (
+            *map(DropGeneration, sorted(self._forgotten)),
+            *(SetGeneration(receiver, self._reserved[receiver]) for receiver in sorted(self._unstored)),
+        )
 
     def stored(self) -> None:
         """`changes` are durable."""
         self._unstored.clear()
+        self._forgotten.clear()

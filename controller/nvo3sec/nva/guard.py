@@ -1,15 +1,40 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What becomes of an NVA whose store fails: it ends, because nobody knows what is stored."""
+"""What becomes of an NVA whose store fails: it ends, because nobody knows what is stored. And of an NVE that remembers
+another history than the store has: it is not served, and everybody hears of it."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from collections.abc import Iterator
+from typing import Protocol
 
 import structlog
 
+from nvo3sec.domain.messages import Report
+from nvo3sec.errors import HistoryDisputed
+from nvo3sec.nva.marks import Marks
+from nvo3sec.nva.session import NvaSideSession
 from nvo3sec.nva.store import ChangeRefused, StoreError
+
+
+class Note(Protocol):
+    """Tells operators something about an NVE; always: also if it has said much."""
+
+    def __call__(self, nve: str, report: Report, *, always: bool = False) -> None: ...
+
+
+@contextlib.contextmanager
+def disputes_said(nve: str, marks: Marks, note: Note, session: NvaSideSession | None) -> Iterator[None]:
+    """Around what an NVE remembers of the store. session: its present one, which ends with a dispute."""
+    known = nve in marks.disputes
+    try:
+        yield
+    except HistoryDisputed as dispute:
+        note(nve, Report("store-disputed", str(dispute)), always=not known)
+        if session is not None:
+            session.end(str(dispute))
+        raise
 
 
 class StoreGuard:

@@ -32,11 +32,20 @@ class KeyOperations:
     @property
     def methods(self) -> dict[str, Callable[..., Awaitable[Any]]]:
         """By name."""
-        return {"rotate": self.rotate, "key_list": self.key_list, "key_audit": self.key_audit}
+        return {
+            "rotate": self.rotate,
+            "key_list": self.key_list,
+            "key_audit": self.key_audit,
+            "reset_marks": self.reset_marks,
+        }
 
     async def rotate(self, nves: list[str] | None = None, vn: str | None = None) -> dict[str, int]:
         """New keys, make before break."""
         return {"directions": self._nva.rotate(nves or (), vn)}
+
+    async def reset_marks(self, nve: str) -> dict[str, str]:
+        """Begin anew with the generations of what an NVE receives; its switch takes another incarnation."""
+        return {"nve": nve, "instead_of": self._nva.reset_marks(nve)}
 
     async def key_list(self, nves: list[str] | None = None, vn: str | None = None) -> list[dict[str, Any]]:
         """Keys, with what is expected and what is there at both ends."""

@@ -14,7 +14,7 @@ import heapq
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import structlog
 
@@ -22,14 +22,10 @@ from nvo3sec.domain.contribution import Pair
 from nvo3sec.domain.derivation import Party, tunnel_info
 from nvo3sec.domain.membership import Membership, Tunnel
 from nvo3sec.domain.messages import ReceiveSa, SendSa
-from nvo3sec.domain.model import Domain, Lifetimes, Suite
+from nvo3sec.domain.model import Domain, Suite
 from nvo3sec.domain.sa import (
     Direction,
-    Dropped,
-    Effect,
     Event,
-    Expired,
-    KeyLimits,
     Late,
     NeedKey,
     NeedTurn,
@@ -44,12 +40,10 @@ from nvo3sec.domain.sa import (
     SenderDown,
     SenderRead,
     SenderUp,
-    Switched,
     Tick,
     Turn,
     TurnGiven,
     Unusable,
-    UsedUp,
     next_deadline,
     receiver_sas,
     sender_sa,
@@ -58,9 +52,14 @@ from nvo3sec.domain.sa import (
 from nvo3sec.domain.secret import Secret
 from nvo3sec.domain.spi import choose_spi
 from nvo3sec.domain.turns import Turns
+from nvo3sec.errors import DerivationError
 from nvo3sec.nva import mixed
+from nvo3sec.nva.confinement import Confinement
 from nvo3sec.nva.epochs import Epochs
 from nvo3sec.nva.generations import TRUSTED_LEAD, Generations
+from nvo3sec.nva.key_limits import limits_of
+from nvo3sec.nva.key_log import log_effect
+from nvo3sec.nva.key_messages import KeyChanges, receive_sa, send_sa
 from nvo3sec.nva.peering import PeerRelay
 from nvo3sec.nva.store.records import Store, Stored
 
@@ -69,33 +68,10 @@ GENERATION_ZERO_S = 1_700_000_000
 TERM_LEAD = TRUSTED_LEAD
 """How far the generations of a term are above those of the one before. The marks of a lost database are not in its
 backup, and the replay rings of switches know them: so far may the clock have been wrong (seconds: half a year)."""
+RETRY_S = 30.0
+"""Until a direction in which something went wrong is looked at again, if nothing happens to it before."""
 PICKED_AT_ONCE = 1000
 """Directions whose turn it may become in one call, so that a call takes milliseconds whatever an operator asks for."""
-
-
-def limits_of(life: Lifetimes) -> KeyLimits:
-    """The limits of keys that a domain file sets."""
-    return KeyLimits(
-        soft_s=life.key_soft_s,
-        hard_s=life.key_hard_s,
-        jitter_s=life.key_jitter_s,
-        grace_s=life.grace_s,
-        confirm_s=life.confirm_s,
-        rollout_s=life.rollout_s,
-        soft_packets=life.key_soft_packets,
-        soft_bytes=life.key_soft_bytes,
-        hard_packets=life.key_hard_packets,
-        hard_bytes=life.key_hard_bytes,
-    )
-
-
-@dataclass(frozen=True)
-class KeyChanges:
-    """All keys of an NVE in the directions `tunnels`: what it holds for these and is not here has ended."""
-
-    tunnels: tuple[Tunnel, ...]
-    receive: tuple[ReceiveSa, ...]
-    send: tuple[SendSa, ...]
 
 
 class KeyService:
@@ -104,7 +80,7 @@ class KeyService:
     stored: what `store.load()` gave. random_bytes: a cryptographic source. wall_seconds: coarse wall time, seconds
     since 1970. now: seconds, monotonic, as in every call. Methods that return names name the NVEs whose keys changed:
     they are to fetch them with `for_nve`. After a StoreError nothing new is handed out any more. relay: knows what the
-    NVEs contribute to keys; None where the NVA always makes them alone.
+    NVEs contribute to keys; None where the NVA always makes them alone. confinement: around each direction.
     """
 
     def __init__(
@@ -118,9 +94,11 @@ class KeyService:
         wall_seconds: Callable[[], float],
         now: float,
         relay: PeerRelay | None = None,
+        confinement: Confinement | None = None,
     ) -> None:
         self._domain = domain
         self._relay = relay
+        self._confinement = confinement or Confinement(domain.name)
         self._store = store
         self._random_bytes = random_bytes
         self._wall_seconds = wall_seconds
@@ -131,6 +109,9 @@ class KeyService:
         self._epochs = Epochs(random_bytes, stored, now=now, wall=wall, life_s=self._limits.soft_s)
         self._epochs.tick(now, wall)
         self._generations = Generations(stored.generations)
+        self._retired: dict[str, bytes] = {}  # incarnations that are to end; b"": whatever it comes with first
+        self.starved: dict[str, str] = {}
+        """Receivers for which no key can be made, and why."""
         self._turns = Turns(domain.lifetimes.rotations_at_once)
         self._directions: dict[Tunnel, Direction] = {}
         self._of_nve: dict[str, dict[Tunnel, None]] = {}
@@ -175,6 +156,33 @@ class KeyService:
     def departed(self, nve: str) -> None:
         """The agent of `nve` is gone."""
         self._incarnations.pop(nve, None)
+
+    def judge(self, nve: str, incarnation: bytes, seen: int) -> str:
+        """Why the switch of `nve` has to take another incarnation; "" if it need not.
+
+        seen: the highest generation that its replay rings can have seen, by all that it says in one message. What it
+        says counts for what it receives itself: if that cannot be believed, or is to begin anew, its rings have to.
+        """
+        retired = self._retired.get(nve)
+        if retired == incarnation or (retired == b"" and seen):
+            self._retired[nve] = incarnation
+            return "its generations begin anew"
+        if not self._generations.found(nve, seen, self._seconds()):
+            return f"generation {seen} is not one that this NVA can have given out"
+        self._retired.pop(nve, None)
+        return ""
+
+    def reset_mark(self, nve: str, incarnation: bytes, now: float) -> None:
+        """Begin anew with the generations of what `nve` receives: from a fresh epoch, under another incarnation of it.
+
+        incarnation: its present one, which gets no key any more; b"" if that is not known. Its directions are to hear
+        first that it is gone. Raises StoreError.
+        """
+        self._retired[nve] = incarnation
+        self._generations.forget(nve)
+        self._epochs.begin(now, self._wall_seconds())
+        self.starved.pop(nve, None)
+        self._commit()
 
     def reconfigure(self, domain: Domain, membership: Membership, now: float) -> set[str]:
         """The domain or its membership has changed: by a new domain file, or because an NVE was revoked.
@@ -239,9 +247,6 @@ class KeyService:
                     event = replace(event, jitter_s=self._jitter())
             case ReceiverUp(incarnation=incarnation, held=held):
                 self._incarnations[tunnel.receiver] = incarnation
-                for one in held:
-                    if not self._generations.found(tunnel.receiver, one.generation, self._seconds()):
-                        self._log.error("impossible generation in a switch", nve=tunnel.receiver, found=one.generation)
                 if held:
                     event = replace(event, jitter_s=self._jitter())
             case ReceiverRead(spis=spis):
@@ -257,6 +262,8 @@ class KeyService:
             case _:
                 pass
         changed = self._feed(tunnel, event, now)
+        if self._directions[tunnel].postponed and isinstance(event, SenderUp | ReceiverUp):
+            changed |= self._feed(tunnel, Resumed(), now)
         return changed | self._give_turns(now)
 
     def contributed(self, nve: str, now: float) -> set[str]:
@@ -307,6 +314,15 @@ class KeyService:
         return changed
 
     def _feed(self, tunnel: Tunnel, event: Event, now: float) -> set[str]:
+        """Let an event happen to a direction; if that goes wrong the direction stays as it was, and no other does."""
+        try:
+            return self._step(tunnel, event, now)
+        except Exception as error:  # noqa: BLE001  # nothing is stored in here
+            self._confinement.note("keys", tunnel.receiver, str(tunnel), error)
+            self._wake(tunnel, now + RETRY_S)
+            return set()
+
+    def _step(self, tunnel: Tunnel, event: Event, now: float) -> set[str]:
         before = after = self._directions[tunnel]
         pending: list[Event] = [event]
         while pending:
@@ -314,8 +330,10 @@ class KeyService:
             for effect in effects:
                 if isinstance(effect, NeedKey):
                     pending.append(self._plan(after, effect.phase, now))
+                elif isinstance(effect, NeedTurn):
+                    self._turns.ask(tunnel, effect.due_at)
                 else:
-                    self._note(tunnel, effect)
+                    log_effect(self._log, tunnel, effect)
                 if isinstance(effect, Late) and self._relay and mixed.is_unproved(self._relay, tunnel, effect):
                     pending.append(Unusable(effect.spi))
         self._directions[tunnel] = after
@@ -343,27 +361,13 @@ class KeyService:
 
     def _schedule(self, tunnel: Tunnel, now: float) -> None:
         at = next_deadline(self._directions[tunnel], now)
-        if at is not None and at < self._due.get(tunnel, math.inf):
+        if at is not None:
+            self._wake(tunnel, at)
+
+    def _wake(self, tunnel: Tunnel, at: float) -> None:
+        if at < self._due.get(tunnel, math.inf):
             self._due[tunnel] = at  # what is in the queue for a later time means nothing any more
             heapq.heappush(self._deadlines, (at, next(self._count), tunnel))
-
-    def _note(self, tunnel: Tunnel, effect: Effect) -> None:
-        ends = {"sender": tunnel.sender, "receiver": tunnel.receiver}
-        match effect:
-            case NeedTurn(due_at=due_at):
-                self._turns.ask(tunnel, due_at)
-            case Switched(spi=spi):
-                self._log.debug("sender switches to new key", **ends, spi=f"{spi:08x}")
-            case Late(spi=spi, end=end):
-                self._log.warning("key not confirmed in time", **ends, late=end, spi=f"{spi:08x}")
-            case Expired(spi=spi):
-                self._log.error("key expired without successor", **ends, spi=f"{spi:08x}")
-            case UsedUp(spi=spi):
-                self._log.error("key has sent as much as it may", **ends, spi=f"{spi:08x}")
-            case Dropped(end=end):
-                self._log.warning("keys dropped, new incarnation", **ends, at=end)
-            case _:
-                pass
 
     # --- keys -------------------------------------------------------------------------------------------------------
 
@@ -386,6 +390,12 @@ class KeyService:
         pair = None if relay is None else relay.pair(tunnel, self._epochs.current)
         if relay is not None and pair is None:
             return Postponed()
+        try:
+            generation = self._generations.next(tunnel.receiver, self._seconds())
+        except DerivationError as error:
+            self.starved[tunnel.receiver] = str(error)
+            self._confinement.note("generations", tunnel.receiver, "", error)
+            return Postponed()
         taken: set[int] = set()
         for suite in Suite:
             at_level = tunnel if suite is tunnel.suite else Tunnel(tunnel.sender, tunnel.receiver, suite)
@@ -396,7 +406,6 @@ class KeyService:
         spi = choose_spi(phase, itertools.islice(self._draws(), 64), taken)
         if relay is not None and pair is not None:
             relay.plan(tunnel, spi, pair)
-        generation = self._generations.next(tunnel.receiver, self._seconds())
         soft_at = now + self._limits.soft_s - self._jitter()
         return Planned(spi, generation, soft_at, now + self._limits.hard_s, self._epochs.add_key())
 
@@ -453,16 +462,15 @@ class KeyService:
         send: list[SendSa] = []
         for tunnel in tunnels:
             direction = self._directions[tunnel]
+            current = None if tunnel.receiver == nve else sender_sa(direction)
+            sas = receiver_sas(direction) if tunnel.receiver == nve else () if current is None else (current,)
+            try:
+                told = [(sa, self._key(direction, sa), sa.hard_at - now, self._pair(nve, tunnel, sa)) for sa in sas]
+            except Exception as error:  # noqa: BLE001  # not told: the direction closes, and the others go on
+                self._confinement.note("keys", nve, str(tunnel), error)
+                continue
             if tunnel.receiver == nve:
-                for sa in receiver_sas(direction):
-                    key = self._key(direction, sa)
-                    left_s, pair = sa.hard_at - now, self._pair(nve, tunnel, sa)
-                    receive.append(
-                        ReceiveSa(tunnel.sender, tunnel.suite, sa.spi, sa.generation, key, left_s, pair=pair)
-                    )
-            elif (current := sender_sa(direction)) is not None:
-                key = self._key(direction, current)
-                left_s = current.hard_at - now
-                pair = self._pair(nve, tunnel, current)
-                send.append(SendSa(tunnel.receiver, tunnel.suite, current.spi, key, left_s, current.generation, pair))
+                receive += [receive_sa(tunnel, *one) for one in told]
+            else:
+                send += [send_sa(tunnel, *one) for one in told]
         return tuple(receive), tuple(send)

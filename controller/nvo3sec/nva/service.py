@@ -7,14 +7,13 @@ What is told to anybody follows from three things: the operator's intent (`inten
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 
 import structlog
 
 from nvo3sec.domain.contribution import PeerNews, PeerUpdate
-from nvo3sec.domain.limits import TokenBucket
 from nvo3sec.domain.mapping import Event as MappingEvent
 from nvo3sec.domain.mapping import LeaseRenewed, MappingState, Outcome, Reported, Resync
 from nvo3sec.domain.mapping import Tick as MappingTick
@@ -29,6 +28,7 @@ from nvo3sec.domain.messages import (
     LookupAnswer,
     LookupResult,
     MappingUpdate,
+    NewIncarnation,
     NveView,
     ReadBack,
     Registration,
@@ -37,28 +37,28 @@ from nvo3sec.domain.messages import (
     TenantState,
     Use,
 )
-from nvo3sec.domain.model import Domain, Rate
+from nvo3sec.domain.model import Domain
 from nvo3sec.domain.sa import Direction, Event
-from nvo3sec.errors import AuthorizationError, HistoryDisputed
-from nvo3sec.nva import switches
-from nvo3sec.nva.announcing import NOT_SERVED, Announcing, attach_of, event_of, is_of_its_vn
+from nvo3sec.errors import AuthorizationError
+from nvo3sec.nva.accounts import SwitchAccounts
+from nvo3sec.nva.announcing import NOT_SERVED, Announcing, announced_by, event_of, is_of_its_vn, report_of
 from nvo3sec.nva.attachments import Attachments, Handled
+from nvo3sec.nva.confinement import Confinement
 from nvo3sec.nva.contributing import Contributing
 from nvo3sec.nva.cutoffs import DEADLINE_S, CutOffs
-from nvo3sec.nva.guard import StoreGuard
+from nvo3sec.nva.guard import StoreGuard, disputes_said
 from nvo3sec.nva.intent import Intent
 from nvo3sec.nva.journal import Journal, ReportRecord
 from nvo3sec.nva.key_inspection import choose_tunnels
 from nvo3sec.nva.keys import KeyService
 from nvo3sec.nva.marks import Marks
+from nvo3sec.nva.questions import Questions
 from nvo3sec.nva.session import NvaSideSession
 from nvo3sec.nva.store import Certificate, Store
 from nvo3sec.nva.updates import begin_mappings, key_news, mapping_update
 from nvo3sec.nva.views import tenants_of, view_of
 
 TICK_S = 0.2
-LOOKUP_RATE = Rate(200, 1000)
-"""Lookups that one NVE may make."""
 
 
 class Nva:
@@ -84,6 +84,8 @@ class Nva:
         self._store = store
         now, stored = clock(), store.load()
         self._guard = StoreGuard(domain.name)
+        self.confinement = Confinement(domain.name, self._note)
+        self.reports = Journal()
         self.intent = Intent(domain, store, stored)
         """What the operator wants. To be read: what is changed here has to be told, and only the methods below do."""
         self.marks = Marks(store, stored)
@@ -104,15 +106,15 @@ class Nva:
             wall_seconds=wall_seconds,
             now=now,
             relay=self.relay,
+            confinement=self.confinement,
         )
-        self._incarnations: dict[str, bytes] = {}
-        self._buckets: dict[str, TokenBucket] = {}
+        self._questions = Questions(self._attachments)
         self._version = 0
         self._cut_offs = CutOffs(now + domain.lifetimes.lease_s)
         for nve in self.intent.excluded:
             # After a restart agents come back within their leases, and confirm then.
             self._begin_cut_off(nve, now, max(DEADLINE_S, domain.lifetimes.lease_s))
-        self.reports = Journal()
+        self.accounts = SwitchAccounts(self._keys, self._cut_offs, self._feed, self._note)
 
     @property
     def domain(self) -> Domain:
@@ -154,14 +156,11 @@ class Nva:
         self._sessions[nve] = session
         if before is not None and before is not session:
             before.end(f"a newer session of {nve} has taken over")
-        self._incarnations[nve] = registration.incarnation
-        self._keys.arrived(nve, registration.incarnation)
+        is_known = self.accounts.judge(nve, registration, now)
         self._log.info("nve registered", nve=nve, receives=len(registration.receive), sends=len(registration.send))
-        # Beyond these each would be refused by itself, which takes seconds for as many as fit into a message.
-        most = self.domain.mapping_limits.claims_per_nve + len(self.domain.tenant_systems_of(nve))
-        announced = tuple(attach_of(nve, one) for one in registration.attachments[:most])
-        if len(registration.attachments) > most:
-            self.report(session, Report("attachments-left-out", f"{len(registration.attachments)}, of at most {most}"))
+        announced, left_out = announced_by(nve, registration.attachments, self.domain)
+        if left_out is not None:
+            self.report(session, left_out)
         self._handle([LeaseRenewed(nve, now + self.domain.lifetimes.lease_s), Resync(nve, announced)])
         session.positions, session.keys_version = dict(registration.positions), 0
         session.push_view()
@@ -169,10 +168,11 @@ class Nva:
         begin_mappings(self._attachments, session, vnis)
         for vni in vnis:
             session.push_mappings(vni)
+        if not is_known:
+            session.push_incarnation()
+            return
         self._contributing.joined(nve, registration.incarnation, self.membership, self._keys)
-        tunnels = self._keys.tunnels_of(nve)
-        for tunnel, event in switches.registered(nve, tunnels, registration, self.domain.nve_by_name):
-            self._feed(tunnel, event, now)
+        self.accounts.registered(nve, registration, self.domain.nve_by_name, now)
         self._push_keys([nve])
 
     def closed(self, session: NvaSideSession) -> None:
@@ -183,27 +183,17 @@ class Nva:
         self.marks.end(session.nve)
         self.relay.left(session.nve)
         self._log.warning("nve disconnected", nve=session.nve)
-        self._keys.departed(session.nve)
-        for tunnel, event in switches.gone(session.nve, self._keys.tunnels_of(session.nve)):
-            self._feed(tunnel, event, self._clock())
+        self.accounts.gone(session.nve, self._clock())
 
     def read_back(self, session: NvaSideSession, report: ReadBack) -> None:
         """A switch was read: that is what confirms keys."""
-        nve = session.nve
-        if not self._is_current(session) or report.incarnation != self._incarnations.get(nve):
-            return
-        session.has_read = True
-        self._cut_offs.confirmed(nve, report.view)
-        for tunnel, event in switches.read_back(nve, self._keys.tunnels_of(nve), report):
-            self._feed(tunnel, event, self._clock())
+        if self._is_current(session) and self.accounts.read_back(session.nve, report, self._version, self._clock()):
+            session.has_read = True
 
     def used(self, session: NvaSideSession, use: Use) -> None:
         """How much keys have protected, by the sender's own counters. Only the sender's account counts."""
-        nve = session.nve
-        if not self._is_current(session) or use.incarnation != self._incarnations.get(nve):
-            return
-        for tunnel, event in switches.used(nve, self._keys.directions, use):
-            self._feed(tunnel, event, self._clock())
+        if self._is_current(session):
+            self.accounts.used(session.nve, use, self._clock())
 
     def renew_lease(self, session: NvaSideSession, seen: Sequence[StoreMark] = ()) -> LeaseGrant:
         """Time for the tunnels of an NVE, and for what it announced. Raises AuthorizationError, StoreError.
@@ -223,11 +213,7 @@ class Nva:
     def look_up(self, session: NvaSideSession, query: Lookup) -> LookupAnswer:
         """A mapping, for an NVE that serves the VN. Raises AuthorizationError for one that is not registered."""
         self._require_current(session)
-        now = self._clock()
-        bucket = self._buckets.setdefault(session.nve, TokenBucket(LOOKUP_RATE, now))
-        if not bucket.take(now):
-            return LookupAnswer(LookupResult.BUSY, 1.0)
-        answer = self._attachments.look_up(session.nve, query)
+        answer = self._questions.answer(session.nve, query, self._clock())
         if answer.result is LookupResult.REFUSED:
             self.report(session, Report("lookup-refused", f"asked about VNI {query.vni}, which it does not serve"))
         return answer
@@ -252,7 +238,7 @@ class Nva:
     def peer_news(self, session: NvaSideSession, news: PeerNews) -> None:
         """An NVE can mix with other contributions than before, or proves that it holds keys: to be relayed."""
         nve = session.nve
-        if not self._is_current(session) or news.incarnation != self._incarnations.get(nve):
+        if not self._is_current(session) or news.incarnation != self.accounts.incarnations.get(nve):
             return
         refusal = self._contributing.take(nve, news, self.membership)
         if refusal is not None:
@@ -260,17 +246,8 @@ class Nva:
         if news.contributions is not None:
             self._push_keys(self._keys.contributed(nve, self._clock()))
 
-    @contextlib.contextmanager
-    def _disputes_said(self, nve: str) -> Iterator[None]:
-        """An NVE that remembers another history than this store has is not served, and everybody hears of it."""
-        known = nve in self.marks.disputes
-        try:
-            yield
-        except HistoryDisputed as dispute:
-            self._note(nve, Report("store-disputed", str(dispute)), always=not known)
-            if (session := self._sessions.get(nve)) is not None:
-                session.end(str(dispute))
-            raise
+    def _disputes_said(self, nve: str) -> AbstractContextManager[None]:
+        return disputes_said(nve, self.marks, self._note, self._sessions.get(nve))
 
     def _is_current(self, session: NvaSideSession) -> bool:
         return self._sessions.get(session.nve) is session
@@ -296,7 +273,7 @@ class Nva:
         self._require_current(session)
         if not self.mappings.scope.serves(session.nve, vni):
             return None
-        return mapping_update(self._attachments, session, vni)
+        return mapping_update(self._attachments, session, vni, self.confinement)
 
     def peer_update(self, session: NvaSideSession) -> PeerUpdate | None:
         """What the NVE of a session has not been told yet of its peers' contributions."""
@@ -307,11 +284,19 @@ class Nva:
         """The keys of the switch of a session, derived for the incarnation it registered with: all of them, and from
         then on what changed. None if what changed has changed back."""
         self._require_current(session)
+        incarnation = self.accounts.incarnations.get(session.nve)
+        if incarnation is None:
+            return None
         with self._guard.must_not_fail():
-            news = key_news(self._keys, session, self._incarnations[session.nve], self._version + 1, self._clock())
+            news = key_news(self._keys, session, incarnation, self._version + 1, self._clock())
         if news is not None:
             self._version = session.keys_version = news.version
         return news
+
+    def new_incarnation(self, session: NvaSideSession) -> NewIncarnation | None:
+        """Which incarnation the switch of a session is to give up; None if it need not."""
+        retired = self.accounts.retired.get(session.nve)
+        return None if retired is None else NewIncarnation(retired)
 
     def _next_version(self) -> int:
         self._version += 1
@@ -323,7 +308,8 @@ class Nva:
         """Have events happen; tell everybody. Raises StoreError, and then nothing has happened."""
         with self._guard.must_not_fail():
             handled = self._attachments.handle(events, self._clock())
-        self._tell(handled)
+        with self.confinement.around("telling"):
+            self._tell(handled)
         return handled.outcomes
 
     def _tell(self, handled: Handled) -> None:
@@ -336,9 +322,7 @@ class Nva:
                     session.push_mappings(vni)
         for effect in handled.effects:
             if isinstance(effect, Reported):
-                other = f"; {effect.other} is in its way" if effect.other else ""
-                detail = f"VNI {effect.vni}: {effect.key}: {effect.reason or effect.told}{other}"
-                self._note(effect.key.place.nve, Report(effect.told.value, detail))
+                self._note(effect.key.place.nve, report_of(effect))
 
     def decide(self, event: MappingEvent) -> Outcome:
         """An operator decides about a mapping (`Admit`, `Evict`). Raises StoreError."""
@@ -357,14 +341,17 @@ class Nva:
 
     def tick(self) -> None:
         """Let time go by. Raises StoreError."""
-        now = self._clock()
-        deadline = self.mappings.next_deadline()
-        if deadline is not None and deadline <= now:
-            self._handle([MappingTick()])
-        with self._guard.must_not_fail():
+        now, around = self._clock(), self.confinement.around
+        with around("mappings"):
+            deadline = self.mappings.next_deadline()
+            if deadline is not None and deadline <= now:
+                self._handle([MappingTick()])
+        with around("keys"), self._guard.must_not_fail():
             self._push_keys(self._keys.tick(now))
+        with around("marks"), self._guard.must_not_fail():
             self.marks.tick(now)
-        self._contributing.follow(self._keys)
+        with around("contributions"):
+            self._contributing.follow(self._keys)
 
     async def run(self) -> None:
         """Tick for ever. Raises StoreError as soon as the store has failed: nobody knows then what is stored."""
@@ -463,6 +450,20 @@ class Nva:
         self._push_keys(self._keys.rotate(chosen, self._clock()))
         self._contributing.follow(self._keys)
         return len(chosen)
+
+    def reset_marks(self, nve: str) -> str:
+        """Begin anew with the generations of what an NVE receives: in a fresh epoch, under another incarnation of it.
+
+        Returns the incarnation that it gives up, "" if none is known. Raises OperatorError, StoreError.
+        """
+        choose_tunnels(self.domain, self.membership, (), [nve], None)  # there is one of this name
+        with self._guard.must_not_fail():
+            before = self.accounts.reset_mark(nve, self._clock())
+        self._log.warning("marks reset", nve=nve)
+        self._contributing.follow(self._keys)
+        if before and (session := self._sessions.get(nve)) is not None:
+            session.push_incarnation()
+        return before.hex()
 
     def directions(self) -> tuple[Direction, ...]:
         """The life of every key, for the status."""

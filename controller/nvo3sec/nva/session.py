@@ -17,6 +17,7 @@ from nvo3sec.domain.messages import (
     Lookup,
     LookupAnswer,
     MappingUpdate,
+    NewIncarnation,
     NveView,
     Position,
     ReadBack,
@@ -41,6 +42,7 @@ class Handler(Protocol):
     def tenants(self, session: NvaSideSession) -> TenantState: ...
     def mapping_update(self, session: NvaSideSession, vni: int) -> MappingUpdate | None: ...
     def key_news(self, session: NvaSideSession) -> KeyState | KeyUpdate | None: ...
+    def new_incarnation(self, session: NvaSideSession) -> NewIncarnation | None: ...
     def read_back(self, session: NvaSideSession, report: ReadBack) -> None: ...
     def used(self, session: NvaSideSession, use: Use) -> None: ...
     def renew_lease(self, session: NvaSideSession, seen: Sequence[StoreMark]) -> LeaseGrant: ...
@@ -76,6 +78,7 @@ class NvaSideSession:
         self._vnis: dict[int, None] = {}
         self._peers_changed = False
         self._keys_changed = False
+        self._incarnation_retired = False
         self._news = asyncio.Event()
         self._closed = False
 
@@ -115,6 +118,11 @@ class NvaSideSession:
         self._keys_changed = True
         self._news.set()
 
+    def push_incarnation(self) -> None:
+        """Have it delivered that the switch is to take another incarnation."""
+        self._incarnation_retired = True
+        self._news.set()
+
     def end(self, why: str) -> None:
         """Have the session ended, from the NVA's side."""
         self.why = why
@@ -133,7 +141,12 @@ class NvaSideSession:
         while self._news.is_set():
             update = self._fetch()
             if not (
-                self._view_changed or self._tenants_changed or self._vnis or self._peers_changed or self._keys_changed
+                self._incarnation_retired
+                or self._view_changed
+                or self._tenants_changed
+                or self._vnis
+                or self._peers_changed
+                or self._keys_changed
             ):
                 self._news.clear()
             if update is not None:
@@ -141,6 +154,9 @@ class NvaSideSession:
         return None
 
     def _fetch(self) -> Update | None:
+        if self._incarnation_retired:
+            self._incarnation_retired = False
+            return self._handler.new_incarnation(self)
         if self._view_changed:
             self._view_changed = self._tenants_changed = False
             return self._handler.view(self)

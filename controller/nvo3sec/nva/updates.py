@@ -9,16 +9,26 @@ from collections.abc import Collection
 from nvo3sec.domain.mapping import MappingSet
 from nvo3sec.domain.messages import KeyState, KeyUpdate, MappingUpdate, RemoteMapping
 from nvo3sec.nva.attachments import Attachments
+from nvo3sec.nva.confinement import Confinement
 from nvo3sec.nva.keys import KeyService
 from nvo3sec.nva.session import NvaSideSession
 
 
-def mapping_update(attachments: Attachments, session: NvaSideSession, vni: int) -> MappingUpdate | None:
+def mapping_update(
+    attachments: Attachments, session: NvaSideSession, vni: int, confinement: Confinement
+) -> MappingUpdate | None:
     """What leads the agent of a session to now; its position is then there. None: it is there already.
 
     An agent whose position is too old, or of which nobody knows where it began, is told to ask again for what it has
-    learned, which is bounded by its switch; all mappings of a VN are not.
+    learned, which is bounded by its switch; all mappings of a VN are not. So is one for which that goes wrong: what is
+    wrong with a VN is for no other to bear.
     """
+    with confinement.around("mappings", session.nve, f"VNI {vni}"):
+        return _mapping_update(attachments, session, vni)
+    return MappingUpdate(vni, None, attachments.position(vni))
+
+
+def _mapping_update(attachments: Attachments, session: NvaSideSession, vni: int) -> MappingUpdate | None:
     now = attachments.position(vni)
     have = session.positions.get(vni)
     is_told = vni not in session.beginnings

@@ -35,6 +35,8 @@ class AgentStatus:
     punts: dict[str, int] = field(default_factory=dict)
     packets_lost: int = 0
     fault: str = ""
+    alarms: tuple[str, ...] = ()
+    """What is wrong although the switch is as it should be."""
     limits_s: dict[str, float] = field(default_factory=dict)
     """Seconds to the hard limit of each key in the switch, by "receive" or "send", peer and SPI."""
 

@@ -29,6 +29,7 @@ from nvo3sec.domain.messages import (
     LookupAnswer,
     LookupResult,
     MappingUpdate,
+    NewIncarnation,
     NveView,
     Question,
     QuestionKind,
@@ -44,10 +45,10 @@ from nvo3sec.domain.messages import (
 )
 from nvo3sec.domain.model import Rate
 from nvo3sec.domain.terms import CredentialTerms
-from nvo3sec.errors import AuthorizationError, NvaUnreachable, Nvo3secError, WireError
+from nvo3sec.errors import AuthorizationError, NvaUnreachable, Nvo3secError, WireError, whereabouts
 from nvo3sec.identity.client import PeerChannel
 from nvo3sec.identity.device import Device
-from nvo3sec.identity.errors import IdentityError, whereabouts
+from nvo3sec.identity.errors import IdentityError
 from nvo3sec.identity.live import LivePeers
 from nvo3sec.transport import methods
 from nvo3sec.transport.credentials import NvaAddress
@@ -172,6 +173,7 @@ class RemoteSession:
         self._lookups = TokenBucket(LOOKUP_RATE, time.monotonic())
         self._lookup_places = asyncio.Semaphore(LOOKUPS_AT_ONCE)
         self._session = b""
+        self._retired: NewIncarnation | None = None
         self._view: NveView | None = None
         self._tenants: TenantState | None = None
         self._mappings: deque[MappingUpdate] = deque()
@@ -212,14 +214,16 @@ class RemoteSession:
         update = self._oldest()
         if update is None:
             raise NvaUnreachable(f"{self._peer.expected}: two wait for its updates")
-        if not (self._view or self._tenants or self._mappings or self._peers or self._keys):
+        if not (self._retired or self._view or self._tenants or self._mappings or self._peers or self._keys):
             self._news.clear()
         return update
 
     def _oldest(self) -> Update | None:
         """What the NVE serves before what it is filled with; a newer whole state has replaced the older."""
         update: Update | None
-        if self._view is not None:
+        if self._retired is not None:
+            update, self._retired = self._retired, None
+        elif self._view is not None:
             update, self._view = self._view, None
         elif self._tenants is not None:
             update, self._tenants = self._tenants, None
@@ -302,6 +306,9 @@ class RemoteSession:
                         self._begin_to_answer(message)
                     case NveView() | TenantState() | KeyState() | KeyUpdate():
                         self._take(message)
+                    case NewIncarnation():
+                        self._retired = message
+                        self._news.set()
                     case MappingUpdate():
                         self._queue(message)
                     case PeerUpdate():

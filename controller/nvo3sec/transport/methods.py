@@ -39,6 +39,7 @@ MAP_LIST = f"/{OPERATOR_SERVICE}/MapList"
 MAP_ADMIT = f"/{OPERATOR_SERVICE}/MapAdmit"
 MAP_EVICT = f"/{OPERATOR_SERVICE}/MapEvict"
 AUTHZ_PROBE = f"/{OPERATOR_SERVICE}/AuthzProbe"
+RESET_MARKS = f"/{OPERATOR_SERVICE}/ResetMarks"
 
 STREAM_LIMITS = MethodLimits(calls=Rate(2, 20), messages=Rate(100, 400), concurrent=4, message_bytes=2 << 20)
 """Of a session. Several at once, because one that broke may be noticed later than the one that follows it."""
@@ -96,6 +97,7 @@ def access_table() -> AccessTable:
             Method(MAP_ADMIT, OPERATOR_LIMITS),
             Method(MAP_EVICT, OPERATOR_LIMITS),
             Method(AUTHZ_PROBE, OPERATOR_LIMITS),
+            Method(RESET_MARKS, OPERATOR_LIMITS),
         ),
         rules=(
             Rule(CONNECT, Role.NVE, Scope.SELF),
@@ -120,6 +122,7 @@ def access_table() -> AccessTable:
             Rule(MAP_ADMIT, Role.OPERATOR, Scope.ANYTHING),
             Rule(MAP_EVICT, Role.OPERATOR, Scope.ANYTHING),
             Rule(AUTHZ_PROBE, Role.OPERATOR, Scope.ANYTHING),
+            Rule(RESET_MARKS, Role.OPERATOR, Scope.ANYTHING),
         ),
     )
 

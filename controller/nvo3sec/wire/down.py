@@ -14,6 +14,7 @@ from nvo3sec.domain.messages import (
     LookupAnswer,
     LookupResult,
     MappingUpdate,
+    NewIncarnation,
     NveView,
     PeerView,
     Question,
@@ -27,7 +28,7 @@ from nvo3sec.domain.model import Rate, Suite, TenantSystem, Vap, Vn
 from nvo3sec.wire import checks, keys, peers
 from nvo3sec.wire import nva_pb2 as pb
 
-Down = Welcome | NveView | TenantState | MappingUpdate | KeyState | KeyUpdate | Question | PeerUpdate
+Down = Welcome | NveView | TenantState | MappingUpdate | KeyState | KeyUpdate | Question | PeerUpdate | NewIncarnation
 
 REASON_LIMIT = 64
 
@@ -77,6 +78,8 @@ def encode_down(message: Down) -> bytes:
             whole = pb.NvaMessage(key_changes=keys.update_out(message))
         case PeerUpdate():
             whole = pb.NvaMessage(peers=peers.update_out(message))
+        case NewIncarnation():
+            whole = pb.NvaMessage(new_incarnation=pb.NewIncarnation(instead_of=message.instead_of))
         case Question():
             whole = pb.NvaMessage(question=pb.Question(number=message.number, kind=KINDS[message.kind]))
     return bytes(whole.SerializeToString())
@@ -100,6 +103,8 @@ def decode_down(raw: bytes) -> Down:
             return keys.update_in(message.key_changes)
         case "peers":
             return peers.update_in(message.peers)
+        case "new_incarnation":
+            return NewIncarnation(checks.incarnation(message.new_incarnation.instead_of, "new_incarnation.instead_of"))
         case _:
             number = checks.number(message.question.number, "question.number", 0, checks.UINT32)
             return Question(number, checks.chosen(message.question.kind, "question.kind", KINDS))

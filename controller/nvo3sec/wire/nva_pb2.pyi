@@ -106,7 +106,7 @@ class AgentMessage(_message.Message):
     def __init__(self, registration: _Optional[_Union[Registration, _Mapping]] = ..., read_back: _Optional[_Union[ReadBack, _Mapping]] = ..., report: _Optional[_Union[Report, _Mapping]] = ..., answer: _Optional[_Union[Answer, _Mapping]] = ..., use: _Optional[_Union[Use, _Mapping]] = ..., peer_news: _Optional[_Union[PeerNews, _Mapping]] = ..., terms: _Optional[_Union[CredentialTerms, _Mapping]] = ...) -> None: ...
 
 class NvaMessage(_message.Message):
-    __slots__ = ("welcome", "view", "keys", "question", "tenants", "mappings", "peers", "key_changes")
+    __slots__ = ("welcome", "view", "keys", "question", "tenants", "mappings", "peers", "key_changes", "new_incarnation")
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     VIEW_FIELD_NUMBER: _ClassVar[int]
     KEYS_FIELD_NUMBER: _ClassVar[int]
@@ -115,6 +115,7 @@ class NvaMessage(_message.Message):
     MAPPINGS_FIELD_NUMBER: _ClassVar[int]
     PEERS_FIELD_NUMBER: _ClassVar[int]
     KEY_CHANGES_FIELD_NUMBER: _ClassVar[int]
+    NEW_INCARNATION_FIELD_NUMBER: _ClassVar[int]
     welcome: Welcome
     view: NveView
     keys: KeyState
@@ -123,7 +124,8 @@ class NvaMessage(_message.Message):
     mappings: MappingUpdate
     peers: PeerUpdate
     key_changes: KeyUpdate
-    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., view: _Optional[_Union[NveView, _Mapping]] = ..., keys: _Optional[_Union[KeyState, _Mapping]] = ..., question: _Optional[_Union[Question, _Mapping]] = ..., tenants: _Optional[_Union[TenantState, _Mapping]] = ..., mappings: _Optional[_Union[MappingUpdate, _Mapping]] = ..., peers: _Optional[_Union[PeerUpdate, _Mapping]] = ..., key_changes: _Optional[_Union[KeyUpdate, _Mapping]] = ...) -> None: ...
+    new_incarnation: NewIncarnation
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., view: _Optional[_Union[NveView, _Mapping]] = ..., keys: _Optional[_Union[KeyState, _Mapping]] = ..., question: _Optional[_Union[Question, _Mapping]] = ..., tenants: _Optional[_Union[TenantState, _Mapping]] = ..., mappings: _Optional[_Union[MappingUpdate, _Mapping]] = ..., peers: _Optional[_Union[PeerUpdate, _Mapping]] = ..., key_changes: _Optional[_Union[KeyUpdate, _Mapping]] = ..., new_incarnation: _Optional[_Union[NewIncarnation, _Mapping]] = ...) -> None: ...
 
 class StoreMark(_message.Message):
     __slots__ = ("term", "version", "digest")
@@ -397,6 +399,12 @@ class KeyUpdate(_message.Message):
     send: _containers.RepeatedCompositeFieldContainer[SendSa]
     def __init__(self, version: _Optional[int] = ..., base: _Optional[int] = ..., incarnation: _Optional[bytes] = ..., receives: _Optional[_Iterable[_Union[PeerLevel, _Mapping]]] = ..., sends: _Optional[_Iterable[_Union[PeerLevel, _Mapping]]] = ..., receive: _Optional[_Iterable[_Union[ReceiveSa, _Mapping]]] = ..., send: _Optional[_Iterable[_Union[SendSa, _Mapping]]] = ...) -> None: ...
 
+class NewIncarnation(_message.Message):
+    __slots__ = ("instead_of",)
+    INSTEAD_OF_FIELD_NUMBER: _ClassVar[int]
+    instead_of: bytes
+    def __init__(self, instead_of: _Optional[bytes] = ...) -> None: ...
+
 class Contribution(_message.Message):
     __slots__ = ("statement", "signature", "chain")
     STATEMENT_FIELD_NUMBER: _ClassVar[int]
@@ -508,20 +516,22 @@ class Position(_message.Message):
     def __init__(self, vni: _Optional[int] = ..., history: _Optional[bytes] = ..., version: _Optional[int] = ...) -> None: ...
 
 class Registration(_message.Message):
-    __slots__ = ("incarnation", "receive", "send", "attachments", "positions", "seen")
+    __slots__ = ("incarnation", "receive", "send", "attachments", "positions", "seen", "generation")
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     RECEIVE_FIELD_NUMBER: _ClassVar[int]
     SEND_FIELD_NUMBER: _ClassVar[int]
     ATTACHMENTS_FIELD_NUMBER: _ClassVar[int]
     POSITIONS_FIELD_NUMBER: _ClassVar[int]
     SEEN_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
     incarnation: bytes
     receive: _containers.RepeatedCompositeFieldContainer[Held]
     send: _containers.RepeatedCompositeFieldContainer[Held]
     attachments: _containers.RepeatedCompositeFieldContainer[Attachment]
     positions: _containers.RepeatedCompositeFieldContainer[Position]
     seen: _containers.RepeatedCompositeFieldContainer[StoreMark]
-    def __init__(self, incarnation: _Optional[bytes] = ..., receive: _Optional[_Iterable[_Union[Held, _Mapping]]] = ..., send: _Optional[_Iterable[_Union[Held, _Mapping]]] = ..., attachments: _Optional[_Iterable[_Union[Attachment, _Mapping]]] = ..., positions: _Optional[_Iterable[_Union[Position, _Mapping]]] = ..., seen: _Optional[_Iterable[_Union[StoreMark, _Mapping]]] = ...) -> None: ...
+    generation: int
+    def __init__(self, incarnation: _Optional[bytes] = ..., receive: _Optional[_Iterable[_Union[Held, _Mapping]]] = ..., send: _Optional[_Iterable[_Union[Held, _Mapping]]] = ..., attachments: _Optional[_Iterable[_Union[Attachment, _Mapping]]] = ..., positions: _Optional[_Iterable[_Union[Position, _Mapping]]] = ..., seen: _Optional[_Iterable[_Union[StoreMark, _Mapping]]] = ..., generation: _Optional[int] = ...) -> None: ...
 
 class Term(_message.Message):
     __slots__ = ("kind", "name", "begins", "ends")
@@ -828,6 +838,12 @@ class AuthzProbeRequest(_message.Message):
     method: str
     vn: str
     def __init__(self, device: _Optional[str] = ..., method: _Optional[str] = ..., vn: _Optional[str] = ...) -> None: ...
+
+class ResetMarksRequest(_message.Message):
+    __slots__ = ("nve",)
+    NVE_FIELD_NUMBER: _ClassVar[int]
+    nve: str
+    def __init__(self, nve: _Optional[str] = ...) -> None: ...
 
 class Document(_message.Message):
     __slots__ = ("json",)

@@ -103,6 +103,7 @@ CALLS: Mapping[str, Call] = {
     "map_list": _call("MapList", optional={"vn": _named, "nve": _named, "frozen": _flag, "limit": _limit}),
     "map_admit": _call("MapAdmit", _SYSTEM, _PLACE),
     "map_evict": _call("MapEvict", _SYSTEM, _PLACE | {"successor": _named}),
+    "reset_marks": _call("ResetMarks", {"nve": checks.label}),
     "authz_probe": _call("AuthzProbe", {"device": _named, "method": _named}, {"vn": _named}),
 }
 """By the name of the console's method."""

@@ -56,6 +56,7 @@ def encode_up(message: Up) -> bytes:
                     pb.Position(vni=vni, history=one.history, version=one.version) for vni, one in message.positions
                 ],
                 seen=checks.marks_out(message.seen),
+                generation=message.generation,
             )
             whole = pb.AgentMessage(registration=registration)
         case ReadBack():
@@ -110,6 +111,7 @@ def decode_up(raw: bytes) -> Up:
                 attachments=checks.items(one.attachments, "registration.attachments", _attachment),
                 positions=checks.items(one.positions, "registration.positions", _position),
                 seen=checks.marks(one.seen, "registration.seen"),
+                generation=checks.number(one.generation, "registration.generation", 0, checks.UINT32),
             )
         case "read_back":
             return ReadBack(

@@ -23,7 +23,7 @@ from nvo3sec.domain.sa import (
 )
 from nvo3sec.domain.secret import Secret
 from nvo3sec.nva.keys import KeyService
-from nvo3sec.nva.store import DropEpoch, PutEpoch, SetGeneration
+from nvo3sec.nva.store import DropEpoch, DropGeneration, PutEpoch, SetGeneration
 from nvo3sec.nva.store.records import Store, StoreChange, Stored
 
 SUITE = Suite.CHASKEY12
@@ -98,6 +98,8 @@ class WatchedStore:
             match change:
                 case SetGeneration():
                     self.marks[change.receiver] = change.generation
+                case DropGeneration():
+                    del self.marks[change.receiver]
                 case PutEpoch():
                     self.epochs[change.number] = change.secret
                 case DropEpoch():
@@ -115,6 +117,8 @@ class Switch:
     incarnation: bytes
     receive: dict[Tunnel, dict[int, tuple[int, Secret, float]]] = field(default_factory=dict)
     send: dict[Tunnel, tuple[int, Secret, float]] = field(default_factory=dict)
+    rings: dict[tuple[Tunnel, int], int] = field(default_factory=dict)
+    """The generation that each replay ring has seen, by direction and phase."""
 
 
 @dataclass
@@ -122,13 +126,20 @@ class Ledger:
     """Everything that was ever handed out, by whatever process."""
 
     by_generation: dict[tuple[str, int], tuple[KeyContext, Secret]] = field(default_factory=dict)
+    by_incarnation: dict[tuple[bytes, int], tuple[KeyContext, Secret]] = field(default_factory=dict)
     by_key: dict[Secret, KeyContext] = field(default_factory=dict)
     of_epoch: dict[int, set[Secret]] = field(default_factory=dict)
 
     def note(self, context: KeyContext, key: Secret) -> None:
         name = (context.receiver, context.generation)
         assert self.by_generation.setdefault(name, (context, key)) == (context, key), "a generation was given twice"
+        name = (context.receiver_incarnation, context.generation)
+        assert self.by_incarnation.setdefault(name, (context, key)) == (context, key), "twice within one incarnation"
         assert self.by_key.setdefault(key, context) == context, "a key was given twice"
+
+    def begin_anew(self, receiver: str) -> None:
+        """An operator has reset the mark of a receiver."""
+        self.by_generation = {name: one for name, one in self.by_generation.items() if name[0] != receiver}
 
 
 def _by_tunnel(
@@ -179,6 +190,16 @@ class World:
         """The agents introduce their switches."""
         changed = set(names)
         for name in names:
+            seen = max(
+                [
+                    *self.switches[name].rings.values(),
+                    *(one[0] for by_spi in self.switches[name].receive.values() for one in by_spi.values()),
+                ],
+                default=0,
+            )
+            if self.keys.judge(name, self.switches[name].incarnation, seen):
+                self.boot(name)
+                assert not self.keys.judge(name, self.switches[name].incarnation, 0)
             switch = self.switches[name]
             self.up.add(name)
             self.told.pop(name, None)
@@ -205,6 +226,13 @@ class World:
         """The switch has lost everything."""
         self.switches[name] = Switch(self.random.randbytes(16))
 
+    def reset_mark(self, name: str) -> None:
+        """An operator has the generations of a receiver begin anew, and its agent obeys."""
+        self.leave(name)
+        self.keys.reset_mark(name, self.switches[name].incarnation, self.now)
+        self.ledger.begin_anew(name)
+        self.settle(self.register(name))
+
     def fetch(self, name: str, says: bool = True) -> set[str]:
         """An agent gets its keys, has its switch hold them and no others, and says so."""
         receive, send = self._told(name)
@@ -218,6 +246,9 @@ class World:
                 self._note(tunnel, sa.spi, sa.generation, sa.key)
                 kept = (sa.generation, sa.key, self.now + sa.remaining_s)
             switch.receive.setdefault(tunnel, {})[sa.spi] = kept
+            ring = (tunnel, sa.spi >> 31)
+            assert switch.rings.get(ring, 0) <= sa.generation, "the ring has seen a newer key"
+            switch.rings[ring] = sa.generation
         for out in send:
             tunnel = Tunnel(name, out.peer, out.suite)
             if out.key is None:

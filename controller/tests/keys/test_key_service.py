@@ -13,12 +13,14 @@ from key_world import LIFE, SUITE, World, make_domain, nves
 from nvo3sec.domain.derivation import KeyContext, hkdf_info
 from nvo3sec.domain.membership import Membership, Tunnel
 from nvo3sec.domain.model import Suite
-from nvo3sec.domain.sa import Held, ReceiverUp, SaState, Turn, Used
+from nvo3sec.domain.sa import Held, ReceiverUp, SaState, SenderUp, Turn, Used
 from nvo3sec.domain.secret import Secret
 from nvo3sec.domain.spi import LAST_GENERATION
 from nvo3sec.errors import DerivationError
+from nvo3sec.nva import keys as keys_module
 from nvo3sec.nva.epochs import Epochs
-from nvo3sec.nva.generations import Generations
+from nvo3sec.nva.generations import TRUSTED_LEAD, Generations
+from nvo3sec.nva.keys import GENERATION_ZERO_S
 from nvo3sec.nva.store import DropEpoch, MemoryStore, PutEpoch, SetGeneration, StoreUnavailable
 
 
@@ -272,9 +274,176 @@ class TestReceiverThatLies:
         world = World(nves(2))
         world.start(MemoryStore(b"h" * 16))
         tunnel = Tunnel("nve0", "nve1", world.domain.vns[0].level)
+        assert not world.keys.judge("nve1", world.switches["nve1"].incarnation, 70_000)
         world.keys.feed(tunnel, ReceiverUp(world.switches["nve1"].incarnation, (Held(5, 70_000, 60.0),)), world.now)
         world.settle(world.register("nve0"))
         assert world.keys.directions[tunnel].planned.generation > 70_000
+
+    @pytest.mark.parametrize("step", [TRUSTED_LEAD, TRUSTED_LEAD - 1, 2 * TRUSTED_LEAD, 1 << 31])
+    def test_one_that_climbs_gets_nowhere(self, step):
+        """However it steps, and in however many messages: it is believed as far as wall time goes, and no further."""
+        world = started(3)
+        highest = int(world.wall) - GENERATION_ZERO_S + TRUSTED_LEAD
+        for said in range(step, LAST_GENERATION, step):
+            world.keys.judge("nve1", world.switches["nve1"].incarnation, min(said, LAST_GENERATION))
+        world.keys.judge("nve1", world.switches["nve1"].incarnation, LAST_GENERATION)
+        world.leave("nve1")
+        world.settle(world.register("nve1"))
+        for _ in range(3):
+            before = world.sending()
+            world.settle(world.keys.rotate(world.keys.directions, world.now))
+            world.after(20)
+            after = world.sending()
+            assert all(before[tunnel] != after[tunnel] for tunnel in before), "everybody gets new keys"
+        assert all(sa.generation <= highest + 1000 for d in world.keys.directions.values() for sa in d.sas)
+        assert world.store.marks["nve1"] <= highest + 10_000
+        world.assert_traffic()
+
+    def test_a_key_that_lives_for_ever_does_not(self):
+        world = World(nves(2))
+        world.start(MemoryStore(b"h" * 16))
+        tunnel = Tunnel("nve0", "nve1", world.domain.vns[0].level)
+        world.keys.feed(tunnel, ReceiverUp(world.switches["nve1"].incarnation, (Held(5, 7, 3e8),)), world.now)
+        world.keys.feed(tunnel, SenderUp(world.switches["nve0"].incarnation, Held(5, 0, 3e8)), world.now)
+        (sa,) = world.keys.directions[tunnel].sas
+        assert sa.hard_at == world.now + LIFE.key_hard_s
+
+
+class TestNoneLeft:
+    """A store whose mark of a receiver stands at the end, from before marks were judged."""
+
+    def spent(self) -> World:
+        world = started(3)
+        store = world.store.store
+        store.commit([SetGeneration("nve1", LAST_GENERATION)])
+        for name in nves(3):
+            world.boot(name)
+        world.start(store)
+        world.settle(world.register(*nves(3)))
+        return world
+
+    def test_nobody_else_is_hurt(self):
+        world = self.spent()
+        world.after(20)
+        world.assert_traffic(["nve0", "nve2"])
+        for receiver in ("nve0", "nve2"):
+            tunnel = Tunnel("nve1", receiver, world.domain.vns[0].level)
+            assert world.keys.directions[tunnel].is_established, "what it sends is under the others' generations"
+        assert set(world.keys.starved) == {"nve1"}
+
+    def test_an_operator_begins_anew(self):
+        world = self.spent()
+        epoch = world.keys.epoch
+        world.reset_mark("nve1")
+        world.after(5)
+        world.assert_traffic()
+        assert not world.keys.starved
+        tunnels = [t for t in world.keys.directions if t.receiver == "nve1"]
+        assert all(sa.epoch > epoch for t in tunnels for sa in world.keys.directions[t].sas)
+        assert world.store.marks["nve1"] < LAST_GENERATION // 2
+        world.start(world.store.store)
+        world.settle(world.register(*nves(3)))
+        world.assert_traffic()
+
+    def test_the_old_incarnation_gets_no_key_any_more(self):
+        world = started(3)
+        old = world.switches["nve1"].incarnation
+        world.leave("nve1")
+        world.keys.reset_mark("nve1", old, world.now)
+        assert world.keys.judge("nve1", old, 0)
+        assert world.keys.judge("nve1", old, 5)
+        assert not world.keys.judge("nve1", b"n" * 16, 0)
+
+    def test_one_that_is_not_known_is_asked_for_another(self):
+        world = started(3)
+        world.start(world.store.store)
+        world.keys.reset_mark("nve1", b"", world.now)
+        assert world.keys.judge("nve1", world.switches["nve1"].incarnation, 5)
+        assert world.keys.judge("nve1", world.switches["nve1"].incarnation, 0)
+        assert not world.keys.judge("nve1", b"n" * 16, 0)
+
+
+class TestLostStore:
+    """Database and keys are gone; the switches are as they were, and the new store is of the first term again."""
+
+    def lost(self, *, restarts: int, hold: bool) -> World:
+        world = started(3)
+        for _ in range(restarts):
+            world.start(world.store.store)
+            world.settle(world.register(*nves(3)))
+            world.settle(world.keys.rotate(world.keys.directions, world.now))
+            world.after(20)
+        if not hold:
+            for switch in world.switches.values():
+                switch.receive, switch.send = {}, {}
+        world.start(MemoryStore(b"n" * 16))
+        return world
+
+    @pytest.mark.parametrize("hold", [True, False], ids=["keys are held", "keys have ended"])
+    def test_keys_begin_above_what_the_rings_have_seen(self, hold):
+        """Each restart skips 4,096 generations, and a rotation takes a second: the rings are ahead of wall time."""
+        world = self.lost(restarts=5, hold=hold)
+        before = {name: switch.incarnation for name, switch in world.switches.items()}
+        world.settle(world.register(*nves(3)))
+        for _ in range(4):
+            world.settle(world.keys.rotate(world.keys.directions, world.now))
+            world.after(20)  # each key is installed into a ring that has seen nothing newer: `fetch` asserts it
+        world.assert_traffic()
+        assert before == {name: switch.incarnation for name, switch in world.switches.items()}
+
+    def test_rings_that_are_too_far_ahead_are_made_anew(self):
+        world = started(3)
+        store = MemoryStore(b"m" * 16)
+        store.commit([SetGeneration("nve1", 3 * TRUSTED_LEAD)])
+        world.start(store)
+        world.settle(world.register(*nves(3)))
+        world.settle(world.keys.rotate(world.keys.directions, world.now))
+        world.after(20)
+        before = world.switches["nve1"].incarnation
+        world.start(MemoryStore(b"n" * 16))
+        world.settle(world.register(*nves(3)))
+        world.after(20)
+        assert world.switches["nve1"].incarnation != before
+        world.assert_traffic()
+
+
+class TestConfined:
+    def test_a_direction_that_breaks_is_the_only_one(self, monkeypatch):
+        world = started(3)
+        broken = Tunnel("nve0", "nve1", world.domain.vns[0].level)
+        real = keys_module.step
+
+        def step(direction, event, now):
+            if direction.tunnel == broken:
+                raise ZeroDivisionError("of nobody's making")
+            return real(direction, event, now)
+
+        monkeypatch.setattr(keys_module, "step", step)
+        before = world.sending()
+        world.settle(world.keys.rotate(world.keys.directions, world.now))
+        world.after(20)
+        after = world.sending()
+        assert [tunnel for tunnel in before if before[tunnel] == after[tunnel]] == [broken]
+        assert world.keys._confinement.counts["keys"] > 0
+        monkeypatch.setattr(keys_module, "step", real)
+        world.settle(world.keys.rotate([broken], world.now))
+        world.after(40)
+        assert world.sending()[broken] != before[broken], "it goes on when it can"
+
+    def test_a_key_that_cannot_be_derived_is_not_told_and_the_others_are(self, monkeypatch):
+        world = started(3)
+        broken = Tunnel("nve0", "nve1", world.domain.vns[0].level)
+        real = world.keys._key
+
+        def key(direction, sa):
+            if direction.tunnel == broken:
+                raise DerivationError("its epoch is gone")
+            return real(direction, sa)
+
+        monkeypatch.setattr(world.keys, "_key", key)
+        receive, send = world.keys.for_nve("nve1", world.now)
+        assert {sa.peer for sa in receive} == {"nve2"}
+        assert {sa.peer for sa in send} == {"nve0", "nve2"}
 
 
 class TestReconfigure:

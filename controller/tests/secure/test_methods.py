@@ -40,6 +40,7 @@ ALLOWED = {
     (methods.MAP_ADMIT, Role.OPERATOR): Scope.ANYTHING,
     (methods.MAP_EVICT, Role.OPERATOR): Scope.ANYTHING,
     (methods.AUTHZ_PROBE, Role.OPERATOR): Scope.ANYTHING,
+    (methods.RESET_MARKS, Role.OPERATOR): Scope.ANYTHING,
 }
 
 

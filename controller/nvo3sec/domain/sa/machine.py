@@ -243,8 +243,11 @@ def _inherit_sending(d: _Draft, held: tuple[Held, ...], jitter_s: float) -> None
 
 
 def _inherited(d: _Draft, held: Held, state: SaState, jitter_s: float) -> Sa:
-    """As old as it is, and not older: or else everything would be replaced at once after every restart."""
-    hard_at = d.now + held.remaining_s
+    """As old as it is, and not older: or else everything would be replaced at once after every restart.
+
+    No key lives longer than one that is made now, whatever a switch says of it.
+    """
+    hard_at = d.now + min(held.remaining_s, d.limits.hard_s)
     return Sa(
         held.spi,
         held.generation,

@@ -54,6 +54,13 @@ class SetGeneration:
 
 
 @dataclass(frozen=True, slots=True)
+class DropGeneration:
+    """An operator begins anew with `receiver`: from now on its keys are of a new epoch and a new incarnation."""
+
+    receiver: str
+
+
+@dataclass(frozen=True, slots=True)
 class PutEpoch:
     """A new epoch with its secret, which is stored only sealed. Numbers only grow.
 
@@ -151,6 +158,7 @@ StoreChange: TypeAlias = (
     | DropVap
     | PutDomainFile
     | SetGeneration
+    | DropGeneration
     | PutEpoch
     | DropEpoch
     | Revoke

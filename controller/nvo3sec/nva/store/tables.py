@@ -29,6 +29,7 @@ from nvo3sec.nva.store.records import (
     Certificate,
     DropDispute,
     DropEpoch,
+    DropGeneration,
     DropTold,
     DropVap,
     PutCertificate,
@@ -144,6 +145,8 @@ def plan(change: StoreChange, reader: Reader) -> Iterator[Write | Delete]:
         case SetGeneration(receiver=receiver, generation=generation):
             _not_below(reader.get(GENERATION, (receiver,)), generation, f"generation of {receiver}")
             yield Write(GENERATION, (receiver, generation))
+        case DropGeneration(receiver=receiver):
+            yield Delete(GENERATION, (receiver,))
         case Revoke(revocation=revocation):
             yield Write(REVOCATION, (revocation.identity, revocation.serial))
         case PutEpoch() | DropEpoch():
