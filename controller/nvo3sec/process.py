@@ -93,6 +93,7 @@ class Controller:
             list(self._nva.reports),
             self._nva.registered,
             time.monotonic(),
+            alarms=self._nva.accounts.alarms(self._domain.nve_by_name),
         )
 
     async def wait(self, wait_s: float = 30.0) -> dict[str, Any]:

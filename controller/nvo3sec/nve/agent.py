@@ -20,12 +20,14 @@ from nvo3sec.domain.mapping import Reason
 from nvo3sec.domain.messages import Announcement, Attachment, AttachmentAnswer, NveView, Release, Standing
 from nvo3sec.errors import (
     AuthorizationError,
+    IncarnationRetired,
     NotPrimary,
     NvaGoneBack,
     NvaUnreachable,
     Nvo3secError,
     OperatorError,
     PipelineRefused,
+    cause_of,
 )
 from nvo3sec.nve.bringup import BroughtUp, bring_up
 from nvo3sec.nve.driver import SwitchDriver
@@ -75,7 +77,10 @@ class NveAgent:
         self._brought: BroughtUp | None = None
         self._serving: Serving | None = None
         self._announcing = asyncio.Lock()
+        self._retired = b""
         self._fault = "not started"
+        self.broken = 0
+        """How often something went wrong that nobody had thought of."""
 
     # --- life -------------------------------------------------------------------------------------------------------
 
@@ -86,18 +91,21 @@ class NveAgent:
             began = time.monotonic()
             try:
                 await self._hold_switch()
-            except Nvo3secError as error:
+            except Exception as error:  # noqa: BLE001  # whatever a switch or an NVA says must not end the process
                 self._note(error)
             delay = RETRY_FIRST_S if time.monotonic() - began > RETRY_LAST_S else min(delay * 2, RETRY_LAST_S)
             await asyncio.sleep(delay)
 
-    def _note(self, error: Nvo3secError) -> None:
-        if str(error) == self._fault:
+    def _note(self, error: Exception) -> None:
+        is_unforeseen = not isinstance(error, Nvo3secError)
+        self.broken += is_unforeseen
+        why = cause_of(error)
+        if why == self._fault:
             return
-        self._fault = str(error)
-        alarming = isinstance(error, NotPrimary | NvaGoneBack | PipelineRefused)
+        self._fault = why
+        alarming = is_unforeseen or isinstance(error, NotPrimary | NvaGoneBack | PipelineRefused)
         log = self._log.error if alarming else self._log.warning
-        log("not serving", error=str(error), kind=type(error).__name__)
+        log("not serving", error=why, kind=type(error).__name__)
 
     async def _hold_switch(self) -> None:
         nve = self.nve
@@ -116,12 +124,14 @@ class NveAgent:
 
     async def _use_switch(self, driver: SwitchDriver) -> None:
         try:
-            brought = await bring_up(driver, self._random_bytes)
+            brought = await bring_up(driver, self._random_bytes, self._memory.generation, self._retired)
         except PipelineRefused as error:
             # The server is inconsistent now; only a new process of it can be trusted.
             self._note(error)
             raise await driver.client.until_broken() from None
         self._brought = brought
+        if not brought.adopted:
+            self._memory.rings(brought.incarnation, 0)
         # Ephemeral keys end with the incarnation, not with a session.
         peering = Peering(self.nve.name, brought.incarnation, self._make_peer_keys, required=self._peer_keys_required)
         kept = Kept(Reconciler(driver), LearnedMappings(self.nve.name), peering)
@@ -131,6 +141,13 @@ class NveAgent:
             try:
                 await self._serve(driver, brought, kept)
             except (NvaUnreachable, AuthorizationError) as error:
+                self._note(error)
+            except IncarnationRetired:
+                self._retired = brought.incarnation
+                raise
+            except Nvo3secError:
+                raise
+            except Exception as error:  # noqa: BLE001  # of the session, perhaps: the switch stays in hand
                 self._note(error)
             delay = RETRY_FIRST_S if time.monotonic() - began > RETRY_LAST_S else min(delay * 2, RETRY_LAST_S)
             await asyncio.sleep(delay)
@@ -186,6 +203,7 @@ class NveAgent:
             punts=dict(serving.punts.counts),
             packets_lost=serving.driver.client.packets_lost + serving.driver.punts_lost,
             fault=serving.fault or known.fault,
+            alarms=serving.drops.alarms(now),
             limits_s={name: serving.reading.remaining_s(end, now) for name, end in limits.items()},
         )
 

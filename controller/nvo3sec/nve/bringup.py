@@ -4,6 +4,8 @@
 Sequence numbers and replay windows live in registers that only a pipeline load resets, and keys are bound to the
 incarnation that the registers belong to. So a switch is adopted only if entry and both registers agree; anything else
 gets a new incarnation, in an order in which no old key can meet new registers: keys out, entry, registers, answer.
+So does one of which nobody knows how far the generations in its replay rings have come, and that holds no key that
+would show it: there is nothing to interrupt.
 """
 
 from __future__ import annotations
@@ -29,19 +31,36 @@ class BroughtUp:
     adopted: bool
 
 
-async def bring_up(driver: SwitchDriver, random_bytes: Callable[[int], bytes]) -> BroughtUp:
-    """Adopt or initialize the switch. Raises SwitchError; after PipelineRefused it has to be restarted."""
+async def bring_up(
+    driver: SwitchDriver,
+    random_bytes: Callable[[int], bytes],
+    generation: Callable[[bytes], int | None] = lambda _: 0,
+    retired: bytes = b"",
+) -> BroughtUp:
+    """Adopt or initialize the switch. Raises SwitchError; after PipelineRefused it has to be restarted.
+
+    generation: how far the replay rings of an incarnation have come, None if that is not known. retired: an incarnation
+    that the NVA has no keys for any more.
+    """
     client = driver.client
     log = structlog.get_logger("nve").bind(nve=client.name)
     if await client.has_pipeline():
         state = await client.read()
         incarnation = incarnation_of(state)
         answer = await driver.ask_state()
-        if incarnation and answer.agrees:
+        is_known = generation(incarnation) is not None or any(
+            entry["incarnation"] == int.from_bytes(incarnation, "big") for entry in state.of_table(Table.SA_RX)
+        )
+        if incarnation and answer.agrees and is_known and incarnation != retired:
             await _set_entropy(driver, state, random_bytes)
             log.info("switch adopted", entries=len(state.entries), groups=len(state.groups))
             return BroughtUp(incarnation, adopted=True)
-        log.warning("incarnation of the switch does not hold; making a new one", entry=bool(incarnation))
+        log.warning(
+            "incarnation of the switch does not hold; making a new one",
+            entry=bool(incarnation),
+            retired=bool(incarnation) and incarnation == retired,
+            rings_known=is_known,
+        )
     else:
         await client.push_pipeline()
         log.info("pipeline loaded")

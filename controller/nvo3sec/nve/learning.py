@@ -7,10 +7,13 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 
+import structlog
+
 from nvo3sec.domain.desired import Learned
 from nvo3sec.domain.learned import LearnedMappings, Name, Overtaken
 from nvo3sec.domain.lookups import Wanted
 from nvo3sec.domain.messages import Lookup, LookupAnswer, LookupResult, MappingUpdate
+from nvo3sec.errors import Nvo3secError, cause_of
 from nvo3sec.nve.nva import NvaSession
 
 REFRESH_S = 5.0
@@ -41,6 +44,7 @@ class Learning:
         self._appeared = appeared
         self._missed = missed
         self._doubtful: dict[Name, None] = {}
+        self._log = structlog.get_logger("nve.learning")
         self._doubt = asyncio.Event()
 
     async def look_up(self, query: Lookup) -> tuple[LookupAnswer, Learned | None]:
@@ -105,7 +109,15 @@ class Learning:
         while self._doubtful:
             name = next(iter(self._doubtful))
             vni, mac = name
-            answer, learned = await self.look_up(Lookup(vni, mac=mac))
+            try:
+                answer, learned = await self.look_up(Lookup(vni, mac=mac))
+            except Nvo3secError:
+                raise
+            except Exception as error:  # noqa: BLE001  # one address; what was learned of it is not trusted
+                self._log.error("lookup failed", vni=vni, error=cause_of(error))
+                del self._doubtful[name]
+                self.mappings.forget(name)
+                continue
             if answer.result is LookupResult.BUSY:
                 await asyncio.sleep(BUSY_S)
                 continue

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an agent must remember when it is restarted: what is attached to its NVE, and how far its NVA had come.
+"""What an agent must remember when it is restarted: what is attached to its NVE, how far its NVA had come, and how far
+the generations in the replay rings of its switch.
 
 A small JSON file, replaced as a whole and on the disk before anybody is told. There are no secrets in it.
 """
@@ -21,6 +22,9 @@ from nvo3sec.domain.messages import DIGEST_BYTES, Attachment, StoreMark
 from nvo3sec.errors import NvaGoneBack, OperatorError
 
 FORMAT = 1
+RINGS_BLOCK = 256
+"""Generations that are written down at once: a rotation of all keys of a switch must not cost a write for each."""
+LAST_GENERATION = (1 << 32) - 1
 
 Place = tuple[int, int, int]
 """(port, VLAN, MAC address)."""
@@ -35,6 +39,7 @@ class AgentMemory:
         self._path = path
         self.attachments: dict[Place, Attachment] = {}
         self.mark = self._written = StoreMark(0, 0)
+        self._rings = (b"", 0)
         if path is not None and path.exists():
             self._read(path)
 
@@ -47,6 +52,9 @@ class AgentMemory:
             # What was written before there were digests has none.
             digest = bytes.fromhex(content.get("digest", ""))
             self.mark = self._written = StoreMark(int(content["term"]), int(content["version"]), digest)
+            self._rings = (bytes.fromhex(content.get("incarnation", "")), int(content.get("generation", 0)))
+            if not 0 <= self._rings[1] <= LAST_GENERATION:
+                raise ValueError("a generation that there is not")
             if len(digest) not in (0, DIGEST_BYTES):
                 raise ValueError("a digest of another length")
         except OSError as error:
@@ -109,6 +117,24 @@ class AgentMemory:
             log = structlog.get_logger("nve").bind(nve=self._nve)
             log.warning("not remembered how far the NVA had come", error=str(error))
 
+    def generation(self, incarnation: bytes) -> int | None:
+        """The highest that the replay rings of this incarnation can have seen; None if that is not known."""
+        return self._rings[1] if self._rings[0] == incarnation else None
+
+    def rings(self, incarnation: bytes, generation: int) -> None:
+        """The replay rings of this incarnation are going to see `generation`, if they have not."""
+        known = self.generation(incarnation)
+        if known is not None and generation <= known:
+            return
+        above = (generation + RINGS_BLOCK - 1) // RINGS_BLOCK * RINGS_BLOCK
+        self._rings = (incarnation, max(generation, min(above, LAST_GENERATION)))
+        try:
+            self._change(self.attachments, self.mark)
+        except OperatorError as error:
+            # As for the mark: a restart then knows what the switch holds.
+            log = structlog.get_logger("nve").bind(nve=self._nve)
+            log.warning("not remembered how far the replay rings had come", error=str(error))
+
     def _change(self, attachments: Mapping[Place, Attachment], mark: StoreMark) -> None:
         if self._path is not None:
             self._write(self._path, attachments, mark)
@@ -122,6 +148,8 @@ class AgentMemory:
             "term": mark.term,
             "version": mark.version,
             "digest": mark.digest.hex(),
+            "incarnation": self._rings[0].hex(),
+            "generation": self._rings[1],
             "attachments": [_attachment_out(one) for one in attachments.values()],
         }
         draft = path.with_name(path.name + ".new")

@@ -31,6 +31,7 @@ from nvo3sec.domain.contribution.peers import CONTRIBUTIONS_PER_PEER, PEERS_LIMI
 from nvo3sec.domain.messages import KeyState, NveView, ReceiveSa, Report, SendSa
 from nvo3sec.domain.model import Suite, TunnelKeys
 from nvo3sec.domain.secret import Secret
+from nvo3sec.errors import cause_of
 
 PeerKeysMaker = Callable[[str, tuple[IpAddress, ...], bytes], PeerKeys]
 """Makes the keys of an NVE: name, outer addresses, incarnation. Needs credentials, which the agent has not."""
@@ -159,6 +160,9 @@ class Peering:
         except ContributionRefused as error:
             self._refuse(error)
             return None
+        except Exception as error:  # noqa: BLE001  # one key
+            self._note("peer-contribution-refused", f"{sa.name.peer}: {cause_of(error)}")
+            return None
 
     def _take_relayed(self, keys: PeerKeys, view: NveView, now: float) -> None:
         peers = {peer.name: peer.address for peer in view.peers}
@@ -170,6 +174,9 @@ class Peering:
                 keys.take(Peer(one.peer, (peers[one.peer],), one.incarnation), one.epoch, one.contribution)
             except ContributionRefused as error:
                 self._refuse(error)
+                self._not_before[place] = now + RETRY_S
+            except Exception as error:  # noqa: BLE001  # what one peer contributes is nothing to the others
+                self._note("peer-contribution-refused", f"{one.peer}: {cause_of(error)}")
                 self._not_before[place] = now + RETRY_S
             else:
                 del self._relayed[place]
@@ -184,6 +191,8 @@ class Peering:
                     continue
             except ContributionRefused as error:
                 self._refuse(error)
+            except Exception as error:  # noqa: BLE001  # one proof
+                self._note("peer-proof-refused", f"{name.peer}: {cause_of(error)}")
             del self._proofs[name]
 
     # --- to the NVA -------------------------------------------------------------------------------------------------

@@ -9,7 +9,8 @@
     open         bridging, source guard, VAPs
     remove       what only limited, carried or received, goes last
 
-If a stage fails, those after it are not tried: what should be blocked is, and nothing opens on half a foundation.
+If a stage fails, those after it are not tried: what should be blocked is, and nothing opens on half a foundation. Only
+`remove` is, after `open`: what could not be opened keeps nothing that has to go.
 """
 
 from __future__ import annotations

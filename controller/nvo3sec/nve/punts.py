@@ -20,7 +20,7 @@ from nvo3sec.domain.lookups import LookupPolicy, Verdict, Wanted
 from nvo3sec.domain.messages import Lookup, LookupAnswer, LookupResult, NveView
 from nvo3sec.domain.model import Vap, Vn
 from nvo3sec.domain.numbers import Numbers
-from nvo3sec.errors import Nvo3secError
+from nvo3sec.errors import cause_of
 from nvo3sec.nve.driver import SwitchDriver
 from nvo3sec.p4runtime import PacketIn, PacketOutOp, PuntReason
 
@@ -54,7 +54,11 @@ class PuntHandler:
         """Handle packets for ever."""
         try:
             while True:
-                self._handle(await self._driver.punts.get())
+                packet = await self._driver.punts.get()
+                try:
+                    self._handle(packet)
+                except Exception as error:  # noqa: BLE001  # one packet of a tenant, and no other's business
+                    self._failed(packet["vni"], error)
         finally:
             for task in self._tasks:
                 task.cancel()
@@ -89,11 +93,17 @@ class PuntHandler:
                 await self._found(wanted, learned, packet, vap, vn)
             elif answer.result is not LookupResult.FOUND:  # behind this NVE its own entries decide
                 negative_until = time.monotonic() + answer.valid_s
-        except (Nvo3secError, TimeoutError) as error:
+        except TimeoutError:
             self.counts["failed"] += 1
-            self._log.warning("lookup failed", vni=wanted.vni, error=str(error) or "no answer in time")
+            self._log.warning("lookup failed", vni=wanted.vni, error="no answer in time")
+        except Exception as error:  # noqa: BLE001  # nobody awaits this task, and one question is only one
+            self._failed(wanted.vni, error)
         finally:
             self._policy.answered(wanted, negative_until, vn.negative_quota)
+
+    def _failed(self, vni: int, error: Exception) -> None:
+        self.counts["failed"] += 1
+        self._log.warning("lookup failed", vni=vni, error=cause_of(error))
 
     def forget(self, wanted: Wanted) -> None:
         """The address exists: no negative answer about it is worth anything."""

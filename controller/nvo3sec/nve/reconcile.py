@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from nvo3sec.domain.desired import InstalledReceive, InstalledSend, Learned, desired_state, number_everything
 from nvo3sec.domain.messages import NveView
 from nvo3sec.domain.numbers import Numbers
-from nvo3sec.errors import IncarnationLost
+from nvo3sec.errors import IncarnationLost, WriteRefused
 from nvo3sec.nve.driver import SwitchDriver
 from nvo3sec.nve.plan import MANAGED_TABLES, Plan, Stage, make_plan
 from nvo3sec.nve.translate import incarnation_of, numbers_of, to_items
@@ -36,13 +36,14 @@ class Wanted:
 @dataclass(frozen=True)
 class Outcome:
     """After a reconciliation: the numbers in use, the items wanted, the switch as read back, what was done, and what is
-    still different (nothing, unless somebody else writes)."""
+    still different (nothing, unless somebody else writes, or the switch has refused something)."""
 
     numbers: Numbers
     desired: tuple[Item, ...]
     actual: SwitchState
     done: Plan
     left: Plan
+    refused: WriteRefused | None = None
 
 
 def compute(wanted: Wanted, actual: SwitchState, own: Numbers | None) -> tuple[Numbers, tuple[Item, ...]]:
@@ -76,7 +77,11 @@ class Reconciler:
         return make_plan(compute(wanted, actual, self._numbers)[1], actual)
 
     async def apply(self, wanted: Wanted, tables: Iterable[Table] = MANAGED_TABLES) -> Outcome:
-        """Reconcile `tables` (and groups, if it is all of them). Raises WriteRefused, IncarnationLost, SwitchError."""
+        """Reconcile `tables` (and groups, if it is all of them). Raises IncarnationLost, SwitchError.
+
+        What the switch refuses is in the outcome, and is nothing to what it has taken: the keys that were read back are
+        those that it holds, however full its tables are of what is behind others.
+        """
         looked_at = tuple(tables)
         whole = set(looked_at) >= set(MANAGED_TABLES)
         if self._actual is None or whole:
@@ -94,20 +99,34 @@ class Reconciler:
             if update.operation is not Operation.DELETE:
                 # Whatever becomes of the writes: what may be there from now on is no intruder's.
                 key = _key(update.item)
-                self._own[key] = (*self._own.get(key, ()), update.item)
+                if update.item not in (own := self._own.get(key, ())):
+                    self._own[key] = (*own, update.item)
         self._actual = None  # until it has been read back, nothing is known
-        for stage in Stage:
-            if plan.stages[stage]:
-                await self._driver.client.write(plan.stages[stage])
+        refused = await self._write(plan)
         self._actual = before
         after = await self._read(looked_at, whole) if not plan.is_empty else before
         self._actual = after
         self._check_incarnation(wanted, after)
-        self._remember(desired, looked_at, whole)
+        if refused is None:
+            self._remember(desired, looked_at, whole)
         left = make_plan(desired, after, looked_at)
         if whole and left.is_empty:
             self._numbers = numbers
-        return Outcome(numbers, desired, after, plan, left)
+        return Outcome(numbers, desired, after, plan, left, refused)
+
+    async def _write(self, plan: Plan) -> WriteRefused | None:
+        """Stage by stage; after a refusal nothing opens, but what nothing leads to any more still goes."""
+        refused: WriteRefused | None = None
+        for stage in Stage:
+            if not plan.stages[stage] or (refused is not None and stage is not Stage.REMOVE):
+                continue
+            try:
+                await self._driver.client.write(plan.stages[stage])
+            except WriteRefused as error:
+                refused = refused or error
+                if stage is not Stage.OPEN:
+                    break
+        return refused
 
     async def _read(self, tables: tuple[Table, ...], whole: bool) -> SwitchState:
         read = await self._driver.client.read((*tables, Table.INCARNATION), groups=whole)

@@ -17,6 +17,7 @@ import structlog
 
 from nvo3sec.aio import run_together
 from nvo3sec.domain import key_changes
+from nvo3sec.domain.consistency import consistent
 from nvo3sec.domain.contribution import PeerUpdate
 from nvo3sec.domain.holdings import Holdings
 from nvo3sec.domain.learned import LearnedMappings
@@ -27,6 +28,7 @@ from nvo3sec.domain.messages import (
     KeyUpdate,
     KeyUse,
     MappingUpdate,
+    NewIncarnation,
     NveView,
     ReadBack,
     Registration,
@@ -34,12 +36,23 @@ from nvo3sec.domain.messages import (
     TenantState,
     Use,
 )
+from nvo3sec.domain.messages import Update as Message
 from nvo3sec.domain.numbers import Numbers
 from nvo3sec.domain.usage import Amount, UseMeter
-from nvo3sec.errors import IncarnationLost, NvaUnreachable, OperatorError, WriteRefused
+from nvo3sec.errors import (
+    IncarnationLost,
+    IncarnationRetired,
+    NvaUnreachable,
+    Nvo3secError,
+    OperatorError,
+    ReadRefused,
+    WriteRefused,
+    cause_of,
+)
 from nvo3sec.nve.bringup import BroughtUp
 from nvo3sec.nve.clock import ClockReading
 from nvo3sec.nve.driver import SwitchDriver
+from nvo3sec.nve.drops import DropWatch
 from nvo3sec.nve.holdings import TABLES as HOLDINGS_TABLES
 from nvo3sec.nve.holdings import holdings_of
 from nvo3sec.nve.keyring import Keyring
@@ -59,9 +72,13 @@ SETTLE_S = 3.0
 """How long is asked about what a switch was found with, before it is reconciled."""
 USE_S = 2.0
 """How often is read how much each key has protected."""
+DROPS_S = 5.0
+"""How often is read whether frames are dropped that never should be."""
 AUDIT_S = 60.0
 """How often the whole switch is read, changed or not."""
 RETRY_FIRST_S, RETRY_LAST_S = 0.2, 5.0
+CONFINED_KNOWN = 256
+"""Things that went wrong which are told, in one session."""
 
 
 @dataclass
@@ -104,6 +121,8 @@ class Serving:
         self.lease_not_after_us: int | None = None
         self.agrees = True
         self.fault = ""
+        self.drops = DropWatch(driver.client)
+        self._confined: dict[str, None] = {}
         self._session = session
         self._incarnation = brought.incarnation
         self._peering = kept.peering
@@ -135,7 +154,10 @@ class Serving:
         receive, send = held_keys(self._found, self._incarnation, self.reading, now)
         mappings = self.learning.mappings
         attached, seen = tuple(self._memory.attachments.values()), self._memory.marks
-        await self._session.register(Registration(self._incarnation, receive, send, attached, mappings.positions, seen))
+        generation = self._memory.generation(self._incarnation) or 0
+        await self._session.register(
+            Registration(self._incarnation, receive, send, attached, mappings.positions, seen, generation)
+        )
         self.learning.begin(learned_addresses(self._found))
         # Not for longer than a lease can wait; what is still in doubt then is asked about beside everything else.
         with contextlib.suppress(TimeoutError):
@@ -147,6 +169,7 @@ class Serving:
             self._keep_lease(),
             self._audit(),
             self._report_use(),
+            self._watch_drops(),
             self.learning.run(),
             self.punts.run(),
         )
@@ -165,29 +188,58 @@ class Serving:
     async def _follow_nva(self) -> None:
         while True:
             update = await self._session.next_update()
-            match update:
-                case NveView():
-                    self.view = update
-                    self.keyring.follow(update)
-                    self.learning.mappings.keep_vns(vn.vni for vn in update.vns)
-                    self._peering.follow(update, time.monotonic())
-                    self._mark(MANAGED_TABLES)
-                    await self._tell_peers()
-                case TenantState() if self.view is not None:
-                    self.view = replace(self.view, tenant_systems=update.tenant_systems)
-                    self._mark(TENANT_TABLES)
-                case MappingUpdate():
-                    self.learning.apply(update)
-                case PeerUpdate():
-                    self._peering.take(update, time.monotonic())
-                    self._mark(KEY_TABLES)
-                    await self._tell_peers()
-                case KeyState() if update.incarnation == self._incarnation:
-                    self.keys, self._keys_at = update, time.monotonic()
-                    self._mark(KEY_TABLES)
-                case KeyUpdate():
-                    self._change_keys(update)
-                    self._mark(KEY_TABLES)
+            try:
+                left_out = self._take(update)
+            except Nvo3secError:
+                raise
+            except Exception as error:  # noqa: BLE001  # one bad message: what was taken before it is still so
+                await self._confine(f"message {type(update).__name__}", cause_of(error))
+                if not isinstance(update, NveView | TenantState):
+                    raise NvaUnreachable("what the NVA sends adds up, and cannot be taken; asking anew") from None
+                continue
+            for what in left_out:
+                await self._confine("view", f"{what} does not fit to the rest of it, and is left out")
+            if isinstance(update, NveView | PeerUpdate):
+                await self._tell_peers()
+
+    def _take(self, update: Message) -> tuple[str, ...]:
+        """Returns what of it was left out. Raises IncarnationRetired, NvaUnreachable."""
+        left_out: tuple[str, ...] = ()
+        match update:
+            case NewIncarnation() if update.instead_of == self._incarnation:
+                raise IncarnationRetired(
+                    f"{self.driver.client.name}: the NVA has no keys for the incarnation of this switch; taking another"
+                )
+            case NveView():
+                view, left_out = consistent(update)
+                self.keyring.follow(view)
+                self.learning.mappings.keep_vns(vn.vni for vn in view.vns)
+                self._peering.follow(view, time.monotonic())
+                self.view = view
+                self._mark(MANAGED_TABLES)
+            case TenantState() if self.view is not None:
+                self.view, left_out = consistent(replace(self.view, tenant_systems=update.tenant_systems))
+                self._mark(TENANT_TABLES)
+            case MappingUpdate():
+                self.learning.apply(update)
+            case PeerUpdate():
+                self._peering.take(update, time.monotonic())
+                self._mark(KEY_TABLES)
+            case KeyState() if update.incarnation == self._incarnation:
+                self.keys, self._keys_at = update, time.monotonic()
+                self._mark(KEY_TABLES)
+            case KeyUpdate():
+                self._change_keys(update)
+                self._mark(KEY_TABLES)
+        return left_out
+
+    async def _confine(self, part: str, why: str) -> None:
+        """Something went wrong that is nothing to the rest; the operator hears of it once."""
+        text = f"{part}: {why}"
+        if text not in self._confined and len(self._confined) < CONFINED_KNOWN:
+            self._confined[text] = None
+            self._log.error("confined", part=part, error=why)
+            await self._session.report(Report("confined", text))
 
     def _change_keys(self, update: KeyUpdate) -> None:
         now = time.monotonic()
@@ -222,9 +274,19 @@ class Serving:
                         Report("updates-refused", f"{len(refused)} refused; first: {refused[0]}")
                     )
                 self.fault = str(error)
-                await asyncio.sleep(delay)
-                delay = min(delay * 2, RETRY_LAST_S)
-                self._mark(MANAGED_TABLES)
+                delay = await self._later(delay)
+            except Nvo3secError:
+                raise
+            except Exception as error:  # noqa: BLE001  # the switch goes on with what it has; nothing is confirmed
+                self.fault = cause_of(error)
+                await self._confine("reconciliation", self.fault)
+                delay = await self._later(delay)
+
+    async def _later(self, delay: float) -> float:
+        """Reconcile everything after `delay` (seconds); returns how long to wait the next time."""
+        await asyncio.sleep(delay)
+        self._mark(MANAGED_TABLES)
+        return min(delay * 2, RETRY_LAST_S)
 
     def _wanted(self) -> Wanted:
         if self.view is None or self.keys is None:
@@ -232,6 +294,8 @@ class Serving:
         receive, send = self._peering.sort(self.keys, self.view, time.monotonic())
         keys = replace(self.keys, receive=receive, send=send)
         self.keyring.take(keys, self.view, self.reading, self._keys_at)
+        # Before the switch has them: what its replay rings can have seen is remembered longer than keys are held.
+        self._memory.rings(self._incarnation, max((sa.generation for sa in self.keyring.receive), default=0))
         return Wanted(self.view, self._incarnation, self.keyring.receive, self.keyring.send, self.learning.mappings.all)
 
     async def reconcile(self, tables: Iterable[Table] = MANAGED_TABLES) -> Outcome:
@@ -250,7 +314,8 @@ class Serving:
                 item = update.item
                 if update.operation is Operation.INSERT and isinstance(item, Entry) and item.table == Table.SA_TX:
                     self._meter.made_anew((item["interface"], item["level"]))
-            if scope == set(MANAGED_TABLES) and outcome.left.is_empty:
+            # What only could not be added keeps nothing that should be gone.
+            if scope == set(MANAGED_TABLES) and not (outcome.left.removed or outcome.left.altered):
                 self._confirmed_view = wanted.view.version
             for text in self.reconciler.foreign:
                 self._log.error("foreign entry", what=text)
@@ -264,6 +329,8 @@ class Serving:
             await self._tell_peers(read_back.receive)
             await self._session.read_back(read_back)
             self._has_said = True
+            if outcome.refused is not None:
+                raise outcome.refused
             return outcome
 
     def _another_key_follows(self, wanted: Wanted) -> bool:
@@ -388,6 +455,18 @@ class Serving:
         named = ((slot, name, counters.get(match)) for slot, (match, name) in entries.items())
         known = {slot: (name, Amount(one.packets, one.bytes)) for slot, name, one in named if one is not None}
         return self._meter.read(known) if known else {}
+
+    async def _watch_drops(self) -> None:
+        while True:
+            try:
+                report = await self.drops.look(time.monotonic())
+            except ReadRefused as error:
+                await self._confine("drop counters", str(error))
+            else:
+                if report is not None:
+                    self._log.error("frames dropped", what=report.event, detail=report.detail)
+                    await self._session.report(report)
+            await asyncio.sleep(DROPS_S)
 
     async def _audit(self) -> None:
         while True:

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Drops that never happen where all is well: a key whose generation is below what its replay ring has seen.
+
+Every frame under such a key is lost, while everything else looks as it should. The switch counts by reason only: which
+of the directions towards it that is, is not known.
+"""
+
+from __future__ import annotations
+
+from nvo3sec.domain.messages import Report
+from nvo3sec.p4runtime import SwitchClient
+from nvo3sec.p4runtime.generated import DropReason
+
+REASONS = (DropReason.REPLAY_GENERATION, DropReason.COMMIT_GENERATION)
+ALARM_S = 60.0
+"""How long an alarm stays after the last frame that was dropped so. Also between two reports."""
+EVENT = "replay-generation"
+
+
+class DropWatch:
+    """Watches one switch. `look` at it every now and then; now: seconds, monotonic."""
+
+    def __init__(self, client: SwitchClient) -> None:
+        self._client = client
+        self._count: int | None = None
+        self._last: float | None = None
+        self._reported: float | None = None
+        self._lost = 0
+
+    async def look(self, now: float) -> Report | None:
+        """Read the counters; returns what the operator has to hear. Raises SwitchError."""
+        drops = await self._client.drop_counters()
+        count = sum(cells[reason].packets for cells in drops.values() for reason in REASONS if reason in cells)
+        before, self._count = self._count, count
+        if before is None or count <= before:
+            return None
+        self._lost = (
+            count - before if self._last is None or now >= self._last + ALARM_S else self._lost + count - before
+        )
+        self._last = now
+        if self._reported is not None and now < self._reported + ALARM_S:
+            return None
+        self._reported = now
+        return Report(EVENT, self._text())
+
+    def alarms(self, now: float) -> tuple[str, ...]:
+        """What is wrong now."""
+        return () if self._last is None or now >= self._last + ALARM_S else (self._text(),)
+
+    def _text(self) -> str:
+        return (
+            f"{self._lost} frames dropped for REPLAY_GENERATION: keys towards this switch are older than its replay"
+            " rings; `nvo3sec keys reset-marks` gives it new ones"
+        )
