@@ -131,7 +131,7 @@ class NveAgent:
             raise await driver.client.until_broken() from None
         self._brought = brought
         if not brought.adopted:
-            self._memory.rings(brought.incarnation, 0)
+            self._memory.rings(brought.incarnation, 0 if brought.emptied else self._memory.highest)
         # Ephemeral keys end with the incarnation, not with a session.
         peering = Peering(self.nve.name, brought.incarnation, self._make_peer_keys, required=self._peer_keys_required)
         kept = Kept(Reconciler(driver), LearnedMappings(self.nve.name), peering)

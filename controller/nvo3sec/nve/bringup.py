@@ -4,14 +4,16 @@
 Sequence numbers and replay windows live in registers that only a pipeline load resets, and keys are bound to the
 incarnation that the registers belong to. So a switch is adopted only if entry and both registers agree; anything else
 gets a new incarnation, in an order in which no old key can meet new registers: keys out, entry, registers, answer.
-So does one of which nobody knows how far the generations in its replay rings have come, and that holds no key that
-would show it: there is nothing to interrupt.
+
+A switch whose replay rings are to begin anew gets its pipeline anew, for nothing else empties them: one for whose
+incarnation the NVA has no keys any more; and one of which nobody knows how far the generations in its rings have come,
+and that holds no key which would show it, so that there is nothing to interrupt.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -25,10 +27,12 @@ from nvo3sec.p4runtime import generated as p4
 
 @dataclass(frozen=True)
 class BroughtUp:
-    """A switch that is ready for entries. `adopted`: it was running with an incarnation that holds."""
+    """A switch that is ready for entries. `adopted`: it was running with an incarnation that holds. `emptied`: its
+    replay rings are known to have seen nothing."""
 
     incarnation: bytes
     adopted: bool
+    emptied: bool = False
 
 
 async def bring_up(
@@ -48,6 +52,7 @@ async def bring_up(
         state = await client.read()
         incarnation = incarnation_of(state)
         answer = await driver.ask_state()
+        emptied = False
         is_known = generation(incarnation) is not None or any(
             entry["incarnation"] == int.from_bytes(incarnation, "big") for entry in state.of_table(Table.SA_RX)
         )
@@ -55,16 +60,18 @@ async def bring_up(
             await _set_entropy(driver, state, random_bytes)
             log.info("switch adopted", entries=len(state.entries), groups=len(state.groups))
             return BroughtUp(incarnation, adopted=True)
-        log.warning(
-            "incarnation of the switch does not hold; making a new one",
-            entry=bool(incarnation),
-            retired=bool(incarnation) and incarnation == retired,
-            rings_known=is_known,
-        )
+        if incarnation and answer.agrees:
+            why = "the NVA has no keys for it" if is_known else "nobody knows what its replay rings have seen"
+            log.warning("the switch begins anew, with its pipeline", why=why)
+            await client.push_pipeline()
+            emptied = True
+        else:
+            log.warning("incarnation of the switch does not hold; making a new one", entry=bool(incarnation))
     else:
         await client.push_pipeline()
+        emptied = True
         log.info("pipeline loaded")
-    return await _new_incarnation(driver, random_bytes)
+    return replace(await _new_incarnation(driver, random_bytes), emptied=emptied)
 
 
 async def _new_incarnation(driver: SwitchDriver, random_bytes: Callable[[int], bytes]) -> BroughtUp:

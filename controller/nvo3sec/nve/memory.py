@@ -121,6 +121,11 @@ class AgentMemory:
         """The highest that the replay rings of this incarnation can have seen; None if that is not known."""
         return self._rings[1] if self._rings[0] == incarnation else None
 
+    @property
+    def highest(self) -> int:
+        """The highest generation that the switch can have seen, under whatever incarnation."""
+        return self._rings[1]
+
     def rings(self, incarnation: bytes, generation: int) -> None:
         """The replay rings of this incarnation are going to see `generation`, if they have not."""
         known = self.generation(incarnation)

@@ -22,6 +22,7 @@ from nvo3sec.domain.messages import (
     Lookup,
     LookupAnswer,
     MappingUpdate,
+    NewIncarnation,
     NveView,
     ReadBack,
     Registration,
@@ -219,6 +220,7 @@ class Line:
         self._side: NvaSideSession | None = None
         self._ended: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
         self._news = asyncio.Event()
+        self._retired: NewIncarnation | None = None
         self._view: NveView | None = None
         self._tenants: TenantState | None = None
         self._mappings: deque[MappingUpdate] = deque()
@@ -339,6 +341,8 @@ class Line:
                 return
             await self._link.cross()
             match update:
+                case NewIncarnation():
+                    self._retired = update
                 case NveView():
                     self._view, self._tenants = update, None
                 case TenantState():
@@ -360,7 +364,9 @@ class Line:
         if self._ended.done():
             raise self._ended.result()
         update: Update | None
-        if self._view is not None:
+        if self._retired is not None:
+            update, self._retired = self._retired, None
+        elif self._view is not None:
             update, self._view = self._view, None
         elif self._tenants is not None:
             update, self._tenants = self._tenants, None
@@ -370,7 +376,7 @@ class Line:
             update = self._peers.popleft()
         else:
             update, self._keys = self._keys, None
-        if not (self._view or self._tenants or self._mappings or self._peers or self._keys):
+        if not (self._retired or self._view or self._tenants or self._mappings or self._peers or self._keys):
             self._news.clear()
         assert update is not None
         return update

@@ -109,6 +109,7 @@ class Scene:
         switch = Switch(name, self.loop.time)
         site = Site(name, switch, Plug(switch, lambda: self.random.random() < 0.5))
         site.plug.before_call = lambda: self._before_call(site)
+        switch.on_push = lambda one: self.observer.registers_reset(one)
         inner = site.switch.write
 
         def write(update: Update) -> str:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from model_domain import LIFE
+from model_liar import KINDS
 from model_scene import SETTLE_S
 from model_world import World
 from nvo3sec.domain.messages import StoreMark
@@ -196,7 +197,23 @@ def shut_out_for_a_moment(world: World) -> None:
         world.pass_time(2 * SETTLE_S)
 
 
+def liar(world: World) -> None:
+    """An NVE says everything wrong, again and again; keys of the others are replaced meanwhile, and hers afterwards."""
+    for own in (False, True):
+        for kind in KINDS:
+            world.lie("leaf2", kind, own=own)
+            world.pass_time(1)
+            world.rotate()
+            world.pass_time(3)
+    world.pass_time(2 * SETTLE_S)
+    world.reset_marks("leaf2")
+    world.pass_time(2 * SETTLE_S)
+    world.rotate()
+    world.pass_time(LIFE.grace_s + SETTLE_S)
+
+
 STORIES = (
+    liar,
     shut_out_for_a_moment,
     rotation,
     boot,

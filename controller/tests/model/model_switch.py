@@ -63,6 +63,7 @@ class Switch:
         self.running = True
         self.life = 0
         self.on_update: Callable[[Switch, Update], None] = lambda *_: None
+        self.on_push: Callable[[Switch], None] = lambda _: None
         self.drops: dict[str, int] = {}
         self.full: set[str] = set()
         self._boot()
@@ -95,6 +96,7 @@ class Switch:
 
     def push(self, *, keeps_entries: bool) -> None:
         """A pipeline is loaded. RECONCILE_AND_COMMIT keeps entries; no action keeps a register."""
+        self.on_push(self)
         if not keeps_entries:
             self._clear_entries()
         self.groups = {}

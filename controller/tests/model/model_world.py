@@ -8,6 +8,7 @@ import contextlib
 from typing import Any
 
 from model_domain import LIFE, VNS, make_domain
+from model_liar import lie
 from model_observer import ROLLED_BACK
 from model_switch import Switch
 from model_traffic import Traffic
@@ -43,6 +44,21 @@ class World(Traffic):
 
         self._adopt()
         return bool(self.loop.run(ask()))
+
+    def lie(self, name: str, kind: str, *, own: bool) -> None:
+        """Somebody with the certificate of an NVE lies to the NVA. own: of the incarnation that its switch has."""
+        self.disturb(name)
+        nva = self.host.nva
+        known = b"" if nva is None else nva.accounts.incarnations.get(name, b"")
+        incarnation = known if own and known else bytes([7]) * 16
+        self._told(lambda nva: lie(nva, name, kind, incarnation))
+        for line in [one for one in self.host.lines if one is self.sites[name].line]:
+            line.cut("another session has taken over")
+
+    def reset_marks(self, name: str) -> None:
+        """An operator has the generations of what an NVE receives begin anew."""
+        self.disturb(name)
+        self._told(lambda nva: nva.reset_marks(name))
 
     def rotate(self, *names: str) -> None:
         """New keys for directions between these; see `Nva.rotate`."""

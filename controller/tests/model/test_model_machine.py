@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 from model_domain import LIFE
+from model_liar import KINDS
 from model_scene import SETTLE_S
 from model_world import World
 from nvo3sec.p4runtime import Table
@@ -116,6 +117,17 @@ class Machine(RuleBasedStateMachine):
     def one_is_revoked(self, wait):
         """Always the same, so that two are left."""
         self.world.revoke("leaf2")
+        self.world.pass_time(wait)
+
+    @rule(kind=st.sampled_from(KINDS), own=st.booleans(), wait=moments)
+    def one_lies_in_every_field(self, kind, own, wait):
+        """Always the same, so that two are left."""
+        self.world.lie("leaf2", kind, own=own)
+        self.world.pass_time(wait)
+
+    @rule(name=a_name, wait=moments)
+    def marks_are_reset(self, name, wait):
+        self.world.reset_marks(name)
         self.world.pass_time(wait)
 
     @rule(name=a_name, wait=moments)
