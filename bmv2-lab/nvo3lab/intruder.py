@@ -108,6 +108,12 @@ class Intruder:
             raise ValueError("nobody is being posed as")
         return await self._posing.call(rpc, base64.b64decode(request))
 
+    async def say(self, said: list[str]) -> dict[str, int]:
+        """Say each of these (base64) in the stream of `pose`. How often it was heard, or how the stream had ended."""
+        if self._posing is None:
+            raise ValueError("nobody is being posed as")
+        return dict(Counter([await self._posing.say(base64.b64decode(one)) for one in said]))
+
     async def operate(self, device: str, rpc: str, request: str, limit: float) -> Any:
         """An operator's question (base64), asked here where a command would take too long to start. Returns its JSON.
 
@@ -176,6 +182,13 @@ class _Posing:
             while await self._stream.read() is not grpc.aio.EOF:
                 continue
 
+    async def say(self, message: bytes) -> str:
+        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            await asyncio.wait_for(self._stream.write(message), _TIMEOUT)
+        if not self._stream.done():
+            return "heard"
+        return _how(await self._stream.code(), await self._stream.details())
+
     async def call(self, rpc: str, body: bytes) -> dict[str, str]:
         try:
             answer = await self._channel.unary_unary(rpc)(messages.field(1, self._name) + body, timeout=_TIMEOUT)
@@ -225,7 +238,7 @@ async def _run(configuration: dict[str, Any]) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    names = ("handshake", "call", "garbage", "pose", "as_agent", "leave", "operate")
+    names = ("handshake", "call", "garbage", "pose", "as_agent", "say", "leave", "operate")
     methods = {name: getattr(intruder, name) for name in names}
     async with await serve(Path(configuration["control"]), methods):
         await stop.wait()
