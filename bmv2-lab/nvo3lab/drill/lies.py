@@ -31,6 +31,7 @@ _REPLACED = 30.0
 _POLL = 0.1
 #: How the NVA tells operators of a switch whose generations it does not believe.
 _REPORT = "incarnation-retired"
+_UNBELIEVABLE = ("climbs", "ends", "generation")
 
 _REGISTRATION, _READ_BACK, _REPORTED, _ANSWER, _USE, _NEWS = 1, 2, 3, 4, 5, 10
 
@@ -115,6 +116,14 @@ async def _rotate(world: World, before: dict[tuple[str, str], set[str]]) -> list
     return [f"keys between {' and '.join(_OTHERS)} were not replaced while {_LIAR} lied"]
 
 
+async def _is_told(world: World) -> bool:
+    """Whether operators hear of it: in a report, and in the status as long as leaf3 obeys not."""
+    status = await world.status()
+    return any((one["nve"], one["event"]) == (_LIAR, _REPORT) for one in status["reports"]) and any(
+        one.startswith(f"{_LIAR}: its switch has not taken another incarnation") for one in status["not_ready"]
+    )
+
+
 async def insider_messages(world: World) -> Shot:
     """Every field, as wrong as its type allows, in one session after the other."""
     device = str(world.plane.device_file("nve", _LIAR))
@@ -136,10 +145,9 @@ async def insider_messages(world: World) -> Shot:
                 continue
             said = [base64.b64encode(one).decode() for one in _sayings(registration, [*_OTHERS, _LIAR, "nobody"])]
             ended.update(await world.intruder.call("say", said=said, timeout=120))
+            if what in _UNBELIEVABLE and not await _is_told(world):
+                faults.append(f"operators were not told that what {_LIAR} registers with {what}")
         faults += await _rotate(world, before)
-        status = await world.status()
-        if not any((one["nve"], one["event"]) == (_LIAR, _REPORT) for one in status["reports"]):
-            faults.append(f"operators were not told what {_LIAR} said")
     except LabError as error:
         faults.append(f"the {NVA} does not answer any more: {error}")
     finally:
