@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ import structlog
 from nvo3sec import collector
 from nvo3sec.config import DomainText
 from nvo3sec.domain.difference import Change, Difference, difference
+from nvo3sec.domain.meanings import Meaning
 from nvo3sec.domain.model import Domain
 from nvo3sec.errors import ConfigError, OperatorError
 from nvo3sec.nva import Nva
@@ -30,18 +31,28 @@ REFUSALS_SHOWN = 10
 
 @dataclass(frozen=True)
 class Start:
-    """What an NVA begins with: a file and its domain, and how the file that it was given differs from it."""
+    """What an NVA begins with: a file and its domain, how the file that it was given differs from it, and the domain
+    that ran before if that is another one."""
 
     file: DomainText
     domain: Domain
     ignored: Difference
+    before: Domain | None = None
 
 
-def at_start(given: DomainText, domain: Domain, stored: str, *, take_given: bool) -> Start:
+def at_start(
+    given: DomainText,
+    domain: Domain,
+    stored: str,
+    *,
+    take_given: bool,
+    held: Mapping[Meaning, Collection[str]] | None = None,
+) -> Start:
     """What runs: `stored`, the text that was applied last; or the file that is given, if none was or `take_given`.
 
-    domain: what `given` says. Raises ConfigError if `stored` cannot be read by this program, OperatorError if the file
-    that is given is to be taken, and has changes that are refused while the domain lives: its switches do.
+    domain: what `given` says. held: numbers that may still stand for what they stood for, and where. Raises ConfigError
+    if `stored` cannot be read by this program, OperatorError if the file that is given is to be taken, and has changes
+    that are refused while the domain lives: its switches do.
     """
     if not stored:
         return Start(given, domain, Difference(()))
@@ -55,10 +66,10 @@ def at_start(given: DomainText, domain: Domain, stored: str, *, take_given: bool
         if take_given:
             return Start(given, domain, Difference(()))
         raise
-    changes = difference(running, domain)
     if take_given:
-        _require_none(changes.refused_at_start)
-        return Start(given, domain, Difference(()))
+        _require_none(difference(running, domain, held).refused_at_start)
+        return Start(given, domain, Difference(()), running)
+    changes = difference(running, domain)
     return Start(applied, running, changes)
 
 
@@ -89,7 +100,8 @@ class Applying:
         """What would change with this file. Raises ConfigError."""
         base, running, same_text = self.base, self._nva.domain, text == self._file.text
         _, wanted = await self._parsed(text)
-        return await asyncio.to_thread(compared, running, wanted, base=base, same_text=same_text)
+        held = self._nva.held.waiting
+        return await asyncio.to_thread(compared, running, wanted, base=base, same_text=same_text, held=held)
 
     async def domain_apply(self, text: str, base: str) -> dict[str, Any]:
         """Run with this file from now on: the whole of it, or nothing. Returns the difference.
@@ -100,7 +112,7 @@ class Applying:
         async with self._one_at_a_time:
             file, wanted = await self._parsed(text)
             running = self._nva.domain
-            changes = await asyncio.to_thread(difference, running, wanted)
+            changes = await asyncio.to_thread(difference, running, wanted, self._nva.held.waiting)
             if base != self.base:
                 raise OperatorError("another file was applied meanwhile; look at the difference again")
             _require_none(changes.refused)
@@ -116,9 +128,16 @@ class Applying:
         return file, await asyncio.to_thread(file.parse)
 
 
-def compared(old: Domain, new: Domain, *, base: str = "", same_text: bool = False) -> dict[str, Any]:
-    """The difference between two domains, as operators are shown it."""
-    return _report(difference(old, new), base, same_text=same_text)
+def compared(
+    old: Domain,
+    new: Domain,
+    *,
+    base: str = "",
+    same_text: bool = False,
+    held: Mapping[Meaning, Collection[str]] | None = None,
+) -> dict[str, Any]:
+    """The difference between two domains, as operators are shown it. held: as for `difference`."""
+    return _report(difference(old, new, held), base, same_text=same_text)
 
 
 def _report(changes: Difference, base: str, *, same_text: bool) -> dict[str, Any]:

@@ -115,14 +115,22 @@ class NvaProcess:
         self._store = _open_store(domain, self._settings)
         if not self._store.durable:
             self._log.warning("nothing is durable: attachments, revocations and keys end with this process")
-        start = at_start(given, domain, self._store.domain_file, take_given=self._settings.apply_domain)
+        start = at_start(
+            given,
+            domain,
+            self._store.domain_file,
+            take_given=self._settings.apply_domain,
+            held=dict(self._store.held),
+        )
         if not start.ignored.is_empty:
             self._log.warning(
                 "another domain file was applied, and that one runs; see `domain diff`, `domain apply`",
                 given=given.source,
                 differences=len(start.ignored.changes),
             )
-        self._nva = Nva(start.domain, self._store, file=start.file.text, random_bytes=secrets.token_bytes)
+        self._nva = Nva(
+            start.domain, self._store, file=start.file.text, before=start.before, random_bytes=secrets.token_bytes
+        )
         return start
 
     async def run(self) -> None:
@@ -195,6 +203,7 @@ class NvaProcess:
             self._nva.excluded,
             self._nva.marks.disputes,
             self._nva.accounts.alarms(self._nva.domain.nve_by_name.keys() - self._nva.excluded),
+            self._nva.held.waiting,
         )
         said = {str(self._device.identity): self._terms()}
         said |= {f"{Role.NVE.value}/{name}": terms for name, terms in sorted(self._transport.terms.items())}

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict
 from ipaddress import IPv4Address
 from types import NoneType
 from typing import Any
 
+from nvo3sec.domain.meanings import Meaning
 from nvo3sec.domain.model import Domain
 from nvo3sec.domain.sa import Direction
 from nvo3sec.domain.terms import CredentialTerms, Urgency, span
@@ -32,12 +33,15 @@ def status_report(
     excluded: Mapping[str, str] | None = None,
     disputed: Mapping[str, str] | None = None,
     alarms: Iterable[str] = (),
+    held: Mapping[Meaning, Collection[str]] | None = None,
 ) -> dict[str, Any]:
     """Switches with what is expected and what is there, every key by name, the last reports, what is not ready, and
     what will not be for long.
 
     excluded: NVEs that are shut out, and why; nothing is expected of them. disputed: NVEs that remember another history
-    of the NVA's store than it has, and what. alarms: what the NVA itself knows to be wrong.
+    of the NVA's store than it has, and what. alarms: what the NVA itself knows to be wrong. held: numbers that may
+    still stand for what they stood for, and the NVEs where: those that are shut out are not waited for, since nobody
+    takes anything from them.
     """
     out, strange = excluded or {}, disputed or {}
     directions = list(directions)
@@ -58,12 +62,22 @@ def status_report(
         for d in directions
         if not d.is_established
     ]
+    missing += [
+        f"{nve}: {meaning} is not confirmed to be gone, and its lease has not run out"
+        for meaning, nves in (held or {}).items()
+        for nve in nves
+        if nve not in out
+    ]
     return {
         "domain": domain.name,
         "ready": not missing,
         "not_ready": missing,
         "warnings": [one for one in map(lambda d: _overdue(d, now), directions) if one],
         "switches": switches,
+        "held": [
+            {"number": f"{one.sort} {one.number}", "owner": one.owner, "nves": list(nves)}
+            for one, nves in (held or {}).items()
+        ],
         "keys": [key for direction in directions for key in _keys(direction, now)],
         "reports": [
             {

@@ -14,6 +14,7 @@ from nvo3sec.domain.model import Nve
 from nvo3sec.domain.sa import Event
 from nvo3sec.nva import switches
 from nvo3sec.nva.cutoffs import CutOffs
+from nvo3sec.nva.held import HeldNumbers
 from nvo3sec.nva.keys import KeyService
 
 RETIRED = "incarnation-retired"
@@ -26,10 +27,16 @@ class SwitchAccounts:
     """Of one NVA. feed: gives an event to a direction. note: tells operators something about an NVE."""
 
     def __init__(
-        self, keys: KeyService, cut_offs: CutOffs, feed: Callable[[Tunnel, Event, float], None], note: Note
+        self,
+        keys: KeyService,
+        cut_offs: CutOffs,
+        held: HeldNumbers,
+        feed: Callable[[Tunnel, Event, float], None],
+        note: Note,
     ) -> None:
         self._keys = keys
         self._cut_offs = cut_offs
+        self._held = held
         self._feed = feed
         self._note = note
         self.incarnations: dict[str, bytes] = {}
@@ -69,6 +76,7 @@ class SwitchAccounts:
             self._note(nve, Report("view-unknown", "says that its switch equals a view that was never made"))
         else:
             self._cut_offs.confirmed(nve, report.view)
+            self._held.confirmed(nve, report.view)
         self._give(switches.read_back(nve, self._keys.tunnels_of(nve), report), now)
         return True
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from nvo3sec.domain.changes import ChangeLog, Increment
+from nvo3sec.domain.limits import TokenBucket
 from nvo3sec.domain.mapping import (
     Address,
     Change,
@@ -30,10 +31,15 @@ from nvo3sec.domain.mapping import (
     statics_of,
     step,
 )
-from nvo3sec.domain.messages import Lookup, LookupAnswer, Position
-from nvo3sec.domain.model import Domain
+from nvo3sec.domain.messages import Lookup, LookupAnswer, LookupResult, Position
+from nvo3sec.domain.model import Domain, Rate
 from nvo3sec.errors import AuthorizationError
 from nvo3sec.nva.store.records import DropVap, PutDomainFile, PutVap, Store, StoreChange, Stored
+
+LOOKUP_RATE = Rate(200, 1000)
+"""Lookups that one NVE may make."""
+BUSY_S = 1.0
+"""When one that asks too often may ask again."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,7 @@ class Attachments:
             now=now,
         )
         self._log = ChangeLog(stored.history)
+        self._lookups: dict[str, TokenBucket] = {}
 
     @property
     def state(self) -> MappingState:
@@ -79,16 +86,19 @@ class Attachments:
         revoked: Iterable[str] = (),
         reserved: Mapping[Address, frozenset[str]] | None = None,
         file: str = "",
+        also: Iterable[StoreChange] = (),
     ) -> Handled:
         """Apply a domain file, without the NVEs that are revoked. Raises StoreError, and then nothing has changed.
 
-        file: its text, which becomes durable together with what follows from it; "" keeps what is there.
+        file: its text, which becomes durable together with what follows from it, and with `also`; "" keeps what is
+        there.
         """
         scope = scope_of(domain, revoked, reserved)
         intent: list[StoreChange] = [DropVap(place) for place in sorted(self._vaps) if place not in scope.vaps]
         intent += [PutVap(place, vni) for place, vni in sorted(scope.vaps.items()) if self._vaps.get(place) != vni]
         if file and file != self._store.domain_file:
             intent.append(PutDomainFile(file))
+        intent += also
         state = replace(self._state, limits=domain.mapping_limits)
         handled = self._handle([Configured(scope, statics_of(domain, scope))], now, intent, state)
         self._vaps = dict(scope.vaps)
@@ -113,8 +123,10 @@ class Attachments:
         nves = frozenset(nve for nve in map(_nve_of, changes) if nve is not None)
         return Handled(tuple(outcomes), tuple(effects), self._log.record(effects), nves)
 
-    def look_up(self, nve: str, query: Lookup) -> LookupAnswer:
-        """The answer for `nve`."""
+    def look_up(self, nve: str, query: Lookup, now: float) -> LookupAnswer:
+        """The answer for `nve`, if it does not ask too often."""
+        if not self._lookups.setdefault(nve, TokenBucket(LOOKUP_RATE, now)).take(now):
+            return LookupAnswer(LookupResult.BUSY, BUSY_S)
         return look_up(self._state, nve, query)
 
     def increment(self, nve: str, vni: int, have: Position) -> Increment | None:

@@ -74,6 +74,10 @@ class Intent:
         """The NVEs that serve a VN, sorted; none for one that does not exist."""
         return self._members.get(vni, ())
 
+    def would_be_peers(self, nve: str) -> tuple[str, ...]:
+        """All that would be peers of an NVE if it were not shut out; it may be."""
+        return Membership(self.domain, self.excluded - {nve}).peers_of(nve)
+
     def vn(self, vni: int) -> Vn | None:
         """The VN of this number."""
         return self.domain.vn_by_number.get(vni)

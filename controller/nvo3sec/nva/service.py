@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 
 import structlog
 
@@ -17,6 +18,7 @@ from nvo3sec.domain.contribution import PeerNews, PeerUpdate
 from nvo3sec.domain.mapping import Event as MappingEvent
 from nvo3sec.domain.mapping import LeaseRenewed, MappingState, Outcome, Reported, Resync
 from nvo3sec.domain.mapping import Tick as MappingTick
+from nvo3sec.domain.meanings import obstacles
 from nvo3sec.domain.membership import Membership, Tunnel
 from nvo3sec.domain.messages import (
     Announcement,
@@ -39,7 +41,7 @@ from nvo3sec.domain.messages import (
 )
 from nvo3sec.domain.model import Domain
 from nvo3sec.domain.sa import Direction, Event
-from nvo3sec.errors import AuthorizationError
+from nvo3sec.errors import AuthorizationError, OperatorError
 from nvo3sec.nva.accounts import SwitchAccounts
 from nvo3sec.nva.announcing import NOT_SERVED, Announcing, announced_by, event_of, is_of_its_vn, report_of
 from nvo3sec.nva.attachments import Attachments, Handled
@@ -47,15 +49,15 @@ from nvo3sec.nva.confinement import Confinement
 from nvo3sec.nva.contributing import Contributing
 from nvo3sec.nva.cutoffs import DEADLINE_S, CutOffs
 from nvo3sec.nva.guard import StoreGuard, disputes_said
+from nvo3sec.nva.held import HeldNumbers
 from nvo3sec.nva.intent import Intent
 from nvo3sec.nva.journal import Journal, ReportRecord
 from nvo3sec.nva.key_inspection import choose_tunnels
 from nvo3sec.nva.keys import KeyService
 from nvo3sec.nva.marks import Marks
-from nvo3sec.nva.questions import Questions
 from nvo3sec.nva.session import NvaSideSession
 from nvo3sec.nva.store import Certificate, Store
-from nvo3sec.nva.updates import begin_mappings, key_news, mapping_update
+from nvo3sec.nva.updates import begin_mappings, key_news, mapping_update, push_changes
 from nvo3sec.nva.views import tenants_of, view_of
 
 TICK_S = 0.2
@@ -64,9 +66,9 @@ TICK_S = 0.2
 class Nva:
     """One NVA. It talks to agents through `NvaSideSession`, one for each authenticated connection.
 
-    store: what it remembers across restarts. file: the text that `domain` comes from, to be remembered. clock:
-    monotonic seconds. wall_seconds: coarse wall time, for generations only. random_bytes: a cryptographic source.
-    Raises StoreError.
+    store: what it remembers across restarts. file: the text that `domain` comes from, to be remembered. before: the
+    domain that ran last, if it was another one. clock: monotonic seconds. wall_seconds: coarse wall time, for
+    generations only. random_bytes: a cryptographic source. Raises StoreError.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Nva:
         store: Store,
         *,
         file: str = "",
+        before: Domain | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_seconds: Callable[[], float] = time.time,
         random_bytes: Callable[[int], bytes],
@@ -91,8 +94,12 @@ class Nva:
         self.marks = Marks(store, stored)
         """What each NVE was told of how far the store has come."""
         self.marks.only(domain.nve_by_name)
-        self._attachments = Attachments(store, stored, now, domain.mapping_limits)
-        self._attachments.configure(domain, now, self.intent.excluded, file=file)
+        self.held = HeldNumbers(stored, now, before or domain, self.intent.excluded)
+        """Numbers that may still stand in some switch for what they stood for."""
+        limits = replace(domain.mapping_limits, lease_s=max(self.held.longest_lease_s, domain.lifetimes.lease_s))
+        self._attachments = Attachments(store, stored, now, limits)
+        self._version = 0
+        self._configure(domain, now, self.intent.excluded, file)
         self._announcing = Announcing(self._handle)
         self._sessions: dict[str, NvaSideSession] = {}
         self._contributing = Contributing(domain, self._sessions)
@@ -108,13 +115,11 @@ class Nva:
             relay=self.relay,
             confinement=self.confinement,
         )
-        self._questions = Questions(self._attachments)
-        self._version = 0
-        self._cut_offs = CutOffs(now + domain.lifetimes.lease_s)
+        self._cut_offs = CutOffs(now + self.held.longest_lease_s)
         for nve in self.intent.excluded:
             # After a restart agents come back within their leases, and confirm then.
             self._begin_cut_off(nve, now, max(DEADLINE_S, domain.lifetimes.lease_s))
-        self.accounts = SwitchAccounts(self._keys, self._cut_offs, self._feed, self._note)
+        self.accounts = SwitchAccounts(self._keys, self._cut_offs, self.held, self._feed, self._note)
 
     @property
     def domain(self) -> Domain:
@@ -205,15 +210,17 @@ class Nva:
             mark = self.marks.hand_out(session.nve, seen)
         now, lease_s = self._clock(), self.domain.lifetimes.lease_s
         self._handle([LeaseRenewed(session.nve, now + lease_s)])
-        left = self._cut_offs.left_behind(session.nve, now)
+        left = (*self._cut_offs.left_behind(session.nve, now), *self.held.closed(session.nve))
         if left and session.has_read:
             self._note(session.nve, Report("lease-withheld", f"its switch has not let go of {', '.join(left)}"))
+        if not left:
+            self.held.granted(session.nve, now)
         return LeaseGrant(0.0 if left else lease_s, mark)
 
     def look_up(self, session: NvaSideSession, query: Lookup) -> LookupAnswer:
         """A mapping, for an NVE that serves the VN. Raises AuthorizationError for one that is not registered."""
         self._require_current(session)
-        answer = self._questions.answer(session.nve, query, self._clock())
+        answer = self._attachments.look_up(session.nve, query, self._clock())
         if answer.result is LookupResult.REFUSED:
             self.report(session, Report("lookup-refused", f"asked about VNI {query.vni}, which it does not serve"))
         return answer
@@ -313,13 +320,7 @@ class Nva:
         return handled.outcomes
 
     def _tell(self, handled: Handled) -> None:
-        for nve in handled.nves:
-            if (session := self._sessions.get(nve)) is not None:
-                session.push_tenants()
-        for vni in handled.changed:
-            for nve in self.intent.members(vni):
-                if (session := self._sessions.get(nve)) is not None:
-                    session.push_mappings(vni)
+        push_changes(handled, self._sessions, self.intent.members)
         for effect in handled.effects:
             if isinstance(effect, Reported):
                 self._note(effect.key.place.nve, report_of(effect))
@@ -348,6 +349,8 @@ class Nva:
                 self._handle([MappingTick()])
         with around("keys"), self._guard.must_not_fail():
             self._push_keys(self._keys.tick(now))
+        with around("held numbers"), self._guard.must_not_fail():
+            self.held.tick(now, self._sessions, self._store)
         with around("marks"), self._guard.must_not_fail():
             self.marks.tick(now)
         with around("contributions"):
@@ -364,12 +367,13 @@ class Nva:
     def configure(self, domain: Domain, file: str = "") -> None:
         """Apply another domain file as a whole; it is durable, with its text `file`, when this returns.
 
-        Raises OperatorError for another domain, and nothing has changed then; StoreError, and then this NVA ends:
-        what runs after its restart is either file, whole.
+        Raises OperatorError for another domain, or for numbers that may still stand for something else, and nothing has
+        changed then; StoreError, and then this NVA ends: what runs after its restart is either file, whole.
         """
         now, excluded = self._clock(), self.intent.excluded_of(domain)
-        with self._guard.must_not_fail():
-            handled = self._attachments.configure(domain, now, excluded, file=file)
+        if refused := obstacles(self.domain, domain, self.held.waiting):
+            raise OperatorError("; ".join(refused.values()))
+        handled = self._configure(domain, now, excluded, file)
         self.intent.configure(domain)
         with self._guard.must_not_fail():
             self.marks.only(domain.nve_by_name)
@@ -410,16 +414,18 @@ class Nva:
         self._follow_intent(now)
 
     def _begin_cut_off(self, nve: str, now: float, patience_s: float) -> None:
-        # All that would be its peers, also if it is shut out already: an operator who asks again still waits for them.
-        peers = Membership(self.domain, self.intent.excluded - {nve}).peers_of(nve)
-        self._cut_offs.begin(nve, self._version, peers, now + patience_s)
+        self._cut_offs.begin(nve, self._version, self.intent.would_be_peers(nve), now + patience_s)
 
     def _follow_intent(self, now: float) -> None:
         """The intent has changed, other than by a domain file. Raises StoreError."""
         self._end_sessions()
-        with self._guard.must_not_fail():
-            handled = self._attachments.configure(self.domain, now, self.intent.excluded)
-        self._follow(handled, now)
+        self._follow(self._configure(self.domain, now, self.intent.excluded), now)
+
+    def _configure(self, domain: Domain, now: float, excluded: frozenset[str], file: str = "") -> Handled:
+        """Store what is so from now on, with who has to let go of what was so. Raises StoreError."""
+        letting_go = self.held.letting_go(domain, excluded, self._version, now)
+        with self._guard.must_not_fail(), letting_go as changes:
+            return self._attachments.configure(domain, now, excluded, file=file, also=changes)
 
     def _end_sessions(self) -> None:
         """Of those who are shut out, or no NVEs of the domain any more."""

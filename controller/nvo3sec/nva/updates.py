@@ -4,11 +4,11 @@ has."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from nvo3sec.domain.mapping import MappingSet
 from nvo3sec.domain.messages import KeyState, KeyUpdate, MappingUpdate, RemoteMapping
-from nvo3sec.nva.attachments import Attachments
+from nvo3sec.nva.attachments import Attachments, Handled
 from nvo3sec.nva.confinement import Confinement
 from nvo3sec.nva.keys import KeyService
 from nvo3sec.nva.session import NvaSideSession
@@ -62,6 +62,19 @@ def begin_mappings(attachments: Attachments, session: NvaSideSession, vnis: Coll
             session.positions[vni] = attachments.position(vni)
             session.beginnings.add(vni)
             session.push_mappings(vni)
+
+
+def push_changes(
+    handled: Handled, sessions: Mapping[str, NvaSideSession], members: Callable[[int], Iterable[str]]
+) -> None:
+    """Have sessions fetch what changed behind their NVEs, and in the VNs whose members they are."""
+    for nve in handled.nves:
+        if (session := sessions.get(nve)) is not None:
+            session.push_tenants()
+    for vni in handled.changed:
+        for nve in members(vni):
+            if (session := sessions.get(nve)) is not None:
+                session.push_mappings(vni)
 
 
 def key_news(

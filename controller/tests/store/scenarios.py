@@ -9,11 +9,13 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from nvo3sec.domain.mapping import Claim, ClaimKey, DropClaim, DropHold, Hold, Place, PutClaim, PutHold, SetVersion
+from nvo3sec.domain.meanings import Meaning, Sort
 from nvo3sec.domain.secret import Secret
 from nvo3sec.nva.store import (
     Certificate,
     DropDispute,
     DropEpoch,
+    DropHeld,
     DropTold,
     DropVap,
     MemoryStore,
@@ -22,11 +24,13 @@ from nvo3sec.nva.store import (
     PutDispute,
     PutDomainFile,
     PutEpoch,
+    PutHeld,
     PutTold,
     PutVap,
     Revocation,
     Revoke,
     SetGeneration,
+    SetLongestLease,
     SqliteStore,
     Store,
     StoreChange,
@@ -65,6 +69,9 @@ COMMITS: tuple[tuple[StoreChange, ...], ...] = (
         DropTold("leaf1", 1),
         PutCertificate(Certificate("leaf1", "CN=ca", "0b", "revoked")),
         PutDispute("leaf2", 1, 90),
+        PutHeld(Meaning(Sort.VNI, "10", "blue"), ("leaf1", "leaf2")),
+        PutHeld(Meaning(Sort.ADDRESS, "192.0.2.3", "leaf3"), ("leaf1",)),
+        SetLongestLease(30.5),
     ),
     (
         DropClaim(OLD.key),
@@ -74,6 +81,9 @@ COMMITS: tuple[tuple[StoreChange, ...], ...] = (
         PutHold(Hold((10, ip_address("fd00::1")), None, None, "")),
         PutDomainFile("domain: lab.example  # another\n"),
         DropDispute("leaf2"),
+        PutHeld(Meaning(Sort.VNI, "10", "blue"), ("leaf2",)),
+        DropHeld(Meaning(Sort.ADDRESS, "192.0.2.3", "leaf3")),
+        SetLongestLease(30),
     ),
     (PutEpoch(2, SECRETS[1]), SetGeneration("leaf2", 8), DropEpoch(1), Revoke(Revocation(IDENTITY))),
 )

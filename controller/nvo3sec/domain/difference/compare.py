@@ -3,20 +3,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, TypeAlias
 
 from nvo3sec.domain.addresses import format_mac
 from nvo3sec.domain.difference.effects import Judge
 from nvo3sec.domain.difference.model import Action, Change, Difference, Effect, Fields, Key, Kind
+from nvo3sec.domain.meanings import Meaning
 from nvo3sec.domain.model import Domain, Lifetimes, MappingLimits, Nve, Rate, Route, TenantSystem, Vap, Vn
 
 _ORDER = {kind: index for index, kind in enumerate(Kind)}
 
 
-def difference(old: Domain, new: Domain) -> Difference:
-    """What has to change for `old` to become `new`."""
-    judge = Judge(old, new)
+def difference(old: Domain, new: Domain, held: Mapping[Meaning, Collection[str]] | None = None) -> Difference:
+    """What has to change for `old` to become `new`.
+
+    held: numbers that may still stand in some switch for what they stood for, and the NVEs where.
+    """
+    judge = Judge(old, new, held)
     differing = {(kind, name): pair for kind, name, *pair in _differing(old, new)}
     changes: list[Change] = []
     for key in sorted(differing, key=lambda key: (_ORDER[key[0]], key[1])):

@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from nvo3sec.domain.difference.model import Change, Effect, Key, Kind
+from nvo3sec.domain.meanings import Meaning, address_meaning, obstacles, vap_meaning, vni_meaning
 from nvo3sec.domain.membership import Membership
-from nvo3sec.domain.model import Domain, Nve, TunnelKeys
+from nvo3sec.domain.model import Domain, Nve, TunnelKeys, Vap
 
 _KEYS_AT_START = "who makes the keys is decided when an NVA starts: start it with this file and --apply-domain"
 _FOR_SWITCHES = ("lease_s", "lease_renew_s")
@@ -29,10 +30,11 @@ class _Verdict:
 class Judge:
     """Judges changes between two domains."""
 
-    def __init__(self, old: Domain, new: Domain) -> None:
+    def __init__(self, old: Domain, new: Domain, held: Mapping[Meaning, Collection[str]] | None = None) -> None:
         self._domains = (old, new)
         self._memberships = (Membership(old), Membership(new))
-        self._vni_owner = {vn.vni: vn.name for vn in old.vns}
+        # Switches change one after the other: for a while some would take the one's frames for the other's.
+        self._obstacles = obstacles(old, new, held)
 
     def __call__(self, key: Key, was: Any, will: Any, change: Change) -> Change:
         """The change with what follows from it. was, will: the thing in either domain, None where it is not."""
@@ -62,7 +64,7 @@ class Judge:
             case (Kind.ROUTE, (str(nve), str(peer))):
                 return _Verdict(Effect.SWITCHES, [nve]) if self._shared(nve, peer) else _Verdict(Effect.NVA)
             case (Kind.VAP, (str(nve), *_)):
-                return self._vap(nve, [vap.vn for vap in (was, will) if vap is not None])
+                return self._vap(nve, was, will, change)
             case (Kind.TUNNEL, (str(one), str(other))):
                 vns = self._shared(one, other)
                 weaker = will is None or (was is not None and will < was)
@@ -88,10 +90,7 @@ class Judge:
         members = set(self._members(name))
         refusal = ""
         if will is not None and change.field in ("", "vni"):
-            owner = self._vni_owner.get(will.vni, name)
-            if owner != name:
-                # Switches change one after the other: for a while some would take the one VN's frames for the other's.
-                refusal = f"VNI {will.vni} is {owner}'s; apply a file without that first, then one with this"
+            refusal = self._obstacles.get(vni_meaning(will.vni, name).place, "")
         if was is None or will is None or change.field == "level":
             effect = Effect.KEYS if len(members) > 1 else Effect.SWITCHES
         else:
@@ -106,13 +105,18 @@ class Judge:
             return _Verdict(Effect.SWITCHES, [name])
         peers = [peer for membership in self._memberships for peer in membership.peers_of(name)]
         vns = [vn for nve in (was, will) if nve is not None for vn in nve.vn_names]
-        return _Verdict(Effect.KEYS if peers else Effect.SWITCHES, [name, *peers], vns)
+        refusal = "" if will is None else self._obstacles.get(address_meaning(will.address, name).place, "")
+        return _Verdict(Effect.KEYS if peers else Effect.SWITCHES, [name, *peers], vns, refusal)
 
-    def _vap(self, nve: str, vns: list[str]) -> _Verdict:
+    def _vap(self, nve: str, was: Vap | None, will: Vap | None, change: Change) -> _Verdict:
         old, new = self._memberships
+        vns = [vap.vn for vap in (was, will) if vap is not None]
+        refusal = ""
+        if will is not None and change.field in ("", "vn"):
+            refusal = self._obstacles.get(vap_meaning(nve, *will.place, will.vn).place, "")
         turned = [vn for vn in vns if old.serves(nve, vn) != new.serves(nve, vn)]
         others = [member for vn in turned for member in self._members(vn) if member != nve]
-        return _Verdict(Effect.KEYS if others else Effect.SWITCHES, [nve, *others], vns)
+        return _Verdict(Effect.KEYS if others else Effect.SWITCHES, [nve, *others], vns, refusal)
 
     def _members(self, vn: str) -> list[str]:
         return [nve for membership in self._memberships for nve in membership.members(vn)]

@@ -213,6 +213,10 @@ class Database:
         row = self._connection.execute(_GET[table.name], key).fetchone()
         return None if row is None else tuple(row[:-1])
 
+    def rows(self, table: Table) -> list[Row]:
+        """All rows of a table, by key."""
+        return sorted((tuple(row[:-1]) for row in self._connection.execute(_SELECT[table.name])), key=table.key_of)
+
     def owner_of_mac(self, vni: int, mac: int) -> Row | None:
         """The claim that has the MAC address in the VN."""
         row = self._connection.execute(

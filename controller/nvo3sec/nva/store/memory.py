@@ -5,9 +5,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from nvo3sec.domain.meanings import Meaning
 from nvo3sec.nva.store.errors import ChangeRefused, StoreUnavailable
 from nvo3sec.nva.store.records import StoreChange, Stored
-from nvo3sec.nva.store.tables import CLAIM, DOCUMENT, DOMAIN_FILE, TABLES, Delete, Row, Table, Write, plan, stored
+from nvo3sec.nva.store.tables import (
+    CLAIM,
+    DOCUMENT,
+    DOMAIN_FILE,
+    HELD,
+    TABLES,
+    Delete,
+    Row,
+    Table,
+    Write,
+    held,
+    plan,
+    stored,
+)
 
 HISTORY_BYTES = 16
 
@@ -45,6 +59,12 @@ class MemoryStore:
         self._require_open()
         row = self.get(DOCUMENT, (DOMAIN_FILE,))
         return "" if row is None else str(row[1])
+
+    @property
+    def held(self) -> tuple[tuple[Meaning, tuple[str, ...]], ...]:
+        """Numbers that may still stand for what they stood for, and where."""
+        self._require_open()
+        return held(sorted(self._rows[HELD.name].values()))
 
     def get(self, table: Table, key: Row) -> Row | None:
         """The row under `key`."""

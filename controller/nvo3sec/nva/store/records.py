@@ -20,6 +20,7 @@ from nvo3sec.domain.mapping import (
     PutHold,
     SetVersion,
 )
+from nvo3sec.domain.meanings import Meaning
 from nvo3sec.domain.secret import Secret
 
 
@@ -148,6 +149,28 @@ class DropDispute:
     nve: str
 
 
+@dataclass(frozen=True, slots=True)
+class PutHeld:
+    """The number may still stand for this in the switches of these NVEs, though nobody is told so any more."""
+
+    meaning: Meaning
+    nves: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DropHeld:
+    """The number stands for this nowhere any more."""
+
+    meaning: Meaning
+
+
+@dataclass(frozen=True, slots=True)
+class SetLongestLease:
+    """Nobody has a lease that is longer than this: seconds, in whole milliseconds."""
+
+    seconds: float
+
+
 StoreChange: TypeAlias = (
     PutClaim
     | DropClaim
@@ -167,6 +190,9 @@ StoreChange: TypeAlias = (
     | DropTold
     | PutDispute
     | DropDispute
+    | PutHeld
+    | DropHeld
+    | SetLongestLease
 )
 
 
@@ -178,6 +204,7 @@ class Stored:
     more at each such beginning. version: number of the last commit. domain_file: "" if none was applied.
     epochs: number, secret, and the wall time at which it began. last_epoch: the highest number that one ever had.
     told: NVE, version, digest: how far the store had come, as each NVE may remember it. disputes: NVE, term, version.
+    held: numbers that may still stand for what they stood for, and where. longest_lease_s: 0 if it is not known.
     """
 
     history: bytes
@@ -195,6 +222,8 @@ class Stored:
     certificates: tuple[Certificate, ...] = ()
     told: tuple[tuple[str, int, bytes], ...] = ()
     disputes: tuple[tuple[str, int, int], ...] = ()
+    held: tuple[tuple[Meaning, tuple[str, ...]], ...] = ()
+    longest_lease_s: float = 0.0
 
 
 class Store(Protocol):
@@ -216,6 +245,10 @@ class Store(Protocol):
     @property
     def domain_file(self) -> str:
         """The text of the domain file that is applied; "" if none was. Raises StoreError."""
+
+    @property
+    def held(self) -> tuple[tuple[Meaning, tuple[str, ...]], ...]:
+        """As in `Stored`. Raises StoreError."""
 
     def load(self) -> Stored:
         """Everything. Raises StoreError."""

@@ -81,6 +81,12 @@ MIGRATIONS: Migrations = (
             nve TEXT PRIMARY KEY, issuer TEXT NOT NULL, serial TEXT NOT NULL, suspended TEXT NOT NULL, tag BLOB NOT NULL
         ) STRICT, WITHOUT ROWID""",
     ),
+    (
+        """CREATE TABLE held (
+            sort TEXT NOT NULL, number TEXT NOT NULL, owner TEXT NOT NULL, nves TEXT NOT NULL, tag BLOB NOT NULL,
+            PRIMARY KEY (sort, number, owner)
+        ) STRICT, WITHOUT ROWID""",
+    ),
 )
 
 

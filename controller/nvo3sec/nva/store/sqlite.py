@@ -20,13 +20,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum, unique
 
+from nvo3sec.domain.meanings import Meaning
 from nvo3sec.nva.store.database import Database
 from nvo3sec.nva.store.errors import ChangeRefused, StoreCorrupt, StoreUnavailable
 from nvo3sec.nva.store.floor import Floor, FloorState, Mark
 from nvo3sec.nva.store.keyring import Keyring
 from nvo3sec.nva.store.records import DropEpoch, PutEpoch, Revocation, Revoke, StoreChange, Stored
 from nvo3sec.nva.store.revocations import RevocationList, check_revocations
-from nvo3sec.nva.store.tables import DOCUMENT, DOMAIN_FILE, EPOCH, Delete, Row, Write, plan, stored
+from nvo3sec.nva.store.tables import DOCUMENT, DOMAIN_FILE, EPOCH, HELD, Delete, Row, Write, held, plan, stored
 
 NONCE_BYTES = 32
 """Random bytes of each commit."""
@@ -108,6 +109,14 @@ class SqliteStore:
         with self._or_close():
             row = self._database.get(DOCUMENT, (DOMAIN_FILE,))
         return "" if row is None else str(row[1])
+
+    @property
+    def held(self) -> tuple[tuple[Meaning, tuple[str, ...]], ...]:
+        """Numbers that may still stand for what they stood for, and where. Verified when the store was opened."""
+        self._require_open()
+        with self._or_close():
+            rows = self._database.rows(HELD)
+        return held(rows)
 
     def load(self) -> Stored:
         """Everything, verified. Raises StoreError."""

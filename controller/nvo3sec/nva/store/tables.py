@@ -24,23 +24,27 @@ from nvo3sec.domain.mapping import (
     PutHold,
     SetVersion,
 )
+from nvo3sec.domain.meanings import Meaning, Sort
 from nvo3sec.nva.store.errors import ChangeRefused
 from nvo3sec.nva.store.records import (
     Certificate,
     DropDispute,
     DropEpoch,
     DropGeneration,
+    DropHeld,
     DropTold,
     DropVap,
     PutCertificate,
     PutDispute,
     PutDomainFile,
     PutEpoch,
+    PutHeld,
     PutTold,
     PutVap,
     Revocation,
     Revoke,
     SetGeneration,
+    SetLongestLease,
     StoreChange,
     Stored,
 )
@@ -73,7 +77,7 @@ GENERATION = Table("generation", ("receiver", "generation"), 1)
 EPOCH = Table("epoch", ("number", "secret", "began"), 1)
 REVOCATION = Table("revocation", ("identity", "serial"), 2)
 MARK = Table("mark", ("name", "value"), 1)
-"""Numbers that only grow: `epoch`, the last epoch that there was."""
+"""Numbers: `epoch`, the last epoch that there was, which only grows; `longest-lease`, in milliseconds."""
 DOCUMENT = Table("document", ("name", "text"), 1)
 """Texts: `domain-file`, the one that is applied."""
 CHAIN = Table("chain", ("one", "digest"), 1)
@@ -81,11 +85,13 @@ CHAIN = Table("chain", ("one", "digest"), 1)
 TOLD = Table("told", ("nve", "version", "digest"), 2)
 DISPUTE = Table("dispute", ("nve", "term", "version"), 1)
 CERTIFICATE = Table("certificate", ("nve", "issuer", "serial", "suspended"), 1)
+HELD = Table("held", ("sort", "number", "owner", "nves"), 3)
 
-TABLES = (VN, VAP, CLAIM, HOLD, GENERATION, EPOCH, REVOCATION, MARK, DOCUMENT, CHAIN, TOLD, DISPUTE, CERTIFICATE)
+TABLES = (VN, VAP, CLAIM, HOLD, GENERATION, EPOCH, REVOCATION, MARK, DOCUMENT, CHAIN, TOLD, DISPUTE, CERTIFICATE, HELD)
 """In an order in which nothing refers to a later one."""
 
 LAST_EPOCH = "epoch"
+LONGEST_LEASE = "longest-lease"
 DOMAIN_FILE = "domain-file"
 
 
@@ -151,6 +157,12 @@ def plan(change: StoreChange, reader: Reader) -> Iterator[Write | Delete]:
             yield Write(REVOCATION, (revocation.identity, revocation.serial))
         case PutEpoch() | DropEpoch():
             yield from _plan_epochs(change, reader)
+        case PutHeld(meaning=meaning, nves=nves):
+            yield Write(HELD, (meaning.sort.value, meaning.number, meaning.owner, " ".join(nves)))
+        case DropHeld(meaning=meaning):
+            yield Delete(HELD, (meaning.sort.value, meaning.number, meaning.owner))
+        case SetLongestLease(seconds=seconds):
+            yield Write(MARK, (LONGEST_LEASE, round(seconds * 1000)))
         case _:
             yield from _plan_nve(change)
 
@@ -235,6 +247,11 @@ def _address(vni: int, text: str) -> Address:
     return vni, parse_mac(text) if len(text) == 17 and text.count(":") == 5 and "::" not in text else ip_address(text)
 
 
+def held(rows: Iterable[Row]) -> tuple[tuple[Meaning, tuple[str, ...]], ...]:
+    """Numbers that may still stand for what they stood for, and where. Raises ValueError for what is no such row."""
+    return tuple((Meaning(Sort(sort), number, owner), tuple(nves.split())) for sort, number, owner, nves in rows)
+
+
 def stored(history: bytes, term: int, version: int, rows: Mapping[str, Iterable[Row]]) -> Stored:
     """What the rows of all tables mean, in the order of their keys. Raises ValueError for what is no such row."""
 
@@ -257,4 +274,6 @@ def stored(history: bytes, term: int, version: int, rows: Mapping[str, Iterable[
         certificates=tuple(Certificate(*row) for row in of(CERTIFICATE)),
         told=tuple((nve, number, digest) for nve, number, digest in of(TOLD)),
         disputes=tuple((nve, of_term, number) for nve, of_term, number in of(DISPUTE)),
+        held=held(of(HELD)),
+        longest_lease_s=max((value for name, value in rows[MARK.name] if name == LONGEST_LEASE), default=0) / 1000,
     )

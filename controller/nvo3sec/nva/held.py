@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which numbers may still stand in some switch for what they stood for, and where (`domain.meanings`).
+
+An NVE has let go of a number when its switch was read back equal to a view without it, or when it has no session and
+its lease has run out: an agent that comes again changes its switch before it asks for time. One that keeps its session
+while its lease runs out, as an agent that hangs does, is waited for no longer either, but gets no lease before it has
+confirmed: it would open its tunnels with what was in its switch.
+
+Who has to let go of what is stored together with the change that makes it so, and so is the longest lease that anybody
+may have: after a restart nobody has confirmed anything, and everybody may have a whole lease.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+
+from nvo3sec.domain.meanings import Meaning, Told, is_told, let_go
+from nvo3sec.domain.membership import Membership
+from nvo3sec.domain.model import Domain
+from nvo3sec.nva.store.records import DropHeld, PutHeld, SetLongestLease, Store, StoreChange, Stored
+
+
+class HeldNumbers:
+    """Of one NVA. stored: what `store.load()` gave. before: the domain that ran last. excluded: NVEs that are shut out.
+
+    Times are seconds of one monotonic clock.
+    """
+
+    def __init__(self, stored: Stored, now: float, before: Domain, excluded: Collection[str]) -> None:
+        self._lease_s = before.lifetimes.lease_s
+        self.longest_lease_s = _whole(max(stored.longest_lease_s, self._lease_s))
+        """Nobody has a lease that is longer than this."""
+        self._stored_lease_s = stored.longest_lease_s
+        self._shorter_at = self._unknown_until = now + self.longest_lease_s
+        self._granted: dict[str, float] = {}
+        # By the version that the view must be above in which it is gone; 0: any view of this process will do.
+        self._held = {meaning: dict.fromkeys(nves, 0) for meaning, nves in stored.held}
+        self._written = {meaning: frozenset(nves) for meaning, nves in stored.held}
+        self._closed: set[str] = set()
+        # Who was shut out before a crash, and is still among those who serve, was told that it serves.
+        shut_out = set(excluded) - {place.nve for place, _ in stored.vaps}
+        self._told = Told(before, Membership(before, shut_out))
+
+    # --- what NVEs are told changes -----------------------------------------------------------------------------------
+
+    @contextmanager
+    def letting_go(
+        self, domain: Domain, excluded: Iterable[str], version: int, now: float
+    ) -> Iterator[tuple[StoreChange, ...]]:
+        """NVEs are told `domain`, without `excluded`, in views with a higher version than `version`.
+
+        Gives what is to be stored with that; unless the body raises, it is.
+        """
+        told = Told(domain, Membership(domain, excluded))
+        held: dict[Meaning, dict[str, int]] = {}
+        for meaning, nves in self._held.items():
+            if kept := {nve: since for nve, since in nves.items() if not is_told(told, meaning, nve)}:
+                held[meaning] = kept
+        for meaning, gone in let_go(self._told, told).items():
+            held.setdefault(meaning, {}).update(dict.fromkeys(gone, version))
+        lease_s = domain.lifetimes.lease_s
+        longest_s = max(self.longest_lease_s, _whole(lease_s))
+        changes = self._changes(held, longest_s)
+        yield changes
+        self._note(changes)
+        if lease_s < self._lease_s:
+            self._shorter_at = now + longest_s
+        self._held, self._told, self._lease_s, self.longest_lease_s = held, told, lease_s, longest_s
+
+    def _changes(self, held: Mapping[Meaning, Mapping[str, int]], longest_s: float) -> tuple[StoreChange, ...]:
+        changes: list[StoreChange] = []
+        if longest_s != self._stored_lease_s:
+            changes.append(SetLongestLease(longest_s))
+        changes += [DropHeld(meaning) for meaning in self._written if meaning not in held]
+        changes += [
+            PutHeld(meaning, tuple(sorted(nves)))
+            for meaning, nves in held.items()
+            if not nves.keys() <= self._written.get(meaning, frozenset())
+        ]
+        return tuple(changes)
+
+    def _note(self, changes: Collection[StoreChange]) -> None:
+        for change in changes:
+            match change:
+                case PutHeld(meaning=meaning, nves=nves):
+                    self._written[meaning] = frozenset(nves)
+                case DropHeld(meaning=meaning):
+                    self._written.pop(meaning, None)
+                case SetLongestLease(seconds=seconds):
+                    self._stored_lease_s = seconds
+                case _:
+                    pass
+
+    # --- what NVEs say ------------------------------------------------------------------------------------------------
+
+    def granted(self, nve: str, now: float) -> None:
+        """`nve` gets a lease."""
+        self._granted[nve] = now + self._lease_s
+
+    def confirmed(self, nve: str, view: int) -> None:
+        """The switch of `nve` was read back equal to a view of this version."""
+        self._forget(nve, view)
+
+    def _forget(self, nve: str, view: float) -> None:
+        left = False
+        for meaning, nves in list(self._held.items()):
+            if nves.get(nve, view) < view:
+                del nves[nve]
+                if not nves:
+                    del self._held[meaning]
+            left |= nve in nves
+        if not left:
+            self._closed.discard(nve)
+
+    def tick(self, now: float, connected: Collection[str], store: Store) -> None:
+        """Let time go by. Raises StoreError."""
+        for nve in {nve for nves in self._held.values() for nve in nves}:
+            if self._granted.get(nve, self._unknown_until) <= now:
+                if nve in connected:
+                    self._closed.add(nve)
+                else:
+                    self._forget(nve, math.inf)
+        if now >= self._shorter_at:
+            self.longest_lease_s = _whole(self._lease_s)
+        changes = self._changes(self._held, self.longest_lease_s)
+        store.commit(changes)
+        self._note(changes)
+
+    # --- what follows -------------------------------------------------------------------------------------------------
+
+    @property
+    def waiting(self) -> dict[Meaning, tuple[str, ...]]:
+        """Numbers that may still stand for this, and the NVEs where they may: with a lease, and not confirmed."""
+        found = {
+            meaning: tuple(sorted(nve for nve in nves if nve not in self._closed))
+            for meaning, nves in self._held.items()
+        }
+        return {meaning: nves for meaning, nves in sorted(found.items()) if nves}
+
+    def closed(self, nve: str) -> tuple[str, ...]:
+        """What `nve`, whose lease has run out in its session, has to let go of before it gets another one."""
+        return tuple(str(one) for one, nves in sorted(self._held.items()) if nve in nves) if nve in self._closed else ()
+
+
+def _whole(seconds: float) -> float:
+    """In whole milliseconds, rounded up, as it is stored."""
+    return math.ceil(seconds * 1000) / 1000
