@@ -32,6 +32,20 @@ def test_a_restart_finds_what_was_put(tmp_path):
     assert list(AgentMemory("leaf1", path).attachments.values()) == [ONE]
 
 
+def test_the_vn_of_what_was_remembered_before_vns_had_names(tmp_path):
+    path = tmp_path / "agent.json"
+    AgentMemory("leaf1", path).put(ONE)
+    content = json.loads(path.read_text())
+    del content["attachments"][0]["vn"]
+    path.write_text(json.dumps(content))
+    memory = AgentMemory("leaf1", path)
+    memory.name_vns({7: "red"})
+    assert memory.attachments[KEY].vn == ""
+    memory.name_vns({5001: "blue"})
+    memory.name_vns({5001: "green"})
+    assert AgentMemory("leaf1", path).attachments[KEY].vn == "blue", "not what has its number now"
+
+
 def test_what_cannot_be_written_has_not_happened(tmp_path):
     place = tmp_path / "state"
     place.mkdir()

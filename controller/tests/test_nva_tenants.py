@@ -49,6 +49,35 @@ def run(coroutine) -> None:
     asyncio.run(asyncio.wait_for(coroutine, 60))
 
 
+class TestOfItsVn:
+    """A number can have become another VN's since a tenant system was attached."""
+
+    def test_what_an_agent_remembers(self):
+        async def check():
+            agents = Agents()
+            kept = [
+                replace(NEW, vn="blue"),
+                replace(NEW, mac=MAC + 1, ips=(), vn="gone"),
+                replace(NEW, mac=MAC + 2, ips=()),
+            ]
+            await agents.join("leaf1", registration=Registration(INCARNATIONS["leaf1"], attachments=tuple(kept)))
+            assert {MAC, MAC + 1, MAC + 2} & attached(agents.views["leaf1"]) == {MAC, MAC + 2}
+
+        run(check())
+
+    @pytest.mark.parametrize(
+        "announcement", [replace(NEW, vn="gone"), Relocation(1, 0, replace(NEW, port=3, vlan=100, vn="gone"))]
+    )
+    def test_what_it_announces(self, announcement):
+        async def check():
+            agents = Agents()
+            await agents.join("leaf1")
+            answer = await agents.sessions["leaf1"].announce(announcement)
+            assert (answer.standing, answer.reason) == (Standing.REFUSED, "not-served")
+
+        run(check())
+
+
 class TestTold:
     def test_its_own_nve_gets_the_tenant_the_others_the_news(self):
         async def check():

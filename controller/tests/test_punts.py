@@ -1,41 +1,134 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The handler of punted packets, without a switch."""
+"""Punted packets of VAPs that are another VN's by the time: none of them goes anywhere."""
 
 from __future__ import annotations
 
 import asyncio
-from types import SimpleNamespace
-from typing import Any
+from dataclasses import replace
 
-import pytest
-from nvo3sec.domain.lookups import Wanted
-from nvo3sec.domain.messages import Lookup, LookupAnswer, LookupResult
+from nva_agents import DOMAIN, Agents
+from nvo3sec.domain.desired import Learned, number_everything
+from nvo3sec.domain.messages import LookupAnswer, LookupResult
+from nvo3sec.domain.numbers import Numbers, Reserved
 from nvo3sec.nve.punts import PuntHandler
+from nvo3sec.p4runtime import PacketIn, PuntReason
+
+MAC, ELSEWHERE = 0x0200_0000_0001, 0x0200_0000_0002
+FRAME = ELSEWHERE.to_bytes(6, "big") + MAC.to_bytes(6, "big") + b"\x88\xb5" + bytes(50)
 
 
-def test_a_lookup_that_is_cancelled_ends_also_if_its_answer_is_there():
-    async def check() -> None:
-        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        installed = []
+class Switch:
+    """The driver and its client, as far as punts need them."""
 
-        async def look_up(_lookup: Lookup) -> tuple[LookupAnswer, Any]:
-            await answered
-            return LookupAnswer(LookupResult.FOUND, 0.0), SimpleNamespace(mac=0)
+    def __init__(self) -> None:
+        self.punts: asyncio.Queue[PacketIn] = asyncio.Queue()
+        self.client = self
+        self.name = "leaf1"
+        self.sent: list[bytes] = []
 
-        async def install() -> None:
-            installed.append(True)
+    async def packet_out(self, operation, frame, **metadata) -> None:
+        self.sent.append(frame)
 
-        driver: Any = SimpleNamespace(client=SimpleNamespace(name="leaf1"))
-        handler = PuntHandler(driver, look_up, install, lambda: None)
-        vn: Any = SimpleNamespace(negative_quota=1)
-        packet: Any = {"reason": 0}
-        task = asyncio.create_task(handler._look_up(Wanted(10, 0x020000000001, None), packet, SimpleNamespace(), vn))
+
+class World:
+    def __init__(self, view) -> None:
+        self.view = view
+        self.numbers = number_everything(view, [], Numbers(), Reserved())
+        self.switch = Switch()
+        self.asked = asyncio.Event()
+        self.answer = asyncio.Event()
+        self.handler = PuntHandler(self.switch, self.look_up, self.install, lambda: (self.view, self.numbers))
+
+    async def look_up(self, query):
+        self.asked.set()
+        await self.answer.wait()
+        found = LookupAnswer(LookupResult.FOUND, 300.0, query.mac, "leaf2", (), 1)
+        return found, Learned(query.vni, query.mac, "leaf2", (), 1)
+
+    async def install(self) -> None:
+        pass
+
+    def packet(self, timestamp: int) -> PacketIn:
+        vap = self.view.vaps[0]
+        vni = next(vn.vni for vn in self.view.vns if vn.name == vap.vn)
+        metadata = {
+            "reason": PuntReason.UNKNOWN_DESTINATION,
+            "interface": self.numbers.vaps[vap.port, vap.vlan, vni],
+            "vni": vni,
+            "frame_length": len(FRAME),
+            "timestamp": timestamp,
+        }
+        return PacketIn(metadata, FRAME, 0.0)
+
+    def rename(self) -> None:
+        """The VN of the first VAP becomes another, with the number that it had: as an agent sees it that has hung."""
+        name = self.view.vaps[0].vn
+        vns = tuple(replace(vn, name="green") if vn.name == name else vn for vn in self.view.vns)
+        vaps = tuple(replace(vap, vn="green") if vap.vn == name else vap for vap in self.view.vaps)
+        self.view = replace(self.view, vns=vns, vaps=vaps, tenant_systems=())
+
+
+async def started() -> tuple[World, asyncio.Task[None]]:
+    agents = Agents(DOMAIN)
+    await agents.join("leaf1", "leaf2")
+    world = World(agents.views["leaf1"])
+    return world, asyncio.create_task(world.handler.run())
+
+
+async def counted(world: World, what: str) -> None:
+    while not world.handler.counts[what]:
         await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        answered.set_result(None)
+
+
+def run(coroutine) -> None:
+    asyncio.run(asyncio.wait_for(coroutine, 30))
+
+
+def test_it_goes_where_it_should():
+    async def check():
+        world, task = await started()
+        world.handler.open(1000)
+        world.answer.set()
+        await world.switch.punts.put(world.packet(1000))
+        await counted(world, "forwarded")
+        assert world.switch.sent == [FRAME]
         task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert not installed
 
-    asyncio.run(check())
+    run(check())
+
+
+def test_its_vap_became_another_vns_while_the_answer_was_under_way():
+    async def check():
+        world, task = await started()
+        world.handler.open(1000)
+        await world.switch.punts.put(world.packet(1000))
+        await world.asked.wait()
+        world.rename()
+        world.answer.set()
+        await counted(world, "not-forwarded")
+        assert world.switch.sent == []
+        task.cancel()
+
+    run(check())
+
+
+def test_it_came_up_before_the_switch_was_what_it_is():
+    async def check():
+        world, task = await started()
+        world.answer.set()
+        await world.switch.punts.put(world.packet(5000))
+        await counted(world, "before-configuration")
+        world.handler.open(5000)
+        world.handler.open(4000)
+        for _ in range(2):
+            await world.switch.punts.put(world.packet(4999))
+        while world.handler.counts["before-configuration"] < 3:
+            await asyncio.sleep(0)
+        assert world.switch.sent == []
+        world.handler.close()
+        await world.switch.punts.put(world.packet(9000))
+        while world.handler.counts["before-configuration"] < 4:
+            await asyncio.sleep(0)
+        task.cancel()
+
+    run(check())

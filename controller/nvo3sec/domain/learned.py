@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from nvo3sec.domain.addresses import IpAddress
@@ -57,6 +57,10 @@ class _Asking:
             self.changes[address] = (version, last)
             self.changes.move_to_end(address)
 
+    def missed(self) -> None:
+        """No answer to a question that is under way says how it is now."""
+        self.gap = next(reversed(self.questions))
+
     def ended(self, question: int) -> None:
         """Forget what changed before every question that is left was asked: so it is bounded by the longest one."""
         del self.questions[question]
@@ -80,6 +84,7 @@ class LearnedMappings:
         self._entries: dict[Name, Learned] = {}
         self._fresh_until: dict[Name, float] = {}
         self._positions: dict[int, Position] = {}
+        self._vns: dict[int, str] = {}
         self._numbers = itertools.count()
         self._asking: dict[int, _Asking] = {}
 
@@ -100,14 +105,21 @@ class LearnedMappings:
         """Whether the tenant system is known."""
         return name in self._entries
 
-    def keep_vns(self, vnis: Iterable[int]) -> bool:
-        """Forget everything in VNs that are served no more; returns whether there was something."""
-        served = set(vnis)
+    def keep_vns(self, vns: Mapping[int, str]) -> frozenset[int]:
+        """VNs that are served from now on: forget everything of others. Returns the VNIs that are of another VN now.
+
+        vns: their names by VNI. A number that another VN has is nothing that the one had, nor is an answer about it
+        that is under way.
+        """
+        others = frozenset(vni for vni, name in self._vns.items() if vns.get(vni, name) != name)
+        self._vns = dict(vns)
+        served = vns.keys() - others
         self._positions = {vni: at for vni, at in self._positions.items() if vni in served}
-        gone = [name for name in self._entries if name[0] not in served]
-        for name in gone:
+        for name in [name for name in self._entries if name[0] not in served]:
             self.forget(name)
-        return bool(gone)
+        for vni in others & self._asking.keys():
+            self._asking[vni].missed()
+        return others
 
     def forget(self, name: Name) -> None:
         """It is there no more."""
@@ -180,7 +192,7 @@ class LearnedMappings:
             have is not None and have != Position(update.position.history, update.base)  # a gap
         ):
             if (asking := self._asking.get(vni)) is not None:
-                asking.gap = next(reversed(asking.questions))
+                asking.missed()
             return Applied(False, (), self._doubt(name for name in self._entries if name[0] == vni), gap=True)
         changed, appeared = False, []
         for mapping in update.mappings:

@@ -281,7 +281,10 @@ class AttachmentAnswer:
 
 @dataclass(frozen=True)
 class Attachment:
-    """A tenant system at a VAP of the announcing NVE. host: the hypervisor that it is announced for, "" for none."""
+    """A tenant system at a VAP of the announcing NVE. host: the hypervisor that it is announced for, "" for none.
+
+    vn: the name of the VN that it was attached to, for its number can have become another's; "" if it is not known.
+    """
 
     port: int
     vlan: int
@@ -289,6 +292,7 @@ class Attachment:
     mac: int
     ips: tuple[IpAddress, ...] = ()
     host: str = ""
+    vn: str = ""
 
 
 @dataclass(frozen=True)

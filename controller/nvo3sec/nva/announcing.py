@@ -44,14 +44,15 @@ def attach_of(nve: str, one: Attachment) -> Attach:
 
 
 def announced_by(
-    nve: str, attachments: Sequence[Attachment], domain: Domain
+    nve: str, attachments: Sequence[Attachment], domain: Domain, scope: Scope
 ) -> tuple[tuple[Attach, ...], Report | None]:
     """All that `nve` announces with its registration, and a report if that is more than it can have.
 
-    What is beyond would be refused one by one, which takes seconds for as many as fit into a message.
+    What is beyond would be refused one by one, which takes seconds for as many as fit into a message. What was attached
+    to a VN whose number is another's now is not announced.
     """
     most = domain.mapping_limits.claims_per_nve + len(domain.tenant_systems_of(nve))
-    announced = tuple(attach_of(nve, one) for one in attachments[:most])
+    announced = tuple(attach_of(nve, one) for one in attachments[:most] if is_of_its_vn(domain, scope, nve, one))
     if len(attachments) <= most:
         return announced, None
     return announced, Report("attachments-left-out", f"{len(attachments)}, of at most {most}")
@@ -63,15 +64,21 @@ def report_of(effect: Reported) -> Report:
     return Report(effect.told.value, f"VNI {effect.vni}: {effect.key}: {effect.reason or effect.told}{other}")
 
 
-def is_of_its_vn(scope: Scope, nve: str, announcement: Announcement) -> bool:
-    """Whether the VAPs that an announcement names are of the VN that it names: that VN is what was authorized."""
+def is_of_its_vn(domain: Domain, scope: Scope, nve: str, announcement: Announcement) -> bool:
+    """Whether the VAPs that an announcement names are of the VN that it names: that VN is what was authorized.
+
+    And whether the VN is the one that its number stood for when the tenant system was attached.
+    """
     match announcement:
-        case Attachment():
-            return True  # the mapping service compares it
+        case Attachment(vni=vni, vn=vn):
+            known = domain.vn_by_number.get(vni)
+            return not vn or (known is not None and known.name == vn)  # the mapping service compares the VAP
         case Release(port=port, vlan=vlan, vni=vni):
             return scope.vaps.get(Place(nve, port, vlan)) == vni
         case _:
             there = announcement.to
+            if not is_of_its_vn(domain, scope, nve, there):
+                return False
             places = (Place(nve, announcement.port, announcement.vlan), Place(nve, there.port, there.vlan))
             return all(scope.vaps.get(place) == there.vni for place in places)
 

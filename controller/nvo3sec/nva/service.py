@@ -163,7 +163,7 @@ class Nva:
             before.end(f"a newer session of {nve} has taken over")
         is_known = self.accounts.judge(nve, registration, now)
         self._log.info("nve registered", nve=nve, receives=len(registration.receive), sends=len(registration.send))
-        announced, left_out = announced_by(nve, registration.attachments, self.domain)
+        announced, left_out = announced_by(nve, registration.attachments, self.domain, self.mappings.scope)
         if left_out is not None:
             self.report(session, left_out)
         self._handle([LeaseRenewed(nve, now + self.domain.lifetimes.lease_s), Resync(nve, announced)])
@@ -228,7 +228,7 @@ class Nva:
     async def announce(self, session: NvaSideSession, announcement: Announcement) -> AttachmentAnswer:
         """A tenant system comes, goes or moves behind an NVE. Raises AuthorizationError, StoreError."""
         self._require_current(session)
-        if not is_of_its_vn(self.mappings.scope, session.nve, announcement):
+        if not is_of_its_vn(self.domain, self.mappings.scope, session.nve, announcement):
             return NOT_SERVED
         return await self._announcing.announce(event_of(session.nve, announcement))
 

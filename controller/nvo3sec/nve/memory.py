@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,15 @@ class AgentMemory:
         """Forget one and remember another. Raises OperatorError."""
         rest = {key: one for key, one in self.attachments.items() if key != place}
         self._change({**rest, place_of(to): to}, self.mark)
+
+    def name_vns(self, names: Mapping[int, str]) -> None:
+        """What was remembered before VNs had names here is of these, by VNI. Raises OperatorError."""
+        named = {
+            place: one if one.vn or one.vni not in names else replace(one, vn=names[one.vni])
+            for place, one in self.attachments.items()
+        }
+        if named != self.attachments:
+            self._change(named, self.mark)
 
     @property
     def marks(self) -> tuple[StoreMark, ...]:
@@ -187,6 +197,7 @@ def _attachment_out(one: Attachment) -> dict[str, Any]:
         "mac": format_mac(one.mac),
         "ips": [str(ip) for ip in one.ips],
         "host": one.host,
+        "vn": one.vn,
     }
 
 
@@ -198,4 +209,5 @@ def _attachment_in(one: dict[str, Any]) -> Attachment:
         mac=parse_mac(one["mac"]),
         ips=tuple(ip_address(text) for text in one["ips"]),
         host=str(one["host"]),
+        vn=str(one.get("vn", "")),  # before VNs had names here, there was none
     )

@@ -49,6 +49,16 @@ class PuntHandler:
         self._tasks: set[asyncio.Task[None]] = set()
         self._log = structlog.get_logger("nve.punts").bind(nve=driver.client.name)
         self.counts: Counter[str] = Counter()
+        self._since_us: int | None = None
+
+    def close(self) -> None:
+        """What comes from a VAP cannot be told from what came from another before: nothing is handled until `open`."""
+        self._since_us = None
+
+    def open(self, since_us: int) -> None:
+        """Everything that the switch sends up from now on (its own clock) came from the VAPs that there are."""
+        if self._since_us is None:
+            self._since_us = since_us
 
     async def run(self) -> None:
         """Handle packets for ever."""
@@ -65,7 +75,7 @@ class PuntHandler:
 
     def _handle(self, packet: PacketIn) -> None:
         context = self._context()
-        if context is None:
+        if context is None or self._since_us is None or packet["timestamp"] < self._since_us:
             self.counts["before-configuration"] += 1
             return
         view, numbers = context
@@ -116,6 +126,9 @@ class PuntHandler:
     async def _found(self, wanted: Wanted, answer: Learned, packet: PacketIn, vap: Vap, vn: Vn) -> None:
         self._policy.forget(wanted)  # another VAP may have asked before it was there
         await self._install()
+        if not self._is_still(packet, vap, vn):
+            self.counts["not-forwarded"] += 1  # its VAP is gone, or is another VN's, whose number it may be
+            return
         if packet["reason"] == PuntReason.UNKNOWN_NEIGHBOR:
             request = parse_question(untagged(packet.frame))
             if request is not None:
@@ -128,6 +141,12 @@ class PuntHandler:
                 self.counts["answered"] += 1
         else:
             await self._forward(answer, packet, vn)
+
+    def _is_still(self, packet: PacketIn, vap: Vap, vn: Vn) -> bool:
+        """Whether the interface that a packet came from is still that of the same VAP of the same VN."""
+        context = self._context()
+        found = None if context is None else _vap_of(packet, *context)
+        return found is not None and (found[0].place, found[1].name) == (vap.place, vn.name)
 
     async def _forward(self, answer: Learned, packet: PacketIn, vn: Vn) -> None:
         context = self._context()

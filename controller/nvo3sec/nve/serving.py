@@ -132,6 +132,7 @@ class Serving:
         self._keys_at = 0.0
         self._confirmed_view = 0
         self._has_said = False
+        self._places: set[tuple[int, int, str, int]] = set()
         self._dirty: set[Table] = set()
         self._wake = asyncio.Event()
         self._lock = asyncio.Lock()
@@ -213,7 +214,7 @@ class Serving:
             case NveView():
                 view, left_out = consistent(update)
                 self.keyring.follow(view)
-                self.learning.mappings.keep_vns(vn.vni for vn in view.vns)
+                self._follow_vns(view)
                 self._peering.follow(view, time.monotonic())
                 self.view = view
                 self._mark(MANAGED_TABLES)
@@ -240,6 +241,17 @@ class Serving:
             self._confined[text] = None
             self._log.error("confined", part=part, error=why)
             await self._session.report(Report("confined", text))
+
+    def _follow_vns(self, view: NveView) -> None:
+        """What is known of a VN, and what came from a VAP, is nothing of another VN with its number or its place."""
+        names = {vn.vni: vn.name for vn in view.vns}
+        for vni in self.learning.mappings.keep_vns(names):
+            self.punts.forget_vn(vni)
+        with contextlib.suppress(OperatorError):  # a disk that is full; the next session tries again
+            self._memory.name_vns(names)
+        if (places := _places_of(view)) != self._places:
+            self._places = places
+            self.punts.close()
 
     def _change_keys(self, update: KeyUpdate) -> None:
         now = time.monotonic()
@@ -314,9 +326,12 @@ class Serving:
                 item = update.item
                 if update.operation is Operation.INSERT and isinstance(item, Entry) and item.table == Table.SA_TX:
                     self._meter.made_anew((item["interface"], item["level"]))
-            # What only could not be added keeps nothing that should be gone.
-            if scope == set(MANAGED_TABLES) and not (outcome.left.removed or outcome.left.altered):
-                self._confirmed_view = wanted.view.version
+            if scope == set(MANAGED_TABLES):
+                # What only could not be added keeps nothing that should be gone.
+                if not (outcome.left.removed or outcome.left.altered):
+                    self._confirmed_view = wanted.view.version
+                if _places_of(wanted.view) == self._places:
+                    self.punts.open(self.reading.latest_us(time.monotonic()))
             for text in self.reconciler.foreign:
                 self._log.error("foreign entry", what=text)
                 await self._session.report(Report("foreign-entry", text))
@@ -472,3 +487,9 @@ class Serving:
         while True:
             await asyncio.sleep(AUDIT_S)
             self._mark(MANAGED_TABLES)
+
+
+def _places_of(view: NveView) -> set[tuple[int, int, str, int]]:
+    """(port, VLAN, name of the VN, VNI) of each VAP."""
+    vnis = {vn.name: vn.vni for vn in view.vns}
+    return {(*vap.place, vap.vn, vnis[vap.vn]) for vap in view.vaps}

@@ -24,7 +24,7 @@ def tenant_methods(agent: NveAgent) -> Mapping[str, Callable[..., Awaitable[Any]
         vn: str, port: int, vlan: int, mac: str, ips: Sequence[str] = (), host: str = ""
     ) -> dict[str, str]:
         vni = _vni(agent.view(), vn)
-        return _told(await agent.announce(Attachment(port, vlan, vni, _mac(mac), _ips(ips), host)))
+        return _told(await agent.announce(Attachment(port, vlan, vni, _mac(mac), _ips(ips), host, vn)))
 
     async def detach(
         vn: str, port: int, vlan: int, mac: str, successor: str | None = None, host: str = ""
@@ -50,7 +50,7 @@ def tenant_methods(agent: NveAgent) -> Mapping[str, Callable[..., Awaitable[Any]
         vni, address = _vni(agent.view(), vn), _mac(mac)
         known = next((a for a in agent.attachments if (a.port, a.vlan, a.mac) == (port, vlan, address)), None)
         taken = known.ips if ips is None and known is not None else _ips(ips or ())
-        there = Attachment(to_port, to_vlan, vni, address, taken, host)
+        there = Attachment(to_port, to_vlan, vni, address, taken, host, vn)
         return _told(await agent.announce(Relocation(port, vlan, there)))
 
     async def attachments() -> list[dict[str, Any]]:

@@ -490,20 +490,22 @@ class Held(_message.Message):
     def __init__(self, address: _Optional[bytes] = ..., suite: _Optional[_Union[Suite, str]] = ..., spi: _Optional[int] = ..., generation: _Optional[int] = ..., remaining_s: _Optional[float] = ...) -> None: ...
 
 class Attachment(_message.Message):
-    __slots__ = ("port", "vlan", "vni", "mac", "ips", "host")
+    __slots__ = ("port", "vlan", "vni", "mac", "ips", "host", "vn")
     PORT_FIELD_NUMBER: _ClassVar[int]
     VLAN_FIELD_NUMBER: _ClassVar[int]
     VNI_FIELD_NUMBER: _ClassVar[int]
     MAC_FIELD_NUMBER: _ClassVar[int]
     IPS_FIELD_NUMBER: _ClassVar[int]
     HOST_FIELD_NUMBER: _ClassVar[int]
+    VN_FIELD_NUMBER: _ClassVar[int]
     port: int
     vlan: int
     vni: int
     mac: int
     ips: _containers.RepeatedScalarFieldContainer[bytes]
     host: str
-    def __init__(self, port: _Optional[int] = ..., vlan: _Optional[int] = ..., vni: _Optional[int] = ..., mac: _Optional[int] = ..., ips: _Optional[_Iterable[bytes]] = ..., host: _Optional[str] = ...) -> None: ...
+    vn: str
+    def __init__(self, port: _Optional[int] = ..., vlan: _Optional[int] = ..., vni: _Optional[int] = ..., mac: _Optional[int] = ..., ips: _Optional[_Iterable[bytes]] = ..., host: _Optional[str] = ..., vn: _Optional[str] = ...) -> None: ...
 
 class Position(_message.Message):
     __slots__ = ("vni", "history", "version")

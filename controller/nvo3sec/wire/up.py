@@ -178,7 +178,13 @@ def _position(one: Any, field: str) -> tuple[int, Position]:
 
 def _attachment_out(one: Attachment) -> Any:
     return pb.Attachment(
-        port=one.port, vlan=one.vlan, vni=one.vni, mac=one.mac, ips=[ip.packed for ip in one.ips], host=one.host
+        port=one.port,
+        vlan=one.vlan,
+        vni=one.vni,
+        mac=one.mac,
+        ips=[ip.packed for ip in one.ips],
+        host=one.host,
+        vn=one.vn,
     )
 
 
@@ -190,6 +196,7 @@ def _attachment(one: Any, field: str) -> Attachment:
         mac=checks.mac(one.mac, f"{field}.mac"),
         ips=checks.items(one.ips, f"{field}.ips", checks.ip),
         host=checks.optional_label(one.host, f"{field}.host"),
+        vn=checks.optional_label(one.vn, f"{field}.vn"),
     )
 
 

@@ -34,12 +34,12 @@ class TestAttachments:
         service = started(MemoryStore(b"h" * 16))
         for system in DOMAIN.tenant_systems:
             vni = DOMAIN.vn_by_name[system.vn].vni
-            assert service.look_up(system.nve, Lookup(vni, system.mac)).nve == system.nve
+            assert service.look_up(system.nve, Lookup(vni, system.mac), 0.0).nve == system.nve
 
     def test_before_it_is_configured_nobody_is_answered(self):
         store = MemoryStore(b"h" * 16)
         service = Attachments(store, store.load(), 0.0)
-        assert service.look_up(HOME.name, QUESTION).result is LookupResult.REFUSED
+        assert service.look_up(HOME.name, QUESTION, 0.0).result is LookupResult.REFUSED
         assert service.handle([LeaseRenewed(HOME.name, 30)], 0.0).outcomes[0].status is Status.REFUSED
 
     def test_announced_and_followed(self):
@@ -63,7 +63,7 @@ class TestAttachments:
         store.close()
         with pytest.raises(StoreUnavailable):
             service.handle([ANNOUNCED], 1.0)
-        assert service.look_up(AWAY.name, QUESTION).result is LookupResult.UNKNOWN
+        assert service.look_up(AWAY.name, QUESTION, 0.0).result is LookupResult.UNKNOWN
         assert service.increment(AWAY.name, VN.vni, have).changes == ()
 
     def test_restart(self, tmp_path):
@@ -78,7 +78,7 @@ class TestAttachments:
 
         store = opened()
         service = started(store, now=5.0)
-        assert service.look_up(AWAY.name, QUESTION).nve == HOME.name
+        assert service.look_up(AWAY.name, QUESTION, 0.0).nve == HOME.name
         assert service.position(VN.vni) == have
         assert service.increment(AWAY.name, VN.vni, have).changes == (), "an agent that was up to date still is"
         older = Position(have.history, have.version - 1)
@@ -91,6 +91,6 @@ class TestAttachments:
         service = started(MemoryStore(b"h" * 16))
         service.handle([ANNOUNCED], 1.0)
         service.configure(DOMAIN, 2.0, revoked=[HOME.name])
-        assert service.look_up(AWAY.name, QUESTION).result is LookupResult.UNKNOWN
-        assert service.look_up(HOME.name, QUESTION).result is LookupResult.REFUSED
+        assert service.look_up(AWAY.name, QUESTION, 0.0).result is LookupResult.UNKNOWN
+        assert service.look_up(HOME.name, QUESTION, 0.0).result is LookupResult.REFUSED
         assert service.handle([ANNOUNCED], 3.0).outcomes[0].status is Status.REFUSED

@@ -97,9 +97,21 @@ class TestPushes:
 
     def test_vns_that_are_served_no_more(self):
         mappings = learned_from(found("leaf2", 5))
-        assert not mappings.keep_vns([VNI])
-        assert mappings.keep_vns([11])
+        assert not mappings.keep_vns({VNI: "blue"})
+        assert len(mappings) == 1
+        assert not mappings.keep_vns({11: "red"})
         assert (len(mappings), mappings.positions, mappings.grown_old(1e9)) == (0, (), ())
+
+    def test_a_number_that_another_vn_has_now(self):
+        """An agent that hangs does not see that it was nobody's in between."""
+        mappings = learned_from(found("leaf2", 5))
+        assert not mappings.keep_vns({VNI: "blue"})
+        number = mappings.asking(QUERY)
+        assert mappings.keep_vns({VNI: "green"}) == {VNI}
+        assert (len(mappings), mappings.positions) == (0, ())
+        with pytest.raises(Overtaken):
+            mappings.answered(QUERY, number, found("leaf2", 5), 0.0)
+        assert not mappings.keep_vns({VNI: "green"})
 
 
 class TestAnswers:
