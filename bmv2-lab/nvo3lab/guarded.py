@@ -118,6 +118,14 @@ class Guarded:
         self._expected.add(name)
         await self._call("kill", {"name": name})
 
+    async def pause(self, name: str) -> None:
+        """Have a process hang that was started under this name. Raises ProcessError."""
+        await self._call("pause", {"name": name})
+
+    async def resume(self, name: str) -> None:
+        """Let a process go on that was paused. Raises ProcessError."""
+        await self._call("resume", {"name": name})
+
     async def processes(self) -> dict[str, int]:
         """Names and ids of what runs."""
         return dict(await self._call("processes", {}))

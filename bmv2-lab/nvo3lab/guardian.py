@@ -51,6 +51,8 @@ class Guardian:
             "start": self.start,
             "stop": self.stop,
             "kill": self.kill,
+            "pause": self.pause,
+            "resume": self.resume,
             "processes": self.processes,
         }
 
@@ -171,6 +173,14 @@ class Guardian:
         while self._exists(pid):
             time.sleep(_POLL)
 
+    def pause(self, name: str) -> None:
+        """Stop a process that this guardian started, as one that hangs. Raises KeyError for another."""
+        os.kill(self._pids[name], signal.SIGSTOP)
+
+    def resume(self, name: str) -> None:
+        """Let a process go on that was paused. Raises KeyError for one that this guardian has not started."""
+        os.kill(self._pids[name], signal.SIGCONT)
+
     def processes(self) -> dict[str, int]:
         return dict(self._pids)
 
@@ -189,6 +199,7 @@ class Guardian:
             for pid in waiting:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, number)
+                    os.kill(pid, signal.SIGCONT)  # one that is paused would not hear of it
             deadline = time.monotonic() + limit
             while any(self._exists(pid) for pid in waiting) and time.monotonic() < deadline:
                 time.sleep(_POLL)

@@ -299,6 +299,16 @@ class Lab:
         guard, _run = self._needed()
         await guard.kill(name)
 
+    async def pause(self, name: str) -> None:
+        """Have a process of the lab hang, until `resume`."""
+        guard, _run = self._needed()
+        await guard.pause(name)
+
+    async def resume(self, name: str) -> None:
+        """Let a process of the lab go on that was paused."""
+        guard, _run = self._needed()
+        await guard.resume(name)
+
     async def start_again(self, name: str) -> None:
         """Start a process that was killed, with the command line that it had. Raises ProcessError."""
         if name not in self._commands:
@@ -307,9 +317,10 @@ class Lab:
         self._publish()
 
     async def _open_door(self) -> None:
-        """Let a drill, which may be a process of its own, kill and start processes of this lab."""
+        """Let a drill, which may be a process of its own, kill, pause and start processes of this lab."""
         _guard, run = self._needed()
-        self._door = await serve(run.control(LAB), {"kill": self.kill, "start": self.start_again})
+        methods = {"kill": self.kill, "start": self.start_again, "pause": self.pause, "resume": self.resume}
+        self._door = await serve(run.control(LAB), methods)
         self.view.adopt(LAB, await Client.connect(LAB, run.control(LAB)))
 
     async def _start(self, name: str, argv: list[str], namespace: str | None = None) -> None:

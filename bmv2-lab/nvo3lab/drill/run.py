@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from nvo3lab.drill import control, insider, lies, outsider, recorded, revocation, rollover, tenant, theft
+from nvo3lab.drill import control, insider, lies, outsider, recorded, reuse, revocation, rollover, tenant, theft
 from nvo3lab.drill.model import Attack, Result, Shot, Traffic, judge
 from nvo3lab.drill.world import World
 from nvo3lab.drops import DropCounters
@@ -24,6 +24,7 @@ ATTACKS: tuple[Attack, ...] = (
     *lies.ATTACKS,
     *recorded.ATTACKS,
     *rollover.ATTACKS,
+    *reuse.ATTACKS,
     *revocation.ATTACKS,
 )
 

@@ -123,6 +123,14 @@ class World:
         """Start a process again that was killed."""
         await self._lab.call("start", name=process)
 
+    async def pause(self, process: str) -> None:
+        """Have a process of the lab hang, until `resume`."""
+        await self._lab.call("pause", name=process)
+
+    async def resume(self, process: str) -> None:
+        """Let a process of the lab go on that was paused."""
+        await self._lab.call("resume", name=process)
+
     async def operate(self, method: str, request: bytes = b"", timeout: float = 30.0) -> Any:
         """What an operator's question to the NVA brings. Raises LabError.
 

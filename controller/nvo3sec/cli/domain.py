@@ -99,7 +99,7 @@ def apply(
     found = where.ask("domain_diff", text=wanted.text)
     if found["refused"]:
         show(found, output, *render.difference(found))
-        raise OperatorError("nothing was applied: some of it cannot be done while the domain lives")
+        raise OperatorError("nothing was applied: " + "; ".join(found["refused"][:10]))
     if found["changes"] or not found["same_text"]:
         if not yes:
             to_stderr(*render.difference(found))
