@@ -102,6 +102,8 @@ def _mapping_limits(parsed: DomainFile) -> MappingLimits:
         holds_per_nve=limits.holds_per_nve,
         waiting_per_address=limits.waiting_per_address,
         handover_s=limits.handover_s,
+        return_s=limits.return_s,
+        thaw_s=limits.thaw_s,
         lease_s=parsed.lifetimes.lease_s,
     )
 

@@ -157,6 +157,10 @@ class MappingLimitsSection(_Section):
     """How many announcements of one NVE may wait for the same address."""
     handover_s: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = 10
     """How long a named successor may take to announce."""
+    return_s: Annotated[float, Field(ge=0, le=30 * 86400, allow_inf_nan=False)] = 300
+    """How long a tenant system that went because its NVE lost its lease has a right to return to its addresses."""
+    thaw_s: Annotated[float, Field(ge=0, le=30 * 86400, allow_inf_nan=False)] = 3600
+    """How long who had waited for such an address does not get it for no other reason than that it is free."""
 
 
 class VnSection(_Section):

@@ -160,7 +160,9 @@ class MappingLimits:
     """Bounds for what NVEs can make the NVA remember and do.
 
     waiting_per_address: how many frozen announcements of one NVE may want the same address. handover_s: how long a
-    named successor may take to announce. lease_s: the lease that NVEs with claims get when the NVA restarts.
+    named successor may take to announce. return_s: how long a claim that ended because the lease of its NVE ran out may
+    have its addresses back. thaw_s: how long who waited for these does not get them by that alone. lease_s: the lease
+    that NVEs with claims get when the NVA restarts.
     """
 
     claims_per_vap: int = 256
@@ -169,6 +171,8 @@ class MappingLimits:
     holds_per_nve: int = 1024
     waiting_per_address: int = 4
     handover_s: float = 10.0
+    return_s: float = 300.0
+    thaw_s: float = 3600.0
     lease_s: float = 30.0
 
 

@@ -67,6 +67,7 @@ class Attachments:
             stored.claims,
             stored.holds,
             stored.versions,
+            stored.absences,
             limits=limits or Limits(),
             term=stored.term,
             now=now,

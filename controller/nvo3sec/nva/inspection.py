@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from nvo3sec.domain.addresses import IpAddress, format_mac, parse_mac
-from nvo3sec.domain.mapping import Claim, ClaimKey, MappingState, Place, Reason, obstacle
+from nvo3sec.domain.mapping import Absence, Claim, ClaimKey, MappingState, Place, Reason, obstacle
 from nvo3sec.domain.mapping.reasons import REASONS
 from nvo3sec.domain.membership import Membership
 from nvo3sec.domain.model import Domain, Vn
@@ -100,10 +100,26 @@ def map_list(
     if vn is not None:
         vni = domain.vn_by_name[vn].vni
         found = (claim for claim in found if claim.vni == vni)
+    absent = (
+        one
+        for one in state.absences.values()
+        if nve in (None, one.key.place.nve) and (vn is None or one.address[0] == domain.vn_by_name[vn].vni)
+    )
     chosen = sorted(found, key=lambda claim: (claim.vni, claim.key.mac, claim.key.place))
     return {
         "total": len(chosen),
+        "absent": [_absent(one, names) for one in sorted(absent, key=lambda one: one.key)[:limit]],
         "claims": [claim_report(claim, state, names.get(claim.vni, str(claim.vni))) for claim in chosen[:limit]],
+    }
+
+
+def _absent(one: Absence, names: dict[int, str]) -> dict[str, Any]:
+    """An address of a tenant system whose NVE lost its lease, and which NVEs do not get it by waiting."""
+    return {
+        "vn": names.get(one.address[0], str(one.address[0])),
+        "address": _address(one.address[1]),
+        "last_owner": str(one.key),
+        "barred": sorted(one.barred),
     }
 
 
@@ -156,6 +172,19 @@ def find_claim(
         and port in (None, claim.key.place.port)
         and vlan in (None, claim.key.place.vlan)
     ]
+    # Who is absent is no claim any more, and still has a right that an operator can take away.
+    absent = {state.absences[address] for address in state.absent_of.get(nve) or ()}
+    found += sorted(
+        {
+            one.key
+            for one in absent
+            if one.key.mac == wanted
+            and one.key not in found
+            and vni in (None, one.address[0])
+            and port in (None, one.key.place.port)
+            and vlan in (None, one.key.place.vlan)
+        }
+    )
     if len(found) == 1:
         return found[0]
     if found:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
 from hypothesis import settings
@@ -17,6 +18,7 @@ from nvo3sec.domain.mapping import (
     ClaimKey,
     Configured,
     Detach,
+    DropAbsence,
     DropClaim,
     DropHold,
     Evict,
@@ -28,6 +30,7 @@ from nvo3sec.domain.mapping import (
     Move,
     NveLost,
     Place,
+    PutAbsence,
     PutClaim,
     PutHold,
     Resync,
@@ -52,9 +55,28 @@ MACS = (0x2, 0x4, 0x6)
 IPS = (IPv4Address("10.0.0.1"), IPv4Address("10.0.0.2"), IPv6Address("fd00::1"))
 RESERVED = {(10, 0x6): frozenset(HONEST)}
 STATIC = StaticMapping(ClaimKey(Place("a", 3, 0), 0x8), 20, (IPv4Address("10.0.0.9"),))
-LIMITS = Limits(claims_per_vap=3, claims_per_nve=5, ips_per_claim=2, holds_per_nve=3, waiting_per_address=2)
+LIMITS = Limits(
+    claims_per_vap=3,
+    claims_per_nve=5,
+    ips_per_claim=2,
+    holds_per_nve=3,
+    waiting_per_address=2,
+    return_s=25,
+    thaw_s=45,
+)
 HISTORY = b"h" * 16
-INDEXES = ("claims", "owners", "waiting", "by_nve", "by_vn", "vap_counts", "nve_counts", "hold_counts", "versions")
+INDEXES = (
+    "claims",
+    "owners",
+    "waiting",
+    "by_nve",
+    "by_vn",
+    "vap_counts",
+    "nve_counts",
+    "hold_counts",
+    "versions",
+    "absent_of",
+)
 
 nves = st.sampled_from(NVES)
 ports = st.sampled_from((1, 2, 3, 4))
@@ -75,7 +97,7 @@ class MappingMachine(RuleBasedStateMachine):
         self.log = ChangeLog(HISTORY, per_vn=4, in_all=6)
         self.mirror = {vni: {} for vni in VNIS}
         self.mirror_at: dict[int, Position | None] = dict.fromkeys(VNIS)
-        self.rows: dict = {"claims": {}, "holds": {}, "versions": {}}
+        self.rows: dict = {"claims": {}, "holds": {}, "versions": {}, "absences": {}}
 
     @initialize()
     def configure(self) -> None:
@@ -120,10 +142,19 @@ class MappingMachine(RuleBasedStateMachine):
                     self.rows["holds"][hold.address] = hold
                 case DropHold(address=address):
                     del self.rows["holds"][address]
+                case PutAbsence(absence=absence):
+                    self.rows["absences"][absence.address] = absence
+                case DropAbsence(address=address):
+                    del self.rows["absences"][address]
                 case SetVersion(vni=vni, version=version):
                     assert version > self.rows["versions"].get(vni, 0)
                     self.rows["versions"][vni] = version
         assert self.rows["versions"] == dict(self.state.versions.items()), "a restart would go back"
+        # Their times are of a clock that a restart ends.
+        stored = {address: replace(one, returns_until=0, thaws_at=0) for address, one in self.rows["absences"].items()}
+        assert stored == {
+            address: replace(one, returns_until=0, thaws_at=0) for address, one in self.state.absences.items()
+        }
 
     # --- what NVEs do -----------------------------------------------------------------------------------------------
 
@@ -133,11 +164,22 @@ class MappingMachine(RuleBasedStateMachine):
         key = ClaimKey(Place(nve, port, 0), mac)
         before, owners = self.state, dict(self.owned)
         done = self.apply(event)
+        absences = before.absences
+        own = {
+            address
+            for address, one in absences.items()
+            if (one.key, one.host) == (key, host) and self.now < one.returns_until
+        }
         for address, owner in owners.items():
-            # Whoever had an address before an announcement has it still, unless the announcer gave up its own.
-            assert self.owned.get(address) == owner or owner == key
+            # Whoever had an address before an announcement has it still, unless the announcer gave up its own, or had
+            # it before and has come back in time. And then whoever had an address meanwhile loses all that it had.
+            losers = {owners.get(one) for one in own}
+            assert self.owned.get(address) == owner or owner == key or owner in losers
         wanted = {(vni, mac), *((vni, ip) for ip in ips)}
-        if any(owners.get(address, key) != key for address in wanted):
+        for address, one in absences.items():
+            if nve in one.barred and one.key != key and address not in owners:
+                assert self.owned.get(address) != key, "it got by waiting what was not given to it"
+        if any(owners.get(address, key) != key and address not in own for address in wanted):
             assert done.outcome.status is not Status.ACTIVE, "a newcomer got past an incumbent"
         if nve == THIEF and (vni, mac) in RESERVED and VAPS.get(key.place) == vni:
             assert done.outcome.status is not Status.ACTIVE, "reserved for others"
@@ -181,8 +223,13 @@ class MappingMachine(RuleBasedStateMachine):
 
     @rule(seconds=st.floats(0.5, 40))
     def time_goes_by(self, seconds) -> None:
+        before = self.state
         self.now += seconds
         self.apply(Tick())
+        for address, owner in before.owners.items():
+            absence = self.state.absences.get(address)
+            if not before.claims[owner].static and owner.place.nve not in self.state.leases and absence is not None:
+                assert address not in self.owned, "who waited got it because its owner was away"
         assert all(until > self.now for until in self.state.leases.values())
         deadline = self.state.next_deadline()
         assert deadline is None or deadline > self.now
@@ -217,6 +264,7 @@ class MappingMachine(RuleBasedStateMachine):
             self.rows["claims"].values(),
             self.rows["holds"].values(),
             self.rows["versions"].items(),
+            self.rows["absences"].values(),
             limits=LIMITS,
             term=1,
             now=self.now,
@@ -257,6 +305,15 @@ class MappingMachine(RuleBasedStateMachine):
 
         ends = {hold.address: hold.until for hold in self.state.holds.values() if hold.until is not None}
         assert ends == dict(self.state.hold_ends.items())
+        absent_ends: dict = {}
+        absent_of: dict = {}
+        for address, one in self.state.absences.items():
+            assert self.state.owners.get(address) != one.key
+            assert self.state.scope.vaps.get(one.key.place) == address[0]
+            absent_ends.setdefault(one.ends, set()).add(address)
+            absent_of.setdefault(one.key.place.nve, set()).add(address)
+        assert absent_ends == {end: set(some) for end, some in self.state.absence_ends.items()}
+        assert absent_of == {nve: set(some) for nve, some in self.state.absent_of.items()}
 
     @invariant()
     def frozen_is_invisible(self) -> None:
@@ -277,6 +334,7 @@ class MappingMachine(RuleBasedStateMachine):
                 for address in claim.demanded - claim.owned
                 if address in self.state.owners
                 or address in self.state.holds
+                or self.is_barred(claim, address)
                 or claim.nve not in RESERVED.get(address, {claim.nve})
             ]
             assert obstacles, claim
@@ -290,8 +348,14 @@ class MappingMachine(RuleBasedStateMachine):
                 able = [claim for claim in rivals if self.lacks_only_consent(claim)]
                 assert len(able) > 1, (address, rivals)
 
+    def is_barred(self, claim, address) -> bool:
+        absence = self.state.absences.get(address)
+        return absence is not None and absence.key != claim.key and claim.nve in absence.barred
+
     def lacks_only_consent(self, claim) -> bool:
         for address in claim.demanded - claim.owned:
+            if self.is_barred(claim, address):
+                return False
             hold = self.state.holds.get(address)
             if address in self.state.owners or claim.nve not in RESERVED.get(address, {claim.nve}):
                 return False

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_address as ip
 
 import pytest
@@ -260,8 +261,15 @@ class TestMove:
         assert story.where() == "old"
         story.now = LEASE
         story(Tick())
+        assert story.where() is None, "nobody gets it by waiting"
+        assert story.told() == [Told.WITHDRAWN, Told.NOT_THAWED]
+        story(LeaseRenewed("new", 1e6))
+        story.now = LEASE + Limits().thaw_s - 0.1
+        story(Tick())
+        assert story.where() is None
+        story.now = story.state.next_deadline()
+        story(Tick())
         assert story.where() == "new"
-        assert Told.WITHDRAWN in story.told()
 
     def test_an_operator_says_so(self):
         story = Story()
@@ -295,6 +303,163 @@ class TestMove:
         before = story.state
         assert story(Move("old", 1, 0, 9, 0, MAC, (IP,))).reason is Reason.NOT_SERVED
         assert story.state is before
+
+
+class TestAbsence:
+    """A lease that ends takes an address from its owner, and gives it to nobody who has waited for that."""
+
+    @staticmethod
+    def story(*, waiting: tuple[str, ...] = ("thief",), limits: Limits | None = None) -> Story:
+        story = Story(limits)
+        story.attach("old")
+        for nve in waiting:
+            story.attach(nve)
+        for nve in ("new", "thief"):
+            story(LeaseRenewed(nve, 1e6))
+        story.now = LEASE
+        story(Tick())
+        assert story.where() is None
+        return story
+
+    def comes_back(self, story: Story):
+        story(LeaseRenewed("old", story.now + LEASE))
+        return story(Resync("old", (Attach("old", 1, 0, VN, MAC, (IP,)),)))
+
+    def test_its_owner_returns(self):
+        story = self.story()
+        story.now += Limits().return_s - 1
+        self.comes_back(story)
+        assert (story.where(), story.where(IP)) == ("old", "old")
+        assert len(story.state.absences) == 0
+        story.now += 0.5
+        assert story.attach("thief").status is Status.FROZEN
+
+    def test_who_waited_does_not_get_it_by_asking_again(self):
+        story = self.story()
+        assert story.attach("thief").reason is Reason.ABSENT
+        story.detach("thief")
+        outcome = story.attach("thief")
+        assert (outcome.status, outcome.reason) == (Status.FROZEN, Reason.ABSENT)
+        assert story.attach("thief", port=2).status is Status.FROZEN
+        assert story.where() is None
+
+    def test_who_waits_is_in_nobodys_way(self):
+        story = self.story()
+        assert story.attach("new").status is Status.ACTIVE
+        assert story.told() == [Told.TAKEN]
+        assert story.where() == "new"
+
+    def test_whoever_has_it_meanwhile_gives_it_back(self):
+        story = self.story()
+        story.attach("new")
+        self.comes_back(story)
+        assert story.where() == "old"
+        assert story.told() == [Told.DEMOTED, Told.RETURNED]
+        assert story.state.claims[key("new")].granted is None
+        assert story.attach("new").reason is Reason.OWNED
+
+    def test_too_late(self):
+        story = self.story(waiting=())
+        story.attach("new")
+        story.now += Limits().return_s
+        self.comes_back(story)
+        assert story.where() == "new"
+        assert story.state.claims[key("old")].granted is None
+
+    def test_another_hypervisor_does_not_return_for_it(self):
+        story = self.story(waiting=())
+        story.attach("new")
+        story(LeaseRenewed("old", 1e6))
+        assert story.attach("old", host="another").status is Status.FROZEN
+
+    def test_who_had_it_meanwhile_goes_as_well(self):
+        story = self.story(waiting=())
+        story.attach("new")
+        story.attach("thief")
+        story.now += 1
+        story(LeaseRenewed("thief", 1e6))
+        story.state = replace(story.state, leases=story.state.leases.set("new", story.now))
+        story(Tick())
+        assert story.where() is None
+        assert story.attach("thief").reason is Reason.ABSENT
+        self.comes_back(story)
+        assert story.where() == "old", "it had it first"
+
+    @pytest.mark.parametrize("how", ["release", "resync", "revocation", "eviction", "configuration"])
+    def test_what_ends_the_right_to_return(self, how):
+        story = self.story()
+        story(LeaseRenewed("old", 1e6))
+        match how:
+            case "release":
+                assert story.detach("old").status is Status.DONE
+            case "resync":
+                story(Resync("old", ()))
+            case "revocation":
+                story(NveLost("old"))
+            case "eviction":
+                assert story(Evict(key("old"))).status is Status.DONE
+            case _:
+                story(Configured(Scope({place: vn for place, vn in VAPS.items() if place != Place("old", 1, 0)})))
+        assert len(story.state.absences) == 0
+        assert story.where() == "thief", "the only one that is left"
+
+    def test_a_release_names_a_successor(self):
+        story = self.story()
+        assert story.detach("old", successor="new").status is Status.DONE
+        assert story.where() is None
+        assert story.attach("new").status is Status.ACTIVE
+
+    def test_an_operator_gives_it_to_who_waits(self):
+        story = self.story()
+        assert story(Admit(key("thief"))).status is Status.ACTIVE
+        self.comes_back(story)
+        assert story.where() == "thief"
+
+    @pytest.mark.parametrize("how", ["release", "eviction", "revocation"])
+    def test_who_did_not_lose_its_lease_does_not_return(self, how):
+        story = Story()
+        story.attach("old")
+        story({"release": Detach("old", 1, 0, MAC), "eviction": Evict(key("old")), "revocation": NveLost("old")}[how])
+        story.attach("new")
+        story(LeaseRenewed("old", 1e6))
+        assert story.attach("old").status is Status.FROZEN
+
+    def test_neither_if_nobody_is_to(self):
+        story = self.story(limits=Limits(return_s=0, thaw_s=0), waiting=())
+        story(Tick())
+        assert len(story.state.absences) == 0
+
+    def test_a_restart_forgets_nobody(self):
+        story = self.story()
+        state = story.state
+        again = restored(
+            state.claims.values(), [], state.versions.items(), state.absences.values(), limits=Limits(), term=1, now=5.0
+        )
+        assert {one.returns_until for one in again.absences.values()} == {5.0 + Limits().return_s}
+        assert again.next_deadline() is not None
+        story.state, story.now = again, 5.0
+        story(Configured(Scope(VAPS)))
+        assert story.where() is None
+        self.comes_back(story)
+        assert story.where() == "old"
+
+    def test_reserved_and_stated_addresses_are_the_operators(self):
+        story = self.story(waiting=())
+        stated = StaticMapping(key("new"), VN, (IP,))
+        story(Configured(Scope(VAPS), (stated,)))
+        self.comes_back(story)
+        assert story.where() == "new"
+
+    def test_there_is_a_bound(self):
+        story = self.story(waiting=())
+        assert len(story.state.absences) == 2
+        limits = Limits(claims_per_nve=1, ips_per_claim=1)
+        story.state = replace(story.state, limits=limits)
+        story(LeaseRenewed("old", story.now + 1))
+        story.attach("old", port=2, mac=MAC + 2, ips=(ip("10.0.0.2"),))
+        story.now += 1
+        story(Tick())
+        assert len(story.state.absences) == 2, "no more than an NVE can have addresses"
 
 
 class TestSpoofing:

@@ -8,7 +8,20 @@ from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 
-from nvo3sec.domain.mapping import Claim, ClaimKey, DropClaim, DropHold, Hold, Place, PutClaim, PutHold, SetVersion
+from nvo3sec.domain.mapping import (
+    Absence,
+    Claim,
+    ClaimKey,
+    DropAbsence,
+    DropClaim,
+    DropHold,
+    Hold,
+    Place,
+    PutAbsence,
+    PutClaim,
+    PutHold,
+    SetVersion,
+)
 from nvo3sec.domain.meanings import Meaning, Sort
 from nvo3sec.domain.secret import Secret
 from nvo3sec.nva.store import (
@@ -72,6 +85,8 @@ COMMITS: tuple[tuple[StoreChange, ...], ...] = (
         PutHeld(Meaning(Sort.VNI, "10", "blue"), ("leaf1", "leaf2")),
         PutHeld(Meaning(Sort.ADDRESS, "192.0.2.3", "leaf3"), ("leaf1",)),
         SetLongestLease(30.5),
+        PutAbsence(Absence((10, 0x2), OLD.key, "hv1", 0.0, 0.0, frozenset({"leaf3", "leaf2"}))),
+        PutAbsence(Absence((10, ip_address("fd00::7")), OLD.key, "", 0.0, 0.0)),
     ),
     (
         DropClaim(OLD.key),
@@ -84,6 +99,7 @@ COMMITS: tuple[tuple[StoreChange, ...], ...] = (
         PutHeld(Meaning(Sort.VNI, "10", "blue"), ("leaf2",)),
         DropHeld(Meaning(Sort.ADDRESS, "192.0.2.3", "leaf3")),
         SetLongestLease(30),
+        DropAbsence((10, 0x2)),
     ),
     (PutEpoch(2, SECRETS[1]), SetGeneration("leaf2", 8), DropEpoch(1), Revoke(Revocation(IDENTITY))),
 )

@@ -11,6 +11,7 @@ from nvo3sec.domain.mapping.events import (
     Change,
     Configured,
     Detach,
+    DropAbsence,
     DropClaim,
     DropHold,
     Effect,
@@ -22,6 +23,7 @@ from nvo3sec.domain.mapping.events import (
     Move,
     NveLost,
     Outcome,
+    PutAbsence,
     PutClaim,
     PutHold,
     Reason,
@@ -35,6 +37,7 @@ from nvo3sec.domain.mapping.events import (
 from nvo3sec.domain.mapping.machine import Step, obstacle, step
 from nvo3sec.domain.mapping.model import (
     TERM_SHIFT,
+    Absence,
     Address,
     Claim,
     ClaimKey,
@@ -53,6 +56,7 @@ from nvo3sec.domain.mapping.state import MappingState, look_up
 
 __all__ = [
     "TERM_SHIFT",
+    "Absence",
     "Address",
     "AddressAppeared",
     "Admit",
@@ -62,6 +66,7 @@ __all__ = [
     "ClaimKey",
     "Configured",
     "Detach",
+    "DropAbsence",
     "DropClaim",
     "DropHold",
     "Effect",
@@ -78,6 +83,7 @@ __all__ = [
     "NveLost",
     "Outcome",
     "Place",
+    "PutAbsence",
     "PutClaim",
     "PutHold",
     "Reason",

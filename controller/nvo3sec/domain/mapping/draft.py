@@ -14,11 +14,13 @@ from typing import TypeVar
 from nvo3sec.domain.mapping.events import (
     AddressAppeared,
     Change,
+    DropAbsence,
     DropClaim,
     DropHold,
     Effect,
     MappingSet,
     MappingWithdrawn,
+    PutAbsence,
     PutClaim,
     PutHold,
     Reason,
@@ -26,7 +28,7 @@ from nvo3sec.domain.mapping.events import (
     SetVersion,
     Told,
 )
-from nvo3sec.domain.mapping.model import Address, Claim, ClaimKey, Hold
+from nvo3sec.domain.mapping.model import Absence, Address, Claim, ClaimKey, Hold
 from nvo3sec.domain.mapping.state import MappingState
 from nvo3sec.domain.persistent import PersistentMap
 
@@ -43,6 +45,9 @@ class Draft:
         self.leases = state.leases
         self.holds = state.holds
         self.hold_ends = state.hold_ends
+        self.absences = state.absences
+        self.absence_ends = state.absence_ends
+        self._absent_of = state.absent_of
         self._base = state
         self._owners = state.owners
         self._waiting = state.waiting
@@ -75,6 +80,9 @@ class Draft:
             holds=self.holds,
             hold_ends=self.hold_ends,
             hold_counts=self._hold_counts,
+            absences=self.absences,
+            absence_ends=self.absence_ends,
+            absent_of=self._absent_of,
             versions=self._versions,
             arrivals=self._arrivals,
         )
@@ -119,10 +127,44 @@ class Draft:
             reserved = self.scope.reserved.get(address)
             if reserved is not None and claim.nve not in reserved:
                 return Reason.RESERVED, None
+            absence = self.absences.get(address)
+            if absence is not None and absence.key != claim.key and claim.nve in absence.barred:
+                return Reason.ABSENT, absence.key
             hold = self.holds.get(address)
             if hold is not None and (contested_too if hold.successor is None else hold.successor != claim.nve):
                 return Reason.HELD, None
         return Reason.NONE, None
+
+    def owner_of(self, address: Address) -> ClaimKey | None:
+        """The claim that has an address."""
+        return self._owners.get(address)
+
+    def returning(self, claim: Claim, now: float) -> list[Claim] | None:
+        """The claims that `claim` takes its addresses back from, if its absence is all that anybody has against it."""
+        losers: dict[ClaimKey, Claim] = {}
+        for address in claim.demanded:
+            absence = self.absences.get(address)
+            is_its_own = (
+                absence is not None
+                and (absence.key, absence.host) == (claim.key, claim.host)
+                and now < absence.returns_until
+            )
+            owner = self._owners.get(address)
+            reserved = self.scope.reserved.get(address)
+            if reserved is not None and claim.nve not in reserved:
+                return None
+            if is_its_own:
+                if owner is not None and self.claims[owner].static:
+                    return None
+                if owner is not None:
+                    losers[owner] = self.claims[owner]
+            elif (owner is not None and owner != claim.key) or address in self.holds or absence is not None:
+                return None
+        return sorted(losers.values(), key=lambda one: one.arrival)
+
+    def absences_of(self, nve: str) -> list[Absence]:
+        """The addresses of claims behind an NVE that are absent."""
+        return [self.absences[address] for address in self._absent_of.get(nve) or ()]
 
     def owners_of(self, addresses: Iterable[Address]) -> list[Claim]:
         """The claims that have any of the addresses, in the order in which they came."""
@@ -181,6 +223,9 @@ class Draft:
             hold = self.holds.get(address)
             if hold is not None:
                 self.drop_hold(hold)
+            absence = self.absences.get(address)
+            if absence is not None and (absence.key == new.key or new.static):
+                self.drop_absence(absence)
         if old is not None:
             for address in wanted - wants:
                 rest = self._waiting[address] - {old.key}
@@ -235,6 +280,47 @@ class Draft:
         self._hold_counts = _counted(self._hold_counts, hold.by, -1)
         self._touched.add(hold.address)
         self.changes.append(DropHold(hold.address))
+
+    def lose(self, claim: Claim, now: float) -> None:
+        """Take a claim away because the lease of its NVE has run out: it may return, and who waits does not profit."""
+        limits, lost = self.limits, claim.owned
+        waiting = {address: self._waiting.get(address) or frozenset[ClaimKey]() for address in lost}
+        self.replace_claim(claim, None)
+        for address in sorted(lost, key=_order):
+            barred = frozenset(key.place.nve for key in waiting[address]) - {claim.nve}
+            before = self.absences.get(address)
+            if before is not None and now < before.returns_until:
+                # Who had it for the time being had it from this one.
+                self.add_absence(replace(before, barred=before.barred | barred))
+            else:
+                until, thaws_at = now + limits.return_s, now + limits.thaw_s
+                self.add_absence(Absence(address, claim.key, claim.host, until, thaws_at, barred))
+        others = {key for keys in waiting.values() for key in keys if key.place.nve != claim.nve}
+        for key in sorted(others, key=lambda key: self.claims[key].arrival):
+            self.report(Told.NOT_THAWED, claim.vni, key, Reason.ABSENT, claim.key)
+
+    def add_absence(self, absence: Absence) -> None:
+        """Remember whose an address is that is absent, if its NVE has not more of them than it can have addresses."""
+        old = self.absences.get(absence.address)
+        if old is not None:
+            self.drop_absence(old)
+        nve = absence.key.place.nve
+        most = self.limits.claims_per_nve * (1 + self.limits.ips_per_claim)
+        if len(self._absent_of.get(nve) or ()) >= most:
+            return
+        self.absences = self.absences.set(absence.address, absence)
+        self.absence_ends = _including(self.absence_ends, absence.ends, absence.address)
+        self._absent_of = _including(self._absent_of, nve, absence.address)
+        self._touched.add(absence.address)
+        self.changes.append(PutAbsence(absence))
+
+    def drop_absence(self, absence: Absence) -> None:
+        """Nobody who is absent has a right to the address any more."""
+        self.absences = self.absences.delete(absence.address)
+        self.absence_ends = _without(self.absence_ends, absence.ends, absence.address)
+        self._absent_of = _without(self._absent_of, absence.key.place.nve, absence.address)
+        self._touched.add(absence.address)
+        self.changes.append(DropAbsence(absence.address))
 
     def touch_all_waiting(self) -> None:
         """Look at every claim that waits when the step settles: what was in its way may be gone."""
@@ -328,14 +414,17 @@ def _counted(counts: PersistentMap[_Of, int], of: _Of, by: int) -> PersistentMap
     return counts.set(of, count) if count else counts.delete(of)
 
 
+_What = TypeVar("_What", bound=Hashable)
+
+
 def _including(
-    index: PersistentMap[_Of, PersistentMap[ClaimKey, None]], of: _Of, key: ClaimKey
-) -> PersistentMap[_Of, PersistentMap[ClaimKey, None]]:
-    return index.set(of, (index.get(of) or PersistentMap[ClaimKey, None]()).set(key, None))
+    index: PersistentMap[_Of, PersistentMap[_What, None]], of: _Of, key: _What
+) -> PersistentMap[_Of, PersistentMap[_What, None]]:
+    return index.set(of, (index.get(of) or PersistentMap[_What, None]()).set(key, None))
 
 
 def _without(
-    index: PersistentMap[_Of, PersistentMap[ClaimKey, None]], of: _Of, key: ClaimKey
-) -> PersistentMap[_Of, PersistentMap[ClaimKey, None]]:
+    index: PersistentMap[_Of, PersistentMap[_What, None]], of: _Of, key: _What
+) -> PersistentMap[_Of, PersistentMap[_What, None]]:
     rest = index[of].delete(key)
     return index.set(of, rest) if len(rest) else index.delete(of)

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from nvo3sec.domain.addresses import IpAddress
-from nvo3sec.domain.mapping.model import Address, Claim, ClaimKey, Hold, MappingEntry, Scope, StaticMapping
+from nvo3sec.domain.mapping.model import Absence, Address, Claim, ClaimKey, Hold, MappingEntry, Scope, StaticMapping
 from nvo3sec.domain.messages import Standing
 
 # --- events ---------------------------------------------------------------------------------------------------------
@@ -125,6 +125,8 @@ class Reason(StrEnum):
     """Another claim has the address."""
     HELD = "held"
     """Its last owner named another successor, or it is contested."""
+    ABSENT = "absent"
+    """Its last owner lost its lease; who had waited for it does not get it by that."""
     RESERVED = "reserved"
     """The operator reserved it for other NVEs."""
     NO_LEASE = "no-lease"
@@ -180,6 +182,20 @@ class DropHold:
 
 
 @dataclass(frozen=True, slots=True)
+class PutAbsence:
+    """The address is that of a claim that is absent. Its times are of a clock that ends with the process."""
+
+    absence: Absence
+
+
+@dataclass(frozen=True, slots=True)
+class DropAbsence:
+    """Nobody who is absent has a right to the address."""
+
+    address: Address
+
+
+@dataclass(frozen=True, slots=True)
 class SetVersion:
     """The VN has changed visibly; versions only grow."""
 
@@ -187,7 +203,7 @@ class SetVersion:
     version: int
 
 
-Change: TypeAlias = PutClaim | DropClaim | PutHold | DropHold | SetVersion
+Change: TypeAlias = PutClaim | DropClaim | PutHold | DropHold | PutAbsence | DropAbsence | SetVersion
 
 # --- effects --------------------------------------------------------------------------------------------------------
 
@@ -226,6 +242,12 @@ class Told(StrEnum):
     WITHDRAWN = "mapping-withdrawn"
     """Without a release: a lease ended, the NVE is out, or it no longer serves the VAP."""
     REFUSED = "mapping-refused"
+    NOT_THAWED = "mapping-not-thawed"
+    """What it waits for is free because the lease of its owner has run out: that alone does not give it away."""
+    TAKEN = "mapping-taken"
+    """It has an address of one whose lease has run out, who gets it back if it returns in time."""
+    RETURNED = "mapping-returned"
+    """Its lease had run out, it has come back in time, and it has its addresses again."""
 
 
 @dataclass(frozen=True, slots=True)

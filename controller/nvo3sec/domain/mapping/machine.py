@@ -99,7 +99,7 @@ def _handle(draft: Draft, event: Event, now: float) -> Outcome:
             draft.leases = draft.leases.set(nve, max(until, draft.leases.get(nve) or until))
             return DONE
         case NveLost(nve=nve):
-            _withdraw_all(draft, nve)
+            _withdraw_all(draft, nve, now, may_return=False)
             return DONE
         case Configured():
             _configure(draft, event)
@@ -139,13 +139,20 @@ def _attach(draft: Draft, event: Attach, now: float, moved: Claim | None = None)
         return _refused(Reason.QUOTA)
     arrival = draft.next_arrival() if old is None else old.arrival
     new = Claim(key, event.vni, ips, None, old.sequence if old else 0, arrival, host=event.host)
-    return _announce(draft, old, new, moved or old)
+    return _announce(draft, old, new, moved or old, now)
 
 
-def _announce(draft: Draft, old: Claim | None, new: Claim, before: Claim | None) -> Outcome:
+def _announce(draft: Draft, old: Claim | None, new: Claim, before: Claim | None, now: float) -> Outcome:
     reason, other = draft.obstacle(new, contested_too=True)
     if reason is Reason.NONE:
+        for absent in sorted({draft.absences[one].key for one in new.demanded if one in draft.absences} - {new.key}):
+            draft.report(Told.TAKEN, new.vni, new.key, Reason.ABSENT, absent)
         draft.replace_claim(old, replace(new, granted=new.announced))
+        return ACTIVE
+    losers = draft.returning(new, now)
+    if losers is not None:
+        _seat(draft, old, replace(new, granted=new.announced), losers)
+        draft.report(Told.RETURNED, new.vni, new.key)
         return ACTIVE
     if draft.crowded(new):
         return _refused(Reason.QUOTA)
@@ -188,7 +195,7 @@ def _release(draft: Draft, key: ClaimKey, host: str | None, successor: str | Non
     """Take a claim away. host None: an operator, who may do that to any."""
     claim = draft.claims.get(key)
     if claim is None:
-        return _refused(Reason.UNKNOWN)
+        return _give_up(draft, key, host, successor, now)
     if claim.static:
         return _refused(Reason.STATIC)
     if host is not None and claim.host != host:
@@ -203,6 +210,20 @@ def _release(draft: Draft, key: ClaimKey, host: str | None, successor: str | Non
     return DONE
 
 
+def _give_up(draft: Draft, key: ClaimKey, host: str | None, successor: str | None, now: float) -> Outcome:
+    """Who is absent does not return. Its addresses are as free as if it had been released."""
+    absent = [one for one in draft.absences_of(key.place.nve) if one.key == key and host in (None, one.host)]
+    if not absent:
+        return _refused(Reason.UNKNOWN)
+    if successor is not None and not draft.scope.serves(successor, absent[0].address[0]):
+        return _refused(Reason.NOT_SERVED)
+    for one in absent:
+        draft.drop_absence(one)
+        if successor is not None and draft.owner_of(one.address) is None:
+            draft.add_hold(Hold(one.address, successor, now + draft.limits.handover_s, key.place.nve))
+    return DONE
+
+
 def _resync(draft: Draft, event: Resync, now: float) -> Outcome:
     lease = draft.leases.get(event.nve)
     if lease is None or lease <= now:
@@ -211,6 +232,9 @@ def _resync(draft: Draft, event: Resync, now: float) -> Outcome:
     for claim in draft.claims_of(event.nve):
         if not claim.static and claim.key not in kept:
             draft.replace_claim(claim, None)
+    for absence in draft.absences_of(event.nve):
+        if absence.key not in kept:
+            draft.drop_absence(absence)
     draft.settle()
     for attach in event.attachments:
         if attach.nve != event.nve:
@@ -224,13 +248,19 @@ def _resync(draft: Draft, event: Resync, now: float) -> Outcome:
 # --- ends -----------------------------------------------------------------------------------------------------------
 
 
-def _withdraw_all(draft: Draft, nve: str) -> None:
+def _withdraw_all(draft: Draft, nve: str, now: float, *, may_return: bool) -> None:
     """The NVE's lease is over: everything that it announced goes, and what it was promised."""
     draft.leases = draft.leases.delete(nve)
     for claim in draft.claims_of(nve):
         if not claim.static:
             draft.report(Told.WITHDRAWN, claim.vni, claim.key)
-            draft.replace_claim(claim, None)
+            if may_return:
+                draft.lose(claim, now)
+            else:
+                draft.replace_claim(claim, None)
+    if not may_return:
+        for absence in draft.absences_of(nve):
+            draft.drop_absence(absence)
     for hold in list(draft.holds.values()):
         if hold.successor == nve:
             draft.drop_hold(hold)
@@ -238,7 +268,10 @@ def _withdraw_all(draft: Draft, nve: str) -> None:
 
 def _tick(draft: Draft, now: float) -> None:
     for nve in sorted(nve for nve, until in draft.leases.items() if until <= now):
-        _withdraw_all(draft, nve)
+        _withdraw_all(draft, nve, now, may_return=True)
+    for end in sorted(end for end in draft.absence_ends if end <= now):
+        for address in list(draft.absence_ends.get(end) or ()):
+            draft.drop_absence(draft.absences[address])
     ended = [draft.holds[address] for address, until in draft.hold_ends.items() if until <= now]
     for hold in sorted(ended, key=lambda hold: hold.until or 0.0):
         draft.drop_hold(hold)
@@ -256,6 +289,10 @@ def _admit(draft: Draft, key: ClaimKey) -> Outcome:
     losers = [other for other in draft.owners_of(claim.demanded) if other.key != key]
     if any(other.static for other in losers):
         return _refused(Reason.STATIC)
+    for address in claim.demanded:
+        absence = draft.absences.get(address)
+        if absence is not None:
+            draft.drop_absence(absence)
     _seat(draft, claim, replace(claim, granted=claim.announced), losers)
     return ACTIVE
 
@@ -282,6 +319,9 @@ def _configure(draft: Draft, event: Configured) -> None:
         elif claim.key not in wanted and not _permitted(draft, claim):
             draft.report(Told.DEMOTED, claim.vni, claim.key, Reason.RESERVED)
             draft.replace_claim(claim, replace(claim, granted=None))
+    for absence in list(draft.absences.values()):
+        if draft.scope.vaps.get(absence.key.place) != absence.address[0]:
+            draft.drop_absence(absence)
     for hold in list(draft.holds.values()):
         if hold.successor is not None and not draft.scope.serves(hold.successor, hold.address[0]):
             draft.drop_hold(hold)

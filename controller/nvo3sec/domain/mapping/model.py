@@ -112,6 +112,28 @@ class Hold:
     by: str
 
 
+@dataclass(frozen=True, slots=True)
+class Absence:
+    """An address that a claim lost because the lease of its NVE ran out, and for no other reason.
+
+    key, host: the claim. returns_until: until then it has the address again as soon as it is announced again, whoever
+    has it meanwhile. barred: NVEs whose claims had waited for the address by then; they do not get it before
+    `thaws_at` for no other reason than that it is free. Both in seconds, monotonic.
+    """
+
+    address: Address
+    key: ClaimKey
+    host: str
+    returns_until: float
+    thaws_at: float
+    barred: frozenset[str] = frozenset()
+
+    @property
+    def ends(self) -> float:
+        """When it means nothing any more."""
+        return max(self.returns_until, self.thaws_at if self.barred else self.returns_until)
+
+
 @dataclass(frozen=True)
 class Scope:
     """Which VAPs exist, of which VN each is, and for which NVEs addresses are reserved.

@@ -8,6 +8,7 @@ from nvo3sec.domain.mapping.events import Reason
 REASONS = {
     Reason.OWNED: "another tenant system has an address of it",
     Reason.HELD: "an address is kept for a successor, or contested",
+    Reason.ABSENT: "the owner of an address lost its lease, and who had waited for it does not get it by that",
     Reason.RESERVED: "an address is reserved for other NVEs",
     Reason.NO_LEASE: "the NVE has no lease",
     Reason.NOT_SERVED: "the NVE does not serve the VN, or has no such VAP",

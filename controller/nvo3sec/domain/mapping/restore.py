@@ -8,7 +8,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
-from nvo3sec.domain.mapping.model import Address, Claim, ClaimKey, Hold, Limits, Place
+from nvo3sec.domain.mapping.model import Absence, Address, Claim, ClaimKey, Hold, Limits, Place
 from nvo3sec.domain.mapping.state import MappingState
 from nvo3sec.domain.persistent import PersistentMap
 
@@ -19,6 +19,7 @@ def restored(
     claims: Iterable[Claim],
     holds: Iterable[Hold],
     versions: Iterable[tuple[int, int]],
+    absences: Iterable[Absence] = (),
     *,
     limits: Limits,
     term: int,
@@ -27,7 +28,8 @@ def restored(
     """The state after a restart, from what was stored. Nothing is served before `Configured` says who serves what.
 
     Leases were counted by a clock that is gone. Every NVE that has claims gets a whole one: its switch may still run on
-    the old lease, and until that has surely ended nobody else may have its addresses. Holds with a successor likewise.
+    the old lease, and until that has surely ended nobody else may have its addresses. Holds with a successor likewise,
+    and who is absent has the whole time to return.
     Raises ValueError if two claims own one address: such a state was never stored.
     """
     kept: dict[ClaimKey, Claim] = {}
@@ -57,6 +59,12 @@ def restored(
     held = {
         hold.address: replace(hold, until=None if hold.successor is None else now + limits.handover_s) for hold in holds
     }
+    absent = [replace(one, returns_until=now + limits.return_s, thaws_at=now + limits.thaw_s) for one in absences]
+    ends: dict[float, list[Address]] = {}
+    of_nve: dict[str, list[Address]] = {}
+    for absence in absent:
+        ends.setdefault(absence.ends, []).append(absence.address)
+        of_nve.setdefault(absence.key.place.nve, []).append(absence.address)
     return MappingState(
         limits=limits,
         term=term,
@@ -71,10 +79,16 @@ def restored(
         holds=PersistentMap.of(held.items()),
         hold_ends=PersistentMap.of((hold.address, hold.until) for hold in held.values() if hold.until is not None),
         hold_counts=PersistentMap.of(Counter(hold.by for hold in held.values()).items()),
+        absences=PersistentMap.of((one.address, one) for one in absent),
+        absence_ends=_index(ends),
+        absent_of=_index(of_nve),
         versions=PersistentMap.of(versions),
         arrivals=arrivals,
     )
 
 
-def _index(keys: Mapping[_Of, Iterable[ClaimKey]]) -> PersistentMap[_Of, PersistentMap[ClaimKey, None]]:
+_What = TypeVar("_What", bound=Hashable)
+
+
+def _index(keys: Mapping[_Of, Iterable[_What]]) -> PersistentMap[_Of, PersistentMap[_What, None]]:
     return PersistentMap.of((of, PersistentMap.of((key, None) for key in some)) for of, some in keys.items())

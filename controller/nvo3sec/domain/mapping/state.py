@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from nvo3sec.domain.mapping.model import (
     TERM_SHIFT,
+    Absence,
     Address,
     Claim,
     ClaimKey,
@@ -30,7 +31,8 @@ class MappingState:
 
     owners: who has an address. waiting: claims that want an address and do not have it. leases: until when the NVE's
     announcements are good. hold_ends: of the holds that end by themselves; of the others there can be very many.
-    versions: of each VN. arrivals: number of the next announcement. The other maps are indexes.
+    absences: addresses of claims whose NVE lost its lease; absence_ends: by the time at which they end, for very many
+    end at once. versions: of each VN. arrivals: number of the next announcement. The other maps are indexes.
     """
 
     scope: Scope = field(default_factory=Scope)
@@ -47,6 +49,9 @@ class MappingState:
     holds: PersistentMap[Address, Hold] = field(default_factory=PersistentMap)
     hold_ends: PersistentMap[Address, float] = field(default_factory=PersistentMap)
     hold_counts: PersistentMap[str, int] = field(default_factory=PersistentMap)
+    absences: PersistentMap[Address, Absence] = field(default_factory=PersistentMap)
+    absence_ends: PersistentMap[float, PersistentMap[Address, None]] = field(default_factory=PersistentMap)
+    absent_of: PersistentMap[str, PersistentMap[Address, None]] = field(default_factory=PersistentMap)
     versions: PersistentMap[int, int] = field(default_factory=PersistentMap)
     arrivals: int = 1
 
@@ -81,8 +86,8 @@ class MappingState:
         return tuple(sorted((self.claims[key] for key in keys), key=lambda claim: claim.arrival))
 
     def next_deadline(self) -> float | None:
-        """When a `Tick` will do something: the end of a lease or of a hold, or None."""
-        return min((*self.leases.values(), *self.hold_ends.values()), default=None)
+        """When a `Tick` will do something: the end of a lease, a hold or an absence, or None."""
+        return min((*self.leases.values(), *self.hold_ends.values(), *self.absence_ends), default=None)
 
 
 def look_up(state: MappingState, nve: str, query: Lookup) -> LookupAnswer:

@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from nvo3sec.domain.mapping import (
+    Absence,
     Claim,
+    DropAbsence,
     DropClaim,
     DropHold,
     Hold,
     Place,
+    PutAbsence,
     PutClaim,
     PutHold,
     SetVersion,
@@ -176,6 +179,8 @@ StoreChange: TypeAlias = (
     | DropClaim
     | PutHold
     | DropHold
+    | PutAbsence
+    | DropAbsence
     | SetVersion
     | PutVap
     | DropVap
@@ -198,7 +203,8 @@ StoreChange: TypeAlias = (
 
 @dataclass(frozen=True)
 class Stored:
-    """Everything in a store at one version. Holds carry no times: the clock that counted them ended with its process.
+    """Everything in a store at one version. Holds and absences carry no times: the clock that counted them ended with
+    its process.
 
     history: 16 bytes that are drawn when a store begins, and anew when one continues from a backup. term: 1, and one
     more at each such beginning. version: number of the last commit. domain_file: "" if none was applied.
@@ -212,6 +218,7 @@ class Stored:
     version: int
     claims: tuple[Claim, ...] = ()
     holds: tuple[Hold, ...] = ()
+    absences: tuple[Absence, ...] = ()
     versions: tuple[tuple[int, int], ...] = ()
     vaps: tuple[tuple[Place, int], ...] = ()
     domain_file: str = ""

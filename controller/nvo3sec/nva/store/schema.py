@@ -87,6 +87,15 @@ MIGRATIONS: Migrations = (
             PRIMARY KEY (sort, number, owner)
         ) STRICT, WITHOUT ROWID""",
     ),
+    (
+        """CREATE TABLE absence (
+            vni INTEGER NOT NULL REFERENCES vn (vni), address TEXT NOT NULL,
+            nve TEXT NOT NULL, port INTEGER NOT NULL, vlan INTEGER NOT NULL, mac INTEGER NOT NULL, host TEXT NOT NULL,
+            barred TEXT NOT NULL,
+            tag BLOB NOT NULL,
+            PRIMARY KEY (vni, address)
+        ) STRICT, WITHOUT ROWID""",
+    ),
 )
 
 

@@ -13,13 +13,16 @@ from typing import Any, Protocol, TypeAlias
 
 from nvo3sec.domain.addresses import IpAddress, format_mac, parse_mac
 from nvo3sec.domain.mapping import (
+    Absence,
     Address,
     Claim,
     ClaimKey,
+    DropAbsence,
     DropClaim,
     DropHold,
     Hold,
     Place,
+    PutAbsence,
     PutClaim,
     PutHold,
     SetVersion,
@@ -85,9 +88,26 @@ CHAIN = Table("chain", ("one", "digest"), 1)
 TOLD = Table("told", ("nve", "version", "digest"), 2)
 DISPUTE = Table("dispute", ("nve", "term", "version"), 1)
 CERTIFICATE = Table("certificate", ("nve", "issuer", "serial", "suspended"), 1)
+ABSENCE = Table("absence", ("vni", "address", "nve", "port", "vlan", "mac", "host", "barred"), 2)
 HELD = Table("held", ("sort", "number", "owner", "nves"), 3)
 
-TABLES = (VN, VAP, CLAIM, HOLD, GENERATION, EPOCH, REVOCATION, MARK, DOCUMENT, CHAIN, TOLD, DISPUTE, CERTIFICATE, HELD)
+TABLES = (
+    VN,
+    VAP,
+    CLAIM,
+    HOLD,
+    GENERATION,
+    EPOCH,
+    REVOCATION,
+    MARK,
+    DOCUMENT,
+    CHAIN,
+    TOLD,
+    DISPUTE,
+    CERTIFICATE,
+    HELD,
+    ABSENCE,
+)
 """In an order in which nothing refers to a later one."""
 
 LAST_EPOCH = "epoch"
@@ -138,6 +158,12 @@ def plan(change: StoreChange, reader: Reader) -> Iterator[Write | Delete]:
             yield Write(HOLD, (*_address_key(hold.address), hold.successor, hold.by))
         case DropHold(address=address):
             yield Delete(HOLD, _address_key(address))
+        case PutAbsence(absence=one):
+            yield from _vn(one.address[0], reader)
+            row = (*_address_key(one.address), *_claim_key(one.key), one.host, " ".join(sorted(one.barred)))
+            yield Write(ABSENCE, row)
+        case DropAbsence(address=address):
+            yield Delete(ABSENCE, _address_key(address))
         case SetVersion(vni=vni, version=version):
             _not_below(reader.get(VN, (vni,)), version, f"version of VNI {vni}")
             yield Write(VN, (vni, version))
@@ -229,6 +255,12 @@ def _claim(row: Row) -> Claim:
     return Claim(ClaimKey(Place(nve, port, vlan), mac), vni, ips, has, sequence, arrival, bool(static), host)
 
 
+def _absence(row: Row) -> Absence:
+    vni, text, nve, port, vlan, mac, host, barred = row
+    key = ClaimKey(Place(nve, port, vlan), mac)
+    return Absence(_address(vni, text), key, host, 0.0, 0.0, frozenset(barred.split()))
+
+
 def _ips_text(ips: Iterable[IpAddress]) -> str:
     return " ".join(map(str, ips))
 
@@ -264,6 +296,7 @@ def stored(history: bytes, term: int, version: int, rows: Mapping[str, Iterable[
         version=version,
         claims=tuple(map(_claim, of(CLAIM))),
         holds=tuple(Hold(_address(vni, text), successor, None, by) for vni, text, successor, by in of(HOLD)),
+        absences=tuple(map(_absence, of(ABSENCE))),
         versions=tuple((vni, number) for vni, number in of(VN)),
         vaps=tuple((Place(nve, port, vlan), vni) for nve, port, vlan, vni in of(VAP)),
         domain_file=next((text for name, text in rows[DOCUMENT.name] if name == DOMAIN_FILE), ""),
