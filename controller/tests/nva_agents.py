@@ -77,7 +77,8 @@ class Agents:
                     if isinstance(update, NveView):
                         self.views[name] = update
                     elif isinstance(update, TenantState):
-                        self.views[name] = replace(self.views[name], tenant_systems=update.tenant_systems)
+                        view = self.views[name]
+                        self.views[name] = replace(view, tenant_systems=update.tenant_systems, guards=update.guards)
                     elif isinstance(update, MappingUpdate):
                         self.mappings.setdefault(name, []).append(update)
                     elif isinstance(update, NewIncarnation):

@@ -13,6 +13,7 @@ from nvo3sec.domain.mapping import Admit, ClaimKey, Evict, Place
 from nvo3sec.domain.membership import Tunnel
 from nvo3sec.domain.messages import (
     Attachment,
+    Guard,
     HeldReceive,
     KeyUse,
     Lookup,
@@ -21,11 +22,12 @@ from nvo3sec.domain.messages import (
     Registration,
     Release,
     Relocation,
+    Sign,
     Standing,
     StoreMark,
     Use,
 )
-from nvo3sec.domain.model import Suite
+from nvo3sec.domain.model import SharedAddress, SharedMember, Suite
 from nvo3sec.domain.sa import Held, Used
 from nvo3sec.errors import AuthorizationError
 from nvo3sec.nva import switches
@@ -74,6 +76,36 @@ class TestOfItsVn:
             await agents.join("leaf1")
             answer = await agents.sessions["leaf1"].announce(announcement)
             assert (answer.standing, answer.reason) == (Standing.REFUSED, "not-served")
+
+        run(check())
+
+
+class TestShared:
+    """An address of a set of VAPs: a claim of one of them moves it, and everybody is told."""
+
+    def test_a_claim(self):
+        one, two = (next(s for s in DOMAIN.tenant_systems if s.name == name) for name in ("blue1", "blue2"))
+        members = tuple(SharedMember(s.nve, s.port, s.vlan, s.mac) for s in (one, two))
+        vip = ip("10.1.0.250")
+        domain = replace(DOMAIN, shared_addresses=(SharedAddress("gateway", "blue", None, (vip,), members),))
+
+        async def check():
+            agents = Agents(domain)
+            await agents.join("leaf1", "leaf2", "leaf3")
+            assert agents.views["leaf2"].guards == (Guard(two.port, two.vlan, two.mac, (vip,)),)
+            assert agents.views["leaf1"].guards == ()
+            answer = await agents.sessions["leaf2"].announce(Sign(two.port, two.vlan, BLUE, two.mac, vip, "blue"))
+            assert answer.standing is Standing.ACTIVE
+            await agents.settle()
+            assert agents.views["leaf1"].guards == (Guard(one.port, one.vlan, one.mac, (vip,)),)
+            assert agents.views["leaf2"].guards == ()
+            assert (await agents.sessions["leaf3"].look_up(Lookup(BLUE, ip=vip))).nve == "leaf2"
+            moved = {m.mac: m.ips for update in agents.mappings["leaf3"] for m in update.mappings}
+            assert (vip in moved[one.mac], vip in moved[two.mac]) == (False, True)
+            answer = await agents.sessions["leaf3"].announce(Sign(1, 0, BLUE, MAC, vip, "blue"))
+            assert (answer.standing, answer.reason) == (Standing.REFUSED, "hint")
+            answer = await agents.sessions["leaf1"].announce(Sign(one.port, one.vlan, BLUE, one.mac, vip, "gone"))
+            assert answer.reason == "not-served"
 
         run(check())
 

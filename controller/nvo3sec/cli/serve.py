@@ -19,6 +19,7 @@ nve_app = typer.Typer(help="The agent of one NVE, as a process.", no_args_is_hel
 nve_app.command("attach")(tenants.attach)
 nve_app.command("detach")(tenants.detach)
 nve_app.command("move")(tenants.move)
+nve_app.command("claim")(tenants.claim)
 nve_app.command("attachments")(tenants.attachments)
 
 

@@ -83,6 +83,19 @@ def move(
     _answer(_ask(run_dir, "move", **params, ips=ip, host=hypervisor), output)
 
 
+def claim(
+    vn: VnOption,
+    port: PortOption,
+    mac: MacOption,
+    ip: Annotated[str, typer.Option("--ip", help="The shared IP address.")],
+    vlan: VlanOption = 0,
+    run_dir: RunDirectory = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Have shared addresses here: what a gratuitous ARP, an unsolicited advertisement or one of VRRP has claimed."""
+    _answer(_ask(run_dir, "claim", vn=vn, port=port, vlan=vlan, mac=mac, ip=ip), output)
+
+
 def attachments(run_dir: RunDirectory = None, output: OutputOption = Output.TABLE) -> None:
     """What is attached to this NVE: announced, or stated by the domain file."""
     result = _ask(run_dir, "attachments")

@@ -51,6 +51,7 @@ def cross_check(parsed: DomainFile) -> Iterator[Fault]:
     yield from _check_tenant_systems(parsed)
     yield from _check_tunnels(parsed)
     yield from _check_reservations(parsed, serving)
+    yield from _check_shared(parsed)
 
 
 def _unique(items: Iterable[tuple[Path, object]], what: str) -> Iterator[Fault]:
@@ -234,6 +235,37 @@ def _check_reservations(parsed: DomainFile, serving: _Serving) -> Iterator[Fault
         for system in holders.get((one.vn, one.address), []):
             if system.nve not in one.nves:
                 yield Fault(path, f"{_shown(one.address)} is {system.name}'s, which stands behind {system.nve}")
+
+
+def _check_shared(parsed: DomainFile) -> Iterator[Fault]:
+    names = ((("shared_addresses", i, "name"), one.name) for i, one in enumerate(parsed.shared_addresses))
+    yield from _unique(names, "name of shared addresses")
+    vaps = {(nve.name, vap.port, vap.vlan): vap.vn for nve in parsed.nves for vap in nve.vaps}
+    stated = {(one.nve, one.port, one.vlan, one.mac) for one in parsed.tenant_systems}
+    taken: dict[tuple[str, object], str] = {}
+    for system in parsed.tenant_systems:
+        taken.update({(system.vn, address): system.name for address in (system.mac, *system.ips)})
+    taken.update({(one.vn, one.address): "a reservation" for one in parsed.reservations})
+    for index, one in enumerate(parsed.shared_addresses):
+        path: Path = ("shared_addresses", index)
+        for address in dict.fromkeys((*(() if one.mac is None else (one.mac,)), *one.ips)):
+            owner = taken.setdefault((one.vn, address), one.name)
+            if owner != one.name:
+                yield Fault(path, f"{_shown(address)} is {owner}'s in VN {one.vn}")
+        if len(set(one.ips)) != len(one.ips):
+            yield Fault((*path, "ips"), "names an address twice")
+        places = [(member.nve, member.port, member.vlan) for member in one.members]
+        for position, member in enumerate(one.members):
+            where: Path = (*path, "members", position)
+            place = f"port {member.port} VLAN {member.vlan} of {member.nve}"
+            if (vn := vaps.get(places[position])) is None:
+                yield Fault(where, f"there is no VAP at {place}")
+            elif vn != one.vn:
+                yield Fault(where, f"the VAP at {place} belongs to VN {vn}")
+            elif places[position] in places[:position]:
+                yield Fault(where, f"{place} is a member already")
+            elif one.mac is None and (*places[position], member.mac) not in stated:
+                yield Fault(where, f"no tenant system with {_shown(member.mac)} is stated at {place}")
 
 
 def _shown(address: object) -> str:

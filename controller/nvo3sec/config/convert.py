@@ -11,6 +11,8 @@ from nvo3sec.config.schema import (
     NveSection,
     RateSection,
     ReservationSection,
+    SharedAddressSection,
+    SharedMemberSection,
     TunnelSection,
     hard_limit,
 )
@@ -22,6 +24,8 @@ from nvo3sec.domain.model import (
     Rate,
     Reservation,
     Route,
+    SharedAddress,
+    SharedMember,
     Suite,
     TenantSystem,
     TunnelKeys,
@@ -81,7 +85,23 @@ def to_domain(parsed: DomainFile, directory: Path) -> Domain:
         tunnels=tuple(_tunnel(tunnel) for tunnel in parsed.tunnels),
         reservations=tuple(_reservation(one) for one in parsed.reservations),
         mapping_limits=_mapping_limits(parsed),
+        shared_addresses=tuple(_shared_address(one) for one in parsed.shared_addresses),
     )
+
+
+def member_mac(one: SharedAddressSection, member: SharedMemberSection) -> int:
+    """The MAC address that has shared addresses at a member."""
+    mac = one.mac if member.mac is None else member.mac
+    assert mac is not None
+    return mac
+
+
+def _shared_address(one: SharedAddressSection) -> SharedAddress:
+    members = (
+        SharedMember(member.nve, member.port, member.vlan, member_mac(one, member), member.sources)
+        for member in one.members
+    )
+    return SharedAddress(one.name, one.vn, one.mac, one.ips, tuple(members))
 
 
 def _tunnel(section: TunnelSection) -> TunnelLevel:

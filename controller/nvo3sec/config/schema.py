@@ -273,6 +273,36 @@ class ReservationSection(_Section):
         return address
 
 
+class SharedMemberSection(_Section):
+    """A VAP where shared addresses can be."""
+
+    nve: Name
+    port: AccessPort
+    vlan: VlanId = 0
+    mac: Mac | None = None
+    """Of the tenant system there that can have them; not where they have a MAC address of their own."""
+    sources: tuple[UnicastIp, ...] = ()
+    """Further IP addresses that frames from that MAC address may have there: those that VRRP advertises from."""
+
+
+class SharedAddressSection(_Section):
+    """Addresses that are at one of several VAPs at a time (VRRP, RFC 9568; keepalived)."""
+
+    name: Name
+    vn: Name
+    mac: Mac | None = None
+    """Goes with them; without it each member has them under its own."""
+    ips: Annotated[tuple[UnicastIp, ...], Field(min_length=1)]
+    members: Annotated[tuple[SharedMemberSection, ...], Field(min_length=2, max_length=16)]
+    """The first one has them until another one claims them."""
+
+    @model_validator(mode="after")
+    def _one_mac(self) -> Self:
+        if any((member.mac is None) == (self.mac is None) for member in self.members):
+            raise ValueError("has either a mac for all members, or one with each of them")
+        return self
+
+
 class DomainFile(_Section):
     """The whole file."""
 
@@ -286,3 +316,4 @@ class DomainFile(_Section):
     tunnels: tuple[TunnelSection, ...] = ()
     tenant_systems: tuple[TenantSystemSection, ...] = ()
     reservations: tuple[ReservationSection, ...] = ()
+    shared_addresses: tuple[SharedAddressSection, ...] = ()

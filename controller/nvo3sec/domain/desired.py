@@ -140,18 +140,24 @@ def _access(view: NveView, numbers: Numbers) -> Iterator[SwitchEntry]:
         yield BridgeToVap(vni, system.mac, system.port, interface)
         yield from _guards(system, interface)
         yield from _neighbors(vni, system.mac, system.ips)
+    for one in view.guards:
+        yield from _sources(interfaces[one.port, one.vlan], one.mac, one.ips)
+
+
+def _sources(interface: int, mac: int, ips: Iterable[IpAddress]) -> Iterator[SwitchEntry]:
+    for ip in ips:
+        if isinstance(ip, IPv4Address):
+            yield SourceGuard(interface, mac, IpKind.IPV4, int(ip))
+            yield SourceGuard(interface, mac, IpKind.ARP, int(ip))
+        else:
+            yield SourceGuard(interface, mac, IpKind.IPV6, int(ip))
 
 
 def _guards(system: TenantSystem, interface: int) -> Iterator[SwitchEntry]:
     def guard(kind: IpKind, ip: int) -> SourceGuard:
         return SourceGuard(interface, system.mac, kind, ip)
 
-    for ip in system.ips:
-        if isinstance(ip, IPv4Address):
-            yield guard(IpKind.IPV4, int(ip))
-            yield guard(IpKind.ARP, int(ip))
-        else:
-            yield guard(IpKind.IPV6, int(ip))
+    yield from _sources(interface, system.mac, system.ips)
     if system.allow_unspecified_source:
         # Probes for an address (RFC 5227, RFC 4862 5.4) need none of this: they speak for the address they ask about.
         yield guard(IpKind.IPV4, 0)

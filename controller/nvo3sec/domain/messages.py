@@ -45,6 +45,22 @@ class PeerView:
 
 
 @dataclass(frozen=True)
+class Guard:
+    """A VAP from which frames of a MAC address may come with these IP addresses, though nothing leads there for them:
+    shared addresses that another member has, and sources."""
+
+    port: int
+    vlan: int
+    mac: int
+    ips: tuple[IpAddress, ...]
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """The VAP."""
+        return self.port, self.vlan
+
+
+@dataclass(frozen=True)
 class NveView:
     """All that one NVE serves: its VNs and VAPs, its peers, and the tenant systems behind its own VAPs."""
 
@@ -60,14 +76,16 @@ class NveView:
     lease_s: float
     lease_renew_s: float
     tunnel_keys: TunnelKeys = TunnelKeys.NVA
+    guards: tuple[Guard, ...] = ()
 
 
 @dataclass(frozen=True)
 class TenantState:
-    """The tenant systems behind one NVE, all of them: what `NveView.tenant_systems` is from now on."""
+    """The tenant systems behind one NVE, all of them: what `NveView.tenant_systems` and `guards` are from now on."""
 
     version: int
     tenant_systems: tuple[TenantSystem, ...]
+    guards: tuple[Guard, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -316,7 +334,19 @@ class Relocation:
     to: Attachment
 
 
-Announcement: TypeAlias = Attachment | Release | Relocation
+@dataclass(frozen=True)
+class Sign:
+    """A frame that speaks for an IP address has passed the source guard of a VAP of the NVE: see `mapping.Claimed`."""
+
+    port: int
+    vlan: int
+    vni: int
+    mac: int
+    ip: IpAddress
+    vn: str = ""
+
+
+Announcement: TypeAlias = Attachment | Release | Relocation | Sign
 
 
 @dataclass(frozen=True)

@@ -186,6 +186,35 @@ class Reservation:
 
 
 @dataclass(frozen=True)
+class SharedMember:
+    """A place where shared addresses can be: a VAP, and the MAC address that has them there.
+
+    sources: further IP addresses that frames from that MAC address may have as their source there.
+    """
+
+    nve: str
+    port: int
+    vlan: int
+    mac: int
+    sources: tuple[IpAddress, ...] = ()
+
+
+@dataclass(frozen=True)
+class SharedAddress:
+    """Addresses of a VN that are stated for several VAPs, and are at one of them at a time (VRRP, RFC 9568).
+
+    mac: a MAC address that goes with them; None if each member has them under its own. members: the first one has them
+    until another one claims them.
+    """
+
+    name: str
+    vn: str
+    mac: int | None
+    ips: tuple[IpAddress, ...]
+    members: tuple[SharedMember, ...]
+
+
+@dataclass(frozen=True)
 class TunnelLevel:
     """The weakest suite that may carry anything between two NVEs, whatever the VN asks. `ends`: names, sorted."""
 
@@ -206,6 +235,7 @@ class Domain:
     tunnels: tuple[TunnelLevel, ...] = ()
     reservations: tuple[Reservation, ...] = ()
     mapping_limits: MappingLimits = MappingLimits()
+    shared_addresses: tuple[SharedAddress, ...] = ()
 
     @cached_property
     def vn_by_name(self) -> dict[str, Vn]:

@@ -6,8 +6,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from nvo3sec.domain.mapping import Attach, Detach, Event, Move, Outcome, Place, Reason, Reported, Scope, Status
-from nvo3sec.domain.messages import Announcement, Attachment, AttachmentAnswer, Release, Report
+from nvo3sec.domain.mapping import Attach, Claimed, Detach, Event, Move, Outcome, Place, Reason, Reported, Scope, Status
+from nvo3sec.domain.messages import Announcement, Attachment, AttachmentAnswer, Release, Report, Sign
 from nvo3sec.domain.model import Domain
 from nvo3sec.nva.store.errors import ChangeRefused, StoreError
 
@@ -24,6 +24,8 @@ def event_of(nve: str, announcement: Announcement) -> Event:
             return attach_of(nve, announcement)
         case Release(port=port, vlan=vlan, mac=mac, successor=successor, host=host):
             return Detach(nve, port, vlan, mac, successor or None, host)
+        case Sign(port=port, vlan=vlan, vni=vni, mac=mac, ip=ip):
+            return Claimed(nve, port, vlan, vni, mac, ip)
         case _:
             there = announcement.to
             return Move(
@@ -70,7 +72,7 @@ def is_of_its_vn(domain: Domain, scope: Scope, nve: str, announcement: Announcem
     And whether the VN is the one that its number stood for when the tenant system was attached.
     """
     match announcement:
-        case Attachment(vni=vni, vn=vn):
+        case Attachment(vni=vni, vn=vn) | Sign(vni=vni, vn=vn):
             known = domain.vn_by_number.get(vni)
             return not vn or (known is not None and known.name == vn)  # the mapping service compares the VAP
         case Release(port=port, vlan=vlan, vni=vni):

@@ -68,6 +68,7 @@ class Attachments:
             stored.holds,
             stored.versions,
             stored.absences,
+            stored.unsteady,
             limits=limits or Limits(),
             term=stored.term,
             now=now,

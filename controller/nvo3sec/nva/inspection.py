@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from nvo3sec.domain.addresses import IpAddress, format_mac, parse_mac
-from nvo3sec.domain.mapping import Absence, Claim, ClaimKey, MappingState, Place, Reason, obstacle
+from nvo3sec.domain.mapping import Absence, Claim, ClaimKey, MappingState, Place, Reason, is_standby, obstacle
 from nvo3sec.domain.mapping.reasons import REASONS
 from nvo3sec.domain.membership import Membership
 from nvo3sec.domain.model import Domain, Vn
@@ -68,7 +68,9 @@ def _vn(vn: Vn, membership: Membership, state: MappingState) -> dict[str, Any]:
         "mtu": vn.mtu,
         "members": list(membership.members(vn.name)),
         "mappings": sum(claim.granted is not None for claim in claims),
-        "frozen": sum(claim.granted != claim.announced for claim in claims),
+        "frozen": sum(
+            claim.granted != claim.announced and not is_standby(state.scope.shared, claim) for claim in claims
+        ),
         "version": state.version(vn.vni),
     }
 
@@ -129,6 +131,8 @@ def claim_report(claim: Claim, state: MappingState, vn: str) -> dict[str, Any]:
     if claim.granted != claim.announced:
         standing = "frozen" if claim.granted is None else "in part"
         reason, other = obstacle(state, claim)
+        if is_standby(state.scope.shared, claim):
+            standing = "standby"
     return {
         "vn": vn,
         "mac": format_mac(claim.key.mac),

@@ -58,7 +58,7 @@ from nvo3sec.nva.marks import Marks
 from nvo3sec.nva.session import NvaSideSession
 from nvo3sec.nva.store import Certificate, Store
 from nvo3sec.nva.updates import begin_mappings, key_news, mapping_update, push_changes
-from nvo3sec.nva.views import tenants_of, view_of
+from nvo3sec.nva.views import tenant_state, view_of
 
 TICK_S = 0.2
 
@@ -273,7 +273,7 @@ class Nva:
     def tenants(self, session: NvaSideSession) -> TenantState:
         """The tenant systems behind the NVE of a session."""
         self._require_current(session)
-        return TenantState(self._next_version(), tenants_of(self.domain, self.mappings, session.nve))
+        return tenant_state(self.domain, self.mappings, session.nve, self._next_version())
 
     def mapping_update(self, session: NvaSideSession, vni: int) -> MappingUpdate | None:
         """What the NVE of a session does not know yet about a VN; None if that is nothing, or none of its business."""

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 from nvo3sec.domain.addresses import format_mac
-from nvo3sec.domain.mapping import Claim, MappingState
+from nvo3sec.domain.mapping import Claim, MappingState, member_key
 from nvo3sec.domain.membership import Membership
-from nvo3sec.domain.messages import NveView, PeerView
+from nvo3sec.domain.messages import Guard, NveView, PeerView, TenantState
 from nvo3sec.domain.model import Domain, TenantSystem
 
 
@@ -31,6 +31,30 @@ def tenants_of(domain: Domain, state: MappingState, name: str) -> tuple[TenantSy
         )
 
     return tuple(tenant(claim) for claim in state.behind(name) if claim.granted is not None)
+
+
+def guards_of(domain: Domain, state: MappingState, name: str) -> tuple[Guard, ...]:
+    """What may come from VAPs of NVE `name` beside what stands there: shared addresses that another one has now."""
+    sources = {
+        member_key(member): member.sources
+        for one in domain.shared_addresses
+        for member in one.members
+        if member.nve == name
+    }
+    found = []
+    for claim in state.behind(name):
+        if claim.key in sources and claim.static:
+            place, mac = claim.key
+            missing = [ip for ip in claim.announced if ip not in (claim.granted or ())]
+            ips = (*missing, *sources[claim.key])
+            if ips:
+                found.append(Guard(place.port, place.vlan, mac, ips))
+    return tuple(found)
+
+
+def tenant_state(domain: Domain, state: MappingState, name: str, version: int) -> TenantState:
+    """What stands behind NVE `name`, and what else may come from its VAPs."""
+    return TenantState(version, tenants_of(domain, state, name), guards_of(domain, state, name))
 
 
 def view_of(domain: Domain, membership: Membership, state: MappingState, name: str, version: int) -> NveView:
@@ -69,4 +93,5 @@ def view_of(domain: Domain, membership: Membership, state: MappingState, name: s
         lease_s=domain.lifetimes.lease_s,
         lease_renew_s=domain.lifetimes.lease_renew_s,
         tunnel_keys=domain.tunnel_keys,
+        guards=guards_of(domain, state, name),
     )

@@ -17,7 +17,7 @@ from nvo3sec.aio import run_together
 from nvo3sec.domain.holdings import Holdings
 from nvo3sec.domain.learned import LearnedMappings
 from nvo3sec.domain.mapping import Reason
-from nvo3sec.domain.messages import Announcement, Attachment, AttachmentAnswer, NveView, Release, Standing
+from nvo3sec.domain.messages import Announcement, Attachment, AttachmentAnswer, NveView, Release, Sign, Standing
 from nvo3sec.errors import (
     AuthorizationError,
     IncarnationRetired,
@@ -254,6 +254,8 @@ class NveAgent:
                     self._memory.drop((announcement.port, announcement.vlan, announcement.mac))
                 return answer
             match announcement:
+                case Sign():
+                    pass  # nothing was attached
                 case Attachment():
                     self._memory.put(announcement)
                 case Release():

@@ -219,7 +219,9 @@ class Serving:
                 self.view = view
                 self._mark(MANAGED_TABLES)
             case TenantState() if self.view is not None:
-                self.view, left_out = consistent(replace(self.view, tenant_systems=update.tenant_systems))
+                self.view, left_out = consistent(
+                    replace(self.view, tenant_systems=update.tenant_systems, guards=update.guards)
+                )
                 self._mark(TENANT_TABLES)
             case MappingUpdate():
                 self.learning.apply(update)

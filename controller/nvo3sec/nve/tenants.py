@@ -12,7 +12,7 @@ from typing import Any
 
 from nvo3sec.domain.addresses import IpAddress, format_mac, parse_mac
 from nvo3sec.domain.mapping.reasons import REASONS
-from nvo3sec.domain.messages import Attachment, AttachmentAnswer, NveView, Release, Relocation, Standing
+from nvo3sec.domain.messages import Attachment, AttachmentAnswer, NveView, Release, Relocation, Sign, Standing
 from nvo3sec.errors import OperatorError
 from nvo3sec.nve.agent import NveAgent
 
@@ -53,6 +53,10 @@ def tenant_methods(agent: NveAgent) -> Mapping[str, Callable[..., Awaitable[Any]
         there = Attachment(to_port, to_vlan, vni, address, taken, host, vn)
         return _told(await agent.announce(Relocation(port, vlan, there)))
 
+    async def claim(vn: str, port: int, vlan: int, mac: str, ip: str) -> dict[str, str]:
+        address = _ips([ip])[0]
+        return _told(await agent.announce(Sign(port, vlan, _vni(agent.view(), vn), _mac(mac), address, vn)))
+
     async def attachments() -> list[dict[str, Any]]:
         view = agent.view()
         names = {vn.vni: vn.name for vn in view.vns}
@@ -73,7 +77,7 @@ def tenant_methods(agent: NveAgent) -> Mapping[str, Callable[..., Awaitable[Any]
         ]
         return rows + stated
 
-    return {"attach": attach, "detach": detach, "move": move, "attachments": attachments}
+    return {"attach": attach, "detach": detach, "move": move, "claim": claim, "attachments": attachments}
 
 
 def _row(one: Attachment, names: Mapping[int, str], active: Any) -> dict[str, Any]:

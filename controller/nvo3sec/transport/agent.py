@@ -37,6 +37,7 @@ from nvo3sec.domain.messages import (
     Registration,
     Release,
     Report,
+    Sign,
     StoreMark,
     TenantState,
     Update,
@@ -278,7 +279,7 @@ class RemoteSession:
     async def announce(self, announcement: Announcement) -> AttachmentAnswer:
         """A tenant system comes, goes or moves. Raises NvaUnreachable, AuthorizationError."""
         match announcement:
-            case Attachment():
+            case Attachment() | Sign():
                 raw = await self._call(self._attach, up.encode_attach(self._session, announcement))
             case Release():
                 raw = await self._call(self._detach, up.encode_detach(self._session, announcement))

@@ -8,6 +8,7 @@ from typing import Any
 from nvo3sec.domain.contribution import PeerUpdate
 from nvo3sec.domain.messages import (
     AttachmentAnswer,
+    Guard,
     KeyState,
     KeyUpdate,
     LeaseGrant,
@@ -208,6 +209,7 @@ def _view_out(view: NveView) -> Any:
             for peer in view.peers
         ],
         tenant_systems=[_tenant_system_out(one) for one in view.tenant_systems],
+        guards=[_guard_out(one) for one in view.guards],
         lease_s=view.lease_s,
         lease_renew_s=view.lease_renew_s,
         tunnel_keys=peers.TUNNEL_KEYS[view.tunnel_keys],
@@ -239,6 +241,7 @@ def _view_in(view: Any) -> NveView:
         vaps=checks.items(view.vaps, "view.vaps", _vap),
         peers=checks.items(view.peers, "view.peers", _peer),
         tenant_systems=checks.items(view.tenant_systems, "view.tenant_systems", _tenant_system),
+        guards=checks.items(view.guards, "view.guards", _guard),
         lease_s=checks.seconds(view.lease_s, "view.lease_s"),
         lease_renew_s=checks.seconds(view.lease_renew_s, "view.lease_renew_s"),
         tunnel_keys=checks.chosen(view.tunnel_keys, "view.tunnel_keys", peers.TUNNEL_KEYS),
@@ -302,9 +305,24 @@ def _tenant_system(one: Any, field: str) -> TenantSystem:
 # --- mappings -------------------------------------------------------------------------------------------------------
 
 
+def _guard_out(one: Guard) -> Any:
+    return pb.Guard(port=one.port, vlan=one.vlan, mac=one.mac, ips=[ip.packed for ip in one.ips])
+
+
+def _guard(one: Any, field: str) -> Guard:
+    return Guard(
+        port=checks.number(one.port, f"{field}.port", 0, checks.PORT_LIMIT),
+        vlan=checks.number(one.vlan, f"{field}.vlan", 0, checks.VLAN_LIMIT),
+        mac=checks.mac(one.mac, f"{field}.mac"),
+        ips=checks.items(one.ips, f"{field}.ips", checks.ip),
+    )
+
+
 def _tenants_out(state: TenantState) -> Any:
     return pb.TenantState(
-        version=state.version, tenant_systems=[_tenant_system_out(one) for one in state.tenant_systems]
+        version=state.version,
+        tenant_systems=[_tenant_system_out(one) for one in state.tenant_systems],
+        guards=[_guard_out(one) for one in state.guards],
     )
 
 
@@ -312,6 +330,7 @@ def _tenants_in(state: Any) -> TenantState:
     return TenantState(
         version=checks.number(state.version, "tenants.version", 1, checks.VERSION_LIMIT),
         tenant_systems=checks.items(state.tenant_systems, "tenants.tenant_systems", _tenant_system),
+        guards=checks.items(state.guards, "tenants.guards", _guard),
     )
 
 

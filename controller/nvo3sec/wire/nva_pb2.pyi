@@ -244,7 +244,7 @@ class TenantSystem(_message.Message):
     def __init__(self, name: _Optional[str] = ..., vn: _Optional[str] = ..., nve: _Optional[str] = ..., port: _Optional[int] = ..., vlan: _Optional[int] = ..., mac: _Optional[int] = ..., ips: _Optional[_Iterable[bytes]] = ..., allow_other_ethertypes: bool = ..., allow_unspecified_source: bool = ...) -> None: ...
 
 class NveView(_message.Message):
-    __slots__ = ("version", "name", "address", "mtu", "underlay_ports", "vns", "vaps", "peers", "tenant_systems", "lease_s", "lease_renew_s", "tunnel_keys")
+    __slots__ = ("version", "name", "address", "mtu", "underlay_ports", "vns", "vaps", "peers", "tenant_systems", "lease_s", "lease_renew_s", "tunnel_keys", "guards")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
@@ -257,6 +257,7 @@ class NveView(_message.Message):
     LEASE_S_FIELD_NUMBER: _ClassVar[int]
     LEASE_RENEW_S_FIELD_NUMBER: _ClassVar[int]
     TUNNEL_KEYS_FIELD_NUMBER: _ClassVar[int]
+    GUARDS_FIELD_NUMBER: _ClassVar[int]
     version: int
     name: str
     address: bytes
@@ -269,15 +270,30 @@ class NveView(_message.Message):
     lease_s: float
     lease_renew_s: float
     tunnel_keys: TunnelKeys
-    def __init__(self, version: _Optional[int] = ..., name: _Optional[str] = ..., address: _Optional[bytes] = ..., mtu: _Optional[int] = ..., underlay_ports: _Optional[_Iterable[_Union[UnderlayPort, _Mapping]]] = ..., vns: _Optional[_Iterable[_Union[Vn, _Mapping]]] = ..., vaps: _Optional[_Iterable[_Union[Vap, _Mapping]]] = ..., peers: _Optional[_Iterable[_Union[Peer, _Mapping]]] = ..., tenant_systems: _Optional[_Iterable[_Union[TenantSystem, _Mapping]]] = ..., lease_s: _Optional[float] = ..., lease_renew_s: _Optional[float] = ..., tunnel_keys: _Optional[_Union[TunnelKeys, str]] = ...) -> None: ...
+    guards: _containers.RepeatedCompositeFieldContainer[Guard]
+    def __init__(self, version: _Optional[int] = ..., name: _Optional[str] = ..., address: _Optional[bytes] = ..., mtu: _Optional[int] = ..., underlay_ports: _Optional[_Iterable[_Union[UnderlayPort, _Mapping]]] = ..., vns: _Optional[_Iterable[_Union[Vn, _Mapping]]] = ..., vaps: _Optional[_Iterable[_Union[Vap, _Mapping]]] = ..., peers: _Optional[_Iterable[_Union[Peer, _Mapping]]] = ..., tenant_systems: _Optional[_Iterable[_Union[TenantSystem, _Mapping]]] = ..., lease_s: _Optional[float] = ..., lease_renew_s: _Optional[float] = ..., tunnel_keys: _Optional[_Union[TunnelKeys, str]] = ..., guards: _Optional[_Iterable[_Union[Guard, _Mapping]]] = ...) -> None: ...
+
+class Guard(_message.Message):
+    __slots__ = ("port", "vlan", "mac", "ips")
+    PORT_FIELD_NUMBER: _ClassVar[int]
+    VLAN_FIELD_NUMBER: _ClassVar[int]
+    MAC_FIELD_NUMBER: _ClassVar[int]
+    IPS_FIELD_NUMBER: _ClassVar[int]
+    port: int
+    vlan: int
+    mac: int
+    ips: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, port: _Optional[int] = ..., vlan: _Optional[int] = ..., mac: _Optional[int] = ..., ips: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class TenantState(_message.Message):
-    __slots__ = ("version", "tenant_systems")
+    __slots__ = ("version", "tenant_systems", "guards")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     TENANT_SYSTEMS_FIELD_NUMBER: _ClassVar[int]
+    GUARDS_FIELD_NUMBER: _ClassVar[int]
     version: int
     tenant_systems: _containers.RepeatedCompositeFieldContainer[TenantSystem]
-    def __init__(self, version: _Optional[int] = ..., tenant_systems: _Optional[_Iterable[_Union[TenantSystem, _Mapping]]] = ...) -> None: ...
+    guards: _containers.RepeatedCompositeFieldContainer[Guard]
+    def __init__(self, version: _Optional[int] = ..., tenant_systems: _Optional[_Iterable[_Union[TenantSystem, _Mapping]]] = ..., guards: _Optional[_Iterable[_Union[Guard, _Mapping]]] = ...) -> None: ...
 
 class RemoteMapping(_message.Message):
     __slots__ = ("mac", "nve", "ips", "sequence")
@@ -668,12 +684,14 @@ class LookUpAnswer(_message.Message):
     def __init__(self, result: _Optional[_Union[LookupResult, str]] = ..., valid_s: _Optional[float] = ..., mac: _Optional[int] = ..., nve: _Optional[str] = ..., ips: _Optional[_Iterable[bytes]] = ..., sequence: _Optional[int] = ...) -> None: ...
 
 class AttachRequest(_message.Message):
-    __slots__ = ("session", "attachment")
+    __slots__ = ("session", "attachment", "is_sign")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     ATTACHMENT_FIELD_NUMBER: _ClassVar[int]
+    IS_SIGN_FIELD_NUMBER: _ClassVar[int]
     session: bytes
     attachment: Attachment
-    def __init__(self, session: _Optional[bytes] = ..., attachment: _Optional[_Union[Attachment, _Mapping]] = ...) -> None: ...
+    is_sign: bool
+    def __init__(self, session: _Optional[bytes] = ..., attachment: _Optional[_Union[Attachment, _Mapping]] = ..., is_sign: bool = ...) -> None: ...
 
 class DetachRequest(_message.Message):
     __slots__ = ("session", "port", "vlan", "vni", "mac", "successor", "host")

@@ -10,6 +10,7 @@ from typing import Any
 
 from nvo3sec.domain.contribution import PeerNews
 from nvo3sec.domain.messages import (
+    Announcement,
     Answer,
     Attachment,
     HeldReceive,
@@ -22,6 +23,7 @@ from nvo3sec.domain.messages import (
     Release,
     Relocation,
     Report,
+    Sign,
     StoreMark,
     Use,
 )
@@ -273,7 +275,7 @@ class Announce:
     """An agent announces, releases or moves a tenant system, through the session of this name."""
 
     session: bytes
-    announcement: Attachment | Release | Relocation
+    announcement: Announcement
 
     @property
     def vni(self) -> int:
@@ -281,9 +283,14 @@ class Announce:
         return self.announcement.to.vni if isinstance(self.announcement, Relocation) else self.announcement.vni
 
 
-def encode_attach(session: bytes, attachment: Attachment) -> bytes:
+def encode_attach(session: bytes, announced: Attachment | Sign) -> bytes:
     """The request of Attach."""
-    return bytes(pb.AttachRequest(session=session, attachment=_attachment_out(attachment)).SerializeToString())
+    is_sign = isinstance(announced, Sign)
+    one = announced
+    if isinstance(one, Sign):
+        one = Attachment(one.port, one.vlan, one.vni, one.mac, (one.ip,), vn=one.vn)
+    request = pb.AttachRequest(session=session, attachment=_attachment_out(one), is_sign=is_sign)
+    return bytes(request.SerializeToString())
 
 
 def decode_attach(raw: bytes) -> Announce:
@@ -291,7 +298,12 @@ def decode_attach(raw: bytes) -> Announce:
     message = checks.parse(pb.AttachRequest.FromString, raw, "request")
     session = checks.exactly(message.session, "request.session", checks.SESSION_BYTES)
     found = checks.required(message, "attachment", "request.attachment")
-    return Announce(session, _attachment(found, "request.attachment"))
+    one = _attachment(found, "request.attachment")
+    if not message.is_sign:
+        return Announce(session, one)
+    if len(one.ips) != 1:
+        raise WireError("request.attachment.ips", "must be one address, that something speaks for")
+    return Announce(session, Sign(one.port, one.vlan, one.vni, one.mac, one.ips[0], one.vn))
 
 
 def encode_detach(session: bytes, release: Release) -> bytes:

@@ -15,12 +15,14 @@ from nvo3sec.domain.mapping import (
     AddressAppeared,
     Admit,
     Attach,
+    Claimed,
     ClaimKey,
     Configured,
     Detach,
     DropAbsence,
     DropClaim,
     DropHold,
+    DropUnsteady,
     Evict,
     LeaseRenewed,
     Limits,
@@ -33,9 +35,11 @@ from nvo3sec.domain.mapping import (
     PutAbsence,
     PutClaim,
     PutHold,
+    PutUnsteady,
     Resync,
     Scope,
     SetVersion,
+    Shared,
     StaticMapping,
     Status,
     Tick,
@@ -55,6 +59,11 @@ MACS = (0x2, 0x4, 0x6)
 IPS = (IPv4Address("10.0.0.1"), IPv4Address("10.0.0.2"), IPv6Address("fd00::1"))
 RESERVED = {(10, 0x6): frozenset(HONEST)}
 STATIC = StaticMapping(ClaimKey(Place("a", 3, 0), 0x8), 20, (IPv4Address("10.0.0.9"),))
+SHARED_IP = IPv4Address("10.0.0.77")
+MEMBERS = tuple(
+    StaticMapping(ClaimKey(Place(nve, 3, 0), mac), 20, (SHARED_IP,)) for nve, mac in (("a", 0xA), (THIEF, 0xC))
+)
+PAIR = Shared("pair", frozenset({(20, SHARED_IP)}), tuple(one.key for one in MEMBERS), mac=False)
 LIMITS = Limits(
     claims_per_vap=3,
     claims_per_nve=5,
@@ -97,11 +106,11 @@ class MappingMachine(RuleBasedStateMachine):
         self.log = ChangeLog(HISTORY, per_vn=4, in_all=6)
         self.mirror = {vni: {} for vni in VNIS}
         self.mirror_at: dict[int, Position | None] = dict.fromkeys(VNIS)
-        self.rows: dict = {"claims": {}, "holds": {}, "versions": {}, "absences": {}}
+        self.rows: dict = {"claims": {}, "holds": {}, "versions": {}, "absences": {}, "unsteady": {}}
 
     @initialize()
     def configure(self) -> None:
-        self.apply(Configured(Scope(VAPS, RESERVED), (STATIC,)))
+        self.apply(Configured(Scope(VAPS, RESERVED, (PAIR,)), (STATIC, *MEMBERS)))
         for nve in NVES:
             self.apply(LeaseRenewed(nve, self.now + 30))
 
@@ -146,6 +155,10 @@ class MappingMachine(RuleBasedStateMachine):
                     self.rows["absences"][absence.address] = absence
                 case DropAbsence(address=address):
                     del self.rows["absences"][address]
+                case PutUnsteady(name=name):
+                    self.rows["unsteady"][name] = None
+                case DropUnsteady(name=name):
+                    del self.rows["unsteady"][name]
                 case SetVersion(vni=vni, version=version):
                     assert version > self.rows["versions"].get(vni, 0)
                     self.rows["versions"][vni] = version
@@ -215,6 +228,22 @@ class MappingMachine(RuleBasedStateMachine):
             left = {c.key for c in self.state.behind(nve) if not c.static}
             assert left <= {ClaimKey(Place(nve, port, 0), mac) for mac in kept}
 
+    @rule(nve=nves, mac=st.sampled_from((0xA, 0xC, 0x8)), seconds=st.sampled_from((0.0, 0.5, 1.5)))
+    def claimed(self, nve, mac, seconds) -> None:
+        self.now += seconds
+        self.apply(Tick())
+        before, key = dict(self.owned), ClaimKey(Place(nve, 3, 0), mac)
+        has_lease = self.now < (self.state.leases.get(nve) or 0)
+        done = self.apply(Claimed(nve, 3, 0, 20, mac, SHARED_IP))
+        if done.outcome.status is Status.ACTIVE:
+            assert key in PAIR.members
+            assert has_lease
+            assert self.owned[20, SHARED_IP] == key
+        else:
+            assert self.owned == before
+        others = {address: owner for address, owner in before.items() if address != (20, SHARED_IP)}
+        assert {address: owner for address, owner in self.owned.items() if address != (20, SHARED_IP)} == others
+
     @rule(nve=nves, seconds=st.floats(0, 60))
     def renew(self, nve, seconds) -> None:
         self.apply(LeaseRenewed(nve, self.now + seconds))
@@ -252,8 +281,8 @@ class MappingMachine(RuleBasedStateMachine):
     @rule(without=st.sampled_from((None, *VAPS)), static=st.booleans())
     def reconfigure(self, without, static) -> None:
         vaps = {place: vni for place, vni in VAPS.items() if place != without}
-        self.apply(Configured(Scope(vaps, RESERVED), (STATIC,) if static else ()))
-        self.apply(Configured(Scope(VAPS, RESERVED), (STATIC,)))
+        self.apply(Configured(Scope(vaps, RESERVED, (PAIR,)), (STATIC, *MEMBERS) if static else MEMBERS))
+        self.apply(Configured(Scope(VAPS, RESERVED, (PAIR,)), (STATIC, *MEMBERS)))
 
     @rule()
     def restart(self) -> None:
@@ -265,6 +294,7 @@ class MappingMachine(RuleBasedStateMachine):
             self.rows["holds"].values(),
             self.rows["versions"].items(),
             self.rows["absences"].values(),
+            self.rows["unsteady"],
             limits=LIMITS,
             term=1,
             now=self.now,
@@ -276,7 +306,7 @@ class MappingMachine(RuleBasedStateMachine):
         announcers = {claim.nve for claim in self.state.claims.values() if not claim.static}
         assert dict(self.state.leases.items()) == dict.fromkeys(announcers, self.now + LIMITS.lease_s)
         assert look_up(self.state, "a", Lookup(10, MACS[0])).result is LookupResult.REFUSED
-        self.apply(Configured(Scope(VAPS, RESERVED), (STATIC,)))
+        self.apply(Configured(Scope(VAPS, RESERVED, (PAIR,)), (STATIC, *MEMBERS)))
         assert self.owned == owners
 
     @rule(vni=vnis)
@@ -376,6 +406,11 @@ class MappingMachine(RuleBasedStateMachine):
         for claim in self.state.claims.values():
             assert self.state.scope.vaps.get(claim.key.place) == claim.vni
             assert claim.announced == sorted_ips(claim.announced)
+
+    @invariant()
+    def what_is_shared_is_at_one_of_its_members(self) -> None:
+        there = [key for key in PAIR.members if key in self.state.claims]
+        assert self.state.owners.get((20, SHARED_IP)) in (there or [None])
 
     @invariant()
     def quotas(self) -> None:

@@ -49,6 +49,7 @@ vns = st.builds(Vn, labels, vnis, suites, st.integers(1, 65535), rates, uint32)
 vaps = st.builds(Vap, ports, vlans, labels, rates)
 peers = st.builds(m.PeerView, labels, ipv4s, ports, macs, macs, rates, tuples(st.tuples(vnis, suites)))
 systems = st.builds(TenantSystem, labels, labels, labels, ports, vlans, macs, tuples(ips), st.booleans(), st.booleans())
+guards = st.builds(m.Guard, ports, vlans, macs, tuples(ips))
 views = st.builds(
     m.NveView,
     versions,
@@ -63,6 +64,7 @@ views = st.builds(
     seconds,
     seconds,
     st.sampled_from(TunnelKeys),
+    tuples(guards),
 )
 names = st.binary(min_size=32, max_size=32)
 pairs = st.none() | st.builds(c.Pair, names, names)
@@ -95,7 +97,8 @@ digests = st.just(b"") | st.binary(min_size=32, max_size=32)
 marks = st.builds(m.StoreMark, st.integers(0, 2**63 - 1), st.integers(0, 2**63 - 1), digests)
 positions = st.builds(m.Position, histories, st.integers(0, 2**63 - 1))
 hosts = labels | st.just("")
-attachments = st.builds(m.Attachment, ports, vlans, vnis, macs, tuples(ips), hosts)
+attachments = st.builds(m.Attachment, ports, vlans, vnis, macs, tuples(ips), hosts, hosts)
+signs = st.builds(m.Sign, ports, vlans, vnis, macs, ips, hosts)
 releases = st.builds(m.Release, ports, vlans, vnis, macs, hosts, hosts)
 moves = st.builds(m.Relocation, ports, vlans, attachments)
 registrations = st.builds(
@@ -107,7 +110,7 @@ registrations = st.builds(
     tuples(st.tuples(vnis, positions)),
     st.lists(marks, max_size=4).map(tuple),
 )
-tenant_states = st.builds(m.TenantState, versions, tuples(systems))
+tenant_states = st.builds(m.TenantState, versions, tuples(systems), tuples(guards))
 remotes = st.builds(m.RemoteMapping, macs, labels, tuples(ips), st.integers(0, 2**63 - 1))
 mapping_updates = st.builds(
     m.MappingUpdate,
@@ -175,6 +178,17 @@ class TestRoundTrip:
         assert down.decode_found(down.encode_found(answer)) == answer
         grant = m.LeaseGrant(duration_s, mark)
         assert down.decode_grant(down.encode_grant(grant)) == grant
+
+    @given(sessions, signs)
+    def test_signs(self, session, sign):
+        assert up.decode_attach(up.encode_attach(session, sign)) == up.Announce(session, sign)
+
+    @given(sessions, attachments.filter(lambda one: len(one.ips) != 1))
+    def test_a_sign_speaks_for_one_address(self, session, attachment):
+        message = pb.AttachRequest.FromString(up.encode_attach(session, attachment))
+        message.is_sign = True
+        with pytest.raises(WireError, match="ips"):
+            up.decode_attach(message.SerializeToString())
 
     @given(sessions, attachments, releases, moves, standings)
     def test_announcements(self, session, attachment, release, move, answer):

@@ -10,7 +10,7 @@ from nvo3sec.domain.addresses import format_mac
 from nvo3sec.domain.difference.effects import Judge
 from nvo3sec.domain.difference.model import Action, Change, Difference, Effect, Fields, Key, Kind
 from nvo3sec.domain.meanings import Meaning
-from nvo3sec.domain.model import Domain, Lifetimes, MappingLimits, Nve, Rate, Route, TenantSystem, Vap, Vn
+from nvo3sec.domain.model import Domain, Lifetimes, MappingLimits, Nve, Rate, Route, SharedMember, TenantSystem, Vap, Vn
 
 _ORDER = {kind: index for index, kind in enumerate(Kind)}
 
@@ -76,6 +76,7 @@ def _things(domain: Domain) -> dict[Kind, dict[Any, Any]]:
         Kind.VN: {(vn.name,): vn for vn in domain.vns},
         Kind.TUNNEL: {tunnel.ends: tunnel.level for tunnel in domain.tunnels},
         Kind.TENANT_SYSTEM: {(system.name,): system for system in domain.tenant_systems},
+        Kind.SHARED_ADDRESS: {(one.name,): one for one in domain.shared_addresses},
         Kind.RESERVATION: {(one.vn, _address(one.address)): one.nves for one in domain.reservations},
     }
 
@@ -165,6 +166,12 @@ def _tenant_system(system: TenantSystem) -> Fields:
     }
 
 
+def _member(one: SharedMember) -> str:
+    """In their order, which has a meaning: the first one has the addresses at first."""
+    sources = "".join(f" and {ip}" for ip in one.sources)
+    return f"{one.nve} port {one.port} VLAN {one.vlan} {format_mac(one.mac)}{sources}"
+
+
 _FIELDS: Mapping[Kind, Callable[[Any], Fields]] = {
     Kind.DOMAIN: lambda domain: {"name": domain.name, "tunnel_keys": domain.tunnel_keys.value},
     Kind.LIFETIMES: _lifetimes,
@@ -177,6 +184,12 @@ _FIELDS: Mapping[Kind, Callable[[Any], Fields]] = {
     Kind.TUNNEL: lambda level: {"level": level.level},
     Kind.TENANT_SYSTEM: _tenant_system,
     Kind.RESERVATION: lambda nves: {"nves": sorted(nves)},
+    Kind.SHARED_ADDRESS: lambda one: {
+        "vn": one.vn,
+        "mac": "" if one.mac is None else format_mac(one.mac),
+        "ips": sorted(map(str, one.ips)),
+        "members": [_member(member) for member in one.members],
+    },
 }
 
 

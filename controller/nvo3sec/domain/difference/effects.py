@@ -74,6 +74,10 @@ class Judge:
                 weaker = change.field.startswith("allow_") and change.new is True
                 nves, vns = [system.nve for system in both], [system.vn for system in both]
                 return _Verdict(Effect.SWITCHES, nves, vns, weaker=weaker)
+            case (Kind.SHARED_ADDRESS, _):
+                both = [one for one in (was, will) if one is not None]
+                nves = [member.nve for one in both for member in one.members]
+                return _Verdict(Effect.SWITCHES, nves, [one.vn for one in both], weaker=change.field in ("", "members"))
             case (Kind.RESERVATION, (str(vn), _)):
                 return _Verdict(Effect.NVA, vns=[vn], weaker=was is not None and (will is None or not will <= was))
         return _Verdict(Effect.NVA)

@@ -28,6 +28,7 @@ class Kind(StrEnum):
     TUNNEL = "tunnel"
     TENANT_SYSTEM = "tenant-system"
     RESERVATION = "reservation"
+    SHARED_ADDRESS = "shared-address"
 
 
 class Action(StrEnum):

@@ -17,12 +17,14 @@ from nvo3sec.domain.mapping.events import (
     DropAbsence,
     DropClaim,
     DropHold,
+    DropUnsteady,
     Effect,
     MappingSet,
     MappingWithdrawn,
     PutAbsence,
     PutClaim,
     PutHold,
+    PutUnsteady,
     Reason,
     Reported,
     SetVersion,
@@ -48,6 +50,8 @@ class Draft:
         self.absences = state.absences
         self.absence_ends = state.absence_ends
         self._absent_of = state.absent_of
+        self.moved_at = state.moved_at
+        self._unsteady = state.unsteady
         self._base = state
         self._owners = state.owners
         self._waiting = state.waiting
@@ -83,6 +87,8 @@ class Draft:
             absences=self.absences,
             absence_ends=self.absence_ends,
             absent_of=self._absent_of,
+            moved_at=self.moved_at,
+            unsteady=self._unsteady,
             versions=self._versions,
             arrivals=self._arrivals,
         )
@@ -321,6 +327,21 @@ class Draft:
         self._absent_of = _without(self._absent_of, absence.key.place.nve, absence.address)
         self._touched.add(absence.address)
         self.changes.append(DropAbsence(absence.address))
+
+    @property
+    def unsteady(self) -> frozenset[str]:
+        """The names of shared addresses that do not move any more."""
+        return frozenset(self._unsteady)
+
+    def is_unsteady(self, name: str) -> bool:
+        """Whether shared addresses have moved so often that they do not any more."""
+        return name in self._unsteady
+
+    def set_unsteady(self, name: str, *, unsteady: bool) -> None:
+        """Let shared addresses stay where they are, or move again."""
+        if unsteady != (name in self._unsteady):
+            self._unsteady = self._unsteady.set(name, None) if unsteady else self._unsteady.delete(name)
+            self.changes.append(PutUnsteady(name) if unsteady else DropUnsteady(name))
 
     def touch_all_waiting(self) -> None:
         """Look at every claim that waits when the step settles: what was in its way may be gone."""

@@ -58,6 +58,20 @@ class Move:
 
 
 @dataclass(frozen=True)
+class Claimed:
+    """A frame that speaks for an IP address has passed the source guard of a VAP of `nve`: a gratuitous ARP, an
+    unsolicited neighbor advertisement, an advertisement of VRRP. It moves addresses that are stated for a set of VAPs;
+    about any other address it is a hint, and no more."""
+
+    nve: str
+    port: int
+    vlan: int
+    vni: int
+    mac: int
+    ip: IpAddress
+
+
+@dataclass(frozen=True)
 class Resync:
     """Everything that `nve` has attached, after its agent started or reconnected: what is not in it is released."""
 
@@ -108,7 +122,9 @@ class Tick:
     """Time goes by."""
 
 
-Event: TypeAlias = Attach | Detach | Move | Resync | LeaseRenewed | NveLost | Configured | Admit | Evict | Tick
+Event: TypeAlias = (
+    Attach | Detach | Move | Claimed | Resync | LeaseRenewed | NveLost | Configured | Admit | Evict | Tick
+)
 
 # --- answers --------------------------------------------------------------------------------------------------------
 
@@ -140,6 +156,12 @@ class Reason(StrEnum):
     """Another hypervisor announced it."""
     UNKNOWN = "unknown"
     """There is no such claim."""
+    HINT = "hint"
+    """The address is not stated for a set of VAPs with this one among them."""
+    TOO_SOON = "too-soon"
+    """It has moved less than a second ago."""
+    UNSTEADY = "unsteady"
+    """It has moved too often, and stays where it is until an operator decides."""
 
 
 @dataclass(frozen=True)
@@ -196,6 +218,20 @@ class DropAbsence:
 
 
 @dataclass(frozen=True, slots=True)
+class PutUnsteady:
+    """The shared addresses of this name do not move any more."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class DropUnsteady:
+    """They move again."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class SetVersion:
     """The VN has changed visibly; versions only grow."""
 
@@ -203,7 +239,9 @@ class SetVersion:
     version: int
 
 
-Change: TypeAlias = PutClaim | DropClaim | PutHold | DropHold | PutAbsence | DropAbsence | SetVersion
+Change: TypeAlias = (
+    PutClaim | DropClaim | PutHold | DropHold | PutAbsence | DropAbsence | PutUnsteady | DropUnsteady | SetVersion
+)
 
 # --- effects --------------------------------------------------------------------------------------------------------
 
@@ -242,6 +280,10 @@ class Told(StrEnum):
     WITHDRAWN = "mapping-withdrawn"
     """Without a release: a lease ended, the NVE is out, or it no longer serves the VAP."""
     REFUSED = "mapping-refused"
+    MOVED = "mapping-moved"
+    """It has claimed shared addresses, and has them now."""
+    UNSTEADY = "mapping-unsteady"
+    """Shared addresses have moved so often that they stay where they are until an operator decides."""
     NOT_THAWED = "mapping-not-thawed"
     """What it waits for is free because the lease of its owner has run out: that alone does not give it away."""
     TAKEN = "mapping-taken"

@@ -28,6 +28,7 @@ from nvo3sec.domain.mapping.events import (
     Admit,
     Attach,
     Change,
+    Claimed,
     Configured,
     Detach,
     Effect,
@@ -53,6 +54,7 @@ from nvo3sec.domain.mapping.model import (
     StaticMapping,
     sorted_ips,
 )
+from nvo3sec.domain.mapping.sharing import claimed, decided, grants
 from nvo3sec.domain.mapping.state import MappingState
 
 DONE = Outcome(Status.DONE)
@@ -91,6 +93,8 @@ def _handle(draft: Draft, event: Event, now: float) -> Outcome:
             return _release(draft, key, event.host, event.successor, now)
         case Move():
             return _move(draft, event, now)
+        case Claimed():
+            return claimed(draft, event, now)
         case Resync():
             return _resync(draft, event, now)
         case LeaseRenewed(nve=nve, until=until):
@@ -284,6 +288,8 @@ def _admit(draft: Draft, key: ClaimKey) -> Outcome:
     claim = draft.claims.get(key)
     if claim is None:
         return _refused(Reason.UNKNOWN)
+    if claim.static and decided(draft, key):
+        return ACTIVE
     if any(claim.nve not in draft.scope.reserved.get(address, {claim.nve}) for address in claim.demanded):
         return _refused(Reason.RESERVED)
     losers = [other for other in draft.owners_of(claim.demanded) if other.key != key]
@@ -307,7 +313,13 @@ def _seat(draft: Draft, old: Claim | None, new: Claim, losers: list[Claim]) -> N
 
 def _configure(draft: Draft, event: Configured) -> None:
     draft.scope = event.scope
-    wanted = {static.key: static for static in event.statics if draft.scope.vaps.get(static.key.place) == static.vni}
+    wanted = {
+        static.key: replace(static, ips=sorted_ips(static.ips))
+        for static in event.statics
+        if draft.scope.vaps.get(static.key.place) == static.vni
+    }
+    for name in sorted(draft.unsteady - {shared.name for shared in draft.scope.shared}):
+        draft.set_unsteady(name, unsteady=False)
     for nve in sorted(set(draft.leases) - draft.scope.nves):
         draft.leases = draft.leases.delete(nve)
     for claim in sorted(draft.claims.values(), key=lambda claim: claim.arrival):
@@ -330,19 +342,20 @@ def _configure(draft: Draft, event: Configured) -> None:
 
 
 def _state_statics(draft: Draft, statics: list[StaticMapping]) -> None:
+    has = grants(draft, statics)
     # Those that change give their addresses up first, so that two of them can exchange one.
     for static in statics:
         old = draft.claims.get(static.key)
-        if old is not None and old.static and old.announced != sorted_ips(static.ips):
+        if old is not None and old.static and (old.announced, old.granted) != (static.ips, has[static.key]):
             draft.replace_claim(old, replace(old, granted=None))
     for static in statics:
         old = draft.claims.get(static.key)
-        ips = sorted_ips(static.ips)
-        if old is not None and old.static and old.granted == ips:
+        granted = has[static.key]
+        if old is not None and old.static and (old.announced, old.granted) == (static.ips, granted):
             continue
         arrival = draft.next_arrival() if old is None else old.arrival
-        new = Claim(static.key, static.vni, ips, ips, old.sequence if old else 0, arrival, static=True)
-        losers = [other for other in draft.owners_of(new.demanded) if other.key != new.key]
+        new = Claim(static.key, static.vni, static.ips, granted, old.sequence if old else 0, arrival, static=True)
+        losers = [other for other in draft.owners_of(new.owned) if other.key != new.key]
         if any(other.static for other in losers):
             raise ValueError(f"two static mappings have an address of {static.key}")
         _seat(draft, old, new, losers)

@@ -10,7 +10,7 @@ from ipaddress import IPv4Address
 from typing import NamedTuple, TypeAlias
 
 from nvo3sec.domain.addresses import IpAddress, format_mac
-from nvo3sec.domain.model import Domain, MappingLimits, TenantSystem
+from nvo3sec.domain.model import Domain, MappingLimits, SharedAddress, SharedMember, TenantSystem
 
 Address: TypeAlias = tuple[int, int | IpAddress]
 """(VNI, MAC address or IP address): what at most one claim owns."""
@@ -135,14 +135,39 @@ class Absence:
 
 
 @dataclass(frozen=True)
+class Shared:
+    """Addresses that are stated for several claims; one of `members` has all of them at a time.
+
+    mac: whether the members' MAC address, which is one then, is among them.
+    """
+
+    name: str
+    addresses: frozenset[Address]
+    members: tuple[ClaimKey, ...]
+    mac: bool
+
+    @property
+    def ips(self) -> frozenset[IpAddress]:
+        """Those that are IP addresses."""
+        return frozenset(value for _, value in self.addresses if not isinstance(value, int))
+
+
+@dataclass(frozen=True)
 class Scope:
     """Which VAPs exist, of which VN each is, and for which NVEs addresses are reserved.
 
-    reserved: an address that is in here can be had behind these NVEs only, whoever announces it first.
+    reserved: an address that is in here can be had behind these NVEs only, whoever announces it first. shared: what is
+    stated for several claims.
     """
 
     vaps: Mapping[Place, int] = field(default_factory=dict)
     reserved: Mapping[Address, frozenset[str]] = field(default_factory=dict)
+    shared: tuple[Shared, ...] = ()
+
+    @cached_property
+    def shared_at(self) -> Mapping[Address, Shared]:
+        """What each shared address belongs to."""
+        return {address: one for one in self.shared for address in one.addresses}
 
     @cached_property
     def served(self) -> frozenset[tuple[str, int]]:
@@ -191,16 +216,38 @@ def scope_of(
     }
     if reserved is None:
         reserved = {(vni[one.vn], one.address): one.nves for one in domain.reservations}
-    return Scope(vaps, reserved)
+    return Scope(vaps, reserved, tuple(_shared(one, vni[one.vn]) for one in domain.shared_addresses))
+
+
+def member_key(member: SharedMember) -> ClaimKey:
+    """The claim that has shared addresses at a place."""
+    return ClaimKey(Place(member.nve, member.port, member.vlan), member.mac)
+
+
+def _shared(one: SharedAddress, vni: int) -> Shared:
+    addresses: set[Address] = {(vni, ip) for ip in one.ips}
+    if one.mac is not None:
+        addresses.add((vni, one.mac))
+    return Shared(one.name, frozenset(addresses), tuple(map(member_key, one.members)), one.mac is not None)
 
 
 def statics_of(domain: Domain, scope: Scope) -> tuple[StaticMapping, ...]:
-    """The tenant systems of a domain file, as far as their VAPs are in `scope`."""
+    """The tenant systems of a domain file, as far as their VAPs are in `scope`. Each states what it shares as well."""
     vni = {vn.name: vn.vni for vn in domain.vns}
+    shared: dict[ClaimKey, list[IpAddress]] = {}
+    for one in domain.shared_addresses:
+        for member in one.members:
+            shared.setdefault(member_key(member), []).extend(one.ips)
 
     def static(system: TenantSystem) -> StaticMapping:
-        place = Place(system.nve, system.port, system.vlan)
-        return StaticMapping(ClaimKey(place, system.mac), vni[system.vn], sorted_ips(system.ips))
+        key = ClaimKey(Place(system.nve, system.port, system.vlan), system.mac)
+        return StaticMapping(key, vni[system.vn], sorted_ips((*system.ips, *shared.get(key, ()))))
 
-    stated = map(static, domain.tenant_systems)
+    stated = [static(system) for system in domain.tenant_systems]
+    stated += [
+        StaticMapping(member_key(member), vni[one.vn], sorted_ips(shared[member_key(member)]))
+        for one in domain.shared_addresses
+        if one.mac is not None
+        for member in one.members
+    ]
     return tuple(one for one in stated if scope.vaps.get(one.key.place) == one.vni)

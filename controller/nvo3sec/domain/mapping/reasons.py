@@ -17,5 +17,8 @@ REASONS = {
     Reason.STATIC: "the domain file states it; only the domain file changes it",
     Reason.FOREIGN: "another hypervisor announced it",
     Reason.UNKNOWN: "there is no such tenant system",
+    Reason.HINT: "the address is not stated for a set of VAPs with this one among them",
+    Reason.TOO_SOON: "the address has moved less than a second ago",
+    Reason.UNSTEADY: "the address has moved too often, and stays where it is until an operator decides",
 }
 """In words for people."""

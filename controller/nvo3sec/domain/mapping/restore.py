@@ -20,6 +20,7 @@ def restored(
     holds: Iterable[Hold],
     versions: Iterable[tuple[int, int]],
     absences: Iterable[Absence] = (),
+    unsteady: Iterable[str] = (),
     *,
     limits: Limits,
     term: int,
@@ -82,6 +83,7 @@ def restored(
         absences=PersistentMap.of((one.address, one) for one in absent),
         absence_ends=_index(ends),
         absent_of=_index(of_nve),
+        unsteady=PersistentMap.of((name, None) for name in unsteady),
         versions=PersistentMap.of(versions),
         arrivals=arrivals,
     )

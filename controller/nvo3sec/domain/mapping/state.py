@@ -32,7 +32,8 @@ class MappingState:
     owners: who has an address. waiting: claims that want an address and do not have it. leases: until when the NVE's
     announcements are good. hold_ends: of the holds that end by themselves; of the others there can be very many.
     absences: addresses of claims whose NVE lost its lease; absence_ends: by the time at which they end, for very many
-    end at once. versions: of each VN. arrivals: number of the next announcement. The other maps are indexes.
+    end at once. moved_at: when shared addresses moved lately, by name; unsteady: those that do not any more.
+    versions: of each VN. arrivals: number of the next announcement. The other maps are indexes.
     """
 
     scope: Scope = field(default_factory=Scope)
@@ -52,6 +53,8 @@ class MappingState:
     absences: PersistentMap[Address, Absence] = field(default_factory=PersistentMap)
     absence_ends: PersistentMap[float, PersistentMap[Address, None]] = field(default_factory=PersistentMap)
     absent_of: PersistentMap[str, PersistentMap[Address, None]] = field(default_factory=PersistentMap)
+    moved_at: PersistentMap[str, tuple[float, ...]] = field(default_factory=PersistentMap)
+    unsteady: PersistentMap[str, None] = field(default_factory=PersistentMap)
     versions: PersistentMap[int, int] = field(default_factory=PersistentMap)
     arrivals: int = 1
 

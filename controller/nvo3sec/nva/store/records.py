@@ -16,11 +16,13 @@ from nvo3sec.domain.mapping import (
     DropAbsence,
     DropClaim,
     DropHold,
+    DropUnsteady,
     Hold,
     Place,
     PutAbsence,
     PutClaim,
     PutHold,
+    PutUnsteady,
     SetVersion,
 )
 from nvo3sec.domain.meanings import Meaning
@@ -181,6 +183,8 @@ StoreChange: TypeAlias = (
     | DropHold
     | PutAbsence
     | DropAbsence
+    | PutUnsteady
+    | DropUnsteady
     | SetVersion
     | PutVap
     | DropVap
@@ -219,6 +223,7 @@ class Stored:
     claims: tuple[Claim, ...] = ()
     holds: tuple[Hold, ...] = ()
     absences: tuple[Absence, ...] = ()
+    unsteady: tuple[str, ...] = ()
     versions: tuple[tuple[int, int], ...] = ()
     vaps: tuple[tuple[Place, int], ...] = ()
     domain_file: str = ""

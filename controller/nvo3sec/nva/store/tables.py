@@ -20,11 +20,13 @@ from nvo3sec.domain.mapping import (
     DropAbsence,
     DropClaim,
     DropHold,
+    DropUnsteady,
     Hold,
     Place,
     PutAbsence,
     PutClaim,
     PutHold,
+    PutUnsteady,
     SetVersion,
 )
 from nvo3sec.domain.meanings import Meaning, Sort
@@ -80,7 +82,8 @@ GENERATION = Table("generation", ("receiver", "generation"), 1)
 EPOCH = Table("epoch", ("number", "secret", "began"), 1)
 REVOCATION = Table("revocation", ("identity", "serial"), 2)
 MARK = Table("mark", ("name", "value"), 1)
-"""Numbers: `epoch`, the last epoch that there was, which only grows; `longest-lease`, in milliseconds."""
+"""Numbers: `epoch`, the last epoch that there was, which only grows; `longest-lease`, in milliseconds; `unsteady NAME`
+for shared addresses that do not move any more."""
 DOCUMENT = Table("document", ("name", "text"), 1)
 """Texts: `domain-file`, the one that is applied."""
 CHAIN = Table("chain", ("one", "digest"), 1)
@@ -112,6 +115,7 @@ TABLES = (
 
 LAST_EPOCH = "epoch"
 LONGEST_LEASE = "longest-lease"
+UNSTEADY = "unsteady "
 DOMAIN_FILE = "domain-file"
 
 
@@ -183,6 +187,10 @@ def plan(change: StoreChange, reader: Reader) -> Iterator[Write | Delete]:
             yield Write(REVOCATION, (revocation.identity, revocation.serial))
         case PutEpoch() | DropEpoch():
             yield from _plan_epochs(change, reader)
+        case PutUnsteady(name=name):
+            yield Write(MARK, (UNSTEADY + name, 1))
+        case DropUnsteady(name=name):
+            yield Delete(MARK, (UNSTEADY + name,))
         case PutHeld(meaning=meaning, nves=nves):
             yield Write(HELD, (meaning.sort.value, meaning.number, meaning.owner, " ".join(nves)))
         case DropHeld(meaning=meaning):
@@ -307,6 +315,7 @@ def stored(history: bytes, term: int, version: int, rows: Mapping[str, Iterable[
         certificates=tuple(Certificate(*row) for row in of(CERTIFICATE)),
         told=tuple((nve, number, digest) for nve, number, digest in of(TOLD)),
         disputes=tuple((nve, of_term, number) for nve, of_term, number in of(DISPUTE)),
+        unsteady=tuple(name.removeprefix(UNSTEADY) for name, _ in of(MARK) if name.startswith(UNSTEADY)),
         held=held(of(HELD)),
         longest_lease_s=max((value for name, value in rows[MARK.name] if name == LONGEST_LEASE), default=0) / 1000,
     )
