@@ -28,6 +28,7 @@ from nvo3sec.nva.store import (
     Certificate,
     DropDispute,
     DropEpoch,
+    DropGeneration,
     DropHeld,
     DropTold,
     DropVap,
@@ -101,7 +102,13 @@ COMMITS: tuple[tuple[StoreChange, ...], ...] = (
         SetLongestLease(30),
         DropAbsence((10, 0x2)),
     ),
-    (PutEpoch(2, SECRETS[1]), SetGeneration("leaf2", 8), DropEpoch(1), Revoke(Revocation(IDENTITY))),
+    (
+        PutEpoch(2, SECRETS[1]),
+        SetGeneration("leaf2", 8),
+        DropGeneration("leaf1"),
+        DropEpoch(1),
+        Revoke(Revocation(IDENTITY)),
+    ),
 )
 """Every kind of change, and the ones that destroy something in the company of others."""
 

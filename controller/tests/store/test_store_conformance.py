@@ -15,6 +15,7 @@ from nvo3sec.domain.secret import Secret
 from nvo3sec.nva.store import (
     ChangeRefused,
     DropEpoch,
+    DropGeneration,
     MemoryStore,
     PutEpoch,
     Revocation,
@@ -124,6 +125,7 @@ changes = st.one_of(
         st.integers(0, 5),
     ),
     st.builds(SetGeneration, st.sampled_from(("leaf1", "leaf2")), st.integers(1, 5)),
+    st.builds(DropGeneration, st.sampled_from(("leaf1", "leaf2"))),
     st.builds(PutEpoch, st.integers(1, 4), st.just(Secret(b"s" * 32))),
     st.builds(DropEpoch, st.integers(1, 4)),
 )

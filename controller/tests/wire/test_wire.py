@@ -109,6 +109,7 @@ registrations = st.builds(
     tuples(attachments),
     tuples(st.tuples(vnis, positions)),
     st.lists(marks, max_size=4).map(tuple),
+    uint32,
 )
 tenant_states = st.builds(m.TenantState, versions, tuples(systems), tuples(guards))
 remotes = st.builds(m.RemoteMapping, macs, labels, tuples(ips), st.integers(0, 2**63 - 1))
@@ -158,6 +159,7 @@ class TestRoundTrip:
         | states
         | key_updates()
         | questions
+        | st.builds(m.NewIncarnation, incarnations)
         | peer_updates
         | tenant_states
         | mapping_updates
