@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from nvo3sec.wire import nva_pb2
 
 ROOT = Path(__file__).parents[2]
 THREATS = (ROOT / "docs" / "threat-model.md").read_text(encoding="utf-8")
@@ -62,6 +63,17 @@ def test_there_is_a_row_for_each_requirement():
     for first, last in rows:
         named |= {first} if not last else {str(n) for n in range(int(first), int(last) + 1)}
     assert named >= {str(n) for n in range(1, 19)} | {"7a", "7b"}
+
+
+def test_every_field_of_every_message_has_a_row():
+    """And each row names fields that there are."""
+    rows = THREATS.partition("## How far each field reaches")[2].partition("## Requirement")[0]
+    named: set[tuple[str, str]] = set()
+    for first in re.findall(r"^\| (`[A-Z][^|]*)\|", rows, flags=re.MULTILINE):
+        for message, several, one in re.findall(r"`(\w+)\.(?:\{([\w,]+)\}|(\w+))`", first):
+            named |= {(message, field) for field in (several or one).split(",")}
+    messages = nva_pb2.DESCRIPTOR.message_types_by_name
+    assert named == {(name, field.name) for name, message in messages.items() for field in message.fields}
 
 
 @pytest.mark.parametrize("document", [*sorted(ROOT.glob("docs/*.md")), ROOT / "README.md", ROOT / "LIMITATIONS.md"])
