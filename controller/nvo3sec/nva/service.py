@@ -46,6 +46,7 @@ from nvo3sec.nva.accounts import SwitchAccounts
 from nvo3sec.nva.announcing import NOT_SERVED, Announcing, announced_by, event_of, is_of_its_vn, report_of
 from nvo3sec.nva.attachments import Attachments, Handled
 from nvo3sec.nva.confinement import Confinement
+from nvo3sec.nva.connected import Connected
 from nvo3sec.nva.contributing import Contributing
 from nvo3sec.nva.cutoffs import DEADLINE_S, CutOffs
 from nvo3sec.nva.guard import StoreGuard, disputes_said
@@ -101,7 +102,7 @@ class Nva:
         self._version = 0
         self._configure(domain, now, self.intent.excluded, file)
         self._announcing = Announcing(self._handle)
-        self._sessions: dict[str, NvaSideSession] = {}
+        self._sessions = Connected()
         self._contributing = Contributing(domain, self._sessions)
         self.relay = self._contributing.relay
         self._keys = KeyService(
@@ -178,7 +179,7 @@ class Nva:
             return
         self._contributing.joined(nve, registration.incarnation, self.membership, self._keys)
         self.accounts.registered(nve, registration, self.domain.nve_by_name, now)
-        self._push_keys([nve])
+        self._sessions.push_keys([nve])
 
     def closed(self, session: NvaSideSession) -> None:
         """A session ended. Its switch goes on until its lease ends."""
@@ -251,7 +252,7 @@ class Nva:
         if refusal is not None:
             self._note(nve, refusal)
         if news.contributions is not None:
-            self._push_keys(self._keys.contributed(nve, self._clock()))
+            self._sessions.push_keys(self._keys.contributed(nve, self._clock()))
 
     def _disputes_said(self, nve: str) -> AbstractContextManager[None]:
         return disputes_said(nve, self.marks, self._note, self._sessions.get(nve))
@@ -302,8 +303,7 @@ class Nva:
 
     def new_incarnation(self, session: NvaSideSession) -> NewIncarnation | None:
         """Which incarnation the switch of a session is to give up; None if it need not."""
-        retired = self.accounts.retired.get(session.nve)
-        return None if retired is None else NewIncarnation(retired)
+        return NewIncarnation(old) if (old := self.accounts.retired.get(session.nve)) is not None else None
 
     def _next_version(self) -> int:
         self._version += 1
@@ -332,13 +332,7 @@ class Nva:
     # --- keys -------------------------------------------------------------------------------------------------------
 
     def _feed(self, tunnel: Tunnel, event: Event, now: float) -> None:
-        self._push_keys(self._keys.feed(tunnel, event, now))
-
-    def _push_keys(self, nves: Iterable[str]) -> None:
-        for nve in nves:
-            session = self._sessions.get(nve)
-            if session is not None:
-                session.push_keys()
+        self._sessions.push_keys(self._keys.feed(tunnel, event, now))
 
     def tick(self) -> None:
         """Let time go by. Raises StoreError."""
@@ -348,7 +342,7 @@ class Nva:
             if deadline is not None and deadline <= now:
                 self._handle([MappingTick()])
         with around("keys"), self._guard.must_not_fail():
-            self._push_keys(self._keys.tick(now))
+            self._sessions.push_keys(self._keys.tick(now))
         with around("held numbers"), self._guard.must_not_fail():
             self.held.tick(now, self._sessions, self._store)
         with around("marks"), self._guard.must_not_fail():
@@ -445,7 +439,7 @@ class Nva:
         with self._guard.must_not_fail():
             self.marks.tick(now, at_once=True)  # who remembers that it was so, notices if it is not so any more
         self._tell(handled)
-        self._push_keys(changed)
+        self._sessions.push_keys(changed)
 
     def rotate(self, nves: Iterable[str] = (), vn: str | None = None) -> int:
         """Ask for new keys in all directions, or in those that `choose_tunnels` chooses; returns how many directions.
@@ -453,7 +447,7 @@ class Nva:
         Raises OperatorError for a name that does not exist.
         """
         chosen = choose_tunnels(self.domain, self.membership, self._keys.directions, nves, vn)
-        self._push_keys(self._keys.rotate(chosen, self._clock()))
+        self._sessions.push_keys(self._keys.rotate(chosen, self._clock()))
         self._contributing.follow(self._keys)
         return len(chosen)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -26,7 +26,6 @@ from nvo3sec.domain.messages import (
     AttachmentAnswer,
     KeyState,
     KeyUpdate,
-    KeyUse,
     MappingUpdate,
     NewIncarnation,
     NveView,
@@ -38,7 +37,7 @@ from nvo3sec.domain.messages import (
 )
 from nvo3sec.domain.messages import Update as Message
 from nvo3sec.domain.numbers import Numbers
-from nvo3sec.domain.usage import Amount, UseMeter
+from nvo3sec.domain.usage import Amount
 from nvo3sec.errors import (
     IncarnationLost,
     IncarnationRetired,
@@ -64,9 +63,9 @@ from nvo3sec.nve.plan import MANAGED_TABLES, Plan
 from nvo3sec.nve.punts import PuntHandler
 from nvo3sec.nve.reconcile import KEY_TABLES, MAPPING_TABLES, TENANT_TABLES, Outcome, Reconciler, Wanted
 from nvo3sec.nve.translate import SaName, held_keys, learned_addresses, sending_entries
-from nvo3sec.p4runtime import Entry, Operation, SwitchState, Table, Update
+from nvo3sec.nve.use import KeptUse, SendingUse
+from nvo3sec.p4runtime import Operation, SwitchState, Table, Update
 from nvo3sec.p4runtime import generated as p4
-from nvo3sec.p4runtime.entry import CounterValue, Pairs
 
 SETTLE_S = 3.0
 """How long is asked about what a switch was found with, before it is reconciled."""
@@ -88,9 +87,7 @@ class Kept:
     reconciler: Reconciler
     mappings: LearnedMappings
     peering: Peering
-    meter: UseMeter[tuple[int, int], SaName] = field(default_factory=UseMeter)
-    last_use: dict[SaName, float] = field(default_factory=dict)
-    """When each key was last seen to send (seconds, monotonic)."""
+    use: KeptUse = field(default_factory=KeptUse)
 
 
 class Serving:
@@ -144,9 +141,7 @@ class Serving:
             lambda wanted: self.punts.forget(wanted),
             lambda vni: self.punts.forget_vn(vni),
         )
-        self._meter = kept.meter
-        self._last_use = kept.last_use
-        self._used: dict[SaName, Amount] = {}
+        self._use = SendingUse(driver, kept.use)
         self.punts = PuntHandler(driver, self.learning.look_up, self.install, self.context)
 
     async def run(self) -> None:
@@ -324,10 +319,7 @@ class Serving:
                 await self._read_use_now()  # else it would be credited with what its predecessor has sent since
             outcome = await self.reconciler.apply(wanted, [table for table in MANAGED_TABLES if table in scope])
             self.numbers, self.outcome = outcome.numbers, outcome
-            for update in outcome.done.updates:
-                item = update.item
-                if update.operation is Operation.INSERT and isinstance(item, Entry) and item.table == Table.SA_TX:
-                    self._meter.made_anew((item["interface"], item["level"]))
+            self._use.written(outcome.done.updates)
             if scope == set(MANAGED_TABLES):
                 # What only could not be added keeps nothing that should be gone.
                 if not (outcome.left.removed or outcome.left.altered):
@@ -385,7 +377,7 @@ class Serving:
             state = await client.read(HOLDINGS_TABLES, groups=False)
             counters = {table: await client.direct_counters(table) for table in KEY_TABLES}
             answer = await self.driver.ask_state()
-            use = self._use_of(state, counters[Table.SA_TX])
+            use = self._use.of(state, self.view, counters[Table.SA_TX])
         peers = {peer.address: peer.name for peer in self.view.peers} if self.view else {}
         return holdings_of(
             client.name,
@@ -395,7 +387,7 @@ class Serving:
             agrees=answer.agrees,
             peers=peers,
             use=use,
-            last_use=self._last_use,
+            last_use=self._use.last,
             now=time.monotonic(),
         )
 
@@ -441,37 +433,15 @@ class Serving:
         """Tell the NVA how much each sending key has protected, when that has changed."""
         while True:
             await asyncio.sleep(USE_S)
-            used = await self._read_use()
-            changed = {name: amount for name, amount in used.items() if self._used.get(name) != amount}
-            if changed:
-                sent = tuple(KeyUse(*name, one.packets, one.octets, one.at_most) for name, one in changed.items())
-                await self._session.used(Use(self._incarnation, sent))
-            self._note_use(used, time.monotonic())
-            self._used = used
-
-    def _note_use(self, used: Mapping[SaName, Amount], now: float) -> None:
-        for name, amount in used.items():
-            # Of what was there when the session began nobody knows when it was sent.
-            if name in self._used and self._used[name] != amount:
-                self._last_use[name] = now
-        for name in self._last_use.keys() - used.keys():
-            del self._last_use[name]
-
-    async def _read_use(self) -> dict[SaName, Amount]:
-        async with self._lock:  # no entry gets another key between the entry and its counter
-            return await self._read_use_now()
+            async with self._lock:  # no entry gets another key between the entry and its counter
+                used = await self._read_use_now()
+            if changed := self._use.changed(used, time.monotonic()):
+                await self._session.used(Use(self._incarnation, changed))
 
     async def _read_use_now(self) -> dict[SaName, Amount]:
-        if self.outcome is None or self.view is None or not sending_entries(self.outcome.actual, self.view):
+        if self.outcome is None or self.view is None:
             return {}
-        return self._use_of(self.outcome.actual, await self.driver.client.direct_counters(Table.SA_TX))
-
-    def _use_of(self, state: SwitchState, counters: Mapping[Pairs, CounterValue]) -> dict[SaName, Amount]:
-        """What each sending key has protected, from its entry in `state` and the counter of that."""
-        entries = sending_entries(state, self.view) if self.view else {}
-        named = ((slot, name, counters.get(match)) for slot, (match, name) in entries.items())
-        known = {slot: (name, Amount(one.packets, one.bytes)) for slot, name, one in named if one is not None}
-        return self._meter.read(known) if known else {}
+        return await self._use.read(self.outcome.actual, self.view)
 
     async def _watch_drops(self) -> None:
         while True:
