@@ -10,6 +10,8 @@ from typing import Any
 
 import structlog
 
+from nvo3sec.plain import plain_lines, plain_value
+
 FORBIDDEN_FIELDS = frozenset({"key", "secret", "private_key", "password", "epoch_secret", "params"})
 """Never logged, whatever a caller thinks."""
 
@@ -24,8 +26,44 @@ def drop_forbidden(_logger: Any, _method: str, event: MutableMapping[str, Any]) 
     return event
 
 
+def make_harmless(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """A structlog processor: what others have made steers no terminal and begins no line, wherever it stands.
+
+    A traceback has several lines. They are indented: a message of an exception cannot look like an event.
+    """
+    harmless: dict[str, Any] = plain_value({name: _simple(one) for name, one in event.items() if name not in _OF_LINES})
+    for name in _OF_LINES & event.keys():
+        lines = event[name]
+        harmless[name] = indented(lines) if isinstance(lines, str) else plain_value(lines)
+    return harmless
+
+
+_OF_LINES = {"exception", "stack"}
+
+
+def _simple(value: Any) -> Any:
+    """What a renderer would call `repr` for, which can have anything in it."""
+    return value if value is None or isinstance(value, str | int | float | list | tuple | dict) else repr(value)
+
+
+def indented(text: str) -> str:
+    """Lines for people that cannot be mistaken for the first line of an event."""
+    return "\n".join(f"    {line}" for line in plain_lines(text).split("\n"))
+
+
+class _Formatter(logging.Formatter):
+    """For libraries that log in the way of the standard library."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        first, *more = plain_lines(super().format(record)).split("\n")
+        return "\n".join([first, *(f"    {line}" for line in more)])
+
+
 def configure(*, json_lines: bool = False, level: str = "info") -> None:
     """Set up logging for the process."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Formatter())
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     renderer: Any = structlog.processors.JSONRenderer() if json_lines else structlog.dev.ConsoleRenderer(colors=False)
     structlog.configure(
         processors=[
@@ -36,6 +74,7 @@ def configure(*, json_lines: bool = False, level: str = "info") -> None:
             structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
             if json_lines
             else structlog.processors.format_exc_info,
+            make_harmless,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),

@@ -6,6 +6,7 @@ What reads it is imported where it is used, because every command that is about 
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +17,7 @@ from nvo3sec.cli.operate import Where, show
 from nvo3sec.cli.options import NvaOption, OperatorCredentials, Output, OutputOption, RunDirectory, YesOption
 from nvo3sec.cli.tell import confirm, counted, to_stderr
 from nvo3sec.errors import OperatorError
+from nvo3sec.plain import plain_lines
 
 app = typer.Typer(help="The domain file: check, compare, apply.", no_args_is_help=True)
 
@@ -42,11 +44,11 @@ def show_domain(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """The file that the NVA runs, as it was applied."""
-    result = Where(run_dir, nva, credentials).ask("domain_show")
+    result = Where(run_dir, nva, credentials).ask_exactly("domain_show")
     if output is Output.JSON:
         show(result, output)
     else:
-        print(result["text"], end="")
+        print(plain_lines(result["text"]) if sys.stdout.isatty() else result["text"], end="")
 
 
 @app.command("diff")

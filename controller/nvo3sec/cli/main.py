@@ -15,6 +15,7 @@ import typer
 from nvo3sec.cli import domain, keys, operate, overlay, p4, serve, shell, tell
 from nvo3sec.cli.options import Output, OutputOption, RunDirectory
 from nvo3sec.errors import ConfigError, Nvo3secError
+from nvo3sec.plain import plain
 
 app = typer.Typer(
     name="nvo3sec",
@@ -130,7 +131,7 @@ def _run() -> int:
         for finding in error.findings:
             # As compilers say it, so that editors find the place.
             where = f"{error.source}:{finding.line}: {finding.field}" if finding.line else error.source
-            print(f"{where}: {finding.message}", file=sys.stderr)
+            print(plain(f"{where}: {finding.message}"), file=sys.stderr)
         return USAGE
     except Nvo3secError as error:
         tell.error(str(error))

@@ -17,6 +17,7 @@ from nvo3sec.cli import render
 from nvo3sec.cli.options import NvaOption, OperatorCredentials, Output, OutputOption, RunDirectory
 from nvo3sec.console import ask, choose_run_directory
 from nvo3sec.errors import NoController, OperatorError
+from nvo3sec.plain import plain_value
 
 APPEAR_S = 0.05
 READY_WITH_WARNINGS = 3
@@ -47,6 +48,11 @@ class Where:
                 time.sleep(APPEAR_S)
 
     def ask(self, method: str, /, **params: Any) -> Any:
+        """The answer, whose texts are as they may be shown: agents, hypervisors and tenants have a part in them."""
+        return plain_value(self.ask_exactly(method, **params))
+
+    def ask_exactly(self, method: str, /, **params: Any) -> Any:
+        """The answer as it is."""
         if self.nva is None:
             return ask(choose_run_directory(self.run_dir), method, **params)
         if self.credentials is None:
@@ -63,13 +69,24 @@ class Where:
 def show(result: Any, output: Output, *tables: Any) -> None:
     """Print a result: as it is for programs, as `tables` for people."""
     if output is Output.JSON:
-        print(json.dumps(result, indent=1))
+        print(document(result))
         return
-    console = Console(highlight=False)
+    # A text is a text: brackets are no styles and no links, and colons no pictures.
+    console = Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
-        console = Console(highlight=False, width=PIPE_WIDTH)
+        console = Console(highlight=False, markup=False, emoji=False, width=PIPE_WIDTH)
     for table in tables:
         console.print(table, soft_wrap=True)
+
+
+def document(result: Any) -> str:
+    """A result as JSON: in ASCII, and of nothing that a browser would take for its own if it were put into a page."""
+    text = json.dumps(result, indent=1, allow_nan=False)
+    return text.translate(_MARKUP)
+
+
+_MARKUP = {ord(letter): f"\\u{ord(letter):04x}" for letter in "<>&"}
+"""These stand in JSON only within texts, where an escape is the same."""
 
 
 def status(

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from nvo3sec.cli.options import RunDirectory, YesOption
 from nvo3sec.cli.tell import confirm, to_stderr
 from nvo3sec.console import ask, choose_run_directory
 from nvo3sec.errors import OperatorError
+from nvo3sec.plain import plain
 
 ENVIRONMENT = ".venv-shell"
 """p4runtime-shell needs an older protobuf than everything else, and so has an environment of its own."""
@@ -42,8 +44,11 @@ def shell(
         raise OperatorError(f"no such NVE: {nve}; there are: {names}")
     python = find_shell()
     to_stderr(
-        "[bold red]This shell shows the keys of the tunnels of this switch.[/] Whoever sees the screen can forge"
-        " packets and read recorded ones. Rotate the keys afterwards: nvo3sec keys rotate " + nve
+        Text.assemble(
+            ("This shell shows the keys of the tunnels of this switch.", "bold red"),
+            " Whoever sees the screen can forge packets and read recorded ones. Rotate the keys afterwards:"
+            f" nvo3sec keys rotate {plain(nve)}",
+        )
     )
     confirm("Open it?", yes=yes)
     command = [

@@ -10,18 +10,19 @@ import typer
 from rich.console import Console
 
 from nvo3sec.errors import OperatorError
+from nvo3sec.plain import plain
 
 PREFIX = "nvo3sec: "
 
 
 def error(text: str) -> None:
     """Why the command did not do what it was asked to, in one line, or in one line each."""
-    print("\n".join(PREFIX + line for line in text.splitlines()), file=sys.stderr)
+    print("\n".join(PREFIX + plain(line) for line in text.split("\n")), file=sys.stderr)
 
 
 def to_stderr(*parts: Any) -> None:
     """What is said before a question: standard output is for the result."""
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
     for part in parts:
         console.print(part)
 
@@ -32,7 +33,7 @@ def confirm(question: str, *, yes: bool, nothing: str = "nothing was done") -> N
         return
     if not sys.stdin.isatty():
         raise OperatorError(f"{nothing}: there is nobody to ask; use --yes")
-    if not typer.confirm(question, err=True):
+    if not typer.confirm(plain(question), err=True):
         raise OperatorError(nothing)
 
 

@@ -12,6 +12,7 @@ from nvo3sec.cli.operate import show
 from nvo3sec.cli.options import Output, OutputOption, RunDirectory
 from nvo3sec.console import ask, choose_run_directory
 from nvo3sec.errors import OperatorError
+from nvo3sec.plain import plain_value
 
 VnOption = Annotated[str, typer.Option("--vn", help="Name of the VN.")]
 PortOption = Annotated[int, typer.Option("--port", min=1, help="Access port.")]
@@ -22,7 +23,7 @@ HostOption = Annotated[str, typer.Option("--hypervisor", help="The hypervisor th
 
 
 def _ask(run_dir: Any, method: str, **params: Any) -> Any:
-    return ask(choose_run_directory(run_dir, agents=True), method, **params)
+    return plain_value(ask(choose_run_directory(run_dir, agents=True), method, **params))
 
 
 def _answer(result: dict[str, str], output: Output) -> None:
