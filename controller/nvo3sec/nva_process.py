@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +36,15 @@ from nvo3sec.nva.cutoffs import DEADLINE_S
 from nvo3sec.nva.key_operations import KeyOperations
 from nvo3sec.nva.operations import Operations
 from nvo3sec.nva.store import MemoryStore, Store, open_store
-from nvo3sec.reports import status_from_json, status_report, unknown_status, with_terms
+from nvo3sec.reports import status_from_json, status_report, unknown_status, with_terms, without_the_longest
 from nvo3sec.transport.credentials import live_peers, load_device
 from nvo3sec.transport.methods import DomainMembership, access_table
 from nvo3sec.transport.nva import NvaTransport
 from nvo3sec.transport.probe import probe
 
 PROGRESS_S = 0.1
+ANSWERS_BYTES = 2 << 20
+"""Of all agents together, in one answer over TLS: half of what an operator's client takes in one message."""
 DATABASE_FILE = "nva.sqlite"
 HISTORY_BYTES = 16
 
@@ -103,7 +106,12 @@ class NvaProcess:
             **KeyOperations(self._nva, self._ask_agent).methods,
             **Applying(self._nva, start.file).methods,
         }
-        self._transport = NvaTransport(self._nva, methods)
+        over_tls: dict[str, Callable[..., Awaitable[Any]]] = {
+            "status": partial(self.status, room=ANSWERS_BYTES),
+            "counters": partial(self.counters, room=ANSWERS_BYTES),
+            "reconcile": partial(self.reconcile, room=ANSWERS_BYTES),
+        }
+        self._transport = NvaTransport(self._nva, methods | over_tls)
         self._console = ConsoleServer(
             settings.run_directory, methods | {"admission": self.admission}, f"the NVA of {start.domain.name}"
         )
@@ -183,15 +191,15 @@ class NvaProcess:
 
     # --- operator ---------------------------------------------------------------------------------------------------
 
-    async def status(self, wait_s: float = 0.0) -> dict[str, Any]:
-        """Switches, keys, reports. With `wait_s`, as `wait`."""
+    async def status(self, wait_s: float = 0.0, *, room: int | None = None) -> dict[str, Any]:
+        """Switches, keys, reports. With `wait_s`, as `wait`. room: for what agents answer, bytes of JSON."""
         if wait_s > 0:
-            return await self.wait(wait_s)
+            return await self.wait(wait_s, room=room)
         agents = {
             name: unknown_status(name, str(answer))
             if isinstance(answer, OperatorError)
             else status_from_json(name, answer)
-            for name, answer in (await self._ask_all(QuestionKind.STATUS)).items()
+            for name, answer in (await self._ask_all(QuestionKind.STATUS, room)).items()
         }
         report = status_report(
             self._nva.domain,
@@ -217,30 +225,32 @@ class NvaProcess:
         present = {nve.name for nve in self._nva.domain.nves} - set(self._nva.excluded)
         return frozenset(f"{Role.NVE.value}/{name}" for name in self._transport.terms if name not in present)
 
-    async def wait(self, wait_s: float = 30.0) -> dict[str, Any]:
+    async def wait(self, wait_s: float = 30.0, *, room: int | None = None) -> dict[str, Any]:
         """The status as soon as everything is ready. Raises OperatorError if it is not in time."""
         deadline = time.monotonic() + wait_s
         while True:
-            status = await self.status()
+            status = await self.status(room=room)
             if status["ready"]:
                 return status
             if time.monotonic() >= deadline:
                 raise OperatorError(f"not ready after {wait_s:g} s: " + "; ".join(status["not_ready"]))
             await asyncio.sleep(PROGRESS_S)
 
-    async def counters(self, nve: str | None = None) -> list[Any]:
-        """Counters of one switch, or of all: those that do not answer are `unavailable`, and why."""
+    async def counters(self, nve: str | None = None, *, room: int | None = None) -> list[Any]:
+        """Counters of one switch, or of all: those that do not answer are `unavailable`, and why. room: as `status`."""
         if nve is not None:
             return [await self._ask_agent(self._known(nve), QuestionKind.COUNTERS)]
-        answers = await self._ask_all(QuestionKind.COUNTERS)
+        answers = await self._ask_all(QuestionKind.COUNTERS, room)
         return [_or_unavailable(answer, nve=name) for name, answer in answers.items()]
 
-    async def reconcile(self, nve: str | None = None, dry_run: bool = False) -> dict[str, Any]:
-        """Reconcile one switch or all; returns the updates of each, or why it is `unavailable`."""
+    async def reconcile(
+        self, nve: str | None = None, dry_run: bool = False, *, room: int | None = None
+    ) -> dict[str, Any]:
+        """Reconcile one switch or all; returns the updates of each, or why it is `unavailable`. room: as `status`."""
         kind = QuestionKind.PREVIEW if dry_run else QuestionKind.RECONCILE
         if nve is not None:
             return {nve: await self._ask_agent(self._known(nve), kind)}
-        return {name: _or_unavailable(answer) for name, answer in (await self._ask_all(kind)).items()}
+        return {name: _or_unavailable(answer) for name, answer in (await self._ask_all(kind, room)).items()}
 
     async def revoke(self, nve: str) -> dict[str, float]:
         """Shut an NVE out for good. Returns how long it took (seconds) until every other switch was without it."""
@@ -274,7 +284,11 @@ class NvaProcess:
         """Connections and calls that were let in and refused since the start. On the console only."""
         if self._server is None:
             raise OperatorError("the NVA does not serve yet")
-        own = {"reports_left_out": dict(self._nva.reports.left_out), "confined": dict(self._nva.confinement.counts)}
+        own = {
+            "reports_left_out": dict(self._nva.reports.left_out),
+            "answers_refused": dict(self._transport.refused),
+            "confined": dict(self._nva.confinement.counts),
+        }
         return self._server.admission_report() | own
 
     async def _ask_agent(self, nve: str, kind: QuestionKind) -> Any:
@@ -286,10 +300,11 @@ class NvaProcess:
         except OperatorError as error:
             return error
 
-    async def _ask_all(self, kind: QuestionKind) -> dict[str, Any]:
+    async def _ask_all(self, kind: QuestionKind, room: int | None) -> dict[str, Any]:
         """What each agent answers, or the OperatorError that says why it does not: one must not hide the others."""
         names = [one.name for one in self._nva.domain.nves]
-        return dict(zip(names, await asyncio.gather(*(self._ask(name, kind) for name in names)), strict=True))
+        answers = dict(zip(names, await asyncio.gather(*(self._ask(name, kind) for name in names)), strict=True))
+        return answers if room is None else without_the_longest(answers, room)
 
     def _known(self, nve: str) -> str:
         names = [one.name for one in self._nva.domain.nves]

@@ -27,7 +27,7 @@ from nvo3sec.identity.signing import DeviceSigner, DeviceVerifier
 from nvo3sec.identity.terms import TermLog, terms_of
 from nvo3sec.nve import AgentMemory, NveAgent, SwitchAddress, tenant_methods
 from nvo3sec.p4runtime import load_artifacts
-from nvo3sec.reports import counters_report, with_terms
+from nvo3sec.reports import counters_report, lines_to_json, status_to_json, with_terms
 from nvo3sec.transport.agent import RemoteNva
 from nvo3sec.transport.credentials import NvaAddress, live_peers, load_device
 
@@ -117,13 +117,13 @@ class NveProcess:
     async def _answer(self, kind: QuestionKind) -> Any:
         match kind:
             case QuestionKind.STATUS:
-                return self._status()
+                return status_to_json(self._agent.status())
             case QuestionKind.COUNTERS:
                 return counters_report(await self._agent.counters())
             case QuestionKind.RECONCILE:
-                return list(await self._agent.reconcile(dry_run=False))
+                return lines_to_json(await self._agent.reconcile(dry_run=False))
             case QuestionKind.PREVIEW:
-                return list(await self._agent.reconcile(dry_run=True))
+                return lines_to_json(await self._agent.reconcile(dry_run=True))
             case QuestionKind.KEYS:
                 return (await self._agent.holdings()).to_json()
 

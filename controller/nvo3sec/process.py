@@ -19,7 +19,7 @@ from nvo3sec.aio import run_together, until_stopped
 from nvo3sec.console import ConsoleServer
 from nvo3sec.domain.messages import QuestionKind
 from nvo3sec.domain.model import Domain, TunnelKeys
-from nvo3sec.errors import OperatorError
+from nvo3sec.errors import Nvo3secError, OperatorError
 from nvo3sec.nva import Nva, NvaSideSession
 from nvo3sec.nva.key_operations import KeyOperations
 from nvo3sec.nva.operations import Operations
@@ -108,12 +108,28 @@ class Controller:
             await asyncio.sleep(PROGRESS_S)
 
     async def counters(self, nve: str | None = None) -> list[dict[str, Any]]:
-        """Counters of one switch, or of all that are connected."""
-        return [counters_report(await agent.counters()) for agent in self._chosen(nve)]
+        """Counters of one switch, or of all: those that cannot be read are `unavailable`, and why."""
+        if nve is not None:
+            return [counters_report(await agent.counters()) for agent in self._chosen(nve)]
+        found = []
+        for name, agent in self._agents.items():
+            try:
+                found.append(counters_report(await agent.counters()))
+            except Nvo3secError as error:
+                found.append({"nve": name, "unavailable": str(error)})
+        return found
 
-    async def reconcile(self, nve: str | None = None, dry_run: bool = False) -> dict[str, list[str]]:
-        """Reconcile one switch or all; returns the updates of each."""
-        return {agent.nve.name: list(await agent.reconcile(dry_run=dry_run)) for agent in self._chosen(nve)}
+    async def reconcile(self, nve: str | None = None, dry_run: bool = False) -> dict[str, Any]:
+        """Reconcile one switch or all; returns the updates of each, or why it is `unavailable`."""
+        if nve is not None:
+            return {agent.nve.name: list(await agent.reconcile(dry_run=dry_run)) for agent in self._chosen(nve)}
+        found: dict[str, Any] = {}
+        for name, agent in self._agents.items():
+            try:
+                found[name] = list(await agent.reconcile(dry_run=dry_run))
+            except Nvo3secError as error:
+                found[name] = {"unavailable": str(error)}
+        return found
 
     async def _ask(self, nve: str, _kind: QuestionKind) -> Any:
         return (await self._agents[nve].holdings()).to_json()

@@ -3,22 +3,25 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict
 from ipaddress import IPv4Address
-from types import NoneType
 from typing import Any
 
+from nvo3sec.domain.answers import TEXT_LIMIT
 from nvo3sec.domain.meanings import Meaning
 from nvo3sec.domain.model import Domain
 from nvo3sec.domain.sa import Direction
 from nvo3sec.domain.terms import CredentialTerms, Urgency, span
+from nvo3sec.errors import OperatorError
 from nvo3sec.nva.journal import ReportRecord
 from nvo3sec.nve import AgentStatus, SwitchCounters
 from nvo3sec.p4runtime import Table
 from nvo3sec.p4runtime.entry import CounterValue, Pairs
 from nvo3sec.p4runtime.statistics import SwitchStatistics
+from nvo3sec.plain import plain
 
 REPORTS_SHOWN, REPORTS_OF_ONE_SHOWN = 20, 5
 
@@ -48,7 +51,8 @@ def status_report(
     present = set(registered)
     switches = []
     for nve in domain.nves:
-        switch = asdict(agents[nve.name])
+        # One that the domain has got while the others were asked was not.
+        switch = asdict(agents.get(nve.name) or unknown_status(nve.name, "was not asked"))
         switch["excluded"], switch["disputed"] = out.get(nve.name, ""), strange.get(nve.name, "")
         switch |= {"registered": nve.name in present, "p4runtime": nve.p4runtime, "device_id": nve.device_id}
         switches.append(switch)
@@ -155,44 +159,51 @@ def _last(reports: list[ReportRecord]) -> list[ReportRecord]:
     return shown[::-1]
 
 
+def without_the_longest(answers: Mapping[str, Any], room: int) -> dict[str, Any]:
+    """Answers of agents, by NVE, that have room together: of those that are too much, the longest are left out, and an
+    OperatorError says so in their place. One agent that talks much must not hide what others said.
+
+    room: bytes of JSON.
+    """
+    sizes = {nve: 0 if isinstance(one, OperatorError) else len(json.dumps(one)) for nve, one in answers.items()}
+    kept, total = dict(answers), sum(sizes.values())
+    for nve in sorted(sizes, key=lambda name: sizes[name], reverse=True):
+        if total <= room:
+            break
+        total -= sizes[nve]
+        kept[nve] = OperatorError(
+            f"its answer of {sizes[nve]} bytes has no room beside the others'; ask about it alone"
+        )
+    return kept
+
+
 def unknown_status(nve: str, fault: str) -> AgentStatus:
     """The status of an agent that did not say one."""
     return AgentStatus(nve, fault=fault)
 
 
 def status_from_json(nve: str, value: Any) -> AgentStatus:
-    """An agent's own account of itself, as far as it is one. Nothing more than what is shown depends on it."""
-    if not isinstance(value, dict):
-        return unknown_status(nve, "its status is not understood")
-    known = AgentStatus(nve)
-    fields: dict[str, Any] = {}
-    for name, kinds in _STATUS_KINDS.items():
-        found = value.get(name, getattr(known, name))
-        if type(found) not in kinds:
-            return unknown_status(nve, f"its status is not understood: {name}")
-        fields[name] = tuple(map(str, found)) if isinstance(found, list) else found
+    """An agent's own account of itself, which `domain.answers` has judged. Nothing more than what is shown depends on
+    it."""
+    fields: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in value.items()}
     return AgentStatus(nve, **fields)
 
 
-_STATUS_KINDS: dict[str, tuple[type, ...]] = {
-    "connected": (bool,),
-    "nva": (bool,),
-    "adopted": (bool,),
-    "incarnation": (str,),
-    "incarnation_agrees": (bool,),
-    "lease_left_s": (float, int, NoneType),
-    "in_sync": (bool,),
-    "entries_expected": (int,),
-    "entries_actual": (int,),
-    "differences": (list, tuple),
-    "foreign": (list, tuple),
-    "learned": (int,),
-    "punts": (dict,),
-    "packets_lost": (int,),
-    "fault": (str,),
-    "alarms": (list, tuple),
-    "limits_s": (dict,),
-}
+def status_to_json(status: AgentStatus) -> dict[str, Any]:
+    """An agent's own account of itself, as the NVA takes it."""
+    lines = {name: lines_to_json(getattr(status, name)) for name in ("differences", "foreign", "alarms")}
+    return asdict(status) | lines | {"fault": _line(status.fault)}
+
+
+def lines_to_json(lines: Iterable[str]) -> list[str]:
+    """What is done to a switch, or to be done, as the NVA takes it."""
+    return [_line(line) for line in lines]
+
+
+def _line(text: str) -> str:
+    """What is named by a switch can be long, and what a switch says can be anything."""
+    told = plain(text)
+    return told if len(told) <= TEXT_LIMIT else f"{told[: TEXT_LIMIT - 3]}..."
 
 
 def _is_ready(status: AgentStatus) -> bool:

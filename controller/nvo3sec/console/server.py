@@ -62,7 +62,7 @@ class ConsoleServer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while line := await reader.readline():
-                writer.write(json.dumps(await self._answer(line)).encode() + b"\n")
+                writer.write(_encoded(await self._answer(line)) + b"\n")
                 await writer.drain()
         except (ConnectionError, ValueError):
             pass  # gone, or a request beyond the limit: nothing to answer
@@ -90,6 +90,13 @@ class ConsoleServer:
         except Exception as error:  # noqa: BLE001  # an operator's question must not end the controller
             self._log.exception("operator request failed", method=str(line[:200]))
             return _error(type(error).__name__, "internal error; the controller's log has the details")
+
+
+def _encoded(answer: dict[str, Any]) -> bytes:
+    try:
+        return json.dumps(answer, allow_nan=False).encode()
+    except ValueError:
+        return json.dumps(_error("OperatorError", "the answer has a number that JSON does not have")).encode()
 
 
 def _error(kind: str, message: str) -> dict[str, Any]:

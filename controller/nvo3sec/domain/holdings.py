@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from nvo3sec.domain import fields as f
 from nvo3sec.domain.model import Suite
 
 SAS_LIMIT = 65536
@@ -62,68 +63,37 @@ def suite_name(number: int) -> str:
     return Suite(number).name if number in set(Suite) else str(number)
 
 
+PEER = f.matching("[0-9a-z?]([0-9a-z.:-]{0,63})", "a name or an address")
+"""An NVE as an agent calls it: by its name, by its address where that is nobody's, or "?"."""
+
+_COUNT = f.number(_NUMBER_LIMIT - 1)
+_SA = f.record(
+    {
+        "peer": PEER,
+        "suite": f.matching("[A-Z0-9_]{1,64}", "the name or the number of a suite"),
+        "spi": f.number(0xFFFFFFFF),
+        "generation": f.number(0xFFFFFFFF),
+        "remaining_s": f.seconds,
+        "own": f.flag,
+        "packets": _COUNT,
+        "octets": _COUNT,
+    },
+    {"idle_s": f.or_none(f.seconds), "at_most": f.flag},
+)
+_HOLDINGS = f.record(
+    {
+        "incarnation": f.matching("([0-9a-f]{8})?", "eight hexadecimal digits"),
+        "agrees": f.flag,
+        "clock_s": f.seconds,
+        "receive": f.listed(_SA, SAS_LIMIT),
+        "send": f.listed(_SA, SAS_LIMIT),
+    },
+    {"lease_left_s": f.or_none(f.seconds)},
+)
+
+
 def holdings_from_json(nve: str, value: Any) -> Holdings:
     """What an agent said, for the switch of `nve`. Raises ValueError for what is not that."""
-    if not isinstance(value, dict):
-        raise ValueError("not an object")
-    return Holdings(
-        nve,
-        _text(value, "incarnation"),
-        _flag(value, "agrees"),
-        _seconds(value, "clock_s"),
-        None if value.get("lease_left_s") is None else _seconds(value, "lease_left_s"),
-        _sas(value, "receive"),
-        _sas(value, "send"),
-    )
-
-
-def _sas(value: dict[str, Any], name: str) -> tuple[HeldSa, ...]:
-    found = value.get(name)
-    if not isinstance(found, list) or len(found) > SAS_LIMIT:
-        raise ValueError(name)
-    return tuple(_sa(one) for one in found)
-
-
-def _sa(value: Any) -> HeldSa:
-    if not isinstance(value, dict):
-        raise ValueError("an SA that is none")
-    return HeldSa(
-        _text(value, "peer"),
-        _text(value, "suite"),
-        _count(value, "spi"),
-        _count(value, "generation"),
-        _seconds(value, "remaining_s"),
-        _flag(value, "own"),
-        _count(value, "packets"),
-        _count(value, "octets"),
-        None if value.get("idle_s") is None else _seconds(value, "idle_s"),
-        _flag({"at_most": False} | value, "at_most"),
-    )
-
-
-def _text(value: dict[str, Any], name: str) -> str:
-    found = value.get(name)
-    if not isinstance(found, str) or len(found) > 64:
-        raise ValueError(name)
-    return found
-
-
-def _flag(value: dict[str, Any], name: str) -> bool:
-    found = value.get(name)
-    if not isinstance(found, bool):
-        raise ValueError(name)
-    return found
-
-
-def _count(value: dict[str, Any], name: str) -> int:
-    found = value.get(name)
-    if type(found) is not int or not 0 <= found < _NUMBER_LIMIT:
-        raise ValueError(name)
-    return found
-
-
-def _seconds(value: dict[str, Any], name: str) -> float:
-    found = value.get(name)
-    if not isinstance(found, int | float) or isinstance(found, bool) or not -1e12 < found < 1e12:
-        raise ValueError(name)
-    return float(found)
+    found = _HOLDINGS(value, "")
+    sides = {side: tuple(HeldSa(**one) for one in found.pop(side)) for side in ("receive", "send")}
+    return Holdings(nve, **({"lease_left_s": None} | found | sides))

@@ -7,8 +7,12 @@ Only the embedded switch has it. Its answer is JSON; see p4softswitch/server/sta
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any
+
+_NUMBER = re.compile("0|[1-9][0-9]{0,8}")
+"""One spelling for each: what is said of a port twice would be said once."""
 
 STATISTICS_METHOD = "/p4softswitch.v1.Statistics/Get"
 
@@ -35,6 +39,8 @@ def parse_statistics(answer: bytes) -> SwitchStatistics:
         document = json.loads(answer)
         if not isinstance(document, dict) or not isinstance(document.get("ports"), dict):
             raise ValueError("no object with ports")
+        if not all(_NUMBER.fullmatch(number) for number in document["ports"]):
+            raise ValueError("a port without a number")
         ports = {int(number): _port(port) for number, port in document["ports"].items()}
         return SwitchStatistics(_counts(document.get("engine")), ports)
     except ValueError as error:

@@ -51,6 +51,7 @@ from nvo3sec.identity.client import PeerChannel
 from nvo3sec.identity.device import Device
 from nvo3sec.identity.errors import IdentityError
 from nvo3sec.identity.live import LivePeers
+from nvo3sec.plain import plain_value
 from nvo3sec.transport import methods
 from nvo3sec.transport.credentials import NvaAddress
 from nvo3sec.wire import down, up
@@ -383,7 +384,7 @@ class RemoteSession:
 
     async def _give_answer(self, question: Question) -> None:
         try:
-            answer = Answer(question.number, json=json.dumps(await self._answer(question.kind)))
+            answer = Answer(question.number, json=_document(await self._answer(question.kind)))
         except Nvo3secError as error:
             answer = Answer(question.number, refusal=_one_line(str(error)))
         except Exception as error:  # noqa: BLE001  # an operator's question must not end the session
@@ -452,3 +453,8 @@ class _Busy(NvaUnreachable):
 
 def _one_line(text: str | None) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in text or "")[: up.DETAIL_LIMIT]
+
+
+def _document(value: Any) -> str:
+    # What a switch and its host call things can be anything, and the NVA takes printable text only.
+    return json.dumps(plain_value(value), allow_nan=False)

@@ -7,6 +7,7 @@ import asyncio
 import itertools
 import json
 import secrets
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, NoReturn, cast
@@ -15,6 +16,7 @@ import grpc
 import structlog
 
 from nvo3sec.aio import run_together
+from nvo3sec.domain.answers import judged
 from nvo3sec.domain.contribution import PeerNews
 from nvo3sec.domain.messages import (
     Answer,
@@ -63,7 +65,7 @@ class _Link:
         self._context = context
         self._writing = asyncio.Lock()
         self._numbers = itertools.count(1)
-        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._waiting: dict[int, tuple[QuestionKind, asyncio.Future[Any]]] = {}
         self._silent = False
 
     def work(self) -> AbstractContextManager[None]:
@@ -81,7 +83,7 @@ class _Link:
             raise OperatorError(f"{nve} has too many questions to answer already")
         number = next(self._numbers) & checks.UINT32
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._waiting[number] = future
+        self._waiting[number] = kind, future
         patience_s = SILENT_S if self._silent else STATUS_S if kind is QuestionKind.STATUS else ANSWER_S
         try:
             async with asyncio.timeout(patience_s):
@@ -95,23 +97,28 @@ class _Link:
         finally:
             del self._waiting[number]
 
-    def answered(self, answer: Answer) -> None:
-        """What came back. An answer that nobody waits for any more says only that there is somebody."""
+    def answered(self, answer: Answer) -> tuple[QuestionKind, ValueError | WireError] | None:
+        """What came back. If it is refused, returns to which question, and why: a WireError if it is no JSON at all.
+
+        An answer that nobody waits for any more says only that there is somebody.
+        """
         self._silent = False
-        future = self._waiting.get(answer.number)
-        if future is None or future.done():
-            return
+        kind, future = self._waiting.get(answer.number, (None, None))
+        if kind is None or future is None or future.done():
+            return None
         if answer.json is None:
-            future.set_exception(OperatorError(answer.refusal))
-            return
+            future.set_exception(OperatorError(answer.refusal or "it does not answer that, and does not say why"))
+            return None
         try:
-            future.set_result(_harmless(json.loads(answer.json)))
-        except (ValueError, RecursionError):
-            raise WireError("answer.json", "is no JSON") from None
+            future.set_result(judged(self.session.nve, kind, _parsed(answer.json)))
+        except (ValueError, WireError) as error:
+            future.set_exception(OperatorError(f"answer refused: {error}"))
+            return kind, error
+        return None
 
     def end(self) -> None:
         """Nobody will answer any more."""
-        for future in self._waiting.values():
+        for _, future in self._waiting.values():
             if not future.done():
                 future.set_exception(OperatorError(f"{self.session.nve} has gone"))
 
@@ -125,6 +132,8 @@ class NvaTransport:
         self._links: dict[str, _Link] = {}
         self.terms: dict[str, CredentialTerms] = {}
         """What each agent said last of what ends there, by NVE; also after it has gone."""
+        self.refused: Counter[str] = Counter()
+        """Answers of agents that were refused, by NVE."""
         self._log = structlog.get_logger("nva")
 
     def add_to(self, server: Any) -> None:
@@ -210,7 +219,12 @@ class NvaTransport:
             case PeerNews():
                 await link.session.peer_news(message)
             case Answer():
-                link.answered(message)
+                if (refused := link.answered(message)) is not None:
+                    kind, why = refused
+                    self.refused[link.session.nve] += 1
+                    await link.session.report(AgentReport("answer-refused", f"{kind.value}: {why}"))
+                    if isinstance(why, WireError):
+                        raise why
             case CredentialTerms():
                 self.terms[link.session.nve] = message
             case Registration():
@@ -244,7 +258,7 @@ class NvaTransport:
 
         async def answer(request: up.Ask, context: Any) -> str:
             self._log.info("operator asks", operator=str(authenticated_identity(context).device), method=name)
-            return json.dumps(await method(**request.parameters))
+            return json.dumps(await method(**request.parameters), allow_nan=False)
 
         return answer
 
@@ -255,14 +269,13 @@ def _seen(identity: Identity) -> CredentialTerms:
     return CredentialTerms((Term(TermKind.CERTIFICATE, str(identity), begins, ends),))
 
 
-def _harmless(value: Any) -> Any:
-    """A JSON value of an agent, without characters that would steer the terminal of who reads it."""
-    match value:
-        case str():
-            return "".join(letter if letter.isprintable() else "?" for letter in value)
-        case list():
-            return [_harmless(one) for one in value]
-        case dict():
-            return {_harmless(name): _harmless(one) for name, one in value.items()}
-        case _:
-            return value
+def _parsed(text: str) -> Any:
+    """A JSON text. Raises WireError; also for the numbers that Python takes and JSON does not have."""
+    try:
+        return json.loads(text, parse_constant=_no_number)
+    except (ValueError, RecursionError):
+        raise WireError("answer.json", "is no JSON") from None
+
+
+def _no_number(_name: str) -> None:
+    raise ValueError

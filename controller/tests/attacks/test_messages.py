@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import json
 import os
 import random
@@ -16,13 +17,16 @@ from typing import Any
 
 import grpc
 import http2
-from attack_world import PATIENCE_S, Fleet, fleet_of, run, served
+from attack_world import PATIENCE_S, Fleet, agent_status, fleet_of, run, served
 from attackers import field, key_and_chain, registration
+from nvo3sec.cli import render, render_keys
 from nvo3sec.console import ask, socket_path
+from nvo3sec.domain.messages import QuestionKind
 from nvo3sec.errors import OperatorError
 from nvo3sec.identity.names import Role
 from nvo3sec.wire import nva_pb2 as pb
 from overlay_world import command, until
+from rich.console import Console
 
 CONNECT = "/nvo3sec.v1.Nva/Connect"
 DEEP = 200_000
@@ -115,6 +119,64 @@ ANSWERS = {
 }
 
 
+LINK = "[link=https://mallory.example]all is well[/link][/"
+_AMOUNT = {"packets": 1, "bytes": 1}
+COUNTERS = {"drops": {}, "sa_rx": [], "sa_tx": [], "vap": [], "vn": [], "last_sequence": {}, "switch": None}
+
+
+def honest(leaf: str) -> Any:
+    """How an agent answers that has a switch."""
+
+    async def answer(kind: QuestionKind) -> Any:
+        match kind:
+            case QuestionKind.STATUS:
+                return await agent_status(kind)
+            case QuestionKind.COUNTERS:
+                return {"nve": leaf, **COUNTERS, "vap": [{"port": 1, "vlan": 0} | _AMOUNT]}
+            case QuestionKind.KEYS:
+                raise OperatorError("it has no switch")
+            case _:
+                return ["insert bridge[vni=5001]"]
+
+    return answer
+
+
+BLINDING: dict[str, Any] = {
+    "links": {"fault": LINK, "differences": [LINK], "connected": LINK, "drops": {LINK: {LINK: LINK}}},
+    "a list": [LINK, {"unavailable": 5}, None],
+    "an object of objects": {"unavailable": {"a": LINK}, LINK: LINK},
+    "rows without fields": {"nve": "leaf10"} | COUNTERS | {"vap": [{}], "sa_rx": [_AMOUNT]},
+    "rows of another switch": {"nve": "leaf1"} | COUNTERS,
+    "rows with links": {"nve": "leaf10"} | COUNTERS | {"sa_tx": [{"interface": 1, "towards": LINK, "level": 1}]},
+    "not a number": {"lease_left_s": float("nan"), "entries_expected": float("inf")},
+    "numbers that are none": {"lease_left_s": "1", "connected": 1} | {"nve": "leaf10"} | COUNTERS | {"vn": [1]},
+    "a text": LINK,
+    "a terminal's": {"fault": "\x1b]8;;https://mallory.example\x07", "differences": ["a\nb"], "incarnation": "\u202e"},
+}
+ASKED: list[tuple[str, str, dict[str, Any]]] = [
+    ("status", "status", {}),
+    ("counters", "counters", {}),
+    ("reconcile --dry-run", "reconcile", {"dry_run": True}),
+    ("reconcile", "reconcile", {}),
+    ("keys audit", "key_audit", {}),
+]
+SHOWN: dict[str, Any] = {
+    "status": render.status,
+    "counters": render.counters,
+    "reconcile --dry-run": lambda result: render.updates(result, dry_run=True),
+    "reconcile": lambda result: render.updates(result, dry_run=False),
+    "keys audit": render_keys.audit,
+}
+
+
+def run_command(fleet: Fleet, *words: str) -> subprocess.CompletedProcess[str]:
+    where = ("--nva", f"{fleet.name.dns}=127.0.0.1:{fleet.port}")
+    credentials = ("--credentials", str(fleet.identities.place(Role.OPERATOR, "op")))
+    return subprocess.run(
+        command(*words, *where, *credentials), capture_output=True, text=True, check=False, timeout=120
+    )
+
+
 class TestAnswers:
     def test_of_an_agent(self, identities):
         """Whatever an agent answers, operators are told about the others."""
@@ -137,6 +199,50 @@ class TestAnswers:
                     await asyncio.gather(task, return_exceptions=True)
                     await registered(fleet, "leaf10", False)
                 assert (await fleet.calls(CONNECT))["malformed"] >= 4
+                await served(agents)
+
+        run(go())
+
+    def test_blinds_nobody(self, identities):
+        """Answers of one agent that operators' commands would fail at, or that would steer a terminal."""
+
+        async def go() -> None:
+            async with fleet_of(identities) as fleet, contextlib.AsyncExitStack() as stack:
+                agents = []
+                for leaf in fleet.leaves[:3]:
+                    agents += await stack.enter_async_context(fleet.agents([leaf], answer=honest(leaf)))
+                for what, answer in BLINDING.items():
+                    thief = Thief(fleet)
+                    task = asyncio.create_task(thief.answering([field(2, json.dumps(answer).encode())] * 40))
+                    await registered(fleet, "leaf10")
+                    for words, method, parameters in ASKED:
+                        said = await fleet.ask(method, **parameters)
+                        text = json.dumps(said, allow_nan=False, ensure_ascii=False)
+                        assert text.isprintable(), (what, method)
+                        assert "mallory" not in text, (what, method)
+                        out = io.StringIO()
+                        for table in SHOWN[words](said):
+                            Console(file=out, markup=False, width=500).print(table)
+                        assert all(agent.leaf in out.getvalue() for agent in agents), (what, method)
+                        assert "leaf10" in out.getvalue(), (what, method)
+                    if what == "links":
+                        done = await asyncio.to_thread(run_command, fleet, "counters", "-o", "json")
+                        assert done.returncode == 1, done.stderr  # not all of it is there
+                        found = {one["nve"]: one for one in json.loads(done.stdout)}
+                        assert "answer refused: " in found["leaf10"]["unavailable"]
+                        assert all("unavailable" not in found[agent.leaf] for agent in agents)
+                        status = await asyncio.to_thread(run_command, fleet, "status")
+                        assert "leaf10: answer-refused: status: connected" in status.stdout
+                        assert status.stdout.replace("\n", "").isprintable()
+                    task.cancel()
+                    await thief.channel.close()
+                    await asyncio.gather(task, return_exceptions=True)
+                    await registered(fleet, "leaf10", False)
+                counts = await fleet.ask("admission")
+                assert set(counts["answers_refused"]) == {"leaf10"}
+                assert counts["answers_refused"]["leaf10"] >= 2 * len(BLINDING)
+                assert "what=answer-refused" in fleet.log()
+                assert "mallory" not in fleet.log()
                 await served(agents)
 
         run(go())
