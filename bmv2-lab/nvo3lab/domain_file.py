@@ -66,7 +66,8 @@ def _nve(leaf: Leaf, socket: Path, vap_limit: dict[str, Any], peer_limit: dict[s
     return {
         "name": leaf.name,
         "device_id": leaf.device_id,
-        "p4runtime": f"unix:{socket}",
+        # A domain file takes one spelling of a path; whoever names the lab's directory may use any.
+        "p4runtime": f"unix:{socket.resolve() if '..' in socket.parts else socket}",
         "underlay": {
             "address": leaf.address,
             "port": leaf.underlay_port,

@@ -221,7 +221,26 @@ WRONG_FIELDS = [
     (["nves", 0, "p4runtime"], "unix:", "unix:PATH"),
     (["nves", 0, "p4runtime"], "unix:" + "x" * 108, "107"),
     (["nves", 0, "device_id"], 0, "1"),
-    (["nves", 0, "name"], "Leaf_1", "pattern"),
+    (["nves", 0, "name"], "Leaf_1", "'Leaf_1' has '_'; a name has letters a to z, digits and hyphens"),
+    (["nves", 0, "name"], "Leaf1", "write leaf1"),
+    (["nves", 0, "name"], "leaf1.dc1.example.com", "names are one label here, without the domain: write leaf1"),
+    (["nves", 0, "name"], "leaf\uff11", "not ASCII"),
+    (["nves", 0, "name"], True, "quote the name"),
+    (["domain"], "Lab.Example.", "write lab.example"),
+    (["domain"], "lab..example", "between two dots must be a name"),
+    (["tenant_systems", 0, "ips"], ["fe80::1%eth0"], "has a zone"),
+    (["tenant_systems", 0, "ips"], ["::10.1.0.1"], "IPv4-compatible"),
+    (["tenant_systems", 0, "ips"], [167837697], "quote the address"),
+    (["tenant_systems", 0, "ips"], ["10.1.0.01"], "not an IP address"),
+    (["tenant_systems", 0, "mac"], "02-aa-00-00-00-01", "with colons: 02:aa:00:00:00:01"),
+    (["reservations", 0, "ip"], "fe80::1%1", "has a zone"),
+    (["nves", 0, "underlay", "address"], "::ffff:192.0.2.1", "in the form of IPv6"),
+    (["nves", 0, "underlay", "address"], "2001:db8::1", "an IPv4 address is needed"),
+    (["nves", 0, "p4runtime"], "unix:./leaf1.sock", "write unix:leaf1.sock"),
+    (["nves", 0, "p4runtime"], "unix:a//leaf1.sock", "write unix:a/leaf1.sock"),
+    (["nves", 0, "p4runtime"], "unix:leaf%31.sock", "without %"),
+    (["vns", 0, "subnets"], ["10.1.0.5/24"], "write 10.1.0.0/24"),
+    (["vns", 0, "subnets"], ["10.1.0.0/255.255.255.0"], "not a subnet"),
     (["nves", 0, "vaps", 0, "vlan"], 4095, "4094"),
     (["nves", 0, "vaps", 0, "port"], 256, "255"),
     (["nves", 0, "vaps", 0, "meter"], {"rate": 0, "burst": 1}, "1"),
@@ -255,6 +274,14 @@ WRONG_FIELDS = [
     (["tenant_systems", 0, "ips"], ["::ffff:127.0.0.1"], "the IPv4 address 127.0.0.1 in the form of IPv6"),
     (["vns"], [], "at least 1"),
 ]
+
+NOBODYS = {
+    "name": "gateway",
+    "vn": "blue",
+    "mac": "02:00:00:00:01:00",
+    "ips": ["10.1.0.255"],
+    "members": [{"nve": "leaf1", "port": 1, "sources": ["10.1.0.0"]}, {"nve": "leaf2", "port": 1}],
+}
 
 CONTRADICTIONS = [
     (["vns", 1, "name"], "blue", "already used"),
@@ -299,7 +326,25 @@ CONTRADICTIONS = [
     ),
     (["reservations", 0, "ip"], "10.1.0.2", "blue2's, which stands behind leaf2"),
     (["reservations", 1, "mac"], "02:aa:00:00:00:02", "blue2's, which stands behind leaf2"),
+    (["tenant_systems", 0, "mac"], "02:00:00:00:01:00", "is on the underlay; no tenant system has it"),
+    (["reservations", 1, "mac"], "02:00:00:00:02:00", "is on the underlay; no tenant system has it"),
+    (["shared_addresses"], [NOBODYS], "02:00:00:00:01:00 is on the underlay; no tenant system has it"),
+    (["shared_addresses"], [NOBODYS], "10.1.0.255 is the address of all or none in 10.1.0.0/24"),
+    (["shared_addresses"], [NOBODYS], "10.1.0.0 is the address of all or none in 10.1.0.0/24"),
+    (["vns", 0, "subnets"], ["10.1.0.0/30"], "10.1.0.3 is the address of all or none in 10.1.0.0/30"),
+    (["vns", 0, "subnets"], ["10.1.0.4/30"], "10.1.0.4 is the address of all or none in 10.1.0.4/30"),
+    (
+        ["vns", 0, "subnets"],
+        ["fd00:1::1/128", "fd00:1::/120", "10.1.0.128/25", "10.1.0.0/29", "10.1.0.4/30"],
+        "10.1.0.4",
+    ),
 ]
+
+
+def test_subnets_that_fit():
+    """Where a prefix leaves one bit or none, every address is somebody's."""
+    subnets = ["10.1.0.0/24", "10.1.0.2/31", "10.1.0.4/32", "fd00:1::/64", "fd00:1::2/127"]
+    assert [str(one) for one in parse(with_value(["vns", 0, "subnets"], subnets)).vns[0].subnets] == sorted(subnets)
 
 
 class TestRefused:

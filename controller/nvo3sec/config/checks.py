@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from nvo3sec.config.convert import port_towards
+from nvo3sec.config.convert import port_towards, underlay_macs
 from nvo3sec.config.schema import DomainFile, NveSection, TenantSystemSection
 from nvo3sec.config.yaml_lines import Path
-from nvo3sec.domain.addresses import format_mac
+from nvo3sec.domain.addresses import IpAddress, format_mac, own_addresses
 from nvo3sec.domain.model import IPV4_OVERHEAD_BYTES, REPLICAS_PER_PORT_LIMIT
 
 SOCKET_PATH_LIMIT = 107
@@ -52,6 +52,34 @@ def cross_check(parsed: DomainFile) -> Iterator[Fault]:
     yield from _check_tunnels(parsed)
     yield from _check_reservations(parsed, serving)
     yield from _check_shared(parsed)
+    yield from _check_whose(parsed)
+
+
+def _check_whose(parsed: DomainFile) -> Iterator[Fault]:
+    """That nothing is a tenant's which is not in its VN: MAC addresses of the underlay, and those of whole subnets."""
+    underlay = underlay_macs(parsed)
+    nobodys = {(vn.name, ip): subnet for vn in parsed.vns for subnet in vn.subnets for ip in own_addresses(subnet)}
+    places: list[tuple[Path, str, int | IpAddress]] = []
+    for index, system in enumerate(parsed.tenant_systems):
+        path: Path = ("tenant_systems", index)
+        places.append(((*path, "mac"), system.vn, system.mac))
+        places += [((*path, "ips", position), system.vn, ip) for position, ip in enumerate(system.ips)]
+    for index, one in enumerate(parsed.reservations):
+        places.append((("reservations", index, "mac" if one.ip is None else "ip"), one.vn, one.address))
+    for index, shared in enumerate(parsed.shared_addresses):
+        path = ("shared_addresses", index)
+        places += [((*path, "ips", position), shared.vn, ip) for position, ip in enumerate(shared.ips)]
+        places += [((*path, "mac"), shared.vn, mac) for mac in (shared.mac,) if mac is not None]
+        for number, member in enumerate(shared.members):
+            where = (*path, "members", number)
+            places += [((*where, "mac"), shared.vn, mac) for mac in (member.mac,) if mac is not None]
+            places += [((*where, "sources", position), shared.vn, ip) for position, ip in enumerate(member.sources)]
+    for path, vn, address in places:
+        if isinstance(address, int):
+            if address in underlay:
+                yield Fault(path, f"{format_mac(address)} is on the underlay; no tenant system has it")
+        elif (subnet := nobodys.get((vn, address))) is not None:
+            yield Fault(path, f"{address} is the address of all or none in {subnet}; a unicast address is needed")
 
 
 def _unique(items: Iterable[tuple[Path, object]], what: str) -> Iterator[Fault]:

@@ -48,6 +48,13 @@ def port_towards(nve: NveSection, peer: str) -> tuple[int, int]:
     return port, mac
 
 
+def underlay_macs(parsed: DomainFile) -> frozenset[int]:
+    """The MAC addresses that are on the underlay: of NVEs' ports, and of whom they send to."""
+    routes = [route for nve in parsed.nves for route in nve.underlay.routes]
+    said = {mac for route in routes for mac in (route.mac, route.next_hop_mac) if mac is not None}
+    return frozenset(said | {nve.underlay.mac for nve in parsed.nves})
+
+
 def to_domain(parsed: DomainFile, directory: Path) -> Domain:
     """The domain that a checked file describes. Relative socket paths start at `directory`."""
     vns = tuple(
@@ -58,6 +65,7 @@ def to_domain(parsed: DomainFile, directory: Path) -> Domain:
             mtu=vn.mtu,
             punt=_rate(vn.punt),
             negative_quota=vn.negative_quota,
+            subnets=tuple(sorted(vn.subnets, key=str)),
         )
         for vn in parsed.vns
     )
@@ -86,6 +94,7 @@ def to_domain(parsed: DomainFile, directory: Path) -> Domain:
         reservations=tuple(_reservation(one) for one in parsed.reservations),
         mapping_limits=_mapping_limits(parsed),
         shared_addresses=tuple(_shared_address(one) for one in parsed.shared_addresses),
+        underlay_macs=underlay_macs(parsed),
     )
 
 

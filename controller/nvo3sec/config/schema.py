@@ -6,19 +6,22 @@ Names carry their units: `_s` seconds, rates in packets a second, bursts in pack
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from posixpath import normpath
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from nvo3sec.domain.addresses import is_group_mac, parse_mac, unicast_fault
+from nvo3sec.domain.addresses import parse_ip, parse_ipv4, parse_network, parse_unicast_mac
 from nvo3sec.domain.model import (
     FIRST_UNDERLAY_PORT,
     FRAME_LIMIT_BYTES,
     LAST_ACCESS_PORT,
     LAST_UNDERLAY_PORT,
 )
+from nvo3sec.domain.names import parse_dns_name, parse_label
 
 ETHERNET_BYTES = 14
 
@@ -29,40 +32,27 @@ BLOCKS_OF_KEY_LIMIT = 2**48
 """Cipher blocks that one key may process (docs/keys.md): the bound of SP 800-38B for blocks of 128 bits."""
 
 
-def _mac(value: object) -> int:
-    if not isinstance(value, str):
-        # YAML 1.1 reads 02:00:00:00:01:00 as a number in base 60 if every digit is decimal and below 60.
-        raise ValueError('not text; quote the MAC address, like "02:00:00:00:01:00"')
-    mac = parse_mac(value)
-    if is_group_mac(mac):
-        raise ValueError("a group address; a unicast MAC address has an even first byte")
-    if mac == 0:
-        raise ValueError("the all-zero address belongs to nobody")
-    return mac
-
-
-def _unicast(value: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
-    fault = unicast_fault(value)
-    if fault:
-        raise ValueError(fault)
-    return value
-
-
 def _unix_target(value: str) -> str:
-    if not value.startswith("unix:") or len(value) == len("unix:"):
+    path = value.removeprefix("unix:")
+    if path == value or not path:
         raise ValueError(
             "must be unix:PATH; whoever reaches a P4Runtime server reads the keys of its switch, so TCP is not offered"
         )
+    if not path.isprintable() or "%" in path:
+        raise ValueError("a path of printable characters without %, which gRPC takes for the beginning of an escape")
+    if (plain := re.sub("^//+", "/", normpath(path))) != path:
+        raise ValueError(f"a path with . or .., or with / twice or at its end; write unix:{plain}")
     return value
 
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+Name = Annotated[str, BeforeValidator(parse_label)]
 """A DNS label: it becomes part of the identity in a certificate."""
 
-DomainName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
-Mac = Annotated[int, BeforeValidator(_mac)]
-UnicastIpv4 = Annotated[IPv4Address, AfterValidator(_unicast)]
-UnicastIp = Annotated[IPv4Address | IPv6Address, AfterValidator(_unicast)]
+DomainName = Annotated[str, BeforeValidator(parse_dns_name)]
+Mac = Annotated[int, BeforeValidator(parse_unicast_mac)]
+UnicastIpv4 = Annotated[IPv4Address, BeforeValidator(parse_ipv4)]
+UnicastIp = Annotated[IPv4Address | IPv6Address, BeforeValidator(parse_ip)]
+Subnet = Annotated[IPv4Network | IPv6Network, BeforeValidator(parse_network)]
 UnderlayPort = Annotated[int, Field(ge=FIRST_UNDERLAY_PORT, le=LAST_UNDERLAY_PORT)]
 AccessPort = Annotated[int, Field(ge=1, le=LAST_ACCESS_PORT)]
 VlanId = Annotated[int, Field(ge=0, le=4094)]
@@ -176,6 +166,8 @@ class VnSection(_Section):
     """What each VAP may send to its agent: unknown destinations and neighbors."""
     negative_quota: Annotated[int, Field(ge=1, le=65536)] = 128
     """How many addresses without an answer an agent remembers for each VAP."""
+    subnets: tuple[Subnet, ...] = ()
+    """Subnets of its tenant systems, as far as they are known. Their own addresses, and those of all, are nobody's."""
 
 
 class RouteSection(_Section):

@@ -9,7 +9,7 @@ from enum import IntEnum, StrEnum
 from functools import cached_property
 from ipaddress import IPv4Address
 
-from nvo3sec.domain.addresses import IpAddress
+from nvo3sec.domain.addresses import IpAddress, IpNetwork
 
 IPV4_OVERHEAD_BYTES = 86
 """From a tenant's IP packet to the outer IPv4 packet: 14 Ethernet + 20 IPv4 + 8 UDP + 8 Geneve + 36 protection."""
@@ -21,6 +21,9 @@ FIRST_UNDERLAY_PORT = 256
 LAST_UNDERLAY_PORT = 509
 LAST_ACCESS_PORT = 255
 """The parser tells the class of a port by its number. 510 is the agent's port, 511 is where dropped packets go."""
+
+LAST_VLAN = 4094
+"""IEEE 802.1Q: 4095 is reserved."""
 
 REPLICAS_PER_PORT_LIMIT = 60
 """BMv2 queues 64 packets for a port and drops the others in silence."""
@@ -65,6 +68,8 @@ class Vn:
     mtu: int
     punt: Rate
     negative_quota: int
+    subnets: tuple[IpNetwork, ...] = ()
+    """Those of its tenant systems that are known. Agents are not told."""
 
 
 @dataclass(frozen=True)
@@ -236,6 +241,8 @@ class Domain:
     reservations: tuple[Reservation, ...] = ()
     mapping_limits: MappingLimits = MappingLimits()
     shared_addresses: tuple[SharedAddress, ...] = ()
+    underlay_macs: frozenset[int] = frozenset()
+    """Of NVEs' ports, and of whom they send to: no tenant system's."""
 
     @cached_property
     def vn_by_name(self) -> dict[str, Vn]:

@@ -27,11 +27,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from nvo3sec.domain.names import dns_name_fault
 from nvo3sec.identity import ledger as ledgers
 from nvo3sec.identity.certificate import PARSE_ERRORS
 from nvo3sec.identity.errors import AuthorityError
 from nvo3sec.identity.ledger import EnrolmentToken, Issued, Ledger
-from nvo3sec.identity.names import DeviceName, Role, is_domain, shown
+from nvo3sec.identity.names import DeviceName, Role, shown
 from nvo3sec.identity.requests import DeviceKey, parse_request, subject_alternative_name
 from nvo3sec.identity.revocation import wall_clock
 from nvo3sec.identity.storage import PUBLIC_FILE, private_directory, put_public, read, write
@@ -80,8 +81,8 @@ class Authority:
     @classmethod
     def create(cls, directory: Path, domain: str, *, clock: Callable[[], datetime] = wall_clock) -> Authority:
         """Make a new authority for `domain` in `directory`. Raises AuthorityError if there is one; StorageError."""
-        if not is_domain(domain):
-            raise AuthorityError(f"{shown(domain)} is not a DNS name in lower case")
+        if (fault := dns_name_fault(domain)) is not None:
+            raise AuthorityError(f"{shown(domain)} {fault}")
         private_directory(directory)
         if (directory / "authority.pem").exists():
             raise AuthorityError(f"there is an authority in {directory}; a new one would void all its certificates")

@@ -7,20 +7,14 @@ by an NVE, whatever that NVE is called.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from enum import StrEnum, unique
 from typing import Self
 
+from nvo3sec.domain.names import DNS_NAME_BYTES, dns_name_fault, label_fault
 from nvo3sec.identity.errors import PeerRefused, Reason
 
 SCHEME = "nvo3"
-
-_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-"""A DNS label (RFC 1035 section 2.3.1, RFC 1123 section 2.1), lower case only: one name has one spelling."""
-
-DNS_NAME_BYTES = 253
-"""Longest DNS name without the root's dot (RFC 1035 section 2.3.4)."""
 
 _SHOWN = 120
 
@@ -38,16 +32,6 @@ class Role(StrEnum):
     NVE = "nve"
     HYPERVISOR = "hypervisor"
     OPERATOR = "operator"
-
-
-def is_label(text: str) -> bool:
-    """Whether `text` is a DNS label in lower case."""
-    return _LABEL.fullmatch(text) is not None
-
-
-def is_domain(text: str) -> bool:
-    """Whether `text` is a DNS name in lower case, without a final dot."""
-    return len(text) <= DNS_NAME_BYTES and all(is_label(label) for label in text.split("."))
 
 
 def parse_role(text: str) -> Role:
@@ -68,10 +52,10 @@ class DeviceName:
     name: str
 
     def __post_init__(self) -> None:
-        if not is_domain(self.domain):
-            raise PeerRefused(Reason.DOMAIN, f"{shown(self.domain)} is not a DNS name in lower case")
-        if not is_label(self.name):
-            raise PeerRefused(Reason.NAME, f"{shown(self.name)} is not a DNS label in lower case")
+        if (fault := dns_name_fault(self.domain)) is not None:
+            raise PeerRefused(Reason.DOMAIN, f"{shown(self.domain)} {fault}")
+        if (fault := label_fault(self.name)) is not None:
+            raise PeerRefused(Reason.NAME, f"{shown(self.name)} {fault}")
         if len(self.dns) > DNS_NAME_BYTES:
             raise PeerRefused(Reason.NAME, f"{shown(self.dns)} is longer than {DNS_NAME_BYTES} bytes")
 

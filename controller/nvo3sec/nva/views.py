@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from nvo3sec.domain.addresses import format_mac
 from nvo3sec.domain.mapping import Claim, MappingState, member_key
 from nvo3sec.domain.membership import Membership
@@ -78,7 +80,8 @@ def view_of(domain: Domain, membership: Membership, state: MappingState, name: s
                 ),
             )
         )
-    vns = membership.vns_of(name)
+    # Which subnets there are is for the NVA to know, which decides who has what.
+    vns = tuple(replace(vn, subnets=()) for vn in membership.vns_of(name))
     served = {vn.name for vn in vns}
     return NveView(
         version=version,

@@ -11,13 +11,12 @@ import json
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import structlog
 
-from nvo3sec.domain.addresses import format_mac, parse_mac
+from nvo3sec.domain.addresses import format_mac, parse_ip, parse_unicast_mac
 from nvo3sec.domain.history import not_in_history
 from nvo3sec.domain.messages import DIGEST_BYTES, Attachment, StoreMark
 from nvo3sec.errors import NvaGoneBack, OperatorError
@@ -206,8 +205,8 @@ def _attachment_in(one: dict[str, Any]) -> Attachment:
         port=int(one["port"]),
         vlan=int(one["vlan"]),
         vni=int(one["vni"]),
-        mac=parse_mac(one["mac"]),
-        ips=tuple(ip_address(text) for text in one["ips"]),
+        mac=parse_unicast_mac(one["mac"]),
+        ips=tuple(map(parse_ip, one["ips"])),
         host=str(one["host"]),
         vn=str(one.get("vn", "")),  # before VNs had names here, there was none
     )

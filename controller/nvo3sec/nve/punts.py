@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from nvo3sec.domain.addresses import mac_fault, unicast_fault
 from nvo3sec.domain.desired import Learned
 from nvo3sec.domain.frames import destination_of, neighbor_reply, parse_question, untagged
 from nvo3sec.domain.lookups import LookupPolicy, Verdict, Wanted
@@ -180,11 +181,14 @@ def _vap_of(packet: PacketIn, view: NveView, numbers: Numbers) -> tuple[Vap, Vn]
 
 
 def _wanted(packet: PacketIn) -> Wanted | None:
+    """What the packet asks for; None if no tenant system can have it: nothing that is malformed goes to the NVA."""
     frame = untagged(packet.frame)
     if packet["reason"] == PuntReason.UNKNOWN_NEIGHBOR:
         request = parse_question(frame)
-        return None if request is None else Wanted(packet["vni"], ip=request.target_ip)
+        if request is None or unicast_fault(request.target_ip) is not None:
+            return None
+        return Wanted(packet["vni"], ip=request.target_ip)
     if packet["reason"] == PuntReason.UNKNOWN_DESTINATION:
         mac = destination_of(frame)
-        return None if mac is None else Wanted(packet["vni"], mac=mac)
+        return None if mac is None or mac_fault(mac) is not None else Wanted(packet["vni"], mac=mac)
     return None

@@ -7,14 +7,17 @@ Values are JSON: VNs by name, addresses as text.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from ipaddress import ip_address
-from typing import Any
+from typing import Any, TypeVar
 
-from nvo3sec.domain.addresses import IpAddress, format_mac, parse_mac
+from nvo3sec.domain.addresses import IpAddress, format_mac, parse_ip, parse_unicast_mac
 from nvo3sec.domain.mapping.reasons import REASONS
 from nvo3sec.domain.messages import Attachment, AttachmentAnswer, NveView, Release, Relocation, Sign, Standing
+from nvo3sec.domain.model import LAST_ACCESS_PORT, LAST_VLAN
+from nvo3sec.domain.names import parse_label
 from nvo3sec.errors import OperatorError
 from nvo3sec.nve.agent import NveAgent
+
+T = TypeVar("T")
 
 
 def tenant_methods(agent: NveAgent) -> Mapping[str, Callable[..., Awaitable[Any]]]:
@@ -24,18 +27,20 @@ def tenant_methods(agent: NveAgent) -> Mapping[str, Callable[..., Awaitable[Any]
         vn: str, port: int, vlan: int, mac: str, ips: Sequence[str] = (), host: str = ""
     ) -> dict[str, str]:
         vni = _vni(agent.view(), vn)
-        return _told(await agent.announce(Attachment(port, vlan, vni, _mac(mac), _ips(ips), host, vn)))
+        there = Attachment(_port(port), _vlan(vlan), vni, _mac(mac), _ips(ips), _hypervisor(host), vn)
+        return _told(await agent.announce(there))
 
     async def detach(
         vn: str, port: int, vlan: int, mac: str, successor: str | None = None, host: str = ""
     ) -> dict[str, str]:
-        view, address = agent.view(), _mac(mac)
+        view, address, host = agent.view(), _mac(mac), _hypervisor(host)
+        port, vlan, to = _port(port), _vlan(vlan), _optional_name("NVE", successor or "")
         known = next((a for a in agent.attachments if (a.port, a.vlan, a.mac) == (port, vlan, address)), None)
         if known is not None and known.vni not in {one.vni for one in view.vns}:
             # Of a VN that is served no more: the NVA has nothing to release.
             agent.forget((port, vlan, address))
             return _told(AttachmentAnswer(Standing.DONE))
-        return _told(await agent.announce(Release(port, vlan, _vni(view, vn), address, successor or "", host)))
+        return _told(await agent.announce(Release(port, vlan, _vni(view, vn), address, to, host)))
 
     async def move(
         vn: str,
@@ -48,14 +53,16 @@ def tenant_methods(agent: NveAgent) -> Mapping[str, Callable[..., Awaitable[Any]
         host: str = "",
     ) -> dict[str, str]:
         vni, address = _vni(agent.view(), vn), _mac(mac)
+        port, vlan = _port(port), _vlan(vlan)
         known = next((a for a in agent.attachments if (a.port, a.vlan, a.mac) == (port, vlan, address)), None)
         taken = known.ips if ips is None and known is not None else _ips(ips or ())
-        there = Attachment(to_port, to_vlan, vni, address, taken, host, vn)
+        there = Attachment(_port(to_port), _vlan(to_vlan), vni, address, taken, _hypervisor(host), vn)
         return _told(await agent.announce(Relocation(port, vlan, there)))
 
     async def claim(vn: str, port: int, vlan: int, mac: str, ip: str) -> dict[str, str]:
         address = _ips([ip])[0]
-        return _told(await agent.announce(Sign(port, vlan, _vni(agent.view(), vn), _mac(mac), address, vn)))
+        vni, place = _vni(agent.view(), vn), (_port(port), _vlan(vlan))
+        return _told(await agent.announce(Sign(*place, vni, _mac(mac), address, vn)))
 
     async def attachments() -> list[dict[str, Any]]:
         view = agent.view()
@@ -105,18 +112,43 @@ def _vni(view: NveView, name: str) -> int:
     raise OperatorError(f"{view.name} does not serve VN {name}; it serves: {', '.join(vn.name for vn in view.vns)}")
 
 
+# --- what is said in another way is refused here: the NVA would take it for a malformed message of the agent ----------
+
+
 def _mac(text: str) -> int:
-    try:
-        return parse_mac(text)
-    except ValueError as error:
-        raise OperatorError(f"MAC address {text!r}: {error}") from None
+    return _parsed("MAC address", parse_unicast_mac, text)
 
 
 def _ips(texts: Sequence[str]) -> tuple[IpAddress, ...]:
-    found = []
-    for text in texts:
-        try:
-            found.append(ip_address(text))
-        except ValueError:
-            raise OperatorError(f"{text!r} is no IP address") from None
-    return tuple(found)
+    if isinstance(texts, str):
+        raise OperatorError("IP addresses must be a list")
+    return tuple(_parsed("IP address", parse_ip, text) for text in texts)
+
+
+def _hypervisor(text: str) -> str:
+    return _optional_name("hypervisor", text)
+
+
+def _optional_name(what: str, text: str) -> str:
+    return _parsed(what, parse_label, text) if text else ""
+
+
+def _parsed(what: str, parse: Callable[[str], T], text: str) -> T:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise OperatorError(f"{what} {text!r}: {error}") from None
+
+
+def _port(number: int) -> int:
+    return _number("port", number, 1, LAST_ACCESS_PORT)
+
+
+def _vlan(number: int) -> int:
+    return _number("VLAN", number, 0, LAST_VLAN)
+
+
+def _number(what: str, number: int, low: int, high: int) -> int:
+    if type(number) is not int or not low <= number <= high:
+        raise OperatorError(f"{what} {number!r}: must be a number from {low} to {high}")
+    return number

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, TypeVar
@@ -13,6 +12,7 @@ from nvo3sec.domain.addresses import IpAddress
 from nvo3sec.domain.derivation import INCARNATION_BYTES, KEY_BYTES
 from nvo3sec.domain.messages import DIGEST_BYTES, Position, StoreMark
 from nvo3sec.domain.model import Rate, Suite
+from nvo3sec.domain.names import is_label
 from nvo3sec.domain.secret import Secret
 from nvo3sec.errors import WireError
 from nvo3sec.wire import nva_pb2 as pb
@@ -35,8 +35,6 @@ MARK_BYTES = 60
 ITEMS_LIMIT = 65536
 """Entries of a list: above the sizes of all tables of a switch."""
 
-_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-
 SUITES = {Suite.CHASKEY12: pb.SUITE_CHASKEY12, Suite.ASCON_AEAD128: pb.SUITE_ASCON_AEAD128}
 
 
@@ -56,7 +54,7 @@ def seconds(value: float, field: str, low: float = 0.0) -> float:
 
 def label(value: str, field: str) -> str:
     """A DNS label, which is what NVEs, VNs and tenant systems are called."""
-    if not _LABEL.fullmatch(value):
+    if not is_label(value):
         raise WireError(field, "must be a DNS label in lower case")
     return value
 
@@ -146,8 +144,13 @@ def ipv4(value: bytes, field: str) -> IPv4Address:
 
 
 def ip(value: bytes, field: str) -> IpAddress:
-    """An IPv4 or an IPv6 address, by its length."""
-    return IPv4Address(value) if len(value) == 4 else IPv6Address(exactly(value, field, 16))
+    """An IPv4 or an IPv6 address, by its length: an IPv4 address has 4 bytes, and no other form."""
+    if len(value) == 4:
+        return IPv4Address(value)
+    address = IPv6Address(exactly(value, field, 16))
+    if address.ipv4_mapped is not None:
+        raise WireError(field, "is an IPv4 address in the form of IPv6")
+    return address
 
 
 def mac(value: int, field: str) -> int:

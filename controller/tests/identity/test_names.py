@@ -6,8 +6,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nvo3sec.domain.names import is_dns_name, is_label
 from nvo3sec.identity.errors import PeerRefused, Reason
-from nvo3sec.identity.names import DeviceName, Role, is_domain, is_label, shown
+from nvo3sec.identity.names import DeviceName, Role, shown
 
 LABELS = st.from_regex(r"\A[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?\Z")
 
@@ -75,7 +76,7 @@ class TestIrregular:
 
     def test_too_long_a_dns_name(self):
         domain = ".".join(["a" * 60] * 4)
-        assert is_domain(domain)
+        assert is_dns_name(domain)
         with pytest.raises(PeerRefused):
             DeviceName(domain, Role.HYPERVISOR, "b" * 20)
 

@@ -138,7 +138,7 @@ class TestProbe:
         [
             ("leaf1", "Connect", None, "write ROLE/NAME, with a role of: nva, nve, hypervisor, operator"),
             ("leaf/leaf1", "Connect", None, "'leaf' is no role; there are: nva, nve, hypervisor, operator"),
-            ("nve/Leaf_1", "Connect", None, "not a DNS label"),
+            ("nve/Leaf_1", "Connect", None, "'Leaf_1' has '_'; a name has letters a to z, digits and hyphens"),
             ("nve/leaf1", "Conect", None, "no such method: Conect; there are: Connect, RenewLease, LookUp"),
             ("nve/leaf1", "LookUp", "green", "no such VN: green; there are: blue, red"),
         ],

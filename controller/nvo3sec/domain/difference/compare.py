@@ -124,6 +124,7 @@ def _vn(vn: Vn) -> Fields:
         "mtu": vn.mtu,
         **_rate("punt", vn.punt),
         "negative_quota": vn.negative_quota,
+        "subnets": [str(subnet) for subnet in vn.subnets],
     }
 
 

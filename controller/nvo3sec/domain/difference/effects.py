@@ -91,6 +91,8 @@ class Judge:
         return _Verdict(Effect.KEYS, self._all_nves(), vns, _KEYS_AT_START, startable=True, weaker=weaker)
 
     def _vn(self, name: str, was: Any, will: Any, change: Change) -> _Verdict:
+        if change.field == "subnets":
+            return _Verdict(Effect.NVA, vns=[name], weaker=not set(was.subnets) <= set(will.subnets))
         members = set(self._members(name))
         refusal = ""
         if will is not None and change.field in ("", "vni"):

@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from nvo3sec.domain.addresses import IpAddress, is_group_mac, unicast_fault
+from nvo3sec.domain.addresses import IpAddress
 from nvo3sec.domain.mapping.draft import Draft
 from nvo3sec.domain.mapping.events import (
     Admit,
@@ -174,7 +174,7 @@ def _unacceptable(draft: Draft, key: ClaimKey, vni: int, ips: tuple[IpAddress, .
     lease = draft.leases.get(key.place.nve)
     if lease is None or lease <= now:
         return Reason.NO_LEASE
-    if not 0 < key.mac < 1 << 48 or is_group_mac(key.mac) or any(unicast_fault(ip) for ip in ips):
+    if not draft.scope.can_be_had(((vni, key.mac), *((vni, ip) for ip in ips))):
         return Reason.BAD_ADDRESS
     return Reason.QUOTA if len(ips) > draft.limits.ips_per_claim else Reason.NONE
 
@@ -327,6 +327,9 @@ def _configure(draft: Draft, event: Configured) -> None:
         if gone or (claim.static and claim.key not in wanted):
             if not claim.static:  # else the operator knows: it is what the file says
                 draft.report(Told.WITHDRAWN, claim.vni, claim.key, Reason.NOT_SERVED)
+            draft.replace_claim(claim, None)
+        elif not claim.static and not draft.scope.can_be_had(claim.demanded):
+            draft.report(Told.WITHDRAWN, claim.vni, claim.key, Reason.BAD_ADDRESS)
             draft.replace_claim(claim, None)
         elif claim.key not in wanted and not _permitted(draft, claim):
             draft.report(Told.DEMOTED, claim.vni, claim.key, Reason.RESERVED)

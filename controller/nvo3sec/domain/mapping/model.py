@@ -9,7 +9,7 @@ from functools import cached_property
 from ipaddress import IPv4Address
 from typing import NamedTuple, TypeAlias
 
-from nvo3sec.domain.addresses import IpAddress, format_mac
+from nvo3sec.domain.addresses import IpAddress, format_mac, mac_fault, own_addresses, unicast_fault
 from nvo3sec.domain.model import Domain, MappingLimits, SharedAddress, SharedMember, TenantSystem
 
 Address: TypeAlias = tuple[int, int | IpAddress]
@@ -163,6 +163,22 @@ class Scope:
     vaps: Mapping[Place, int] = field(default_factory=dict)
     reserved: Mapping[Address, frozenset[str]] = field(default_factory=dict)
     shared: tuple[Shared, ...] = ()
+    underlay_macs: frozenset[int] = frozenset()
+    """These are no tenant system's, in whatever VN."""
+    nobodys: frozenset[Address] = frozenset()
+    """Addresses that are nobody's in their VN: those of whole subnets."""
+
+    def can_be_had(self, addresses: Iterable[Address]) -> bool:
+        """Whether tenant systems can have these addresses at all."""
+        return not any(
+            address in self.nobodys
+            or (
+                (address[1] in self.underlay_macs or mac_fault(address[1]) is not None)
+                if isinstance(address[1], int)
+                else unicast_fault(address[1]) is not None
+            )
+            for address in addresses
+        )
 
     @cached_property
     def shared_at(self) -> Mapping[Address, Shared]:
@@ -216,7 +232,9 @@ def scope_of(
     }
     if reserved is None:
         reserved = {(vni[one.vn], one.address): one.nves for one in domain.reservations}
-    return Scope(vaps, reserved, tuple(_shared(one, vni[one.vn]) for one in domain.shared_addresses))
+    nobodys = {(vn.vni, ip) for vn in domain.vns for subnet in vn.subnets for ip in own_addresses(subnet)}
+    shared = tuple(_shared(one, vni[one.vn]) for one in domain.shared_addresses)
+    return Scope(vaps, reserved, shared, domain.underlay_macs, frozenset(nobodys))
 
 
 def member_key(member: SharedMember) -> ClaimKey:
