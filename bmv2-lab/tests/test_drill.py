@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 from nvo3lab import domain_file, preflight
-from nvo3lab.drill.model import Attack, Shot, Traffic, judge
-from nvo3lab.drill.run import ATTACKS, select
+from nvo3lab.drill.model import Attack, Result, Shot, Traffic, judge
+from nvo3lab.drill.run import ATTACKS, Drill, select
 from nvo3lab.drill.world import World
 from nvo3lab.drops import reason_names
-from nvo3lab.errors import SwitchError, UsageError
+from nvo3lab.errors import LabError, SwitchError, UsageError
 from nvo3lab.p4rt import Entry, SwitchReader
 from nvo3lab.topology import reference
 from nvo3lab.view import View
@@ -184,6 +184,26 @@ class TestDrill:
             assert sum(attack["caught"].values()) == attack["sent"] > 0
             assert attack["beside"]["sent"] > 20
             assert attack["beside"]["lost"] == 0
+
+    def test_one_that_cannot_be_played_has_not_held_and_stops_no_other(
+        self, running: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("NVO3LAB_RUN", str(running))
+
+        async def fails(_world: World) -> Shot:
+            raise LabError("there is no thief")
+
+        async def play() -> list[Result]:
+            view = await View.of_running("lab")
+            try:
+                broken = Attack("broken", "outsider", "", frozenset(), fails)
+                return await Drill(view).run([broken, *select(["flip"])])
+            finally:
+                await view.close()
+
+        broken, flip = asyncio.run(play())
+        assert broken.faults == ["could not be played to its end: there is no thief"]
+        assert flip.held, flip.faults
 
     def test_recordings_are_worth_nothing_after_a_restart(self, running: Path) -> None:
         status, report = drill(running, "restart-replay")

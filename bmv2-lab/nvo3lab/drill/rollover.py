@@ -47,7 +47,7 @@ class _Rollover:
         stolen = self._plane.directory / f"{name}.pem"
         await asyncio.to_thread(copy_private, authority / "devices" / "operator" / f"{name}.pem", str(stolen))
         self._out.append(stolen)
-        await self._plane.pki("revoke", "operator", name, authority=authority)
+        await self._plane.pki("revoke", "operator", name, "--yes", authority=authority)
 
     async def attempt_of_retired(self, authority: Path) -> None:
         """With the certificate of the lab's operator by an authority that is gone: good, but for its issuer."""

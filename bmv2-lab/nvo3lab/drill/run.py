@@ -77,7 +77,10 @@ class Drill:
         self._window = _WINDOW_SECONDS[view.target]
 
     async def run(self, attacks: Sequence[Attack]) -> list[Result]:
-        """Play attacks. Raises LabError where the lab itself fails, so that nothing could be measured."""
+        """Play attacks. Raises LabError where the lab itself fails, so that nothing could be measured.
+
+        An attack that cannot be played to its end has not held; the others are played all the same.
+        """
         topology = self._view.topology
         switches = {leaf.name: (self._view.switches[leaf.name], leaf.device_id) for leaf in topology.leaves}
         counters = await asyncio.to_thread(DropCounters, switches)
@@ -106,8 +109,15 @@ class Drill:
         dropped_before, arrived_before = await counters.read(), await self._arrived()
         start = time.monotonic()
 
+        failed: list[str] = []
+
         async def launch() -> Shot:
-            shot = await attack.launch(self._world)
+            try:
+                shot = await attack.launch(self._world)
+            except LabError as error:
+                # It says nothing about the attacks before it, and nothing about those behind it.
+                failed.append(f"could not be played to its end: {error}")
+                return Shot(0, 0)
             await self._settle(attack, shot, counters, dropped_before, arrived_before)
             await asyncio.sleep(max(start + self._window - time.monotonic(), 0))
             return shot
@@ -123,6 +133,7 @@ class Drill:
         arrived = await self._arrived()
         arrived.subtract(arrived_before)
         through, faults = judge(attack, shot, dict(caught), dict(arrived), self._baseline, beside)
+        faults = failed or faults
         return Result(
             attack.name,
             attack.who,
