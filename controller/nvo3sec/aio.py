@@ -4,9 +4,47 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import signal
-from collections.abc import Coroutine
+import time
+from collections.abc import Callable, Coroutine
 from typing import Any
+
+
+class Backoff:
+    """Pauses between attempts at the same thing: longer and longer, and each of random length.
+
+    Without chance in it, all who lost the same peer at the same moment would come back at the same moments, too.
+    """
+
+    def __init__(
+        self,
+        first_s: float,
+        last_s: float,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        random_share: Callable[[], float] = random.random,
+    ) -> None:
+        """first_s, last_s: the longest pause at first, and ever. random_share: in [0, 1)."""
+        self._first_s = first_s
+        self._last_s = last_s
+        self._clock = clock
+        self._random_share = random_share
+        self._longest_s = first_s
+        self._began = clock()
+
+    def begin(self) -> None:
+        """An attempt begins."""
+        self._began = self._clock()
+
+    def pause_s(self) -> float:
+        """It has failed: the pause before the next one, anything up to the longest. What went well for a while was no
+        failure, and the next one is the first again."""
+        if self._clock() - self._began > self._last_s:
+            self._longest_s = self._first_s
+        pause = self._longest_s * self._random_share()
+        self._longest_s = min(self._longest_s * 2, self._last_s)
+        return pause
 
 
 async def run_together(*coroutines: Coroutine[Any, Any, Any]) -> None:

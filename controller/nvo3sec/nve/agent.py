@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from nvo3sec.aio import run_together
+from nvo3sec.aio import Backoff, run_together
 from nvo3sec.domain.holdings import Holdings
 from nvo3sec.domain.learned import LearnedMappings
 from nvo3sec.domain.mapping import Reason
@@ -86,15 +86,14 @@ class NveAgent:
 
     async def run(self) -> None:
         """Serve the switch, and begin again whenever that ends."""
-        delay = RETRY_FIRST_S
+        backoff = Backoff(RETRY_FIRST_S * 2, RETRY_LAST_S)
         while True:
-            began = time.monotonic()
+            backoff.begin()
             try:
                 await self._hold_switch()
             except Exception as error:  # noqa: BLE001  # whatever a switch or an NVA says must not end the process
                 self._note(error)
-            delay = RETRY_FIRST_S if time.monotonic() - began > RETRY_LAST_S else min(delay * 2, RETRY_LAST_S)
-            await asyncio.sleep(delay)
+            await asyncio.sleep(backoff.pause_s())
 
     def _note(self, error: Exception) -> None:
         is_unforeseen = not isinstance(error, Nvo3secError)
@@ -135,9 +134,9 @@ class NveAgent:
         # Ephemeral keys end with the incarnation, not with a session.
         peering = Peering(self.nve.name, brought.incarnation, self._make_peer_keys, required=self._peer_keys_required)
         kept = Kept(Reconciler(driver), LearnedMappings(self.nve.name), peering)
-        delay = RETRY_FIRST_S
+        backoff = Backoff(RETRY_FIRST_S * 2, RETRY_LAST_S)
         while True:
-            began = time.monotonic()
+            backoff.begin()
             try:
                 await self._serve(driver, brought, kept)
             except (NvaUnreachable, AuthorizationError) as error:
@@ -149,8 +148,7 @@ class NveAgent:
                 raise
             except Exception as error:  # noqa: BLE001  # of the session, perhaps: the switch stays in hand
                 self._note(error)
-            delay = RETRY_FIRST_S if time.monotonic() - began > RETRY_LAST_S else min(delay * 2, RETRY_LAST_S)
-            await asyncio.sleep(delay)
+            await asyncio.sleep(backoff.pause_s())
 
     async def _serve(self, driver: SwitchDriver, brought: BroughtUp, kept: Kept) -> None:
         session = await self._connect_nva()

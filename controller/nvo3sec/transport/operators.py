@@ -11,6 +11,7 @@ from typing import Any
 
 import grpc
 
+from nvo3sec.aio import Backoff
 from nvo3sec.errors import AuthorizationError, NoController, OperatorError
 from nvo3sec.identity.certificate import Purpose
 from nvo3sec.identity.client import PeerChannel
@@ -22,7 +23,7 @@ from nvo3sec.wire import up
 from nvo3sec.wire.operators import CALLS
 
 ANSWER_S = 60.0
-AGAIN_S = 0.1
+AGAIN_FIRST_S, AGAIN_LAST_S = 0.2, 1.0
 
 _ALIASES = {"wait": "status"}
 """Methods of the console that are one call on the wire with another."""
@@ -41,13 +42,15 @@ async def _ask(address: NvaAddress, credentials: Path, method: str, appear_s: fl
     deadline = time.monotonic() + appear_s
     device = load_device(credentials, address.name.domain, Purpose.CLIENT, Role.OPERATOR)
     live = live_peers(credentials, device)
+    backoff = Backoff(AGAIN_FIRST_S, AGAIN_LAST_S)
     while True:
+        backoff.begin()
         try:
             return await _ask_once(PeerChannel(device, live, address.name, address.host, address.port), method, params)
         except PeerUnreachable as error:
             if time.monotonic() >= deadline:
                 raise NoController(str(error)) from None
-        await asyncio.sleep(AGAIN_S)
+        await asyncio.sleep(backoff.pause_s())
 
 
 async def _ask_once(channel: PeerChannel, method: str, params: dict[str, Any]) -> Any:
