@@ -32,9 +32,9 @@ from identity_world import (
 )
 from nvo3sec.identity.certificate import Purpose
 from nvo3sec.identity.client import PeerChannel, _Local, _Remote
+from nvo3sec.identity.connection import Outer
 from nvo3sec.identity.endings import ConnectionStage, EndedBy
 from nvo3sec.identity.errors import PeerRefused, PeerUnreachable, Reason
-from nvo3sec.identity.front import _Outer
 from nvo3sec.identity.names import DeviceName, Role
 from nvo3sec.identity.splice import EARLY_BYTES, Side
 from structlog.testing import capture_logs
@@ -411,13 +411,13 @@ def hello(running: Running) -> bytes:
     return outgoing.read()
 
 
-def hello_of(outer: _Outer) -> bytes:
+def hello_of(outer: Outer) -> bytes:
     """The first record of what a connection has kept."""
     length = 5 + int.from_bytes(outer._early[3:5], "big")
     return bytes(outer._early[:length])
 
 
-async def connecting(running: Running) -> _Outer:
+async def connecting(running: Running) -> Outer:
     """The only connection, when its hello has come."""
     inside = running.server.front._inside
     await until(lambda: any(outer._hello is None for outer in inside.values()))
