@@ -46,6 +46,8 @@ PROGRESS_S = 0.1
 ANSWERS_BYTES = 2 << 20
 """Of all agents together, in one answer over TLS: half of what an operator's client takes in one message."""
 DATABASE_FILE = "nva.sqlite"
+KNOWN_FILE = "known-sources.json"
+"""Where devices were authenticated lately; beside the database, and of no use to whoever restores one."""
 HISTORY_BYTES = 16
 
 
@@ -147,7 +149,15 @@ class NvaProcess:
         self._suspend_revoked()  # before anybody is served: what was revoked while no NVA ran is out as well
         collector.leave_alone_what_is_there()
         sys.setswitchinterval(THREADS_TURN_S)
-        server = SecureServer(self._device, self._live, access_table(), self._membership(), front=self._settings.front)
+        where = self._settings.database
+        server = SecureServer(
+            self._device,
+            self._live,
+            access_table(),
+            self._membership(),
+            front=self._settings.front,
+            remember=where / KNOWN_FILE if where is not None else None,
+        )
         self._server = server
         self._transport.add_to(server.grpc)
         await self._console.start()

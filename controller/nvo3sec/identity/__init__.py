@@ -10,7 +10,7 @@
     authority, ledger, requests, storage    a small authority for labs
     server          a gRPC server for peers with identities: front, TLS, gate
     client          a gRPC channel to exactly one peer
-    front, connection, admission, client_hello, splice  limits before TLS
+    front, connection, admission, crowd, turns, known, client_hello, splice  limits before TLS
     gate, authenticate, authorization, limits   authenticate, authorize, limit; then parse
     live            what ends when an identity ends
     terms           what of this process's credentials ends, said in good time

@@ -21,6 +21,7 @@ from nvo3sec.identity.client_hello import (
     Stage,
     VersionTooLow,
 )
+from nvo3sec.identity.crowd import Path
 from nvo3sec.identity.endings import ConnectionStage, EndedBy, stage_between
 from nvo3sec.identity.errors import PeerRefused
 from nvo3sec.identity.splice import EARLY_BYTES, Side
@@ -59,14 +60,18 @@ class Inner(Side):
 class Outer(Side):
     """The half towards the network."""
 
-    def __init__(self, front: Front, number: int, address: str) -> None:
+    def __init__(self, front: Front, number: int, address: str, path: Path) -> None:
+        """path: of `address`."""
         super().__init__()
         self.number = number
         self.address = address
+        self.path = path
         self.peer = ""
         """What gRPC calls this connection."""
         self.owner = ""
         """The device whose it is, as soon as that is known."""
+        self.remembered = False
+        """It is one of a device whose addresses have a reserve."""
         self._front = front
         self._began = front.clock()
         self._hello: HelloReader | None = HelloReader()
@@ -79,9 +84,13 @@ class Outer(Side):
         self._allowance = Allowance(front.limits.bytes_unclaimed, self._began)
         self._holding: asyncio.TimerHandle | None = None
         self._live_number: int | None = None
+        self._condemned: tuple[Refusal, str] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        if self._condemned is not None:
+            self.refuse(*self._condemned)
+            return
         self._limit(self._front.limits.hello_s, Refusal.HELLO_TIMEOUT)
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -146,7 +155,8 @@ class Outer(Side):
         return False
 
     async def _connect(self) -> None:
-        await self._front.turn()
+        if not await self._front.turn(self):
+            return
         # A name in the abstract space, which nobody can guess and which ends with the socket.
         name = f"nvo3sec-{secrets.token_hex(16)}"
         backend = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -192,7 +202,7 @@ class Outer(Side):
             return
         self._live_number = self._front.live.add(identity, self._end_of_identity)
         self._identity = identity
-        self._front.claim(self, str(identity))
+        self._front.claim(self, identity)
         # By device: neither more connections nor a renewal make it more.
         self._allowance = self._front.allowances.of(str(identity), self._front.clock())
         if self._progress is None:
@@ -216,6 +226,7 @@ class Outer(Side):
             self.resume("holding")
 
     def _end_of_identity(self, verdict: PeerRefused) -> None:
+        self._front.ended(self, verdict.reason)
         asyncio.get_running_loop().call_later(VERDICT_GRACE_S, self.refuse, Refusal.IDENTITY, verdict.reason.value)
 
     def hung_up(self, by: EndedBy, error: Exception | None) -> None:
@@ -232,7 +243,10 @@ class Outer(Side):
 
     def refuse(self, refusal: Refusal, detail: str = "") -> None:
         """End this connection at once, without a word: a reset keeps no state here."""
-        if self.transport is None or self.transport.is_closing():
+        if self.transport is None:
+            self._condemned = (refusal, detail)  # accepted, but not made yet
+            return
+        if self.transport.is_closing():
             return
         self._over = True
         self._front.count(refusal, self.address, detail)

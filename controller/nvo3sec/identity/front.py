@@ -13,32 +13,36 @@ is how a call's connection, its source and its identity are known to belong toge
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import resource
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import structlog
 
 from nvo3sec.domain.model import Rate
-from nvo3sec.identity.admission import Admission, FrontLimits, Refusal, source_key
+from nvo3sec.identity.admission import Admission, FrontLimits, Refusal
 from nvo3sec.identity.allowance import Allowances
 from nvo3sec.identity.certificate import Identity
 from nvo3sec.identity.connection import Outer, reset
+from nvo3sec.identity.crowd import source_path
 from nvo3sec.identity.endings import EndedBy, Endings
+from nvo3sec.identity.errors import Reason
+from nvo3sec.identity.known import KnownSources, Memory
 from nvo3sec.identity.limits import Bucket
 from nvo3sec.identity.live import LivePeers
+from nvo3sec.identity.names import Role
+from nvo3sec.identity.turns import Turns
 
-BACKLOG = 512
+BACKLOG = 4096
+"""As most systems allow: who waits here costs the kernel a little, and whoever finds no place tries again a second
+later."""
 ACCEPTED_AT_ONCE = 16
 """Connections that are looked at before everything else in the loop has its turn."""
-HANDSHAKE_EVERY_S = 0.003
-"""Between the beginnings of two handshakes: the costliest thing that a stranger can ask for. A burst of them made calls
-of those who are connected take tens of milliseconds (docs/control-plane-figures.md)."""
 DESCRIPTORS_PAUSE_S = 0.2
 DESCRIPTORS_PER_CONNECTION = 3
 """Its two sides here, and gRPC's."""
@@ -56,14 +60,20 @@ class Front:
         live: LivePeers,
         limits: FrontLimits | None = None,
         *,
+        remember: Path | None = None,
+        roles: Collection[Role] = tuple(Role),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """backend: the UNIX socket of the gRPC server."""
+        """backend: the UNIX socket of the gRPC server.
+
+        remember: a file for where devices of `roles` were authenticated, so that they have a reserve after a restart.
+        """
         self.limits = _within_descriptors(limits or FrontLimits())
         self.backend = backend
         self.live = live
         self.clock = clock
         self.admission = Admission(self.limits)
+        self.memory = Memory(KnownSources(self.limits.known, self.limits.known_s), remember)
         self.refused: Counter[Refusal] = Counter()
         """Connections that were not let in or were ended, by reason."""
         self.accepted = 0
@@ -80,8 +90,9 @@ class Front:
         self._by_peer: dict[str, Outer] = {}
         self._owned: Counter[str] = Counter()
         self._entering: set[asyncio.Task[None]] = set()
-        self._handshaking = asyncio.Lock()
-        self._next_handshake_at = float("-inf")
+        self._roles = frozenset(roles)
+        self._turns = Turns(clock)
+        self._remembering: asyncio.Task[None] | None = None
         self._listener: socket.socket | None = None
         self._log = structlog.get_logger("identity")
         self._log_bucket = Bucket.full(LOG_RATE, clock())
@@ -94,6 +105,8 @@ class Front:
         listener = socket.create_server(address[:2], family=family, backlog=BACKLOG, reuse_port=False)
         listener.setblocking(False)
         self._listener = listener
+        self.memory.begin()
+        self._remembering = asyncio.create_task(self.memory.keep(self._connected), name="known sources")
         loop.add_reader(listener, self._accept)
         return int(listener.getsockname()[1])
 
@@ -104,6 +117,11 @@ class Front:
         asyncio.get_running_loop().remove_reader(self._listener)
         self._listener.close()
         self._listener = None
+        if self._remembering is not None:
+            self._remembering.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._remembering
+            await self.memory.write()
         for task in list(self._entering):
             task.cancel()
         for outer in list(self._inside.values()):
@@ -134,16 +152,18 @@ class Front:
                 return
             address = str(name[0])
             number = next(self._numbers)
-            decision = self.admission.enter(number, source_key(address), self.clock())
-            if decision.displace is not None:
-                self._inside[decision.displace].refuse(Refusal.DISPLACED)
+            path = source_path(address)
+            known = path[-1] in self.memory.known
+            decision = self.admission.enter(number, path, self.clock(), known=known)
+            for other, why in decision.displaced:
+                self._inside[other].refuse(why)
             if decision.refusal is not None:
                 self.count(decision.refusal, address, "")
                 reset(connection)
                 connection.close()
                 continue
             self.accepted += 1
-            outer = self._inside[number] = Outer(self, number, address)
+            outer = self._inside[number] = Outer(self, number, address, path)
             task = asyncio.get_running_loop().create_task(self._enter(outer, connection))
             self._entering.add(task)
             task.add_done_callback(self._entering.discard)
@@ -200,19 +220,33 @@ class Front:
             if not self._owned[outer.owner]:
                 del self._owned[outer.owner]
 
-    def claim(self, outer: Outer, owner: str) -> None:
+    def claim(self, outer: Outer, identity: Identity) -> None:
         """It is known whose a connection is. One that is too many of its owner's ends."""
         self.admission.finish(outer.number)
-        outer.owner = owner
+        outer.owner = owner = str(identity)
+        outer.remembered = identity.role in self._roles
+        if outer.remembered:
+            self.memory.see(owner, outer.path[-1])
         self._owned[owner] += 1
         if self._owned[owner] > self.limits.per_identity:
             outer.refuse(Refusal.PER_IDENTITY, owner)
 
-    async def turn(self) -> None:
-        """Until the next handshake may begin, in the order of asking. Who is gone meanwhile takes no turn."""
-        async with self._handshaking:
-            await asyncio.sleep(max(0.0, self._next_handshake_at - self.clock()))
-            self._next_handshake_at = self.clock() + HANDSHAKE_EVERY_S
+    async def turn(self, outer: Outer) -> bool:
+        """Until the handshake of a connection may begin; False if others need its place more."""
+        await self._turns.take(outer.number, outer.path, known=self.admission.is_known(outer.number))
+        victim = self.admission.begin_handshake(outer.number)
+        if victim is not None:
+            self._inside[victim].refuse(Refusal.HANDSHAKES)
+        return victim != outer.number
+
+    def ended(self, outer: Outer, reason: Reason) -> None:
+        """The identity of a connection has ended: who is revoked has no reserve any more."""
+        if reason is Reason.REVOKED:
+            self.memory.known.forget(outer.owner)
+
+    def _connected(self) -> Iterator[tuple[str, str]]:
+        """Whose connections there are, and from where."""
+        return ((one.owner, one.path[-1]) for one in self._inside.values() if one.owner and one.remembered)
 
     def name(self, outer: Outer) -> None:
         """A connection has a name towards gRPC."""
@@ -236,4 +270,4 @@ def _within_descriptors(limits: FrontLimits) -> FrontLimits:
     structlog.get_logger("identity").warning(
         "fewer connections than configured: raise the limit of open files", configured=limits.total, possible=possible
     )
-    return replace(limits, total=possible, unfinished=min(limits.unfinished, possible))
+    return limits.within(possible)

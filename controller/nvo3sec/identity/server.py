@@ -87,15 +87,20 @@ class SecureServer:
         membership: Membership,
         *,
         front: FrontLimits | None = None,
+        remember: Path | None = None,
     ) -> None:
-        """device: loaded for Purpose.SERVER. live: the process has one. Raises CredentialsError."""
+        """device: loaded for Purpose.SERVER. live: the process has one. remember: as for `Front`.
+
+        Raises CredentialsError.
+        """
         if device.purpose is not Purpose.SERVER:
             raise CredentialsError(f"{device.identity}: its credentials were not loaded for a server")
         self._live = live
         self._directory = Path(tempfile.mkdtemp(prefix="nvo3sec-"))  # mode 0700
         socket = self._directory / "grpc"
         try:
-            self.front = Front(socket, live, front)
+            roles = {rule.role for rule in table.rules}
+            self.front = Front(socket, live, front, remember=remember, roles=roles)
             self.gate = Gate(Authenticator(device.domain, live), live, table, membership, connections=self.front)
             longest = max((method.limits.message_bytes for method in table.methods), default=0)
             self.grpc = grpc.aio.server(
@@ -130,6 +135,7 @@ class SecureServer:
                 "accepted": front.accepted,
                 "opened": front.opened,
                 "held": front.held,
+                "known_sources": len(front.memory.known),
                 "ended": front.endings.report(),
                 "refused": {reason.value: count for reason, count in sorted(front.refused.items())},
             },

@@ -372,13 +372,19 @@ async def serving(
     device: Device | None = None,
     live: LivePeers | None = None,
     host: str = "127.0.0.1",
+    remember: Path | None = None,
 ) -> AsyncIterator[Running]:
     """The test service behind everything that stands before a service."""
     if live is None:
         live = world.live()
     device = device or world.device(world.issue(Role.NVA, name), Purpose.SERVER)
     server = SecureServer(
-        device, live, access or table(), membership or Served(leaf1={10, 11}, leaf2={20}), front=front or FrontLimits()
+        device,
+        live,
+        access or table(),
+        membership or Served(leaf1={10, 11}, leaf2={20}),
+        front=front or FrontLimits(),
+        remember=remember,
     )
     service = Service()
     server.grpc.add_generic_rpc_handlers([service])

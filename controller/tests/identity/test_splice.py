@@ -176,7 +176,11 @@ class TestEarlyBytes:
         async def go() -> None:
             async with serving(world) as running:
                 front, turn = running.server.front, asyncio.Event()
-                front.turn = turn.wait  # type: ignore[method-assign, assignment]
+
+                async def its_turn(_outer: Outer) -> bool:
+                    return await turn.wait()
+
+                front.turn = its_turn  # type: ignore[method-assign]
                 reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
                 writer.write(hello(running))
                 outer = await connecting(running)
