@@ -20,6 +20,8 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
+import attackers
+import http2
 import yaml
 from nvo3sec.aio import run_together
 from nvo3sec.config import load_domain
@@ -94,6 +96,7 @@ class Fleet:
         self.port = free_port()
         self.run_directory = self.directory / "run-nva"
         self.process: subprocess.Popen[bytes] | None = None
+        self._starts = 0
         self._attackers: list[asyncio.subprocess.Process] = []
 
     # --- the NVA ----------------------------------------------------------------------------------------------------
@@ -116,6 +119,7 @@ class Fleet:
         call += ["--database", str(self.directory / "database"), "--keys", str(self.directory / "keys")]
         call += ["--credentials", str(credentials), "--run-dir", str(self.run_directory)]
 
+        self._starts += 1
         limited = ["/bin/sh", "-c", 'ulimit -n "$0" && exec "$@"', str(files), *command(*call)]
         with (self.directory / "nva.process").open("ab") as log:
             self.process = subprocess.Popen(limited, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
@@ -136,12 +140,12 @@ class Fleet:
         return await asyncio.to_thread(ask, self.run_directory, method, **parameters)
 
     async def running(self) -> None:
-        """Until the NVA listens."""
+        """Until the NVA that was started last listens."""
         async with asyncio.timeout(PATIENCE_S):
             while True:
                 assert self.process is not None
                 assert self.process.poll() is None, self.log()
-                if "NVA running" in self.log():
+                if self.log().count("NVA running") >= self._starts:
                     return
                 await asyncio.sleep(0.05)
 
@@ -218,6 +222,33 @@ class Fleet:
         )
         self._attackers.append(process)
         return Attacker(process)
+
+    async def newcomer(self, leaf: str, source: str) -> bool:
+        """One try of `leaf` to have a call answered from an address that nobody has come from before."""
+        return await asyncio.to_thread(self._newcomer, leaf, source)
+
+    def _newcomer(self, leaf: str, source: str) -> bool:
+        anchors, device = str(self.identities.authority.anchors_file), self.device_file(Role.NVE, leaf)
+        try:
+            connection = http2.Connection(self.port, self.name.dns, anchors, device, source)
+        except OSError:
+            return False
+        try:
+            connection.hello()
+            stream = connection.begin(attackers.SERVICE + "LookUp")
+            body = http2.message(attackers.look_up(bytes(16)))
+            connection.tls.sendall(http2.frame(http2.DATA, http2.END_STREAM, stream, body))
+            got = bytearray()
+            while not any(kind == http2.HEADERS for kind, _, _, _ in http2.frames(bytes(got))):
+                data = connection.tls.recv(65536)
+                if not data:
+                    return False
+                got += data
+        except OSError:
+            return False
+        finally:
+            connection.close()
+        return True
 
     def device_file(self, role: Role, name: str) -> str:
         """Key and certificate of a device, as a thief has them."""

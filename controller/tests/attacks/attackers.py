@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,8 +79,19 @@ def attach(session: bytes, mac: int) -> bytes:
 class Nobody:
     """Opens connections from many addresses, and sees how each of them ends."""
 
-    def __init__(self, port: int, name: str, anchors: str, count: int, sources: int, at_once: int, **_: Any) -> None:
+    def __init__(
+        self,
+        port: int,
+        name: str,
+        anchors: str,
+        count: int,
+        sources: int,
+        at_once: int,
+        kinds: Sequence[str] = ("silent", "half a hello", "no certificate"),
+        **_: Any,
+    ) -> None:
         self._port, self._name, self._anchors = port, name, anchors
+        self._kinds = kinds
         self._count, self._sources = count, sources
         self._places = asyncio.Semaphore(at_once)
         self._context = http2.context(anchors, None)
@@ -99,7 +110,7 @@ class Nobody:
         return {"ended": self.ended, "sent": self.sent, "received": self.received}
 
     async def _one(self, number: int) -> None:
-        kind = ("silent", "half a hello", "no certificate")[number % 3]
+        kind = self._kinds[number % len(self._kinds)]
         place = number % self._sources
         source = f"127.1.{place // 250}.{1 + place % 250}"
         try:
@@ -116,6 +127,10 @@ class Nobody:
             if kind == "half a hello":
                 writer.write(HALF_A_HELLO)
                 self.sent += len(HALF_A_HELLO)
+            if kind == "whole hello":
+                hello = self._hello()
+                writer.write(hello)
+                self.sent += len(hello)
             if kind == "no certificate":
                 return await self._handshake(reader, writer)
             async with asyncio.timeout(120):
@@ -128,6 +143,12 @@ class Nobody:
             return "reset"
         finally:
             writer.transport.abort()
+
+    def _hello(self) -> bytes:
+        out = ssl.MemoryBIO()
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self._context.wrap_bio(ssl.MemoryBIO(), out, server_hostname=self._name).do_handshake()
+        return out.read()
 
     async def _handshake(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str:
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
