@@ -108,6 +108,7 @@ bench: $(VENV)/.test compiler
 	@$(BIN)/python controller/bench/control_plane.py push --mappings 200
 	@$(BIN)/python controller/bench/control_plane.py many --agents 100 --mappings 2000
 	@$(BIN)/python controller/bench/control_plane.py floods --seconds 2
+	@$(BIN)/python controller/bench/control_plane.py newcomers --times 20 --only "silent, 300"
 	@$(BIN)/python controller/bench/convergence.py --moves 30 --rotations 10 --revocations 2 --bring-ups 1
 	@$(BIN)/python controller/bench/revocation.py --nves 20 --times 3
 	@$(BIN)/python controller/bench/keys.py --nves 10 100

@@ -2,13 +2,15 @@
 """What an NVA takes: floods beside nine agents, many agents and mappings, changes pushed to fifty.
 
     python controller/bench/control_plane.py floods [--seconds 4] [--only lookups,pings]
+    python controller/bench/control_plane.py newcomers [--times 40] [--only "silent, 300"]
     python controller/bench/control_plane.py push [--agents 50] [--mappings 500]
     python controller/bench/control_plane.py many [--agents 1000] [--mappings 100000]
     python controller/bench/control_plane.py register [--times 5]
 
 The NVA is a process of its own, with TLS; agents are simulated in this process and have no switches, all else of them
 is real. `floods` calls a bare echo of gRPC over the same TLS from the same process at the same time: what both lose is
-the machine's, and an attacker needs one of its cores. `register` uses an embedded switch.
+the machine's, and an attacker needs one of its cores. `newcomers` floods with connections, counts tries of devices that
+come for the first time, and kills and starts the NVA meanwhile. `register` uses an embedded switch.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
@@ -35,7 +37,7 @@ sys.path[:0] = [str(TESTS / "attacks"), str(TESTS / "secure"), str(TESTS)]
 
 import grpc
 import structlog
-from attack_world import BLUE, Agent, Fleet, fleet_of, tenant_text
+from attack_world import BLUE, Agent, Fleet, fleet_of, served, tenant_text
 from attackers import key_and_chain
 from nvo3sec.domain.messages import Attachment, MappingUpdate, NveView, Registration, Standing
 from nvo3sec.identity.names import Role
@@ -168,9 +170,69 @@ def _row(name: str, was: dict[str, float], now: dict[str, float]) -> str:
     )
 
 
+NEWCOMERS: dict[str, tuple[str, int]] = {
+    f"{kind}, {addresses}": (kind, addresses) for kind in ("silent", "whole hello") for addresses in (300, 1000)
+}
+
+
+async def newcomers(tries: int, only: str) -> None:
+    """How newcomers and nine agents fare while connections of so many addresses hold what places they can."""
+    print("flood, addresses   agents' rate, of before   newcomers   restarted: failed tries, served after s (before)")
+    for name in only.split(";") if only else NEWCOMERS:
+        kind, addresses = NEWCOMERS[name]
+        with tempfile.TemporaryDirectory() as directory:
+            async with (
+                fleet_of(Identities(Path(directory)), 16) as fleet,
+                fleet.agents(fleet.leaves[:9], reconnects=True) as agents,
+            ):
+                await asyncio.sleep(3.0)  # until it is written down where they are
+                _, alone = await restarted(fleet, agents)
+                before = await rate(agents, asyncio.sleep(3.0))
+                many = {"count": 1 << 40, "sources": addresses, "at_once": addresses}
+                await fleet.attack("connections", kinds=[kind], **many)
+                await fleet.until_counted(lambda now, least=2 * addresses: sum_of_refused(now) > least)
+                came: list[bool] = []
+                during = await rate(agents, come(fleet, tries, came))
+                failed, back = await restarted(fleet, agents)
+                shown = f"{during / before:5.2f}   {sum(came)} of {tries}   {failed}   {back:.1f} ({alone:.1f})"
+                print(f"{name:16}   {shown}", flush=True)
+
+
+async def come(fleet: Fleet, tries: int, came: list[bool]) -> None:
+    """So many tries of devices without an agent, each from an address of its own."""
+    for number in range(tries):
+        leaf = fleet.leaves[9 + number % (len(fleet.leaves) - 9)]
+        came.append(await fleet.newcomer(leaf, f"127.0.{8 + number // 250}.{1 + number % 250}"))
+
+
+async def rate(agents: list[Agent], meanwhile: Coroutine[Any, Any, None]) -> float:
+    """Answers to the agents a second."""
+    for agent in agents:
+        agent.took.clear()
+    began = time.perf_counter()
+    await meanwhile
+    return sum(len(agent.took) for agent in agents) / (time.perf_counter() - began)
+
+
+def sum_of_refused(account: dict[str, Any]) -> int:
+    """Connections that were refused."""
+    return sum(account["connections"]["refused"].values())
+
+
+async def restarted(fleet: Fleet, agents: list[Agent]) -> tuple[int, float]:
+    """Kill the NVA and start it. Tries that failed once it listened, and seconds until all agents are served."""
+    fleet.stop()
+    fleet.start()
+    await fleet.running()
+    lost, began = sum(len(agent.lost) for agent in agents), time.perf_counter()
+    await served(agents, rounds=1)
+    return sum(len(agent.lost) for agent in agents) - lost, time.perf_counter() - began
+
+
 async def push(count: int, mappings: int) -> None:
     """Announcements of all agents in turn: acknowledged, and known to all others."""
     words = ("--limit", f"per-source={count + 8}", "--limit", "unfinished-per-source=64", "--limit", "rate=200/500")
+    words += ("--limit", "newcomer-rate=200/500")
     with tempfile.TemporaryDirectory() as directory:
         async with fleet_of(Identities(Path(directory)), count, *words) as fleet:
             sessions = [await registered(fleet, leaf) for leaf in fleet.leaves]
@@ -221,7 +283,7 @@ async def registered(fleet: Fleet, leaf: str) -> Any:
 async def many(count: int, mappings: int) -> None:
     """Memory and processor time of an NVA with many agents and mappings; ten NVEs serve each VN."""
     words = ("--limit", f"total={count + 64}", "--limit", f"per-source={count + 64}")
-    words += ("--limit", "unfinished-per-source=256", "--limit", "rate=1000/2000")
+    words += ("--limit", "unfinished-per-source=256", "--limit", "rate=1000/2000", "--limit", "newcomer-rate=1000/2000")
     with tempfile.TemporaryDirectory() as directory:
         identities = Identities(Path(directory))
         fleet = Fleet(identities, 10)
@@ -342,7 +404,7 @@ async def register(times: int) -> None:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("floods", "push", "many", "register"))
+    parser.add_argument("what", choices=("floods", "newcomers", "push", "many", "register"))
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--only", default="")
     parser.add_argument("--agents", type=int)
@@ -355,6 +417,8 @@ def main() -> None:
     match chosen.what:
         case "floods":
             asyncio.run(floods(chosen.seconds, chosen.only))
+        case "newcomers":
+            asyncio.run(newcomers(chosen.times, chosen.only))
         case "push":
             asyncio.run(push(chosen.agents or 50, chosen.mappings or 500))
         case "many":

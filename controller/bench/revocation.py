@@ -83,6 +83,7 @@ class Agent:
 async def revocations(count: int, times: int) -> None:
     """Revoke one after another."""
     words = ("--limit", f"per-source={count + 8}", "--limit", "unfinished-per-source=64", "--limit", "rate=500/1000")
+    words += ("--limit", "newcomer-rate=500/1000")
     with tempfile.TemporaryDirectory() as directory:
         async with fleet_of(Identities(Path(directory)), count, *words) as fleet:
             agents = [Agent(fleet, leaf) for leaf in fleet.leaves]
