@@ -49,7 +49,7 @@ class FrontLimits:
     handshakes: int = 256
     reserve: int = 256
     rate: Rate = field(default=Rate(20, 40))
-    newcomer_rate: Rate = field(default=Rate(2, 40))
+    newcomer_rate: Rate = field(default=Rate(2, 20))
     spare: Rate = field(default=Rate(500, 500))
     known_s: float = 7 * 86400.0
     known: int = 8192

@@ -43,6 +43,8 @@ BACKLOG = 4096
 later."""
 ACCEPTED_AT_ONCE = 16
 """Connections that are looked at before everything else in the loop has its turn."""
+ADMITTED_AT_ONCE = 4
+"""Of these, so many are let in: that costs several times what a refusal does."""
 DESCRIPTORS_PAUSE_S = 0.2
 DESCRIPTORS_PER_CONNECTION = 3
 """Its two sides here, and gRPC's."""
@@ -136,6 +138,7 @@ class Front:
         asyncio's own server takes all that wait, and makes a transport and a task for each before anybody is asked: a
         flood then holds up everything else in the loop.
         """
+        admitted = 0
         for _ in range(ACCEPTED_AT_ONCE):
             if self._listener is None:
                 return
@@ -167,6 +170,9 @@ class Front:
             task = asyncio.get_running_loop().create_task(self._enter(outer, connection))
             self._entering.add(task)
             task.add_done_callback(self._entering.discard)
+            admitted += 1
+            if admitted == ADMITTED_AT_ONCE:
+                return
 
     def _resume(self) -> None:
         if self._listener is not None:
