@@ -28,7 +28,7 @@ from nvo3sec.errors import AuthorizationError, NvaUnreachable, Nvo3secError, Ope
 from nvo3sec.identity.certificate import Purpose
 from nvo3sec.identity.names import Role
 from nvo3sec.identity.server import SecureServer
-from nvo3sec.nva import Nva, questions
+from nvo3sec.nva import Nva, attachments
 from nvo3sec.nva.store import MemoryStore
 from nvo3sec.transport import agent
 from nvo3sec.transport.agent import RemoteNva
@@ -198,8 +198,8 @@ class TestSession:
                 for _ in range(3):
                     assert (await leaf1.renew_lease()).duration_s
                     assert not all(task.done() for task in asked), "in front of the lookups"
-                assert agent.LOOKUP_RATE.per_second < questions.LOOKUP_RATE.per_second
-                assert agent.LOOKUP_RATE.burst < questions.LOOKUP_RATE.burst
+                assert agent.LOOKUP_RATE.per_second < attachments.LOOKUP_RATE.per_second
+                assert agent.LOOKUP_RATE.burst < attachments.LOOKUP_RATE.burst
                 results = Counter(answer.result for answer in await asyncio.gather(*asked))
                 assert results[LookupResult.BUSY] > 1000
                 assert results[LookupResult.UNKNOWN] >= 800
