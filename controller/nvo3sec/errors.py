@@ -15,6 +15,7 @@
     │   ├── IncarnationLost      the registers and the entry of the incarnation no longer agree
     │   └── IncarnationRetired   the NVA has no keys for the incarnation any more: the switch takes another one
     ├── NvaUnreachable           no session with the NVA, or it broke
+    │   ├── VersionMismatch      one of the two ends is to be upgraded before they can have a session
     │   └── NvaGoneBack          the NVA's store has not in its history what this agent was told: it is an old backup
     ├── WireError                a message of the other side is not what it must be
     ├── DerivationError          a key cannot be derived
@@ -141,6 +142,10 @@ class IncarnationRetired(SwitchError):
 
 class NvaUnreachable(Nvo3secError):
     """No session with the NVA, or it broke."""
+
+
+class VersionMismatch(NvaUnreachable):
+    """One of the two ends is to be upgraded before they can have a session; the text says which."""
 
 
 class NvaGoneBack(NvaUnreachable):

@@ -36,7 +36,14 @@ from nvo3sec.nva.cutoffs import DEADLINE_S
 from nvo3sec.nva.key_operations import KeyOperations
 from nvo3sec.nva.operations import Operations
 from nvo3sec.nva.store import MemoryStore, Store, open_store
-from nvo3sec.reports import status_from_json, status_report, unknown_status, with_terms, without_the_longest
+from nvo3sec.reports import (
+    status_from_json,
+    status_report,
+    unknown_status,
+    with_terms,
+    with_versions,
+    without_the_longest,
+)
 from nvo3sec.transport.credentials import live_peers, load_device
 from nvo3sec.transport.methods import DomainMembership, access_table
 from nvo3sec.transport.nva import NvaTransport
@@ -225,6 +232,7 @@ class NvaProcess:
         )
         said = {str(self._device.identity): self._terms()}
         said |= {f"{Role.NVE.value}/{name}": terms for name, terms in sorted(self._transport.terms.items())}
+        report = with_versions(report, self._transport.ours, self._transport.speaks)
         return with_terms(report, {name: one for name, one in said.items() if name not in self._out()}, time.time())
 
     def _terms(self) -> CredentialTerms:

@@ -15,6 +15,7 @@ from nvo3sec.domain.meanings import Meaning
 from nvo3sec.domain.model import Domain
 from nvo3sec.domain.sa import Direction
 from nvo3sec.domain.terms import CredentialTerms, Urgency, span
+from nvo3sec.domain.versions import Speaks, differences
 from nvo3sec.errors import OperatorError
 from nvo3sec.nva.journal import ReportRecord
 from nvo3sec.nve import AgentStatus, SwitchCounters
@@ -126,6 +127,22 @@ def _overdue(direction: Direction, now: float) -> str:
     tunnel = direction.tunnel
     overdue, left = span(now - sending.soft_at), span(max(0.0, sending.hard_at - now))
     return f"{tunnel.sender} to {tunnel.receiver}: the key is {overdue} past its soft limit, and ends in {left}"
+
+
+def with_versions(report: dict[str, Any], nva: Speaks, agents: Mapping[str, Speaks]) -> dict[str, Any]:
+    """A status with what the NVA and each agent speak, and which of them is to be upgraded. agents: by NVE."""
+    present = {switch["nve"]: agents.get(switch["nve"]) for switch in report["switches"]}
+    switches = [switch | {"speaks": _speaks(present[switch["nve"]])} for switch in report["switches"]]
+    out = {switch["nve"] for switch in report["switches"] if switch.get("excluded")}
+    known = [(name, one) for name, one in present.items() if one is not None and name not in out]
+    told = {"speaks": _speaks(nva), "switches": switches}
+    return report | told | {"warnings": [*report.get("warnings", ()), *differences(nva, known)]}
+
+
+def _speaks(one: Speaks | None) -> dict[str, Any] | None:
+    if one is None:
+        return None
+    return {"software": one.software, "protocol": one.protocol, "features": sorted(one.features)}
 
 
 def with_terms(report: dict[str, Any], said: Mapping[str, CredentialTerms], now: float) -> dict[str, Any]:

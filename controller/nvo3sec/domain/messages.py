@@ -21,6 +21,7 @@ from nvo3sec.domain.contribution import Pair, PeerUpdate
 from nvo3sec.domain.model import Rate, Suite, TenantSystem, TunnelKeys, Vap, Vn
 from nvo3sec.domain.sa import Held
 from nvo3sec.domain.secret import Secret
+from nvo3sec.domain.versions import UNSAID, Speaks
 
 DIGEST_BYTES = 32
 """Of the history of an NVA's store."""
@@ -212,12 +213,13 @@ class StoreMark:
 class Welcome:
     """The NVA has taken a registration. `session`: its name, for calls beside the stream; no secret.
 
-    known: those of the registration's `seen` that the NVA's store knows to have told this NVE.
+    known: those of the registration's `seen` that the NVA's store knows to have told this NVE. speaks: the NVA.
     """
 
     session: bytes
     mark: StoreMark
     known: tuple[StoreMark, ...] = ()
+    speaks: Speaks = UNSAID
 
 
 class QuestionKind(StrEnum):
@@ -374,7 +376,7 @@ class Registration:
     attachments: everything that is attached; what the NVA has and is not here is released. positions: what the agent
     has of each VN, by VNI; a VN that is not here is one of which it has learned nothing yet. seen: what the agent
     remembers of how far the NVA's store had come. generation: the highest that the replay rings of this incarnation can
-    have seen, as far as the agent remembers beyond `receive`.
+    have seen, as far as the agent remembers beyond `receive`. speaks: the agent.
     """
 
     incarnation: bytes
@@ -384,6 +386,7 @@ class Registration:
     positions: tuple[tuple[int, Position], ...] = ()
     seen: tuple[StoreMark, ...] = ()
     generation: int = 0
+    speaks: Speaks = UNSAID
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,9 @@ from nvo3sec.identity.certificate import Identity
 from nvo3sec.identity.limits import MethodLimits
 from nvo3sec.identity.names import DeviceName, Role
 
+NO_SUCH_CALL = "may not call this method"
+"""How the refusal of a call ends that is in no rule, be it for the role or because there is no such method."""
+
 
 @unique
 class Scope(Enum):
@@ -109,7 +112,7 @@ class AccessTable:
         scope = self._scopes.get((method, identity.role))
         if known is None or scope is None:
             # The same for a method that does not exist: a caller learns nothing about what there is.
-            raise AuthorizationError(f"a caller of role {identity.role.value} may not call this method")
+            raise AuthorizationError(f"a caller of role {identity.role.value} {NO_SUCH_CALL}")
         return known, scope
 
     def message(self, method: Method, scope: Scope, identity: Identity, message: Any, membership: Membership) -> None:

@@ -23,7 +23,7 @@ import grpc
 import structlog
 
 from nvo3sec.domain.model import Rate
-from nvo3sec.errors import AuthorizationError, Nvo3secError, WireError, whereabouts
+from nvo3sec.errors import AuthorizationError, Nvo3secError, VersionMismatch, WireError, whereabouts
 from nvo3sec.identity.authenticate import Authenticator
 from nvo3sec.identity.authorization import AccessTable, Membership, Method, Scope
 from nvo3sec.identity.certificate import Identity
@@ -36,6 +36,9 @@ RETRY_METADATA = "grpc-retry-pushback-ms"
 
 RETRY_CONCURRENCY_S = 1.0
 """What is said to a caller that runs too many calls: when one of them ends is not known."""
+
+VERSION_REASON = "version"
+"""The word before the text of a refusal for which one of the two programs is to be upgraded."""
 
 LOG_RATE = Rate(20, 100)
 """Refusals that are logged a second: a flood must not become a flood of the disk. All are counted."""
@@ -387,6 +390,8 @@ def _as_refusal(error: Exception) -> _Refused:
             return _Refused(grpc.StatusCode.PERMISSION_DENIED, "permission", str(error))
         case WireError():
             return _Refused(grpc.StatusCode.INVALID_ARGUMENT, "malformed", str(error))
+        case VersionMismatch():
+            return _Refused(grpc.StatusCode.FAILED_PRECONDITION, VERSION_REASON, str(error))
         case Nvo3secError():
             return _Refused(grpc.StatusCode.FAILED_PRECONDITION, "failed", str(error))
         case _:

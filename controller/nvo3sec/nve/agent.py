@@ -27,6 +27,7 @@ from nvo3sec.errors import (
     Nvo3secError,
     OperatorError,
     PipelineRefused,
+    VersionMismatch,
     cause_of,
 )
 from nvo3sec.nve.bringup import BroughtUp, bring_up
@@ -102,7 +103,7 @@ class NveAgent:
         if why == self._fault:
             return
         self._fault = why
-        alarming = is_unforeseen or isinstance(error, NotPrimary | NvaGoneBack | PipelineRefused)
+        alarming = is_unforeseen or isinstance(error, NotPrimary | NvaGoneBack | PipelineRefused | VersionMismatch)
         log = self._log.error if alarming else self._log.warning
         log("not serving", error=why, kind=type(error).__name__)
 

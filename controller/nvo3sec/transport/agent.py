@@ -9,6 +9,7 @@ import json
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
 import grpc
@@ -46,15 +47,17 @@ from nvo3sec.domain.messages import (
 )
 from nvo3sec.domain.model import Rate
 from nvo3sec.domain.terms import CredentialTerms
-from nvo3sec.errors import AuthorizationError, NvaUnreachable, Nvo3secError, WireError, whereabouts
+from nvo3sec.domain.versions import Feature, Speaks, mismatch, missing
+from nvo3sec.errors import AuthorizationError, NvaUnreachable, Nvo3secError, VersionMismatch, WireError, whereabouts
 from nvo3sec.identity.client import PeerChannel
 from nvo3sec.identity.device import Device
 from nvo3sec.identity.errors import IdentityError
+from nvo3sec.identity.gate import VERSION_REASON
 from nvo3sec.identity.live import LivePeers
 from nvo3sec.plain import plain_value
 from nvo3sec.transport import methods
 from nvo3sec.transport.credentials import NvaAddress
-from nvo3sec.wire import down, up
+from nvo3sec.wire import down, up, versions
 
 T = TypeVar("T")
 
@@ -115,9 +118,12 @@ class RemoteNva:
         answer: Answerer,
         memory: Memory | None = None,
         terms: Callable[[], CredentialTerms] = CredentialTerms,
+        speaks: Speaks | None = None,
     ) -> None:
-        """terms: what of this agent's credentials ends. The NVA is told, and whenever it changes."""
+        """terms: what of this agent's credentials ends. The NVA is told, and whenever it changes. speaks: what
+        the agent says that it speaks; what this program does, unless told."""
         self._terms = terms
+        self._ours = speaks or versions.here()
         self._nve = nve
         self._memory = memory or Forgetful()
         self._device = device
@@ -142,7 +148,7 @@ class RemoteNva:
                 await channel.close()
                 raise
             else:
-                return RemoteSession(self._nve, channel, self._answer, self._memory, self._terms)
+                return RemoteSession(self._nve, channel, self._answer, self._memory, self._terms, self._ours)
         raise NvaUnreachable("; ".join(failures) or "no NVA was named")
 
 
@@ -156,9 +162,12 @@ class RemoteSession:
         answer: Answerer,
         memory: Memory,
         terms: Callable[[], CredentialTerms] = CredentialTerms,
+        speaks: Speaks | None = None,
     ) -> None:
         self._nve = nve
         self._terms = terms
+        self._ours = speaks or versions.here()
+        self._theirs = Speaks()
         self._telling: asyncio.Task[None] | None = None
         self._memory = memory
         self._peer = channel
@@ -193,7 +202,7 @@ class RemoteSession:
 
     async def register(self, registration: Registration) -> None:
         """Introduce the switch. Raises NvaUnreachable, AuthorizationError."""
-        await self._write(registration)
+        await self._write(replace(registration, speaks=self._ours))
         try:
             async with asyncio.timeout(CALL_S * 2):
                 welcome = await self._read()
@@ -201,12 +210,16 @@ class RemoteSession:
             raise NvaUnreachable(f"{self._peer.expected}: session: no answer to the registration") from None
         if not isinstance(welcome, Welcome):
             raise NvaUnreachable(f"{self._peer.expected}: its first message is no welcome")
+        self._theirs = welcome.speaks
+        if why := mismatch(self._ours, self._theirs, f"the agent of {self._nve}", "the NVA"):
+            raise VersionMismatch(f"{self._peer.expected}: {why}")
         self._memory.compare(welcome.mark, welcome.known)
         self._memory.see(welcome.mark)
         self._session = welcome.session
         self._reader = asyncio.create_task(self._follow(), name=f"updates of {self._nve}")
-        self._telling = asyncio.create_task(self._tell_terms(), name=f"terms of {self._nve}")
-        self._log.info("registered")
+        if Feature.CREDENTIAL_TERMS in self._theirs.features:
+            self._telling = asyncio.create_task(self._tell_terms(), name=f"terms of {self._nve}")
+        self._log.info("registered", speaks=self._theirs.describe(), lacks=self._theirs.lacks(self._ours))
 
     async def next_update(self) -> Update:
         """The next state; waits for it. Raises NvaUnreachable, AuthorizationError once the stream has ended."""
@@ -278,8 +291,11 @@ class RemoteSession:
         return self._decoded(down.decode_found, raw)
 
     async def announce(self, announcement: Announcement) -> AttachmentAnswer:
-        """A tenant system comes, goes or moves. Raises NvaUnreachable, AuthorizationError."""
+        """A tenant system comes, goes or moves. Raises NvaUnreachable, AuthorizationError; VersionMismatch for what the
+        NVA does not know, and nothing has changed then."""
         match announcement:
+            case Sign() if Feature.SHARED_ADDRESSES not in self._theirs.features:
+                raise VersionMismatch(missing(Feature.SHARED_ADDRESSES, self._theirs, "the NVA"))
             case Attachment() | Sign():
                 raw = await self._call(self._attach, up.encode_attach(self._session, announcement))
             case Release():
@@ -443,6 +459,8 @@ class RemoteSession:
         text = _one_line(details) or "the NVA has ended it"
         if code in _OUR_FAULT:
             return AuthorizationError(f"{self._peer.expected}: {text}")
+        if code is grpc.StatusCode.FAILED_PRECONDITION and text.startswith(f"{VERSION_REASON}: "):
+            return VersionMismatch(f"{self._peer.expected}: {text}")
         # What gRPC has to say of a connection that ended is that it ended; why and by whom is known to the channel.
         return NvaUnreachable(f"{why} ({text})" if why else f"{self._peer.expected}: session: {text}")
 

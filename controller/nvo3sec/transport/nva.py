@@ -23,6 +23,7 @@ from nvo3sec.domain.messages import (
     AttachmentAnswer,
     LeaseGrant,
     LookupAnswer,
+    NewIncarnation,
     Question,
     QuestionKind,
     ReadBack,
@@ -32,14 +33,15 @@ from nvo3sec.domain.messages import (
 )
 from nvo3sec.domain.messages import Report as AgentReport
 from nvo3sec.domain.terms import CredentialTerms, Term, TermKind
-from nvo3sec.errors import AuthorizationError, HistoryDisputed, OperatorError, WireError
+from nvo3sec.domain.versions import Feature, Speaks, mismatch, missing
+from nvo3sec.errors import AuthorizationError, HistoryDisputed, OperatorError, VersionMismatch, WireError
 from nvo3sec.identity.authenticate import authenticated_identity
 from nvo3sec.identity.certificate import Identity
 from nvo3sec.nva.service import Nva
 from nvo3sec.nva.session import NvaSideSession
 from nvo3sec.nva.store import Certificate
 from nvo3sec.transport import methods
-from nvo3sec.wire import checks, down, up
+from nvo3sec.wire import checks, down, up, versions
 from nvo3sec.wire.operators import CALLS
 
 REGISTER_S = 10.0
@@ -59,9 +61,10 @@ OperatorMethod = Callable[..., Awaitable[Any]]
 class _Link:
     """One stream of one agent."""
 
-    def __init__(self, session: NvaSideSession, context: Any) -> None:
+    def __init__(self, session: NvaSideSession, speaks: Speaks, context: Any) -> None:
         self.name = secrets.token_bytes(checks.SESSION_BYTES)
         self.session = session
+        self.speaks = speaks
         self._context = context
         self._writing = asyncio.Lock()
         self._numbers = itertools.count(1)
@@ -126,10 +129,16 @@ class _Link:
 class NvaTransport:
     """Serves one NVA. `operator`: what operators may ask, by the names of `wire.operators.CALLS`."""
 
-    def __init__(self, nva: Nva, operator: Mapping[str, OperatorMethod]) -> None:
+    def __init__(self, nva: Nva, operator: Mapping[str, OperatorMethod], speaks: Speaks | None = None) -> None:
+        """speaks: what the NVA says that it speaks; what this program does, unless told."""
         self._nva = nva
         self._operator = operator
         self._links: dict[str, _Link] = {}
+        self.ours = speaks or versions.here()
+        self.speaks: dict[str, Speaks] = {}
+        """What each agent speaks, by NVE, as it said last."""
+        self.refused: dict[str, str] = {}
+        """Agents that cannot be served as they are, by NVE, and which end is to be upgraded."""
         self.terms: dict[str, CredentialTerms] = {}
         """What each agent said last of what ends there, by NVE; also after it has gone."""
         self.refused: Counter[str] = Counter()
@@ -162,7 +171,8 @@ class NvaTransport:
         """Ask an agent about its switch; returns a JSON value. Raises OperatorError, also if it is not connected."""
         link = self._links.get(nve)
         if link is None:
-            raise OperatorError(f"{nve} is not connected to the NVA")
+            why = f": {self.refused[nve]}" if nve in self.refused else ""
+            raise OperatorError(f"{nve} is not connected to the NVA{why}")
         return await link.ask(kind)
 
     # --- agents -----------------------------------------------------------------------------------------------------
@@ -178,8 +188,9 @@ class NvaTransport:
             raise AuthorizationError(f"no registration within {REGISTER_S:g} s") from None
         if not isinstance(first, Registration):
             raise AuthorizationError("the first message must be a registration")
-        link = _Link(session, context)
-        welcome = Welcome(link.name, session.mark, session.known(first.seen))
+        self._check_version(nve, first.speaks)
+        link = _Link(session, first.speaks, context)
+        welcome = Welcome(link.name, session.mark, session.known(first.seen), self.ours)
         try:
             try:
                 # Nothing is awaited between the gate's check of the message and this: only a good certificate readmits,
@@ -199,6 +210,12 @@ class NvaTransport:
                 del self._links[nve]
             await session.close()
 
+    def _check_version(self, nve: str, theirs: Speaks) -> None:
+        self.speaks[nve] = theirs
+        if why := mismatch(self.ours, theirs, "the NVA", f"the agent of {nve}"):
+            self.refused[nve] = why
+            raise VersionMismatch(why)
+
     async def _until_ended(self, session: NvaSideSession) -> NoReturn:
         await session.ended.wait()
         raise AuthorizationError(session.why)
@@ -211,6 +228,7 @@ class NvaTransport:
     async def _take(self, message: up.Up, link: _Link) -> None:
         match message:
             case ReadBack():
+                self.refused.pop(link.session.nve, None)  # it has understood what it was sent
                 await link.session.read_back(message)
             case Use():
                 await link.session.used(message)
@@ -233,7 +251,13 @@ class NvaTransport:
     async def _down(self, link: _Link) -> None:
         # As slow as the agent reads: what changes meanwhile is replaced in the session, not queued.
         while True:
-            await link.write(await link.session.next_update())
+            update = await link.session.next_update()
+            if isinstance(update, NewIncarnation) and Feature.NEW_INCARNATION not in link.speaks.features:
+                nve = link.session.nve
+                why = missing(Feature.NEW_INCARNATION, link.speaks, f"the agent of {nve}")
+                self.refused[nve] = f"its switch has to take another incarnation, and {why}"
+                raise VersionMismatch(self.refused[nve])
+            await link.write(update)
 
     def _link_of(self, session: bytes, context: Any) -> _Link:
         nve = authenticated_identity(context).device.name

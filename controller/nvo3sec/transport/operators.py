@@ -13,6 +13,7 @@ import grpc
 
 from nvo3sec.aio import Backoff
 from nvo3sec.errors import AuthorizationError, NoController, OperatorError
+from nvo3sec.identity.authorization import NO_SUCH_CALL
 from nvo3sec.identity.certificate import Purpose
 from nvo3sec.identity.client import PeerChannel
 from nvo3sec.identity.errors import PeerUnreachable
@@ -68,7 +69,9 @@ async def _ask_once(channel: PeerChannel, method: str, params: dict[str, Any]) -
     except grpc.aio.AioRpcError as error:
         details = error.details() or error.code().name
         if error.code() in (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED):
-            raise AuthorizationError(f"{channel.expected}: {details}") from None
+            older = f"; or that NVA is older than this command and does not know {call.rpc}: it is to be upgraded"
+            hint = older if details.endswith(NO_SUCH_CALL) else ""
+            raise AuthorizationError(f"{channel.expected}: {details}{hint}") from None
         raise OperatorError(details.removeprefix("failed: ")) from None
     finally:
         await channel.close()

@@ -26,7 +26,7 @@ from nvo3sec.domain.messages import (
     Welcome,
 )
 from nvo3sec.domain.model import Rate, Suite, TenantSystem, Vap, Vn
-from nvo3sec.wire import checks, keys, peers
+from nvo3sec.wire import checks, keys, peers, versions
 from nvo3sec.wire import nva_pb2 as pb
 
 Down = Welcome | NveView | TenantState | MappingUpdate | KeyState | KeyUpdate | Question | PeerUpdate | NewIncarnation
@@ -65,6 +65,7 @@ def encode_down(message: Down) -> bytes:
                 version=mark.version,
                 digest=mark.digest,
                 known=checks.marks_out(message.known),
+                speaks=versions.speaks_out(message.speaks),
             )
             whole = pb.NvaMessage(welcome=welcome)
         case NveView():
@@ -113,7 +114,8 @@ def decode_down(raw: bytes) -> Down:
 
 def _welcome_in(welcome: Any) -> Welcome:
     session = checks.exactly(welcome.session, "welcome.session", checks.SESSION_BYTES)
-    return Welcome(session, checks.mark(welcome, "welcome"), checks.marks(welcome.known, "welcome.known"))
+    known = checks.marks(welcome.known, "welcome.known")
+    return Welcome(session, checks.mark(welcome, "welcome"), known, versions.speaks_in(welcome, "welcome.speaks"))
 
 
 def encode_grant(grant: LeaseGrant) -> bytes:

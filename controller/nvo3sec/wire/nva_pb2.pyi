@@ -127,6 +127,18 @@ class NvaMessage(_message.Message):
     new_incarnation: NewIncarnation
     def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., view: _Optional[_Union[NveView, _Mapping]] = ..., keys: _Optional[_Union[KeyState, _Mapping]] = ..., question: _Optional[_Union[Question, _Mapping]] = ..., tenants: _Optional[_Union[TenantState, _Mapping]] = ..., mappings: _Optional[_Union[MappingUpdate, _Mapping]] = ..., peers: _Optional[_Union[PeerUpdate, _Mapping]] = ..., key_changes: _Optional[_Union[KeyUpdate, _Mapping]] = ..., new_incarnation: _Optional[_Union[NewIncarnation, _Mapping]] = ...) -> None: ...
 
+class Speaks(_message.Message):
+    __slots__ = ("protocol", "oldest", "features", "software")
+    PROTOCOL_FIELD_NUMBER: _ClassVar[int]
+    OLDEST_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
+    SOFTWARE_FIELD_NUMBER: _ClassVar[int]
+    protocol: int
+    oldest: int
+    features: _containers.RepeatedScalarFieldContainer[str]
+    software: str
+    def __init__(self, protocol: _Optional[int] = ..., oldest: _Optional[int] = ..., features: _Optional[_Iterable[str]] = ..., software: _Optional[str] = ...) -> None: ...
+
 class StoreMark(_message.Message):
     __slots__ = ("term", "version", "digest")
     TERM_FIELD_NUMBER: _ClassVar[int]
@@ -138,18 +150,20 @@ class StoreMark(_message.Message):
     def __init__(self, term: _Optional[int] = ..., version: _Optional[int] = ..., digest: _Optional[bytes] = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("session", "term", "version", "digest", "known")
+    __slots__ = ("session", "term", "version", "digest", "known", "speaks")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     TERM_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     KNOWN_FIELD_NUMBER: _ClassVar[int]
+    SPEAKS_FIELD_NUMBER: _ClassVar[int]
     session: bytes
     term: int
     version: int
     digest: bytes
     known: _containers.RepeatedCompositeFieldContainer[StoreMark]
-    def __init__(self, session: _Optional[bytes] = ..., term: _Optional[int] = ..., version: _Optional[int] = ..., digest: _Optional[bytes] = ..., known: _Optional[_Iterable[_Union[StoreMark, _Mapping]]] = ...) -> None: ...
+    speaks: Speaks
+    def __init__(self, session: _Optional[bytes] = ..., term: _Optional[int] = ..., version: _Optional[int] = ..., digest: _Optional[bytes] = ..., known: _Optional[_Iterable[_Union[StoreMark, _Mapping]]] = ..., speaks: _Optional[_Union[Speaks, _Mapping]] = ...) -> None: ...
 
 class Rate(_message.Message):
     __slots__ = ("per_second", "burst")
@@ -534,7 +548,7 @@ class Position(_message.Message):
     def __init__(self, vni: _Optional[int] = ..., history: _Optional[bytes] = ..., version: _Optional[int] = ...) -> None: ...
 
 class Registration(_message.Message):
-    __slots__ = ("incarnation", "receive", "send", "attachments", "positions", "seen", "generation")
+    __slots__ = ("incarnation", "receive", "send", "attachments", "positions", "seen", "generation", "speaks")
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     RECEIVE_FIELD_NUMBER: _ClassVar[int]
     SEND_FIELD_NUMBER: _ClassVar[int]
@@ -542,6 +556,7 @@ class Registration(_message.Message):
     POSITIONS_FIELD_NUMBER: _ClassVar[int]
     SEEN_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
+    SPEAKS_FIELD_NUMBER: _ClassVar[int]
     incarnation: bytes
     receive: _containers.RepeatedCompositeFieldContainer[Held]
     send: _containers.RepeatedCompositeFieldContainer[Held]
@@ -549,7 +564,8 @@ class Registration(_message.Message):
     positions: _containers.RepeatedCompositeFieldContainer[Position]
     seen: _containers.RepeatedCompositeFieldContainer[StoreMark]
     generation: int
-    def __init__(self, incarnation: _Optional[bytes] = ..., receive: _Optional[_Iterable[_Union[Held, _Mapping]]] = ..., send: _Optional[_Iterable[_Union[Held, _Mapping]]] = ..., attachments: _Optional[_Iterable[_Union[Attachment, _Mapping]]] = ..., positions: _Optional[_Iterable[_Union[Position, _Mapping]]] = ..., seen: _Optional[_Iterable[_Union[StoreMark, _Mapping]]] = ..., generation: _Optional[int] = ...) -> None: ...
+    speaks: Speaks
+    def __init__(self, incarnation: _Optional[bytes] = ..., receive: _Optional[_Iterable[_Union[Held, _Mapping]]] = ..., send: _Optional[_Iterable[_Union[Held, _Mapping]]] = ..., attachments: _Optional[_Iterable[_Union[Attachment, _Mapping]]] = ..., positions: _Optional[_Iterable[_Union[Position, _Mapping]]] = ..., seen: _Optional[_Iterable[_Union[StoreMark, _Mapping]]] = ..., generation: _Optional[int] = ..., speaks: _Optional[_Union[Speaks, _Mapping]] = ...) -> None: ...
 
 class Term(_message.Message):
     __slots__ = ("kind", "name", "begins", "ends")

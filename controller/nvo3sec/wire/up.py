@@ -31,7 +31,7 @@ from nvo3sec.domain.model import Suite
 from nvo3sec.domain.sa import Held
 from nvo3sec.domain.terms import CredentialTerms
 from nvo3sec.errors import WireError
-from nvo3sec.wire import checks, peers, terms
+from nvo3sec.wire import checks, peers, terms, versions
 from nvo3sec.wire import nva_pb2 as pb
 
 Up = Registration | ReadBack | Use | Report | Answer | PeerNews | CredentialTerms
@@ -59,6 +59,7 @@ def encode_up(message: Up) -> bytes:
                 ],
                 seen=checks.marks_out(message.seen),
                 generation=message.generation,
+                speaks=versions.speaks_out(message.speaks),
             )
             whole = pb.AgentMessage(registration=registration)
         case ReadBack():
@@ -114,6 +115,7 @@ def decode_up(raw: bytes) -> Up:
                 positions=checks.items(one.positions, "registration.positions", _position),
                 seen=checks.marks(one.seen, "registration.seen"),
                 generation=checks.number(one.generation, "registration.generation", 0, checks.UINT32),
+                speaks=versions.speaks_in(one, "registration.speaks"),
             )
         case "read_back":
             return ReadBack(

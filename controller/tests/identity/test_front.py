@@ -13,7 +13,6 @@ import os
 import resource
 import socket
 import ssl
-import time
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
 

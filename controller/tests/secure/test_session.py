@@ -24,6 +24,7 @@ from nvo3sec.domain.messages import (
     Registration,
     Report,
 )
+from nvo3sec.domain.versions import Speaks
 from nvo3sec.errors import AuthorizationError, NvaUnreachable, Nvo3secError, OperatorError
 from nvo3sec.identity.certificate import Purpose
 from nvo3sec.identity.names import Role
@@ -48,18 +49,18 @@ async def refuse(**_parameters: Any) -> Any:
 class Service:
     """An NVA that serves, in this process."""
 
-    def __init__(self, identities: Any) -> None:
+    def __init__(self, identities: Any, speaks: Speaks | None = None) -> None:
         self.identities = identities
         self.nva = Nva(identities.domain, MemoryStore(b"h" * 16), random_bytes=secrets.token_bytes)
         place = identities.place(Role.NVA, "nva1")
         device = load_device(place, identities.domain.name, Purpose.SERVER, Role.NVA)
         membership = DomainMembership(identities.domain.name, lambda: self.nva.membership)
         self.server = SecureServer(device, live_peers(place, device), access_table(), membership)
-        self.transport = NvaTransport(self.nva, dict.fromkeys(CALLS, refuse))
+        self.transport = NvaTransport(self.nva, dict.fromkeys(CALLS, refuse), speaks)
         self.transport.add_to(self.server.grpc)
         self.port = 0
 
-    def agent(self, nve: str, answer: Any = None, name: str = "") -> RemoteNva:
+    def agent(self, nve: str, answer: Any = None, name: str = "", **options: Any) -> RemoteNva:
         place = self.identities.place(Role.NVE, nve)
         device = load_device(place, self.identities.domain.name, Purpose.CLIENT, Role.NVE)
         address = NvaAddress(self.identities.name(Role.NVA, "nva1"), "127.0.0.1", self.port)
@@ -67,12 +68,12 @@ class Service:
         async def nothing(_kind: QuestionKind) -> Any:
             return {}
 
-        return RemoteNva(name or nve, device, live_peers(place, device), [address], answer or nothing)
+        return RemoteNva(name or nve, device, live_peers(place, device), [address], answer or nothing, **options)
 
 
 @contextlib.asynccontextmanager
-async def serving(identities: Any) -> AsyncIterator[Service]:
-    service = Service(identities)
+async def serving(identities: Any, speaks: Speaks | None = None) -> AsyncIterator[Service]:
+    service = Service(identities, speaks)
     service.port = await service.server.start("127.0.0.1", 0)
     try:
         yield service

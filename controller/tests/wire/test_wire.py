@@ -14,6 +14,7 @@ from nvo3sec.domain import messages as m
 from nvo3sec.domain.model import Rate, Suite, TenantSystem, TunnelKeys, Vap, Vn
 from nvo3sec.domain.sa import Held
 from nvo3sec.domain.secret import Secret
+from nvo3sec.domain.versions import Speaks
 from nvo3sec.errors import WireError
 from nvo3sec.wire import down, generate, up
 from nvo3sec.wire import nva_pb2 as pb
@@ -101,6 +102,14 @@ attachments = st.builds(m.Attachment, ports, vlans, vnis, macs, tuples(ips), hos
 signs = st.builds(m.Sign, ports, vlans, vnis, macs, ips, hosts)
 releases = st.builds(m.Release, ports, vlans, vnis, macs, hosts, hosts)
 moves = st.builds(m.Relocation, ports, vlans, attachments)
+features = st.from_regex(r"[a-z][a-z0-9-]{0,20}", fullmatch=True)
+speaks = st.builds(
+    lambda low, more, *rest: Speaks(low + more, low, *rest),
+    st.integers(0, 2**31 - 1),
+    st.integers(0, 2**31),
+    st.frozensets(features, max_size=64),
+    printable,
+)
 registrations = st.builds(
     m.Registration,
     incarnations,
@@ -110,6 +119,7 @@ registrations = st.builds(
     tuples(st.tuples(vnis, positions)),
     st.lists(marks, max_size=4).map(tuple),
     uint32,
+    speaks,
 )
 tenant_states = st.builds(m.TenantState, versions, tuples(systems), tuples(guards))
 remotes = st.builds(m.RemoteMapping, macs, labels, tuples(ips), st.integers(0, 2**63 - 1))
@@ -163,7 +173,7 @@ class TestRoundTrip:
         | peer_updates
         | tenant_states
         | mapping_updates
-        | st.builds(m.Welcome, sessions, marks, st.lists(marks, max_size=4).map(tuple))
+        | st.builds(m.Welcome, sessions, marks, st.lists(marks, max_size=4).map(tuple), speaks)
     )
     def test_down(self, message):
         assert down.decode_down(down.encode_down(message)) == message
