@@ -21,6 +21,7 @@ import yaml
 from nvo3sec import logs
 from nvo3sec.config import example_path, load_domain
 from nvo3sec.domain.frames import Question, neighbor_reply, parse_question
+from nvo3sec.nve import audit
 from nvo3sec.p4runtime import Operation, SwitchClient, Table, Update, load_artifacts
 from nvo3sec.p4runtime import generated as p4
 from nvo3sec.process import Controller
@@ -55,6 +56,9 @@ def arp_request(source: int, source_ip: str, target_ip: str) -> bytes:
 
 def blue(payload: bytes) -> bytes:
     return ipv4_frame(BLUE1, BLUE2, "10.1.0.1", "10.1.0.2", payload)
+
+
+NEVER_S = 1e6
 
 
 class Fabric:
@@ -400,7 +404,9 @@ class TestProcess:
 
 
 class TestForeignEntries:
-    def test_removed_reported_and_the_rest_untouched(self, tmp_path, start_switch, log):
+    def test_removed_reported_and_the_rest_untouched(self, tmp_path, start_switch, log, monkeypatch):
+        monkeypatch.setattr(audit, "TURN_S", NEVER_S)  # the agent would be faster than the operator who asks here
+
         async def run():
             async with running(tmp_path, start_switch) as fabric:
                 agent = fabric.controller._agents["leaf1"]

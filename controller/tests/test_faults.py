@@ -29,9 +29,10 @@ WAIT_S = 120.0
 class One:
     """One agent, its switch, and an NVA that can be cut off."""
 
-    def __init__(self, switch, **artifacts) -> None:
+    def __init__(self, switch, lease_renew_s: float = 0.1, **artifacts) -> None:
         domain = load_domain(example_path())
-        domain = dataclasses.replace(domain, lifetimes=dataclasses.replace(domain.lifetimes, lease_renew_s=0.1))
+        lifetimes = dataclasses.replace(domain.lifetimes, lease_renew_s=lease_renew_s)
+        domain = dataclasses.replace(domain, lifetimes=lifetimes)
         nve = dataclasses.replace(domain.nves[1], p4runtime=switch.target, device_id=switch.device_id)
         self.nva = Nva(domain, MemoryStore(b"h" * 16), random_bytes=secrets.token_bytes)
         self.reachable = True
@@ -51,14 +52,20 @@ class One:
                     return
                 await asyncio.sleep(0.01)
 
+    async def has_peers(self) -> None:
+        """Its switch has keys to receive with: the peers are connected, and do nothing."""
+        for name in ("leaf1", "leaf3"):
+            self.nva.register(self.nva.open_session(name), Registration(name.encode().ljust(16, b".")))
+        await self.until(lambda: self.is_ready() and bool(self.agent._serving.keyring.receive))
+
     def is_ready(self) -> bool:
         status = self.agent.status()
         return status.in_sync and bool(status.lease_left_s)
 
 
 @contextlib.asynccontextmanager
-async def working(switch, **artifacts):
-    one = One(switch, **artifacts)
+async def working(switch, **options):
+    one = One(switch, **options)
     task = asyncio.create_task(one.agent.run())
     try:
         yield one

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 from nvo3sec.domain.messages import LeaseGrant, StoreMark
 from nvo3sec.nve import serving
+from nvo3sec.nve.audit import Leases
 from nvo3sec.nve.clock import ClockReading
 from nvo3sec.nve.serving import Serving
 
@@ -24,6 +25,7 @@ class World:
         self.waiting = asyncio.Event()
         self.serving = object.__new__(Serving)
         self.serving._has_said = False
+        self.serving._leases = Leases()
         self.serving._session = self
         self.serving._memory = SimpleNamespace(marks=())
         self.serving.view = SimpleNamespace(lease_renew_s=NEVER_S)

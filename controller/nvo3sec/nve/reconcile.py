@@ -14,7 +14,7 @@ from nvo3sec.nve.driver import SwitchDriver
 from nvo3sec.nve.plan import MANAGED_TABLES, Plan, Stage, make_plan
 from nvo3sec.nve.translate import incarnation_of, numbers_of, to_items
 from nvo3sec.p4runtime import Group, Operation, SwitchState, Table
-from nvo3sec.p4runtime.entry import Item
+from nvo3sec.p4runtime.entry import Entry, Item
 
 KEY_TABLES = (Table.SA_RX, Table.SA_TX)
 MAPPING_TABLES = (Table.BRIDGE, Table.NEIGHBOR, Table.NEIGHBOR_IPV6)
@@ -68,7 +68,13 @@ class Reconciler:
         """By what makes it one item, everything that may be in the switch because this agent wanted it there."""
         self._is_first = True
         self.foreign: tuple[str, ...] = ()
-        """What the last reconciliation found in the switch that nobody had wanted there."""
+        """What the last reconciliation found changed in the switch that this agent had not changed."""
+
+    def differs(self, tables: Iterable[Table], state: SwitchState) -> bool:
+        """Whether `tables`, as they were read just now, are not as they were read back last.
+
+        False if that is not known: then they are to be reconciled anyway."""
+        return self._actual is not None and _of(state, tables) != _of(self._actual, tables)
 
     async def preview(self, wanted: Wanted) -> Plan:
         """The updates that `apply` would make; nothing is written."""
@@ -86,7 +92,7 @@ class Reconciler:
         whole = set(looked_at) >= set(MANAGED_TABLES)
         if self._actual is None or whole:
             looked_at, whole = MANAGED_TABLES, True
-        before = await self._read(looked_at, whole)
+        as_left, before = self._actual, await self._read(looked_at, whole)
         self._check_incarnation(wanted, before)
         known = numbers_of(before)[0] if self._numbers is None else self._numbers
         numbers, desired = compute(wanted, before, known)
@@ -94,7 +100,7 @@ class Reconciler:
         # writes: a key in another tunnel would meet another sequence counter there, and repeat its numbers.
         self._numbers = known.with_all(numbers)
         plan = make_plan(desired, before, looked_at)
-        self.foreign = self._foreign(plan)
+        self.foreign = self._foreign(plan) + _missing(as_left, before)
         for update in plan.updates:
             if update.operation is not Operation.DELETE:
                 # Whatever becomes of the writes: what may be there from now on is no intruder's.
@@ -164,6 +170,22 @@ class Reconciler:
             if _key(item) in self._own and item not in self._own[_key(item)]
         ]
         return tuple(strange)
+
+
+def _of(state: SwitchState, tables: Iterable[Table]) -> dict[object, Entry]:
+    chosen = set(tables)
+    return {
+        key: entry for key, entry in state.entries.items() if entry.table in chosen and entry.table in MANAGED_TABLES
+    }
+
+
+def _missing(left: SwitchState | None, found: SwitchState) -> tuple[str, ...]:
+    """What was in a switch when it was read back last and is not any more. left: None if that is not known."""
+    if left is None:
+        return ()
+    gone: list[Item] = [entry for key, entry in left.entries.items() if key not in found.entries]
+    gone += [group for number, group in left.groups.items() if number not in found.groups]
+    return tuple(f"missing {item.describe()}" for item in gone)
 
 
 def _key(item: Item) -> object:

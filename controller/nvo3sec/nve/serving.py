@@ -48,6 +48,7 @@ from nvo3sec.errors import (
     WriteRefused,
     cause_of,
 )
+from nvo3sec.nve.audit import EVENT, Audit, Leases
 from nvo3sec.nve.bringup import BroughtUp
 from nvo3sec.nve.clock import ClockReading
 from nvo3sec.nve.driver import SwitchDriver
@@ -64,8 +65,7 @@ from nvo3sec.nve.punts import PuntHandler
 from nvo3sec.nve.reconcile import KEY_TABLES, MAPPING_TABLES, TENANT_TABLES, Outcome, Reconciler, Wanted
 from nvo3sec.nve.translate import SaName, held_keys, learned_addresses, sending_entries
 from nvo3sec.nve.use import KeptUse, SendingUse
-from nvo3sec.p4runtime import Operation, SwitchState, Table, Update
-from nvo3sec.p4runtime import generated as p4
+from nvo3sec.p4runtime import SwitchState, Table
 
 SETTLE_S = 3.0
 """How long is asked about what a switch was found with, before it is reconciled."""
@@ -73,8 +73,6 @@ USE_S = 2.0
 """How often is read how much each key has protected."""
 DROPS_S = 5.0
 """How often is read whether frames are dropped that never should be."""
-AUDIT_S = 60.0
-"""How often the whole switch is read, changed or not."""
 RETRY_FIRST_S, RETRY_LAST_S = 0.2, 5.0
 CONFINED_KNOWN = 256
 """Things that went wrong which are told, in one session."""
@@ -116,6 +114,7 @@ class Serving:
         self.numbers: Numbers | None = None
         self.outcome: Outcome | None = None
         self.lease_not_after_us: int | None = None
+        self._leases = Leases()
         self.agrees = True
         self.fault = ""
         self.drops = DropWatch(driver.client)
@@ -159,11 +158,13 @@ class Serving:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SETTLE_S):
                 await self.learning.settle_doubts()
+        client, found = self.driver.client, self._tell_of_foreign
+        audit = Audit(client, self.reconciler, self._leases, self._lock, self._incarnation, self._mark, found)
         await run_together(
             self._follow_nva(),
             self._work(),
             self._keep_lease(),
-            self._audit(),
+            audit.run(),
             self._report_use(),
             self._watch_drops(),
             self.learning.run(),
@@ -327,8 +328,7 @@ class Serving:
                 if _places_of(wanted.view) == self._places:
                     self.punts.open(self.reading.latest_us(time.monotonic()))
             for text in self.reconciler.foreign:
-                self._log.error("foreign entry", what=text)
-                await self._session.report(Report("foreign-entry", text))
+                await self._tell_of_foreign(Report(EVENT, text))
             if not outcome.done.is_empty:
                 self._log.info("reconciled", updates=len(outcome.done.updates), left=len(outcome.left.updates))
             if outcome.left.is_empty:
@@ -341,6 +341,10 @@ class Serving:
             if outcome.refused is not None:
                 raise outcome.refused
             return outcome
+
+    async def _tell_of_foreign(self, report: Report) -> None:
+        self._log.error("not as it was left", what=report.event, detail=report.detail)
+        await self._session.report(report)
 
     def _another_key_follows(self, wanted: Wanted) -> bool:
         now = sending_entries(self.outcome.actual, wanted.view).values() if self.outcome else ()
@@ -424,7 +428,7 @@ class Serving:
                 await asyncio.sleep(RETRY_FIRST_S)
                 continue
             not_after = answer.reading.deadline_us(asked_at, grant.duration_s)
-            await self.driver.client.write([Update(Operation.MODIFY, p4.lease_grant(not_after=not_after))])
+            await self._leases.write(self.driver.client, not_after)
             self.lease_not_after_us = not_after
             # What is withheld may be given as soon as the NVA has heard that the switch has let go of somebody.
             await asyncio.sleep(self.view.lease_renew_s if self.view and grant.duration_s else RETRY_FIRST_S)
@@ -454,11 +458,6 @@ class Serving:
                     self._log.error("frames dropped", what=report.event, detail=report.detail)
                     await self._session.report(report)
             await asyncio.sleep(DROPS_S)
-
-    async def _audit(self) -> None:
-        while True:
-            await asyncio.sleep(AUDIT_S)
-            self._mark(MANAGED_TABLES)
 
 
 def _places_of(view: NveView) -> set[tuple[int, int, str, int]]:
