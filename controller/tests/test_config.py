@@ -99,6 +99,16 @@ class TestExample:
         assert lifetimes.key_hard_s > lifetimes.key_soft_s + lifetimes.grace_s
         assert lifetimes.key_jitter_s == 360
 
+    @pytest.mark.parametrize(
+        ("said", "lease_s", "lease_renew_s"),
+        [("", 300, 30), ("lease_s: 45", 45, 15), ("lease_s: 3600", 3600, 30), ("lease_renew_s: 100", 300, 100)],
+    )
+    def test_a_lease_outlasts_a_restart_unless_told(self, said, lease_s, lease_renew_s):
+        text = changed("  lease_s: 30 ", f"  {said} #").replace("  lease_renew_s: 10\n", "")
+        lifetimes = parse(text).lifetimes
+        assert (lifetimes.lease_s, lifetimes.lease_renew_s) == (lease_s, lease_renew_s)
+        assert parse(text).mapping_limits.lease_s == lease_s
+
     def test_every_field_is_shown(self):
         def names(section: type[BaseModel]) -> Iterator[str]:
             for name, field in section.model_fields.items():

@@ -37,6 +37,9 @@ from nvo3sec.domain.model import (
 _LEVELS = {suite.level: suite for suite in Suite}
 """The schema decides which of them may be said."""
 
+RENEW_AT_LEAST_S = 30.0
+"""How often a lease is renewed, however long it is: what is left when the NVA goes away is the time for an upgrade."""
+
 
 def port_towards(nve: NveSection, peer: str) -> tuple[int, int]:
     """(port, own MAC address) of `nve` towards `peer`."""
@@ -148,7 +151,7 @@ def _or(value: float | None, default: float) -> float:
 def _lifetimes(section: LifetimesSection) -> Lifetimes:
     return Lifetimes(
         lease_s=section.lease_s,
-        lease_renew_s=_or(section.lease_renew_s, section.lease_s / 3),
+        lease_renew_s=_or(section.lease_renew_s, min(section.lease_s / 3, RENEW_AT_LEAST_S)),
         key_soft_s=section.key_soft_s,
         key_hard_s=_or(section.key_hard_s, section.key_soft_s * 1.1 + section.grace_s),
         key_jitter_s=_or(section.key_jitter_s, section.key_soft_s / 10),

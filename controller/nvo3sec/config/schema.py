@@ -83,10 +83,11 @@ class RateSection(_Section):
 class LifetimesSection(_Section):
     """Lives of leases and keys."""
 
-    lease_s: Seconds = 30
-    """Without news from the NVA the tunnels of a switch close after this time."""
+    lease_s: Seconds = 300
+    """Without news from the NVA the tunnels of a switch close after this time: what it bounds is in
+    docs/control-plane.md. The default outlasts a restart and an upgrade of an NVA with 100,000 mappings."""
     lease_renew_s: Seconds | None = None
-    """How often the lease is renewed; a third of lease_s unless told."""
+    """How often the lease is renewed; a third of lease_s unless told, and not less often than every 30 s."""
     key_soft_s: Seconds = 3600
     """Age at which a key is replaced."""
     key_hard_s: Seconds | None = None
