@@ -304,7 +304,7 @@ class NvaProcess:
             raise OperatorError("the NVA does not serve yet")
         own = {
             "reports_left_out": dict(self._nva.reports.left_out),
-            "answers_refused": dict(self._transport.refused),
+            "answers_refused": dict(self._transport.answers_refused),
             "confined": dict(self._nva.confinement.counts),
         }
         return self._server.admission_report() | own

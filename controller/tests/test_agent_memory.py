@@ -99,6 +99,63 @@ def test_another_file_is_not_taken_for_an_empty_one(tmp_path, content):
     assert path.read_text() == content
 
 
+def agent_file(**changes) -> dict:
+    attachment = {"port": 1, "vlan": 0, "vni": 5001, "mac": "02:00:00:00:00:01", "ips": ["10.0.0.1"], "host": ""}
+    one = attachment | changes.pop("attachment", {})
+    return {"format": 1, "nve": "leaf1", "term": 1, "version": 2, "attachments": [one]} | changes
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (agent_file(term=True), "term: must be a whole number from 0 to"),
+        (agent_file(term=1.5), "term: must be a whole number"),
+        (agent_file(version="7"), "version: must be a whole number"),
+        (agent_file(version=float("inf")), "version: must be a whole number"),
+        (agent_file(version=float("nan")), "version: must be a whole number"),
+        (agent_file(version=2**63), "version: must be a whole number"),
+        (agent_file(generation=-1), "generation: must be a whole number from 0 to 4294967295"),
+        (agent_file(digest="00"), "digest: must be 64 hexadecimal digits"),
+        (agent_file(incarnation=7), "incarnation: must be 32 hexadecimal digits"),
+        (agent_file(attachments={}), "attachments: must be a list"),
+        (agent_file(attachments=[7]), r"attachments\[0\]: must be an object"),
+        (agent_file(colour="red"), "there is no field 'colour'; there are: "),
+        (agent_file(attachment={"port": 512}), r"attachments\[0\]\.port: must be a whole number from 0 to 511"),
+        (agent_file(attachment={"port": "1"}), r"attachments\[0\]\.port: must be a whole number"),
+        (agent_file(attachment={"vlan": -1}), r"attachments\[0\]\.vlan: must be a whole number from 0 to 4094"),
+        (agent_file(attachment={"vni": 0}), r"attachments\[0\]\.vni: must be a whole number from 1 to 16777215"),
+        (agent_file(attachment={"mac": 7}), r"attachments\[0\]\.mac: must be a MAC address"),
+        (agent_file(attachment={"ips": [167772161]}), r"attachments\[0\]\.ips\[0\]: must be an IP address"),
+        (agent_file(attachment={"ips": "10.0.0.1"}), r"attachments\[0\]\.ips: must be a list"),
+        (agent_file(attachment={"host": None}), r"attachments\[0\]\.host: must be a DNS label"),
+        (agent_file(attachment={"vn": "\x1b[2J"}), r"attachments\[0\]\.vn: must be a DNS label"),
+    ],
+)
+def test_an_odd_value_is_named_with_what_is_allowed(tmp_path, content, said):
+    path = tmp_path / "agent.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(OperatorError, match=said):
+        AgentMemory("leaf1", path)
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [(b"{\n\n,", "line 3: is no JSON"), (b"[" * 200_000, "is no JSON"), (b"\xff\xfe", "is no JSON")],
+)
+def test_what_is_no_json_is_named_with_its_line(tmp_path, raw, said):
+    path = tmp_path / "agent.json"
+    path.write_bytes(raw)
+    with pytest.raises(OperatorError, match=said):
+        AgentMemory("leaf1", path)
+
+
+def test_a_file_that_is_right_is_taken(tmp_path):
+    path = tmp_path / "agent.json"
+    path.write_text(json.dumps(agent_file()))
+    memory = AgentMemory("leaf1", path)
+    assert (len(memory.attachments), memory.mark) == (1, StoreMark(1, 2))
+
+
 def test_without_a_file():
     memory = AgentMemory("leaf1")
     memory.put(ONE)

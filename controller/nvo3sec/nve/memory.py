@@ -12,19 +12,16 @@ import os
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import structlog
 
-from nvo3sec.domain.addresses import format_mac, parse_ip, parse_unicast_mac
 from nvo3sec.domain.history import not_in_history
-from nvo3sec.domain.messages import DIGEST_BYTES, Attachment, StoreMark
+from nvo3sec.domain.messages import Attachment, StoreMark
 from nvo3sec.errors import NvaGoneBack, OperatorError
+from nvo3sec.nve import memory_file
 
-FORMAT = 1
 RINGS_BLOCK = 256
 """Generations that are written down at once: a rotation of all keys of a switch must not cost a write for each."""
-LAST_GENERATION = (1 << 32) - 1
 
 Place = tuple[int, int, int]
 """(port, VLAN, MAC address)."""
@@ -45,26 +42,17 @@ class AgentMemory:
 
     def _read(self, path: Path) -> None:
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            if content["format"] != FORMAT or content["nve"] != self._nve:
-                raise OperatorError(f"{path}: is of format {content['format']!r} and NVE {content['nve']!r}")
-            found = [_attachment_in(one) for one in content["attachments"]]
-            # What was written before there were digests has none.
-            digest = bytes.fromhex(content.get("digest", ""))
-            self.mark = self._written = StoreMark(int(content["term"]), int(content["version"]), digest)
-            self._rings = (bytes.fromhex(content.get("incarnation", "")), int(content.get("generation", 0)))
-            if not 0 <= self._rings[1] <= LAST_GENERATION:
-                raise ValueError("a generation that there is not")
-            if len(digest) not in (0, DIGEST_BYTES):
-                raise ValueError("a digest of another length")
+            found = memory_file.parse(path.read_bytes(), self._nve)
         except OSError as error:
             raise OperatorError(f"{path}: {error.strerror}") from None
-        except (ValueError, KeyError, TypeError):
+        except ValueError as error:
             raise OperatorError(
-                f"{path}: is not what an agent writes. Without it everything that is attached to {self._nve} would be"
-                " released: restore it, or remove it and attach everything again"
+                f"{path}: is not what an agent writes: {error}. Without it everything that is attached to"
+                f" {self._nve} would be released: restore it, or remove it and attach everything again"
             ) from None
-        self.attachments = {place_of(one): one for one in found}
+        self.mark = self._written = found.mark
+        self._rings = (found.incarnation, found.generation)
+        self.attachments = {place_of(one): one for one in found.attachments}
 
     def put(self, attachment: Attachment) -> None:
         """Remember an attachment. Raises OperatorError."""
@@ -141,7 +129,7 @@ class AgentMemory:
         if known is not None and generation <= known:
             return
         above = (generation + RINGS_BLOCK - 1) // RINGS_BLOCK * RINGS_BLOCK
-        self._rings = (incarnation, max(generation, min(above, LAST_GENERATION)))
+        self._rings = (incarnation, max(generation, min(above, memory_file.LAST_GENERATION)))
         try:
             self._change(self.attachments, self.mark)
         except OperatorError as error:
@@ -156,16 +144,8 @@ class AgentMemory:
         self.attachments, self.mark = dict(attachments), mark
 
     def _write(self, path: Path, attachments: Mapping[Place, Attachment], mark: StoreMark) -> None:
-        content = {
-            "format": FORMAT,
-            "nve": self._nve,
-            "term": mark.term,
-            "version": mark.version,
-            "digest": mark.digest.hex(),
-            "incarnation": self._rings[0].hex(),
-            "generation": self._rings[1],
-            "attachments": [_attachment_out(one) for one in attachments.values()],
-        }
+        remembered = memory_file.Remembered(tuple(attachments.values()), mark, *self._rings)
+        content = memory_file.to_json(self._nve, remembered)
         draft = path.with_name(path.name + ".new")
         try:
             descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -186,27 +166,3 @@ class AgentMemory:
 def place_of(attachment: Attachment) -> Place:
     """What an attachment is told by."""
     return attachment.port, attachment.vlan, attachment.mac
-
-
-def _attachment_out(one: Attachment) -> dict[str, Any]:
-    return {
-        "port": one.port,
-        "vlan": one.vlan,
-        "vni": one.vni,
-        "mac": format_mac(one.mac),
-        "ips": [str(ip) for ip in one.ips],
-        "host": one.host,
-        "vn": one.vn,
-    }
-
-
-def _attachment_in(one: dict[str, Any]) -> Attachment:
-    return Attachment(
-        port=int(one["port"]),
-        vlan=int(one["vlan"]),
-        vni=int(one["vni"]),
-        mac=parse_unicast_mac(one["mac"]),
-        ips=tuple(map(parse_ip, one["ips"])),
-        host=str(one["host"]),
-        vn=str(one.get("vn", "")),  # before VNs had names here, there was none
-    )

@@ -141,7 +141,7 @@ class NvaTransport:
         """Agents that cannot be served as they are, by NVE, and which end is to be upgraded."""
         self.terms: dict[str, CredentialTerms] = {}
         """What each agent said last of what ends there, by NVE; also after it has gone."""
-        self.refused: Counter[str] = Counter()
+        self.answers_refused: Counter[str] = Counter()
         """Answers of agents that were refused, by NVE."""
         self._log = structlog.get_logger("nva")
 
@@ -239,7 +239,7 @@ class NvaTransport:
             case Answer():
                 if (refused := link.answered(message)) is not None:
                     kind, why = refused
-                    self.refused[link.session.nve] += 1
+                    self.answers_refused[link.session.nve] += 1
                     await link.session.report(AgentReport("answer-refused", f"{kind.value}: {why}"))
                     if isinstance(why, WireError):
                         raise why
