@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from nvo3sec.domain.mapping import PutClaim, SetVersion
@@ -29,6 +30,7 @@ from nvo3sec.nva.store import (
     StoreRolledBack,
     StoreTooNew,
     StoreUnavailable,
+    database,
     open_store,
 )
 from nvo3sec.nva.store.database import Database
@@ -539,6 +541,37 @@ class TestFiles:
         reopen().close()
         with pytest.raises(StoreUnavailable, match="is the database of domain"):
             open_store(tmp_path / "db" / "nva.sqlite", tmp_path / "keys", "other.example")
+
+
+class TestWhy:
+    """What is wrong with a database that cannot be written, in words of an operator."""
+
+    @pytest.mark.parametrize("part", ["db/nva.sqlite", "db"])
+    def test_read_only(self, tmp_path, reopen, monkeypatch, part):
+        everything(tmp_path).close()
+        # Root may write whatever the mode is; only what the system says of a read-only file system stops it.
+        access = os.access
+        monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path / part and access(path, mode))
+        with pytest.raises(
+            StoreUnavailable, match=f"{part}: is read-only, for this user or with its whole file system"
+        ):
+            reopen()
+
+    @pytest.mark.parametrize(
+        ("name", "text", "said"),
+        [
+            ("SQLITE_IOERR_WRITE", "disk I/O error", "the disk has failed, is full, or is read-only by now"),
+            ("SQLITE_READONLY", "attempt to write a readonly database", "its file system is read-only"),
+            ("SQLITE_FULL", "database or disk is full", "or a quota is used up"),
+            ("SQLITE_CANTOPEN", "unable to open database file", "cannot be opened"),
+        ],
+    )
+    def test_an_error_of_sqlite(self, name, text, said):
+        error = sqlite3.OperationalError(text)
+        error.sqlite_errorname = name
+        found = str(database._translated(Path("nva.sqlite"), error))
+        assert found.startswith(f"nva.sqlite: {text} ({name}): ")
+        assert said in found
 
 
 class TestSecrets:

@@ -39,6 +39,15 @@ _PUT = {
 }
 _DELETE = {t.name: f"DELETE FROM {t.name} WHERE {_WHERE[t.name]}" for t in TABLES}  # noqa: S608
 
+_WRITES = "an NVA writes into its database, and into files beside it"
+_CAUSES = {
+    "SQLITE_READONLY": f"the database, its directory or its file system is read-only; {_WRITES}",
+    "SQLITE_FULL": "the disk is full, or a quota is used up",
+    "SQLITE_CANTOPEN": f"the file or one beside it cannot be opened; {_WRITES}",
+    "SQLITE_IOERR": f"the disk has failed, is full, or is read-only by now; {_WRITES}",
+}
+"""What the errors of SQLite, by how their names begin, mean for an operator."""
+
 
 @dataclass(frozen=True)
 class Meta:
@@ -70,6 +79,9 @@ class Database:
                 files.sync_directory(path.parent)
         except OSError as error:
             raise StoreUnavailable(f"{path}: {error.strerror}") from None
+        for place in (path, path.parent):
+            if place.exists() and not os.access(place, os.W_OK):
+                raise StoreUnavailable(f"{place}: is read-only, for this user or with its whole file system; {_WRITES}")
         for one in (path, *(path.with_name(path.name + suffix) for suffix in ("-wal", "-shm", "-journal"))):
             if one.exists():
                 files.check_private(one)
@@ -347,4 +359,11 @@ def _translated(path: Path, error: sqlite3.Error) -> StoreUnavailable | StoreCor
     damaged = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_SCHEMA", "SQLITE_ERROR", "SQLITE_FORMAT", "SQLITE_MISMATCH")
     if (getattr(error, "sqlite_errorname", None) or "SQLITE_ERROR").startswith(damaged):
         return StoreCorrupt(f"{path} is damaged: {error}")
-    return StoreUnavailable(f"{path}: {error}")
+    return StoreUnavailable(f"{path}: {explained(error)}")
+
+
+def explained(error: sqlite3.Error) -> str:
+    """The text of an error of SQLite, with what it means for an operator."""
+    name = getattr(error, "sqlite_errorname", "") or ""
+    why = next((text for start, text in _CAUSES.items() if name.startswith(start)), "")
+    return f"{error} ({name}): {why}" if why else str(error)

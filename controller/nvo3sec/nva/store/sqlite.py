@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from enum import StrEnum, unique
 
 from nvo3sec.domain.meanings import Meaning
-from nvo3sec.nva.store.database import Database
+from nvo3sec.nva.store.database import Database, explained
 from nvo3sec.nva.store.errors import ChangeRefused, StoreCorrupt, StoreUnavailable
 from nvo3sec.nva.store.floor import Floor, FloorState, Mark
 from nvo3sec.nva.store.keyring import Keyring
@@ -210,7 +210,7 @@ class SqliteStore:
             raise
 
     def _unavailable(self, error: sqlite3.Error) -> StoreUnavailable:
-        return StoreUnavailable(f"{self._database.path}: {error}; the store is closed")
+        return StoreUnavailable(f"{self._database.path}: {explained(error)}; the store is closed")
 
     def _require_open(self) -> None:
         if not self._is_open:
