@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 import structlog
@@ -14,6 +15,8 @@ from nvo3sec.plain import plain_lines, plain_value
 
 FORBIDDEN_FIELDS = frozenset({"key", "secret", "private_key", "password", "epoch_secret", "params"})
 """Never logged, whatever a caller thinks."""
+ARGUMENT_CHARACTERS = 512
+"""Of one argument of an operator: as long as a name may be."""
 
 
 def drop_forbidden(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -59,6 +62,19 @@ class _Formatter(logging.Formatter):
         return "\n".join([first, *(f"    {line}" for line in more)])
 
 
+def shorten(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """A structlog processor: of what somebody asked, a long text (a domain file) is named by its digest."""
+    asked = event.get("arguments")
+    if isinstance(asked, Mapping):
+        event["arguments"] = {
+            name: f"({len(value)} characters, SHA-256 {hashlib.sha256(value.encode()).hexdigest()})"
+            if isinstance(value, str) and len(value) > ARGUMENT_CHARACTERS
+            else value
+            for name, value in asked.items()
+        }
+    return event
+
+
 def configure(*, json_lines: bool = False, level: str = "info") -> None:
     """Set up logging for the process."""
     handler = logging.StreamHandler()
@@ -70,6 +86,7 @@ def configure(*, json_lines: bool = False, level: str = "info") -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             drop_forbidden,
+            shorten,
             # Tracebacks without local variables: those may be keys.
             structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
             if json_lines

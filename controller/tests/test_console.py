@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import structlog
+from nvo3sec import logs
 from nvo3sec.console import (
     AGENT,
     NVA,
@@ -74,6 +76,23 @@ class TestSocket:
     def test_question_and_answer(self, tmp_path):
         with serving(tmp_path / "run"):
             assert ask(tmp_path / "run", "echo", a=1, b=["x"]) == {"a": 1, "b": ["x"]}
+
+    def test_who_asks_what_is_in_the_log(self, tmp_path, capsys):
+        """With all of it, and a long text by its digest; what only looks is not."""
+        logs.configure()
+        try:
+            with serving(tmp_path, {"map_evict": echo, "status": echo}):
+                ask(tmp_path, "map_evict", mac="02:00:00:00:00:01", nve="leaf1")
+                ask(tmp_path, "map_evict", mac="x" * 4000)
+                ask(tmp_path, "status", wait_s=1)
+        finally:
+            structlog.reset_defaults()
+        first, second = [line for line in capsys.readouterr().err.splitlines() if "operator asks" in line]
+        assert "'mac': '02:00:00:00:00:01', 'nve': 'leaf1'" in first
+        assert f"operator='user {os.getuid()}, process {os.getpid()}'" in first
+        assert "method=map_evict" in first
+        assert "(4000 characters, SHA-256 " in second
+        assert "xxxx" not in second
 
     def test_only_for_its_owner(self, tmp_path):
         with serving(tmp_path / "run"):

@@ -7,6 +7,8 @@ import asyncio
 import contextlib
 import json
 import os
+import socket
+import struct
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -19,6 +21,28 @@ from nvo3sec.errors import Nvo3secError, OperatorError
 REQUEST_LIMIT_BYTES = 16 << 20
 """A domain file fits, however its characters are escaped."""
 Method: TypeAlias = Callable[..., Awaitable[Any]]
+
+
+LOOKS = frozenset(
+    {
+        "admission",
+        "attachments",
+        "authz_probe",
+        "counters",
+        "domain_diff",
+        "domain_show",
+        "key_audit",
+        "key_list",
+        "map_list",
+        "status",
+        "vn_list",
+        "vn_show",
+        "wait",
+    }
+)
+"""Methods that change nothing."""
+_PEERCRED = struct.Struct("3i")
+"""Process, user and group (unix(7), SO_PEERCRED)."""
 
 
 class ConsoleServer:
@@ -61,8 +85,9 @@ class ConsoleServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
+            who = _user(writer)
             while line := await reader.readline():
-                writer.write(_encoded(await self._answer(line)) + b"\n")
+                writer.write(_encoded(await self._answer(line, who)) + b"\n")
                 await writer.drain()
         except (ConnectionError, ValueError):
             pass  # gone, or a request beyond the limit: nothing to answer
@@ -71,7 +96,7 @@ class ConsoleServer:
             with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()
 
-    async def _answer(self, line: bytes) -> dict[str, Any]:
+    async def _answer(self, line: bytes, who: str) -> dict[str, Any]:
         try:
             request = json.loads(line)
             name, params = request["method"], request.get("params", {})
@@ -82,6 +107,9 @@ class ConsoleServer:
         except (ValueError, TypeError, AttributeError, RecursionError):
             return _error("OperatorError", "the request is not understood")
         try:
+            # What only looks is asked again and again by whoever waits for something.
+            log = self._log.debug if name in LOOKS else self._log.info
+            log("operator asks", operator=who, method=name, arguments=params)
             return {"result": await method(**params)}
         except Nvo3secError as error:
             return _error(type(error).__name__, str(error))
@@ -97,6 +125,13 @@ def _encoded(answer: dict[str, Any]) -> bytes:
         return json.dumps(answer, allow_nan=False).encode()
     except ValueError:
         return json.dumps(_error("OperatorError", "the answer has a number that JSON does not have")).encode()
+
+
+def _user(writer: asyncio.StreamWriter) -> str:
+    """Who is at the other end, as the kernel says: the socket is closed to everybody but its owner and root."""
+    found = writer.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEERCRED.size)
+    pid, uid, _ = _PEERCRED.unpack(found)
+    return f"user {uid}, process {pid}"
 
 
 def _error(kind: str, message: str) -> dict[str, Any]:

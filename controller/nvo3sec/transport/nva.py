@@ -281,7 +281,8 @@ class NvaTransport:
         method = self._operator[name]
 
         async def answer(request: up.Ask, context: Any) -> str:
-            self._log.info("operator asks", operator=str(authenticated_identity(context).device), method=name)
+            operator = str(authenticated_identity(context).device)
+            self._log.info("operator asks", operator=operator, method=name, arguments=request.parameters)
             return json.dumps(await method(**request.parameters), allow_nan=False)
 
         return answer

@@ -249,6 +249,9 @@ class TestIdentities:
                 assert json.loads(status.stdout)["ready"]
                 rotated = await asyncio.to_thread(world.operate, "keys", "rotate", "leaf1")
                 assert rotated.stdout == "new keys asked for in 4 directions\n"
+                (said,) = [line for line in world.log("nva").splitlines() if "method=rotate" in line]
+                assert "{'nves': ['leaf1']}" in said, "who asked for what can be told afterwards"
+                assert "operator/op" in said
                 counters = await asyncio.to_thread(world.operate, "counters", "leaf2", "-o", "json")
                 assert [one["nve"] for one in json.loads(counters.stdout)] == ["leaf2"]
                 dry = await asyncio.to_thread(world.operate, "reconcile", "--dry-run", "-o", "json")
