@@ -10,7 +10,7 @@ from ipaddress import ip_address as ip
 from typing import ClassVar
 
 import pytest
-from nvo3sec.domain.messages import Attachment, AttachmentAnswer, NveView, Release, Standing, StoreMark
+from nvo3sec.domain.messages import Attachment, AttachmentAnswer, NveView, Release, Relocation, Standing, StoreMark
 from nvo3sec.errors import NvaUnreachable, OperatorError
 from nvo3sec.nve import AgentMemory, NveAgent, SwitchAddress, tenant_methods
 
@@ -181,6 +181,61 @@ def test_what_the_nva_does_not_know_can_be_detached():
         agent._serving = Session()
         answer = await agent.announce(Release(ONE.port, ONE.vlan, ONE.vni, ONE.mac))
         assert (answer.standing, memory.attachments) == (Standing.REFUSED, {})
+
+    asyncio.run(check())
+
+
+class Taking:
+    """An NVA that takes everything."""
+
+    def __init__(self) -> None:
+        self.asked: list[object] = []
+
+    async def announce(self, announcement):
+        self.asked.append(announcement)
+        return AttachmentAnswer(Standing.ACTIVE)
+
+
+def agent_on(path) -> tuple[NveAgent, Taking]:
+    memory = AgentMemory("leaf1", path)
+    agent = NveAgent(
+        SwitchAddress("leaf1", "unix:/nowhere", 1), None, None, random_bytes=secrets.token_bytes, memory=memory
+    )
+    agent._serving = Taking()
+    return agent, agent._serving
+
+
+@pytest.mark.parametrize(
+    "announcement", [TWO, Release(ONE.port, ONE.vlan, ONE.vni, ONE.mac), Relocation(ONE.port, ONE.vlan, TWO)]
+)
+def test_without_room_on_the_disk_the_nva_is_not_asked(tmp_path, announcement):
+    """That nothing was changed is then true of the NVA as well."""
+
+    async def check():
+        path = tmp_path / "agent.json"
+        agent, nva = agent_on(path)
+        await agent.announce(ONE)
+        nva.asked.clear()
+        (tmp_path / "agent.json.room").mkdir()  # whoever runs this, nothing can be written there
+        with pytest.raises(OperatorError, match="nothing was changed"):
+            await agent.announce(announcement)
+        assert nva.asked == []
+        assert agent.attachments == (ONE,)
+        (tmp_path / "agent.json.room").rmdir()
+        await agent.announce(announcement)
+        assert nva.asked == [announcement]
+        assert sorted(one.name for one in tmp_path.iterdir()) == ["agent.json"], "what was kept free is given back"
+
+    asyncio.run(check())
+
+
+def test_what_the_nva_has_taken_and_could_not_be_written_is_said(tmp_path):
+    async def check():
+        agent, nva = agent_on(tmp_path / "agent.json")
+        (tmp_path / "agent.json.new").mkdir()
+        with pytest.raises(OperatorError, match=r"the NVA has taken it \(active\), and leaf1 could not write it down"):
+            await agent.announce(ONE)
+        assert nva.asked == [ONE]
 
     asyncio.run(check())
 

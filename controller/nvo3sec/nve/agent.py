@@ -7,6 +7,7 @@ The switch stays in hand while the NVA is away: its primary client is the one wh
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -246,23 +247,36 @@ class NveAgent:
         session makes it what this agent remembers.
         """
         async with self._announcing:
-            answer = await self._working().announce(announcement)
-            if answer.standing is Standing.REFUSED:
-                if isinstance(announcement, Release) and answer.reason == Reason.UNKNOWN.value:
-                    # An operator has evicted it, or it was never taken: else the next session would announce it again.
-                    self._memory.drop((announcement.port, announcement.vlan, announcement.mac))
-                return answer
-            match announcement:
-                case Sign():
-                    pass  # nothing was attached
-                case Attachment():
-                    self._memory.put(announcement)
-                case Release():
-                    self._memory.drop((announcement.port, announcement.vlan, announcement.mac))
-                case _:
-                    there = announcement.to
-                    self._memory.move((announcement.port, announcement.vlan, there.mac), there)
+            # A sign is not remembered.
+            with contextlib.nullcontext() if isinstance(announcement, Sign) else self._memory.room():
+                answer = await self._working().announce(announcement)
+                self._memory.give_room()
+                try:
+                    return self._remember(announcement, answer)
+                except OperatorError as error:
+                    why = str(error).removesuffix("; nothing was changed")
+                    raise OperatorError(
+                        f"the NVA has taken it ({answer.standing.value}), and {self.nve.name} could not write it down:"
+                        f" {why}; its next session has the NVA go back to what was written down before"
+                    ) from None
+
+    def _remember(self, announcement: Announcement, answer: AttachmentAnswer) -> AttachmentAnswer:
+        if answer.standing is Standing.REFUSED:
+            if isinstance(announcement, Release) and answer.reason == Reason.UNKNOWN.value:
+                # An operator has evicted it, or it was never taken: else the next session would announce it again.
+                self._memory.drop((announcement.port, announcement.vlan, announcement.mac))
             return answer
+        match announcement:
+            case Sign():
+                pass  # nothing was attached
+            case Attachment():
+                self._memory.put(announcement)
+            case Release():
+                self._memory.drop((announcement.port, announcement.vlan, announcement.mac))
+            case _:
+                there = announcement.to
+                self._memory.move((announcement.port, announcement.vlan, there.mac), there)
+        return answer
 
     async def counters(self) -> SwitchCounters:
         """Read the counters of the switch. Raises OperatorError, SwitchError."""

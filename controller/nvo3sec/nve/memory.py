@@ -7,9 +7,10 @@ A small JSON file, replaced as a whole and on the disk before anybody is told. T
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from nvo3sec.domain.messages import Attachment, StoreMark
 from nvo3sec.errors import NvaGoneBack, OperatorError
 from nvo3sec.nve import memory_file
 
+ROOM_BYTES = 8192
+"""More than an attachment takes in the file."""
 RINGS_BLOCK = 256
 """Generations that are written down at once: a rotation of all keys of a switch must not cost a write for each."""
 
@@ -53,6 +56,32 @@ class AgentMemory:
         self.mark = self._written = found.mark
         self._rings = (found.incarnation, found.generation)
         self.attachments = {place_of(one): one for one in found.attachments}
+
+    @contextlib.contextmanager
+    def room(self) -> Iterator[None]:
+        """Around what is asked of the NVA and remembered then: there is room for it on the disk.
+
+        Raises OperatorError if there is none, before anything was asked.
+        """
+        reserve = None if self._path is None else self._path.with_name(self._path.name + ".room")
+        if reserve is None or self._path is None:
+            yield
+            return
+        size = len(json.dumps(memory_file.to_json(self._nve, self._remembered(self.attachments, self.mark)), indent=1))
+        try:
+            _write_whole(reserve, bytes(size + ROOM_BYTES))
+        except OSError as error:
+            raise OperatorError(f"{self._path}: {error.strerror}; nothing was changed") from None
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                reserve.unlink()
+
+    def give_room(self) -> None:
+        """What was kept free is to be written into now."""
+        if self._path is not None:
+            self._path.with_name(self._path.name + ".room").unlink(missing_ok=True)
 
     def put(self, attachment: Attachment) -> None:
         """Remember an attachment. Raises OperatorError."""
@@ -143,16 +172,14 @@ class AgentMemory:
             self._written = mark
         self.attachments, self.mark = dict(attachments), mark
 
+    def _remembered(self, attachments: Mapping[Place, Attachment], mark: StoreMark) -> memory_file.Remembered:
+        return memory_file.Remembered(tuple(attachments.values()), mark, *self._rings)
+
     def _write(self, path: Path, attachments: Mapping[Place, Attachment], mark: StoreMark) -> None:
-        remembered = memory_file.Remembered(tuple(attachments.values()), mark, *self._rings)
-        content = memory_file.to_json(self._nve, remembered)
+        content = memory_file.to_json(self._nve, self._remembered(attachments, mark))
         draft = path.with_name(path.name + ".new")
         try:
-            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            with open(descriptor, "w", encoding="utf-8") as file:
-                json.dump(content, file, indent=1)
-                file.flush()
-                os.fsync(file.fileno())
+            _write_whole(draft, json.dumps(content, indent=1).encode())
             os.replace(draft, path)
             directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
@@ -161,6 +188,15 @@ class AgentMemory:
                 os.close(directory)
         except OSError as error:
             raise OperatorError(f"{path}: {error.strerror}; nothing was changed") from None
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """Raises OSError."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def place_of(attachment: Attachment) -> Place:
