@@ -24,6 +24,8 @@ from nvo3lab.errors import AbsentError, LabError, UsageError
 SOCKET_PATH_LIMIT = 107
 _LONGEST_NAME = "/control/trunk-leaf2-2.sock"
 _STATE = "lab.json"
+#: What a lock says where the directory that it is in was made by a lab, and not by an operator.
+_MADE_BASE = b"a lab made the directory of this lock\n"
 #: Seconds for processes that the kernel kills to be gone, and for a directory to be removed while a last one writes.
 _CLEAN_TIMEOUT = 30.0
 _REMOVE_TIMEOUT = 5.0
@@ -49,9 +51,15 @@ class RunDirectory:
         path = base / name
         if len(f"{path}{_LONGEST_NAME}".encode()) > SOCKET_PATH_LIMIT:
             raise UsageError(f"{path} is too long for UNIX sockets; set NVO3LAB_RUN to a shorter path")
-        _private_directory(base)
+        is_ours = _make_base(base)
         _remove_abandoned(base)
+        if path.exists() and not _lock_path(path).exists():
+            raise LabError(
+                f"{path} is there, and no lab has made it; remove it, or choose another --name or NVO3LAB_RUN"
+            )
         lock = _lock(_lock_path(path))
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, _MADE_BASE if is_ours else b"", 0)
         _remove_tree(path)
         _private_directory(path)
         for part in ("control", "wire", "log", "captures"):
@@ -162,16 +170,35 @@ def found_by_operators(run_directory: Path) -> Iterator[Path | None]:
 
 
 def remove(path: Path) -> None:
-    """Remove a run directory, then its lock, and the place where it was, if nothing else is there.
+    """Remove a run directory, then its lock, and the place where it was, if a lab made it and nothing else is there.
 
     Only who holds the lock may call this. Raises LabError where something of the directory stays.
     """
     _remove_tree(path)
     lock = _lock_path(path)
     if lock.exists():
+        made = lock.read_bytes() == _MADE_BASE
         lock.unlink()
-        with contextlib.suppress(OSError):  # another lab is there
-            path.parent.rmdir()
+        if made:
+            with contextlib.suppress(OSError):  # another lab is there
+                path.parent.rmdir()
+
+
+def _make_base(base: Path) -> bool:
+    """Whether it is a lab's: this one makes it, or one that is there has made it. Raises LabError."""
+    try:
+        base.mkdir(mode=0o700, parents=True)
+    except FileExistsError:
+        _check_private(base)
+        return any(_is_of_maker(lock) for lock in base.glob("*.lock"))
+    return True
+
+
+def _is_of_maker(lock: Path) -> bool:
+    try:
+        return lock.read_bytes() == _MADE_BASE
+    except OSError:  # its lab has just ended
+        return False
 
 
 def _remove_abandoned(base: Path) -> None:

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A lab removes what labs have made, and nothing else."""
+
+import pytest
+from nvo3lab import rundir
+from nvo3lab.errors import LabError
+from nvo3lab.rundir import RunDirectory
+
+
+class TestBase:
+    def test_of_an_operator_stays(self, tmp_path):
+        base = tmp_path / "mine"
+        base.mkdir(mode=0o700)
+        RunDirectory.claim("one", base).clean()
+        assert list(tmp_path.iterdir()) == [base]
+        assert list(base.iterdir()) == []
+
+    def test_of_a_lab_goes_with_the_last_one(self, tmp_path):
+        base = tmp_path / "made"
+        first, second = RunDirectory.claim("one", base), RunDirectory.claim("two", base)
+        first.clean()
+        assert base.exists()
+        second.clean()
+        assert not base.exists()
+
+
+class TestStrangeDirectory:
+    def test_is_not_removed(self, tmp_path):
+        """Of the lab's name, and of somebody who wants to keep it."""
+        (tmp_path / "base").mkdir(mode=0o700)
+        precious = tmp_path / "base" / "one" / "precious"
+        precious.parent.mkdir()
+        precious.touch()
+        with pytest.raises(LabError, match="no lab has made it"):
+            RunDirectory.claim("one", tmp_path / "base")
+        assert precious.exists()
+        assert list(precious.parent.parent.iterdir()) == [precious.parent]
+
+    def test_what_a_killed_lab_left_is(self, tmp_path):
+        base = tmp_path / "base"
+        left = RunDirectory.claim("one", base)
+        left.configure("leaf1", {})
+        left.release()
+        again = RunDirectory.claim("one", base)
+        assert not (again.path / "leaf1.json").exists()
+        rundir.remove(again.path)
+        again.release()
+        assert not base.exists()
