@@ -14,11 +14,9 @@ import asyncio
 import contextlib
 import errno
 import os
-import shutil
 import socket
 import ssl
 import struct
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import cast
@@ -32,6 +30,7 @@ from nvo3sec.identity.endings import ConnectionStage, EndedBy
 from nvo3sec.identity.errors import CredentialsError, IdentityError, PeerRefused, PeerUnreachable, Reason
 from nvo3sec.identity.live import LivePeers
 from nvo3sec.identity.names import DeviceName, Role
+from nvo3sec.identity.scratch import ScratchDirectory
 from nvo3sec.identity.splice import EARLY_BYTES, Side
 
 SERVES = {
@@ -83,6 +82,7 @@ class PeerChannel:
         self._live = live
         self._host = host
         self._port = port
+        self._scratch: ScratchDirectory | None = None
         self._directory: Path | None = None
         self._server: asyncio.Server | None = None
         self._local: set[_Local] = set()
@@ -92,7 +92,8 @@ class PeerChannel:
     async def start(self) -> grpc.aio.Channel:
         """Make the channel; it connects when it is used. Raises OSError."""
         await self._live.start()
-        self._directory = Path(tempfile.mkdtemp(prefix="nvo3sec-"))  # mode 0700
+        self._scratch = ScratchDirectory()
+        self._directory = self._scratch.path
         path = self._directory / "peer"
         self._server = await asyncio.get_running_loop().create_unix_server(lambda: _Local(self), str(path))
         self.channel = grpc.aio.insecure_channel(
@@ -140,8 +141,8 @@ class PeerChannel:
             await asyncio.sleep(0)
         if self._server is not None:
             await self._server.wait_closed()
-        if self._directory is not None:
-            shutil.rmtree(self._directory, ignore_errors=True)
+        if self._scratch is not None:
+            self._scratch.close()
         await self._live.stop()
 
     # --- connections ------------------------------------------------------------------------------------------------

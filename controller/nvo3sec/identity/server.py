@@ -8,10 +8,6 @@ port = await server.start("0.0.0.0", 7443)
 
 from __future__ import annotations
 
-import contextlib
-import shutil
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -27,6 +23,7 @@ from nvo3sec.identity.errors import CredentialsError
 from nvo3sec.identity.front import Front
 from nvo3sec.identity.gate import Gate
 from nvo3sec.identity.live import LivePeers
+from nvo3sec.identity.scratch import ScratchDirectory
 
 KEEPALIVE_MS = 20_000
 """Between signs of life on an idle connection: a peer that vanished is noticed after this and KEEPALIVE_TIMEOUT_MS."""
@@ -96,8 +93,8 @@ class SecureServer:
         if device.purpose is not Purpose.SERVER:
             raise CredentialsError(f"{device.identity}: its credentials were not loaded for a server")
         self._live = live
-        self._directory = Path(tempfile.mkdtemp(prefix="nvo3sec-"))  # mode 0700
-        socket = self._directory / "grpc"
+        self._directory = ScratchDirectory()
+        socket = self._directory.path / "grpc"
         try:
             roles = {rule.role for rule in table.rules}
             self.front = Front(socket, live, front, remember=remember, roles=roles)
@@ -113,7 +110,7 @@ class SecureServer:
             )
             self.grpc.add_secure_port(f"unix:{socket}", server_credentials(device))
         except BaseException:
-            shutil.rmtree(self._directory, ignore_errors=True)
+            self._directory.close()
             raise
 
     async def start(self, host: str, port: int) -> int:
@@ -150,5 +147,4 @@ class SecureServer:
         await self.grpc.stop(grace_s)
         await self.front.stop()
         await self._live.stop()
-        with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(self._directory)
+        self._directory.close()
