@@ -74,6 +74,8 @@ USE_S = 2.0
 DROPS_S = 5.0
 """How often is read whether frames are dropped that never should be."""
 RETRY_FIRST_S, RETRY_LAST_S = 0.2, 5.0
+OVER_S = 60.0
+"""What has not gone wrong for so long is over: if it comes back, it is told again."""
 CONFINED_KNOWN = 256
 """Things that went wrong which are told, in one session."""
 
@@ -118,7 +120,7 @@ class Serving:
         self.agrees = True
         self.fault = ""
         self.drops = DropWatch(driver.client)
-        self._confined: dict[str, None] = {}
+        self._confined: dict[str, tuple[float, int]] = {}
         self._session = session
         self._incarnation = brought.incarnation
         self._peering = kept.peering
@@ -233,12 +235,16 @@ class Serving:
         return left_out
 
     async def _confine(self, part: str, why: str) -> None:
-        """Something went wrong that is nothing to the rest; the operator hears of it once."""
-        text = f"{part}: {why}"
-        if text not in self._confined and len(self._confined) < CONFINED_KNOWN:
-            self._confined[text] = None
-            self._log.error("confined", part=part, error=why)
-            await self._session.report(Report("confined", text))
+        """Something went wrong that is nothing to the rest; operators hear of it once, and again if it comes back."""
+        text, now = f"{part}: {why}", time.monotonic()
+        if text not in self._confined and len(self._confined) >= CONFINED_KNOWN:
+            return
+        last, count = self._confined.get(text, (float("-inf"), 0))
+        self._confined[text] = now, count + 1
+        if now >= last + OVER_S:
+            again = f" (again, {count + 1} times in all)" if count else ""
+            self._log.error("confined", part=part, error=why, count=count + 1)
+            await self._session.report(Report("confined", text + again))
 
     def _follow_vns(self, view: NveView) -> None:
         """What is known of a VN, and what came from a VAP, is nothing of another VN with its number or its place."""
