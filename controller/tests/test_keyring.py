@@ -15,6 +15,7 @@ from nvo3sec.p4runtime import SwitchState
 from nvo3sec.p4runtime import generated as p4
 
 SUITE = Suite.CHASKEY12
+INCARNATION = int.from_bytes(b"i" * 16, "big")
 READING = ClockReading(0, 0.0, 0.0)
 HERE, THERE, ELSEWHERE, OTHER = (IPv4Address(f"192.0.2.{number}") for number in range(1, 5))
 
@@ -89,7 +90,9 @@ def test_a_key_that_waits_for_the_next_stays_under_its_own_suite():
         p4.tunnel_encapsulate(
             port=256, interface=0x8003, source_mac=1, next_hop_mac=1, source=1, destination=2, underlay_mtu=1
         ),
-        p4.sa_tx_protect(interface=0x8003, level=1, suite=2, key=5, spi=99, not_after=5_000_000, incarnation=7),
+        p4.sa_tx_protect(
+            interface=0x8003, level=1, suite=2, key=5, spi=99, not_after=5_000_000, incarnation=INCARNATION
+        ),
     ]
     keyring = Keyring(SwitchState({entry.key: entry for entry in entries}, {}, {}))
     not_yet = SendSa("leaf2", Suite.ASCON_AEAD128, 100, None, 60.0)

@@ -2,23 +2,40 @@
 """The keys of one switch, with their ends in switch time. An end is decided once, and never moved later.
 
 A key that cannot be made any more (the NVA or the agent restarted) is taken from the switch itself, or from what was
-installed before, and kept as it is there. A key to send with that cannot be used yet leaves the one before it in use.
+installed before, and kept as it is there: under the same SPI, suite, generation and coverage, as long as it is named
+without a gap. A higher generation would open a fresh replay window for it, another suite another ring. A key to send
+with that cannot be used yet leaves the one before it in use.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from nvo3sec.domain.desired import InstalledReceive, InstalledSend
-from nvo3sec.domain.messages import KeyState, NveView
+from nvo3sec.domain.messages import KeyState, NveView, ReceiveSa, SendSa
 from nvo3sec.domain.model import Suite
 from nvo3sec.domain.secret import Secret
 from nvo3sec.nve.clock import ClockReading
+from nvo3sec.nve.places import Places
 from nvo3sec.p4runtime import Entry, SwitchState, Table
 
 KEY_BYTES = 16
 TOLERANCE_US = 1_000_000
+ENDS_KEPT = 64
+"""Ends of keys that are no more, of each peer and direction: a key that is named again has the end that it had."""
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What a key was made for, and where it ends (switch time). A sender knows neither generation nor coverage."""
+
+    key: Secret
+    suite: int
+    not_after_us: int
+    generation: int | None = None
+    min_coverage: int | None = None
 
 
 class Keyring:
@@ -36,80 +53,127 @@ class Keyring:
                     self._found_send[peers[entry["interface"]], entry["spi"]] = entry
         self._ends: dict[tuple[str, str, int], int] = {}
         self._began = False
-        self._last: dict[tuple[str, str, int], Secret] = {}
-        self._places: dict[str, tuple[IPv4Address, IPv4Address, int]] = {}  # both addresses, and since which version
-        self._followed = -1
+        self._made: dict[tuple[str, str, int], _Made] = {}
+        self._places = Places()
         self.receive: tuple[InstalledReceive, ...] = ()
         self.send: tuple[InstalledSend, ...] = ()
 
     def follow(self, view: NveView) -> None:
         """Take note of a view; every one, in their order. Keys of peers that left or moved ended with that.
 
-        The message that says so comes later. A key that went with its peer to another tunnel would meet another
-        sequence counter there, and repeat its numbers: NEVER USE A KEY IN TWO TUNNELS.
+        The message that says so comes later.
         """
-        before, self._places = self._places, {}
-        for peer in view.peers:
-            known = before.get(peer.name)
-            stays = known is not None and known[:2] == (view.address, peer.address)
-            self._places[peer.name] = known if known and stays else (view.address, peer.address, view.version)
-        self._followed = view.version
-        if not before:
-            return
-        stay = {name for name, place in self._places.items() if before.get(name) == place}
-        self.receive = tuple(sa for sa in self.receive if sa.peer in stay)
-        self.send = tuple(sa for sa in self.send if sa.peer in stay)
+        before = self._places.everywhere
+        gone = self._places.follow(view)
+        for found in (self._found_receive, self._found_send):
+            for place in [place for place in found if place[0] in {before[name] for name in gone}]:
+                del found[place]
+        self.receive = tuple(sa for sa in self.receive if sa.peer not in gone)
+        self.send = tuple(sa for sa in self.send if sa.peer not in gone)
+        self._made = {name: made for name, made in self._made.items() if name[1] not in gone}
 
-    def take(self, keys: KeyState, view: NveView, reading: ClockReading, now: float) -> None:
-        """Replace what should be held by what the NVA says, received at local time `now`; see `follow`."""
-        if view.version != self._followed:
+    def take(self, keys: KeyState, view: NveView, reading: ClockReading, now: float) -> tuple[str, ...]:
+        """Replace what should be held by what the NVA says, received at local time `now`; see `follow`.
+
+        Returns what of it was refused, for the operator: such a key is not held any more.
+        """
+        if view.version != self._places.version:
             self.follow(view)
-        address = {peer.name: peer.address for peer in view.peers if keys.version > self._places[peer.name][2]}
+        address = self._places.addresses(keys.version)
         if not self._began:
-            self._began, self.send = True, tuple(self._found_before(address))
+            self._adopt(keys, view, address)
         before = {(sa.peer, sa.suite): sa for sa in self.send}
-        self._last = {("receive", sa.peer, sa.spi): sa.key for sa in self.receive}
-        self._last |= {("send", sa.peer, sa.spi): sa.key for sa in self.send}
-        receive: list[InstalledReceive] = []
+        refused: list[str] = []
+        receive: dict[tuple[str, int], InstalledReceive] = {}
         for sa in keys.receive:
             if sa.peer not in address:
                 continue
-            found = self._found_receive.get((address[sa.peer], sa.spi))
-            key, end = self._resolve(
-                "receive", sa.peer, sa.spi, sa.key, reading.deadline_us(now, sa.remaining_s), found
-            )
-            if key is not None:
-                receive.append(InstalledReceive(sa.peer, sa.suite, sa.spi, sa.generation, key, sa.min_coverage, end))
+            key, end = self._resolve("receive", sa, reading.deadline_us(now, sa.remaining_s), refused)
+            if key is not None and (sa.peer, sa.spi) in receive:
+                refused.append(f"receive {sa.peer} SPI {sa.spi:08x}: it is named twice")
+            elif key is not None:
+                receive[sa.peer, sa.spi] = InstalledReceive(
+                    sa.peer, sa.suite, sa.spi, sa.generation, key, sa.min_coverage, end
+                )
         send: list[InstalledSend] = []
         for out in keys.send:
             if out.peer not in address:
                 continue
-            found = self._found_send.get((address[out.peer], out.spi))
-            key, end = self._resolve(
-                "send", out.peer, out.spi, out.key, reading.deadline_us(now, out.remaining_s), found
-            )
+            count = len(refused)
+            key, end = self._resolve("send", out, reading.deadline_us(now, out.remaining_s), refused)
             if key is not None:
                 send.append(InstalledSend(out.peer, out.suite, out.spi, key, end))
-            elif (out.peer, out.suite) in before:
+            elif len(refused) == count and (out.peer, out.suite) in before:
                 send.append(before[out.peer, out.suite])
-        self.receive, self.send = tuple(receive), tuple(send)
-        living = {("receive", sa.peer, sa.spi) for sa in keys.receive} | {("send", sa.peer, sa.spi) for sa in keys.send}
-        self._ends = {name: end for name, end in self._ends.items() if name in living}
+        self.receive, self.send = tuple(receive.values()), tuple(send)
+        # What is not named now, or not held, is not taken from before again: it has left the switch.
+        self._made = {
+            ("receive", sa.peer, sa.spi): _Made(sa.key, sa.suite, sa.not_after_us, sa.generation, sa.min_coverage)
+            for sa in self.receive
+        } | {("send", sa.peer, sa.spi): _Made(sa.key, sa.suite, sa.not_after_us) for sa in self.send}
+        self._forget_ends()
+        return tuple(refused)
 
-    def _found_before(self, address: Mapping[str, IPv4Address]) -> Iterator[InstalledSend]:
+    def _adopt(self, keys: KeyState, view: NveView, address: Mapping[str, IPv4Address]) -> None:
+        """Once: what the switch was found with, of this incarnation and between these addresses."""
+        self._began = True
         names = {place: name for name, place in address.items()}
+        own = int.from_bytes(keys.incarnation, "big")
+        for (place, spi), entry in self._found_receive.items():
+            if place in names and entry["incarnation"] == own and entry["destination"] == int(view.address):
+                self._made["receive", names[place], spi] = _Made(
+                    _key_of(entry), entry["suite"], entry["not_after"], entry["generation"], entry["min_coverage"]
+                )
+        self.send = self.send or tuple(self._found_before(names, own))
         for (place, spi), entry in self._found_send.items():
-            if place in names and entry["suite"] in set(Suite):
-                key = Secret(entry["key"].to_bytes(KEY_BYTES, "big"))
-                yield InstalledSend(names[place], Suite(entry["suite"]), spi, key, entry["not_after"])
+            if place in names and entry["incarnation"] == own:
+                self._made["send", names[place], spi] = _Made(_key_of(entry), entry["suite"], entry["not_after"])
+        self._found_receive, self._found_send = {}, {}
+
+    def _found_before(self, names: Mapping[IPv4Address, str], own: int) -> Iterator[InstalledSend]:
+        for (place, spi), entry in self._found_send.items():
+            if place in names and entry["incarnation"] == own and entry["suite"] in set(Suite):
+                yield InstalledSend(names[place], Suite(entry["suite"]), spi, _key_of(entry), entry["not_after"])
 
     def _resolve(
-        self, direction: str, peer: str, spi: int, key: Secret | None, end: int, found: Entry | None
+        self, direction: str, sa: ReceiveSa | SendSa, end: int, refused: list[str]
     ) -> tuple[Secret | None, int]:
-        name = (direction, peer, spi)
-        known = self._ends.get(name, end if found is None else found["not_after"])
+        name = (direction, sa.peer, sa.spi)
+        made = self._made.get(name)
+        key = sa.key
+        if made is not None and key in (None, made.key):
+            if (other := _otherwise(sa, made)) is not None:
+                refused.append(f"{direction} {sa.peer} SPI {sa.spi:08x}: {other}")
+                return None, 0
+            key = made.key
+        known = self._ends.get(name, end if made is None else made.not_after_us)
         # Each message counts the same end from another moment; only one that brings it clearly nearer means something.
-        self._ends[name] = end if end < known - TOLERANCE_US else known
-        if key is None and found is not None:
-            key = Secret(found["key"].to_bytes(KEY_BYTES, "big"))
-        return key or self._last.get(name), self._ends[name]
+        ends = end if end < known - TOLERANCE_US else known
+        if key is not None:
+            self._ends.pop(name, None)
+            self._ends[name] = ends  # as the newest
+        return key, ends
+
+    def _forget_ends(self) -> None:
+        count: dict[tuple[str, str], int] = {}
+        kept = {}
+        for name, end in reversed(self._ends.items()):
+            left = count[name[:2]] = count.get(name[:2], 0) + 1
+            if name in self._made or left <= ENDS_KEPT:
+                kept[name] = end
+        self._ends = dict(reversed(kept.items()))
+
+
+def _key_of(entry: Entry) -> Secret:
+    return Secret(entry["key"].to_bytes(KEY_BYTES, "big"))
+
+
+def _otherwise(sa: ReceiveSa | SendSa, made: _Made) -> str | None:
+    """What is said of a key that it was not made for."""
+    said: list[tuple[str, int, int | None]] = [("suite", int(sa.suite), made.suite)]
+    if isinstance(sa, ReceiveSa):
+        said += [("generation", sa.generation, made.generation), ("coverage", sa.min_coverage, made.min_coverage)]
+    for what, now, then in said:
+        if now != then:
+            return f"it is to be of {what} {now}, and its key was made for {what} {then}"
+    return None

@@ -8,7 +8,7 @@ mixed any more, because the agent was restarted, is kept as the switch holds it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import TypeVar
@@ -28,10 +28,11 @@ from nvo3sec.domain.contribution import (
     PeerUpdate,
 )
 from nvo3sec.domain.contribution.peers import CONTRIBUTIONS_PER_PEER, PEERS_LIMIT, SAS_PER_PEER
-from nvo3sec.domain.messages import KeyState, NveView, ReceiveSa, Report, SendSa
+from nvo3sec.domain.messages import WHOLE_FRAME, KeyState, NveView, ReceiveSa, Report, SendSa
 from nvo3sec.domain.model import Suite, TunnelKeys
 from nvo3sec.domain.secret import Secret
 from nvo3sec.errors import cause_of
+from nvo3sec.nve.places import Places
 
 PeerKeysMaker = Callable[[str, tuple[IpAddress, ...], bytes], PeerKeys]
 """Makes the keys of an NVE: name, outer addresses, incarnation. Needs credentials, which the agent has not."""
@@ -61,6 +62,7 @@ class Peering:
         self._required = self._on = required
         self._keys: PeerKeys | None = None
         self._address: IPv4Address | None = None
+        self._places = Places()
         self._epoch = 0
         self._relayed: dict[tuple[str, bytes], PeerContribution] = {}
         self._not_before: dict[tuple[str, bytes], float] = {}
@@ -81,11 +83,15 @@ class Peering:
         """What was said in an earlier session has to be said again."""
         self._sent.clear()
         self._published = False
+        self._places.begin_session()
 
     # --- from the NVA -----------------------------------------------------------------------------------------------
 
     def follow(self, view: NveView, now: float) -> None:
-        """A view came. now: seconds, monotonic, here and below."""
+        """A view came; every one, in their order. now: seconds, monotonic, here and below."""
+        gone = self._places.follow(view)
+        if self._keys is not None:
+            self._keys.end_peers(gone)
         self._on = self._required or view.tunnel_keys is TunnelKeys.NVA_AND_PEER
         if not self._on:
             return
@@ -128,13 +134,27 @@ class Peering:
         self._take_relayed(self._keys, view, now)
         receive = [(self._sa(sa, End.RECEIVER), sa) for sa in keys.receive]
         send = [(self._sa(sa, End.SENDER), sa) for sa in keys.send]
-        mixed = {sa.name: self._mix(self._keys, sa, key.key) for sa, key in receive}
-        mixed |= {sa.name: self._mix(self._keys, sa, key.key) for sa, key in send}
+        named = [*(sa for sa, _ in receive), *(sa for sa, _ in send)]
+        here = self._places.addresses(keys.version)
+        mixed: dict[KeyName, Secret | None] = {}
+        refused: set[KeyName] = set()
+        every: tuple[ReceiveSa | SendSa, ...] = (*keys.receive, *keys.send)
+        for sa, told_sa in zip(named, every, strict=True):
+            if sa.name.peer not in here:
+                continue
+            try:
+                mixed[sa.name] = self._mix(self._keys, sa, told_sa)
+            except ContributionRefused as error:
+                self._refuse(error)
+                refused.add(sa.name)
+        mixed = {name: key for name, key in mixed.items() if name not in refused}
+        receive = [(sa, told) for sa, told in receive if sa.name in mixed]
+        send = [(sa, told) for sa, told in send if sa.name in mixed]
         self._take_proofs(self._keys, mixed)
         self._receiving = tuple(sa.name for sa, _ in receive)
         self._sending = tuple(sa.name for sa, _ in send)
         plain = {sa.name for sa, _ in (*receive, *send) if self._is_plain(self._keys, sa)}
-        if self._keys.keep([sa for sa, _ in (*receive, *send)], now):
+        if self._keys.keep(named, now):
             self._published = False
         return (
             tuple(key if sa.name in plain else replace(key, key=mixed[sa.name]) for sa, key in receive),
@@ -154,15 +174,25 @@ class Peering:
         ours, theirs = (b"", b"") if sa.pair is None else (sa.pair.ours, sa.pair.theirs)
         return PeerSa(KeyName(sa.peer, sa.suite, sa.spi, end), sa.generation, ours, theirs)
 
-    def _mix(self, keys: PeerKeys, sa: PeerSa, nva_key: Secret | None) -> Secret | None:
+    def _mix(self, keys: PeerKeys, sa: PeerSa, told: ReceiveSa | SendSa) -> Secret | None:
+        """Raises ContributionRefused (KEY_CHANGED) for a key that is not to be held any more."""
         try:
-            return keys.key(sa, nva_key)
+            key = keys.key(sa, told.key)
         except ContributionRefused as error:
+            if error.fault is Fault.KEY_CHANGED:
+                raise
             self._refuse(error)
             return None
         except Exception as error:  # noqa: BLE001  # one key
             self._note("peer-contribution-refused", f"{sa.name.peer}: {cause_of(error)}")
             return None
+        if key is not None and isinstance(told, ReceiveSa) and told.min_coverage != WHOLE_FRAME:
+            keys.refuse(sa.name)
+            detail = (
+                f"{sa.name.peer}: SPI {sa.name.spi:08x} is to cover less than a frame; a mixed key covers all of it"
+            )
+            raise ContributionRefused(Fault.KEY_CHANGED, detail)
+        return key
 
     def _take_relayed(self, keys: PeerKeys, view: NveView, now: float) -> None:
         peers = {peer.name: peer.address for peer in view.peers}
@@ -224,8 +254,13 @@ class Peering:
         return reports
 
     def _refuse(self, error: ContributionRefused) -> None:
-        event = "peer-proof-refused" if error.fault is Fault.CONFIRMATION else "peer-contribution-refused"
-        self._note(event, str(error))
+        events = {Fault.CONFIRMATION: "peer-proof-refused", Fault.KEY_CHANGED: "key-refused"}
+        self._note(events.get(error.fault, "peer-contribution-refused"), str(error))
+
+    def refused(self, keys: Iterable[str]) -> None:
+        """Keys that are named otherwise than the switch has them."""
+        for detail in keys:
+            self._note("key-refused", detail)
 
     def _note(self, event: str, detail: str) -> None:
         text = f"{event} {detail}"

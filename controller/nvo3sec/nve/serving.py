@@ -309,7 +309,7 @@ class Serving:
             raise OperatorError(f"{self.driver.client.name}: the NVA has not said yet what this NVE serves")
         receive, send = self._peering.sort(self.keys, self.view, time.monotonic())
         keys = replace(self.keys, receive=receive, send=send)
-        self.keyring.take(keys, self.view, self.reading, self._keys_at)
+        self._peering.refused(self.keyring.take(keys, self.view, self.reading, self._keys_at))
         # Before the switch has them: what its replay rings can have seen is remembered longer than keys are held.
         self._memory.rings(self._incarnation, max((sa.generation for sa in self.keyring.receive), default=0))
         return Wanted(self.view, self._incarnation, self.keyring.receive, self.keyring.send, self.learning.mappings.all)

@@ -48,10 +48,10 @@ class Ends:
 
     def receiving(self, pair: Pair | None = None, key: Secret | None = NVA_KEY) -> KeyState:
         sa = ReceiveSa("leaf2", SUITE, SPI, 3, key, 60.0, pair=pair or self.pair)
-        return KeyState(1, INCARNATIONS["leaf1"], (sa,), ())
+        return KeyState(3, INCARNATIONS["leaf1"], (sa,), ())
 
     def sending(self, pair: Pair | None = None, key: Secret | None = NVA_KEY) -> KeyState:
-        return KeyState(1, INCARNATIONS["leaf1"], (), (SendSa("leaf2", SUITE, SPI, key, 60.0, 3, pair or self.pair),))
+        return KeyState(3, INCARNATIONS["leaf1"], (), (SendSa("leaf2", SUITE, SPI, key, 60.0, 3, pair or self.pair),))
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ class TestInstalling:
         assert sent.key is None
 
     def test_a_key_of_the_nva_alone(self, ends):
-        plain = KeyState(1, INCARNATIONS["leaf1"], (ReceiveSa("leaf2", SUITE, SPI, 3, NVA_KEY, 60.0),), ())
+        plain = KeyState(3, INCARNATIONS["leaf1"], (ReceiveSa("leaf2", SUITE, SPI, 3, NVA_KEY, 60.0),), ())
         ((received,), _) = ends.peering.sort(plain, view(), 0.0)
         assert received.key is None
         ends.peering.follow(view(TunnelKeys.NVA), 0.0)
@@ -130,13 +130,13 @@ class TestInstalling:
     def test_a_key_that_was_mixed_stays_so(self, ends):
         ((mixed,), _) = ends.peering.sort(ends.receiving(), view(), 0.0)
         ends.peering.follow(view(TunnelKeys.NVA), 0.0)
-        nothing = KeyState(1, INCARNATIONS["leaf1"], (ReceiveSa("leaf2", SUITE, SPI, 3, NVA_KEY, 60.0),), ())
+        nothing = KeyState(3, INCARNATIONS["leaf1"], (ReceiveSa("leaf2", SUITE, SPI, 3, NVA_KEY, 60.0),), ())
         ((received,), _) = ends.peering.sort(nothing, view(TunnelKeys.NVA), 0.0)
         assert received.key == mixed.key
 
     def test_an_agent_that_insists(self, world):
         ends = Ends(world, required=True)
-        plain = KeyState(1, INCARNATIONS["leaf1"], (ReceiveSa("leaf2", SUITE, SPI, 3, NVA_KEY, 60.0),), ())
+        plain = KeyState(3, INCARNATIONS["leaf1"], (ReceiveSa("leaf2", SUITE, SPI, 3, NVA_KEY, 60.0),), ())
         ends.peering.follow(view(TunnelKeys.NVA), 0.0)
         ((received,), _) = ends.peering.sort(plain, view(TunnelKeys.NVA), 0.0)
         assert received.key is None
@@ -149,7 +149,7 @@ class TestInstalling:
             PeerUpdate(EPOCH, (PeerContribution("leaf3", INCARNATIONS["leaf3"], EPOCH, two.contributions()[-1]),)),
             0.0,
         )
-        nothing = KeyState(1, INCARNATIONS["leaf1"], (), ())
+        nothing = KeyState(3, INCARNATIONS["leaf1"], (), ())
         peering.sort(nothing, view(), 0.0)
         assert not peering._keys.has("leaf3", two.contributions()[-1].name)
         leaf3 = PeerView("leaf3", ADDRESSES["leaf3"], 256, 1, 2, Rate(1, 1), ())

@@ -75,13 +75,14 @@ class TestHonest:
 
     def test_two_of_anything_are_unrelated(self, pair):
         keys = set()
-        for suite, spi, generation in itertools.product(Suite, (1, 2), (3, 4)):
+        for generation in (3, 4):
             pair.one.keep([], AFTER_ALL)
-            sending, _ = pair.sas(spi, generation, suite)
-            backwards = PeerSa(dataclasses.replace(sending.name, end=End.RECEIVER), generation, *_ends(sending))
-            for sa in (sending, backwards):
-                keys.add(pair.one.key(sa, pair.nva_key))
-                keys.add(Secret(pair.one.proof(sa.name)))
+            for suite, spi in itertools.product(Suite, (1, 2)):
+                sending, _ = pair.sas(spi, generation, suite)
+                backwards = PeerSa(dataclasses.replace(sending.name, end=End.RECEIVER), generation, *_ends(sending))
+                for sa in (sending, backwards):
+                    keys.add(pair.one.key(sa, pair.nva_key))
+                    keys.add(Secret(pair.one.proof(sa.name)))
         assert len(keys) == 2 * 2 * 8
 
     def test_the_same_contribution_again_is_no_news(self, pair):

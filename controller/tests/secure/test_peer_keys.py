@@ -62,6 +62,25 @@ peering.PeerRelay.fetch = lying
 """
 """An NVA that puts itself between leaf1 and leaf2."""
 
+REOPEN = """
+import os
+from dataclasses import replace
+from nvo3sec.nva import keys
+
+make = keys.KeyService._handed_out
+
+def handed_out(self, nve, *arguments):
+    receive, send = make(self, nve, *arguments)
+    if nve != "leaf2" or not os.path.exists(os.environ["NVO3SEC_TEST_LIE"]):
+        return receive, send
+    def lie(sa):
+        return replace(sa, key=None, pair=None, generation=sa.generation + 1000) if sa.peer == "leaf1" else sa
+    return tuple(map(lie, receive)), send
+
+keys.KeyService._handed_out = handed_out
+"""
+"""An NVA that names what leaf1 sends to leaf2 with under a higher generation, and does not know the key."""
+
 
 def with_peers(identities: Identities) -> None:
     document = yaml.safe_load(identities.domain_file.read_text())
@@ -233,6 +252,60 @@ class TestLyingNva:
                         await ports.close()
 
         asyncio.run(run())
+
+    @pytest.mark.parametrize("restarted", [False, True], ids=["same agent", "agent restarted"])
+    def test_it_opens_no_replay_window_anew(
+        self, identities, start_switch, patch_nva, monkeypatch, tmp_path, restarted
+    ):
+        """Packets that were recorded are not taken again, under whatever generation their key is named."""
+
+        async def run():
+            lie = tmp_path / "lie"
+            monkeypatch.setenv("NVO3SEC_TEST_LIE", str(lie))
+            patch_nva(REOPEN)
+            with_peers(identities)
+            async with overlay(identities, start_switch) as world:
+                async with Traffic(world) as traffic:
+                    await until(lambda: traffic.sent > 20)
+                recorded = [packet for packet in world.underlay.carried if protected(packet) is not None]
+                recorded = [packet for packet in recorded if packet[:6] in macs_of(identities, "leaf2")][-20:]
+                assert len(recorded) == 20
+                lie.touch()
+                if restarted:
+                    world.kill("leaf2")
+                    world.start("leaf2")
+                else:
+                    await asyncio.to_thread(world.operate, "keys", "rotate")
+                await until(lambda: "key-refused" in world.log("nva"))
+                port = next(
+                    port for nve in identities.domain.nves if nve.name == "leaf2" for port, _ in nve.underlay_ports
+                )
+                for packet in recorded:
+                    await world.ports["leaf2"].send(port, packet)
+                # One behind them, from where there are keys: when it is there, they have been judged.
+                last = frame(BLUE3, BLUE2, "10.1.0.3", "10.1.0.2", 1)
+                await until_sent(world, last)
+                assert "key-refused" in {one["event"] for one in world.status()["reports"] if one["nve"] == "leaf2"}
+                assert "key-refused" in world.log("leaf2")
+
+        asyncio.run(run())
+
+
+async def until_sent(world: Overlay, last: bytes) -> None:
+    """Until leaf3 has reached leaf2 with `last`, and with nothing before it."""
+    async with asyncio.timeout(READY_S):
+        while True:
+            await world.ports["leaf3"].send(1, last)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    assert await world.ports["leaf2"].receive(1) == last
+                    return
+
+
+def macs_of(identities: Identities, name: str) -> set[bytes]:
+    return {
+        mac.to_bytes(6, "big") for nve in identities.domain.nves if nve.name == name for _, mac in nve.underlay_ports
+    }
 
 
 async def others_ready(world: Overlay) -> None:

@@ -9,15 +9,16 @@
     keep(sas, now)          everything else is forgotten, and private keys that nothing needs are erased
 
 The NVA names the pair of contributions of each SA by their hashes; a pair that is not one of ours and one of that peer,
-both verified and of one epoch, gives no key. Nothing here asks the time or makes
-randomness: both are passed in. `now`: seconds, monotonic.
+both verified and of one epoch, gives no key. A key belongs to the generation that it was mixed with, and one that has
+ended is not made again: either would open its replay window anew, and the NVA does not have to know the key to ask for
+it. Nothing here asks the time or makes randomness: both are passed in. `now`: seconds, monotonic.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from nvo3sec.domain.addresses import IpAddress
@@ -51,6 +52,8 @@ CONTRIBUTIONS_PER_PEER = 4
 """The newest, and some before: keys that were planned with them may still have to be mixed."""
 SAS_PER_PEER = 16
 """Two directions, two suites, two phases; and as many again that are on their way out."""
+PAIRS_PER_PEER = 64
+"""What is remembered of keys that have ended, of each peer and private key: directions, suites, contributions of it."""
 HALVES_LIMIT = 3
 """Ephemeral keys of ours: the newest, the one before, and one that an unfinished key needs."""
 HALF_GRACE_S = 60.0
@@ -110,10 +113,13 @@ class PeerSa:
 
 @dataclass
 class _Half:
+    """ended: by peer, and by end, suite and contribution of it, the highest generation of the keys that have ended."""
+
     private: PrivateHalf
     statement: Statement
     contribution: Contribution
     began: float
+    ended: dict[str, dict[tuple[End, Suite, bytes], int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -157,6 +163,8 @@ class PeerKeys:
         self._known: dict[KeyName, _Known] = {}
         self._count: Counter[str] = Counter()
         """Of `_known`, by peer."""
+        self._refused: set[KeyName] = set()
+        """Keys that are named otherwise than they were mixed, as long as they are named."""
 
     # --- ours -------------------------------------------------------------------------------------------------------
 
@@ -245,17 +253,20 @@ class PeerKeys:
         nva_key: what the NVA derived, 16 bytes; None if it no longer can. Raises ContributionRefused.
         """
         known = self._known.get(sa.name)
+        if sa.name in self._refused or (known is not None and _differs(sa, nva_key, known)):
+            self.refuse(sa.name)
+            raise ContributionRefused(
+                Fault.KEY_CHANGED,
+                f"{sa.name.peer}: SPI {sa.name.spi:08x} is to have another key, pair or generation ({sa.generation})"
+                " than it was mixed with; it is not used any more",
+            )
         if known is not None:
-            # An NVA that has restarted knows neither the key nor the pair any more. That changes nothing.
-            if nva_key is not None and sa.ours and (known.sa != sa or known.nva_key != nva_key):
-                raise ContributionRefused(
-                    Fault.KEY_CHANGED, f"{sa.name.peer}: SPI {sa.name.spi:08x} is to have another key than before"
-                )
             return known.mixed.key
         half = self._halves.get(sa.ours)
         theirs = self._theirs.get(sa.name.peer, {}).get(sa.theirs)
         if nva_key is None or half is None or theirs is None:
             return None
+        self._check_fresh(sa, half)
         ours_of, theirs_of = half.statement.epoch, theirs.statement.epoch
         if ours_of != theirs_of:
             raise ContributionRefused(
@@ -268,6 +279,40 @@ class PeerKeys:
         self._known[sa.name] = _Known(sa, nva_key, mixed)
         self._count[sa.name.peer] += 1
         return mixed.key
+
+    def _check_fresh(self, sa: PeerSa, half: _Half) -> None:
+        """A key that has ended would be the same again, with whatever was recorded under it."""
+        ended = half.ended.get(sa.name.peer, {})
+        before = ended.get((sa.name.end, sa.name.suite, sa.theirs), 0)
+        if sa.generation <= before:
+            raise ContributionRefused(
+                Fault.KEY_CHANGED,
+                f"{sa.name.peer}: SPI {sa.name.spi:08x} is to have generation {sa.generation} of a pair whose keys up"
+                f" to {before} have ended",
+            )
+        if len(ended) >= PAIRS_PER_PEER:
+            raise ContributionRefused(Fault.LIMIT, f"{sa.name.peer}: keys of {PAIRS_PER_PEER} pairs have ended")
+
+    def _end(self, name: KeyName) -> None:
+        known = self._known.pop(name, None)
+        if known is None:
+            return
+        self._count[name.peer] -= 1
+        half = self._halves.get(known.sa.ours)
+        if half is not None:
+            ended = half.ended.setdefault(name.peer, {})
+            place = (name.end, name.suite, known.sa.theirs)
+            ended[place] = max(ended.get(place, 0), known.sa.generation)
+
+    def refuse(self, name: KeyName) -> None:
+        """This key is not used any more, nor another of this name, as long as that is named."""
+        self._end(name)
+        self._refused.add(name)
+
+    def end_peers(self, peers: Collection[str]) -> None:
+        """These peers have left the tunnels that their keys were for: no key of these is used, or made, again."""
+        for name in [name for name in self._known if name.peer in peers]:
+            self._end(name)
 
     def _transcript(self, sa: PeerSa, ours: Contribution, theirs: Contribution) -> Transcript:
         sending = sa.name.end is End.SENDER
@@ -323,15 +368,21 @@ class PeerKeys:
         Kept are the newest, those of `sas` that could not be mixed yet, and for HALF_GRACE_S the one before.
         """
         names = {sa.name for sa in sas}
-        self._known = {name: known for name, known in self._known.items() if name in names}
-        self._count = Counter(name.peer for name in self._known)
+        self._refused &= names
+        for name in self._known.keys() - names:
+            if name.end is End.RECEIVER:
+                self._end(name)
+            else:
+                # A sender may be told to go back to the key before: its numbers go on where they were.
+                del self._known[name]
+                self._count[name.peer] -= 1
         needed = {sa.ours for sa in sas if sa.name not in self._known}
         newest = self._newest
         if newest is None or now < newest.began + HALF_GRACE_S:
             return False
-        gone = [name for name, half in self._halves.items() if half is not newest and name not in needed]
-        for name in gone:
-            self._erase(name)
+        gone = [ours for ours, half in self._halves.items() if half is not newest and ours not in needed]
+        for ours in gone:
+            self._erase(ours)
         return bool(gone)
 
     def forget_peers(self, others: Collection[str]) -> None:
@@ -343,8 +394,19 @@ class PeerKeys:
 
     def erase(self) -> None:
         """End: the incarnation is over."""
-        for name in list(self._halves):
-            self._erase(name)
+        for half in list(self._halves):
+            self._erase(half)
         self._known.clear()
         self._count.clear()
+        self._refused.clear()
         self._theirs.clear()
+
+
+def _differs(sa: PeerSa, nva_key: Secret | None, known: _Known) -> bool:
+    """Whether a key is named otherwise than it was mixed.
+
+    An NVA that has restarted knows neither the key nor the pair any more, nor what generation a sender's key has.
+    """
+    if sa.generation != known.sa.generation and (sa.generation or sa.name.end is End.RECEIVER):
+        return True
+    return bool(nva_key is not None and sa.ours and (known.sa != sa or known.nva_key != nva_key))

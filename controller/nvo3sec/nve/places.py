@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the peers of an NVE are, and which messages about keys are about the tunnels that lead there now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import IPv4Address
+
+from nvo3sec.domain.messages import NveView
+
+
+class Places:
+    """A key that went with its peer to another tunnel would meet another sequence counter and another replay ring
+    there: NEVER USE A KEY IN TWO TUNNELS. So the keys of a peer end when it leaves or moves, and with them what the
+    messages before that say."""
+
+    def __init__(self) -> None:
+        self._places: dict[str, tuple[IPv4Address, IPv4Address, int]] = {}  # both addresses, and since which version
+        self.version = -1
+        """Of the last view."""
+
+    def begin_session(self) -> None:
+        """Versions are those of a new session: everything that it says is said after what is known."""
+        self._places = {name: (*place[:2], -1) for name, place in self._places.items()}
+        self.version = -1
+
+    def follow(self, view: NveView) -> frozenset[str]:
+        """Take note of a view; every one, in their order. Returns the peers that left their tunnels with it."""
+        before, self._places = self._places, {}
+        for peer in view.peers:
+            known = before.get(peer.name)
+            stays = known is not None and known[:2] == (view.address, peer.address)
+            self._places[peer.name] = known if known and stays else (view.address, peer.address, view.version)
+        self.version = view.version
+        return frozenset(name for name, place in before.items() if self._places.get(name) != place)
+
+    @property
+    def everywhere(self) -> Mapping[str, IPv4Address]:
+        """The addresses of all peers."""
+        return {name: peer for name, (_, peer, _) in self._places.items()}
+
+    def addresses(self, version: int) -> Mapping[str, IPv4Address]:
+        """The peers that a message of `version` about keys is about, and their addresses."""
+        return {name: peer for name, (_, peer, since) in self._places.items() if version > since}
