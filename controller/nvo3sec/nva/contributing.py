@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import contextlib
+import time
+from collections.abc import Callable, Iterable, Mapping
 
 from nvo3sec.domain.contribution import ContributionRefused, PeerNews
 from nvo3sec.domain.membership import Membership
@@ -17,8 +19,11 @@ from nvo3sec.nva.session import NvaSideSession
 class Contributing:
     """Between the sessions of agents (`sessions`, by NVE), the relay, and the keys."""
 
-    def __init__(self, domain: Domain, sessions: Mapping[str, NvaSideSession]) -> None:
-        self.relay = PeerRelay(domain.name)
+    def __init__(
+        self, domain: Domain, sessions: Mapping[str, NvaSideSession], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.relay = PeerRelay(domain.name, clock)
+        self._clock = clock
         self.relay.is_asking = domain.tunnel_keys is TunnelKeys.NVA_AND_PEER
         self._sessions = sessions
 
@@ -43,6 +48,18 @@ class Contributing:
     def follow(self, keys: KeyService) -> None:
         """There may be a new epoch."""
         self._push(self.relay.set_epoch(keys.epoch))
+
+    def tick(self, keys: KeyService, membership: Membership) -> None:
+        """Time has gone by: what came too often is heard again."""
+        for nve, contributions in self.relay.surplus().items():
+            with contextlib.suppress(
+                ContributionRefused
+            ):  # it was reported when it came, or is reported when it is sent
+                self._push(self.relay.publish(nve, contributions, membership.peers_of(nve)))
+            for other in keys.contributed(nve, self._clock()):
+                if (session := self._sessions.get(other)) is not None:
+                    session.push_keys()
+        self.follow(keys)
 
     def configured(
         self, domain: Domain, excluded: Iterable[str], membership: Membership, keys: KeyService, now: float

@@ -7,8 +7,9 @@ believes a contribution checks it, and this NVA is not believed.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
 from nvo3sec.domain.contribution import (
@@ -31,6 +32,10 @@ from nvo3sec.domain.membership import Tunnel
 CONTRIBUTIONS_AT_ONCE = 128
 PROOFS_AT_ONCE = 4096
 """In one update: some hundred kilobytes."""
+PUBLISHED_AT_ONCE = 16.0
+"""How often an NVE may say what it can mix with without a pause: epochs, renewals and sessions that begin at once."""
+PUBLISH_EVERY_S = 2.0
+"""And then. Each time every peer has a signature to check."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +76,14 @@ class PeerRelay:
     Methods that return names name the NVEs that have something to `fetch`.
     """
 
-    def __init__(self, domain: str) -> None:
+    def __init__(self, domain: str, clock: Callable[[], float] = time.monotonic) -> None:
         self.is_asking = True
         """Whether keys are to be mixed. Those that are go on being relayed for in any case."""
         self._domain = domain
+        self._clock = clock
+        self._budgets: dict[str, tuple[float, float]] = {}
+        """By NVE: how often it may say what it can mix with, and as of when."""
+        self._surplus: dict[str, tuple[Contribution, ...]] = {}
         self._epoch = 0
         self._published: dict[str, _Published] = {}
         self._pairs: dict[Tunnel, dict[int, PlannedPair]] = {}
@@ -92,6 +101,11 @@ class PeerRelay:
         self._epoch = epoch
         for news in self._news.values():
             news.epoch = True
+        for nve, published in self._published.items():
+            current = [(nve, name) for name, (found, _) in published.contributions.items() if found == epoch]
+            for peer in self._peers.get(nve, ()) if current else ():
+                if peer in self._news:
+                    self._news[peer].contributions.update(dict.fromkeys(current))
         return set(self._news)
 
     def joined(self, nve: str, incarnation: bytes, peers: Collection[str], tunnels: Iterable[Tunnel]) -> None:
@@ -101,6 +115,7 @@ class PeerRelay:
             self._published[nve] = _Published(incarnation)
         else:
             before.is_current = False
+        self._surplus.pop(nve, None)
         news = self._news[nve] = _News()
         self._peers.pop(nve, None)
         self.meets(nve, peers)
@@ -116,8 +131,14 @@ class PeerRelay:
     def _offer(self, news: _News, peer: str) -> None:
         published = self._published.get(peer)
         if published is not None:
-            names = (*published.kept, *published.contributions)
-            news.contributions.update(dict.fromkeys((peer, name) for name in names))
+            every = {**published.kept, **published.contributions}
+            news.contributions.update(
+                dict.fromkeys((peer, name) for name, (epoch, _) in every.items() if self._is_of_use(name, epoch))
+            )
+
+    def _is_of_use(self, name: bytes, epoch: int) -> bool:
+        """Whether keys are, or will be, mixed of this contribution: no peer is bothered with others."""
+        return epoch == self._epoch or self._uses[name] > 0
 
     def left(self, nve: str) -> None:
         """An agent is gone; what it published is still good for those who have it."""
@@ -128,6 +149,8 @@ class PeerRelay:
         self._news.pop(nve, None)
         self._peers.pop(nve, None)
         self._published.pop(nve, None)
+        self._surplus.pop(nve, None)
+        self._budgets.pop(nve, None)
 
     def meets(self, nve: str, peers: Collection[str]) -> bool:
         """With whom an NVE shares a VN has changed; returns whether there is something to fetch."""
@@ -152,10 +175,18 @@ class PeerRelay:
             raise ContributionRefused(Fault.INCARNATION, f"{nve} is not registered")
         if len(contributions) > HALVES_LIMIT:
             raise ContributionRefused(Fault.LIMIT, f"{len(contributions)} contributions; at most {HALVES_LIMIT}")
+        if not self._may_publish(nve):
+            self._surplus[nve] = tuple(contributions)
+            raise ContributionRefused(
+                Fault.LIMIT,
+                f"{nve} contributes more often than once in {PUBLISH_EVERY_S:g} s; only the last is relayed",
+            )
+        self._surplus.pop(nve, None)
         taken: dict[bytes, tuple[int, Contribution]] = {}
         for one in contributions:
             taken[one.name] = (self._check(nve, published.incarnation, one), one)
-        fresh = [name for name, found in taken.items() if published.contributions.get(name) != found]
+        changed = [name for name, found in taken.items() if published.contributions.get(name) != found]
+        fresh = [name for name in changed if self._is_of_use(name, taken[name][0])]
         stale = []
         for name, found in published.contributions.items():
             if name not in taken and self._uses[name]:
@@ -175,11 +206,28 @@ class PeerRelay:
                 told.add(peer)
         return told
 
+    def _may_publish(self, nve: str) -> bool:
+        now = self._clock()
+        left, at = self._budgets.get(nve, (PUBLISHED_AT_ONCE, now))
+        left = min(PUBLISHED_AT_ONCE, left + (now - at) / PUBLISH_EVERY_S)
+        self._budgets[nve] = (left - 1 if left >= 1 else left, now)
+        return left >= 1
+
+    def surplus(self) -> dict[str, tuple[Contribution, ...]]:
+        """What was refused as too often, of NVEs that may be heard again: the last of each, to be published now."""
+        now = self._clock()
+        due = [
+            nve for nve in self._surplus if self._budgets[nve][0] + (now - self._budgets[nve][1]) / PUBLISH_EVERY_S >= 1
+        ]
+        return {nve: self._surplus.pop(nve) for nve in due}
+
     def _check(self, nve: str, incarnation: bytes, contribution: Contribution) -> int:
         contribution.check_size()
         statement = Statement.decode(contribution.statement)
         if statement.device != nve_uri(self._domain, nve):
             raise ContributionRefused(Fault.DEVICE, f"{nve}: the statement is that of another device")
+        if statement.domain != self._domain:
+            raise ContributionRefused(Fault.DOMAIN, f"{nve}: its statement is for another domain")
         if statement.incarnation != incarnation:
             raise ContributionRefused(Fault.INCARNATION, f"{nve}: its statement is of another incarnation")
         return statement.epoch
@@ -195,8 +243,11 @@ class PeerRelay:
         sending = name.end is End.SENDER
         tunnel = Tunnel(nve, name.peer, name.suite) if sending else Tunnel(name.peer, nve, name.suite)
         place = (tunnel, name.spi, name.end)
-        if self._pair(tunnel, name.spi) is None or self._proofs.get(place) == proof.proof:
+        before = self._proofs.get(place)
+        if self._pair(tunnel, name.spi) is None or before == proof.proof:
             return set()
+        if before is not None:
+            raise ContributionRefused(Fault.CONFIRMATION, f"{nve}: another proof for SPI {name.spi:08x} than before")
         self._proofs[place] = proof.proof
         news = self._news.get(name.peer)
         if news is None:

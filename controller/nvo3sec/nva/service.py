@@ -103,7 +103,7 @@ class Nva:
         self._configure(domain, now, self.intent.excluded, file)
         self._announcing = Announcing(self._handle)
         self._sessions = Connected()
-        self._contributing = Contributing(domain, self._sessions)
+        self._contributing = Contributing(domain, self._sessions, clock)
         self.relay = self._contributing.relay
         self._keys = KeyService(
             domain,
@@ -251,7 +251,7 @@ class Nva:
         refusal = self._contributing.take(nve, news, self.membership)
         if refusal is not None:
             self._note(nve, refusal)
-        if news.contributions is not None:
+        elif news.contributions is not None:
             self._sessions.push_keys(self._keys.contributed(nve, self._clock()))
 
     def _disputes_said(self, nve: str) -> AbstractContextManager[None]:
@@ -348,7 +348,7 @@ class Nva:
         with around("marks"), self._guard.must_not_fail():
             self.marks.tick(now)
         with around("contributions"):
-            self._contributing.follow(self._keys)
+            self._contributing.tick(self._keys, self.membership)
 
     async def run(self) -> None:
         """Tick for ever. Raises StoreError as soon as the store has failed: nobody knows then what is stored."""

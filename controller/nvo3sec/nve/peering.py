@@ -8,6 +8,9 @@ mixed any more, because the agent was restarted, is kept as the switch holds it.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from ipaddress import IPv4Address
@@ -27,12 +30,12 @@ from nvo3sec.domain.contribution import (
     PeerSa,
     PeerUpdate,
 )
-from nvo3sec.domain.contribution.peers import CONTRIBUTIONS_PER_PEER, PEERS_LIMIT, SAS_PER_PEER
 from nvo3sec.domain.messages import WHOLE_FRAME, KeyState, NveView, ReceiveSa, Report, SendSa
 from nvo3sec.domain.model import Suite, TunnelKeys
 from nvo3sec.domain.secret import Secret
 from nvo3sec.errors import cause_of
 from nvo3sec.nve.places import Places
+from nvo3sec.nve.relayed import LOOK_EVERY_S, PASSING, Relayed
 
 PeerKeysMaker = Callable[[str, tuple[IpAddress, ...], bytes], PeerKeys]
 """Makes the keys of an NVE: name, outer addresses, incarnation. Needs credentials, which the agent has not."""
@@ -41,8 +44,12 @@ Place = tuple[str, Suite, int]
 """Peer, suite and SPI of a key in the switch."""
 
 REPORTS_KEPT = 64
-RETRY_S = 30.0
-"""What was refused is looked at again after this time: a revocation list that was too old has perhaps been renewed."""
+CHECKED_AT_ONCE = 8
+"""Contributions that are looked at in one go: some milliseconds."""
+PAUSE_S = 0.005
+"""For everything else, between one go and the next."""
+TELL_S = 0.25
+"""How often keys are mixed while there is more to look at: each time the switch is read."""
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -64,9 +71,8 @@ class Peering:
         self._address: IPv4Address | None = None
         self._places = Places()
         self._epoch = 0
-        self._relayed: dict[tuple[str, bytes], PeerContribution] = {}
-        self._not_before: dict[tuple[str, bytes], float] = {}
-        self._proofs: dict[KeyName, bytes] = {}
+        self._relayed = Relayed()
+        self._to_look_at = asyncio.Event()
         self._sent: set[KeyName] = set()
         self._published = False
         self._receiving: tuple[KeyName, ...] = ()
@@ -90,8 +96,10 @@ class Peering:
     def follow(self, view: NveView, now: float) -> None:
         """A view came; every one, in their order. now: seconds, monotonic, here and below."""
         gone = self._places.follow(view)
+        self._to_look_at.set()
         if self._keys is not None:
             self._keys.end_peers(gone)
+            self._keys.forget_peers(self._places.everywhere)
         self._on = self._required or view.tunnel_keys is TunnelKeys.NVA_AND_PEER
         if not self._on:
             return
@@ -108,14 +116,13 @@ class Peering:
             self._begin(now)
 
     def take(self, update: PeerUpdate, now: float) -> None:
-        """Relayed contributions and proofs came. They are looked at in `sort`."""
-        self._epoch = update.epoch
+        """Relayed contributions and proofs came. They are looked at in `check`, and in `sort`."""
+        self._epoch = self._relayed.epoch = update.epoch
         for one in update.contributions:
-            place = (one.peer, one.contribution.name)
-            _put(self._relayed, place, one, PEERS_LIMIT * CONTRIBUTIONS_PER_PEER)
-            self._not_before.pop(place, None)
+            self._relayed.put(one)
         for proof in update.proofs:
-            _put(self._proofs, proof.name, proof.proof, PEERS_LIMIT * SAS_PER_PEER)
+            self._relayed.put_proof(proof.name, proof.proof)
+        self._to_look_at.set()
         self._begin(now)
 
     def _begin(self, now: float) -> None:
@@ -131,7 +138,6 @@ class Peering:
         if self._keys is None:
             return ((), ()) if self._on else (keys.receive, keys.send)
         self._begin(now)  # a statement or a certificate may have grown old
-        self._take_relayed(self._keys, view, now)
         receive = [(self._sa(sa, End.RECEIVER), sa) for sa in keys.receive]
         send = [(self._sa(sa, End.SENDER), sa) for sa in keys.send]
         named = [*(sa for sa, _ in receive), *(sa for sa, _ in send)]
@@ -194,28 +200,8 @@ class Peering:
             raise ContributionRefused(Fault.KEY_CHANGED, detail)
         return key
 
-    def _take_relayed(self, keys: PeerKeys, view: NveView, now: float) -> None:
-        peers = {peer.name: peer.address for peer in view.peers}
-        keys.forget_peers(peers)
-        for place, one in list(self._relayed.items()):
-            if one.peer not in peers or now < self._not_before.get(place, now):
-                continue  # a view that names it may be on its way
-            try:
-                keys.take(Peer(one.peer, (peers[one.peer],), one.incarnation), one.epoch, one.contribution)
-            except ContributionRefused as error:
-                self._refuse(error)
-                self._not_before[place] = now + RETRY_S
-            except Exception as error:  # noqa: BLE001  # what one peer contributes is nothing to the others
-                self._note("peer-contribution-refused", f"{one.peer}: {cause_of(error)}")
-                self._not_before[place] = now + RETRY_S
-            else:
-                del self._relayed[place]
-        self._not_before = {place: at for place, at in self._not_before.items() if place in self._relayed}
-
     def _take_proofs(self, keys: PeerKeys, known: Collection[KeyName]) -> None:
-        for name, proof in list(self._proofs.items()):
-            if name not in known:
-                continue  # the key that it is for may be on its way
+        for name, proof in self._relayed.proofs_of(known):
             try:
                 if not keys.take_proof(name, proof):
                     continue
@@ -223,7 +209,54 @@ class Peering:
                 self._refuse(error)
             except Exception as error:  # noqa: BLE001  # one proof
                 self._note("peer-proof-refused", f"{name.peer}: {cause_of(error)}")
-            del self._proofs[name]
+            self._relayed.drop_proof(name)
+
+    # --- contributions ----------------------------------------------------------------------------------------------
+
+    async def look(self, taken: Callable[[], None]) -> None:
+        """Check what is relayed, for ever, a few at a time: everything else goes on between. taken: keys can be mixed
+        that could not be."""
+        told_at, is_news = 0.0, False
+        while True:
+            self._to_look_at.clear()
+            now = time.monotonic()
+            looked, took = self.check(now)
+            is_news |= took
+            if is_news and (not looked or now - told_at >= TELL_S):
+                told_at, is_news = now, False
+                taken()
+            if looked:
+                await asyncio.sleep(PAUSE_S)
+                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_EVERY_S):  # budgets grow, and what may pass has perhaps passed
+                    await self._to_look_at.wait()
+
+    def check(self, now: float) -> tuple[int, bool]:
+        """Look at a few of the contributions that were relayed; returns at how many, and whether any was taken."""
+        looked, took = 0, False
+        peers = self._places.everywhere
+        while self._keys is not None and looked < CHECKED_AT_ONCE:
+            one = self._relayed.next(peers, now)
+            if one is None:
+                break
+            looked += 1
+            took |= self._check(self._keys, one, peers[one.peer], now)
+        return looked, took
+
+    def _check(self, keys: PeerKeys, one: PeerContribution, address: IPv4Address, now: float) -> bool:
+        try:
+            keys.take(Peer(one.peer, (address,), one.incarnation), one.epoch, one.contribution)
+        except ContributionRefused as error:
+            self._refuse(error)
+            if error.fault in PASSING:
+                self._relayed.later(one, now)
+        except Exception as error:  # noqa: BLE001  # what one peer contributes is nothing to the others
+            self._note("peer-contribution-refused", f"{one.peer}: {cause_of(error)}")
+            self._relayed.later(one, now)
+        else:
+            return True
+        return False
 
     # --- to the NVA -------------------------------------------------------------------------------------------------
 

@@ -169,6 +169,7 @@ class Serving:
             audit.run(),
             self._report_use(),
             self._watch_drops(),
+            self._peering.look(lambda: self._mark(KEY_TABLES)),
             self.learning.run(),
             self.punts.run(),
         )
@@ -225,7 +226,7 @@ class Serving:
                 self.learning.apply(update)
             case PeerUpdate():
                 self._peering.take(update, time.monotonic())
-                self._mark(KEY_TABLES)
+                self._mark(KEY_TABLES if update.proofs else ())
             case KeyState() if update.incarnation == self._incarnation:
                 self.keys, self._keys_at = update, time.monotonic()
                 self._mark(KEY_TABLES)
@@ -268,8 +269,9 @@ class Serving:
         self._keys_at = now
 
     def _mark(self, tables: Iterable[Table]) -> None:
-        self._dirty.update(tables)
-        self._wake.set()
+        if chosen := set(tables):
+            self._dirty |= chosen
+            self._wake.set()
 
     async def _work(self) -> None:
         delay = RETRY_FIRST_S

@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import pytest
 from nvo3sec.domain.contribution import End, KeyName, Pair, PeerContribution, PeerProof, PeerSa, PeerUpdate
+from nvo3sec.domain.contribution.peers import CONTRIBUTIONS_PER_PEER, SAS_PER_PEER
 from nvo3sec.domain.messages import KeyState, NveView, PeerView, ReceiveSa, SendSa
 from nvo3sec.domain.model import Rate, Suite, TunnelKeys
 from nvo3sec.domain.secret import Secret
 from nvo3sec.nve.peering import Peering
+from nvo3sec.nve.relayed import LOOKED_AT_ONCE
 from peer_world import ADDRESSES, EPOCH, INCARNATIONS, SPI, PeerWorld, peer
 
 SUITE = Suite.CHASKEY12
@@ -31,6 +34,7 @@ class Ends:
         self.two = world.keys("leaf2")
         self.peering.follow(view(), 0.0)
         self.peering.take(PeerUpdate(EPOCH, (self.theirs(),)), 0.0)
+        assert self.peering.check(0.0) == (1, True)
         (self.ours,) = self.peering.news(frozenset()).contributions
         self.two.take(peer("leaf1"), EPOCH, self.ours)
 
@@ -149,18 +153,69 @@ class TestInstalling:
             PeerUpdate(EPOCH, (PeerContribution("leaf3", INCARNATIONS["leaf3"], EPOCH, two.contributions()[-1]),)),
             0.0,
         )
-        nothing = KeyState(3, INCARNATIONS["leaf1"], (), ())
-        peering.sort(nothing, view(), 0.0)
+        peering.check(0.0)
         assert not peering._keys.has("leaf3", two.contributions()[-1].name)
         leaf3 = PeerView("leaf3", ADDRESSES["leaf3"], 256, 1, 2, Rate(1, 1), ())
         both = NveView(2, "leaf1", ADDRESSES["leaf1"], 1600, (), (), (), (*view().peers, leaf3), (), 30.0, 10.0)
-        peering.sort(nothing, both, 0.0)
+        peering.follow(both, 0.0)
+        peering.check(0.0)
         assert peering._keys.has("leaf3", two.contributions()[-1].name)
 
     def test_caps(self, ends):
         many = tuple(PeerProof(KeyName("leaf2", SUITE, spi, End.SENDER), os.urandom(32)) for spi in range(1, 70_000))
         ends.peering.take(PeerUpdate(EPOCH, (), many), 0.0)
-        assert len(ends.peering._proofs) == 4096 * 16
+        (kept,) = ends.peering._relayed._peers.values()
+        assert list(kept.proofs) == [one.name for one in many[-SAS_PER_PEER:]]
+
+    def test_a_peer_that_relays_thousands_is_looked_at_a_few_times(self, ends):
+        """With a signature that is wrong, each; in all forms, old and current. Another waits for none of it."""
+        genuine = ends.theirs()
+        checks = []
+        verifier = ends.peering._keys._verifier
+        check = verifier.check
+        verifier.check = lambda device, *rest: (checks.append(device), check(device, *rest))
+        false = [
+            replace(
+                genuine,
+                contribution=ends.world.contribution("leaf2", signed_by="leaf3", expiry=int(ends.world.now()) + n),
+            )
+            for n in range(1, 65)
+        ]
+        for second in range(10):
+            for one in false * 20:
+                ends.peering.take(PeerUpdate(EPOCH, (one,)), float(second))
+            (kept,) = ends.peering._relayed._peers.values()
+            assert len(kept.contributions) <= CONTRIBUTIONS_PER_PEER
+            while ends.peering.check(float(second))[0]:
+                pass
+        assert len(checks) <= LOOKED_AT_ONCE + 10
+        assert not kept.not_before, "what stays wrong is not looked at again"
+
+    def test_others_do_not_wait(self, world):
+        """Of three that have something, each is looked at in the first turn, however much the first has."""
+        ends = Ends(world)
+        peers = [PeerView(name, ADDRESSES[name], 256, 1, 2, Rate(1, 1), ()) for name in ("leaf2", "leaf3")]
+        ends.peering.follow(replace(view(), version=2, peers=tuple(peers)), 0.0)
+        false = [
+            replace(
+                ends.theirs(), contribution=world.contribution("leaf2", signed_by="leaf3", expiry=int(world.now()) + n)
+            )
+            for n in range(1, 5)
+        ]
+        three = world.keys("leaf3").contributions()[-1]
+        ends.peering.take(PeerUpdate(EPOCH, tuple(false)), 0.0)
+        ends.peering.take(PeerUpdate(EPOCH, (PeerContribution("leaf3", INCARNATIONS["leaf3"], EPOCH, three),)), 0.0)
+        order = [ends.peering._relayed.next(("leaf2", "leaf3"), 0.0).peer for _ in range(5)]
+        assert order == ["leaf2", "leaf3", "leaf2", "leaf2", "leaf2"]
+
+    def test_the_current_epoch_stays(self, ends):
+        """Whatever comes of another one."""
+        current = ends.theirs()
+        ends.peering.take(PeerUpdate(EPOCH, (current,)), 0.0)
+        for n in range(1, 20):
+            old = ends.world.contribution("leaf2", epoch=EPOCH + n)
+            ends.peering.take(PeerUpdate(EPOCH, (replace(current, epoch=EPOCH + n, contribution=old),)), 0.0)
+        assert ends.peering._relayed.next(("leaf2",), 0.0) == current
 
 
 def _mixed_by_two(ends: Ends) -> bytes:

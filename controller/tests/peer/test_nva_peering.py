@@ -20,9 +20,15 @@ NAME_AT_RECEIVER = KeyName("leaf1", Suite.CHASKEY12, 7, End.RECEIVER)
 
 
 @pytest.fixture
-def relay() -> PeerRelay:
+def clock() -> list[float]:
+    """What time it is (seconds)."""
+    return [0.0]
+
+
+@pytest.fixture
+def relay(clock) -> PeerRelay:
     """leaf1 and leaf2 share a VN, leaf3 is alone; all are registered and have heard of the epoch."""
-    made = PeerRelay(DOMAIN)
+    made = PeerRelay(DOMAIN, lambda: clock[0])
     made.set_epoch(EPOCH)
     for name, peers in (("leaf1", ["leaf2"]), ("leaf2", ["leaf1"]), ("leaf3", [])):
         made.joined(name, INCARNATIONS[name], peers, [THERE])
@@ -52,11 +58,42 @@ class TestPublishing:
         assert relay.fetch("leaf3") is None
         assert relay.publish("leaf1", [one], ["leaf2"]) == set(), "no news"
 
-    def test_what_was_replaced_before_it_was_fetched_is_not_told(self, relay, world):
+    def test_what_was_replaced_before_it_was_fetched_is_not_told(self, relay, world, clock):
         for number in range(1, 200):
+            clock[0] += peering.PUBLISH_EVERY_S
             relay.publish("leaf1", [world.contribution("leaf1", expiry=int(world.now()) + number)], ["leaf2"])
         assert len(relay.fetch("leaf2").contributions) == 1
         assert not relay._news["leaf2"].contributions
+
+    def test_a_surplus_is_refused_and_the_last_of_it_taken_later(self, relay, world, clock):
+        made = [world.contribution("leaf1", expiry=int(world.now()) + number) for number in range(1, 60)]
+        refused = [fault(relay.publish, "leaf1", [one], ["leaf2"]) for one in made]
+        at_once = int(peering.PUBLISHED_AT_ONCE)
+        assert refused == [None] * at_once + [Fault.LIMIT] * (len(made) - at_once)
+        assert [one.contribution for one in relay.fetch("leaf2").contributions] == [made[at_once - 1]]
+        assert relay.publish("leaf2", [world.contribution("leaf2")], ["leaf1"]) == {"leaf1"}, "nobody else waits"
+        assert relay.surplus() == {}
+        clock[0] += peering.PUBLISH_EVERY_S
+        assert relay.surplus() == {"leaf1": (made[-1],)}
+        relay.publish("leaf1", [made[-1]], ["leaf2"])
+        assert [one.contribution for one in relay.fetch("leaf2").contributions] == [made[-1]]
+
+    def test_what_is_of_no_use_is_not_relayed(self, relay, world):
+        """Of another epoch, and no key is planned with it; when it is of use it is told."""
+        old, other, new = (world.contribution("leaf1", epoch=epoch) for epoch in (EPOCH - 1, EPOCH + 1, EPOCH))
+        relay.publish("leaf1", [old, other, new], ["leaf2"])
+        assert [one.contribution for one in relay.fetch("leaf2").contributions] == [new]
+        relay.set_epoch(EPOCH + 1)
+        assert [one.contribution for one in relay.fetch("leaf2").contributions] == [other]
+
+    def test_another_domain(self, relay, world):
+        assert fault(relay.publish, "leaf1", [world.contribution("leaf1", domain="other.example")], []) is Fault.DOMAIN
+
+    def test_a_proof_that_changes(self, relay):
+        relay.plan(THERE, 7, PlannedPair(b"one", b"two"))
+        relay.prove("leaf1", PeerProof(NAME_AT_SENDER, b"p" * 32))
+        assert fault(relay.prove, "leaf1", PeerProof(NAME_AT_SENDER, b"q" * 32)) is Fault.CONFIRMATION
+        assert [one.proof for one in relay.fetch("leaf2").proofs] == [b"p" * 32]
 
     def test_what_a_key_needs_is_told_although_its_agent_began_anew(self, relay, world):
         first, second = (world.contribution("leaf1", expiry=int(world.now()) + n) for n in (1, 2))

@@ -113,6 +113,8 @@ class Agent:
         if self.view is None or self.keys is None:
             await self.tell(())
             return True
+        while self.peering.check(now)[0]:
+            pass
         receive, send = self.peering.sort(self.keys, self.view, now)
         await self.tell(())
         held = {(sa.peer, sa.spi): sa for sa in self.receive}

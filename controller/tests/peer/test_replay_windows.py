@@ -48,6 +48,7 @@ class Agent:
         self.keyring = Keyring(None)
         self.view(view)
         self.peering.take(PeerUpdate(EPOCH, (self._theirs(),)), 0.0)
+        assert self.peering.check(0.0) == (1, True)
         (self.ours,) = self.peering.news(frozenset()).contributions
         self.two.take(peer("leaf1"), EPOCH, self.ours)
         self.reports: list[str] = []
@@ -230,6 +231,8 @@ class TestNamedAgain:
         agent.say((honest,))
         agent.view(view, address=None)
         agent.view(view)
+        agent.peering.take(PeerUpdate(EPOCH, (agent._theirs(),)), 0.0)  # as the NVA tells who meets anew
+        agent.peering.check(0.0)
         agent.say((replace(honest, spi=SPI + 1, generation=GENERATION + 1),))
         assert [sa.generation for sa in agent.keyring.receive] == [GENERATION + 1]
         assert agent.reports == []
