@@ -124,6 +124,8 @@ def agent_file(**changes) -> dict:
         (agent_file(attachment={"port": "1"}), r"attachments\[0\]\.port: must be a whole number"),
         (agent_file(attachment={"vlan": -1}), r"attachments\[0\]\.vlan: must be a whole number from 0 to 4094"),
         (agent_file(attachment={"vni": 0}), r"attachments\[0\]\.vni: must be a whole number from 1 to 16777215"),
+        (agent_file(peer_keys=1), r"peer_keys: must be true or false"),
+        (agent_file(mixed_only="00"), r"mixed_only: must be 32 hexadecimal digits"),
         (agent_file(attachment={"mac": 7}), r"attachments\[0\]\.mac: not text; quote the MAC address"),
         (agent_file(attachment={"ips": [167772161]}), r"attachments\[0\]\.ips\[0\]: not text; quote the address"),
         (agent_file(attachment={"ips": "10.0.0.1"}), r"attachments\[0\]\.ips: must be a list"),

@@ -125,7 +125,14 @@ class NveAgent:
 
     async def _use_switch(self, driver: SwitchDriver) -> None:
         try:
-            brought = await bring_up(driver, self._random_bytes, self._memory.generation, self._retired)
+            required = self._peer_keys_required
+            brought = await bring_up(
+                driver,
+                self._random_bytes,
+                self._memory.generation,
+                self._retired,
+                lambda incarnation: not required or self._memory.is_mixed_only(incarnation),
+            )
         except PipelineRefused as error:
             # The server is inconsistent now; only a new process of it can be trusted.
             self._note(error)
@@ -133,8 +140,11 @@ class NveAgent:
         self._brought = brought
         if not brought.adopted:
             self._memory.rings(brought.incarnation, 0 if brought.emptied else self._memory.highest)
+        self._memory.mixed_only(brought.incarnation if required else b"")
         # Ephemeral keys end with the incarnation, not with a session.
-        peering = Peering(self.nve.name, brought.incarnation, self._make_peer_keys, required=self._peer_keys_required)
+        peering = Peering(
+            self.nve.name, brought.incarnation, self._make_peer_keys, required=required, memory=self._memory
+        )
         kept = Kept(Reconciler(driver), LearnedMappings(self.nve.name), peering)
         backoff = Backoff(RETRY_FIRST_S * 2, RETRY_LAST_S)
         while True:

@@ -40,11 +40,12 @@ async def bring_up(
     random_bytes: Callable[[int], bytes],
     generation: Callable[[bytes], int | None] = lambda _: 0,
     retired: bytes = b"",
+    may_adopt: Callable[[bytes], bool] = lambda _: True,
 ) -> BroughtUp:
     """Adopt or initialize the switch. Raises SwitchError; after PipelineRefused it has to be restarted.
 
     generation: how far the replay rings of an incarnation have come, None if that is not known. retired: an incarnation
-    that the NVA has no keys for any more.
+    that the NVA has no keys for any more. may_adopt: whether the keys of an incarnation may stay.
     """
     client = driver.client
     log = structlog.get_logger("nve").bind(nve=client.name)
@@ -56,12 +57,14 @@ async def bring_up(
         is_known = generation(incarnation) is not None or any(
             entry["incarnation"] == int.from_bytes(incarnation, "big") for entry in state.of_table(Table.SA_RX)
         )
-        if incarnation and answer.agrees and is_known and incarnation != retired:
+        if incarnation and answer.agrees and is_known and incarnation != retired and may_adopt(incarnation):
             await _set_entropy(driver, state, random_bytes)
             log.info("switch adopted", entries=len(state.entries), groups=len(state.groups))
             return BroughtUp(incarnation, adopted=True)
         if incarnation and answer.agrees:
             why = "the NVA has no keys for it" if is_known else "nobody knows what its replay rings have seen"
+            if not may_adopt(incarnation):
+                why = "it may hold keys of the NVA's alone, and peer keys are required"
             log.warning("the switch begins anew, with its pipeline", why=why)
             await client.push_pipeline()
             emptied = True

@@ -40,6 +40,9 @@ class AgentMemory:
         self.attachments: dict[Place, Attachment] = {}
         self.mark = self._written = StoreMark(0, 0)
         self._rings = (b"", 0)
+        self.has_mixed = False
+        """Whether keys of tunnels were to be mixed, ever: what an NVA says that they are not is worth telling."""
+        self._mixed_only = b""
         if path is not None and path.exists():
             self._read(path)
 
@@ -55,6 +58,7 @@ class AgentMemory:
             ) from None
         self.mark = self._written = found.mark
         self._rings = (found.incarnation, found.generation)
+        self.has_mixed, self._mixed_only = found.peer_keys, found.mixed_only
         self.attachments = {place_of(one): one for one in found.attachments}
 
     @contextlib.contextmanager
@@ -166,6 +170,22 @@ class AgentMemory:
             log = structlog.get_logger("nve").bind(nve=self._nve)
             log.warning("not remembered how far the replay rings had come", error=str(error))
 
+    def mixes(self) -> None:
+        """Keys of tunnels are to be mixed. Raises OperatorError."""
+        if not self.has_mixed:
+            self.has_mixed = True
+            self._change(self.attachments, self.mark)
+
+    def is_mixed_only(self, incarnation: bytes) -> bool:
+        """Whether the switch has had no other keys than mixed ones in this incarnation."""
+        return bool(incarnation) and self._mixed_only == incarnation
+
+    def mixed_only(self, incarnation: bytes) -> None:
+        """From its beginning, this incarnation has mixed keys only; b"": there may be others. Raises OperatorError."""
+        if self._mixed_only != incarnation:
+            self._mixed_only = incarnation
+            self._change(self.attachments, self.mark)
+
     def _change(self, attachments: Mapping[Place, Attachment], mark: StoreMark) -> None:
         if self._path is not None:
             self._write(self._path, attachments, mark)
@@ -173,7 +193,9 @@ class AgentMemory:
         self.attachments, self.mark = dict(attachments), mark
 
     def _remembered(self, attachments: Mapping[Place, Attachment], mark: StoreMark) -> memory_file.Remembered:
-        return memory_file.Remembered(tuple(attachments.values()), mark, *self._rings)
+        return memory_file.Remembered(
+            tuple(attachments.values()), mark, *self._rings, peer_keys=self.has_mixed, mixed_only=self._mixed_only
+        )
 
     def _write(self, path: Path, attachments: Mapping[Place, Attachment], mark: StoreMark) -> None:
         content = memory_file.to_json(self._nve, self._remembered(attachments, mark))

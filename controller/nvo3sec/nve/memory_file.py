@@ -18,7 +18,7 @@ LAST_VERSION = (1 << 63) - 1
 LAST_PORT, LAST_VLAN, LAST_VNI = 511, 4094, 0xFFFFFF
 
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-_OPTIONAL = {"digest", "incarnation", "generation"}
+_OPTIONAL = {"digest", "incarnation", "generation", "peer_keys", "mixed_only"}
 """What files from before these were remembered do not have."""
 _FIELDS = {"format", "nve", "term", "version", "attachments"} | _OPTIONAL
 _ATTACHMENT = {"port", "vlan", "vni", "mac", "ips", "host", "vn"}
@@ -32,6 +32,8 @@ class Remembered:
     mark: StoreMark
     incarnation: bytes
     generation: int
+    peer_keys: bool = False
+    mixed_only: bytes = b""
 
 
 def to_json(nve: str, remembered: Remembered) -> dict[str, Any]:
@@ -44,6 +46,8 @@ def to_json(nve: str, remembered: Remembered) -> dict[str, Any]:
         "digest": remembered.mark.digest.hex(),
         "incarnation": remembered.incarnation.hex(),
         "generation": remembered.generation,
+        "peer_keys": remembered.peer_keys,
+        "mixed_only": remembered.mixed_only.hex(),
         "attachments": [_attachment_out(one) for one in remembered.attachments],
     }
 
@@ -70,7 +74,12 @@ def parse(raw: bytes, nve: str) -> Remembered:
     attachments = tuple(_attachment(one, f"attachments[{index}]") for index, one in enumerate(content["attachments"]))
     incarnation = _octets(content.get("incarnation", ""), "incarnation", INCARNATION_BYTES)
     return Remembered(
-        attachments, mark, incarnation, _whole(content.get("generation", 0), "generation", 0, LAST_GENERATION)
+        attachments,
+        mark,
+        incarnation,
+        _whole(content.get("generation", 0), "generation", 0, LAST_GENERATION),
+        _truth(content.get("peer_keys", False), "peer_keys"),
+        _octets(content.get("mixed_only", ""), "mixed_only", INCARNATION_BYTES),
     )
 
 
@@ -113,6 +122,12 @@ def _fields(value: Any, where: str, names: set[str], optional: set[str]) -> None
 def _whole(value: Any, field: str, low: int, high: int) -> int:
     if type(value) is not int or not low <= value <= high:
         raise ValueError(f"{field}: must be a whole number from {low} to {high}")
+    return value
+
+
+def _truth(value: Any, field: str) -> bool:
+    if type(value) is not bool:
+        raise ValueError(f"{field}: must be true or false")
     return value
 
 

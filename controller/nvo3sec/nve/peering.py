@@ -33,7 +33,8 @@ from nvo3sec.domain.contribution import (
 from nvo3sec.domain.messages import WHOLE_FRAME, KeyState, NveView, ReceiveSa, Report, SendSa
 from nvo3sec.domain.model import Suite, TunnelKeys
 from nvo3sec.domain.secret import Secret
-from nvo3sec.errors import cause_of
+from nvo3sec.errors import OperatorError, cause_of
+from nvo3sec.nve.memory import AgentMemory
 from nvo3sec.nve.places import Places
 from nvo3sec.nve.relayed import LOOK_EVERY_S, PASSING, Relayed
 
@@ -59,10 +60,19 @@ class Peering:
     """Begins and ends with what the views say; what was mixed stays so as long as it lives.
 
     make: None where the agent has no credentials to sign with; then `nva+peer` leaves every tunnel closed. required:
-    the NVA has no say, tunnels have mixed keys or none.
+    the NVA has no say, tunnels have mixed keys or none. memory: whether keys were mixed before.
     """
 
-    def __init__(self, nve: str, incarnation: bytes, make: PeerKeysMaker | None, *, required: bool = False) -> None:
+    def __init__(
+        self,
+        nve: str,
+        incarnation: bytes,
+        make: PeerKeysMaker | None,
+        *,
+        required: bool = False,
+        memory: AgentMemory | None = None,
+    ) -> None:
+        self._memory = memory or AgentMemory(nve)
         self._nve = nve
         self._incarnation = incarnation
         self._make = make
@@ -97,6 +107,7 @@ class Peering:
         """A view came; every one, in their order. now: seconds, monotonic, here and below."""
         gone = self._places.follow(view)
         self._to_look_at.set()
+        self._note_downgrade(view)
         if self._keys is not None:
             self._keys.end_peers(gone)
             self._keys.forget_peers(self._places.everywhere)
@@ -107,13 +118,28 @@ class Peering:
             self._note("peer-keys-impossible", "this agent has no credentials to sign contributions with")
             return
         if view.tunnel_keys is not TunnelKeys.NVA_AND_PEER:
-            self._note("tunnel-keys-refused", "the NVA would have keys that it alone can derive; they are not taken")
+            self._note(
+                "tunnel-keys-refused",
+                "the NVA would have keys that it alone can derive: none is taken, what was mixed goes on to its end",
+            )
         if self._keys is None or self._address != view.address:
             if self._keys is not None:
                 self._keys.erase()
             self._keys, self._address = self._make(self._nve, (view.address,), self._incarnation), view.address
             self._published = False
             self._begin(now)
+
+    def _note_downgrade(self, view: NveView) -> None:
+        if view.tunnel_keys is TunnelKeys.NVA_AND_PEER:
+            try:
+                self._memory.mixes()
+            except OperatorError as error:  # a disk that is full is no reason to let the tunnels close
+                self._note("peer-keys-not-remembered", str(error))
+        elif self._memory.has_mixed and not self._required:
+            self._note(
+                "tunnel-keys-downgraded",
+                "both NVEs mixed the keys before, and the NVA now makes them alone; what was mixed goes on to its end",
+            )
 
     def take(self, update: PeerUpdate, now: float) -> None:
         """Relayed contributions and proofs came. They are looked at in `check`, and in `sort`."""

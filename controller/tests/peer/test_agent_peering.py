@@ -12,6 +12,7 @@ from nvo3sec.domain.contribution.peers import CONTRIBUTIONS_PER_PEER, SAS_PER_PE
 from nvo3sec.domain.messages import KeyState, NveView, PeerView, ReceiveSa, SendSa
 from nvo3sec.domain.model import Rate, Suite, TunnelKeys
 from nvo3sec.domain.secret import Secret
+from nvo3sec.nve.memory import AgentMemory
 from nvo3sec.nve.peering import Peering
 from nvo3sec.nve.relayed import LOOKED_AT_ONCE
 from peer_world import ADDRESSES, EPOCH, INCARNATIONS, SPI, PeerWorld, peer
@@ -145,6 +146,34 @@ class TestInstalling:
         ((received,), _) = ends.peering.sort(plain, view(TunnelKeys.NVA), 0.0)
         assert received.key is None
         assert [one.event for one in ends.peering.reports()] == ["tunnel-keys-refused"]
+
+    def test_a_downgrade_is_told_also_by_an_agent_that_was_restarted(self, world, tmp_path):
+        def agent(**options) -> Peering:
+            memory = AgentMemory("leaf1", tmp_path / "agent.json")
+            keys = lambda name, _, incarnation: world.keys(name, incarnation=incarnation)  # noqa: E731
+            return Peering("leaf1", INCARNATIONS["leaf1"], keys, memory=memory, **options)
+
+        never = agent()
+        never.follow(view(TunnelKeys.NVA), 0.0)
+        assert never.reports() == ()
+        agent().follow(view(), 0.0)
+        for _ in range(2):
+            after = agent()
+            after.follow(view(TunnelKeys.NVA), 0.0)
+            assert [one.event for one in after.reports()] == ["tunnel-keys-downgraded"]
+        strict = agent(required=True)
+        strict.follow(view(TunnelKeys.NVA), 0.0)
+        assert [one.event for one in strict.reports()] == ["tunnel-keys-refused"]
+
+    def test_whether_an_incarnation_had_mixed_keys_only_is_remembered(self, tmp_path):
+        memory = AgentMemory("leaf1", tmp_path / "agent.json")
+        assert not memory.is_mixed_only(b"")
+        memory.mixed_only(INCARNATIONS["leaf1"])
+        again = AgentMemory("leaf1", tmp_path / "agent.json")
+        assert again.is_mixed_only(INCARNATIONS["leaf1"])
+        assert not again.is_mixed_only(INCARNATIONS["leaf2"])
+        again.mixed_only(b"")  # an agent without --require-peer-keys: there may be others from now on
+        assert not AgentMemory("leaf1", tmp_path / "agent.json").is_mixed_only(INCARNATIONS["leaf1"])
 
     def test_a_contribution_that_comes_before_the_view_that_names_its_peer(self, world):
         peering = Ends(world).peering
