@@ -14,6 +14,7 @@ import overlay_world
 import pytest
 import yaml
 from overlay_world import LEAVES, READY_S, Identities, Overlay, overlay, until
+from raw_switch import RawSwitch
 from switches import Underlay
 from test_processes import BLUE1, BLUE2, BLUE3, Traffic, blue, frame
 
@@ -81,6 +82,35 @@ keys.KeyService._handed_out = handed_out
 """
 """An NVA that names what leaf1 sends to leaf2 with under a higher generation, and does not know the key."""
 
+FLOOD = """
+import asyncio, os
+from dataclasses import replace
+from nvo3sec.domain.contribution import Contribution, PeerNews, Statement
+from nvo3sec.nve import serving
+
+run = serving.Serving.run
+
+async def flood(self):
+    while not os.path.exists(os.environ["NVO3SEC_TEST_FLOOD"]):
+        await asyncio.sleep(0.05)
+    genuine = self._peering._keys.contributions()[-1]
+    statement = Statement.decode(genuine.statement)
+    for number in range(5000):
+        false = replace(genuine, statement=replace(statement, expiry=statement.expiry - number - 1).encode())
+        await self._session.peer_news(PeerNews(self._incarnation, (false,)))
+    open(os.environ["NVO3SEC_TEST_FLOOD"] + ".done", "w").close()
+
+async def both(self):
+    task = asyncio.create_task(flood(self))
+    try:
+        await run(self)
+    finally:
+        task.cancel()
+
+serving.Serving.run = both
+"""
+"""An agent that contributes thousands of times, with a signature that is wrong."""
+
 
 def with_peers(identities: Identities) -> None:
     document = yaml.safe_load(identities.domain_file.read_text())
@@ -90,11 +120,11 @@ def with_peers(identities: Identities) -> None:
 
 @pytest.fixture
 def patch_nva(monkeypatch) -> Any:
-    """Has the NVA's process run something first."""
+    """Has the NVA's process run something first, and leaf3's agent something else."""
 
-    def patch(code: str) -> None:
+    def patch(code: str, rogue: str = "") -> None:
         def command(*words: str) -> list[str]:
-            first = code if words[:2] == ("nva", "run") else ""
+            first = code if words[:2] == ("nva", "run") else rogue if "leaf3" in words else ""
             return [sys.executable, "-c", f"{first}\nfrom nvo3sec.cli import main; main()", *words]
 
         monkeypatch.setattr(overlay_world, "command", command)
@@ -174,6 +204,47 @@ class TestAnotherDomainFile:
                         await world.ready()
                         await rotated(world)
                 assert not [one for one in (await world.ready())["reports"] if one["event"].startswith("peer-")]
+
+        asyncio.run(run())
+
+
+class TestFlood:
+    def test_nothing_of_others_is_lost(self, identities, start_switch, patch_nva, monkeypatch, tmp_path):
+        async def run():
+            begin, done = tmp_path / "flood", tmp_path / "flood.done"
+            monkeypatch.setenv("NVO3SEC_TEST_FLOOD", str(begin))
+            patch_nva("", FLOOD)
+            with_peers(identities)
+            async with overlay(identities, start_switch) as world:
+                async with Traffic(world) as traffic:
+                    begin.touch()
+                    await until(done.exists)
+                    seen = traffic.sent
+                    await until(lambda: traffic.sent > seen + 50)
+                reports = [one for one in world.status()["reports"] if one["nve"] == "leaf3"]
+                assert any(one["detail"].startswith("limit: leaf3 contributes more often") for one in reports)
+
+        asyncio.run(run())
+
+
+class TestRequired:
+    def test_keys_of_the_nva_alone_end_at_once(self, identities, start_switch):
+        """An agent that is started anew, and requires mixed keys: its switch keeps none of those that it has."""
+
+        async def run():
+            async with overlay(identities, start_switch) as world:
+                before = {one["nve"]: one["incarnation"] for one in (await world.ready())["switches"]}
+                world.kill("leaf1")
+                world.start("leaf1", more=["--require-peer-keys"])
+                await until(lambda: "tunnel-keys-refused" in world.log("nva"))
+                await until(lambda: "peer keys are required" in world.log("leaf1"))
+                status = await asyncio.to_thread(world.status)
+                after = {one["nve"]: one["incarnation"] for one in status["switches"]}
+                assert after["leaf1"] != before["leaf1"]
+                switch = world.switches["leaf1"]
+                with RawSwitch(switch.target, switch.device_id) as raw:
+                    assert not raw.entries("sa_rx")
+                    assert not raw.entries("sa_tx")
 
         asyncio.run(run())
 
