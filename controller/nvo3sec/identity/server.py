@@ -8,6 +8,7 @@ port = await server.start("0.0.0.0", 7443)
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import grpc
