@@ -230,7 +230,7 @@ class TestSession:
                 raise OperatorError("there are none")
             if kind is QuestionKind.PREVIEW:
                 raise RuntimeError("a secret")
-            return {"kind": kind.value, "text": "\x1b[2J"}
+            return {"fault": "\x1b[2J", "unheard": kind.value}
 
         async def check():
             async with serving(identities) as service:
@@ -238,7 +238,7 @@ class TestSession:
                     await service.transport.ask("leaf1", QuestionKind.STATUS)
                 async with session(service, "leaf1", answer=answer):
                     found = await service.transport.ask("leaf1", QuestionKind.STATUS)
-                    assert found == {"kind": "status", "text": "?[2J"}
+                    assert found == {"fault": r"\x1b[2J"}
                     with pytest.raises(OperatorError, match="there are none"):
                         await service.transport.ask("leaf1", QuestionKind.COUNTERS)
                     with pytest.raises(OperatorError, match="internal error"):
