@@ -275,6 +275,9 @@ COUNTERS = [
 ]
 
 
+EMPTY_STATUS = {"domain": "lab.example", "switches": [], "keys": [], "reports": []}
+
+
 class TestCommands:
     def test_no_controller_is_status_1(self, tmp_path):
         result = run("status", "--run-dir", str(tmp_path))
@@ -285,6 +288,21 @@ class TestCommands:
     def test_usage_is_status_2(self):
         assert run("status", "--nonsense").returncode == 2
         assert run("controller", "run").returncode == 2
+
+    @pytest.mark.parametrize("waits", [(), ("--wait", "5")])
+    @pytest.mark.parametrize(
+        ("missing", "warnings", "wanted"),
+        [(["leaf1: no lease"], ["a list ends"], 1), ([], ["a list ends"], 3), ([], [], 0)],
+    )
+    def test_status_ends_as_what_it_says(self, tmp_path, missing, warnings, wanted, waits):
+        async def status(wait_s=0.0):
+            return EMPTY_STATUS | {"ready": not missing, "not_ready": missing, "warnings": warnings}
+
+        with serving(tmp_path / "run", {"status": status, "wait": status}):
+            for form in ("table", "json"):
+                result = run("status", *waits, "--run-dir", str(tmp_path / "run"), "-o", form)
+                assert (result.returncode, result.stderr) == (wanted, "")
+                assert all(said in result.stdout for said in (*missing, *warnings))
 
     def test_counters(self, tmp_path):
         async def counters(nve=None):

@@ -20,8 +20,9 @@ from nvo3sec.errors import NoController, OperatorError
 from nvo3sec.plain import plain_value
 
 APPEAR_S = 0.05
-READY_WITH_WARNINGS = 3
-"""Exit status of `status`: everything is ready, and something ends soon, or has no successor."""
+NOT_READY, READY_WITH_WARNINGS = 1, 3
+"""Exit statuses of `status`: something is missing; everything is ready, and something ends soon, or has no
+successor."""
 PIPE_WIDTH = 10_000
 """Columns where there is no terminal: nothing is folded in a log."""
 
@@ -100,12 +101,14 @@ def status(
 ) -> None:
     """Switches and keys: what is expected, what is there, and how long it lasts.
 
-    Exit status 3: everything is ready, and something ends soon.
+    Exit status 0: everything is ready. 1: it is not. 3: it is, and something ends soon.
     """
     where = Where(run_dir, nva, credentials)
     result = where.wait(wait) if wait > 0 else where.ask("status")
     show(result, output, *render.status(result))
-    if result["ready"] and result.get("warnings"):
+    if not result["ready"]:
+        raise typer.Exit(NOT_READY)
+    if result.get("warnings"):
         raise typer.Exit(READY_WITH_WARNINGS)
 
 

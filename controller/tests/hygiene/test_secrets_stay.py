@@ -181,7 +181,13 @@ class TestSecretsStay:
                 await rotated(world, collection)
         collection.look_at_processes()
         await asyncio.to_thread(collection.ask_consoles)
-        for words in (("status",), ("counters",), ("keys", "list"), ("keys", "audit"), ("reconcile", "--dry-run")):
+        for words in (
+            ("status", "--wait", "60"),
+            ("counters",),
+            ("keys", "list"),
+            ("keys", "audit"),
+            ("reconcile", "--dry-run"),
+        ):
             for form in ("json", "table"):
                 assert await collection.operate(*words, "-o", form) == 0
         # Refusals.

@@ -244,7 +244,7 @@ class TestIdentities:
     def test_operators_operate_and_nobody_else(self, identities, start_switch):
         async def run():
             async with overlay(identities, start_switch) as world:
-                status = await asyncio.to_thread(world.operate, "status", "-o", "json")
+                status = await asyncio.to_thread(world.operate, "status", "--wait", "60", "-o", "json")
                 assert status.returncode == 0, status.stderr
                 assert json.loads(status.stdout)["ready"]
                 rotated = await asyncio.to_thread(world.operate, "keys", "rotate", "leaf1")
