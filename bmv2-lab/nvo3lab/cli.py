@@ -6,6 +6,7 @@ wrong. Results go to standard output, progress to standard error.
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import sys
@@ -61,7 +62,8 @@ CapturesOption = Annotated[Path | None, typer.Option("--captures", help="Leave a
 
 
 def _fail(error: LabError) -> typer.Exit:
-    print("\n".join(f"nvo3sec: {line}" for line in str(error).splitlines()), file=sys.stderr)
+    with contextlib.suppress(OSError):  # nobody can be told; the exit status stays
+        print("\n".join(f"nvo3sec: {line}" for line in str(error).splitlines()), file=sys.stderr)
     return typer.Exit(2 if isinstance(error, UsageError) else 1)
 
 

@@ -14,6 +14,7 @@ import typer
 
 from nvo3sec.cli import domain, keys, operate, overlay, p4, serve, shell, tell
 from nvo3sec.cli.options import Output, OutputOption, RunDirectory
+from nvo3sec.cli.written import Results
 from nvo3sec.errors import ConfigError, Nvo3secError
 from nvo3sec.plain import plain
 
@@ -105,7 +106,7 @@ def check(file: domain.FileArgument, output: OutputOption = Output.TABLE) -> Non
 
 
 FAILED, USAGE = 1, 2
-"""Exit statuses beside 0: refused or failed; the command line or a file that it names is wrong."""
+"""Exit statuses beside 0: refused or failed; the command line or a file that it names is wrong. `Results` has more."""
 _UsageError: Any = typer.BadParameter.__mro__[1]
 """Of the command line parser, whichever typer brings."""
 
@@ -121,7 +122,8 @@ def main() -> None:
     for name in MOUNTED:
         if not sys.argv[1:] or sys.argv[1] in (name, "--help"):
             _mount(name)
-    sys.exit(_run())
+    results = Results()
+    sys.exit(results.ended(_run()))
 
 
 def _run() -> int:
@@ -131,7 +133,7 @@ def _run() -> int:
         for finding in error.findings:
             # As compilers say it, so that editors find the place.
             where = f"{error.source}:{finding.line}: {finding.field}" if finding.line else error.source
-            print(plain(f"{where}: {finding.message}"), file=sys.stderr)
+            tell.aside(plain(f"{where}: {finding.message}"))
         return USAGE
     except Nvo3secError as error:
         tell.error(str(error))

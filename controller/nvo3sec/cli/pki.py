@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nvo3sec.cli import tell
 from nvo3sec.cli.operate import show
 from nvo3sec.cli.options import Output, OutputOption, YesOption
 from nvo3sec.cli.render import new_table
@@ -68,8 +69,7 @@ def _row(one: Issued) -> dict[str, str]:
 
 def _tell(what: str, one: Issued) -> None:
     row = _row(one)
-    said = f"{what}: {one.device}, serial number {row['serial']}, valid until {row['not_after']}"
-    print(said, file=sys.stderr)
+    tell.aside(f"{what}: {one.device}, serial number {row['serial']}, valid until {row['not_after']}")
 
 
 @app.command("init")

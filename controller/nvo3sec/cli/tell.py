@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import Any
 
@@ -17,14 +18,24 @@ PREFIX = "nvo3sec: "
 
 def error(text: str) -> None:
     """Why the command did not do what it was asked to, in one line, or in one line each."""
-    print("\n".join(PREFIX + plain(line) for line in text.split("\n")), file=sys.stderr)
+    aside("\n".join(PREFIX + plain(line) for line in text.split("\n")))
+
+
+def aside(text: str) -> None:
+    """A line, or several. Where standard error takes none it is not said, and nothing else changes."""
+    with contextlib.suppress(OSError):
+        if sys.stderr is not None:
+            print(text, file=sys.stderr)
 
 
 def to_stderr(*parts: Any) -> None:
-    """What is said before a question: standard output is for the result."""
+    """What is said before a question: standard output is for the result. Raises OperatorError if it cannot be."""
     console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
-    for part in parts:
-        console.print(part)
+    try:
+        for part in parts:
+            console.print(part)
+    except (OSError, SystemExit):  # rich ends the process where the other end of a pipe is closed
+        raise OperatorError("nothing was done: what there is to decide could not be shown") from None
 
 
 def confirm(question: str, *, yes: bool, nothing: str = "nothing was done") -> None:
@@ -33,7 +44,11 @@ def confirm(question: str, *, yes: bool, nothing: str = "nothing was done") -> N
         return
     if not sys.stdin.isatty():
         raise OperatorError(f"{nothing}: there is nobody to ask; use --yes")
-    if not typer.confirm(plain(question), err=True):
+    try:
+        agreed = typer.confirm(plain(question), err=True)
+    except OSError as error:
+        raise OperatorError(f"{nothing}: the question could not be shown: {error.strerror}") from None
+    if not agreed:
         raise OperatorError(nothing)
 
 
