@@ -164,17 +164,18 @@ def run(
 
 @lab.command()
 def ps(name: NameOption = "lab", output: OutputOption = Output.table) -> None:
-    """List the processes of a running lab."""
+    """List the processes of a running lab. Exit status 1 if one is gone."""
     try:
         state = rundir.load_state(name)
     except LabError as error:
         raise _fail(error) from None
-    alive = {process: linux.start_time(pid) is not None for process, pid in state["pids"].items()}
+    alive = {process: rundir.alive(state, process) for process in state["pids"]}
     if output is Output.json:
         rows = {process: {"pid": pid, "alive": alive[process]} for process, pid in state["pids"].items()}
         typer.echo(json.dumps(rows, indent=1))
     else:
         report.results().print(report.process_table(name, state, alive))
+    raise typer.Exit(0 if all(alive.values()) else 1)
 
 
 def _address(text: str, hosts: Iterable[str]) -> str:
@@ -226,6 +227,8 @@ def shell(
             raise AbsentError(f"no process named {process}; there are {', '.join(state['pids'])}")
         if not state["kernel"]:
             raise AbsentError("this lab has no namespaces (--wires unix); `nvo3sec lab ping` works in both")
+        if not rundir.alive(state, process):
+            raise AbsentError(f"{process} of the lab named {name} is gone; `nvo3sec lab ps` shows what is left")
         linux.enter_namespaces_of(state["pids"][process])
     except LabError as error:
         raise _fail(error) from None

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from nvo3lab import audit, control, domain_file, preflight, switches, wiring
+from nvo3lab import audit, control, domain_file, linux, preflight, switches, wiring
 from nvo3lab.control import ControlPlane
 from nvo3lab.errors import LabError, ProcessError
 from nvo3lab.guarded import GUARDIAN, Guarded, how_ended
@@ -93,6 +93,7 @@ class Lab:
         self.broken: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._ended: dict[str, asyncio.Future[int]] = {}
         self._pids: dict[str, int] = {}
+        self._started: dict[str, int | None] = {}
         self._commands: dict[str, tuple[list[str], str | None]] = {}
         self._door: asyncio.AbstractServer | None = None
         self._run: RunDirectory | None = None
@@ -330,6 +331,7 @@ class Lab:
         self._ended[name] = asyncio.get_running_loop().create_future()
         namespace = (namespace or name) if self.wiring is not None and self.wiring.kernel else None
         self._pids[name] = await guard.start(name, argv, run.log(name), namespace)
+        self._started[name] = linux.start_time(self._pids[name])
 
     async def _wind_up(self, guard: Guarded) -> None:
         agents = (control.nve(leaf) for leaf in self.topology.leaves)
@@ -355,6 +357,7 @@ class Lab:
                 "owner": os.getpid(),
                 "guardian": guard.pid,
                 "pids": self._pids,
+                "started": self._started,
                 "controls": controls,
                 "control": None if self.view.control is None else self.view.control.to_json(),
                 "switches": {name: str(path) for name, path in self.view.switches.items()},

@@ -111,7 +111,7 @@ def process_table(name: str, state: dict[str, Any], alive: dict[str, bool]) -> T
     for column in ("process", "pid", "state"):
         table.add_column(column, no_wrap=True, justify="right" if column == "pid" else "left")
     for process, pid in state["pids"].items():
-        table.add_row(process, str(pid), "running" if alive[process] else "has ended")
+        table.add_row(process, str(pid), "running" if alive[process] else "gone")
     return table
 
 

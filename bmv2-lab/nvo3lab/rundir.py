@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from nvo3lab import linux
 from nvo3lab.errors import AbsentError, LabError, UsageError
 
 #: Longest path of a UNIX socket, without the terminating zero (sun_path).
@@ -130,6 +131,12 @@ def load_state(name: str, base: Path | None = None) -> dict[str, Any]:
     except (OSError, ValueError):
         raise AbsentError(f"no lab named {name} is up; `nvo3sec lab up` starts one") from None
     return state
+
+
+def alive(state: dict[str, Any], process: str) -> bool:
+    """Whether a process of a published state is still that process: its id may be a stranger's by now."""
+    started = state.get("started", {}).get(process)
+    return started is not None and linux.start_time(state["pids"][process]) == started
 
 
 def temporary(path: Path) -> Path:

@@ -78,7 +78,8 @@ class View:
                 view.adopt(process, await Client.connect(process, Path(path)))
         except OSError as error:
             await view.close()
-            raise LabError(f"the lab named {name} does not answer: {error}") from None
+            why = f"it is gone, or does not answer: {error.strerror or error}"
+            raise LabError(f"the lab named {name}: {why}; `nvo3sec lab ps` shows what is left") from None
         return view
 
     def adopt(self, process: str, client: Client) -> None:

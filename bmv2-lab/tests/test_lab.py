@@ -23,7 +23,7 @@ from nvo3lab.rpc import Client
 
 from .conftest import guardian, lab_process, start_own
 from .namespaces import Held, held_by
-from .processes import SILENCE, finished, tree, wait_gone
+from .processes import SILENCE, Finished, finished, tree, wait_gone
 
 
 def wires(wiring: preflight.Wiring) -> str:
@@ -105,6 +105,40 @@ class TestEnd:
                 wait_gone(everything)
                 assert held.left() == []
         assert not (short_directory / "run").exists()
+
+    def test_a_dead_lab_is_not_looked_for_among_strangers(self, short_directory: Path) -> None:
+        """Whatever has the ids of its processes by now: here this test."""
+
+        def lab(*words: str) -> Finished:
+            return finished([preflight.executable("nvo3sec"), "lab", *words], environment)
+
+        environment = os.environ | {"NVO3LAB_RUN": str(short_directory), "SHELL": "/bin/true"}
+        with lab_process(short_directory) as (process, state):
+            shown = lab("ps", "-o", "json")
+            assert shown.returncode == 0
+            assert all(row["alive"] for row in json.loads(shown.stdout).values())
+            everything = [process.pid, *tree(state["guardian"])]
+            process.send_signal(signal.SIGSTOP)  # so that neither sees the other die
+            os.kill(state["guardian"], signal.SIGKILL)
+            process.send_signal(signal.SIGKILL)
+            process.finish()
+            wait_gone(everything)
+        file = short_directory / "lab" / "lab.json"
+        for pids in (state["pids"], dict.fromkeys(state["pids"], os.getpid())):
+            file.write_text(json.dumps(state | {"kernel": True, "pids": pids}))
+            shown = lab("ps")
+            assert shown.returncode == 1
+            assert shown.stdout.count("gone") == len(pids)
+            assert "running" not in shown.stdout
+            for words, said in (
+                (("shell", "red1"), "red1 of the lab named lab is gone; "),
+                (("ping", "red1", "red2"), ""),
+            ):
+                done = lab(*words)
+                assert (done.returncode, done.stdout) == (1, "")
+                assert done.stderr.startswith(
+                    f"nvo3sec: {said or 'the lab named lab: it is gone, or does not answer: '}"
+                )
 
     def test_a_switch_that_dies_ends_the_lab(self, short_directory: Path) -> None:
         with lab_process(short_directory) as (process, state):
