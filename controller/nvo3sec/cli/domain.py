@@ -64,7 +64,7 @@ def diff(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """What would change with this file: + added, ~ changed, - removed. Changes nothing."""
-    from nvo3sec.config import load_domain, read_domain
+    from nvo3sec.config import read_domain
 
     wanted = read_domain(file)
     domain = wanted.parse()  # here first, so that errors name the file and its lines
@@ -73,7 +73,8 @@ def diff(
     else:
         from nvo3sec.applying import compared
 
-        result = compared(load_domain(old), domain)
+        other = read_domain(old)
+        result = compared(other.parse(), domain, same_text=other.text == wanted.text)
     show(result, output, *render.difference(result))
 
 

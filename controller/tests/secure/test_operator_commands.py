@@ -170,7 +170,10 @@ class TestDomain:
         shown = run("domain", "diff", str(new), "--from", str(identities.domain_file))
         assert (shown.returncode, shown.stdout) == (0, "~ vn red: mtu 1400 -> 1300\ntouches leaf1, leaf3\n")
         same = run("domain", "diff", str(identities.domain_file), "--from", str(identities.domain_file))
-        assert same.stdout.startswith("no difference")
+        assert same.stdout == "no difference\n"
+        (tmp_path / "commented.yaml").write_text("# another text\n" + identities.domain_file.read_text())
+        other = run("domain", "diff", str(tmp_path / "commented.yaml"), "--from", str(identities.domain_file))
+        assert other.stdout == "no difference in meaning; the texts differ\n"
 
 
 class TestOverlay:
