@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nvo3sec.config import example_path, load_domain
+from nvo3sec.config import example_path, load_domain, parse_domain
 from nvo3sec.domain.difference import Action, Change, Effect, Kind, difference
 from nvo3sec.domain.mapping import Configured, MappingState, scope_of, statics_of, step
 from nvo3sec.domain.membership import Membership
@@ -420,3 +420,16 @@ class TestShown:
             "vns": ["red"],
             "refused": ["vn red: VNI 5001 is blue's; apply a file without that first, then one with this"],
         }
+
+
+def test_a_number_that_was_derived_is_shown_as_people_write_it():
+    lines = example_path().read_text().splitlines(keepends=True)
+    text = "".join(line for line in lines if "key_hard_s" not in line)
+    old, new = (
+        parse_domain(text.replace("key_soft_s: 3600 ", f"key_soft_s: {soft_s} "), "domain.yaml", example_path().parent)
+        for soft_s in (3600, 3601)
+    )
+    assert str(new.lifetimes.key_hard_s) == "3966.1000000000004", "as arithmetic has it"
+    assert [line for line in difference(old, new).lines() if "key_hard_s" in line] == [
+        "~ lifetimes: key_hard_s 3965 -> 3966.1"
+    ]

@@ -164,4 +164,6 @@ class Difference:
 def _shown(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.15g}"  # what is derived is 3961, not 3961.0000000000005
     return f"[{', '.join(map(str, value))}]" if isinstance(value, list) else str(value)
