@@ -50,6 +50,19 @@ def choose_tunnels(
     return [tunnel for tunnel in tunnels if is_chosen(tunnel)]
 
 
+def some_tunnels(
+    domain: Domain, membership: Membership, tunnels: Iterable[Tunnel], nves: Iterable[str], vn: str | None
+) -> list[Tunnel]:
+    """As `choose_tunnels`, and at least one: raises OperatorError also where there is none."""
+    names = sorted(set(nves))
+    chosen = choose_tunnels(domain, membership, tunnels, names, vn)
+    if not chosen:
+        *others, last = names or [""]
+        where = f" between {', '.join(others)} and {last}" if others else f" of {last}" if last else ""
+        raise OperatorError(f"there is no tunnel{where}" if vn is None else f"no tunnel{where} carries {vn}")
+    return chosen
+
+
 def key_list(
     directions: Iterable[Direction], answers: Answers, now: float, is_mixed: Callable[[Tunnel, int], bool]
 ) -> list[dict[str, Any]]:

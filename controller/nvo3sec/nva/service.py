@@ -53,7 +53,7 @@ from nvo3sec.nva.guard import StoreGuard, disputes_said
 from nvo3sec.nva.held import HeldNumbers
 from nvo3sec.nva.intent import Intent
 from nvo3sec.nva.journal import Journal, ReportRecord
-from nvo3sec.nva.key_inspection import choose_tunnels
+from nvo3sec.nva.key_inspection import choose_tunnels, some_tunnels
 from nvo3sec.nva.keys import KeyService
 from nvo3sec.nva.marks import Marks
 from nvo3sec.nva.session import NvaSideSession
@@ -442,11 +442,11 @@ class Nva:
         self._sessions.push_keys(changed)
 
     def rotate(self, nves: Iterable[str] = (), vn: str | None = None) -> int:
-        """Ask for new keys in all directions, or in those that `choose_tunnels` chooses; returns how many directions.
+        """Ask for new keys in all directions, or in those that `some_tunnels` chooses; returns how many directions.
 
-        Raises OperatorError for a name that does not exist.
+        Raises OperatorError for a name that does not exist, and where no tunnel is chosen.
         """
-        chosen = choose_tunnels(self.domain, self.membership, self._keys.directions, nves, vn)
+        chosen = some_tunnels(self.domain, self.membership, self._keys.directions, nves, vn)
         self._sessions.push_keys(self._keys.rotate(chosen, self._clock()))
         self._contributing.follow(self._keys)
         return len(chosen)

@@ -13,7 +13,7 @@ from nvo3sec.domain.membership import Membership, Tunnel
 from nvo3sec.domain.model import Suite
 from nvo3sec.domain.sa import Direction, End, KeyLimits, Sa, SaState
 from nvo3sec.errors import OperatorError
-from nvo3sec.nva.key_inspection import choose_tunnels, differences, key_list
+from nvo3sec.nva.key_inspection import choose_tunnels, differences, key_list, some_tunnels
 
 NOW = 1000.0
 LIMITS = KeyLimits(soft_s=3600, hard_s=3960, jitter_s=0, grace_s=5, confirm_s=10, rollout_s=30)
@@ -162,6 +162,27 @@ class TestChoice:
             self.choose("leaf9")
         with pytest.raises(OperatorError, match="no such VN: green; there are: blue, red"):
             self.choose(vn="green")
+
+    @pytest.mark.parametrize(
+        ("nves", "vn", "said"),
+        [
+            (("leaf1", "leaf2"), "red", "no tunnel between leaf1 and leaf2 carries red"),
+            (("leaf2",), "red", "no tunnel of leaf2 carries red"),
+            ((), "red", "no tunnel carries red"),
+            (("leaf3", "leaf1", "leaf2"), None, "there is no tunnel between leaf1, leaf2 and leaf3"),
+            (("leaf1",), None, "there is no tunnel of leaf1"),
+            ((), None, "there is no tunnel"),
+        ],
+    )
+    def test_none_at_all_is_an_error_for_who_wants_to_change_some(self, nves, vn, said):
+        tunnels = [one for one in self.MEMBERSHIP.tunnels() if vn and "leaf2" in (one.sender, one.receiver)]
+        with pytest.raises(OperatorError) as refused:
+            some_tunnels(self.DOMAIN, self.MEMBERSHIP, tunnels, nves, vn)
+        assert str(refused.value) == said
+
+    def test_those_that_there_are(self):
+        tunnels = self.MEMBERSHIP.tunnels()
+        assert len(some_tunnels(self.DOMAIN, self.MEMBERSHIP, tunnels, (), None)) == 6
 
 
 class TestAnswers:

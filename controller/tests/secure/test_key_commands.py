@@ -42,6 +42,9 @@ class TestKeys:
                 assert await keys(world, "rotate", "--vn", "red") == (0, "new keys asked for in 2 directions\n")
                 assert await keys(world, "rotate", "leaf1", "leaf2") == (0, "new keys asked for in 2 directions\n")
                 assert (await keys(world, "rotate", "--vn", "green"))[0] == 1
+                none = await asyncio.to_thread(world.operate, "keys", "rotate", "leaf1", "leaf2", "--vn", "red")
+                assert (none.returncode, none.stdout) == (1, "")
+                assert none.stderr == "nvo3sec: no tunnel between leaf1 and leaf2 carries red\n"
                 status, text = await keys(world, "list")
                 assert status == 0
                 assert "holds it" in text
