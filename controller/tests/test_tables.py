@@ -156,6 +156,67 @@ def test_where_there_is_none_it_is_paragraphs():
     assert printed([table], 46).splitlines() == ["Title", f"serial {SERIAL}", "  state valid", f"serial {SERIAL}"]
 
 
+def ordinary_claim(name: str, **more) -> dict:
+    claim = CLAIM | {"nve": "leaf2", "mac": MAC, "vlan": 20, "standing": "active", "has": ["10.1.0.1"], "sequence": 7}
+    return claim | {"asked": ["10.1.0.1"], "in_its_way": None, "vn": name, **more}
+
+
+def test_what_is_as_it_should_be_is_a_table_of_80_columns():
+    """Without columns in which nothing stands, and without places in pieces."""
+    claims = [ordinary_claim("blue"), ordinary_claim("red", vlan=0, port=1)]
+    assert printed(render.claims({"claims": claims, "total": 2}), 80).splitlines() == [
+        "Tenant systems",
+        "VN    MAC                place                 standing  has       sequence",
+        f"blue  {MAC}  leaf2 port 2 VLAN 20  active    10.1.0.1         7",
+        f"red   {MAC}  leaf2 port 1          active    10.1.0.1         7",
+    ]
+    attached = ATTACHMENT | {"ips": ["10.1.0.7"], "host": "", "active": True, "announced": False}
+    assert printed(render.attachments([attached]), 80).splitlines() == [
+        "Tenant systems",
+        "VN    port  VLAN  MAC                IPs       active  announced",
+        f"blue  1     0     {MAC}  10.1.0.7  yes     by the domain file",
+    ]
+
+
+def test_what_does_not_fit_is_not_cut_into_columns_of_words():
+    frozen = ordinary_claim("blue", standing="frozen", has=[], in_its_way=f"{MAC} at leaf1 port 2")
+    assert printed(render.claims({"claims": [ordinary_claim("blue"), frozen], "total": 2}), 80).splitlines() == [
+        "Tenant systems",
+        f"VN blue  MAC {MAC}  place leaf2 port 2 VLAN 20  standing active",
+        "  has 10.1.0.1  sequence 7",
+        f"VN blue  MAC {MAC}  place leaf2 port 2 VLAN 20  standing frozen",
+        "  asked for besides 10.1.0.1  sequence 7",
+        f"  in its way {MAC} at leaf1 port 2",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("heading", "cell", "is_table"),
+    [("two words", "a b c", True), ("abc def ghi", "word", False), ("word", "five six seven nine", False)],
+)
+def test_how_far_headings_and_prose_are_wrapped(heading, cell, is_table):
+    table = Listing("Title", ("n", heading), prose=(heading,))
+    table.add_row("value", cell)
+    assert printed([table], 12).splitlines()[1].startswith("n  ") == is_table
+
+
+def test_what_there_is_none_of():
+    for parts, said in (
+        (render_keys.keys([]), "No keys"),
+        (render_keys.keys([], " of tunnels of leaf1"), "No keys of tunnels of leaf1"),
+        (render.claims({"claims": [], "total": 0}, " of red"), "No tenant systems of red"),
+        (render.attachments([]), "No tenant systems are attached"),
+        (render.counters([]), "No drops"),
+        (render_keys.audit({"switches": [], "differences": [], "held": False}), "No switch answers"),
+    ):
+        assert printed(parts, 80) == said + "\n"
+
+
+def test_abbreviations_are_written_as_such():
+    text = printed(TABLES["counters"][0], 10_000)
+    assert "source       destination  SPI " in text
+
+
 def test_a_report_of_what_is_over_says_so():
     text = printed(TABLES["status"][0], 80)
     assert "3.0 s ago, leaf1: nve-suspended (over): certificate" in text

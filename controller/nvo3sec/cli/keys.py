@@ -32,7 +32,10 @@ def key_list(
 ) -> None:
     """Every key: its life, its use, and at both ends what is expected and what the switch holds."""
     result = Where(run_dir, nva, credentials).ask("key_list", nves=list(nves or ()), vn=vn)
-    show(result, output, *render_keys.keys(result))
+    *others, last = nves or [""]
+    ends = f" between {', '.join(others)} and {last}" if others else f" of {last}" if last else ""
+    which = ends + (f" that carry {vn}" if vn else "")
+    show(result, output, *render_keys.keys(result, which and f" of tunnels{which}"))
 
 
 @app.command("rotate")

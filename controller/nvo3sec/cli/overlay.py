@@ -67,7 +67,8 @@ def map_list(
 ) -> None:
     """Tenant systems: what they asked for, what they have, and where they are."""
     result = Where(run_dir, nva, credentials).ask("map_list", vn=vn, nve=nve, frozen=frozen, limit=limit)
-    show(result, output, *render.claims(result))
+    which = (f" of {vn}" if vn else "") + (f" behind {nve}" if nve else "") + (" that lack something" if frozen else "")
+    show(result, output, *render.claims(result, which))
 
 
 @map_app.command("admit")

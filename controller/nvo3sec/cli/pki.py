@@ -268,7 +268,7 @@ def list_(directory: Directory = DEFAULT_DIRECTORY, output: OutputOption = Outpu
         _row(one) | {"state": "revoked" if one.revoked else "expired" if one.not_after < now else "valid"}
         for one in sorted(_authority(directory).issued(), key=lambda one: (one.device, one.not_after))
     ]
-    table = new_table("Certificates", "role", "name", "serial", "valid until", "state")
+    table = new_table("Certificates", "role", "name", "serial", "valid until", "state", none="No certificates")
     for row in rows:
         table.add_row(*row.values())
-    show(rows, output, table if rows else "No certificate was issued")
+    show(rows, output, table)

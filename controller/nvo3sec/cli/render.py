@@ -27,9 +27,11 @@ def seconds(value: float | None) -> str:
     return f"{value / 60:.0f} min" if abs(value) < 7200 else f"{value / 3600:.1f} h"
 
 
-def new_table(title: str, *columns: str, right: tuple[str, ...] = (), prose: tuple[str, ...] = ()) -> Listing:
-    """A table. right: the columns of numbers. prose: those that may be wrapped between words."""
-    return Listing(title, columns, right, prose)
+def new_table(
+    title: str, *columns: str, right: tuple[str, ...] = (), prose: tuple[str, ...] = (), none: str = ""
+) -> Listing:
+    """A table. right: the columns of numbers. prose: those that may be wrapped between words. none: without rows."""
+    return Listing(title, columns, right, prose, none)
 
 
 def status(result: dict[str, Any]) -> Iterator[Any]:
@@ -50,6 +52,7 @@ def status(result: dict[str, Any]) -> Iterator[Any]:
         ),
         right=("lease left", "expected", "actual", "learned"),
         prose=("fault",),
+        none="No switches",
     )
     for one in result["switches"]:
         switches.add_row(
@@ -86,6 +89,7 @@ def status(result: dict[str, Any]) -> Iterator[Any]:
             "sender",
         ),
         right=("generation", "age", "to soft", "to hard"),
+        none="No keys",
     )
     for key in result["keys"]:
         keys.add_row(
@@ -116,12 +120,13 @@ def counters(result: list[dict[str, Any]]) -> Iterator[Any]:
     """The counters, and whose are missing."""
     missing = [switch for switch in result if "unavailable" in switch]
     result = [switch for switch in result if "unavailable" not in switch]
-    drops = new_table("Drops", "NVE", "pipeline", "reason", "packets", "bytes", right=("packets", "bytes"))
+    columns = ("NVE", "pipeline", "reason", "packets", "bytes")
+    drops = new_table("Drops", *columns, right=("packets", "bytes"), none="No drops")
     for switch in result:
         for pipeline, reasons in switch["drops"].items():
             for reason, value in reasons.items():
                 drops.add_row(switch["nve"], pipeline, reason, str(value["packets"]), str(value["bytes"]))
-    yield drops if drops.row_count else Text("No drops")
+    yield drops
     titles = {
         "sa_tx": "Sent, by SA",
         "sa_rx": "Received, by SA (before verification)",
@@ -133,7 +138,8 @@ def counters(result: list[dict[str, Any]]) -> Iterator[Any]:
         if not rows:
             continue
         fields = [field for field in rows[0][1] if field not in ("packets", "bytes")]
-        table = new_table(f"\n{title}", "NVE", *fields, "packets", "bytes", right=("packets", "bytes"))
+        headings = (_HEADINGS.get(field, field) for field in fields)
+        table = new_table(f"\n{title}", "NVE", *headings, "packets", "bytes", right=("packets", "bytes"))
         for nve, row in rows:
             table.add_row(nve, *(str(row[field]) for field in (*fields, "packets", "bytes")))
         yield table
@@ -146,6 +152,9 @@ def counters(result: list[dict[str, Any]]) -> Iterator[Any]:
     for switch in missing:
         yield _unavailable(switch["nve"], switch["unavailable"])
 
+
+_HEADINGS = {"spi": "SPI", "vni": "VNI", "vlan": "VLAN", "vn": "VN", "mac": "MAC"}
+"""Of fields whose names are abbreviations."""
 
 _UNFINISHED = {
     "checksum_unfinished": "frames came with an unfinished checksum, which receivers drop: checksum offload is on at"
@@ -172,7 +181,8 @@ def attachments(result: list[dict[str, Any]]) -> Iterator[Any]:
     table = new_table(
         "Tenant systems",
         *("VN", "port", "VLAN", "MAC", "IPs", "hypervisor", "active", "announced"),
-        prose=("IPs", "announced"),
+        prose=("IPs",),
+        none="No tenant systems are attached",
     )
     for one in result:
         table.add_row(
@@ -185,7 +195,7 @@ def attachments(result: list[dict[str, Any]]) -> Iterator[Any]:
             _yes(one["active"]),
             "yes" if one["announced"] else "by the domain file",
         )
-    yield table if table.row_count else Text("Nothing is attached")
+    yield table
 
 
 def updates(result: dict[str, Any], *, dry_run: bool) -> Iterator[Any]:
@@ -220,6 +230,7 @@ def vns(result: list[dict[str, Any]]) -> Iterator[Any]:
         *("VN", "VNI", "level", "MTU", "members", "mappings", "frozen"),
         right=_NUMBERS,
         prose=("members",),
+        none="No VNs",
     )
     for one in result:
         numbers = (str(one["mappings"]), str(one["frozen"]))
@@ -230,7 +241,9 @@ def vns(result: list[dict[str, Any]]) -> Iterator[Any]:
 def vn(result: dict[str, Any]) -> Iterator[Any]:
     """One VN."""
     yield from vns([result])
-    members = new_table("\nServed by", "NVE", "VAPs", "mappings", right=_NUMBERS, prose=("VAPs",))
+    members = new_table(
+        "\nServed by", "NVE", "VAPs", "mappings", right=_NUMBERS, prose=("VAPs",), none="No NVE serves it"
+    )
     for one in result["served_by"]:
         places = (f"port {vap['port']}" + (f" VLAN {vap['vlan']}" if vap["vlan"] else "") for vap in one["vaps"])
         members.add_row(one["nve"], ", ".join(places), str(one["mappings"]))
@@ -244,11 +257,11 @@ def vn(result: dict[str, Any]) -> Iterator[Any]:
         yield f"reserved: {one['address']} for {', '.join(one['nves'])}"
 
 
-def claims(result: dict[str, Any]) -> Iterator[Any]:
-    """Tenant systems of the whole domain."""
+def claims(result: dict[str, Any], which: str = "") -> Iterator[Any]:
+    """Tenant systems of the whole domain, or those that were asked about: which, like ` of VN blue`."""
     columns = ("VN", "MAC", "place", "standing", "has", "asked for besides", "sequence", "in its way")
-    wide = ("place", "has", "asked for besides", "in its way")
-    table = new_table("Tenant systems", *columns, right=_NUMBERS, prose=wide)
+    wide = ("has", "asked for besides", "in its way")
+    table = new_table("Tenant systems", *columns, right=_NUMBERS, prose=wide, none=f"No tenant systems{which}")
     for one in result["claims"]:
         place = f"{one['nve']} port {one['port']}" + (f" VLAN {one['vlan']}" if one["vlan"] else "")
         besides = [ip for ip in one["asked"] if ip not in one["has"]]
@@ -257,7 +270,7 @@ def claims(result: dict[str, Any]) -> Iterator[Any]:
         table.add_row(
             one["vn"], one["mac"], place, standing, " ".join(one["has"]), " ".join(besides), str(one["sequence"]), way
         )
-    yield table if table.row_count else Text("There are none")
+    yield table
     if result["total"] > len(result["claims"]):
         yield f"{len(result['claims'])} of {result['total']}; more with --limit"
 

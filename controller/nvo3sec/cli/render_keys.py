@@ -24,13 +24,14 @@ def _amount(value: int | None, *, at_most: bool) -> str:
     return "-" if value is None else f"{'≤ ' if at_most else ''}{value}"
 
 
-def keys(result: list[dict[str, Any]]) -> Iterator[Any]:
-    """Every SA."""
+def keys(result: list[dict[str, Any]], which: str = "") -> Iterator[Any]:
+    """Every SA, or those that were asked about: which, like ` of tunnels of leaf1`."""
     shown = new_table(
         "Keys",
         *("sender", "receiver", "suite", "state", "made by", "SPI", "generation", "age", "to soft", "to hard"),
         *("at receiver", "at sender", "sent", "bytes", "last use"),
         right=("generation", "age", "to soft", "to hard", "sent", "bytes", "last use"),
+        none=f"No keys{which}",
     )
     for one in result:
         shown.add_row(
@@ -50,7 +51,7 @@ def keys(result: list[dict[str, Any]]) -> Iterator[Any]:
             _amount(one["sent_bytes"], at_most=one["sent_at_most"]),
             "-" if one["idle_s"] is None else f"{seconds(one['idle_s'])} ago",
         )
-    yield shown if shown.row_count else Text("No keys")
+    yield shown
 
 
 def audit(result: dict[str, Any]) -> Iterator[Any]:
@@ -59,6 +60,7 @@ def audit(result: dict[str, Any]) -> Iterator[Any]:
         "Switches, as they were read just now",
         *("NVE", "incarnation", "agrees", "clock", "lease left", "receives with", "sends with"),
         right=("clock", "lease left", "receives with", "sends with"),
+        none="No switch answers",
     )
     for one in result["switches"]:
         if one["fault"]:
@@ -72,7 +74,7 @@ def audit(result: dict[str, Any]) -> Iterator[Any]:
             str(one["receive"]),
             str(one["send"]),
         )
-    yield shown if shown.row_count else Text("No switch answers")
+    yield shown
     for one in result["switches"]:
         if one["fault"]:
             yield Text(f"{one['nve']}: {one['fault']}", style="yellow")
