@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How tests are spread over processes when pytest-xdist runs several of them (`make test`, `pytest -n 2`), and what a
-run says of itself: how long it will take, and why tests were skipped."""
+"""How tests are spread over processes when pytest-xdist runs several of them (`make test`, `pytest -n 2`), what a run
+says of itself: how long it will take, and why tests were skipped, and where what tests start is found by commands."""
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 import time
 from collections import defaultdict
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +23,7 @@ LAST_RUN = "nvo3sec/last_whole_run"
 USUAL = "a quarter of an hour on two cores"
 
 _STARTED = pytest.StashKey[float]()
+_RUNTIME = pytest.StashKey[Path]()
 
 
 def together(nodeid: str) -> str:
@@ -43,6 +48,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_STARTED] = time.monotonic()
+    # What tests start is found by the commands of tests, and those of whoever runs the tests find what is theirs.
+    config.stash[_RUNTIME] = Path(tempfile.mkdtemp(prefix="nvo3-"))  # short, for UNIX sockets
+    os.environ["XDG_RUNTIME_DIR"] = str(config.stash[_RUNTIME])
+    for told in ("NVO3SEC_RUN_DIR", "NVO3SEC_NVA", "NVO3SEC_CREDENTIALS"):
+        os.environ.pop(told, None)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    shutil.rmtree(config.stash[_RUNTIME], ignore_errors=True)
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
