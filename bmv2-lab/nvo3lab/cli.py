@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shlex
 import sys
 from collections.abc import Coroutine, Iterable
 from enum import StrEnum
@@ -92,10 +93,15 @@ def up(
     progress = report.Progress()
 
     async def wait(running: lab_module.Lab) -> None:
-        with rundir.found_by_operators(running.run_directory.path) as link:
-            progress(f"up; run directory {running.run_directory.path}")
-            here = "" if link is not None else f" --run-dir {running.run_directory.path}"
-            progress(f"another terminal: nvo3sec status{here}, nvo3sec lab ping red1 red2, nvo3sec drill")
+        path = running.run_directory.path
+        with rundir.found_by_operators(path) as found:
+            progress(f"up; run directory {path}")
+            if found.others:
+                progress(f"besides {', '.join(found.others)}; commands ask which is meant, so give --run-dir")
+            here = "" if found.link is not None and not found.others else f" --run-dir {path}"
+            # A lab of this name may also be where others look that are told nothing.
+            there = f"NVO3LAB_RUN={shlex.quote(os.environ['NVO3LAB_RUN'])} " if "NVO3LAB_RUN" in os.environ else ""
+            progress(f"another terminal: nvo3sec status{here}, {there}nvo3sec lab ping red1 red2, {there}nvo3sec drill")
             progress("Ctrl-C ends the lab")
             await asyncio.Event().wait()
 

@@ -8,6 +8,7 @@ nobody holds the lock any more, and removes what they left behind.
 
 import contextlib
 import fcntl
+import itertools
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,9 @@ _LONGEST_NAME = "/control/trunk-leaf2-2.sock"
 _STATE = "lab.json"
 #: What a lock says where the directory that it is in was made by a lab, and not by an operator.
 _MADE_BASE = b"a lab made the directory of this lock\n"
+#: The socket of a process of the controller's in its run directory, and the run directories that are not for labs.
+_SOCKET = "controller.sock"
+_NAMES_OF_PROCESSES = ("nva", "controller")
 #: Seconds for processes that the kernel kills to be gone, and for a directory to be removed while a last one writes.
 _CLEAN_TIMEOUT = 30.0
 _REMOVE_TIMEOUT = 5.0
@@ -153,27 +158,83 @@ def operators_directory() -> Path:
     return Path(tempfile.gettempdir()) / f"nvo3sec-{os.geteuid()}"
 
 
-@contextlib.contextmanager
-def found_by_operators(run_directory: Path) -> Iterator[Path | None]:
-    """A link by which `nvo3sec status` in another terminal finds this lab; None where there can be none.
+@dataclass(frozen=True)
+class Found:
+    """How operators find a lab.
 
-    It leads into a directory that is closed to others. One that is left over leads nowhere.
+    Attributes:
+        link: what leads to its run directory; None where there can be none.
+        others: names of what runs here besides, so that commands ask which is meant.
     """
-    link = operators_directory() / run_directory.name
+
+    link: Path | None
+    others: tuple[str, ...] = ()
+
+
+@contextlib.contextmanager
+def found_by_operators(run_directory: Path) -> Iterator[Found]:
+    """A link by which `nvo3sec status` in another terminal finds this lab.
+
+    It leads into a directory that is closed to others. What leads to another lab that is up, or is no lab's, stays as
+    it is: a lab of the same name gets a link of another name (`lab.2`), and commands ask which of them is meant.
+    """
+    base, target = operators_directory(), run_directory.absolute()
     try:
-        _private_directory(link.parent)
-        if link.is_symlink():
-            link.unlink()
-        link.symlink_to(run_directory)
+        _private_directory(base)
+        with _alone(base):
+            link = _linked(base, target)
+        found = Found(link, tuple(_running_beside(link)))
     except (OSError, LabError):
-        yield None
+        yield Found(None)
         return
     try:
-        yield link
+        yield found
     finally:
-        with contextlib.suppress(OSError):
-            if link.readlink() == run_directory:
+        with contextlib.suppress(OSError), _alone(base):
+            if link.readlink() == target:
                 link.unlink()
+
+
+@contextlib.contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """Between two labs that start or end at once: nobody else judges or replaces a link meanwhile."""
+    lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _linked(base: Path, target: Path) -> Path:
+    # No lab has a name with a dot, and an agent's directory begins with `nve-`: a second name is never another's first.
+    for name in itertools.chain([target.name], (f"{target.name}.{number}" for number in itertools.count(2))):
+        if name in _NAMES_OF_PROCESSES:
+            continue
+        link = base / name
+        if link.is_symlink() and (link.readlink() == target or _is_left_over(link)):
+            link.unlink()
+        with contextlib.suppress(FileExistsError):
+            link.symlink_to(target)
+            return link
+    raise AssertionError  # numbers have no end
+
+
+def _is_left_over(link: Path) -> bool:
+    """Does it lead nowhere, or to a lab of which nobody lives?"""
+    if not link.exists():
+        return True
+    try:
+        os.close(_lock(_lock_path(link.parent / link.readlink()), create=False))
+    except (LabError, OSError):  # it is up, or no lab's
+        return False
+    return True
+
+
+def _running_beside(link: Path) -> Iterator[str]:
+    for place in sorted(link.parent.iterdir()):
+        if place != link and any(any(place.glob(pattern)) for pattern in (_SOCKET, f"*/{_SOCKET}")):
+            yield place.name
 
 
 def remove(path: Path) -> None:
