@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import socket
@@ -18,6 +17,8 @@ import structlog
 from nvo3sec.console.rundir import prepare_run_directory, socket_path
 from nvo3sec.errors import Nvo3secError, OperatorError
 
+END_S = 1.0
+"""How long whoever does not read keeps the end of the process waiting."""
 REQUEST_LIMIT_BYTES = 16 << 20
 """A domain file fits, however its characters are escaped."""
 Method: TypeAlias = Callable[..., Awaitable[Any]]
@@ -56,6 +57,8 @@ class ConsoleServer:
         self._path = socket_path(run_directory)
         self._methods = dict(methods)
         self._server: asyncio.Server | None = None
+        self._serving: set[asyncio.Task[None]] = set()
+        self._stopping = False
         self._log = structlog.get_logger("console")
 
     async def start(self) -> None:
@@ -78,23 +81,34 @@ class ConsoleServer:
         os.chmod(self._path, 0o600)
 
     async def stop(self) -> None:
-        """Stop listening."""
-        if self._server is not None:
-            self._server.close()
-            self._path.unlink(missing_ok=True)
+        """Stop listening. Whoever waits for an answer is told that there will be none."""
+        if self._server is None:
+            return
+        self._server.close()
+        self._path.unlink(missing_ok=True)
+        self._stopping = True
+        for task in self._serving:
+            task.cancel()
+        await asyncio.gather(*self._serving)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
         try:
             who = _user(writer)
-            while line := await reader.readline():
+            while not self._stopping and (line := await reader.readline()):
                 writer.write(_encoded(await self._answer(line, who)) + b"\n")
                 await writer.drain()
         except (ConnectionError, ValueError):
             pass  # gone, or a request beyond the limit: nothing to answer
+        except asyncio.CancelledError:
+            # Between two requests. A task that ended as cancelled asyncio would complain about, in Python 3.11.
+            if not self._stopping:
+                raise
         finally:
-            writer.close()
-            with contextlib.suppress(ConnectionError):
-                await writer.wait_closed()
+            await _close(writer, END_S if self._stopping else None)
+            self._serving.discard(task)
 
     async def _answer(self, line: bytes, who: str) -> dict[str, Any]:
         try:
@@ -111,6 +125,10 @@ class ConsoleServer:
             log = self._log.debug if name in LOOKS else self._log.info
             log("operator asks", operator=who, method=name, arguments=params)
             return {"result": await method(**params)}
+        except asyncio.CancelledError:
+            if not self._stopping:
+                raise
+            return _error("OperatorError", f"{self._who} stops")
         except Nvo3secError as error:
             return _error(type(error).__name__, str(error))
         except (ValueError, TypeError):
@@ -118,6 +136,17 @@ class ConsoleServer:
         except Exception as error:  # noqa: BLE001  # an operator's question must not end the controller
             self._log.exception("operator request failed", method=str(line[:200]))
             return _error(type(error).__name__, "internal error; the controller's log has the details")
+
+
+async def _close(writer: asyncio.StreamWriter, patience_s: float | None) -> None:
+    writer.close()
+    try:
+        async with asyncio.timeout(patience_s):
+            await writer.wait_closed()
+    except ConnectionError:
+        pass
+    except TimeoutError:
+        writer.transport.abort()  # it does not read
 
 
 def _encoded(answer: dict[str, Any]) -> bytes:

@@ -51,6 +51,10 @@ class Reason(StrEnum):
     HANDSHAKE = "handshake"
 
 
+STOPPING = "the server stops"
+"""What is said to the caller of a call that ends with the server."""
+
+
 class IdentityError(Nvo3secError):
     """Something about identities."""
 

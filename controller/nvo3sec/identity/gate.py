@@ -16,7 +16,7 @@ import inspect
 import math
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from typing import Any, NoReturn, Protocol
 
 import grpc
@@ -27,7 +27,7 @@ from nvo3sec.errors import AuthorizationError, Nvo3secError, VersionMismatch, Wi
 from nvo3sec.identity.authenticate import Authenticator
 from nvo3sec.identity.authorization import AccessTable, Membership, Method, Scope
 from nvo3sec.identity.certificate import Identity
-from nvo3sec.identity.errors import PeerRefused
+from nvo3sec.identity.errors import STOPPING, PeerRefused
 from nvo3sec.identity.limits import MESSAGE_UNIT_BYTES, Bucket, Buckets, Places
 from nvo3sec.identity.live import LivePeers
 
@@ -52,6 +52,9 @@ BLAMED = 4096
 
 LONG_BYTES = 64 << 10
 """A message that is longer is parsed in another thread: it takes many milliseconds, which others would wait for."""
+
+WORD_S = 2.0
+"""How long a call that ends with the server may take to be tidied up, and its caller to take the word."""
 
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -78,6 +81,10 @@ class _Refused(Exception):
         super().__init__(detail)
 
 
+class _Stopping(Exception):
+    """The server stops, which is nobody's fault."""
+
+
 class GatedContext:
     """The context that handlers get: gRPC's own, and who calls. `read` gives messages that passed the gate."""
 
@@ -96,7 +103,7 @@ class GatedContext:
         self._pace = pace
         self._charge = charge
         self.identity = identity
-        self.verdict: PeerRefused | None = None
+        self.verdict: PeerRefused | _Stopping | None = None
         """Why the call was ended from outside, if it was."""
 
     async def read(self) -> Any:
@@ -171,8 +178,11 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpcio has no t
         self._names = frozenset(method.name for method in table.methods)
         self._log = structlog.get_logger("identity")
         self._log_bucket = Bucket.full(LOG_RATE, clock())
+        self._running: dict[asyncio.Task[Any], GatedContext] = {}
+        self._stopping = False
         self.outcomes: Counter[tuple[str, str]] = Counter()
-        """Calls by (method, outcome): `ok`, `cancelled`, `failed`, or why refused. Unknown methods count as `other`."""
+        """Calls by (method, outcome): `ok`, `cancelled`, `failed`, `stopped` with the server, or why refused. Unknown
+        methods count as `other`."""
         self.refused_by: Counter[str] = Counter()
         """Calls that were refused, by who made them; of so many identities at most as there are `BLAMED`."""
         self.paced = 0
@@ -188,6 +198,19 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpcio has no t
             # Refused like a method that exists, so that nobody can tell the difference.
             return grpc.stream_stream_rpc_method_handler(self._unknown(name))
         return self._guarded(name, handler)
+
+    async def stop(self, grace_s: float) -> None:
+        """Take no call any more, and end those that still run after `grace_s` seconds: with a word to their callers,
+        and to the handlers in the way in which any call ends, so that all is tidied up when this returns.
+
+        What gRPC cancels by itself it ends behind everybody's back, with a traceback for each.
+        """
+        self._stopping = True
+        await _ended(self._running, grace_s)
+        for task, gated in self._running.items():
+            gated.verdict = _Stopping()
+            task.cancel()
+        await _ended(self._running, WORD_S)
 
     def _guarded(self, name: str, handler: Any) -> Any:
         parse = handler.request_deserializer or (lambda raw: raw)
@@ -264,6 +287,9 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpcio has no t
             # gRPC's own: the caller has gone, or the server stops. There is nobody to tell anything.
             self.outcomes[label, "cancelled"] += 1
             raise
+        except _Stopping:
+            self.outcomes[label, "stopped"] += 1
+            await _abort(context, _Refused(grpc.StatusCode.UNAVAILABLE, "stopping", STOPPING))
         except Exception as error:  # noqa: BLE001  # gRPC would send the text of whatever it is to the peer
             refused = _as_refusal(error)
         else:
@@ -281,6 +307,8 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpcio has no t
     def _admitted(
         self, name: str, parse: Callable[[bytes], Any], context: Any, caller: list[Identity]
     ) -> Iterator[GatedContext]:
+        if self._stopping:
+            raise _Stopping
         identity = self._authenticator.identify(context.auth_context())
         caller.append(identity)
         if self._connections is not None:
@@ -295,6 +323,7 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpcio has no t
             raise _Refused(
                 grpc.StatusCode.RESOURCE_EXHAUSTED, "concurrency", "too many calls at once", RETRY_CONCURRENCY_S
             )
+        task = asyncio.current_task()
         try:
             gated = GatedContext(
                 context,
@@ -304,17 +333,20 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpcio has no t
                 pace=lambda size: self._pace(identity, method, size),
                 charge=lambda seconds: self._charge(who, method, seconds),
             )
-            task = asyncio.current_task()
 
             def close(verdict: PeerRefused) -> None:
                 gated.verdict = verdict
                 if task is not None:
                     task.cancel()
 
+            if task is not None:
+                self._running[task] = gated
             with self._live.track(identity, close):
                 yield gated
         finally:
             self._places.leave(who, name)
+            if task is not None:
+                self._running.pop(task, None)
 
     def _authorize(self, method: Method, scope: Scope, identity: Identity, message: Any) -> None:
         self._live.check(identity)  # once more: to parse it may have taken a while
@@ -373,6 +405,12 @@ def _timed(parse: Callable[[bytes], Any], raw: bytes) -> tuple[Any, float]:
     except _Refused as refused:
         result = refused
     return result, time.thread_time() - began
+
+
+async def _ended(calls: Collection[asyncio.Task[Any]], timeout_s: float) -> None:
+    """Wait until these calls are over, or for so long."""
+    if calls:
+        await asyncio.wait(list(calls), timeout=timeout_s)
 
 
 def _stream_of(method: Method) -> str:

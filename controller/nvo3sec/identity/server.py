@@ -8,6 +8,7 @@ port = await server.start("0.0.0.0", 7443)
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from nvo3sec.identity.certificate import Purpose
 from nvo3sec.identity.device import Credentials, Device
 from nvo3sec.identity.errors import CredentialsError
 from nvo3sec.identity.front import Front
-from nvo3sec.identity.gate import Gate
+from nvo3sec.identity.gate import WORD_S, Gate
 from nvo3sec.identity.live import LivePeers
 from nvo3sec.identity.scratch import ScratchDirectory
 
@@ -144,8 +145,11 @@ class SecureServer:
         }
 
     async def stop(self, grace_s: float = 1.0) -> None:
-        """Stop taking calls, give those that run `grace_s` seconds, end all connections."""
-        await self.grpc.stop(grace_s)
+        """Stop taking calls, give those that run `grace_s` seconds, end them with a word, then all connections."""
+        # gRPC refuses what is new from now on; it cancels what the gate has not ended by then.
+        stopping = asyncio.create_task(self.grpc.stop(grace_s + 2 * WORD_S))
+        await self.gate.stop(grace_s)
+        await stopping
         await self.front.stop()
         await self._live.stop()
         self._directory.close()

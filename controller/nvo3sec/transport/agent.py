@@ -51,7 +51,7 @@ from nvo3sec.domain.versions import Feature, Speaks, mismatch, missing
 from nvo3sec.errors import AuthorizationError, NvaUnreachable, Nvo3secError, VersionMismatch, WireError, whereabouts
 from nvo3sec.identity.client import PeerChannel
 from nvo3sec.identity.device import Device
-from nvo3sec.identity.errors import IdentityError
+from nvo3sec.identity.errors import STOPPING, IdentityError
 from nvo3sec.identity.gate import VERSION_REASON
 from nvo3sec.identity.live import LivePeers
 from nvo3sec.plain import plain_value
@@ -461,8 +461,10 @@ class RemoteSession:
             return AuthorizationError(f"{self._peer.expected}: {text}")
         if code is grpc.StatusCode.FAILED_PRECONDITION and text.startswith(f"{VERSION_REASON}: "):
             return VersionMismatch(f"{self._peer.expected}: {text}")
-        # What gRPC has to say of a connection that ended is that it ended; why and by whom is known to the channel.
-        return NvaUnreachable(f"{why} ({text})" if why else f"{self._peer.expected}: session: {text}")
+        # What gRPC has to say of a connection that ended is that it ended; why and by whom is known to the channel. An
+        # NVA that stops has said so before its connections end.
+        is_said = why is None or STOPPING in text
+        return NvaUnreachable(f"{self._peer.expected}: session: {text}" if is_said else f"{why} ({text})")
 
 
 class _Busy(NvaUnreachable):
