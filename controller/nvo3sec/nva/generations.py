@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from nvo3sec.domain.sa import Direction
 from nvo3sec.domain.spi import LAST_GENERATION, LAST_GENERATION_BY_TIME, next_generation
 from nvo3sec.nva.store.records import DropGeneration, SetGeneration
 
@@ -15,6 +16,23 @@ whose keys are replaced one by one costs a commit; and it is how many a restart 
 TRUSTED_LEAD = 1 << 24
 """How far above wall time a generation that is unknown here is believed to be in a switch. That does not move with what
 was believed before: else a receiver that climbs would use up its own."""
+
+TERM_LEAD = TRUSTED_LEAD
+"""How far the generations of a term are above those of the one before. The marks of a lost database are not in its
+backup, and the replay rings of switches know them: so far may the clock have been wrong (seconds: half a year)."""
+
+
+def inherited_from_before(direction: Direction, seconds: int) -> bool:
+    """Whether the key that a direction was found to send with is of an earlier term. seconds: as in `Generations.next`.
+
+    Generations say it, and not the store: so it is also true after a restart that comes before all are replaced. A key
+    lives for hours, and terms are `TERM_LEAD` apart; the clock may have been wrong by half of that. Only the receiver
+    knows the generation of a key: before it was heard, nothing is said.
+    """
+    current = direction.current
+    if current is None or not current.inherited or not direction.receiver.incarnation:
+        return False
+    return current.generation < min(seconds, LAST_GENERATION_BY_TIME) - TERM_LEAD // 2
 
 
 class Generations:

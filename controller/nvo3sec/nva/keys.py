@@ -56,7 +56,7 @@ from nvo3sec.errors import DerivationError
 from nvo3sec.nva import mixed
 from nvo3sec.nva.confinement import Confinement
 from nvo3sec.nva.epochs import Epochs
-from nvo3sec.nva.generations import TRUSTED_LEAD, Generations
+from nvo3sec.nva.generations import TERM_LEAD, Generations, inherited_from_before
 from nvo3sec.nva.key_limits import limits_of
 from nvo3sec.nva.key_log import log_effect
 from nvo3sec.nva.key_messages import KeyChanges, receive_sa, send_sa
@@ -65,9 +65,6 @@ from nvo3sec.nva.store.records import Store, Stored
 
 GENERATION_ZERO_S = 1_700_000_000
 """Generations follow wall time from here on (seconds since 1970): 32 bits last until 2160."""
-TERM_LEAD = TRUSTED_LEAD
-"""How far the generations of a term are above those of the one before. The marks of a lost database are not in its
-backup, and the replay rings of switches know them: so far may the clock have been wrong (seconds: half a year)."""
 RETRY_S = 30.0
 """Until a direction in which something went wrong is looked at again, if nothing happens to it before."""
 PICKED_AT_ONCE = 1000
@@ -262,8 +259,11 @@ class KeyService:
             case _:
                 pass
         changed = self._feed(tunnel, event, now)
-        if self._directions[tunnel].postponed and isinstance(event, SenderUp | ReceiverUp):
-            changed |= self._feed(tunnel, Resumed(), now)
+        if isinstance(event, SenderUp | ReceiverUp):
+            if self._directions[tunnel].postponed:
+                changed |= self._feed(tunnel, Resumed(), now)
+            if self._lead and inherited_from_before(self._directions[tunnel], self._seconds()):
+                changed |= self._feed(tunnel, Rotate(), now)
         return changed | self._give_turns(now)
 
     def contributed(self, nve: str, now: float) -> set[str]:

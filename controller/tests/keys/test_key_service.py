@@ -22,6 +22,7 @@ from nvo3sec.nva.epochs import Epochs
 from nvo3sec.nva.generations import TRUSTED_LEAD, Generations
 from nvo3sec.nva.keys import GENERATION_ZERO_S
 from nvo3sec.nva.store import DropEpoch, MemoryStore, PutEpoch, SetGeneration, StoreUnavailable
+from nvo3sec.nva.store.records import Stored
 
 
 def started(count: int = 3, **life) -> World:
@@ -34,6 +35,19 @@ def started(count: int = 3, **life) -> World:
 
 def rotate(world: World, tunnels=None) -> None:
     world.settle(world.keys.rotate(world.keys.directions if tunnels is None else tunnels, world.now))
+
+
+def begun_anew(store: MemoryStore) -> MemoryStore:
+    """The same store in its second term: without what was secret in its first."""
+    load, first = store.load, 2 << 20
+
+    def loaded() -> Stored:
+        stored = load()
+        epochs = tuple(one for one in stored.epochs if one[0] >= first)
+        return replace(stored, term=2, epochs=epochs, last_epoch=max(stored.last_epoch, first))
+
+    store.load = loaded
+    return store
 
 
 class TestDurability:
@@ -210,6 +224,37 @@ class TestRestart:
         fresh.start(store)
         fresh.settle(fresh.register(*nves(2)))
         assert all(sa.generation > lost for d in fresh.keys.directions.values() for sa in d.sas)
+
+    def test_a_new_term_replaces_every_key_that_it_finds(self):
+        world = started()
+        before, store = world.sending(), begun_anew(world.store.store)
+        world.start(store)
+        world.settle(world.register("nve0", "nve1"))
+        world.assert_traffic()  # with what was found, until its successor is confirmed
+        world.settle(world.register("nve2"))
+        world.assert_traffic()
+        world.after(LIFE.grace_s + 4)
+        world.assert_traffic()
+        now = world.sending()
+        assert now.keys() == before.keys()
+        assert not {tunnel for tunnel in now if now[tunnel] == before[tunnel]}
+        assert not [sa for d in world.keys.directions.values() for sa in d.sas if sa.inherited]
+        world.start(store)
+        world.settle(world.register(*nves(3)))
+        world.after(LIFE.grace_s + 4)
+        assert world.sending() == now, "keys of this term are replaced when they are due, and no earlier"
+
+    def test_a_new_term_that_restarts_before_all_are_replaced_goes_on(self):
+        world = started()
+        before, store = world.sending(), begun_anew(world.store.store)
+        for _ in range(2):
+            world.start(store)
+            world.register(*nves(3))  # nobody has fetched anything yet
+        world.settle(nves(3))
+        world.after(LIFE.grace_s + 4)
+        world.assert_traffic()
+        now = world.sending()
+        assert not {tunnel for tunnel in now if now[tunnel] == before[tunnel]}
 
     def test_epochs_of_a_new_term_are_numbered_above(self):
         world = World(nves(2))

@@ -68,7 +68,7 @@ class TestRollback:
         put_back(tmp_path)
         with pytest.raises(StoreRolledBack, match=rf"version 1 .* must have version {1 + later}") as refused:
             reopen()
-        assert "new term" in str(refused.value), "the operator is not told what can be done"
+        assert "`nva run --start-new-term`" in str(refused.value), "the operator is not told what can be done"
         with pytest.raises(StoreRolledBack):
             reopen()
 

@@ -154,7 +154,7 @@ class _Opening:
             self._upgrade(database, None)
         else:
             if start_new_term and not rows.get(DISPUTE.name):
-                raise StoreError(f"{self._path} is what was acknowledged last; open it without a new term")
+                raise StoreError(f"{self._path} is what was acknowledged last; open it without --start-new-term")
             self._settle(database.mark, Point.FLOOR_MADE if self._floor.state is None else Point.RECOVERED)
             self._upgrade(database, database.mark)
         if start_new_term:
@@ -230,8 +230,8 @@ class _Opening:
 
 
 _ADVICE = (
-    "put the newest database back. If there is none, an operator can start a new term from this one: everything is"
-    " keyed anew, nobody who was revoked is trusted again, and the domain file has to be applied again"
+    "put the newest database back. If there is none, `nva run --start-new-term` starts a new term from this one:"
+    " everything is keyed anew, nobody who was revoked is trusted again, and the domain file has to be applied again"
 )
 
 
