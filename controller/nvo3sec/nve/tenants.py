@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from nvo3sec.domain.addresses import IpAddress, format_mac, parse_ip, parse_unicast_mac
+from nvo3sec.domain.mapping.events import Reason
 from nvo3sec.domain.mapping.reasons import REASONS
 from nvo3sec.domain.messages import Attachment, AttachmentAnswer, NveView, Release, Relocation, Sign, Standing
 from nvo3sec.domain.model import LAST_ACCESS_PORT, LAST_VLAN
@@ -28,7 +29,7 @@ def tenant_methods(agent: NveAgent) -> Mapping[str, Callable[..., Awaitable[Any]
     ) -> dict[str, str]:
         vni = _vni(agent.view(), vn)
         there = Attachment(_port(port), _vlan(vlan), vni, _mac(mac), _ips(ips), _hypervisor(host), vn)
-        return _told(await agent.announce(there))
+        return _told(await agent.announce(there), agent.view(), there)
 
     async def detach(
         vn: str, port: int, vlan: int, mac: str, successor: str | None = None, host: str = ""
@@ -39,8 +40,9 @@ def tenant_methods(agent: NveAgent) -> Mapping[str, Callable[..., Awaitable[Any]
         if known is not None and known.vni not in {one.vni for one in view.vns}:
             # Of a VN that is served no more: the NVA has nothing to release.
             agent.forget((port, vlan, address))
-            return _told(AttachmentAnswer(Standing.DONE))
-        return _told(await agent.announce(Release(port, vlan, _vni(view, vn), address, to, host)))
+            return _told(AttachmentAnswer(Standing.DONE), view)
+        released = Release(port, vlan, _vni(view, vn), address, to, host)
+        return _told(await agent.announce(released), agent.view(), released)
 
     async def move(
         vn: str,
@@ -57,12 +59,14 @@ def tenant_methods(agent: NveAgent) -> Mapping[str, Callable[..., Awaitable[Any]
         known = next((a for a in agent.attachments if (a.port, a.vlan, a.mac) == (port, vlan, address)), None)
         taken = known.ips if ips is None and known is not None else _ips(ips or ())
         there = Attachment(_port(to_port), _vlan(to_vlan), vni, address, taken, _hypervisor(host), vn)
-        return _told(await agent.announce(Relocation(port, vlan, there)))
+        here = Release(port, vlan, vni, address)
+        return _told(await agent.announce(Relocation(port, vlan, there)), agent.view(), here, there)
 
     async def claim(vn: str, port: int, vlan: int, mac: str, ip: str) -> dict[str, str]:
         address = _ips([ip])[0]
         vni, place = _vni(agent.view(), vn), (_port(port), _vlan(vlan))
-        return _told(await agent.announce(Sign(*place, vni, _mac(mac), address, vn)))
+        sign = Sign(*place, vni, _mac(mac), address, vn)
+        return _told(await agent.announce(sign), agent.view(), sign)
 
     async def attachments() -> list[dict[str, Any]]:
         view = agent.view()
@@ -100,9 +104,28 @@ def _row(one: Attachment, names: Mapping[int, str], active: Any) -> dict[str, An
     }
 
 
-def _told(answer: AttachmentAnswer) -> dict[str, str]:
-    words = {reason.value: text for reason, text in REASONS.items()}
-    return {"standing": answer.standing.value, "reason": answer.reason, "why": words.get(answer.reason, "")}
+def _told(answer: AttachmentAnswer, view: NveView, *asked: Attachment | Release | Sign) -> dict[str, str]:
+    """An answer with its reason in words. asked: what it is about, with the VAPs that were named."""
+    why = {reason.value: text for reason, text in REASONS.items()}.get(answer.reason, "")
+    if answer.reason == Reason.NOT_SERVED.value:
+        why = next(filter(None, (_no_such_vap(view, one) for one in asked)), why)
+    return {"standing": answer.standing.value, "reason": answer.reason, "why": why}
+
+
+def _no_such_vap(view: NveView, asked: Attachment | Release | Sign) -> str:
+    """Which VAPs of the VN there are, if the one that was named is none of them. As this agent was told: it is the NVA
+    that decides."""
+    name = next((vn.name for vn in view.vns if vn.vni == asked.vni), "")
+    places = sorted(vap.place for vap in view.vaps if vap.vn == name)
+    if not places or (asked.port, asked.vlan) in places:
+        return ""
+    return f"{view.name} has no VAP of {name} at {_place(asked.port, asked.vlan)}; it has: " + ", ".join(
+        _place(*place) for place in places
+    )
+
+
+def _place(port: int, vlan: int) -> str:
+    return f"port {port}" + (f" VLAN {vlan}" if vlan else "")
 
 
 def _vni(view: NveView, name: str) -> int:

@@ -248,7 +248,7 @@ def test_commands(identities, start_switch):
             assert refused.returncode == 1
             assert refused.stdout == ""
             assert refused.stderr == (
-                "nvo3sec: refused: not-served: the NVE does not serve the VN, or has no such VAP\n"
+                "nvo3sec: refused: not-served: leaf3 has no VAP of blue at port 2; it has: port 1\n"
             )
             strange = await asyncio.to_thread(nve, "attach", "--vn", "red", *where[2:])
             assert strange.returncode == 1

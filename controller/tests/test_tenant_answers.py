@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What whoever announces a tenant system to an agent is told: a VAP that there is not, and those that there are."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from nvo3sec.config import example_path, load_domain
+from nvo3sec.domain.mapping.events import Reason
+from nvo3sec.domain.mapping.reasons import REASONS
+from nvo3sec.domain.messages import AttachmentAnswer, Standing
+from nvo3sec.nve.tenants import tenant_methods
+
+DOMAIN = load_domain(example_path())
+MAC = "02:cc:00:00:00:01"
+NOT_SERVED = REASONS[Reason.NOT_SERVED]
+
+
+class Agent:
+    """The agent of leaf1, whose NVA refuses everything."""
+
+    attachments = ()
+
+    def __init__(self, reason: Reason) -> None:
+        self._reason = reason
+
+    def view(self) -> Any:
+        return SimpleNamespace(name="leaf1", vns=DOMAIN.vns, vaps=DOMAIN.nve_by_name["leaf1"].vaps)
+
+    async def announce(self, announcement: Any) -> AttachmentAnswer:
+        return AttachmentAnswer(Standing.REFUSED, self._reason.value)
+
+
+def told(method: str, reason: Reason = Reason.NOT_SERVED, **words: Any) -> dict[str, str]:
+    agent: Any = Agent(reason)
+    return asyncio.run(tenant_methods(agent)[method](**{"vlan": 0, "mac": MAC} | words))
+
+
+@pytest.mark.parametrize(
+    ("method", "words", "why"),
+    [
+        ("attach", {"vn": "blue", "port": 3}, "leaf1 has no VAP of blue at port 3; it has: port 1, port 2"),
+        ("attach", {"vn": "red", "port": 3}, "leaf1 has no VAP of red at port 3; it has: port 3 VLAN 100"),
+        ("detach", {"vn": "blue", "port": 1, "vlan": 7}, "leaf1 has no VAP of blue at port 1 VLAN 7; it has: "),
+        ("claim", {"vn": "blue", "port": 9, "ip": "10.1.0.1"}, "leaf1 has no VAP of blue at port 9; it has: "),
+        ("move", {"vn": "blue", "port": 9, "to_port": 1, "to_vlan": 0}, "leaf1 has no VAP of blue at port 9; it has: "),
+        ("move", {"vn": "blue", "port": 1, "to_port": 9, "to_vlan": 0}, "leaf1 has no VAP of blue at port 9; it has: "),
+    ],
+)
+def test_a_vap_that_there_is_not(method, words, why):
+    answer = told(method, **words)
+    assert (answer["standing"], answer["reason"]) == ("refused", "not-served")
+    assert answer["why"].startswith(why)
+
+
+def test_what_else_is_not_served():
+    """A successor that does not serve the VN; or the NVA knows something that this agent does not know yet."""
+    assert told("detach", vn="blue", port=1, successor="leaf2")["why"] == NOT_SERVED
+    assert told("attach", vn="blue", port=1)["why"] == NOT_SERVED
+
+
+def test_other_reasons_stay_what_they_are():
+    assert told("attach", Reason.OWNED, vn="blue", port=3)["why"] == REASONS[Reason.OWNED]
