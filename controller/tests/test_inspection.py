@@ -167,7 +167,11 @@ class TestFind:
     @pytest.mark.parametrize(
         ("mac", "nve", "text"),
         [
-            (MAC, "leaf2", "no tenant system with 02:bb:00:00:00:01 is known behind leaf2, of 1 there"),
+            (
+                MAC,
+                "leaf2",
+                "no tenant system with 02:bb:00:00:00:01 is known behind leaf2; there are: 02:aa:00:00:00:02",
+            ),
             (MAC, "leaf9", "no such NVE: leaf9; there are: leaf1, leaf2, leaf3"),
             ("02-bb", "leaf1", "six bytes"),
         ],
@@ -175,6 +179,18 @@ class TestFind:
     def test_where_there_is_none(self, mac, nve, text):
         with pytest.raises(OperatorError, match=text):
             find_claim(DOMAIN, STATE, mac, nve)
+
+    def test_who_could_have_been_meant(self):
+        with pytest.raises(OperatorError, match=r"behind leaf1 in VN red; there are: 02:aa:00:00:00:01$"):
+            find_claim(DOMAIN, STATE, MAC, "leaf1", vn="red")
+        with pytest.raises(OperatorError, match=r"behind leaf2 in VN red; there is none at all$"):
+            find_claim(DOMAIN, STATE, MAC, "leaf2", vn="red")
+        many = STATE
+        for number in range(20):
+            attach = Attach("leaf2", 1, 0, 5001, 0x02DD00000000 + number, ())
+            many = step(many, attach, 0.0).state
+        with pytest.raises(OperatorError, match=r"02:dd:00:00:00:08, and more: 21 in all$"):
+            find_claim(DOMAIN, many, MAC, "leaf2")
 
 
 def test_the_state_is_that_of_the_story():

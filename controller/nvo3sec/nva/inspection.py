@@ -15,6 +15,8 @@ from nvo3sec.domain.model import Domain, Vn
 from nvo3sec.errors import OperatorError
 
 CLAIMS_SHOWN = 1000
+CLAIMS_NAMED = 10
+"""In an error, of those that could have been meant."""
 """In one answer, unless more are asked for."""
 
 
@@ -166,7 +168,7 @@ def find_claim(
         wanted = parse_mac(mac)
     except ValueError as error:
         raise OperatorError(f"{mac!r}: {error}") from None
-    listed = map_list(domain, state, vn=vn, nve=nve, limit=0)  # checks the names
+    listed = map_list(domain, state, vn=vn, nve=nve, limit=CLAIMS_NAMED)  # checks the names
     vni = None if vn is None else domain.vn_by_name[vn].vni
     found = [
         claim.key
@@ -194,7 +196,11 @@ def find_claim(
     if found:
         places = ", ".join(_place(key.place) for key in found)
         raise OperatorError(f"{mac} is behind {nve} more than once; say where: {places}")
-    raise OperatorError(f"no tenant system with {mac} is known behind {nve}, of {listed['total']} there")
+    others = f" in VN {vn}" if vn else ""
+    known = sorted({one["mac"] for one in listed["claims"]})
+    more = f", and more: {listed['total']} in all" if listed["total"] > len(listed["claims"]) else ""
+    there = f"there are: {', '.join(known)}{more}" if known else "there is none at all"
+    raise OperatorError(f"no tenant system with {mac} is known behind {nve}{others}; {there}")
 
 
 def _place(place: Place) -> str:

@@ -203,7 +203,8 @@ class TestOverlay:
     def test_decisions(self, nva, decision):
         mac = "02:aa:00:00:00:02"
         missing = nva.over_tls("map", decision, mac, "--nve", "leaf1", "--yes")
-        assert missing.stderr == f"nvo3sec: no tenant system with {mac} is known behind leaf1, of 3 there\n"
+        there = "there are: 02:aa:00:00:00:01, 02:aa:00:00:00:04"
+        assert missing.stderr == f"nvo3sec: no tenant system with {mac} is known behind leaf1; {there}\n"
         unasked = nva.here("map", decision, mac, "--nve", "leaf2")
         assert (unasked.returncode, "use --yes" in unasked.stderr) == (1, True)
         stated = nva.here("map", decision, mac, "--nve", "leaf2", "--yes")
