@@ -53,11 +53,14 @@ def _authority(directory: Path) -> Authority:
 
 
 def _input(path: Path) -> bytes:
-    if str(path) == "-":
-        return sys.stdin.buffer.read(_INPUT_BYTES)
-    from nvo3sec.identity.storage import read
+    from nvo3sec.identity.storage import StorageError, read
 
-    return read(path)
+    given, source = (
+        (sys.stdin.buffer.read(_INPUT_BYTES), "standard input") if str(path) == "-" else (read(path), str(path))
+    )
+    if not given.strip():
+        raise StorageError(f"{source} is empty")  # what a command leaves behind that failed in front of a `>`
+    return given
 
 
 def _row(one: Issued) -> dict[str, str]:

@@ -402,6 +402,21 @@ class TestCommands:
         assert "BEGIN CERTIFICATE" in chain
         self.invoke(directory, "enroll", str(tmp_path / "request.pem"), text=f"{token}\n", fails=AuthorityError)
 
+    def test_an_input_that_is_empty_is_said_to_be(self, tmp_path: Path):
+        """As after `pki request ... > leaf1.csr` that was refused."""
+        directory, request = tmp_path / "pki", tmp_path / "leaf1.csr"
+        self.invoke(directory, "init", DOMAIN)
+        request.write_text("\n")
+        for words, said in (
+            (("sign", "nve", "leaf1", str(request)), f"{request} is empty"),
+            (("sign", "nve", "leaf1", "-"), "standard input is empty"),
+            (("enroll", str(request)), f"{request} is empty"),
+            (("install", str(request), "--out", str(tmp_path / "device.pem")), f"{request} is empty"),
+        ):
+            result = CliRunner().invoke(app, [*words], input="", env={"NVO3SEC_PKI_DIR": str(directory)})
+            assert isinstance(result.exception, StorageError)
+            assert str(result.exception) == said
+
     def test_irregular(self, tmp_path: Path):
         directory = tmp_path / "pki"
         self.invoke(directory, "issue", "nve", "leaf1", fails=AuthorityError)
