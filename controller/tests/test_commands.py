@@ -72,12 +72,12 @@ def test_each_says_what_it_is_for(name):
     [
         (("--version",), 0, ""),
         (("domain", "check", "{example}"), 0, ""),
-        (("status",), 1, "nvo3sec: no controller is running in /nonexistent/nvo3sec;"),
+        (("status",), 1, "nvo3sec: no NVA is running in /nonexistent/nvo3sec;"),
         (("status", "--run-dir", "/nonexistent"), 1, "nvo3sec: no such run directory: /nonexistent"),
         (("nve", "attachments"), 1, "nvo3sec: no agent is running in /nonexistent/nvo3sec;"),
         (("pki", "list", "--dir", "/nonexistent"), 1, "nvo3sec: there is no authority in /nonexistent; "),
         (("status", "--nva", "nva1.nva.x:1"), 1, "nvo3sec: an NVA asks who you are"),
-        (("keys", "revoke", "leaf1"), 1, "nvo3sec: no controller is running in"),
+        (("keys", "revoke", "leaf1"), 1, "nvo3sec: no NVA is running in"),
         (
             ("map", "evict", "02:00:00:00:00:01", "--nve", "leaf1"),
             1,

@@ -132,8 +132,10 @@ class TestSocket:
                 assert "error" in json.loads(answers.readline())
 
     def test_nobody_there(self, tmp_path):
-        with pytest.raises(OperatorError, match="no controller is running"):
+        with pytest.raises(OperatorError, match="no NVA is running"):
             ask(tmp_path, "echo")
+        with pytest.raises(OperatorError, match=r"no agent is running in .*/nve-leaf1 "):
+            ask(tmp_path / "nve-leaf1", "echo")
 
     def test_one_controller_in_a_directory(self, tmp_path):
         async def second() -> None:
@@ -204,7 +206,7 @@ class TestDiscovery:
         return base_directory()
 
     def test_nobody(self, base):
-        with pytest.raises(NoController, match=f"no controller is running in {base}; use --run-dir, or --nva"):
+        with pytest.raises(NoController, match=f"no NVA is running in {base}; use --run-dir, or --nva"):
             choose_run_directory(None)
         with pytest.raises(NoController, match="no agent is running"):
             choose_run_directory(None, agents=True)
@@ -283,7 +285,7 @@ class TestCommands:
         result = run("status", "--run-dir", str(tmp_path))
         assert result.returncode == 1
         assert result.stdout == ""
-        assert result.stderr.startswith("nvo3sec: no controller is running")
+        assert result.stderr.startswith("nvo3sec: no NVA is running")
 
     def test_usage_is_status_2(self):
         assert run("status", "--nonsense").returncode == 2

@@ -96,7 +96,7 @@ def status(
     credentials: OperatorCredentials = None,
     output: OutputOption = Output.TABLE,
     wait: Annotated[
-        float, typer.Option(help="Wait up to this many seconds for a controller, and until everything is ready.")
+        float, typer.Option(help="Wait up to this many seconds for an NVA, and until everything is ready.")
     ] = 0.0,
 ) -> None:
     """Switches and keys: what is expected, what is there, and how long it lasts.

@@ -128,7 +128,7 @@ def choose_run_directory(given: Path | None, *, agents: bool = False) -> Path:
     if chosen:
         ways = ", ".join(f"--run-dir {path}" for path in chosen.values())
         raise OperatorError(f"several run here; say which: {ways}")
-    what = "no agent" if agents else "no controller"
+    what = "no agent" if agents else "no NVA"
     raise NoController(f"{what} is running in {base}{_elsewhere(base)}; use --run-dir, or --nva for one elsewhere")
 
 

@@ -72,7 +72,7 @@ class ConsoleServer:
             else:
                 writer.close()
                 raise OperatorError(
-                    f"a controller is running in {self._path.parent} already; each process needs a directory of its own"
+                    f"a process is running in {self._path.parent} already; each process needs a directory of its own"
                 )
         try:
             self._server = await asyncio.start_unix_server(self._serve, str(self._path), limit=REQUEST_LIMIT_BYTES)
@@ -135,7 +135,7 @@ class ConsoleServer:
             return _error("OperatorError", "the request is not understood")
         except Exception as error:  # noqa: BLE001  # an operator's question must not end the controller
             self._log.exception("operator request failed", method=str(line[:200]))
-            return _error(type(error).__name__, "internal error; the controller's log has the details")
+            return _error(type(error).__name__, f"internal error; the log of {self._who} has the details")
 
 
 async def _close(writer: asyncio.StreamWriter, patience_s: float | None) -> None:
