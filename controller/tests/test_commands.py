@@ -10,6 +10,7 @@ import pty
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from nvo3sec.errors import OperatorError
 cli: Any = importlib.import_module("nvo3sec.cli.main")
 NO_RESULT = {"nva run", "nve run", "controller run", "shell", "lab shell"}
 """They run until they are told to stop, or become another program: there is nothing to print in the end."""
-ASK_FIRST = {"keys revoke", "map admit", "map evict", "pki revoke", "domain apply", "shell"}
+ASK_FIRST = {"keys revoke", "map admit", "map evict", "keys reset-marks", "pki revoke", "domain apply", "shell"}
 
 
 def commands(group: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
@@ -62,9 +63,19 @@ def test_what_cannot_be_taken_back_asks_and_can_be_told_not_to(name):
     assert ("--yes" in options(COMMANDS[name])) == (name in ASK_FIRST)
 
 
+@pytest.mark.parametrize("name", sorted(ASK_FIRST))
+def test_what_asks_says_so(name):
+    assert "Asks first." in COMMANDS[name].help
+    document = (Path(__file__).parents[2] / "docs" / "operating.md").read_text(encoding="utf-8")
+    listed = document.partition("What cannot be taken back (")[2].partition(")")[0]
+    assert f"`{name}`" in " ".join(listed.split()) or name == "shell", "there it shows keys, and takes nothing away"
+
+
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_each_says_what_it_is_for(name):
-    assert (COMMANDS[name].help or "").strip()
+    text = (COMMANDS[name].help or "").strip()
+    assert text
+    assert all("\n" not in paragraph for paragraph in text.split("\n\n")), "the terminal breaks lines"
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def apply(
 ) -> None:
     """Have the NVA run this file from now on: the whole of it, or nothing.
 
-    Shows the difference and asks. The NVA keeps the text in its database and runs it also after a restart.
+    Shows the difference. Asks first. The NVA keeps the text in its database and runs it also after a restart.
     """
     from nvo3sec.config import read_domain
 

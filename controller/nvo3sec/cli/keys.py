@@ -80,7 +80,7 @@ def reset_marks(
     credentials: OperatorCredentials = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Begin anew with the generations of what an NVE receives; its switch takes a new incarnation, with new rings.
+    """Begin anew with the generations of what an NVE receives; its switch takes a new incarnation. Asks first.
 
     For generations that have run out, or are below what the replay rings of its switch have seen. Its tunnels are
     interrupted for as long as it takes to give them new keys, those of others are not.

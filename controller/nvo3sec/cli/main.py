@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import importlib.metadata
+import inspect
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -115,6 +116,17 @@ def mount_all() -> None:
     """Have the application know every command."""
     for name in MOUNTED:
         _mount(name)
+    _unfold(app)
+
+
+def _unfold(group: typer.Typer) -> None:
+    """Paragraphs of help in one line each: of a docstring's later ones, the lines of the source would be kept."""
+    for command in group.registered_commands:
+        text = command.help or inspect.getdoc(command.callback) or ""
+        command.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
+    for inner in group.registered_groups:
+        if inner.typer_instance is not None:
+            _unfold(inner.typer_instance)
 
 
 def main() -> None:
@@ -122,6 +134,7 @@ def main() -> None:
     for name in MOUNTED:
         if not sys.argv[1:] or sys.argv[1] in (name, "--help"):
             _mount(name)
+    _unfold(app)
     results = Results()
     sys.exit(results.ended(_run()))
 

@@ -36,7 +36,7 @@ def shell(
     run_dir: RunDirectory = None,
     yes: YesOption = False,
 ) -> None:
-    """Open p4runtime-shell on a switch. It reads everything, keys included; it is not primary and cannot write."""
+    """Open p4runtime-shell on a switch: it shows keys; it is not primary and cannot write. Asks first."""
     status = ask(choose_run_directory(run_dir), "status")
     switch = next((one for one in status["switches"] if one["nve"] == nve), None)
     if switch is None:
