@@ -24,7 +24,7 @@ from nvo3lab import linux, report, rundir, session, traffic
 from nvo3lab.drill.model import Result
 from nvo3lab.drill.run import ATTACKS, Drill, excluded, select
 from nvo3lab.drill.run import summary as drill_summary
-from nvo3lab.errors import AbsentError, LabError, UsageError
+from nvo3lab.errors import AbsentError, LabError, UsageError, words_of
 from nvo3lab.view import View
 
 T = TypeVar("T")
@@ -222,6 +222,16 @@ def ping(
     raise typer.Exit(0 if answer["received"] == answer["sent"] else 1)
 
 
+def prompt(process: str) -> dict[str, str]:
+    """What to add to the environment of a shell, for its prompt to say where it is.
+
+    The files that a bash starts with would undo that; what is in PROMPT_COMMAND runs after them, and here once.
+    """
+    here = f"({process}) "
+    once = f'case "$PS1" in "{here}"*) ;; *) PS1="{here}$PS1" ;; esac; unset PROMPT_COMMAND'
+    return {"PS1": here + ("# " if os.geteuid() == 0 else "$ "), "PROMPT_COMMAND": once}
+
+
 @lab.command()
 def shell(
     process: Annotated[str, typer.Argument(help="Host, NVE (leaf1), or underlay.")], name: NameOption = "lab"
@@ -239,9 +249,9 @@ def shell(
     except LabError as error:
         raise _fail(error) from None
     except OSError as error:
-        raise _fail(LabError(f"cannot enter the namespace of {process}: {error}")) from None
+        raise _fail(LabError(f"cannot enter the namespace of {process}: {words_of(error)}")) from None
     program = os.environ.get("SHELL", "/bin/sh")
-    os.execv(program, [program])  # noqa: S606 - the user's own shell
+    os.execve(program, [program], os.environ | prompt(process))  # noqa: S606 - the user's own shell
 
 
 def drill(

@@ -37,3 +37,13 @@ class RemoteError(LabError):
 
 class SwitchError(LabError):
     """A switch answered P4Runtime with something unusable."""
+
+
+def words_of(error: Exception) -> str:
+    """What an error says, for whoever asked: without Python's name for it where it says enough."""
+    if isinstance(error, OSError):
+        about = f": {error.filename}" if error.filename else ""
+        return (error.strerror or str(error) or "it took too long") + about
+    if isinstance(error, LabError | ValueError) and str(error):
+        return str(error)
+    return f"{type(error).__name__}: {error}"

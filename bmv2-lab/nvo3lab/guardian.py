@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from nvo3lab import linux, rundir
+from nvo3lab.errors import words_of
 
 #: Seconds between SIGTERM and SIGKILL.
 GRACE = 5.0
@@ -94,7 +95,7 @@ class Guardian:
             try:
                 reply["result"] = self._methods[request["method"]](**request["arguments"])
             except (OSError, ValueError, KeyError, subprocess.SubprocessError) as error:
-                reply["error"] = f"{type(error).__name__}: {error}"
+                reply["error"] = words_of(error)
             self._send(reply)
         return True
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from nvo3lab.errors import LabError, RemoteError
+from nvo3lab.errors import LabError, RemoteError, words_of
 
 _LINE_LIMIT = 64 * 1024 * 1024
 Method = Callable[..., Any]
@@ -28,7 +28,7 @@ async def serve(path: Path, methods: dict[str, Method]) -> asyncio.AbstractServe
             result = methods[request["method"]](**request.get("arguments", {}))
             reply["result"] = await result if inspect.isawaitable(result) else result
         except (LabError, OSError, ValueError, KeyError, TypeError, TimeoutError) as error:
-            reply["error"] = f"{type(error).__name__}: {error}"
+            reply["error"] = words_of(error)
         try:
             writer.write(json.dumps(reply).encode() + b"\n")
             await writer.drain()
@@ -90,7 +90,7 @@ class Client:
         except TimeoutError:
             raise RemoteError(f"{self.name} did not answer {method} within {timeout:g} s") from None
         except ConnectionError as error:
-            raise RemoteError(f"{self.name} has ended: {error}") from None
+            raise RemoteError(f"{self.name} has ended: {words_of(error)}") from None
         finally:
             self._pending.pop(request, None)
 

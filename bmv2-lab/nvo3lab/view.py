@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nvo3lab.control import ControlPlane
-from nvo3lab.errors import LabError, ProcessError
+from nvo3lab.errors import LabError, ProcessError, words_of
 from nvo3lab.rpc import Client
 from nvo3lab.rundir import load_state
 from nvo3lab.topology import Topology, reference
@@ -78,7 +78,7 @@ class View:
                 view.adopt(process, await Client.connect(process, Path(path)))
         except OSError as error:
             await view.close()
-            why = f"it is gone, or does not answer: {error.strerror or error}"
+            why = f"it is gone, or does not answer: {words_of(error)}"
             raise LabError(f"the lab named {name}: {why}; `nvo3sec lab ps` shows what is left") from None
         return view
 

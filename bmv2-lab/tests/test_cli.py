@@ -2,12 +2,15 @@
 """The commands: what they refuse, with which exit status, and what they advise."""
 
 import os
+import pty
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from nvo3lab import preflight
-from nvo3lab.errors import PreflightError
+from nvo3lab.cli import prompt
+from nvo3lab.errors import LabError, PreflightError, words_of
 
 from .processes import Finished, finished
 
@@ -92,3 +95,42 @@ class TestPreflight:
         chosen = preflight.choose_wiring("auto", "embedded")
         assert not chosen.kernel
         assert "Operation not permitted" in chosen.reason
+
+
+@pytest.mark.parametrize("shell", ["bash", "sh"])
+def test_a_shell_says_where_it_is(tmp_path: Path, shell: str):
+    """Whatever the files say that it starts with; and once."""
+    (tmp_path / ".bashrc").write_text("PS1='mine> '\n")
+    ours, theirs = pty.openpty()
+    environment = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "TERM": "dumb"} | prompt("red1")
+    with subprocess.Popen(
+        [shell], stdin=theirs, stdout=theirs, stderr=theirs, env=environment, start_new_session=True
+    ) as process:
+        os.close(theirs)
+        os.write(ours, b"echo in-$((40+2))\nexit\n")
+        said = b""
+        try:
+            while part := os.read(ours, 4096):
+                said += part
+        except OSError:  # the other end has gone
+            pass
+        process.wait(60)
+    os.close(ours)
+    text = said.decode()
+    assert "in-42" in text
+    assert ("(red1) mine> " if shell == "bash" else "(red1) ") in text
+    assert "(red1) (red1)" not in text
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(101, "Network is unreachable"), "Network is unreachable"),
+        (FileNotFoundError(2, "No such file or directory", "/x"), "No such file or directory: /x"),
+        (TimeoutError(), "it took too long"),
+        (LabError("no host named red9"), "no host named red9"),
+        (KeyError("ping"), "KeyError: 'ping'"),
+    ],
+)
+def test_errors_in_words(error: Exception, said: str):
+    assert words_of(error) == said

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -12,12 +14,16 @@ from nvo3lab.errors import RemoteError
 from nvo3lab.rpc import Client, serve
 
 
+def fail(code: int) -> None:
+    raise OSError(code, os.strerror(code))
+
+
 def run(path: Path, body: Callable[[Client], Awaitable[None]]) -> None:
     async def bounded() -> None:
         async with asyncio.timeout(30):
             gone = asyncio.Event()
 
-            server = await serve(path, {"echo": lambda text: text, "never": gone.wait})
+            server = await serve(path, {"echo": lambda text: text, "never": gone.wait, "fail": fail})
             client = await Client.connect("service", path)
             try:
                 await body(client)
@@ -43,6 +49,14 @@ class TestCall:
                 await client.call("never", timeout=0.1)
             assert not client._pending
             assert await client.call("echo", text="x") == "x"
+
+        run(tmp_path / "s", body)
+
+    def test_that_fails_is_said_in_words(self, tmp_path: Path):
+        async def body(client: Client) -> None:
+            with pytest.raises(RemoteError) as failed:
+                await client.call("fail", code=errno.ENETUNREACH)
+            assert str(failed.value) == "service: Network is unreachable"
 
         run(tmp_path / "s", body)
 
