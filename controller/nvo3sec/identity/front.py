@@ -45,6 +45,8 @@ ACCEPTED_AT_ONCE = 16
 """Connections that are looked at before everything else in the loop has its turn."""
 ADMITTED_AT_ONCE = 4
 """Of these, so many are let in: that costs several times what a refusal does."""
+LAST_WORD_S = 1.0
+"""How long a connection may take to bring the last that gRPC has said to its peer, once everything stops."""
 DESCRIPTORS_PAUSE_S = 0.2
 DESCRIPTORS_PER_CONNECTION = 3
 """Its two sides here, and gRPC's."""
@@ -126,11 +128,22 @@ class Front:
             await self.memory.write()
         for task in list(self._entering):
             task.cancel()
+        for outer in self._through(connected=False):
+            outer.stop()
+        # gRPC has ended the others, if it has stopped: what it said last is still on its way through here.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORD_S):
+                while self._through(connected=True):
+                    await asyncio.sleep(LAST_WORD_S / 100)
         for outer in list(self._inside.values()):
             outer.stop()
         # Their connection_lost is scheduled, not yet called.
         while self._inside or self._entering:
             await asyncio.sleep(0)
+
+    def _through(self, *, connected: bool) -> list[Outer]:
+        """Connections that have the server's half, or that have not."""
+        return [outer for outer in self._inside.values() if (outer.other is not None) == connected]
 
     def _accept(self) -> None:
         """Take some of the connections that wait; what is not let in costs a few system calls and no objects.

@@ -68,7 +68,7 @@ class TestNva:
                 where = ("--nva", world.nva, "--credentials", str(credentials))
                 waits = command("status", "--wait", "60", *where)
                 with subprocess.Popen(waits, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as operator:
-                    await until(lambda: "operator asks" in world.log("nva"))
+                    await until(lambda: "operator=operator/op" in world.log("nva"))
                     async with console(world, "nva") as waiting:
                         waiting.ask("wait", wait_s=60)
                         async with console(world, "nva") as idle:
