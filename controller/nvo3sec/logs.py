@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import sys
 from collections.abc import Mapping, MutableMapping
+from datetime import UTC, datetime
 from typing import Any
 
 import structlog
@@ -75,10 +77,21 @@ def shorten(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Muta
     return event
 
 
+class _JsonFormatter(logging.Formatter):
+    """The same as a JSON line, with the names that structlog gives."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        event: dict[str, Any] = {"event": record.getMessage(), "level": record.levelname.lower(), "logger": record.name}
+        event["timestamp"] = datetime.fromtimestamp(record.created, UTC).isoformat()
+        if record.exc_info:
+            event["exception"] = self.formatException(record.exc_info).split("\n")
+        return json.dumps(plain_value(event))
+
+
 def configure(*, json_lines: bool = False, level: str = "info") -> None:
     """Set up logging for the process."""
     handler = logging.StreamHandler()
-    handler.setFormatter(_Formatter())
+    handler.setFormatter(_JsonFormatter() if json_lines else _Formatter())
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     renderer: Any = structlog.processors.JSONRenderer() if json_lines else structlog.dev.ConsoleRenderer(colors=False)
     structlog.configure(

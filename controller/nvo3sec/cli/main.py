@@ -7,6 +7,7 @@ import asyncio
 import importlib
 import importlib.metadata
 import inspect
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -112,6 +113,11 @@ _UsageError: Any = typer.BadParameter.__mro__[1]
 """Of the command line parser, whichever typer brings."""
 
 
+QUIET_GRPC = ("GRPC_VERBOSITY", "NONE")
+"""gRPC's core writes lines to standard error in a form of its own, which any stranger's handshake can cause. It reads
+this when it is imported. What matters is in the log: the front and the clients say it."""
+
+
 def mount_all() -> None:
     """Have the application know every command."""
     for name in MOUNTED:
@@ -131,6 +137,7 @@ def _unfold(group: typer.Typer) -> None:
 
 def main() -> None:
     """Entry point."""
+    os.environ.setdefault(*QUIET_GRPC)
     for name in MOUNTED:
         if not sys.argv[1:] or sys.argv[1] in (name, "--help"):
             _mount(name)
