@@ -242,6 +242,40 @@ class TestDiscovery:
             with pytest.raises(NoController):
                 choose_run_directory(None)
 
+    def test_what_is_passed_over_is_said(self, base, tmp_path):
+        nva = default_run_directory(NVA)
+        with serving(nva):
+            for place in (base, nva):
+                place.chmod(0o755)
+                said = f"in {base}; passed over: {place} is open to others; its mode must be 0700; use --run-dir"
+                with pytest.raises(NoController, match=said):
+                    choose_run_directory(None)
+                with pytest.raises(NoController, match=said):
+                    choose_run_directory(base)
+                place.chmod(0o700)
+            assert choose_run_directory(None) == nva
+        base.rename(tmp_path / "elsewhere")
+        base.symlink_to(tmp_path / "elsewhere")
+        with pytest.raises(NoController, match=f"passed over: {base} is a link; it must be a directory of yours"):
+            choose_run_directory(None)
+        base.unlink()
+        base.write_text("")
+        with pytest.raises(NoController, match=f"no controller is running in {base}; use --run-dir"):
+            choose_run_directory(None)
+
+    def test_inner_ones_are_said_too(self, base, tmp_path):
+        prepare_run_directory(base)
+        prepare_run_directory(tmp_path / "lab")
+        (base / "lab").symlink_to(tmp_path / "lab")
+        (tmp_path / "lab" / "log").mkdir(mode=0o755)  # nothing runs in there
+        with serving(tmp_path / "lab" / NVA):
+            for place in (tmp_path / "lab" / NVA, tmp_path / "lab"):
+                place.chmod(0o750)
+                with pytest.raises(NoController, match=r"passed over: \S+ is open to others; ") as caught:
+                    choose_run_directory(None)
+                assert str(caught.value).count("passed over") == 1
+                place.chmod(0o700)
+
     def test_a_wrong_one_names_those_that_are_there(self, base, tmp_path):
         nva = default_run_directory(NVA)
         with serving(nva):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from nvo3sec.errors import NoController, OperatorError
@@ -83,27 +84,35 @@ def running(base: Path) -> dict[str, Path]:
     Whoever could put a socket there could have operators believe anything: what is somebody else's, or open to others,
     is passed over.
     """
+    return _looked_through(base)[0]
+
+
+def _looked_through(base: Path) -> tuple[dict[str, Path], list[str]]:
+    """What runs in `base`, and why directories in which something could run were passed over."""
     found: dict[str, Path] = {}
-    if not _is_private(base) or (base == base_directory() and base.is_symlink()):
-        return found
+    passed_over: list[str] = []
+
+    def is_private(path: Path, check: Callable[[Path], None] = _check_private) -> bool:
+        try:
+            check(path)
+        except OperatorError as error:
+            if os.path.isdir(path):  # a file, and a link that leads nowhere, are nothing to tell of
+                passed_over.append(str(error))
+            return False
+        return True
+
+    if not is_private(base, _check_base if base == base_directory() else _check_private):
+        return found, passed_over
     for place in sorted(base.iterdir()):
-        if not _is_private(place):
+        if not is_private(place):
             continue
         if socket_path(place).exists():
             found[place.name] = place.resolve()
             continue
         for inner in sorted(place.iterdir()):
-            if _is_private(inner) and socket_path(inner).exists():
+            if os.path.exists(socket_path(inner)) and is_private(inner):
                 found[f"{place.name}/{inner.name}"] = inner.resolve()
-    return found
-
-
-def _is_private(path: Path) -> bool:
-    try:
-        _check_private(path)
-    except OperatorError:
-        return False
-    return True
+    return found, passed_over
 
 
 def choose_run_directory(given: Path | None, *, agents: bool = False) -> Path:
@@ -114,12 +123,13 @@ def choose_run_directory(given: Path | None, *, agents: bool = False) -> Path:
 
     Raises NoController if there is none, OperatorError if there are several.
     """
-    if given is not None and socket_path(given).exists():
+    # os.path: what may not even be looked at is not there.
+    if given is not None and os.path.exists(socket_path(given)):
         return given
     base = base_directory() if given is None else given
-    if given is not None and not given.is_dir():
+    if given is not None and not os.path.isdir(given):
         raise NoController(f"no such run directory: {given}{_elsewhere(base)}")
-    here = running(base)
+    here, passed_over = _looked_through(base)
     of_agents = {name: path for name, path in here.items() if _last(name).startswith(AGENT)}
     others = {name: path for name, path in here.items() if name not in of_agents}
     chosen = of_agents if agents else (others or of_agents)
@@ -129,7 +139,8 @@ def choose_run_directory(given: Path | None, *, agents: bool = False) -> Path:
         ways = ", ".join(f"--run-dir {path}" for path in chosen.values())
         raise OperatorError(f"several run here; say which: {ways}")
     what = "no agent" if agents else "no NVA"
-    raise NoController(f"{what} is running in {base}{_elsewhere(base)}; use --run-dir, or --nva for one elsewhere")
+    why = "".join(f"; passed over: {one}" for one in passed_over)
+    raise NoController(f"{what} is running in {base}{_elsewhere(base)}{why}; use --run-dir, or --nva for one elsewhere")
 
 
 def _last(name: str) -> str:
