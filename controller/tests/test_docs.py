@@ -11,9 +11,11 @@ from __future__ import annotations
 import ast
 import contextlib
 import os
+import random
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -141,9 +143,18 @@ def test_the_marks_are_explained_and_used():
     assert {"run", "run stays", "show"} <= marks
 
 
+def free_port() -> int:
+    """Of the loopback interface, below those that the kernel takes by itself for who connects."""
+    for port in random.sample(range(20_000, 30_000), 100):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("no port is free")
+
+
 @pytest.fixture
 def reader() -> Iterator[dict[str, object]]:
-    """A shell like a reader's: a home of its own, nothing in the environment, in a directory that is the project's."""
+    """A shell like a reader's: a home of its own, in a directory that is the project's, and nothing in the environment
+    but a port that is free: other tests run on this machine."""
     place = Path(tempfile.mkdtemp(prefix="nvo3-"))  # short, for UNIX sockets
     for name in ("home", "project", "run", "tmp"):
         (place / name).mkdir(mode=0o700)
@@ -154,6 +165,7 @@ def reader() -> Iterator[dict[str, object]]:
     (place / "project" / ".venv").symlink_to(sys.prefix)
     environment = {
         "HOME": str(place / "home"),
+        "PORT": str(free_port()),
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "TERM": "dumb",
         "TMPDIR": str(place / "tmp"),
