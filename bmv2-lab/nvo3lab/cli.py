@@ -2,7 +2,8 @@
 """Commands of the lab: `lab up`, `lab run`, `lab ps`, `lab ping`, `lab shell`, and `drill`.
 
 Exit status: 0 everything held, 1 something did not, or is not there, or could not be found out, 2 the command line is
-wrong. Results go to standard output, progress to standard error.
+wrong, 130 interrupted before it was through (143, 129: by SIGTERM, SIGHUP). Results go to standard output, progress to
+standard error.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ import contextlib
 import json
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Coroutine, Iterable
 from enum import StrEnum
@@ -63,8 +65,10 @@ CapturesOption = Annotated[Path | None, typer.Option("--captures", help="Leave a
 
 
 def _fail(error: LabError) -> typer.Exit:
+    # What was given on the command line makes no lines; logs of processes, and advice, have several.
+    lines = [str(error)] if isinstance(error, UsageError | AbsentError) else str(error).split("\n")
     with contextlib.suppress(OSError):  # nobody can be told; the exit status stays
-        print("\n".join(f"nvo3sec: {line}" for line in str(error).splitlines()), file=sys.stderr)
+        print("\n".join(f"nvo3sec: {report.plain(line)}" for line in lines), file=sys.stderr)
     return typer.Exit(2 if isinstance(error, UsageError) else 1)
 
 
@@ -73,6 +77,13 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(work)
     except LabError as error:
         raise _fail(error) from None
+
+
+def _status(ended: signal.Signals | None, faults: list[str]) -> int:
+    """The exit status: as shells have it where a signal ended the command before it was through."""
+    if ended is not None:
+        return 128 + ended
+    return 1 if faults else 0
 
 
 def _options(target: Target, wires: Wires, name: str, captures: Path | None) -> lab_module.Options:
@@ -109,14 +120,18 @@ def up(
     if outcome.error is not None:
         raise _fail(outcome.error)
     faults = outcome.closing.faults()
+    ended = None if outcome.was_up else outcome.interrupted
+    if ended is not None:
+        faults.insert(0, f"ended by {ended.name} before it was up")
     if output is Output.json:
         document = {"observation": outcome.closing.observation, "held": not faults, "faults": faults}
         typer.echo(json.dumps(document, indent=1))
     else:
         console = report.results()
-        console.print(report.underlay_table(outcome.closing.observation))
+        if outcome.closing.observation:
+            console.print(report.underlay_table(outcome.closing.observation))
         report.print_faults(console, faults)
-    raise typer.Exit(1 if faults else 0)
+    raise typer.Exit(_status(ended, faults))
 
 
 @lab.command()
@@ -150,8 +165,10 @@ def run(
     faults = outcome.closing.faults()
     results: list[Result] = []
     document: dict[str, Any] = {"target": target.value, "observation": outcome.closing.observation}
+    ended = None
     if outcome.value is None:
-        faults.append("ended before it was through")
+        ended = outcome.interrupted
+        faults.insert(0, f"ended by {ended.name} before it was through" if ended else "ended before it was through")
     else:
         first, results, second = outcome.value
         faults = first.faults + second.faults + faults
@@ -162,10 +179,13 @@ def run(
         typer.echo(json.dumps(document, indent=1))
     else:
         console = report.results()
-        console.print(report.drill_table(results), report.underlay_table(outcome.closing.observation), sep="\n\n")
+        tables = [report.drill_table(results)] if results else []
+        tables += [report.underlay_table(outcome.closing.observation)] if outcome.closing.observation else []
+        console.print(*tables, sep="\n\n")
         report.print_faults(console, faults)
-        console.print("[bold red]Not everything held.[/]" if faults else "[bold green]Everything held.[/]")
-    raise typer.Exit(1 if faults else 0)
+        if ended is None:
+            console.print("[bold red]Not everything held.[/]" if faults else "[bold green]Everything held.[/]")
+    raise typer.Exit(_status(ended, faults))
 
 
 @lab.command()

@@ -7,6 +7,7 @@ They talk over a loopback interface: of a network namespace of their own, where 
 import asyncio
 import os
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -157,9 +158,10 @@ class ControlPlane:
     def from_json(cls, state: dict[str, Any]) -> "ControlPlane":
         return cls(Path(state["directory"]), int(state["port"]), state["inside"])
 
-    async def wait_ready(self, ended: dict[str, asyncio.Future[int]]) -> str | None:
-        """None once every NVE is ready, else what is missing when the time is up or a process has ended."""
-        return await controller.wait_until_ready(self.ask, ended)
+    async def wait_ready(self, ended: dict[str, asyncio.Future[int]], hopeless: Callable[[], str | None]) -> str | None:
+        """None once every NVE is ready, else what is missing when the time is up, a process has ended, or it is
+        `hopeless`."""
+        return await controller.wait_until_ready(self.ask, ended, hopeless)
 
 
 def _made(authority: Path, role: str, name: str) -> Path:

@@ -60,6 +60,7 @@ async def run(*words: str, inside: int | None = None, temporary: Path | None = N
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         env=environment,
+        start_new_session=True,  # Ctrl-C is for the lab, which ends it
     )
     try:
         output, complaint = await process.communicate()
@@ -79,15 +80,22 @@ async def wait_ready(run_directory: Path, ended: asyncio.Future[int]) -> str | N
 
 
 async def wait_until_ready(
-    question: Callable[..., Awaitable[Any]], ended: dict[str, asyncio.Future[int]]
+    question: Callable[..., Awaitable[Any]],
+    ended: dict[str, asyncio.Future[int]],
+    hopeless: Callable[[], str | None] = lambda: None,
 ) -> str | None:
-    """As wait_ready, of several processes that are asked through one of them."""
+    """As wait_ready, of several processes that are asked through one of them.
+
+    hopeless: what cannot become ready any more, so that there is nothing to wait for.
+    """
     deadline = asyncio.get_running_loop().time() + _READY
     missing = "did not answer"
     while asyncio.get_running_loop().time() < deadline:
         for name, future in ended.items():
             if future.done():
                 return f"{name} ended with status {future.result()}"
+        if (lost := hopeless()) is not None:
+            return lost
         try:
             status = await question("status", "--wait", f"{_PATIENCE:g}")
         except LabError as error:

@@ -84,6 +84,10 @@ class Guarded:
         try:
             await guarded._call("processes", {})  # it answers, so it is there
         except BaseException:
+            guarded._ending = True
+            # At once: closing the writer takes a turn of the loop, which waits here for what waits for that.
+            with contextlib.suppress(OSError):
+                ours.shutdown(socket.SHUT_RDWR)
             writer.close()
             process.wait(_END_TIMEOUT)
             raise

@@ -26,6 +26,8 @@ _READY = 120.0
 _LOG_TAIL = 12
 #: Network namespace of the control plane and of its attackers.
 _CONTROL = "control"
+#: In the log of an agent: its switch has to be started again before it takes a program.
+_REFUSED = "kind=PipelineRefused"
 #: Exit statuses of a process that was asked to end: by itself, or by the signal.
 _TIDY = (0, -signal.SIGTERM)
 
@@ -55,6 +57,8 @@ class Closing:
     observation: dict[str, Any] = field(default_factory=dict)
     strays: dict[str, list[str]] = field(default_factory=dict)
     statuses: dict[str, int] = field(default_factory=dict)
+    #: Whether there were observers of the underlay, which owe a report.
+    observed: bool = False
 
     def faults(self) -> list[str]:
         """In words, what should not have been."""
@@ -70,7 +74,7 @@ class Closing:
         for what in ("undeliverable", "overflowed"):
             if self.observation.get(what):
                 found.append(f"underlay: {self.observation[what]} frames {what}")
-        if not self.observation:
+        if self.observed and not self.observation:
             found.append("the observers did not report")
         found += [
             f"{name}: {len(frames)} frames of no VLAN of this trunk" for name, frames in self.strays.items() if frames
@@ -89,6 +93,8 @@ class Lab:
         self.topology = topology or reference()
         self.say = say
         self.closing = Closing()
+        #: Whether everything came up; it stays so on the way down.
+        self.is_up = False
         #: Resolves with the name of the first process that ended without having been asked to.
         self.broken: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._ended: dict[str, asyncio.Future[int]] = {}
@@ -150,6 +156,7 @@ class Lab:
             self.audit_switches()
         await self._open_door()
         self._publish()
+        self.is_up = True
         return self._view
 
     async def down(self) -> Closing:
@@ -216,6 +223,7 @@ class Lab:
             for leaf in self.topology.leaves
         ]
         await self._start_own("underlay", "nvo3lab.fabric", {"links": links, "captures": str(run.captures)})
+        self.closing.observed = True
         self.say(f"underlay: {len(links)} links, observed from now on")
 
     async def _start_switch(self, executable: str, name: str, plan: wiring.Plan) -> None:
@@ -289,11 +297,18 @@ class Lab:
             # NVA and agents are killed and started again; the intruder is in the same namespace, and stays.
             plane = replace(plane, inside=self._pids["intruder"])
         self.view.control = plane
-        missing = await plane.wait_ready({name: self._ended[name] for name in names})
+        missing = await plane.wait_ready({name: self._ended[name] for name in names}, self._refused)
         if missing:
             logs = "\n".join(self.log_tail(name) for name in names)
             raise ProcessError(f"control plane: {missing}\n{logs}")
         self.say(f"control plane: NVA and {len(names) - 1} agents, mutual TLS on {plane.nva}; every NVE is ready")
+
+    def _refused(self) -> str | None:
+        """Whose switch has refused the program, as its agent says in its log: it does not offer it again."""
+        for leaf in self.topology.leaves:
+            if _REFUSED in self._log(control.nve(leaf)):
+                return f"the switch of {leaf.name} has refused the program for good\n{self.log_tail(leaf.name)}"
+        return None
 
     async def kill(self, name: str) -> None:
         """Kill a process of the lab, as an out-of-memory killer would; `start_again` is what brings it back."""
@@ -373,11 +388,13 @@ class Lab:
 
     def log_tail(self, name: str) -> str:
         """The last lines of a process's log."""
+        return "\n".join(f"  {name}| {line}" for line in self._log(name).splitlines()[-_LOG_TAIL:])
+
+    def _log(self, name: str) -> str:
         try:
-            lines = self.run_directory.log(name).read_text(errors="replace").splitlines()
+            return self.run_directory.log(name).read_text(errors="replace")
         except OSError:
-            lines = []
-        return "\n".join(f"  {name}| {line}" for line in lines[-_LOG_TAIL:])
+            return ""
 
     def _not_ready(self, name: str, timeout: float) -> ProcessError:
         ended = self._ended[name]

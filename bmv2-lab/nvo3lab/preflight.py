@@ -109,6 +109,7 @@ def _probe(user_namespace: bool) -> str | None:
         text=True,
         timeout=30,
         env=environment,
+        start_new_session=True,  # Ctrl-C is no refusal of the kernel's
         check=False,
     )
     if done.returncode == 0:

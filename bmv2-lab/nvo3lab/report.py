@@ -3,6 +3,7 @@
 
 import time
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any
 
 from rich import box
@@ -16,6 +17,11 @@ from nvo3lab.errors import LabError
 
 _REASONS_SHOWN = 3
 _PIPE_WIDTH = 120
+
+
+def plain(text: str) -> str:
+    """One line of printable characters: what steers a terminal is written as an escape, like \\x1b."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 class Progress:
@@ -78,7 +84,7 @@ def drill_table(results: Sequence[Result]) -> Table:
     table.add_column("lost", justify="right", no_wrap=True)
     table.add_column("ms", justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
-    for result, following in zip(results, (*results[1:], None), strict=True):
+    for result, following in zip_longest(results, results[1:]):
         most = sorted(result.caught.items(), key=lambda item: -item[1])[:_REASONS_SHOWN]
         caught = "\n".join(f"{reason} {count}" for reason, count in most)
         more = len(result.caught) - _REASONS_SHOWN

@@ -115,6 +115,8 @@ class RunDirectory:
             try:
                 lock = _lock(_lock_path(self.path))
                 break
+            except FileNotFoundError:
+                return  # with the place where it was: a guardian that had only begun has removed all of it
             except LabError:
                 if time.monotonic() > deadline:
                     raise LabError(

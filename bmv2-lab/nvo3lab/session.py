@@ -23,13 +23,16 @@ class Outcome(Generic[T]):
     Attributes:
         value: what the body returned; None where it did not finish.
         error: what kept it from finishing.
-        interrupted: whether somebody asked it to end (Ctrl-C, SIGTERM, SIGHUP).
+        interrupted: the signal by which somebody asked it to end (Ctrl-C, SIGTERM, SIGHUP) while it was coming up or at
+            work; None: nobody did.
+        was_up: whether it was fully up.
     """
 
     closing: Closing
     value: T | None = None
     error: LabError | None = None
-    interrupted: bool = False
+    interrupted: signal.Signals | None = None
+    was_up: bool = False
 
 
 async def run(options: Options, body: Callable[[Lab], Awaitable[T]], say: Callable[[str], None]) -> Outcome[T]:
@@ -54,14 +57,18 @@ async def run(options: Options, body: Callable[[Lab], Awaitable[T]], say: Callab
     outcome: Outcome[T] = Outcome(lab.closing)
     work = asyncio.create_task(_work(lab, body))
 
-    def interrupt() -> None:
-        first, outcome.interrupted = not outcome.interrupted, True
-        work.cancel()
+    asked = False
+
+    def interrupt(number: signal.Signals) -> None:
+        nonlocal asked
+        first, asked = not asked, True
+        if work.cancel():
+            outcome.interrupted = outcome.interrupted or number
         if first:
             tell("asked to end: going down")
 
     for number in _SIGNALS:
-        loop.add_signal_handler(number, interrupt)
+        loop.add_signal_handler(number, interrupt, number)
     # Whoever started this process may have blocked them, and a lab that nobody can end must not be.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     try:
@@ -69,10 +76,11 @@ async def run(options: Options, body: Callable[[Lab], Awaitable[T]], say: Callab
     except LabError as error:
         outcome.error = outcome.error or error
     except asyncio.CancelledError:
-        if not outcome.interrupted and not unheard:
+        if outcome.interrupted is None and not unheard:
             raise
     finally:
         # Handlers stay: a second Ctrl-C must not cut the way down short.
+        outcome.was_up = lab.is_up
         outcome.closing = await lab.down()
         for number in _SIGNALS:
             loop.remove_signal_handler(number)

@@ -23,11 +23,19 @@ from nvo3lab.rpc import Client
 
 from .conftest import guardian, lab_process, start_own
 from .namespaces import Held, held_by
-from .processes import SILENCE, Finished, finished, tree, wait_gone
+from .processes import SILENCE, Finished, Running, finished, tree, wait_gone
 
 
 def wires(wiring: preflight.Wiring) -> str:
     return "auto" if wiring.kernel else "unix"
+
+
+def interrupted(command: tuple[str, ...], base: Path, stage: str, number: signal.Signals) -> Finished:
+    """A command of the lab that gets a signal as soon as a file is there."""
+    running = Running([preflight.executable("nvo3sec"), *command], os.environ | {"NVO3LAB_RUN": str(base)})
+    running.until(lambda: next(base.glob(stage), None))
+    running.send_signal(number)
+    return running.finish()
 
 
 class TestUpAndDown:
@@ -140,6 +148,35 @@ class TestEnd:
                     f"nvo3sec: {said or 'the lab named lab: it is gone, or does not answer: '}"
                 )
 
+    @pytest.mark.parametrize(
+        ("stage", "number"),
+        [
+            (".lock", signal.SIGINT),
+            ("/log/underlay.log", signal.SIGINT),
+            ("/log/leaf1.log", signal.SIGTERM),
+            ("/log/nva.log", signal.SIGINT),
+        ],
+    )
+    def test_before_it_is_up_the_status_is_that_of_the_signal(
+        self, short_directory: Path, stage: str, number: signal.Signals
+    ) -> None:
+        base = short_directory / "run"
+        done = interrupted(("lab", "up", "-o", "json"), base, f"lab*{stage}", number)
+        assert done.returncode == 128 + number, done.stderr + done.stdout
+        report = json.loads(done.stdout)
+        assert report["held"] is False
+        assert report["faults"] == [f"ended by {number.name} before it was up"]
+        assert not base.exists()
+
+    def test_a_whole_run_before_its_first_attack(self, short_directory: Path) -> None:
+        base = short_directory / "run"
+        done = interrupted(("lab", "run"), base, "run*/log/underlay.log", signal.SIGINT)
+        assert done.returncode == 130, done.stderr + done.stdout
+        assert "ended by SIGINT before it was through" in done.stdout
+        assert "Traceback" not in done.stderr
+        assert "Attack drill" not in done.stdout
+        assert not base.exists()
+
     def test_a_switch_that_dies_ends_the_lab(self, short_directory: Path) -> None:
         with lab_process(short_directory) as (process, state):
             os.kill(state["pids"]["leaf2"], signal.SIGKILL)
@@ -166,6 +203,22 @@ class TestEnd:
 
         asyncio.run(run())
         assert [path.name for path in short_directory.iterdir()] == ["p4softswitch"]
+
+    def test_a_compiler_that_makes_nothing_ends_the_lab(self, short_directory: Path) -> None:
+        """As soon as a switch has refused the program: waiting would not help."""
+        compiler = short_directory / "cc"
+        compiler.write_text("#!/bin/sh\nexit 0\n")
+        compiler.chmod(0o700)
+        done = finished(
+            [preflight.executable("nvo3sec"), "lab", "up", "--wires", "unix"],
+            os.environ
+            | {"NVO3LAB_RUN": str(short_directory / "run"), "P4SOFTSWITCH_CC": str(compiler)}
+            | {"XDG_CACHE_HOME": str(short_directory / "cache")},
+        )
+        assert done.returncode == 1
+        assert "has refused the program for good" in done.stderr
+        assert f"{compiler} produced no output" in done.stderr
+        assert "Traceback" not in done.stderr
 
 
 class TestWhole:

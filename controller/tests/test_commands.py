@@ -7,8 +7,11 @@ import importlib
 import json
 import os
 import pty
+import signal
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,10 @@ from nvo3sec.errors import OperatorError
 cli: Any = importlib.import_module("nvo3sec.cli.main")
 NO_RESULT = {"nva run", "nve run", "controller run", "shell", "lab shell"}
 """They run until they are told to stop, or become another program: there is nothing to print in the end."""
+HEEDS_CTRL_C = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from nvo3sec.cli import main; main()"
+)
+"""Also if these tests run in the background, where Ctrl-C is ignored and children inherit that."""
 ASK_FIRST = {"keys revoke", "map admit", "map evict", "keys reset-marks", "pki revoke", "domain apply", "shell"}
 
 
@@ -96,6 +103,11 @@ def test_each_says_what_it_is_for(name):
         ),
         (("lab", "ps", "--name", "none"), 1, "nvo3sec: no lab named none is up"),
         (("domain", "check", "/nonexistent"), 2, "/nonexistent: No such file or directory"),
+        (("status", "--run-dir", "/a\n\x1b[2J"), 1, "nvo3sec: no such run directory: /a\\n\\x1b[2J"),
+        (("x\n\x1b]0;x\x07",), 2, "nvo3sec: No such command 'x\\n\\x1b]0;x\\x07'"),
+        (("drill", "a\nb\x1b[2J"), 2, "nvo3sec: no attack named a\\nb\\x1b[2J; there are"),
+        (("lab", "up", "--name", "a\n\x1b[2J"), 2, "nvo3sec: --name a\\n\\x1b[2J: "),
+        (("pki", "issue"), 2, "nvo3sec: Missing argument 'ROLE'. Choose from: nva, nve, hypervisor, operator; see"),
         (("nonsense",), 2, "nvo3sec: No such command 'nonsense'; see nvo3sec --help"),
         (("status", "--nonsense"), 2, "nvo3sec: No such option: --nonsense; see nvo3sec status --help"),
         (("vn", "show"), 2, "nvo3sec: Missing argument 'VN'; see nvo3sec vn show --help"),
@@ -133,6 +145,70 @@ def test_interrupted():
     os.close(ours)
     assert (asked.returncode, stdout.strip()) == (1, "")
     assert stderr.endswith("nvo3sec: nothing was done\n")
+
+
+@pytest.fixture
+def answering(tmp_path: Path) -> Iterator[Path]:
+    """The run directory of a process whose only NVE is leaf1, and that is asked for nothing else."""
+    place = tmp_path / "nva"
+    place.mkdir(mode=0o700)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(place / "controller.sock"))
+        server.listen()
+
+        def answer() -> None:
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                with connection, connection.makefile("rwb") as stream:
+                    stream.readline()
+                    stream.write(json.dumps({"result": {"switches": [{"nve": "leaf1"}]}}).encode() + b"\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        yield place
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def test_a_question_is_interrupted(answering):
+    """Ctrl-C at a question, as at any other place."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-c", HEEDS_CTRL_C, "keys", "revoke", "leaf1", "--run-dir", str(answering)]
+    with subprocess.Popen(command, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as asked:
+        os.close(theirs)
+        assert asked.stderr is not None
+        said = b""
+        while b"[y/N]" not in said:
+            said += os.read(asked.stderr.fileno(), 1000)
+        asked.send_signal(signal.SIGINT)
+        _, stderr = asked.communicate(timeout=60)
+    os.close(ours)
+    assert asked.returncode == 130
+    assert (said + stderr).decode().endswith("nvo3sec: nothing was done\n")
+
+
+def test_a_question_to_nobody(answering):
+    """Standard input is closed: there is not even a file that is no terminal."""
+    command = [sys.executable, "-c", "from nvo3sec.cli import main; main()", "keys", "revoke", "leaf1"]
+    closed = ["sh", "-c", 'exec "$@" <&-', "sh", *command, "--run-dir", str(answering)]
+    done = subprocess.run(closed, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (1, "nvo3sec: nothing was done: there is nobody to ask; use --yes\n")
+
+
+def test_interrupted_while_it_is_imported(tmp_path):
+    """Whatever is imported at that moment: a module of typer's stands for all of them."""
+    (tmp_path / "typer.py").write_text("print(flush=True)\nwhile True:\n    pass\n")
+    command = [sys.executable, "-c", HEEDS_CTRL_C, "status"]
+    where = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{os.pathsep.join(filter(None, sys.path))}"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=where) as importing:
+        assert importing.stdout is not None
+        importing.stdout.readline()
+        importing.send_signal(signal.SIGINT)
+        _, stderr = importing.communicate(timeout=60)
+    assert (importing.returncode, stderr) == (130, b"")
 
 
 def test_what_is_asked_about_a_wrong_directory_does_not_make_it(tmp_path):

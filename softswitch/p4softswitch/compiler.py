@@ -65,10 +65,20 @@ def find_compiler() -> Compiler:
     )
 
 
+def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """Raises CompilerError where the command cannot be run, or does not end."""
+    try:
+        return subprocess.run(  # noqa: S603  (no shell; the command was found on the user's own path)
+            command, capture_output=True, text=True, errors="replace", timeout=_TIMEOUT_S, check=False
+        )
+    except OSError as error:
+        raise CompilerError(f"{command[0]} cannot be run: {error.strerror}") from None
+    except subprocess.TimeoutExpired:
+        raise CompilerError(f"{command[0]} has not ended within {_TIMEOUT_S} s") from None
+
+
 def _identity(command: Sequence[str]) -> str:
-    result = subprocess.run(  # noqa: S603  (the command was found on the user's own path)
-        [*command, "--version"], capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
-    )
+    result = _run([*command, "--version"])
     if result.returncode != 0:
         raise CompilerError(f"{' '.join(command)} --version failed: {result.stderr.strip()[:500]}")
     return " ".join(command) + "\n" + result.stdout
@@ -118,13 +128,13 @@ def build(source: str, *, cache: Path | None = None, extra_flags: Sequence[str] 
         unit.write_text(source)
         output = work / "program.so"
         command = [*compiler.command, *flags, f"-I{RUNTIME}", "-o", str(output), str(unit)]
-        result = subprocess.run(  # noqa: S603  (no shell, arguments of our own)
-            command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
-        )
+        result = _run(command)
         if result.returncode != 0:
             kept = directory / "failed.c"
             kept.write_text(source)
             raise CompilerError(f"the C compiler refused {kept}:\n{result.stderr.strip()[:4000]}")
+        if not output.is_file() or not output.stat().st_size:
+            raise CompilerError(f"{' '.join(compiler.command)} produced no output")
         output.chmod(0o700)
         os.replace(output, target)
     finally:

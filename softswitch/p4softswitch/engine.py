@@ -84,12 +84,18 @@ class EngineConfig:
 def load(json_bytes: bytes, *, config: EngineConfig) -> CompiledEngine:
     """Translate, compile (unless cached) and load the JSON that p4c wrote for BMv2.
 
-    Raises UnsupportedProgram, naming construct and place; CompilerError without a C compiler.
+    Raises UnsupportedProgram, naming construct and place; CompilerError without a C compiler; EngineError where the
+    system does not load what the compiler made.
     """
     program = load_program(json_bytes)
     translation = translate(program)
     path = build(translation.source, cache=config.cache, extra_flags=config.extra_cflags)
-    return CompiledEngine(program, binding.load_library(path), translation.messages, config)
+    try:
+        library = binding.load_library(path)
+    except EngineError:
+        path.unlink(missing_ok=True)  # else it would be found again, also by who has mended the compiler
+        raise
+    return CompiledEngine(program, library, translation.messages, config)
 
 
 class CompiledEngine:

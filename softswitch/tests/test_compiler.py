@@ -35,6 +35,34 @@ class TestCompiler:
         with pytest.raises(CompilerError, match="pip install ziglang"):
             find_compiler()
 
+    @pytest.mark.parametrize("makes", ["", ': > "$out"'])
+    def test_one_that_makes_nothing_and_says_that_all_is_well(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, makes: str
+    ) -> None:
+        named = _compiler(monkeypatch, tmp_path, makes)
+        with pytest.raises(CompilerError, match=f"^{named} produced no output$"):
+            build(SOURCE, cache=tmp_path / "cache")
+        assert not list((tmp_path / "cache").iterdir())
+
+    def test_one_that_cannot_be_run(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        named = tmp_path / "cc"
+        named.write_text("#!/no/such/interpreter\n")
+        named.chmod(0o755)
+        monkeypatch.setenv("P4SOFTSWITCH_CC", str(named))
+        with pytest.raises(CompilerError, match="cannot be run: No such file"):
+            build(SOURCE, cache=tmp_path / "cache")
+
+
+def _compiler(monkeypatch: pytest.MonkeyPatch, directory: Path, makes: str) -> Path:
+    """A compiler that has its way with its output ($out), and always ends with 0."""
+    named = directory / "cc"
+    named.write_text(
+        '#!/bin/sh\nwhile [ $# -gt 0 ]; do [ "$1" = -o ] && out=$2; shift; done\n[ "$out" ] || exit 0\n' + makes + "\n"
+    )
+    named.chmod(0o755)
+    monkeypatch.setenv("P4SOFTSWITCH_CC", str(named))
+    return named
+
 
 class TestCache:
     def test_is_closed_to_others_and_used(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

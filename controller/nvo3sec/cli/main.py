@@ -107,8 +107,9 @@ def check(file: domain.FileArgument, output: OutputOption = Output.TABLE) -> Non
     domain.check(file, output)
 
 
-FAILED, USAGE = 1, 2
-"""Exit statuses beside 0: refused or failed; the command line or a file that it names is wrong. `Results` has more."""
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
+"""Exit statuses beside 0: refused or failed; the command line or a file that it names is wrong; ended by Ctrl-C.
+`Results` has more."""
 _UsageError: Any = typer.BadParameter.__mro__[1]
 """Of the command line parser, whichever typer brings."""
 
@@ -135,15 +136,22 @@ def _unfold(group: typer.Typer) -> None:
             _unfold(inner.typer_instance)
 
 
-def main() -> None:
-    """Entry point."""
-    os.environ.setdefault(*QUIET_GRPC)
+def mount() -> None:
+    """Have the application know the commands that the command line may mean."""
     for name in MOUNTED:
         if not sys.argv[1:] or sys.argv[1] in (name, "--help"):
             _mount(name)
     _unfold(app)
+
+
+def main() -> None:
+    """Run the command, and end with its exit status."""
+    os.environ.setdefault(*QUIET_GRPC)
     results = Results()
-    sys.exit(results.ended(_run()))
+    try:
+        sys.exit(results.ended(_run()))
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
 
 
 def _run() -> int:
@@ -160,9 +168,9 @@ def _run() -> int:
         return FAILED
     except _UsageError as error:
         return _tell_usage(error)
-    except typer.Abort:
+    except typer.Abort as abort:
         tell.error("nothing was done")
-        return FAILED
+        return INTERRUPTED if isinstance(abort.__context__, KeyboardInterrupt) else FAILED
     return status if isinstance(status, int) else 0
 
 
@@ -171,5 +179,8 @@ def _tell_usage(error: Any) -> int:
         error.show()
         return USAGE
     path = error.ctx.command_path if error.ctx is not None else "nvo3sec"
-    tell.error(f"{error.format_message().rstrip('.')}; see {path} --help")
+    said = error.format_message()
+    if type(error).__name__ == "MissingParameter":
+        said = " ".join(said.split())  # it lists what there is, one a line; nothing in it is from the command line
+    tell.error(f"{said.rstrip('.')}; see {path} --help")
     return USAGE

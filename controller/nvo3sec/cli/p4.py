@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import typer
 
+from nvo3sec.cli import tell
 from nvo3sec.cli.operate import show
 from nvo3sec.cli.options import Output, OutputOption
-from nvo3sec.errors import ArtifactError
 
 app = typer.Typer(help="The compiled data plane.", no_args_is_help=True)
 
@@ -18,9 +18,11 @@ def check(output: OutputOption = Output.TABLE) -> None:
     from nvo3sec import p4check
 
     faults = p4check.check()
+    held = "data plane: sources, outputs and generated names are those of the manifest"
+    show({"held": not faults, "faults": faults}, output, *([] if faults else [held]))
     if faults:
-        raise ArtifactError("\n".join(faults))
-    show({"held": True}, output, "data plane: sources, outputs and generated names are those of the manifest")
+        tell.error(*faults)
+        raise typer.Exit(1)
 
 
 @app.command("compile")

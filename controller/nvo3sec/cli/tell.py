@@ -16,16 +16,16 @@ from nvo3sec.plain import plain
 PREFIX = "nvo3sec: "
 
 
-def error(text: str) -> None:
-    """Why the command did not do what it was asked to, in one line, or in one line each."""
-    aside("\n".join(PREFIX + plain(line) for line in text.split("\n")))
-
-
 def aside(text: str) -> None:
     """A line, or several. Where standard error takes none it is not said, and nothing else changes."""
     with contextlib.suppress(OSError):
         if sys.stderr is not None:
             print(text, file=sys.stderr)
+
+
+def error(*lines: str) -> None:
+    """Why the command did not do what it was asked to: each in one line, whatever is in it."""
+    aside("\n".join(PREFIX + plain(line) for line in lines))
 
 
 def to_stderr(*parts: Any) -> None:
@@ -42,7 +42,7 @@ def confirm(question: str, *, yes: bool, nothing: str = "nothing was done") -> N
     """Ask before something that cannot be taken back. Raises OperatorError unless the answer is yes."""
     if yes:
         return
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():  # None: closed
         raise OperatorError(f"{nothing}: there is nobody to ask; use --yes")
     try:
         agreed = typer.confirm(plain(question), err=True)
