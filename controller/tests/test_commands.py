@@ -29,6 +29,8 @@ HEEDS_CTRL_C = (
 )
 """Also if these tests run in the background, where Ctrl-C is ignored and children inherit that."""
 ASK_FIRST = {"keys revoke", "map admit", "map evict", "keys reset-marks", "pki revoke", "domain apply", "shell"}
+MAC = "02:00:00:00:00:01"
+ATTACH = ("nve", "attach", "--vn", "red")
 
 
 def commands(group: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
@@ -94,8 +96,8 @@ def test_each_says_what_it_is_for(name):
         (("status", "--run-dir", "/nonexistent"), 1, "nvo3sec: no such run directory: /nonexistent"),
         (("nve", "attachments"), 1, "nvo3sec: no agent is running in /nonexistent/nvo3sec;"),
         (("pki", "list", "--dir", "/nonexistent"), 1, "nvo3sec: there is no authority in /nonexistent; "),
-        (("status", "--nva", "nva1.nva.x:1"), 1, "nvo3sec: an NVA asks who you are"),
         (("keys", "revoke", "leaf1"), 1, "nvo3sec: no NVA is running in"),
+        (("status", "--nva", "nva1.nva.x:1"), 2, "nvo3sec: an NVA asks who you are"),
         (
             ("map", "evict", "02:00:00:00:00:01", "--nve", "leaf1"),
             1,
@@ -107,6 +109,27 @@ def test_each_says_what_it_is_for(name):
         (("x\n\x1b]0;x\x07",), 2, "nvo3sec: No such command 'x\\n\\x1b]0;x\\x07'"),
         (("drill", "a\nb\x1b[2J"), 2, "nvo3sec: no attack named a\\nb\\x1b[2J; there are"),
         (("lab", "up", "--name", "a\n\x1b[2J"), 2, "nvo3sec: --name a\\n\\x1b[2J: "),
+        (("status", "--wait", "inf"), 2, "nvo3sec: Invalid value for '--wait': inf is not from 0 to 86400 seconds"),
+        (("status", "--wait", "nan"), 2, "nvo3sec: Invalid value for '--wait': nan is not from 0 to 86400 seconds"),
+        (("status", "--wait", "-5"), 2, "nvo3sec: Invalid value for '--wait': -5.0 is not from 0 to 86400 seconds"),
+        (("domain", "apply", "/nonexistent", "--wait", "nan"), 2, "nvo3sec: Invalid value for '--wait': nan is not"),
+        (("status", "--nva", "x y:9"), 2, "nvo3sec: Invalid value for '--nva' (env var: 'NVO3SEC_NVA'): 'x y:9' is no"),
+        (("pki", "init", ""), 2, "nvo3sec: Invalid value for 'DOMAIN': '' is empty"),
+        (("pki", "issue", "nve", "LEAF_1"), 2, "nvo3sec: Invalid value for 'NAME': 'LEAF_1' has '_'; a name has"),
+        (("pki", "issue", "nve", "a", "--lifetime", "0h"), 2, "nvo3sec: Invalid value for '--lifetime': '0h' is no"),
+        (
+            (*ATTACH, "--port", "1", "--mac", "zz"),
+            2,
+            "nvo3sec: Invalid value for '--mac': 'zz' is no MAC address; write",
+        ),
+        ((*ATTACH, "--port", "99999999", "--mac", MAC), 2, "nvo3sec: Invalid value for '--port': Input should be less"),
+        (
+            (*ATTACH, "--port", "1", "--mac", MAC, "--ip", "10.0.0.300"),
+            2,
+            "nvo3sec: Invalid value for '--ip': '10.0.0.300' is no",
+        ),
+        (("map", "admit", "zz", "--nve", "a", "--yes"), 2, "nvo3sec: Invalid value for 'MAC': 'zz' is no MAC address"),
+        (("authz", "probe", "LookUp", "--as", ""), 2, "nvo3sec: Invalid value for '--as': '' is no device; write ROLE"),
         (("pki", "issue"), 2, "nvo3sec: Missing argument 'ROLE'. Choose from: nva, nve, hypervisor, operator; see"),
         (("nonsense",), 2, "nvo3sec: No such command 'nonsense'; see nvo3sec --help"),
         (("status", "--nonsense"), 2, "nvo3sec: No such option: --nonsense; see nvo3sec status --help"),

@@ -14,7 +14,15 @@ import typer
 
 from nvo3sec.cli import render
 from nvo3sec.cli.operate import Where, show
-from nvo3sec.cli.options import NvaOption, OperatorCredentials, Output, OutputOption, RunDirectory, YesOption
+from nvo3sec.cli.options import (
+    NvaOption,
+    OperatorCredentials,
+    Output,
+    OutputOption,
+    RunDirectory,
+    YesOption,
+    check_seconds,
+)
 from nvo3sec.cli.tell import confirm, counted, to_stderr
 from nvo3sec.errors import OperatorError
 from nvo3sec.plain import plain_lines
@@ -83,7 +91,11 @@ def apply(
     file: FileArgument,
     yes: YesOption = False,
     wait: Annotated[
-        float, typer.Option(help="Wait up to this many seconds until every switch and every key is as it should be.")
+        float,
+        typer.Option(
+            help="Wait up to this many seconds until every switch and every key is as it should be.",
+            callback=check_seconds,
+        ),
     ] = 0.0,
     run_dir: RunDirectory = None,
     nva: NvaOption = None,

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from nvo3sec.cli import domain, keys, operate, overlay, p4, serve, shell, tell
-from nvo3sec.cli.options import Output, OutputOption, RunDirectory
+from nvo3sec.cli.options import Output, OutputOption, RunDirectory, UsageError
 from nvo3sec.cli.written import Results
 from nvo3sec.errors import ConfigError, Nvo3secError
 from nvo3sec.plain import plain
@@ -110,8 +110,6 @@ def check(file: domain.FileArgument, output: OutputOption = Output.TABLE) -> Non
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 """Exit statuses beside 0: refused or failed; the command line or a file that it names is wrong; ended by Ctrl-C.
 `Results` has more."""
-_UsageError: Any = typer.BadParameter.__mro__[1]
-"""Of the command line parser, whichever typer brings."""
 
 
 QUIET_GRPC = ("GRPC_VERBOSITY", "NONE")
@@ -166,7 +164,7 @@ def _run() -> int:
     except Nvo3secError as error:
         tell.error(str(error))
         return FAILED
-    except _UsageError as error:
+    except UsageError as error:
         return _tell_usage(error)
     except typer.Abort as abort:
         tell.error("nothing was done")

@@ -14,9 +14,17 @@ import typer
 from rich.console import Console
 
 from nvo3sec.cli import render
-from nvo3sec.cli.options import NvaOption, OperatorCredentials, Output, OutputOption, RunDirectory
+from nvo3sec.cli.options import (
+    NvaOption,
+    OperatorCredentials,
+    Output,
+    OutputOption,
+    RunDirectory,
+    UsageError,
+    check_seconds,
+)
 from nvo3sec.console import ask, choose_run_directory
-from nvo3sec.errors import NoController, OperatorError
+from nvo3sec.errors import NoController
 from nvo3sec.plain import plain_value
 
 APPEAR_S = 0.05
@@ -57,7 +65,7 @@ class Where:
         if self.nva is None:
             return ask(choose_run_directory(self.run_dir), method, **params)
         if self.credentials is None:
-            raise OperatorError("an NVA asks who you are: use --credentials, or set NVO3SEC_CREDENTIALS")
+            raise UsageError("an NVA asks who you are: use --credentials, or set NVO3SEC_CREDENTIALS")
         # Imported here, because it takes a while and nothing else needs it.
         from nvo3sec import logs
         from nvo3sec.transport.credentials import NvaAddress
@@ -96,7 +104,10 @@ def status(
     credentials: OperatorCredentials = None,
     output: OutputOption = Output.TABLE,
     wait: Annotated[
-        float, typer.Option(help="Wait up to this many seconds for an NVA, and until everything is ready.")
+        float,
+        typer.Option(
+            help="Wait up to this many seconds for an NVA, and until everything is ready.", callback=check_seconds
+        ),
     ] = 0.0,
 ) -> None:
     """Switches and keys: what is expected, what is there, and how long it lasts.

@@ -3,11 +3,86 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from enum import StrEnum
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import typer
+
+from nvo3sec.identity.errors import PeerRefused
+from nvo3sec.identity.names import DeviceName, Role, shown
+
+T = TypeVar("T")
+LONGEST_WAIT_S = 86400
+LAST_ACCESS_PORT, LAST_VLAN = 255, 4094
+UsageError: Any = typer.BadParameter.__mro__[1]
+"""Of the command line parser, whichever typer brings: the command line as a whole is wrong."""
+
+
+def checked(parse: Callable[[Any], None]) -> Callable[[T], T]:
+    """Has an option or an argument, or each of several, refused as wrong usage where `parse` raises ValueError."""
+
+    def check(value: T) -> T:
+        try:
+            for one in value if isinstance(value, list | tuple) else [value]:
+                if one is not None:
+                    parse(one)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+        return value
+
+    return check
+
+
+def device_name(name: str, domain: str = "a.example", role: Role = Role.NVE) -> None:
+    """Whether a device of a domain can have this name. Raises ValueError."""
+    try:
+        DeviceName(domain, role, name)
+    except PeerRefused as error:
+        raise ValueError(error.detail) from None
+
+
+def _domain(text: str) -> None:
+    device_name("a", text)
+
+
+def _mac(text: str) -> None:
+    # Its form only; what an address may mean is for the agent or the NVA to say.
+    if not re.fullmatch(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}", text):
+        raise ValueError(f"{shown(text)} is no MAC address; write six bytes in hexadecimal, like 02:00:00:00:01:00")
+
+
+def _ip(text: str) -> None:
+    try:
+        ip_address(text)
+    except ValueError:
+        raise ValueError(
+            f"{shown(text)} is no IP address; write IPv4 like 10.1.0.1, or IPv6 like 2001:db8::1"
+        ) from None
+
+
+def _nva(text: str) -> None:
+    # Imported here, because it takes a while.
+    from nvo3sec.errors import OperatorError
+    from nvo3sec.transport.credentials import NvaAddress
+
+    try:
+        NvaAddress.parse(text)
+    except OperatorError as error:
+        raise ValueError(str(error)) from None
+
+
+def _seconds(value: float) -> None:
+    if not 0 <= value <= LONGEST_WAIT_S:  # no comparison holds for what is not a number
+        raise ValueError(f"{value} is not from 0 to {LONGEST_WAIT_S} seconds")
+
+
+check_label, check_domain = checked(device_name), checked(_domain)
+check_mac, check_ip = checked(_mac), checked(_ip)
+check_nva, check_seconds = checked(_nva), checked(_seconds)
 
 
 class Output(StrEnum):
@@ -32,6 +107,7 @@ NvaOption = Annotated[
     typer.Option(
         "--nva",
         envvar="NVO3SEC_NVA",
+        callback=check_nva,
         help="Ask this NVA over mutual TLS: nva1.nva.DOMAIN:PORT or nva1.nva.DOMAIN=HOST:PORT.",
         show_default=False,
     ),

@@ -9,21 +9,46 @@ import typer
 
 from nvo3sec.cli import render
 from nvo3sec.cli.operate import Where, show
-from nvo3sec.cli.options import NvaOption, OperatorCredentials, Output, OutputOption, RunDirectory, YesOption
+from nvo3sec.cli.options import (
+    LAST_ACCESS_PORT,
+    LAST_VLAN,
+    NvaOption,
+    OperatorCredentials,
+    Output,
+    OutputOption,
+    RunDirectory,
+    YesOption,
+    check_mac,
+    checked,
+    device_name,
+)
 from nvo3sec.cli.tell import confirm
+from nvo3sec.identity.names import Role
 
 vn_app = typer.Typer(help="Virtual networks.", no_args_is_help=True)
 map_app = typer.Typer(help="Mappings: which tenant system is where.", no_args_is_help=True)
 authz_app = typer.Typer(help="Who may do what.", no_args_is_help=True)
 
+
+def _device(text: str) -> None:
+    role, slash, name = text.partition("/")
+    if not slash or role not in list(Role):
+        raise ValueError(f"{text!r} is no device; write ROLE/NAME, like nve/leaf1; roles: {', '.join(Role)}")
+    device_name(name)
+
+
+check_device = checked(_device)
 VnOption = Annotated[str | None, typer.Option("--vn", help="Name of a VN.", show_default=False)]
 NveOption = Annotated[str | None, typer.Option("--nve", help="Name of an NVE.", show_default=False)]
-MacArgument = Annotated[str, typer.Argument(metavar="MAC", help="MAC address of the tenant system.")]
+MacArgument = Annotated[
+    str, typer.Argument(metavar="MAC", help="MAC address of the tenant system.", callback=check_mac)
+]
 BehindOption = Annotated[str, typer.Option("--nve", help="The NVE behind which it is.")]
 PortOption = Annotated[
-    int | None, typer.Option("--port", min=1, help="Access port, where the NVE has it more than once.")
+    int | None,
+    typer.Option("--port", min=1, max=LAST_ACCESS_PORT, help="Access port, where the NVE has it more than once."),
 ]
-VlanOption = Annotated[int | None, typer.Option("--vlan", min=0, max=4094, help="VLAN; 0: untagged.")]
+VlanOption = Annotated[int | None, typer.Option("--vlan", min=0, max=LAST_VLAN, help="VLAN; 0: untagged.")]
 
 
 @vn_app.command("list")
@@ -117,7 +142,9 @@ def map_evict(
 @authz_app.command("probe")
 def authz_probe(
     method: Annotated[str, typer.Argument(metavar="METHOD", help="Like LookUp, or its full name.")],
-    device: Annotated[str, typer.Option("--as", metavar="ROLE/NAME", help="Who would call, like nve/leaf1.")],
+    device: Annotated[
+        str, typer.Option("--as", metavar="ROLE/NAME", help="Who would call, like nve/leaf1.", callback=check_device)
+    ],
     vn: Annotated[
         str | None, typer.Option("--vn", help="The VN that the call would be about.", show_default=False)
     ] = None,

@@ -13,7 +13,7 @@ import typer
 
 from nvo3sec.cli import tell
 from nvo3sec.cli.operate import show
-from nvo3sec.cli.options import Output, OutputOption, YesOption
+from nvo3sec.cli.options import Output, OutputOption, YesOption, check_domain, check_label
 from nvo3sec.cli.render import new_table
 from nvo3sec.cli.tell import confirm
 from nvo3sec.identity.names import DeviceName, Role
@@ -28,8 +28,17 @@ Directory = Annotated[
     Path, typer.Option("--dir", envvar="NVO3SEC_PKI_DIR", help="Directory of the authority; mode 0700.")
 ]
 RoleArgument = Annotated[Role, typer.Argument(metavar="ROLE", help="nva, nve, hypervisor or operator.")]
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The device's name, a DNS label.")]
-Lifetime = Annotated[str, typer.Option("--lifetime", help="Like 24h, 30m or 7d.")]
+NameArgument = Annotated[
+    str, typer.Argument(metavar="NAME", help="The device's name, a DNS label.", callback=check_label)
+]
+
+
+def _is_duration(text: str) -> str:
+    duration(text)
+    return text
+
+
+Lifetime = Annotated[str, typer.Option("--lifetime", help="Like 24h, 30m or 7d.", callback=_is_duration)]
 RequestArgument = Annotated[Path, typer.Argument(metavar="REQUEST", help="The signing request, PEM; - is stdin.")]
 DEFAULT_DIRECTORY = Path("pki")
 
@@ -39,9 +48,9 @@ _INPUT_BYTES = 65536
 
 def duration(text: str) -> timedelta:
     """`24h` and the like. Raises typer.BadParameter."""
-    match = re.fullmatch(r"([0-9]{1,6})([smhd])", text)
-    if match is None:
-        raise typer.BadParameter(f"{text!r} is no duration; write for instance 24h, 30m or 7d", param_hint="--lifetime")
+    match = re.fullmatch(r"([0-9]{1,9})([smhd])", text, re.ASCII)
+    if match is None or not int(match.group(1)):
+        raise typer.BadParameter(f"{text!r} is no duration; write for instance 24h, 30m or 7d")
     return timedelta(seconds=int(match.group(1)) * _UNITS[match.group(2)])
 
 
@@ -77,7 +86,7 @@ def _tell(what: str, one: Issued) -> None:
 
 @app.command("init")
 def init(
-    domain: Annotated[str, typer.Argument(metavar="DOMAIN", help="The domain, a DNS name.")],
+    domain: Annotated[str, typer.Argument(metavar="DOMAIN", help="The domain, a DNS name.", callback=check_domain)],
     directory: Directory = DEFAULT_DIRECTORY,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -126,7 +135,7 @@ def renew(
 
 @app.command("request")
 def request(
-    domain: Annotated[str, typer.Argument(metavar="DOMAIN", help="The domain, a DNS name.")],
+    domain: Annotated[str, typer.Argument(metavar="DOMAIN", help="The domain, a DNS name.", callback=check_domain)],
     role: RoleArgument,
     name: NameArgument,
     path: Annotated[Path, typer.Option("--out", help="Where the device's key and certificate will be.")],
@@ -228,7 +237,7 @@ def enroll(
 @app.command("revoke")
 def revoke(
     role: Annotated[Role | None, typer.Argument(metavar="[ROLE]")] = None,
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", callback=check_label)] = None,
     serial: Annotated[
         str | None, typer.Option("--serial", help="One certificate, by its number in hexadecimal.")
     ] = None,

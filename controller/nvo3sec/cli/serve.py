@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from nvo3sec.cli import tenants
-from nvo3sec.cli.options import RunDirectory
+from nvo3sec.cli.options import RunDirectory, check_label, check_nva
 
 nva_app = typer.Typer(help="The network virtualization authority of a domain, as a process.", no_args_is_help=True)
 nve_app = typer.Typer(help="The agent of one NVE, as a process.", no_args_is_help=True)
@@ -133,14 +133,20 @@ def _nve() -> None:
 
 @nve_app.command("run")
 def run_nve(
-    name: Annotated[str, typer.Option("--name", help="Name of the NVE, as in its certificate.")],
+    name: Annotated[str, typer.Option("--name", help="Name of the NVE, as in its certificate.", callback=check_label)],
     p4runtime: Annotated[str, typer.Option("--p4runtime", help="P4Runtime server of its switch, unix:PATH.")],
     nva: Annotated[
         list[str],
-        typer.Option("--nva", help="nva1.nva.DOMAIN:PORT or nva1.nva.DOMAIN=HOST:PORT; may be given several times."),
+        typer.Option(
+            "--nva",
+            help="nva1.nva.DOMAIN:PORT or nva1.nva.DOMAIN=HOST:PORT; may be given several times.",
+            callback=check_nva,
+        ),
     ],
     credentials: Credentials,
-    device_id: Annotated[int, typer.Option("--device-id", min=1, help="P4Runtime device id of its switch.")] = 1,
+    device_id: Annotated[
+        int, typer.Option("--device-id", min=1, max=2**63 - 1, help="P4Runtime device id of its switch.")
+    ] = 1,
     state: Annotated[
         Path | None,
         typer.Option("--state", help="Directory that survives restarts, for what is attached. The run directory."),

@@ -9,16 +9,18 @@ import typer
 
 from nvo3sec.cli import render
 from nvo3sec.cli.operate import show
-from nvo3sec.cli.options import Output, OutputOption, RunDirectory
+from nvo3sec.cli.options import LAST_ACCESS_PORT, LAST_VLAN, Output, OutputOption, RunDirectory, check_ip, check_mac
 from nvo3sec.console import ask, choose_run_directory
 from nvo3sec.errors import OperatorError
 from nvo3sec.plain import plain_value
 
 VnOption = Annotated[str, typer.Option("--vn", help="Name of the VN.")]
-PortOption = Annotated[int, typer.Option("--port", min=1, help="Access port.")]
-VlanOption = Annotated[int, typer.Option("--vlan", min=0, max=4094, help="VLAN; 0: untagged.")]
-MacOption = Annotated[str, typer.Option("--mac", help="MAC address of the tenant system.")]
-IpOption = Annotated[list[str] | None, typer.Option("--ip", help="An IP address of it; may be given several times.")]
+PortOption = Annotated[int, typer.Option("--port", min=1, max=LAST_ACCESS_PORT, help="Access port.")]
+VlanOption = Annotated[int, typer.Option("--vlan", min=0, max=LAST_VLAN, help="VLAN; 0: untagged.")]
+MacOption = Annotated[str, typer.Option("--mac", help="MAC address of the tenant system.", callback=check_mac)]
+IpOption = Annotated[
+    list[str] | None, typer.Option("--ip", help="An IP address of it; may be given several times.", callback=check_ip)
+]
 HostOption = Annotated[str, typer.Option("--hypervisor", help="The hypervisor that it is announced for.")]
 
 
@@ -71,9 +73,11 @@ def move(
     vn: VnOption,
     port: PortOption,
     mac: MacOption,
-    to_port: Annotated[int, typer.Option("--to-port", min=1, help="Access port where it is now.")],
+    to_port: Annotated[
+        int, typer.Option("--to-port", min=1, max=LAST_ACCESS_PORT, help="Access port where it is now.")
+    ],
     vlan: VlanOption = 0,
-    to_vlan: Annotated[int, typer.Option("--to-vlan", min=0, max=4094, help="VLAN where it is now.")] = 0,
+    to_vlan: Annotated[int, typer.Option("--to-vlan", min=0, max=LAST_VLAN, help="VLAN where it is now.")] = 0,
     ip: IpOption = None,
     hypervisor: HostOption = "",
     run_dir: RunDirectory = None,
@@ -88,7 +92,7 @@ def claim(
     vn: VnOption,
     port: PortOption,
     mac: MacOption,
-    ip: Annotated[str, typer.Option("--ip", help="The shared IP address.")],
+    ip: Annotated[str, typer.Option("--ip", help="The shared IP address.", callback=check_ip)],
     vlan: VlanOption = 0,
     run_dir: RunDirectory = None,
     output: OutputOption = Output.TABLE,

@@ -186,7 +186,7 @@ class Authority:
     def token(self, device: DeviceName, lifetime: timedelta = TOKEN_LIFETIME) -> str:
         """A one-time enrolment token for `device`. It is shown once: only its hash is kept. Raises AuthorityError."""
         if not timedelta(0) < lifetime <= LONGEST_TOKEN_LIFETIME:
-            raise AuthorityError(f"a token lives for at most {LONGEST_TOKEN_LIFETIME}")
+            raise AuthorityError(f"a token lives for more than 0 s and at most {LONGEST_TOKEN_LIFETIME.days} days")
         token = secrets.token_urlsafe(32)
         now = self._clock()
         with ledgers.locked(self._ledger):
@@ -262,7 +262,7 @@ class Authority:
         if device.domain != self.domain:
             raise AuthorityError(f"{device.uri} is not of the domain {self.domain}")
         if not timedelta(0) < lifetime <= LONGEST_LIFETIME:
-            raise AuthorityError(f"a certificate lives for at most {LONGEST_LIFETIME}")
+            raise AuthorityError(f"a certificate lives for more than 0 s and at most {LONGEST_LIFETIME.days} days")
         now = self._clock()
         serial = x509.random_serial_number()
         certificate = (
