@@ -30,6 +30,11 @@ from nvo3lab.errors import AbsentError, LabError, UsageError, words_of
 from nvo3lab.view import View
 
 T = TypeVar("T")
+#: Seconds between two looks at what the switches have warned of.
+_LOOK_SECONDS = 2.0
+#: How long the answers to `ping` may take: for the host and what it waits for at the end, and for each request, of
+#: which the host sends one every 20 ms where its machine lets it.
+_PING_PATIENCE, _PING_SECONDS = 120.0, 0.1
 
 lab = typer.Typer(name="lab", no_args_is_help=True, help="A small overlay on this machine: three NVEs, two tenants.")
 
@@ -114,7 +119,10 @@ def up(
             there = f"NVO3LAB_RUN={shlex.quote(os.environ['NVO3LAB_RUN'])} " if "NVO3LAB_RUN" in os.environ else ""
             progress(f"another terminal: nvo3sec status{here}, {there}nvo3sec lab ping red1 red2, {there}nvo3sec drill")
             progress("Ctrl-C ends the lab")
-            await asyncio.Event().wait()
+            while True:
+                for warning in running.warnings():
+                    progress(warning)
+                await asyncio.sleep(_LOOK_SECONDS)
 
     outcome = _run(session.run(_options(target, wires, name, captures), wait, progress))
     if outcome.error is not None:

@@ -28,6 +28,8 @@ _LOG_TAIL = 12
 _CONTROL = "control"
 #: In the log of an agent: its switch has to be started again before it takes a program.
 _REFUSED = "kind=PipelineRefused"
+#: In the log of an embedded switch: who warns of frames as no wire has them.
+_UNFINISHED = "[WARNING] p4softswitch.unfinished"
 #: Exit statuses of a process that was asked to end: by itself, or by the signal.
 _TIDY = (0, -signal.SIGTERM)
 
@@ -93,6 +95,7 @@ class Lab:
         self.topology = topology or reference()
         self.say = say
         self.closing = Closing()
+        self._warned: set[tuple[str, str]] = set()
         #: Whether everything came up; it stays so on the way down.
         self.is_up = False
         #: Resolves with the name of the first process that ended without having been asked to.
@@ -395,6 +398,17 @@ class Lab:
             return self.run_directory.log(name).read_text(errors="replace")
         except OSError:
             return ""
+
+    def warnings(self) -> list[str]:
+        """What the embedded switches have warned of since this was asked last: of each port the first frames."""
+        found = []
+        for leaf in self.topology.leaves:
+            for line in self._log(leaf.name).splitlines():
+                _time, warned, what = line.partition(f" {_UNFINISHED}: ")
+                if warned and " more with " not in what and (leaf.name, what) not in self._warned:
+                    self._warned.add((leaf.name, what))
+                    found.append(f"{leaf.name}: {what}")
+        return found
 
     def _not_ready(self, name: str, timeout: float) -> ProcessError:
         ended = self._ended[name]

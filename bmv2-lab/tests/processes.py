@@ -97,6 +97,10 @@ class Running:
             time.sleep(_POLL)
         return Finished(self._process.wait(), "".join(self._said["stdout"]), "".join(self._said["stderr"]))
 
+    def complaint(self, text: str) -> str | None:
+        """A line of what it has said on standard error so far, with this text in it."""
+        return next((line for line in list(self._said["stderr"]) if text in line), None)
+
     def kill(self) -> None:
         self._process.kill()
         self._process.wait()

@@ -20,6 +20,7 @@ from nvo3lab.drill.run import ATTACKS
 from nvo3lab.errors import LabError, PreflightError, RemoteError
 from nvo3lab.lab import Lab, Options
 from nvo3lab.rpc import Client
+from nvo3lab.topology import reference
 
 from .conftest import guardian, lab_process, start_own
 from .namespaces import Held, held_by
@@ -280,6 +281,32 @@ class TestAudit:
             assert found == [f"tcp 0100007F:{port:04X} listening"]
             assert process.stdin is not None
             process.stdin.close()
+
+class TestWarnings:
+    def test_frames_with_unfinished_checksums_are_told(self, short_directory: Path) -> None:
+        """A tenant system whose kernel leaves the checksum of a TCP SYN to a card that it does not have."""
+        if not preflight.choose_wiring("auto", "embedded").kernel:
+            pytest.skip("needs namespaces")
+        code = (
+            "import ctypes, fcntl, socket, struct, sys; from nvo3lab import linux;"
+            " linux.enter_namespaces_of(int(sys.argv[1])); s = socket.socket(); s.setblocking(False);"
+            " value = ctypes.create_string_buffer(struct.pack('=II', 0x17, 1));"  # ETHTOOL_STXCSUM
+            " names = [name for _, name in socket.if_nameindex() if name != 'lo'];"
+            " [fcntl.ioctl(s, 0x8946, struct.pack('16sP', one.encode(), ctypes.addressof(value))) for one in names];"
+            " s.connect_ex((sys.argv[2], 9)); sys.stdin.read()"
+        )
+        there = next(host for host in reference().hosts if host.name == "red2")
+        with lab_process(short_directory / "run") as (process, state):
+            sender = subprocess.Popen(
+                [sys.executable, "-c", code, str(state["pids"]["red1"]), there.ip],
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                stdin=subprocess.PIPE,
+            )
+            with sender:
+                said = process.until(lambda: process.complaint("unfinished checksum"))
+            assert "leaf1: port" in said
+            assert "ethtool -K DEV tx off" in said
+
 
     def test_unix_sockets_do_not_count(self) -> None:
         code = "import socket, sys; s = socket.socketpair(); print(flush=True); sys.stdin.read()"
