@@ -164,6 +164,12 @@ def _run() -> int:
     except Nvo3secError as error:
         tell.error(str(error))
         return FAILED
+    except OSError as error:
+        # Of a path that was given, mostly: too long for this system, or through what is no directory.
+        if not isinstance(error.filename, str) or error.strerror is None:
+            raise
+        tell.error(f"{error.filename}: {error.strerror}")
+        return FAILED
     except UsageError as error:
         return _tell_usage(error)
     except typer.Abort as abort:
