@@ -64,7 +64,17 @@ WiresOption = Annotated[
         " lab's own, for machines that allow nothing else. auto: the best that this machine allows.",
     ),
 ]
-NameOption = Annotated[str, typer.Option("--name", help="Name of the lab; several may run at a time.")]
+
+
+def _check_name(name: str | None) -> str | None:
+    if name is not None and not name.isidentifier():
+        raise _fail(UsageError(f"--name {name}: letters, digits and underscores, please"))
+    return name
+
+
+NameOption = Annotated[
+    str, typer.Option("--name", help="Name of the lab; several may run at a time.", callback=_check_name)
+]
 OutputOption = Annotated[Output, typer.Option("--output", "-o", help="Form of the result on standard output.")]
 CapturesOption = Annotated[Path | None, typer.Option("--captures", help="Leave a pcap file of every port here.")]
 
@@ -92,8 +102,6 @@ def _status(ended: signal.Signals | None, faults: list[str]) -> int:
 
 
 def _options(target: Target, wires: Wires, name: str, captures: Path | None) -> lab_module.Options:
-    if not name.isidentifier():
-        raise _fail(UsageError(f"--name {name}: letters, digits and underscores, please"))
     return lab_module.Options(target=target.value, wires=wires.value, name=name, captures=captures)
 
 
@@ -146,7 +154,9 @@ def up(
 def run(
     target: TargetOption = Target.embedded,
     wires: WiresOption = Wires.auto,
-    name: Annotated[str | None, typer.Option("--name", help="Name of the lab; one of its own unless told.")] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Name of the lab; one of its own unless told.", callback=_check_name)
+    ] = None,
     captures: CapturesOption = None,
     output: OutputOption = Output.table,
 ) -> None:
@@ -236,7 +246,9 @@ def ping(
             if source not in hosts:
                 raise AbsentError(f"no host named {source}; there are {', '.join(hosts)}")
             ip = hosts[destination].ip if destination in hosts else _address(destination, hosts)
-            answer: dict[str, Any] = await view.hosts[source].call("ping", destination=ip, count=count, timeout=120)
+            answer: dict[str, Any] = await view.hosts[source].call(
+                "ping", destination=ip, count=count, timeout=_PING_PATIENCE + count * _PING_SECONDS
+            )
             return answer
         finally:
             await view.close()

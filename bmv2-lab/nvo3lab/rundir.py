@@ -40,7 +40,7 @@ _POLL = 0.02
 
 def base_directory() -> Path:
     """Where the run directories of this user are."""
-    return Path(os.environ.get("NVO3LAB_RUN", f"{tempfile.gettempdir()}/nvo3lab-{os.getuid()}"))
+    return Path(os.environ.get("NVO3LAB_RUN") or f"{tempfile.gettempdir()}/nvo3lab-{os.getuid()}")
 
 
 class RunDirectory:
@@ -315,7 +315,12 @@ def _lock(path: Path, create: bool = True) -> int:
 
 
 def _private_directory(path: Path) -> None:
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except FileExistsError:
+        pass  # no directory, which is said like everything else that is there and is not what it must be
+    except OSError as error:
+        raise LabError(f"{path}: {error.strerror}") from None
     _check_private(path)
 
 

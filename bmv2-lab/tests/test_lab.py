@@ -90,6 +90,20 @@ class TestUpAndDown:
         assert not (again.path / "left behind").exists()
         again.release()
 
+    def test_a_file_in_the_place_of_the_run_directories_is_refused(self, short_directory: Path) -> None:
+        base = short_directory / "run"
+        base.touch(mode=0o600)
+        with pytest.raises(LabError, match="run must be a directory of this user's with mode 0700"):
+            rundir.RunDirectory.claim("lab", base)
+        with pytest.raises(LabError, match="inner: Not a directory"):
+            rundir.RunDirectory.claim("lab", base / "inner")
+
+    def test_an_empty_name_of_a_place_is_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("NVO3LAB_RUN", raising=False)
+        told = rundir.base_directory()
+        monkeypatch.setenv("NVO3LAB_RUN", "")
+        assert rundir.base_directory() == told != Path()
+
     @pytest.mark.parametrize("mode", [0o755, 0o770])
     def test_a_run_directory_open_to_others_is_refused(self, short_directory: Path, mode: int) -> None:
         base = short_directory / "run"
@@ -268,20 +282,6 @@ class TestWhole:
             assert "0x0806" in done.stdout
 
 
-class TestAudit:
-    def test_a_listening_process_is_found(self) -> None:
-        code = (
-            "import socket, sys; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True);"
-            " sys.stdin.read()"
-        )
-        with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-            assert process.stdout is not None
-            port = int(process.stdout.readline())
-            found = audit.internet_sockets_of_tree(process.pid)
-            assert found == [f"tcp 0100007F:{port:04X} listening"]
-            assert process.stdin is not None
-            process.stdin.close()
-
 class TestWarnings:
     def test_frames_with_unfinished_checksums_are_told(self, short_directory: Path) -> None:
         """A tenant system whose kernel leaves the checksum of a TCP SYN to a card that it does not have."""
@@ -307,6 +307,20 @@ class TestWarnings:
             assert "leaf1: port" in said
             assert "ethtool -K DEV tx off" in said
 
+
+class TestAudit:
+    def test_a_listening_process_is_found(self) -> None:
+        code = (
+            "import socket, sys; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True);"
+            " sys.stdin.read()"
+        )
+        with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            port = int(process.stdout.readline())
+            found = audit.internet_sockets_of_tree(process.pid)
+            assert found == [f"tcp 0100007F:{port:04X} listening"]
+            assert process.stdin is not None
+            process.stdin.close()
 
     def test_unix_sockets_do_not_count(self) -> None:
         code = "import socket, sys; s = socket.socketpair(); print(flush=True); sys.stdin.read()"
