@@ -117,6 +117,12 @@ def test_each_says_what_it_is_for(name):
         (("status", "--run-dir", "/" + "a/" * 3000), 1, "nvo3sec: /a/a/"),
         (("pki", "list", "--dir", "a" * 300), 1, "nvo3sec: there is no authority in aaa"),
         (("domain", "check", "/" + "a/" * 3000), 2, "/a/a/"),
+        (
+            ("status", "--run-dir", ""),
+            2,
+            "nvo3sec: Invalid value for '--run-dir' (env var: 'NVO3SEC_RUN_DIR'): an empty",
+        ),
+        (("pki", "list", "--dir", ""), 2, "nvo3sec: Invalid value for '--dir' (env var: 'NVO3SEC_PKI_DIR'): an empty"),
         (("pki", "init", ""), 2, "nvo3sec: Invalid value for 'DOMAIN': '' is empty"),
         (("pki", "issue", "nve", "LEAF_1"), 2, "nvo3sec: Invalid value for 'NAME': 'LEAF_1' has '_'; a name has"),
         (("pki", "issue", "nve", "a", "--lifetime", "0h"), 2, "nvo3sec: Invalid value for '--lifetime': '0h' is no"),
@@ -284,3 +290,23 @@ def test_pki_in_the_form_for_programs(tmp_path):
     assert (refused.returncode, refused.stderr) == (1, "nvo3sec: nothing was done: there is nobody to ask; use --yes\n")
     assert issued["serial"] in {one["serial"] for one in said("revoke", "nve", "leaf1", "--yes", *at)}
     assert said("publish", *at)["file"].endswith("revoked.pem")
+
+
+def test_a_bundle_has_each_anchor_once_and_is_replaced_by_its_owner_alone(tmp_path):
+    authority, place = str(tmp_path / "pki"), tmp_path / "made" / "bundle"
+    assert run("pki", "init", "example.test", "--dir", authority).returncode == 0
+    before = os.umask(0)
+    try:
+        assert run("pki", "bundle", authority, authority, "--out", str(place)).returncode == 0
+    finally:
+        os.umask(before)
+    assert (place / "anchors.pem").read_text().count("BEGIN CERTIFICATE") == 1
+    assert (place / "revoked.pem").read_text().count("BEGIN X509 CRL") == 1
+    assert [one.stat().st_mode & 0o777 for one in (place.parent, place)] == [0o755, 0o755]
+
+
+def test_a_request_says_which_directory_it_has_made(tmp_path):
+    wanted = tmp_path / "device" / "device.pem"
+    done = run("pki", "request", "example.test", "nve", "leaf1", "--out", str(wanted))
+    assert (done.returncode, done.stderr) == (0, f"made the directory {wanted.parent}, for its owner alone\n")
+    assert run("pki", "request", "example.test", "nve", "leaf1", "--out", str(wanted)).stderr == ""

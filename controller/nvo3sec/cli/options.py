@@ -92,10 +92,19 @@ class Output(StrEnum):
     JSON = "json"
 
 
+def some_path(text: str) -> Path:
+    """A path. Raises typer.BadParameter for an empty one, which would mean the current directory."""
+    if not text:
+        raise typer.BadParameter("an empty path; write . for the current directory")
+    return Path(text)
+
+
 RunDirectory = Annotated[
     Path | None,
     typer.Option(
         "--run-dir",
+        parser=some_path,
+        metavar="PATH",
         envvar="NVO3SEC_RUN_DIR",
         help="Run directory of the process to run or to ask, or one that holds those of several.",
         show_default=False,
@@ -116,6 +125,8 @@ OperatorCredentials = Annotated[
     Path | None,
     typer.Option(
         "--credentials",
+        parser=some_path,
+        metavar="PATH",
         envvar="NVO3SEC_CREDENTIALS",
         help="With --nva: directory with device.pem, anchors.pem, revoked.pem of an operator.",
         show_default=False,

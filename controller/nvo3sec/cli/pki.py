@@ -13,10 +13,11 @@ import typer
 
 from nvo3sec.cli import tell
 from nvo3sec.cli.operate import show
-from nvo3sec.cli.options import Output, OutputOption, YesOption, check_domain, check_label
+from nvo3sec.cli.options import Output, OutputOption, YesOption, check_domain, check_label, some_path
 from nvo3sec.cli.render import new_table
 from nvo3sec.cli.tell import confirm
 from nvo3sec.identity.names import DeviceName, Role
+from nvo3sec.plain import plain
 
 if TYPE_CHECKING:
     from nvo3sec.identity.authority import Authority
@@ -25,7 +26,14 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Certificates of devices: the lab's authority, and signing requests.", no_args_is_help=True)
 
 Directory = Annotated[
-    Path, typer.Option("--dir", envvar="NVO3SEC_PKI_DIR", help="Directory of the authority; mode 0700.")
+    Path,
+    typer.Option(
+        "--dir",
+        parser=some_path,
+        metavar="PATH",
+        envvar="NVO3SEC_PKI_DIR",
+        help="Directory of the authority; mode 0700.",
+    ),
 ]
 RoleArgument = Annotated[Role, typer.Argument(metavar="ROLE", help="nva, nve, hypervisor or operator.")]
 NameArgument = Annotated[
@@ -144,7 +152,10 @@ def request(
     """On the device: make a key, which stays there, and print a signing request."""
     from nvo3sec.identity import requests
 
+    was_there = path.parent.exists()
     made = requests.begin(path, DeviceName(domain, role, name)).decode()
+    if not was_there:
+        print(plain(f"made the directory {path.parent}, for its owner alone"), file=sys.stderr)
     show({"file": str(path), "request": made}, output, made.rstrip("\n"))
 
 

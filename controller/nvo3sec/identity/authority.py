@@ -294,8 +294,9 @@ def bundle(authorities: Sequence[Authority], place: Path) -> tuple[Path, Path]:
         raise AuthorityError(f"the authorities must be of one domain, and are of: {', '.join(sorted(domains))}")
     anchors, lists = place / "anchors.pem", place / "revoked.pem"
     # Before their list, new anchors let nobody in; a list without its anchor is only said to be one too many.
-    put_public(lists, b"".join(read(one.revocation_file) for one in authorities))
-    put_public(anchors, b"".join(read(one.anchors_file) for one in authorities))
+    # Each once, also if an authority was named twice.
+    put_public(lists, b"".join(dict.fromkeys(read(one.revocation_file) for one in authorities)))
+    put_public(anchors, b"".join(dict.fromkeys(read(one.anchors_file) for one in authorities)))
     return anchors, lists
 
 

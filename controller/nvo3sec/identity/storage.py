@@ -15,6 +15,7 @@ from nvo3sec.identity.errors import IdentityError
 PRIVATE_DIRECTORY = 0o700
 PRIVATE_FILE = 0o600
 PUBLIC_FILE = 0o644
+PUBLIC_DIRECTORY = 0o755
 
 FILE_BYTES = 16 << 20
 """Longest file that is read whole. A revocation list of 100,000 entries has about 4 MB."""
@@ -87,9 +88,13 @@ def write(path: Path, data: bytes, *, mode: int = PRIVATE_FILE, replace: bool = 
 
 
 def put_public(path: Path, data: bytes) -> None:
-    """Put what everybody may read at `path`, in one step; its directories are made. Raises StorageError."""
+    """Put what everybody may read at `path`, in one step; its directories are made. Raises StorageError.
+
+    Whatever the umask, nobody else can replace what is in the directories that are made.
+    """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        for directory in (*reversed(path.parent.parents), path.parent):
+            directory.mkdir(mode=PUBLIC_DIRECTORY, exist_ok=True)
     except OSError as error:
         raise StorageError(f"{path.parent}: {error.strerror}") from None
     write(path, data, mode=PUBLIC_FILE, replace=True)
