@@ -38,6 +38,7 @@ def status_report(
     disputed: Mapping[str, str] | None = None,
     alarms: Iterable[str] = (),
     held: Mapping[Meaning, Collection[str]] | None = None,
+    contested: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Switches with what is expected and what is there, every key by name, the last reports, what is not ready, and
     what will not be for long.
@@ -45,9 +46,9 @@ def status_report(
     excluded: NVEs that are shut out, and why; nothing is expected of them. disputed: NVEs that remember another history
     of the NVA's store than it has, and what. alarms: what the NVA itself knows to be wrong. held: numbers that may
     still stand for what they stood for, and the NVEs where: those that are shut out are not waited for, since nobody
-    takes anything from them.
+    takes anything from them. contested: NVEs whose name several agents use, and what is known of these.
     """
-    out, strange = excluded or {}, disputed or {}
+    out, strange, rivals = excluded or {}, disputed or {}, contested or {}
     directions = list(directions)
     present = set(registered)
     switches = []
@@ -61,6 +62,7 @@ def status_report(
     missing = [f"{name}: {_why(status)}" for name, status in expected.items() if not _is_ready(status)]
     missing += [f"{name}: {alarm}" for name, status in expected.items() for alarm in status.alarms]
     missing += alarms
+    missing += rivals.values()
     missing += [f"the history of the NVA's store is disputed: {name} {what}" for name, what in strange.items()]
     missing += [
         f"{d.tunnel.sender} to {d.tunnel.receiver}: no key confirmed at both ends"
@@ -90,7 +92,7 @@ def status_report(
                 "age_s": round(now - r.at, 1),
                 "event": r.report.event,
                 "detail": r.report.detail,
-                "over": _is_over(r, agents.get(r.nve), out, strange),
+                "over": _is_over(r, agents.get(r.nve), out, strange, rivals),
             }
             for r in _last(reports)
         ],
@@ -98,7 +100,11 @@ def status_report(
 
 
 def _is_over(
-    record: ReportRecord, agent: AgentStatus | None, excluded: Mapping[str, str], disputed: Mapping[str, str]
+    record: ReportRecord,
+    agent: AgentStatus | None,
+    excluded: Mapping[str, str],
+    disputed: Mapping[str, str],
+    contested: Mapping[str, str],
 ) -> bool:
     """Whether a report tells of a state that is no more. What tells of an event stays as it was."""
     match record.report.event:
@@ -106,6 +112,8 @@ def _is_over(
             return record.nve not in excluded
         case "store-disputed":
             return record.nve not in disputed
+        case "two-agents":
+            return record.nve not in contested
         case "updates-refused" | "incarnation-lost" | "lease-withheld":
             return agent is not None and _is_ready(agent)
     return False

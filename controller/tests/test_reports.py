@@ -28,6 +28,7 @@ def is_over(event: str, agent: AgentStatus = WELL, **states: dict[str, str]) -> 
     [
         ("nve-suspended", {"excluded": {"leaf1": "its certificate is revoked"}}),
         ("store-disputed", {"disputed": {"leaf1": "remembers more"}}),
+        ("two-agents", {"contested": {"leaf1": "two agents use nve/leaf1"}}),
         ("updates-refused", {"agent": replace(WELL, in_sync=False)}),
         ("incarnation-lost", {"agent": replace(WELL, incarnation_agrees=False)}),
         ("lease-withheld", {"agent": replace(WELL, lease_left_s=0.0)}),

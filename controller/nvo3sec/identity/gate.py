@@ -23,7 +23,7 @@ import grpc
 import structlog
 
 from nvo3sec.domain.model import Rate
-from nvo3sec.errors import AuthorizationError, Nvo3secError, VersionMismatch, WireError, whereabouts
+from nvo3sec.errors import AuthorizationError, NameInUse, Nvo3secError, VersionMismatch, WireError, whereabouts
 from nvo3sec.identity.authenticate import Authenticator
 from nvo3sec.identity.authorization import AccessTable, Membership, Method, Scope
 from nvo3sec.identity.certificate import Identity
@@ -96,6 +96,7 @@ class GatedContext:
         authorize: Callable[[Any], None],
         pace: Callable[[int], Awaitable[None]],
         charge: Callable[[float], None],
+        source: str,
     ) -> None:
         self._context = context
         self._parse = parse
@@ -103,6 +104,8 @@ class GatedContext:
         self._pace = pace
         self._charge = charge
         self.identity = identity
+        self.source = source
+        """Where the caller's connection comes from, for people."""
         self.verdict: PeerRefused | _Stopping | None = None
         """Why the call was ended from outside, if it was."""
 
@@ -138,6 +141,11 @@ class GatedContext:
         message = self._parse(raw)
         self._authorize(message)
         return message
+
+    def check(self, message: Any) -> None:
+        """Whether the caller may send a message still, for a handler that has waited before it acts on it. Raises
+        PeerRefused, AuthorizationError."""
+        self._authorize(message)
 
     @contextlib.contextmanager
     def work(self) -> Iterator[None]:
@@ -311,8 +319,10 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpcio has no t
             raise _Stopping
         identity = self._authenticator.identify(context.auth_context())
         caller.append(identity)
+        source = context.peer()
         if self._connections is not None:
-            self._connections.bind(context.peer(), identity)
+            self._connections.bind(source, identity)
+            source = self._connections.source(source)
         method, scope = self._table.call(name, identity)
         # By device, not by certificate: a renewal is no way to a full bucket.
         who = str(identity)
@@ -332,6 +342,7 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpcio has no t
                 authorize=lambda message: self._authorize(method, scope, identity, message),
                 pace=lambda size: self._pace(identity, method, size),
                 charge=lambda seconds: self._charge(who, method, seconds),
+                source=source,
             )
 
             def close(verdict: PeerRefused) -> None:
@@ -430,6 +441,8 @@ def _as_refusal(error: Exception) -> _Refused:
             return _Refused(grpc.StatusCode.INVALID_ARGUMENT, "malformed", str(error))
         case VersionMismatch():
             return _Refused(grpc.StatusCode.FAILED_PRECONDITION, VERSION_REASON, str(error))
+        case NameInUse():
+            return _Refused(grpc.StatusCode.FAILED_PRECONDITION, "name-in-use", str(error))
         case Nvo3secError():
             return _Refused(grpc.StatusCode.FAILED_PRECONDITION, "failed", str(error))
         case _:

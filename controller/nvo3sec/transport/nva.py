@@ -34,12 +34,13 @@ from nvo3sec.domain.messages import (
 from nvo3sec.domain.messages import Report as AgentReport
 from nvo3sec.domain.terms import CredentialTerms, Term, TermKind
 from nvo3sec.domain.versions import Feature, Speaks, mismatch, missing
-from nvo3sec.errors import AuthorizationError, HistoryDisputed, OperatorError, VersionMismatch, WireError
+from nvo3sec.errors import AuthorizationError, HistoryDisputed, NameInUse, OperatorError, VersionMismatch, WireError
 from nvo3sec.identity.authenticate import authenticated_identity
 from nvo3sec.identity.certificate import Identity
 from nvo3sec.nva.service import Nva
 from nvo3sec.nva.session import NvaSideSession
 from nvo3sec.nva.store import Certificate
+from nvo3sec.nva.takeovers import Takeovers
 from nvo3sec.transport import methods
 from nvo3sec.wire import checks, down, up, versions
 from nvo3sec.wire.operators import CALLS
@@ -52,6 +53,8 @@ STATUS_S = 5.0
 """The same for one that takes an agent no time."""
 SILENT_S = 0.2
 """The same for an agent that left its last question without an answer: who asks about all must not wait for it."""
+ALIVE_S = STATUS_S
+"""Until an agent whose name somebody else comes with has shown that it is there."""
 QUESTIONS_AT_ONCE = 16
 """Waiting for one agent."""
 
@@ -59,16 +62,19 @@ OperatorMethod = Callable[..., Awaitable[Any]]
 
 
 class _Link:
-    """One stream of one agent."""
+    """One stream of one agent, of a switch with this incarnation."""
 
-    def __init__(self, session: NvaSideSession, speaks: Speaks, context: Any) -> None:
+    def __init__(self, session: NvaSideSession, registration: Registration, context: Any) -> None:
         self.name = secrets.token_bytes(checks.SESSION_BYTES)
         self.session = session
-        self.speaks = speaks
+        self.speaks = registration.speaks
+        self.incarnation = registration.incarnation
+        self.source: str = context.source
         self._context = context
         self._writing = asyncio.Lock()
         self._numbers = itertools.count(1)
         self._waiting: dict[int, tuple[QuestionKind, asyncio.Future[Any]]] = {}
+        self._probes: dict[int, asyncio.Future[bool]] = {}
         self._silent = False
 
     def work(self) -> AbstractContextManager[None]:
@@ -100,12 +106,30 @@ class _Link:
         finally:
             del self._waiting[number]
 
+    async def is_alive(self) -> bool:
+        """Whether the agent answers within ALIVE_S. What it answers does not matter, also that it cannot."""
+        if self.session.ended.is_set():
+            return False
+        number = next(self._numbers) & checks.UINT32
+        probe: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._probes[number] = probe
+        try:
+            async with asyncio.timeout(ALIVE_S):
+                await self.write(Question(number, QuestionKind.STATUS))
+                return await probe
+        except (TimeoutError, grpc.aio.BaseError):
+            return False
+        finally:
+            del self._probes[number]
+
     def answered(self, answer: Answer) -> tuple[QuestionKind, ValueError | WireError] | None:
         """What came back. If it is refused, returns to which question, and why: a WireError if it is no JSON at all.
 
         An answer that nobody waits for any more says only that there is somebody.
         """
         self._silent = False
+        if (probe := self._probes.get(answer.number)) is not None and not probe.done():
+            probe.set_result(True)
         kind, future = self._waiting.get(answer.number, (None, None))
         if kind is None or future is None or future.done():
             return None
@@ -124,6 +148,9 @@ class _Link:
         for _, future in self._waiting.values():
             if not future.done():
                 future.set_exception(OperatorError(f"{self.session.nve} has gone"))
+        for probe in self._probes.values():
+            if not probe.done():
+                probe.set_result(False)
 
 
 class NvaTransport:
@@ -143,6 +170,7 @@ class NvaTransport:
         """What each agent said last of what ends there, by NVE; also after it has gone."""
         self.answers_refused: Counter[str] = Counter()
         """Answers of agents that were refused, by NVE."""
+        self.takeovers = Takeovers()
         self._log = structlog.get_logger("nva")
 
     def add_to(self, server: Any) -> None:
@@ -188,20 +216,25 @@ class NvaTransport:
             raise AuthorizationError(f"no registration within {REGISTER_S:g} s") from None
         if not isinstance(first, Registration):
             raise AuthorizationError("the first message must be a registration")
+        link = _Link(session, first, context)
+        await self._until_free(link)
         self._check_version(nve, first.speaks)
-        link = _Link(session, first.speaks, context)
+        before = self._links.get(nve)
         welcome = Welcome(link.name, session.mark, session.known(first.seen), self.ours)
         try:
             try:
-                # Nothing is awaited between the gate's check of the message and this: only a good certificate readmits,
+                # Nothing is awaited between the last check of the message and this: only a good certificate readmits,
                 # and of two streams the one whose calls are taken is the one that is registered.
                 with link.work():
+                    context.check(first)
                     await session.register(first)
             except HistoryDisputed:
                 await link.write(welcome)  # so that the agent sees for itself, whoever of the two is wrong
                 raise
             self._links[nve] = link
             self.terms[nve] = _seen(identity)
+            if before is not None:
+                await self._note_rival(before, link, refused=False)
             await link.write(welcome)
             await run_together(self._up(messages, link), self._down(link), self._until_ended(session))
         finally:
@@ -215,6 +248,31 @@ class NvaTransport:
         if why := mismatch(self.ours, theirs, "the NVA", f"the agent of {nve}"):
             self.refused[nve] = why
             raise VersionMismatch(why)
+
+    async def _until_free(self, link: _Link) -> None:
+        """Return as soon as `link` can have its name. Raises NameInUse while the agent that has it is alive.
+
+        Of who has the same credentials only the present agent can show that it is there. Its address shows nothing: one
+        machine, or one translator of addresses, has room for two. But an agent of the same switch at the same place is
+        the one that was there before: its keys stay what they are.
+        """
+        nve, silent = link.session.nve, None
+        while (present := self._links.get(nve)) is not None and present is not silent:
+            if (present.incarnation, present.source) == (link.incarnation, link.source):
+                return
+            if await present.is_alive():
+                await self._note_rival(present, link, refused=True)
+                raise NameInUse(
+                    f"another agent is connected as {nve} from {present.source}, and answers; this one comes from"
+                    f" {link.source}. Stop one of them, and revoke the certificate if it was stolen"
+                )
+            silent = present
+
+    async def _note_rival(self, present: _Link, newcomer: _Link, *, refused: bool) -> None:
+        nve = present.session.nve
+        report = self.takeovers.note(nve, present.source, newcomer.source, refused=refused)
+        if report is not None and (link := self._links.get(nve)) is not None:
+            await link.session.report(report)
 
     async def _until_ended(self, session: NvaSideSession) -> NoReturn:
         await session.ended.wait()
