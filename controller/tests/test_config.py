@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args, get_origin
 
 import pytest
 import yaml
@@ -284,6 +284,72 @@ WRONG_FIELDS = [
     (["tenant_systems", 0, "ips"], ["::ffff:127.0.0.1"], "the IPv4 address 127.0.0.1 in the form of IPv6"),
     (["vns"], [], "at least 1"),
 ]
+
+
+def section_of(annotation: Any) -> tuple[type[BaseModel] | None, bool]:
+    """The section that a field of the schema holds, and whether it is a list of them."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation, False
+    for part in get_args(annotation):
+        section, _ = section_of(part)
+        if section is not None:
+            return section, get_origin(annotation) is tuple
+    return None, False
+
+
+def filled(section: type[BaseModel], leaf: Any, replaced: type[BaseModel] | None = None) -> dict[str, Any]:
+    """A section with all its fields, each of them `leaf`, and so is what should be a section of type `replaced`."""
+    made = {}
+    for name, field in section.model_fields.items():
+        inner, is_list = section_of(field.annotation)
+        value = leaf if inner in (None, replaced) else filled(inner, leaf, replaced)
+        made[name] = [value] if is_list and inner is not replaced else value
+        if is_list and inner is replaced:
+            made[name] = [leaf, leaf] if name in ("vns", "members") else leaf
+    return made
+
+
+def all_sections(section: type[BaseModel] = DomainFile) -> set[type[BaseModel]]:
+    inner = {section_of(field.annotation)[0] for field in section.model_fields.values()} - {None}
+    return inner.union(*map(all_sections, inner))
+
+
+WRONG_VALUES = [None, "x", "9" * 5000, 1.5, -1, 10**30, float("inf"), float("nan"), True, [], ["x"], list(range(40))]
+WRONG_VALUES += [{}, {"x": 1}]
+
+
+class TestWords:
+    """What is wrong is said of the file, not of the Python behind it."""
+
+    PYTHON = re.compile(
+        r"Section|tuple|dict|[Ii]nput|instance|pars|validat|ydantic|\b(str|int|float|bool|model)\b|wrong kind"
+    )
+
+    @pytest.mark.parametrize("replaced", [None, *sorted(all_sections(), key=str)], ids=str)
+    def test_no_words_of_the_library(self, replaced):
+        said = set()
+        for wrong in WRONG_VALUES:
+            text = yaml.safe_dump(filled(DomainFile, wrong, replaced))
+            said |= {message for _, _, message in findings(text)}
+        assert {message for message in said if self.PYTHON.search(message)} == set()
+        if replaced is not None:
+            assert "must be a mapping: names of fields, and their values" in said
+
+    def test_examples(self):
+        for path, value, message in (
+            (["vns", 0], 7, "must be a mapping: names of fields, and their values"),
+            (["vns"], 7, "must be a list"),
+            (["vns"], [], "must hold at least 1, and holds 0"),
+            (["vns", 0, "vni"], "x", "must be a whole number"),
+            (["vns", 0, "vni"], 2**24, "must be 16777215 or less"),
+            (["vns", 0, "level"], "none", "must be 'integrity'"),
+            (["lifetimes", "lease_s"], 0, "must be above 0"),
+            (["lifetimes", "lease_s"], "x", "must be a number"),
+            (["tenant_systems", 0, "allow_other_ethertypes"], "x", "must be true or false"),
+            (["nves", 0, "p4runtime"], 7, "must be text; quote it"),
+        ):
+            assert message in [said for _, _, said in findings(with_value(path, value))]
+
 
 NOBODYS = {
     "name": "gateway",

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -78,6 +79,44 @@ def _parsed(text: str, source: str, directory: Path) -> Domain:
     return to_domain(parsed, directory)
 
 
+_WORDS = {
+    "extra_forbidden": "is not a field here",
+    "missing": "is missing",
+    "model_type": "must be a mapping: names of fields, and their values",
+    "tuple_type": "must be a list",
+    "too_short": "must hold at least {min_length}, and holds {actual_length}",
+    "too_long": "must hold at most {max_length}, and holds {actual_length}",
+    "string_type": "must be text; quote it",
+    "literal_error": "must be {expected}",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "int_parsing_size": "must be a whole number, and not one of thousands of digits",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "finite_number": "must be a finite number",
+    "greater_than": "must be above {gt}",
+    "greater_than_equal": "must be {ge} or more",
+    "less_than": "must be below {lt}",
+    "less_than_equal": "must be {le} or less",
+}
+"""What a value must be, by the kinds of pydantic's findings. Its own words are about Python, not about the file."""
+
+
+def in_words(fault: Mapping[str, Any]) -> str:
+    """A finding of pydantic's, as it is said of a field of the file."""
+    if fault["type"] == "value_error":
+        return str(fault["ctx"]["error"])
+    # pydantic says 0.0 where the schema says 0.
+    numbers = {
+        name: int(value) if isinstance(value, float) and value.is_integer() else value
+        for name, value in fault.get("ctx", {}).items()
+    }
+    return _WORDS.get(fault["type"], "has a value of the wrong kind").format(**numbers)
+
+
 def _schema_findings(error: ValidationError, document: LinedDocument) -> list[Finding]:
     findings: dict[tuple[int, str], Finding] = {}
     for fault in error.errors(include_url=False):
@@ -93,13 +132,6 @@ def _schema_findings(error: ValidationError, document: LinedDocument) -> list[Fi
             value = value[part]
         if fault["type"] == "too_short" and value:
             continue  # counts only its right members, and the wrong ones have findings of their own
-        message = fault["msg"].removeprefix("Value error, ")
-        if fault["type"] == "extra_forbidden":
-            message = "is not a field here"
-        elif fault["type"] == "missing":
-            message = "is missing"
-        else:
-            message = f"{message[:1].lower()}{message[1:]}"
-        finding = Finding(document.line_of(path), dotted(path), message)
+        finding = Finding(document.line_of(path), dotted(path), in_words(fault))
         findings.setdefault((finding.line, finding.field), finding)
     return list(findings.values())
