@@ -25,6 +25,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from nvo3sec.config import example_path, parse_domain
+from nvo3sec.config.schema import SharedAddressSection, SharedMemberSection
 from nvo3sec.wire import nva_pb2
 
 ROOT = Path(__file__).parents[2]
@@ -136,6 +138,16 @@ def test_no_command_hides_in_an_indented_block(document):
     """Blocks that are indented have no mark."""
     text = re.sub(r"^```.*?^```$", "", document.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
     assert not re.findall(r"^(?: {4}|\t)(?:nvo3sec|make|sudo|python3?|pip|apt-get|\$) .*", text, flags=re.MULTILINE)
+
+
+def test_the_shared_addresses_that_are_shown_are_right_and_all_their_fields_are_told():
+    text = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8").partition("### Shared addresses")[2]
+    shown = text.partition("```yaml show\n")[2].partition("```")[0]
+    domain = parse_domain(example_path().read_text(encoding="utf-8") + shown, "operating.md", Path("/srv"))
+    assert [one.name for one in domain.shared_addresses] == ["gateway"]
+    table = "\n".join(line for line in text.splitlines() if line.startswith("|"))
+    for section in (SharedAddressSection, SharedMemberSection):
+        assert {name for name in section.model_fields if f"`{name}`" not in table} == set()
 
 
 def test_the_marks_are_explained_and_used():
