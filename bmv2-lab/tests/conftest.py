@@ -7,7 +7,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -89,8 +89,10 @@ HOSTS = {"a": ("02:00:00:00:00:0a", "10.0.0.1"), "b": ("02:00:00:00:00:0b", "10.
 
 
 @asynccontextmanager
-async def host_pair(directory: Path, wiring: preflight.Wiring) -> AsyncIterator[dict[str, Client]]:
-    """Two tenant systems at the two ends of one wire."""
+async def host_pair(
+    directory: Path, wiring: preflight.Wiring, members: Iterable[str] = tuple(HOSTS)
+) -> AsyncIterator[dict[str, Client]]:
+    """Two tenant systems at the two ends of one wire. members: those of which both know that they are there."""
     async with guardian(directory, wiring.user_namespace) as guarded:
         run = directory / "run"
         wires: dict[str, dict[str, str]]
@@ -116,7 +118,7 @@ async def host_pair(directory: Path, wiring: preflight.Wiring) -> AsyncIterator[
                 "name": name,
                 "mac": mac,
                 "ip": ip,
-                "members": {ip: mac for mac, ip in HOSTS.values()},
+                "members": {ip: mac for host, (mac, ip) in HOSTS.items() if host in members},
                 "wire": wires[name],
                 "stack": "kernel" if wiring.kernel else "user",
                 "captures": str(run),

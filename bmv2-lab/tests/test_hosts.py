@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from nvo3lab import frames, preflight
+from nvo3lab.host.base import TenantHost
+from nvo3lab.host.echo import EchoStream
 from nvo3lab.host.ledger import Ledger
 
 from .conftest import HOSTS, host_pair
@@ -34,6 +36,37 @@ class TestStack:
                 assert result["sent"] == 2
                 assert result["received"] == 0
                 assert result["median_ms"] is None
+
+        asyncio.run(run())
+
+    def test_ping_of_an_address_that_no_member_has(self, short_directory: Path, wiring: preflight.Wiring) -> None:
+        """Such as a virtual one: its answers are answers, and still nothing that the ledger can explain."""
+
+        async def run() -> None:
+            async with host_pair(short_directory, wiring, members=["a"]) as hosts:
+                result = await hosts["a"].call("ping", destination="10.0.0.2", count=4, interval=0.005)
+                assert result["sent"] == result["received"] == 4
+                counts = (await hosts["a"].call("received"))["counts"]
+                assert counts["explained"] == 0
+                assert counts["other"] >= 4
+
+        asyncio.run(run())
+
+    def test_only_who_was_asked_answers(self) -> None:
+        sent: list[bytes] = []
+        stream = EchoStream("10.0.0.9", sent.append, 0.001, [56])
+        host = TenantHost.__new__(TenantHost)
+        host._streams = {"ping": stream}
+
+        async def run() -> None:
+            burst = asyncio.create_task(stream.burst(2))
+            while len(sent) < 2:
+                await asyncio.sleep(0)
+            for payload in sent:
+                host._on_echo_reply("10.0.0.8", payload)
+                host._on_echo_reply("10.0.0.9", payload[:30])
+            host._on_echo_reply("10.0.0.9", sent[0])
+            assert (await burst)["received"] == 1
 
         asyncio.run(run())
 

@@ -3,6 +3,7 @@
 
 import base64
 import itertools
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -94,11 +95,12 @@ class TenantHost:
 
     def _stream(self, destination: str, interval: float, sizes: list[int]) -> EchoStream:
         identifier = next(self._identifiers) & 0xFFFF
-        return EchoStream(lambda payload: self.send_echo(destination, identifier, payload), interval, sizes)
+        send = partial(self.send_echo, destination, identifier)
+        return EchoStream(destination, send, interval, sizes)
 
-    def _on_echo_reply(self, payload: bytes) -> None:
+    def _on_echo_reply(self, source: str, payload: bytes) -> None:
         for stream in list(self._streams.values()):
-            if stream.owns(payload):
+            if stream.destination == source and stream.owns(payload):
                 stream.answered(payload)
 
     def _on_frame(self, frame: bytes, foreign: bool) -> None:

@@ -41,12 +41,14 @@ class EchoStream:
     """A stream towards one destination.
 
     Args:
+        destination: whom the requests are for, and who alone answers them.
         send: sends one echo request with this payload; returns at once.
         interval: seconds between requests.
         sizes: ICMP payload lengths, taken in turn; at least 32 bytes.
     """
 
-    def __init__(self, send: Callable[[bytes], None], interval: float, sizes: list[int]) -> None:
+    def __init__(self, destination: str, send: Callable[[bytes], None], interval: float, sizes: list[int]) -> None:
+        self.destination = destination
         self._send = send
         self._interval = interval
         self._sizes = itertools.cycle([max(size, _HEAD) for size in sizes])
@@ -67,12 +69,12 @@ class EchoStream:
             self._task = None
 
     def owns(self, payload: bytes) -> bool:
-        return payload[len(TOKEN) : len(TOKEN) + 8] == self._session
+        return len(payload) >= _HEAD and payload[len(TOKEN) : len(TOKEN) + 8] == self._session
 
     def answered(self, payload: bytes) -> None:
-        """A reply with this payload has arrived for the first time."""
+        """A reply with this payload has arrived. Only the first one counts."""
         number = struct.unpack_from("!Q", payload, len(TOKEN) + 8)[0]
-        if number in self._sent_at:
+        if number in self._sent_at and number not in self._round_trip:
             self._round_trip[number] = time.monotonic() - self._sent_at[number]
 
     def begin(self) -> None:

@@ -27,12 +27,15 @@ class Ledger:
     Args:
         mac, ip: its own.
         members: IPv4 address → MAC address of every system of its tenant.
+        on_echo_reply: called with source address and payload of each reply. Also with those of
+            addresses that are no system's (a virtual one, of a tenant's own router), which count as `other`: nobody
+            knows here what is true of them, but an answer to what was asked they are.
     """
 
     mac: str
     ip: str
     members: dict[str, str]
-    on_echo_reply: Callable[[bytes], None] | None = None
+    on_echo_reply: Callable[[str, bytes], None] | None = None
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
     examples: list[str] = field(default_factory=list)
     _markers: dict[bytes, str] = field(default_factory=dict)
@@ -73,7 +76,11 @@ class Ledger:
 
     def _sort_ipv4(self, ethernet: frames.Ethernet) -> str:
         packet = frames.parse_ipv4(ethernet.payload)
-        if packet is None or packet.destination != self.ip or self.members.get(packet.source) != ethernet.source:
+        if packet is None or packet.destination != self.ip:
+            return "other"
+        if packet.source not in self.members:
+            return self._sort_unknown(packet)
+        if self.members[packet.source] != ethernet.source:
             return "other"
         if packet.protocol == frames.PROTOCOL_ICMP:
             echo = frames.parse_echo(packet.payload)
@@ -85,10 +92,16 @@ class Ledger:
                 return "duplicate"
             self._seen.add(identity)
             if echo.kind == frames.ICMP_ECHO_REPLY and self.on_echo_reply:
-                self.on_echo_reply(echo.payload)
+                self.on_echo_reply(packet.source, echo.payload)
             return "explained"
         if packet.protocol == frames.PROTOCOL_TCP and len(packet.payload) >= 20:
             source, destination = int.from_bytes(packet.payload[:2]), int.from_bytes(packet.payload[2:4])
             if source in TRANSFER_PORTS or destination in TRANSFER_PORTS:
                 return "explained"
+        return "other"
+
+    def _sort_unknown(self, packet: frames.Ipv4) -> str:
+        echo = frames.parse_echo(packet.payload) if packet.protocol == frames.PROTOCOL_ICMP else None
+        if echo is not None and echo.kind == frames.ICMP_ECHO_REPLY and self.on_echo_reply:
+            self.on_echo_reply(packet.source, echo.payload)
         return "other"
