@@ -260,7 +260,7 @@ class TestDiscovery:
             choose_run_directory(None)
         base.unlink()
         base.write_text("")
-        with pytest.raises(NoController, match=f"no controller is running in {base}; use --run-dir"):
+        with pytest.raises(NoController, match=f"no NVA is running in {base}; use --run-dir"):
             choose_run_directory(None)
 
     def test_inner_ones_are_said_too(self, base, tmp_path):
@@ -353,6 +353,16 @@ class TestCommands:
             assert "to leaf2: 7" in result.stdout
             assert "leaf1: port 1 (access1): 5 frames came with an unfinished checksum" in result.stdout
             assert "access2" not in result.stdout
+            assert "unfinished checksum" in result.stdout.splitlines()[0], "what to do something about comes first"
+
+    def test_counters_that_are_missing_come_first(self, tmp_path):
+        async def counters(nve=None):
+            return [*COUNTERS, {"nve": "leaf9", "unavailable": "it does not answer"}]
+
+        with serving(tmp_path / "run", {"counters": counters}):
+            result = run("counters", "--run-dir", str(tmp_path / "run"))
+            assert result.returncode == 1
+            assert result.stdout.startswith("leaf9: not available: it does not answer\nleaf1: port 1")
 
     def test_dry_run_says_would(self, tmp_path):
         asked = []

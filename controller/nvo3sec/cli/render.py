@@ -117,9 +117,13 @@ def status(result: dict[str, Any]) -> Iterator[Any]:
 
 
 def counters(result: list[dict[str, Any]]) -> Iterator[Any]:
-    """The counters, and whose are missing."""
+    """What there is to do something about first: whose are missing, frames that came unfinished. Then the counters."""
     missing = [switch for switch in result if "unavailable" in switch]
     result = [switch for switch in result if "unavailable" not in switch]
+    for switch in missing:
+        yield _unavailable(switch["nve"], switch["unavailable"])
+    for switch in result:
+        yield from _unfinished(switch["nve"], switch.get("switch"))
     columns = ("NVE", "pipeline", "reason", "packets", "bytes")
     drops = new_table("Drops", *columns, right=("packets", "bytes"), none="No drops")
     for switch in result:
@@ -147,10 +151,6 @@ def counters(result: list[dict[str, Any]]) -> Iterator[Any]:
     for switch in result:
         for peer, number in switch["last_sequence"].items():
             yield f"{switch['nve']}: last sequence number to {peer}: {number}"
-    for switch in result:
-        yield from _unfinished(switch["nve"], switch.get("switch"))
-    for switch in missing:
-        yield _unavailable(switch["nve"], switch["unavailable"])
 
 
 _HEADINGS = {"spi": "SPI", "vni": "VNI", "vlan": "VLAN", "vn": "VN", "mac": "MAC"}
