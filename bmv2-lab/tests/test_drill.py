@@ -159,7 +159,7 @@ class TestCommands:
         status, output = lab(running, "ping", "red1", "10.0.0.99", "-c", "1", "-o", "json")
         assert status == 1
         assert json.loads(output)["received"] == 0
-        assert lab(running, "ping", "green1", "red2")[0] == 2
+        assert lab(running, "ping", "green1", "red2")[0] == 1
 
     def test_ps(self, running: Path) -> None:
         status, output = lab(running, "ps", "-o", "json")

@@ -114,7 +114,7 @@ def test_each_says_what_it_is_for(name):
         (("status", "--wait", "-5"), 2, "nvo3sec: Invalid value for '--wait': -5.0 is not from 0 to 86400 seconds"),
         (("domain", "apply", "/nonexistent", "--wait", "nan"), 2, "nvo3sec: Invalid value for '--wait': nan is not"),
         (("status", "--nva", "x y:9"), 2, "nvo3sec: Invalid value for '--nva' (env var: 'NVO3SEC_NVA'): 'x y:9' is no"),
-        (("status", "--run-dir", "/" + "a/" * 3000), 1, "nvo3sec: /a/a/"),
+        (("status", "--run-dir", "/" + "a/" * 3000), 1, "nvo3sec: no such run directory: /a/a/"),
         (("pki", "list", "--dir", "a" * 300), 1, "nvo3sec: there is no authority in aaa"),
         (("domain", "check", "/" + "a/" * 3000), 2, "/a/a/"),
         (

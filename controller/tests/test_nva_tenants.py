@@ -245,7 +245,9 @@ class TestMoves:
 
         run(check())
 
-    def test_the_end_of_a_lease_makes_room(self):
+    def test_the_end_of_a_lease_makes_room_for_newcomers_and_not_for_who_waited(self):
+        """Waiting on somebody's address must not be a way to get it."""
+
         async def check():
             agents = Agents()
             await agents.join("leaf1", "leaf2", "leaf3")
@@ -257,7 +259,9 @@ class TestMoves:
                 await agents.sessions[name].renew_lease()
             assert (await agents.sessions["leaf3"].look_up(Lookup(BLUE, mac=MAC))).nve == "leaf1"
             agents.after(2)
-            assert (await agents.sessions["leaf3"].look_up(Lookup(BLUE, mac=MAC))).nve == "leaf2"
+            assert (await agents.sessions["leaf3"].look_up(Lookup(BLUE, mac=MAC))).nve == ""
+            assert (await agents.sessions["leaf3"].announce(NEW)).standing is Standing.ACTIVE
+            assert (await agents.sessions["leaf2"].look_up(Lookup(BLUE, mac=MAC))).nve == "leaf3"
 
         run(check())
 
