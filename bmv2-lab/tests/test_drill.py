@@ -5,13 +5,14 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 from collections.abc import Iterator
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
 import pytest
-from nvo3lab import domain_file, preflight
+from nvo3lab import domain_file, preflight, rundir
 from nvo3lab.drill.model import Attack, Result, Shot, Traffic, judge
 from nvo3lab.drill.run import ATTACKS, Drill, select
 from nvo3lab.drill.world import World
@@ -26,7 +27,7 @@ from .processes import finished
 
 LEAF3 = int(IPv4Address("192.0.2.3"))
 RED = 5001
-_AUDITS = 5
+_TRIES = 5
 CALM = Traffic(100, 0, 1.0, 2.0)
 
 
@@ -135,19 +136,39 @@ def drill(base: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
     return done.returncode, json.loads(done.stdout)
 
 
+@contextlib.contextmanager
+def hanging(base: Path, process: str) -> Iterator[None]:
+    """A process of the lab does nothing meanwhile."""
+    pid = rundir.load_state("lab", base)["pids"][process]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
 def weakened_drill(base: Path, entry: Entry, *arguments: str) -> tuple[int, dict[str, Any]]:
     """A drill while an entry that the controller knows nothing of stands in leaf1's switch.
 
-    The agent looks for such entries every minute and removes them, so a drill counts only if the entry outlasted it.
+    Its agent, which would remove such an entry within seconds, hangs meanwhile. So a drill counts only if the lease of
+    leaf1, which nobody renews, outlasted it.
     """
     with SwitchReader(base / "lab" / "control" / "leaf1.sock", 1) as switch:
-        for _ in range(_AUDITS):
-            with contextlib.suppress(SwitchError):  # it is still there
-                switch.write(switch.primary_election_id(), switch.table_update(entry))
-            outcome = drill(base, *arguments)
-            if any(each.key == entry.key for each in switch.entries(entry.table)):
-                return outcome
-    raise AssertionError("the agent removed the entry during every drill")
+        for _ in range(_TRIES):
+            for source, destination in reference().pairs():  # what leaf1 has to ask for, it has to ask for now
+                lab(base, "ping", "-c", "1", source.name, destination.name)
+            with hanging(base, "nve-leaf1"):
+                with contextlib.suppress(SwitchError):  # it is still there
+                    switch.write(switch.primary_election_id(), switch.table_update(entry))
+                status, report = drill(base, *arguments)
+                assert any(each.key == entry.key for each in switch.entries(entry.table))
+            caught = {reason for attack in report["attacks"] for reason in attack["caught"]}
+            lost = sum(attack["beside"]["lost"] for attack in report["attacks"])
+            if not lost and not any("LEASE" in reason for reason in caught):
+                return status, report
+            controller = str(base / "lab" / "controller")
+            finished([preflight.executable("nvo3sec"), "status", "--run-dir", controller, "--wait", "120"])
+    raise AssertionError("the lease ran out during every drill")
 
 
 class TestCommands:
