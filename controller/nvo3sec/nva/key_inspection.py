@@ -53,10 +53,10 @@ def choose_tunnels(
 def some_tunnels(
     domain: Domain, membership: Membership, tunnels: Iterable[Tunnel], nves: Iterable[str], vn: str | None
 ) -> list[Tunnel]:
-    """As `choose_tunnels`, and at least one: raises OperatorError also where there is none."""
+    """As `choose_tunnels`, and at least one of what is named: raises OperatorError also where there is none."""
     names = sorted(set(nves))
     chosen = choose_tunnels(domain, membership, tunnels, names, vn)
-    if not chosen:
+    if not chosen and (names or vn is not None):
         *others, last = names or [""]
         where = f" between {', '.join(others)} and {last}" if others else f" of {last}" if last else ""
         raise OperatorError(f"there is no tunnel{where}" if vn is None else f"no tunnel{where} carries {vn}")

@@ -420,9 +420,9 @@ class TestCommands:
     def test_irregular(self, tmp_path: Path):
         directory = tmp_path / "pki"
         self.invoke(directory, "issue", "nve", "leaf1", fails=AuthorityError)
-        self.invoke(directory, "init", "Not A Domain", fails=AuthorityError)
+        self.invoke(directory, "init", "Not A Domain", fails=SystemExit)
         self.invoke(directory, "init", DOMAIN)
-        self.invoke(directory, "issue", "nve", "Leaf_1", fails=PeerRefused)
+        self.invoke(directory, "issue", "nve", "Leaf_1", fails=SystemExit)
         for arguments in (
             ("issue", "root", "leaf1"),
             ("issue", "nve", "leaf1", "--lifetime", "forever"),

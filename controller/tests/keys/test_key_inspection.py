@@ -171,7 +171,6 @@ class TestChoice:
             ((), "red", "no tunnel carries red"),
             (("leaf3", "leaf1", "leaf2"), None, "there is no tunnel between leaf1, leaf2 and leaf3"),
             (("leaf1",), None, "there is no tunnel of leaf1"),
-            ((), None, "there is no tunnel"),
         ],
     )
     def test_none_at_all_is_an_error_for_who_wants_to_change_some(self, nves, vn, said):

@@ -13,7 +13,7 @@ from model_observer import ROLLED_BACK
 from model_switch import Switch
 from model_traffic import Traffic
 from nvo3sec.domain.messages import Attachment, Release
-from nvo3sec.errors import Nvo3secError
+from nvo3sec.errors import Nvo3secError, OperatorError
 from nvo3sec.nva.store import StoreRolledBack
 from nvo3sec.nve.serving import USE_S
 from nvo3sec.p4runtime import Entry, Table
@@ -62,7 +62,8 @@ class World(Traffic):
 
     def rotate(self, *names: str) -> None:
         """New keys for directions between these; see `Nva.rotate`."""
-        self._told(lambda nva: nva.rotate(names))
+        with contextlib.suppress(OperatorError):  # there are none between these now
+            self._told(lambda nva: nva.rotate(names))
 
     def revoke(self, name: str) -> bool:
         """Shut out for good; whether it was done. If the NVA dies of it, nobody knows, and the operator asks again."""

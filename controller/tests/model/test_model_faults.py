@@ -51,8 +51,8 @@ from nvo3sec.nva.marks import Marks
 from nvo3sec.nva.store import opening
 from nvo3sec.nve import bringup, plan, reconcile
 from nvo3sec.nve.clock import LAST_US, ClockReading
-from nvo3sec.nve.keyring import Keyring
 from nvo3sec.nve.memory import AgentMemory
+from nvo3sec.nve.places import Places
 from nvo3sec.p4runtime import Table
 
 DAY_S = 86400.0
@@ -189,10 +189,12 @@ def nvas_serve_whom_they_do_not_know(patch: pytest.MonkeyPatch) -> None:
 
 
 def keys_follow_their_peer(patch: pytest.MonkeyPatch) -> None:
-    def follow(self: Keyring, view: NveView) -> None:
-        self._places = {peer.name: (view.address, peer.address, 0) for peer in view.peers}
+    def follow(self: Places, view: NveView) -> frozenset[str]:
+        self._places = {peer.name: (view.address, peer.address, -1) for peer in view.peers}
+        self.version = view.version
+        return frozenset()
 
-    patch.setattr(Keyring, "follow", follow)
+    patch.setattr(Places, "follow", follow)
 
 
 def numbers_are_forgotten(patch: pytest.MonkeyPatch) -> None:
