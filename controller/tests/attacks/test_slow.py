@@ -128,7 +128,9 @@ def test_a_connection_left_open_by_a_peer_that_is_gone(identities):
                 found = await fleet.until_counted(
                     lambda now: now["connections"]["refused"].get("hello-timeout", 0) >= 16
                 )
-                assert found["connections"]["refused"]["unfinished-per-source"] == 14
+                refused = found["connections"]["refused"]
+                # Beyond its places by one of its own that went for it, or by the rate of strangers.
+                assert refused["unfinished-per-source"] + refused.get("rate", 0) == 14
             await served(agents)
 
     run(go())

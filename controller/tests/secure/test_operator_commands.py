@@ -223,7 +223,9 @@ class TestOverlay:
         )
         assert (blue["allowed"], blue["scope"]) == (True, "served-vns")
         wrong = nva.here("authz", "probe", "--as", "leaf/leaf2", "LookUp")
-        assert wrong.stderr == "nvo3sec: 'leaf' is no role; there are: nva, nve, hypervisor, operator\n"
+        assert wrong.returncode == 2
+        assert "'leaf/leaf2' is no device; write ROLE/NAME" in wrong.stderr
+        assert "roles: nva, nve, hypervisor, operator" in wrong.stderr
 
     def test_nobody_but_operators(self, nva, identities):
         """The same commands with the credentials of an NVE."""
