@@ -261,6 +261,8 @@ def _make_base(base: Path) -> bool:
     except FileExistsError:
         _check_private(base)
         return any(_is_of_maker(lock) for lock in base.glob("*.lock"))
+    except OSError as error:
+        raise LabError(f"{base}: {error.strerror}") from None
     return True
 
 

@@ -69,7 +69,7 @@ class TestAgent:
     async def of(self, loop: str, *arguments: Any) -> None:
         agent = object.__new__(agent_module.NveAgent)
         agent.__dict__.update(nve=MagicMock(), _make_peer_keys=MagicMock(), _peer_keys_required=False)
-        agent.__dict__.update(_random_bytes=MagicMock())
+        agent.__dict__.update(_random_bytes=MagicMock(), _memory=MagicMock(), _retired=None)
         await getattr(agent, loop)(*arguments)
 
     def drawn_anew(self, slept: list[float]) -> None:

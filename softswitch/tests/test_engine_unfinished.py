@@ -52,20 +52,21 @@ def dotted(port: int) -> str:
 
 
 @pytest.fixture
-def warnings(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[int], list[str]]]:
+def warnings() -> Iterator[Callable[[int], list[str]]]:
     """Waits until so many warnings are in the log, and returns what it has by then."""
-    arrived: queue.Queue[None] = queue.Queue()
+    arrived: queue.Queue[str] = queue.Queue()
+    known: list[str] = []
 
     class Arrival(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            arrived.put(None)
+            arrived.put(record.getMessage())
 
     logger = logging.getLogger("p4softswitch.unfinished")
 
     def wait(count: int) -> list[str]:
         for _ in range(count):
-            arrived.get(timeout=PATIENCE_S)
-        return [record.getMessage() for record in caplog.records if record.name == logger.name]
+            known.append(arrived.get(timeout=PATIENCE_S))
+        return known
 
     handler = Arrival()
     logger.addHandler(handler)

@@ -170,6 +170,16 @@ ATTACKS = (
         "a stolen NVE says everything wrong that its certificate allows",
         frozenset(),
         insider_messages,
-        frozenset({"heard", "refused", "permission_denied", "invalid_argument", "resource_exhausted", "reset"}),
+        frozenset(
+            {
+                "heard",
+                "refused",
+                "permission_denied",
+                "failed_precondition",
+                "invalid_argument",
+                "resource_exhausted",
+                "reset",
+            }
+        ),
     ),
 )

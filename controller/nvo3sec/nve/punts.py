@@ -56,6 +56,11 @@ class PuntHandler:
         """What comes from a VAP cannot be told from what came from another before: nothing is handled until `open`."""
         self._since_us = None
 
+    @property
+    def is_open(self) -> bool:
+        """Is anything handled?"""
+        return self._since_us is not None
+
     def open(self, since_us: int) -> None:
         """Everything that the switch sends up from now on (its own clock) came from the VAPs that there are."""
         if self._since_us is None:

@@ -180,8 +180,10 @@ class Serving:
 
     @property
     def is_in_sync(self) -> bool:
-        """Was the switch read back as it should be, with nothing waiting?"""
-        return self.outcome is not None and self.outcome.left.is_empty and not self._wake.is_set()
+        """Was the switch read back as it should be, with nothing waiting, and is what it sends up taken?"""
+        return (
+            self.outcome is not None and self.outcome.left.is_empty and not self._wake.is_set() and self.punts.is_open
+        )
 
     # --- what to do -------------------------------------------------------------------------------------------------
 
@@ -333,8 +335,10 @@ class Serving:
                 # What only could not be added keeps nothing that should be gone.
                 if not (outcome.left.removed or outcome.left.altered):
                     self._confirmed_view = wanted.view.version
-                if _places_of(wanted.view) == self._places:
-                    self.punts.open(self.reading.latest_us(time.monotonic()))
+                if _places_of(wanted.view) == self._places and not self.punts.is_open:
+                    # By a reading of now: an older one is less exact, and what comes up until then would be lost.
+                    answer = await self.driver.ask_state()
+                    self.punts.open(answer.reading.latest_us(time.monotonic()))
             for text in self.reconciler.foreign:
                 await self._tell_of_foreign(Report(EVENT, text))
             if not outcome.done.is_empty:

@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from model_client import connect  # found through the line above, like the next two
 from model_time import CURRENT
 from model_world import World
+from nvo3sec import aio
 from nvo3sec.nve import agent
 
 
@@ -43,6 +44,8 @@ def _simulated(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         if name.startswith("nvo3sec.nve.") and getattr(module, "time", None) is time:
             monkeypatch.setattr(module, "time", clock)
     monkeypatch.setattr(agent, "SwitchClient", types.SimpleNamespace(connect=connect))
+    # Stories count on moments, so nothing in them is left to chance.
+    monkeypatch.setitem(aio.Backoff.__init__.__kwdefaults__, "random_share", lambda: 0.5)
     before = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     yield
