@@ -79,7 +79,7 @@ run: compiler
 
 test: $(VENV)/.test $(SHELL_VENV)/.ready compiler
 	@$(BIN)/nvo3sec p4 check
-	@echo '== all tests: about 15 minutes on two cores, twice that where simple_switch_grpc is on PATH'
+	@echo '== all tests: 15 to 20 minutes on two cores, longer where simple_switch_grpc is on PATH'
 	@$(BIN)/python -m pytest -n $(TEST_JOBS) $(PYTEST_ARGS)
 
 lint: $(VENV)/.lint

@@ -20,7 +20,7 @@ each."""
 
 LAST_RUN = "nvo3sec/last_whole_run"
 """In pytest's cache: seconds and number of tests of the last run of all tests on this machine."""
-USUAL = "a quarter of an hour on two cores"
+USUAL = "15 to 20 minutes on two cores"
 
 _STARTED = pytest.StashKey[float]()
 _RUNTIME = pytest.StashKey[Path]()
