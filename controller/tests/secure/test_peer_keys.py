@@ -296,7 +296,8 @@ class TestLyingNva:
                 assert await world.ports["leaf1"].receive(1) == frame(BLUE3, BLUE1, "10.1.0.3", "10.1.0.1", 1)
                 assert world.underlay.carried
                 world.underlay.carried.clear()
-                for number in range(20):
+                # Fewer than a VAP may punt at once, or the frame behind them could be one too many.
+                for number in range(10):
                     await world.ports["leaf1"].send(1, blue(number))
                     await world.ports["leaf2"].send(1, frame(BLUE2, BLUE1, "10.1.0.2", "10.1.0.1", number))
                 # One behind them on the same way out, to where there are keys: when it is there, they have been judged.
