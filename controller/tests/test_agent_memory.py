@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+from dataclasses import replace
 from ipaddress import ip_address as ip
 from typing import ClassVar
 
@@ -44,6 +45,16 @@ def test_the_vn_of_what_was_remembered_before_vns_had_names(tmp_path):
     memory.name_vns({5001: "blue"})
     memory.name_vns({5001: "green"})
     assert AgentMemory("leaf1", path).attachments[KEY].vn == "blue", "not what has its number now"
+
+
+def test_a_vn_that_gets_another_number(tmp_path):
+    path = tmp_path / "agent.json"
+    memory = AgentMemory("leaf1", path)
+    memory.put(replace(ONE, vn="blue"))
+    memory.name_vns({5001: "green", 6001: "blue"})
+    assert AgentMemory("leaf1", path).attachments[KEY] == replace(ONE, vn="blue", vni=6001)
+    memory.name_vns({5001: "green"})
+    assert memory.attachments[KEY].vni == 6001, "the VN is not served: nobody knows another number of it"
 
 
 def test_what_cannot_be_written_has_not_happened(tmp_path):

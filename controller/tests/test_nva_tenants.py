@@ -67,6 +67,29 @@ class TestOfItsVn:
 
         run(check())
 
+    @pytest.mark.parametrize("away", [False, True], ids=["there", "away"])
+    def test_a_vn_that_gets_another_number(self, away):
+        """Who is there keeps what it has; who was away says the old number, and means the VN."""
+        domain = replace(DOMAIN, vns=tuple(replace(vn, vni=6001) if vn.name == "blue" else vn for vn in DOMAIN.vns))
+        known = replace(NEW, vn="blue")
+
+        async def check():
+            agents = Agents()
+            await agents.join("leaf1", "leaf2")
+            assert (await agents.sessions["leaf1"].announce(known)).standing is Standing.ACTIVE
+            assert (await agents.sessions["leaf2"].announce(known)).standing is Standing.FROZEN
+            if away:
+                await agents.sessions.pop("leaf1").close()
+            agents.nva.configure(domain)
+            if away:
+                again = Registration(INCARNATIONS["leaf1"], attachments=(known,))
+                await agents.join("leaf1", registration=again)
+            await agents.settle()
+            assert (MAC in attached(agents.views["leaf1"]), MAC in attached(agents.views["leaf2"])) == (True, False)
+            assert agents.nva.mappings.find((6001, NEW.ips[0])).place.nve == "leaf1"
+
+        run(check())
+
     @pytest.mark.parametrize(
         "announcement", [replace(NEW, vn="gone"), Relocation(1, 0, replace(NEW, port=3, vlan=100, vn="gone"))]
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from nvo3sec.domain.mapping import Attach, Claimed, Detach, Event, Move, Outcome, Place, Reason, Reported, Scope, Status
 from nvo3sec.domain.messages import Announcement, Attachment, AttachmentAnswer, Release, Report, Sign
@@ -51,13 +52,20 @@ def announced_by(
     """All that `nve` announces with its registration, and a report if that is more than it can have.
 
     What is beyond would be refused one by one, which takes seconds for as many as fit into a message. What was attached
-    to a VN whose number is another's now is not announced.
+    to a VN is announced in the VN of that name, whatever its number is now; if there is none, it is not announced.
     """
     most = domain.mapping_limits.claims_per_nve + len(domain.tenant_systems_of(nve))
-    announced = tuple(attach_of(nve, one) for one in attachments[:most] if is_of_its_vn(domain, scope, nve, one))
+    by_name = (_of_now(domain, one) for one in attachments[:most])
+    announced = tuple(attach_of(nve, one) for one in by_name if is_of_its_vn(domain, scope, nve, one))
     if len(attachments) <= most:
         return announced, None
     return announced, Report("attachments-left-out", f"{len(attachments)}, of at most {most}")
+
+
+def _of_now(domain: Domain, one: Attachment) -> Attachment:
+    """Under the number that its VN has now: who registers may have been away when it changed."""
+    known = domain.vn_by_name.get(one.vn)
+    return one if known is None else replace(one, vni=known.vni)
 
 
 def report_of(effect: Reported) -> Report:

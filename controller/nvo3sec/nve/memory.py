@@ -101,9 +101,11 @@ class AgentMemory:
         self._change({**rest, place_of(to): to}, self.mark)
 
     def name_vns(self, names: Mapping[int, str]) -> None:
-        """What was remembered before VNs had names here is of these, by VNI. Raises OperatorError."""
+        """These are the VNs, by VNI. What was remembered before VNs had names here is of these; what is remembered by
+        name has the number that its VN has now. Raises OperatorError."""
+        numbers = {name: vni for vni, name in names.items()}
         named = {
-            place: one if one.vn or one.vni not in names else replace(one, vn=names[one.vni])
+            place: replace(one, vni=numbers.get(one.vn, one.vni), vn=one.vn or names.get(one.vni, ""))
             for place, one in self.attachments.items()
         }
         if named != self.attachments:

@@ -285,6 +285,33 @@ class MappingMachine(RuleBasedStateMachine):
         self.apply(Configured(Scope(VAPS, RESERVED, (PAIR,)), (STATIC, *MEMBERS)))
 
     @rule()
+    def renumber(self) -> None:
+        """Another number for a VN, and back: everybody has what they had, and waits for what they waited for."""
+        here = Configured(Scope(VAPS, RESERVED, (PAIR,), vnis={"ten": 10, "twenty": 20}), (STATIC, *MEMBERS))
+        self.apply(here)
+        owned, before = dict(self.owned), self.state
+        there = Scope(
+            {place: 30 if vni == 10 else vni for place, vni in VAPS.items()},
+            {(30, value): nves for (_, value), nves in RESERVED.items()},
+            (PAIR,),
+            vnis={"ten": 30, "twenty": 20},
+        )
+        statics = [replace(one, vni=30) if one.vni == 10 else one for one in (STATIC, *MEMBERS)]
+        self.apply(Configured(there, tuple(statics)))
+
+        def of_now(address):
+            return (30 if address[0] == 10 else address[0], address[1])
+
+        assert self.owned == {of_now(address): key for address, key in owned.items()}
+        assert dict(self.state.waiting.items()) == {of_now(one): keys for one, keys in before.waiting.items()}
+        assert set(self.state.holds) == {of_now(address) for address in before.holds}
+        assert set(self.state.absences) == {of_now(address) for address in before.absences}
+        self.apply(here)
+        assert self.owned == owned
+        for name in ("waiting", "holds", "absences"):
+            assert dict(getattr(self.state, name).items()) == dict(getattr(before, name).items()), name
+
+    @rule()
     def restart(self) -> None:
         """What was stored is what there is, and nobody has become an owner by it."""
         owners = dict(self.owned)

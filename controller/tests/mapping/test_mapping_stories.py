@@ -522,6 +522,82 @@ class TestSpoofing:
         assert look_up(story.state, "new", Lookup(VN, MAC + 2)).result is LookupResult.UNKNOWN
 
 
+class TestRenumbered:
+    """A VN gets another number, in one file. Who had an address has it, and who waited for it waits."""
+
+    @staticmethod
+    def scope(vni, *, without=None, name="blue", reserved=None):
+        vaps = {place: vni if of == VN else of for place, of in VAPS.items() if place.nve != without}
+        return Scope(vaps, reserved or {}, vnis={name: vni, "far": OTHER_VN})
+
+    def story(self, **limits) -> Story:
+        story = Story(Limits(**limits))
+        story(Configured(self.scope(VN)))
+        return story
+
+    def test_the_owner_keeps_it_and_who_waits_does_not_win_by_it(self):
+        story = self.story()
+        story.attach("old")
+        story.attach("thief")
+        first = story.state.find((VN, MAC)).sequence
+        story(Configured(self.scope(30)))
+        assert (story.state.find((30, IP)).place.nve, story.where()) == ("old", None)
+        assert story.told() == []
+        assert story.state.claims[key("thief")].granted is None
+        assert story.attach("thief", vni=30).status is Status.FROZEN
+        story(Configured(self.scope(VN)))
+        assert story.where(IP) == "old"
+        assert story.state.find((VN, MAC)).sequence > first
+        story.detach("old")
+        assert story.where() == "thief"
+
+    def test_who_is_absent_returns_under_the_other_number(self):
+        story = self.story()
+        story.attach("old")
+        story.attach("thief")
+        story(LeaseRenewed("thief", 1e6))
+        story.now = LEASE
+        story(Tick())
+        story(Configured(self.scope(30)))
+        assert story.state.find((30, MAC)) is None
+        assert story.attach("thief", vni=30).reason is Reason.ABSENT
+        story(LeaseRenewed("old", story.now + LEASE))
+        story(Resync("old", (Attach("old", 1, 0, 30, MAC, (IP,)),)))
+        assert story.state.find((30, MAC)).place.nve == "old"
+
+    def test_what_is_kept_for_a_successor(self):
+        story = self.story()
+        story.attach("old")
+        story.detach("old", successor="new")
+        story(Configured(self.scope(30)))
+        assert story.attach("thief", vni=30).reason is Reason.HELD
+        assert story.attach("new", vni=30).status is Status.ACTIVE
+
+    def test_what_the_file_takes_away_is_gone_all_the_same(self):
+        story = self.story()
+        story.attach("old")
+        story.attach("thief")
+        story.attach("new", mac=2, ips=())
+        story(Configured(self.scope(30, without="old", reserved={(30, 2): frozenset({"thief"})})))
+        assert story.state.find((30, MAC)).place.nve == "thief"
+        assert story.state.claims[key("new", mac=2)].granted is None
+
+    def test_another_vn_with_its_number_or_in_its_place(self):
+        story = self.story()
+        story.attach("old")
+        story(Configured(self.scope(VN, name="green")))
+        story(Configured(self.scope(30, name="red")))
+        assert story.state.find((30, MAC)) is None
+
+    def test_two_that_exchange_their_numbers(self):
+        story = self.story()
+        story.attach("old")
+        story.attach("far", vni=OTHER_VN)
+        vaps = {place: OTHER_VN if of == VN else VN for place, of in VAPS.items()}
+        story(Configured(Scope(vaps, vnis={"blue": OTHER_VN, "far": VN})))
+        assert (story.where(), story.state.find((OTHER_VN, MAC)).place.nve) == ("far", "old")
+
+
 class TestQuotas:
     def test_of_a_vap_and_of_an_nve(self):
         story = Story(Limits(claims_per_vap=2, claims_per_nve=3))

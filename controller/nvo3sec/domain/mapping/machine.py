@@ -54,6 +54,7 @@ from nvo3sec.domain.mapping.model import (
     StaticMapping,
     sorted_ips,
 )
+from nvo3sec.domain.mapping.renumbering import renumber, renumbered
 from nvo3sec.domain.mapping.sharing import claimed, decided, grants
 from nvo3sec.domain.mapping.state import MappingState
 
@@ -312,7 +313,9 @@ def _seat(draft: Draft, old: Claim | None, new: Claim, losers: list[Claim]) -> N
 
 
 def _configure(draft: Draft, event: Configured) -> None:
+    numbers = renumbered(draft.scope, event.scope)
     draft.scope = event.scope
+    renumber(draft, numbers)
     wanted = {
         static.key: replace(static, ips=sorted_ips(static.ips))
         for static in event.statics

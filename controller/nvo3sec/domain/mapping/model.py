@@ -167,6 +167,8 @@ class Scope:
     """These are no tenant system's, in whatever VN."""
     nobodys: frozenset[Address] = frozenset()
     """Addresses that are nobody's in their VN: those of whole subnets."""
+    vnis: Mapping[str, int] = field(default_factory=dict)
+    """The number of each VN, by its name."""
 
     def can_be_had(self, addresses: Iterable[Address]) -> bool:
         """Whether tenant systems can have these addresses at all."""
@@ -234,7 +236,7 @@ def scope_of(
         reserved = {(vni[one.vn], one.address): one.nves for one in domain.reservations}
     nobodys = {(vn.vni, ip) for vn in domain.vns for subnet in vn.subnets for ip in own_addresses(subnet)}
     shared = tuple(_shared(one, vni[one.vn]) for one in domain.shared_addresses)
-    return Scope(vaps, reserved, shared, domain.underlay_macs, frozenset(nobodys))
+    return Scope(vaps, reserved, shared, domain.underlay_macs, frozenset(nobodys), vni)
 
 
 def member_key(member: SharedMember) -> ClaimKey:
