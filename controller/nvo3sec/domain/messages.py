@@ -304,6 +304,7 @@ class Attachment:
     """A tenant system at a VAP of the announcing NVE. host: the hypervisor that it is announced for, "" for none.
 
     vn: the name of the VN that it was attached to, for its number can have become another's; "" if it is not known.
+    again: the agent announces it from its memory, and nobody has asked it to.
     """
 
     port: int
@@ -313,6 +314,7 @@ class Attachment:
     ips: tuple[IpAddress, ...] = ()
     host: str = ""
     vn: str = ""
+    again: bool = False
 
 
 @dataclass(frozen=True)

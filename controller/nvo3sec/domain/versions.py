@@ -21,6 +21,8 @@ class Feature(StrEnum):
     """`NvaMessage.new_incarnation`: the switch is to take another one."""
     SHARED_ADDRESSES = "shared-addresses"
     """`AttachRequest.is_sign`, which an NVA that does not know it takes for an attachment, and `guards`."""
+    ANNOUNCED_AGAIN = "announced-again"
+    """`AttachRequest.again`: an NVA that does not know it would give back what an operator has evicted."""
 
 
 @dataclass(frozen=True)

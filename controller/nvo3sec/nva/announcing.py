@@ -43,7 +43,7 @@ def event_of(nve: str, announcement: Announcement) -> Event:
 
 def attach_of(nve: str, one: Attachment) -> Attach:
     """An attachment as the mapping service knows it."""
-    return Attach(nve, one.port, one.vlan, one.vni, one.mac, one.ips, one.host)
+    return Attach(nve, one.port, one.vlan, one.vni, one.mac, one.ips, one.host, one.again)
 
 
 def announced_by(
@@ -63,9 +63,9 @@ def announced_by(
 
 
 def _of_now(domain: Domain, one: Attachment) -> Attachment:
-    """Under the number that its VN has now: who registers may have been away when it changed."""
+    """Under the number that its VN has now: who registers may have been away when it changed. Nobody asked it to."""
     known = domain.vn_by_name.get(one.vn)
-    return one if known is None else replace(one, vni=known.vni)
+    return replace(one, vni=one.vni if known is None else known.vni, again=True)
 
 
 def report_of(effect: Reported) -> Report:

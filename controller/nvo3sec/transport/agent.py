@@ -47,7 +47,7 @@ from nvo3sec.domain.messages import (
 )
 from nvo3sec.domain.model import Rate
 from nvo3sec.domain.terms import CredentialTerms
-from nvo3sec.domain.versions import Feature, Speaks, mismatch, missing
+from nvo3sec.domain.versions import Feature, Speaks, mismatch
 from nvo3sec.errors import AuthorizationError, NvaUnreachable, Nvo3secError, VersionMismatch, WireError, whereabouts
 from nvo3sec.identity.client import PeerChannel
 from nvo3sec.identity.device import Device
@@ -293,9 +293,8 @@ class RemoteSession:
     async def announce(self, announcement: Announcement) -> AttachmentAnswer:
         """A tenant system comes, goes or moves. Raises NvaUnreachable, AuthorizationError; VersionMismatch for what the
         NVA does not know, and nothing has changed then."""
+        versions.require_known(announcement, self._theirs)
         match announcement:
-            case Sign() if Feature.SHARED_ADDRESSES not in self._theirs.features:
-                raise VersionMismatch(missing(Feature.SHARED_ADDRESSES, self._theirs, "the NVA"))
             case Attachment() | Sign():
                 raw = await self._call(self._attach, up.encode_attach(self._session, announcement))
             case Release():

@@ -700,14 +700,16 @@ class LookUpAnswer(_message.Message):
     def __init__(self, result: _Optional[_Union[LookupResult, str]] = ..., valid_s: _Optional[float] = ..., mac: _Optional[int] = ..., nve: _Optional[str] = ..., ips: _Optional[_Iterable[bytes]] = ..., sequence: _Optional[int] = ...) -> None: ...
 
 class AttachRequest(_message.Message):
-    __slots__ = ("session", "attachment", "is_sign")
+    __slots__ = ("session", "attachment", "is_sign", "again")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     ATTACHMENT_FIELD_NUMBER: _ClassVar[int]
     IS_SIGN_FIELD_NUMBER: _ClassVar[int]
+    AGAIN_FIELD_NUMBER: _ClassVar[int]
     session: bytes
     attachment: Attachment
     is_sign: bool
-    def __init__(self, session: _Optional[bytes] = ..., attachment: _Optional[_Union[Attachment, _Mapping]] = ..., is_sign: bool = ...) -> None: ...
+    again: bool
+    def __init__(self, session: _Optional[bytes] = ..., attachment: _Optional[_Union[Attachment, _Mapping]] = ..., is_sign: bool = ..., again: bool = ...) -> None: ...
 
 class DetachRequest(_message.Message):
     __slots__ = ("session", "port", "vlan", "vni", "mac", "successor", "host")

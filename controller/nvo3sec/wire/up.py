@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nvo3sec.domain.contribution import PeerNews
@@ -291,7 +291,9 @@ def encode_attach(session: bytes, announced: Attachment | Sign) -> bytes:
     one = announced
     if isinstance(one, Sign):
         one = Attachment(one.port, one.vlan, one.vni, one.mac, (one.ip,), vn=one.vn)
-    request = pb.AttachRequest(session=session, attachment=_attachment_out(one), is_sign=is_sign)
+    request = pb.AttachRequest(
+        session=session, attachment=_attachment_out(one), is_sign=is_sign, again=one.again and not is_sign
+    )
     return bytes(request.SerializeToString())
 
 
@@ -302,7 +304,9 @@ def decode_attach(raw: bytes) -> Announce:
     found = checks.required(message, "attachment", "request.attachment")
     one = _attachment(found, "request.attachment")
     if not message.is_sign:
-        return Announce(session, one)
+        return Announce(session, replace(one, again=message.again))
+    if message.again:
+        raise WireError("request.again", "must be false for what something speaks for: nothing is attached")
     if len(one.ips) != 1:
         raise WireError("request.attachment.ips", "must be one address, that something speaks for")
     return Announce(session, Sign(one.port, one.vlan, one.vni, one.mac, one.ips[0], one.vn))

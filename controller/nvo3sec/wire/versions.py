@@ -7,8 +7,9 @@ import re
 from importlib import metadata
 from typing import Any
 
-from nvo3sec.domain.versions import UNSAID, Feature, Speaks
-from nvo3sec.errors import WireError
+from nvo3sec.domain.messages import Announcement, Attachment, Sign
+from nvo3sec.domain.versions import UNSAID, Feature, Speaks, missing
+from nvo3sec.errors import VersionMismatch, WireError
 from nvo3sec.wire import checks
 from nvo3sec.wire import nva_pb2 as pb
 
@@ -63,3 +64,15 @@ def _feature(value: str, field: str) -> str:
     if not _FEATURE.fullmatch(value):
         raise WireError(field, "must be a word in lower case")
     return value
+
+
+def require_known(announcement: Announcement, theirs: Speaks) -> None:
+    """Raises VersionMismatch for what an NVA that speaks `theirs` would take for something else."""
+    needed = None
+    match announcement:
+        case Sign():
+            needed = Feature.SHARED_ADDRESSES
+        case Attachment(again=True):
+            needed = Feature.ANNOUNCED_AGAIN
+    if needed is not None and needed not in theirs.features:
+        raise VersionMismatch(missing(needed, theirs, "the NVA"))

@@ -638,6 +638,53 @@ class TestRestart:
         assert state.arrivals == 42
 
 
+class TestEvicted:
+    """Who was evicted is not back because its agent remembers it; only somebody who attaches it brings it back."""
+
+    @staticmethod
+    def evicted() -> Story:
+        story = Story()
+        story.attach("old")
+        story(Evict(key("old")))
+        return story
+
+    def test_not_by_itself(self):
+        story = self.evicted()
+        again = Attach("old", 1, 0, VN, MAC, (IP,), again=True)
+        assert story(again).reason is Reason.EVICTED
+        assert story(Resync("old", (again,))).status is Status.DONE
+        assert story.where() is None
+        story(Configured(Scope({})))
+        story(Configured(Scope(VAPS)))
+        story(LeaseRenewed("old", LEASE))
+        assert story(again).reason is Reason.EVICTED, "nor when its VAP was away meanwhile"
+        assert story.attach("old").status is Status.ACTIVE
+        story.detach("old")
+        assert story(again).status is Status.ACTIVE, "that was decided otherwise"
+
+    def test_nor_after_its_lease_has_ended(self):
+        story = Story()
+        story.attach("old")
+        story.now = LEASE
+        story(Tick())
+        story(Evict(key("old")))
+        story(LeaseRenewed("old", 2 * LEASE))
+        assert story(Attach("old", 1, 0, VN, MAC, (IP,), again=True)).reason is Reason.EVICTED
+
+    def test_nobody_else_is_meant(self):
+        story = self.evicted()
+        assert story(Attach("old", 2, 0, VN, MAC, (IP,), again=True)).status is Status.ACTIVE
+        story(Evict(key("new")))
+        assert story.attach("new", mac=2, ips=()).status is Status.ACTIVE
+        assert story(Evict(key("new", mac=4))).reason is Reason.UNKNOWN
+
+    def test_who_is_there_says_it_again(self):
+        story = Story()
+        story.attach("old")
+        assert story(Attach("old", 1, 0, VN, MAC, (IP,), again=True)).status is Status.ACTIVE
+        assert story(Attach("thief", 1, 0, VN, MAC, (IP,), again=True)).status is Status.FROZEN
+
+
 class TestOperators:
     def test_evict_frees_and_names_a_successor(self):
         story = Story()

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import test_session
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-from nvo3sec.domain.messages import KeyState, NewIncarnation, QuestionKind, ReadBack, Registration, Sign
+from nvo3sec.domain.messages import Attachment, KeyState, NewIncarnation, QuestionKind, ReadBack, Registration, Sign
 from nvo3sec.domain.terms import CredentialTerms, Term, TermKind
 from nvo3sec.domain.versions import Speaks
 from nvo3sec.errors import AuthorizationError, OperatorError, VersionMismatch
@@ -29,7 +29,7 @@ from test_session import INCARNATION, fails, run, serving, session
 
 BEFORE = Speaks()
 HERE = versions.here()
-LATER = {"AgentMessage": {"terms"}, "NvaMessage": {"new_incarnation"}, "AttachRequest": {"is_sign"}}
+LATER = {"AgentMessage": {"terms"}, "NvaMessage": {"new_incarnation"}, "AttachRequest": {"is_sign", "again"}}
 """What the version before did not know, and would have misunderstood."""
 TERMS = CredentialTerms((Term(TermKind.CERTIFICATE, "nve/leaf1", 1.0, 2.0),))
 
@@ -138,6 +138,9 @@ class TestWithTheVersionBefore:
                 sign = Sign(1, 0, 1, 2, ip_address("10.1.0.7"), "red")
                 with pytest.raises(VersionMismatch, match="the NVA is to be upgraded"):
                     await leaf1.announce(sign)
+                again = Attachment(1, 0, 1, 4, (), "", "red", again=True)
+                with pytest.raises(VersionMismatch, match=r"announced-again.*the NVA is to be upgraded"):
+                    await leaf1.announce(again)
                 assert (await leaf1.renew_lease()).duration_s, "the session goes on"
                 assert all(claim.key.mac != sign.mac for claim in service.nva.mappings.behind("leaf1"))
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
@@ -200,6 +201,15 @@ class TestRoundTrip:
         message = pb.AttachRequest.FromString(up.encode_attach(session, attachment))
         message.is_sign = True
         with pytest.raises(WireError, match="ips"):
+            up.decode_attach(message.SerializeToString())
+
+    @given(sessions, attachments, signs)
+    def test_again(self, session, attachment, sign):
+        again = replace(attachment, again=True)
+        assert up.decode_attach(up.encode_attach(session, again)) == up.Announce(session, again)
+        message = pb.AttachRequest.FromString(up.encode_attach(session, sign))
+        message.again = True
+        with pytest.raises(WireError, match="again"):
             up.decode_attach(message.SerializeToString())
 
     @given(sessions, attachments, releases, moves, standings)

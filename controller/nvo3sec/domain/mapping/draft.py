@@ -51,6 +51,7 @@ class Draft:
         self.absence_ends = state.absence_ends
         self._absent_of = state.absent_of
         self.moved_at = state.moved_at
+        self.evicted = state.evicted
         self._unsteady = state.unsteady
         self._base = state
         self._owners = state.owners
@@ -89,6 +90,7 @@ class Draft:
             absent_of=self._absent_of,
             moved_at=self.moved_at,
             unsteady=self._unsteady,
+            evicted=self.evicted,
             versions=self._versions,
             arrivals=self._arrivals,
         )

@@ -19,7 +19,10 @@ from nvo3sec.domain.messages import Standing
 
 @dataclass(frozen=True)
 class Attach:
-    """`nve` announces a tenant system behind one of its VAPs, or other IP addresses of one that it announced."""
+    """`nve` announces a tenant system behind one of its VAPs, or other IP addresses of one that it announced.
+
+    again: its agent remembers it, and nobody has asked for it; so is everything in a `Resync`.
+    """
 
     nve: str
     port: int
@@ -28,6 +31,7 @@ class Attach:
     mac: int
     ips: tuple[IpAddress, ...] = ()
     host: str = ""
+    again: bool = False
 
 
 @dataclass(frozen=True)
@@ -154,6 +158,8 @@ class Reason(StrEnum):
     """The domain file states it; only the domain file changes it."""
     FOREIGN = "foreign"
     """Another hypervisor announced it."""
+    EVICTED = "evicted"
+    """An operator has evicted it; it is back when somebody attaches it."""
     UNKNOWN = "unknown"
     """There is no such claim."""
     HINT = "hint"

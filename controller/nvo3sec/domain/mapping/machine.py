@@ -112,6 +112,7 @@ def _handle(draft: Draft, event: Event, now: float) -> Outcome:
         case Admit(key=key):
             return _admit(draft, key)
         case Evict(key=key, successor=successor):
+            draft.evicted = draft.evicted.set(key, None)
             return _release(draft, key, None, successor, now)
         case Tick():
             _tick(draft, now)
@@ -140,8 +141,12 @@ def _attach(draft: Draft, event: Attach, now: float, moved: Claim | None = None)
         return _refused(Reason.FOREIGN)
     if moved is None and old is not None and old.announced == ips:
         return DONE  # said again; `step` answers how it stands
+    if event.again and old is None and key in draft.evicted:
+        return _refused(Reason.EVICTED)
     if old is None and not draft.quota_left(key):
         return _refused(Reason.QUOTA)
+    if key in draft.evicted:
+        draft.evicted = draft.evicted.delete(key)
     arrival = draft.next_arrival() if old is None else old.arrival
     new = Claim(key, event.vni, ips, None, old.sequence if old else 0, arrival, host=event.host)
     return _announce(draft, old, new, moved or old, now)

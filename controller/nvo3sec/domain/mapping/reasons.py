@@ -16,6 +16,7 @@ REASONS = {
     Reason.QUOTA: "the NVE or the VAP has as many as it may have",
     Reason.STATIC: "the domain file states it; only the domain file changes it",
     Reason.FOREIGN: "another hypervisor announced it",
+    Reason.EVICTED: "an operator has evicted it, and its agent does not bring it back by itself",
     Reason.UNKNOWN: "there is no such tenant system",
     Reason.HINT: "the address is not stated for a set of VAPs with this one among them",
     Reason.TOO_SOON: "the address has moved less than a second ago",

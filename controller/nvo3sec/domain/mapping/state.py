@@ -33,7 +33,9 @@ class MappingState:
     announcements are good. hold_ends: of the holds that end by themselves; of the others there can be very many.
     absences: addresses of claims whose NVE lost its lease; absence_ends: by the time at which they end, for very many
     end at once. moved_at: when shared addresses moved lately, by name; unsteady: those that do not any more.
-    versions: of each VN. arrivals: number of the next announcement. The other maps are indexes.
+    evicted: claims that an operator has evicted in the life of this process, and nobody has attached since; they do not
+    come back because an agent remembers them. versions: of each VN. arrivals: number of the next announcement. The
+    other maps are indexes.
     """
 
     scope: Scope = field(default_factory=Scope)
@@ -55,6 +57,7 @@ class MappingState:
     absent_of: PersistentMap[str, PersistentMap[Address, None]] = field(default_factory=PersistentMap)
     moved_at: PersistentMap[str, tuple[float, ...]] = field(default_factory=PersistentMap)
     unsteady: PersistentMap[str, None] = field(default_factory=PersistentMap)
+    evicted: PersistentMap[ClaimKey, None] = field(default_factory=PersistentMap)
     versions: PersistentMap[int, int] = field(default_factory=PersistentMap)
     arrivals: int = 1
 
