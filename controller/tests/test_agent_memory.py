@@ -262,7 +262,7 @@ def test_what_is_attached_in_a_vn_that_is_served_no_more_can_be_detached():
         def view(self):
             return NveView(1, "leaf1", ip("192.0.2.1"), 1500, (), (), (), (), (), 30.0, 10.0)
 
-        def forget(self, place):
+        async def forget(self, place):
             self.forgotten.append(place)
 
     agent = Agent()

@@ -80,6 +80,7 @@ CLAIM = {
     "why": "",
 }
 ATTACHMENT = {"vn": "blue", "port": 1, "vlan": 0, "mac": MAC, "ips": [V6, "10.1.0.7"], "host": "hypervisor1"}
+STANDING = {"active": True, "state": "active", "why": ""}
 VN = {
     "vn": "blue",
     "vni": 16777215,
@@ -102,7 +103,7 @@ TABLES = {
     "status": (render.status(STATUS), [SPI, "CHASKEY12", "96011235", "bb588dfe", "54 min", "17.3 s"]),
     "keys": (render_keys.keys(STATUS["keys"]), [SPI, "CHASKEY12", "≤ 12345678900", "lacks it", "3.0 s ago"]),
     "claims": (render.claims({"claims": [CLAIM], "total": 1}), [MAC, V6, "1099511627777", NVE]),
-    "attachments": (render.attachments([ATTACHMENT | {"active": True, "announced": True}]), [MAC, V6, "hypervisor1"]),
+    "attachments": (render.attachments([ATTACHMENT | STANDING | {"announced": True}]), [MAC, V6, "hypervisor1"]),
     "vns": (render.vns([VN]), ["16777215", "integrity", "leaf8"]),
     "counters": (render.counters([COUNTERS]), [SPI, "GENEVE_OPTIONS_LENGTH", "12345678901234", "192.0.2.100"]),
 }
@@ -170,12 +171,14 @@ def test_what_is_as_it_should_be_is_a_table_of_80_columns():
         f"blue  {MAC}  leaf2 port 2 VLAN 20  active    10.1.0.1         7",
         f"red   {MAC}  leaf2 port 1          active    10.1.0.1         7",
     ]
-    attached = ATTACHMENT | {"ips": ["10.1.0.7"], "host": "", "active": True, "announced": False}
+    attached = ATTACHMENT | STANDING | {"ips": ["10.1.0.7"], "host": "", "announced": False}
     assert printed(render.attachments([attached]), 80).splitlines() == [
         "Tenant systems",
-        "VN    port  VLAN  MAC                IPs       active  announced",
-        f"blue  1     0     {MAC}  10.1.0.7  yes     by the domain file",
+        "VN    port  VLAN  MAC                IPs       state   announced",
+        f"blue  1     0     {MAC}  10.1.0.7  active  by the domain file",
     ]
+    gone = attached | {"state": "not-served", "why": "VN blue is not served here", "active": False, "announced": True}
+    assert "not served: VN blue is not served here" in " ".join(printed(render.attachments([gone]), 120).split())
 
 
 def test_what_does_not_fit_is_not_cut_into_columns_of_words():

@@ -4,14 +4,17 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from nvo3sec.config import example_path, load_domain
+from nvo3sec.domain.addresses import parse_unicast_mac
 from nvo3sec.domain.mapping.events import Reason
 from nvo3sec.domain.mapping.reasons import REASONS
-from nvo3sec.domain.messages import AttachmentAnswer, Standing
+from nvo3sec.domain.messages import Attachment, AttachmentAnswer, Standing
+from nvo3sec.errors import OperatorError
 from nvo3sec.nve.tenants import tenant_methods
 
 DOMAIN = load_domain(example_path())
@@ -64,3 +67,61 @@ def test_what_else_is_not_served():
 
 def test_other_reasons_stay_what_they_are():
     assert told("attach", Reason.OWNED, vn="blue", port=3)["why"] == REASONS[Reason.OWNED]
+
+
+class Forgetting(Agent):
+    """It has had MAC attached to VN blue at port 1. forgotten: what it was told to announce no more."""
+
+    def __init__(self, vaps: Any, vn: str = "blue") -> None:
+        super().__init__(Reason.UNKNOWN)
+        self.attachments: Any = (Attachment(1, 0, 5001, parse_unicast_mac(MAC), vn=vn),)
+        self.forgotten: list[Any] = []
+        self.asked: list[Any] = []
+        self._vaps = vaps
+
+    def view(self) -> Any:
+        return SimpleNamespace(name="leaf1", vns=DOMAIN.vns, vaps=self._vaps)
+
+    async def announce(self, announcement: Any) -> AttachmentAnswer:
+        self.asked.append(announcement)
+        return await super().announce(announcement)
+
+    async def forget(self, place: Any) -> None:
+        self.forgotten.append(place)
+
+
+VAPS = DOMAIN.nve_by_name["leaf1"].vaps
+
+
+class TestDetach:
+    @staticmethod
+    def detach(agent: Any, vn: str = "blue") -> dict[str, str]:
+        return asyncio.run(tenant_methods(agent)["detach"](vn=vn, port=1, vlan=0, mac=MAC))
+
+    @pytest.mark.parametrize(
+        "vaps",
+        [(), (replace(VAPS[0], vn="red"), *VAPS[1:]), tuple(vap for vap in VAPS if vap.place != (1, 0))],
+        ids=["nothing", "of red", "gone"],
+    )
+    def test_where_its_vap_is_not_its_vns_any_more(self, vaps):
+        """It is forgotten, and nothing is said of who is there now."""
+        agent = Forgetting(vaps)
+        assert self.detach(agent)["standing"] == "done"
+        assert (agent.asked, agent.forgotten) == ([], [(1, 0, parse_unicast_mac(MAC))])
+
+    def test_where_it_is(self):
+        agent = Forgetting(VAPS)
+        assert self.detach(agent)["standing"] == "refused"
+        assert (len(agent.asked), agent.forgotten) == (1, [])
+
+    @pytest.mark.parametrize("vaps", [VAPS, (replace(VAPS[0], vn="red"), *VAPS[1:])], ids=["of blue", "of red"])
+    def test_in_another_vn_than_it_was_attached_to(self, vaps):
+        agent = Forgetting(vaps)
+        with pytest.raises(OperatorError, match=f"{MAC} at port 1 is attached to VN blue, not to red"):
+            self.detach(agent, "red")
+        assert (agent.asked, agent.forgotten) == ([], [])
+
+    def test_before_vns_had_names(self):
+        agent = Forgetting((replace(VAPS[0], vn="red"), *VAPS[1:]), vn="")
+        self.detach(agent)
+        assert len(agent.asked) == 1, "the NVA decides"

@@ -176,12 +176,16 @@ def _unavailable(nve: str, why: str) -> Text:
     return Text(f"{nve}: not available: {why}", style="yellow")
 
 
+_STATES = {"active": "active", "waiting": "waiting: {}", "not-served": "not served: {}"}
+"""Of an attachment, with what it waits for, or what is missing."""
+
+
 def attachments(result: list[dict[str, Any]]) -> Iterator[Any]:
     """Tenant systems behind one NVE."""
     table = new_table(
         "Tenant systems",
-        *("VN", "port", "VLAN", "MAC", "IPs", "hypervisor", "active", "announced"),
-        prose=("IPs",),
+        *("VN", "port", "VLAN", "MAC", "IPs", "hypervisor", "state", "announced"),
+        prose=("IPs", "state"),
         none="No tenant systems are attached",
     )
     for one in result:
@@ -192,7 +196,7 @@ def attachments(result: list[dict[str, Any]]) -> Iterator[Any]:
             one["mac"],
             " ".join(one["ips"]),
             one["host"],
-            _yes(one["active"]),
+            _STATES[one["state"]].format(one["why"]),
             "yes" if one["announced"] else "by the domain file",
         )
     yield table
@@ -216,7 +220,8 @@ _STYLES = {"+": "green", "-": "red", "~": "yellow"}
 def difference(result: dict[str, Any]) -> Iterator[Any]:
     """What differs between two domains."""
     for line in result["lines"]:
-        yield Text(line, style=_STYLES.get(line[:1], "bold red"))
+        is_note = line.lstrip().startswith("note: ")
+        yield Text(line, style="" if is_note else _STYLES.get(line[:1], "bold red"))
     if not result["lines"]:
         yield "no difference" if result["same_text"] else "no difference in meaning; the texts differ"
     elif result["nves"]:

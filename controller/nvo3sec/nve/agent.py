@@ -31,6 +31,7 @@ from nvo3sec.errors import (
     VersionMismatch,
     cause_of,
 )
+from nvo3sec.nve.announcer import Announcer, State
 from nvo3sec.nve.bringup import BroughtUp, bring_up
 from nvo3sec.nve.driver import SwitchDriver
 from nvo3sec.nve.memory import AgentMemory, Place
@@ -78,7 +79,7 @@ class NveAgent:
         self._log = structlog.get_logger("nve").bind(nve=nve.name)
         self._brought: BroughtUp | None = None
         self._serving: Serving | None = None
-        self._announcing = asyncio.Lock()
+        self._announcer = Announcer(nve.name, self._memory)
         self._retired = b""
         self._fault = "not started"
         self.broken = 0
@@ -167,7 +168,7 @@ class NveAgent:
         try:
             reading = (await driver.ask_state()).reading
             found = await driver.client.read()
-            self._serving = Serving(driver, session, brought, kept, reading, found, self._memory)
+            self._serving = Serving(driver, session, brought, kept, reading, found, self._memory, self._announcer)
             self._fault = ""
             await self._serving.run()
         finally:
@@ -239,9 +240,14 @@ class NveAgent:
         """What is attached to this NVE, as it was announced."""
         return tuple(self._memory.attachments.values())
 
-    def forget(self, place: Place) -> None:
+    def state(self, attachment: Attachment) -> State:
+        """How an attachment stands, and what it waits for."""
+        return self._announcer.state(attachment)
+
+    async def forget(self, place: Place) -> None:
         """Announce this attachment no more; nothing is said to the NVA. Raises OperatorError."""
-        self._memory.drop(place)
+        async with self._announcer.lock:
+            self._memory.drop(place)
 
     def view(self) -> NveView:
         """What the NVE serves. Raises OperatorError while the NVA has not said it."""
@@ -256,26 +262,28 @@ class NveAgent:
         Raises OperatorError, NvaUnreachable, AuthorizationError; nobody knows then what the NVA has taken, and the next
         session makes it what this agent remembers.
         """
-        async with self._announcing:
+        async with self._announcer.lock:
             # A sign is not remembered.
             with contextlib.nullcontext() if isinstance(announcement, Sign) else self._memory.room():
                 answer = await self._working().announce(announcement)
                 self._memory.give_room()
                 try:
-                    return self._remember(announcement, answer)
+                    self._remember(announcement, answer)
                 except OperatorError as error:
                     why = str(error).removesuffix("; nothing was changed")
                     raise OperatorError(
                         f"the NVA has taken it ({answer.standing.value}), and {self.nve.name} could not write it down:"
                         f" {why}; its next session has the NVA go back to what was written down before"
                     ) from None
+            self._announcer.answered(announcement, answer)
+            return answer
 
-    def _remember(self, announcement: Announcement, answer: AttachmentAnswer) -> AttachmentAnswer:
+    def _remember(self, announcement: Announcement, answer: AttachmentAnswer) -> None:
         if answer.standing is Standing.REFUSED:
             if isinstance(announcement, Release) and answer.reason == Reason.UNKNOWN.value:
                 # An operator has evicted it, or it was never taken: else the next session would announce it again.
                 self._memory.drop((announcement.port, announcement.vlan, announcement.mac))
-            return answer
+            return
         match announcement:
             case Sign():
                 pass  # nothing was attached
@@ -286,7 +294,6 @@ class NveAgent:
             case _:
                 there = announcement.to
                 self._memory.move((announcement.port, announcement.vlan, there.mac), there)
-        return answer
 
     async def counters(self) -> SwitchCounters:
         """Read the counters of the switch. Raises OperatorError, SwitchError."""

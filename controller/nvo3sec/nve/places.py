@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the peers of an NVE are, and which messages about keys are about the tunnels that lead there now."""
+"""Where the peers of an NVE are, and which messages about keys are about the tunnels that lead there now; where its
+VAPs are."""
 
 from __future__ import annotations
 
@@ -42,3 +43,9 @@ class Places:
     def addresses(self, version: int) -> Mapping[str, IPv4Address]:
         """The peers that a message of `version` about keys is about, and their addresses."""
         return {name: peer for name, (_, peer, since) in self._places.items() if version > since}
+
+
+def vap_places(view: NveView) -> set[tuple[int, int, str, int]]:
+    """(port, VLAN, name of the VN, VNI) of each VAP."""
+    vnis = {vn.name: vn.vni for vn in view.vns}
+    return {(*vap.place, vap.vn, vnis[vap.vn]) for vap in view.vaps}

@@ -48,6 +48,7 @@ from nvo3sec.errors import (
     WriteRefused,
     cause_of,
 )
+from nvo3sec.nve.announcer import Announcer
 from nvo3sec.nve.audit import EVENT, Audit, Leases
 from nvo3sec.nve.bringup import BroughtUp
 from nvo3sec.nve.clock import ClockReading
@@ -60,6 +61,7 @@ from nvo3sec.nve.learning import Learning
 from nvo3sec.nve.memory import AgentMemory
 from nvo3sec.nve.nva import NvaSession
 from nvo3sec.nve.peering import Peering, Place
+from nvo3sec.nve.places import vap_places
 from nvo3sec.nve.plan import MANAGED_TABLES, Plan
 from nvo3sec.nve.punts import PuntHandler
 from nvo3sec.nve.reconcile import KEY_TABLES, MAPPING_TABLES, TENANT_TABLES, Outcome, Reconciler, Wanted
@@ -94,7 +96,7 @@ class Serving:
     """Serves one switch through one session.
 
     found: what the switch held when the session began. kept: of earlier sessions with the same switch. memory: what is
-    attached to the NVE.
+    attached to the NVE. announcer: brings it back.
     """
 
     def __init__(
@@ -106,6 +108,7 @@ class Serving:
         reading: ClockReading,
         found: SwitchState,
         memory: AgentMemory,
+        announcer: Announcer,
     ) -> None:
         self.driver = driver
         self.reconciler = kept.reconciler
@@ -127,6 +130,7 @@ class Serving:
         kept.peering.begin_session()
         self._found = found
         self._memory = memory
+        self._announcer = announcer
         self._keys_at = 0.0
         self._confirmed_view = 0
         self._has_said = False
@@ -166,6 +170,7 @@ class Serving:
             self._follow_nva(),
             self._work(),
             self._keep_lease(),
+            self._announcer.run(self._session),
             audit.run(),
             self._report_use(),
             self._watch_drops(),
@@ -218,11 +223,13 @@ class Serving:
                 self._follow_vns(view)
                 self._peering.follow(view, time.monotonic())
                 self.view = view
+                self._announcer.follow(view, whole=True)
                 self._mark(MANAGED_TABLES)
             case TenantState() if self.view is not None:
                 self.view, left_out = consistent(
                     replace(self.view, tenant_systems=update.tenant_systems, guards=update.guards)
                 )
+                self._announcer.follow(self.view, whole=False)
                 self._mark(TENANT_TABLES)
             case MappingUpdate():
                 self.learning.apply(update)
@@ -256,7 +263,7 @@ class Serving:
             self.punts.forget_vn(vni)
         with contextlib.suppress(OperatorError):  # a disk that is full; the next session tries again
             self._memory.name_vns(names)
-        if (places := _places_of(view)) != self._places:
+        if (places := vap_places(view)) != self._places:
             self._places = places
             self.punts.close()
 
@@ -335,7 +342,7 @@ class Serving:
                 # What only could not be added keeps nothing that should be gone.
                 if not (outcome.left.removed or outcome.left.altered):
                     self._confirmed_view = wanted.view.version
-                if _places_of(wanted.view) == self._places and not self.punts.is_open:
+                if vap_places(wanted.view) == self._places and not self.punts.is_open:
                     # By a reading of now: an older one is less exact, and what comes up until then would be lost.
                     answer = await self.driver.ask_state()
                     self.punts.open(answer.reading.latest_us(time.monotonic()))
@@ -470,9 +477,3 @@ class Serving:
                     self._log.error("frames dropped", what=report.event, detail=report.detail)
                     await self._session.report(report)
             await asyncio.sleep(DROPS_S)
-
-
-def _places_of(view: NveView) -> set[tuple[int, int, str, int]]:
-    """(port, VLAN, name of the VN, VNI) of each VAP."""
-    vnis = {vn.name: vn.vni for vn in view.vns}
-    return {(*vap.place, vap.vn, vnis[vap.vn]) for vap in view.vaps}

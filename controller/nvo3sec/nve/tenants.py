@@ -17,6 +17,7 @@ from nvo3sec.domain.model import LAST_ACCESS_PORT, LAST_VLAN
 from nvo3sec.domain.names import parse_label
 from nvo3sec.errors import OperatorError
 from nvo3sec.nve.agent import NveAgent
+from nvo3sec.nve.announcer import ACTIVE, State
 
 T = TypeVar("T")
 
@@ -37,9 +38,11 @@ def tenant_methods(agent: NveAgent) -> Mapping[str, Callable[..., Awaitable[Any]
         view, address, host = agent.view(), _mac(mac), _hypervisor(host)
         port, vlan, to = _port(port), _vlan(vlan), _optional_name("NVE", successor or "")
         known = next((a for a in agent.attachments if (a.port, a.vlan, a.mac) == (port, vlan, address)), None)
-        if known is not None and known.vni not in {one.vni for one in view.vns}:
-            # Of a VN that is served no more: the NVA has nothing to release.
-            agent.forget((port, vlan, address))
+        if known is not None and known.vn not in ("", vn):
+            raise OperatorError(f"{mac} at {_place(port, vlan)} is attached to VN {known.vn}, not to {vn}")
+        if known is not None and not _is_served(view, known):
+            # Its VN or its VAP is gone: the NVA has nothing of it, and what is there now is another VN's.
+            await agent.forget((port, vlan, address))
             return _told(AttachmentAnswer(Standing.DONE), view)
         released = Release(port, vlan, _vni(view, vn), address, to, host)
         return _told(await agent.announce(released), agent.view(), released)
@@ -71,8 +74,9 @@ def tenant_methods(agent: NveAgent) -> Mapping[str, Callable[..., Awaitable[Any]
     async def attachments() -> list[dict[str, Any]]:
         view = agent.view()
         names = {vn.vni: vn.name for vn in view.vns}
-        active = {(one.port, one.vlan, one.mac): one for one in view.tenant_systems}
-        rows = [_row(one, names, active.pop((one.port, one.vlan, one.mac), None)) for one in agent.attachments]
+        there = {(one.port, one.vlan, one.mac): one for one in view.tenant_systems}
+        rows = [_row(one, names, agent.state(one)) for one in agent.attachments]
+        announced = {((one.port, one.vlan, one.mac), one.vn) for one in agent.attachments}
         stated = [
             {
                 "vn": one.vn,
@@ -83,24 +87,36 @@ def tenant_methods(agent: NveAgent) -> Mapping[str, Callable[..., Awaitable[Any]
                 "host": "",
                 "active": True,
                 "announced": False,
+                "state": ACTIVE,
+                "why": "",
             }
-            for one in active.values()
+            for place, one in there.items()
+            if not announced & {(place, one.vn), (place, "")}
         ]
         return rows + stated
 
     return {"attach": attach, "detach": detach, "move": move, "claim": claim, "attachments": attachments}
 
 
-def _row(one: Attachment, names: Mapping[int, str], active: Any) -> dict[str, Any]:
+def _is_served(view: NveView, known: Attachment) -> bool:
+    """Whether the VAP of an attachment is one of its VN still."""
+    if not known.vn:
+        return known.vni in {one.vni for one in view.vns}
+    return any(vap.place == (known.port, known.vlan) and vap.vn == known.vn for vap in view.vaps)
+
+
+def _row(one: Attachment, names: Mapping[int, str], state: State) -> dict[str, Any]:
     return {
-        "vn": names.get(one.vni, str(one.vni)),
+        "vn": one.vn or names.get(one.vni, str(one.vni)),
         "port": one.port,
         "vlan": one.vlan,
         "mac": format_mac(one.mac),
         "ips": [str(ip) for ip in one.ips],
         "host": one.host,
-        "active": active is not None and set(one.ips) <= set(active.ips),
+        "active": state.word == ACTIVE,
         "announced": True,
+        "state": state.word,
+        "why": state.why,
     }
 
 
