@@ -371,6 +371,59 @@ class TestWeaker:
         assert not one(DOMAIN, replace(DOMAIN, reservations=(narrow, DOMAIN.reservations[1]))).weaker
 
 
+class TestNotes:
+    """What becomes of tenant systems that were announced is said where it is decided."""
+
+    @staticmethod
+    def notes(new: Domain, old: Domain = DOMAIN) -> list[tuple[str, str]]:
+        return [(change.what, change.note) for change in difference(old, new).changes if change.note]
+
+    def test_another_vni(self):
+        new = with_one(DOMAIN, "vns", "red", vni=7)
+        said = "tenant systems that were announced in red, at leaf1, leaf3, keep what they have, in VNI 7"
+        assert self.notes(new) == [("vn red", said)]
+        assert list(difference(DOMAIN, new).lines()) == ["~ vn red: vni 5002 -> 7", f"    note: {said}"]
+        assert difference(DOMAIN, new).to_json()["changes"][0]["note"] == said
+
+    def test_a_vap_that_goes(self):
+        said = (
+            "tenant systems of blue that were announced there go with it; the agent of leaf1 announces them anew once"
+            " the VAP is blue's again"
+        )
+        vaps = DOMAIN.nve_by_name["leaf1"].vaps
+        less = with_one(DOMAIN, "nves", "leaf1", vaps=vaps[1:])
+        assert self.notes(less) == [("vap leaf1 port 1 VLAN 0", said)]
+        assert self.notes(DOMAIN, less) == [], "what comes takes nothing"
+
+    def test_a_vn_that_goes_is_said_once(self):
+        less = replace(
+            DOMAIN,
+            vns=DOMAIN.vns[:1],
+            nves=tuple(replace(nve, vaps=tuple(v for v in nve.vaps if v.vn == "blue")) for nve in DOMAIN.nves),
+        )
+        ((what, said),) = self.notes(less)
+        assert what == "vn red"
+        assert said == (
+            "tenant systems that were announced in red, at leaf1, leaf3, go with it; their agents announce them anew"
+            " once their VAPs are red's again"
+        )
+
+    def test_an_nve_that_goes_is_said_once(self):
+        ((what, said),) = self.notes(without(DOMAIN, "leaf2"))
+        assert what == "nve leaf2"
+        assert said.startswith(
+            "tenant systems that were announced behind leaf2 go with it; its agent announces them anew"
+        )
+
+    def test_where_nothing_can_have_been_announced(self):
+        lonely = replace(DOMAIN, vns=(*DOMAIN.vns, GREEN))
+        assert self.notes(DOMAIN, lonely) == []
+        assert self.notes(with_one(lonely, "vns", "green", vni=9), lonely) == []
+
+    def test_what_is_refused_changes_nothing(self):
+        assert self.notes(with_one(DOMAIN, "vns", "red", vni=5001)) == []
+
+
 class TestShown:
     def test_lines(self):
         new = without(with_one(DOMAIN, "vns", "red", mtu=1300, vni=5001), "leaf2")
@@ -386,6 +439,8 @@ class TestShown:
             "    refused: VNI 5001 is blue's; apply a file without that first, then one with this",
             "~ vn red: mtu 1400 -> 1300",
             "- nve leaf2",
+            "    note: tenant systems that were announced behind leaf2 go with it; its agent announces them anew once"
+            " it is an NVE of the domain again",
             "- underlay port leaf2 port 256",
             "- vap leaf2 port 1 VLAN 0",
             "- tenant system blue2",
@@ -414,6 +469,7 @@ class TestShown:
                     "vns": ["red"],
                     "refusal": "VNI 5001 is blue's; apply a file without that first, then one with this",
                     "weaker": False,
+                    "note": "",
                 }
             ],
             "nves": ["leaf1", "leaf3"],

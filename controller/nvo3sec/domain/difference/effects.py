@@ -10,7 +10,7 @@ from typing import Any
 from nvo3sec.domain.difference.model import Change, Effect, Key, Kind
 from nvo3sec.domain.meanings import Meaning, address_meaning, obstacles, vap_meaning, vni_meaning
 from nvo3sec.domain.membership import Membership
-from nvo3sec.domain.model import Domain, Nve, TunnelKeys, Vap
+from nvo3sec.domain.model import Domain, Nve, TunnelKeys, Vap, Vn
 
 _KEYS_AT_START = "who makes the keys is decided when an NVA starts: start it with this file and --apply-domain"
 _FOR_SWITCHES = ("lease_s", "lease_renew_s")
@@ -25,6 +25,7 @@ class _Verdict:
     refusal: str = ""
     startable: bool = False
     weaker: bool = False
+    note: str = ""
 
 
 class Judge:
@@ -47,6 +48,7 @@ class Judge:
             refusal=verdict.refusal,
             startable=verdict.startable,
             weaker=verdict.weaker,
+            note="" if verdict.refusal else verdict.note,
         )
 
     def _verdict(self, key: Key, was: Any, will: Any, change: Change) -> _Verdict:
@@ -102,7 +104,8 @@ class Judge:
         else:
             effect = Effect.SWITCHES
         weaker = was is not None and will is not None and change.field == "level" and will.level < was.level
-        return _Verdict(effect if members else Effect.NVA, members, [name], refusal, weaker=weaker)
+        note = self._note_of_vn(name, was, will, change) if members else ""
+        return _Verdict(effect if members else Effect.NVA, members, [name], refusal, weaker=weaker, note=note)
 
     def _nve(self, name: str, was: Nve | None, will: Nve | None, change: Change) -> _Verdict:
         if change.field in ("device_id", "p4runtime"):
@@ -112,7 +115,13 @@ class Judge:
         peers = [peer for membership in self._memberships for peer in membership.peers_of(name)]
         vns = [vn for nve in (was, will) if nve is not None for vn in nve.vn_names]
         refusal = "" if will is None else self._obstacles.get(address_meaning(will.address, name).place, "")
-        return _Verdict(Effect.KEYS if peers else Effect.SWITCHES, [name, *peers], vns, refusal)
+        note = ""
+        if will is None and was is not None and was.vaps:
+            note = (
+                f"tenant systems that were announced behind {name} go with it; its agent announces them anew once it is"
+                " an NVE of the domain again"
+            )
+        return _Verdict(Effect.KEYS if peers else Effect.SWITCHES, [name, *peers], vns, refusal, note=note)
 
     def _vap(self, nve: str, was: Vap | None, will: Vap | None, change: Change) -> _Verdict:
         old, new = self._memberships
@@ -122,7 +131,35 @@ class Judge:
             refusal = self._obstacles.get(vap_meaning(nve, *will.place, will.vn).place, "")
         turned = [vn for vn in vns if old.serves(nve, vn) != new.serves(nve, vn)]
         others = [member for vn in turned for member in self._members(vn) if member != nve]
-        return _Verdict(Effect.KEYS if others else Effect.SWITCHES, [nve, *others], vns, refusal)
+        note = self._note_of_vap(nve, was, will)
+        return _Verdict(Effect.KEYS if others else Effect.SWITCHES, [nve, *others], vns, refusal, note=note)
+
+    # --- what becomes of what was announced ---------------------------------------------------------------------------
+
+    def _note_of_vn(self, name: str, was: Vn | None, will: Vn | None, change: Change) -> str:
+        nves = ", ".join(sorted(self._memberships[0].members(name)))
+        if not nves or was is None:
+            return ""
+        if will is None:
+            return (
+                f"tenant systems that were announced in {name}, at {nves}, go with it; their agents announce them anew"
+                f" once their VAPs are {name}'s again"
+            )
+        if change.field == "vni":
+            return f"tenant systems that were announced in {name}, at {nves}, keep what they have, in VNI {will.vni}"
+        return ""
+
+    def _note_of_vap(self, nve: str, was: Vap | None, will: Vap | None) -> str:
+        """Where the whole VN or NVE goes, that is said of it."""
+        new = self._domains[1]
+        if was is None or (will is not None and will.vn == was.vn):
+            return ""
+        if was.vn not in new.vn_by_name or nve not in new.nve_by_name:
+            return ""
+        return (
+            f"tenant systems of {was.vn} that were announced there go with it; the agent of {nve} announces them anew"
+            f" once the VAP is {was.vn}'s again"
+        )
 
     def _members(self, vn: str) -> list[str]:
         return [nve for membership in self._memberships for nve in membership.members(vn)]

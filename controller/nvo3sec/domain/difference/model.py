@@ -63,7 +63,7 @@ class Change:
     field: "" for what was added or removed; `old` or `new` then has its fields. Values are as JSON has them, in the
     words of the domain file. nves, vns: names of those that it touches, sorted. refusal: why it cannot be done while
     the domain lives, or "". startable: an NVA that starts with it can do it all the same. weaker: it takes a protection
-    away.
+    away. note: what becomes of announced tenant systems, or "".
     """
 
     kind: Kind
@@ -78,6 +78,7 @@ class Change:
     refusal: str = ""
     startable: bool = False
     weaker: bool = False
+    note: str = ""
 
     @property
     def what(self) -> str:
@@ -135,6 +136,8 @@ class Difference:
             yield str(change)
             if change.refusal:
                 yield f"    refused: {change.refusal}"
+            if change.note:
+                yield f"    note: {change.note}"
 
     def to_json(self) -> dict[str, Any]:
         """For programs."""
@@ -152,6 +155,7 @@ class Difference:
                     "vns": list(change.vns),
                     "refusal": change.refusal,
                     "weaker": change.weaker,
+                    "note": change.note,
                 }
                 for change in self.changes
             ],
