@@ -76,7 +76,18 @@ NameOption = Annotated[
     str, typer.Option("--name", help="Name of the lab; several may run at a time.", callback=_check_name)
 ]
 OutputOption = Annotated[Output, typer.Option("--output", "-o", help="Form of the result on standard output.")]
-CapturesOption = Annotated[Path | None, typer.Option("--captures", help="Leave a pcap file of every port here.")]
+
+
+def _some_path(text: str) -> Path:
+    if not text:
+        raise typer.BadParameter("an empty path; write . for the current directory")
+    return Path(text)
+
+
+CapturesOption = Annotated[
+    Path | None,
+    typer.Option("--captures", parser=_some_path, metavar="PATH", help="Leave a pcap file of every port here."),
+]
 
 
 def _fail(error: LabError) -> typer.Exit:

@@ -14,7 +14,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 import typer
@@ -87,6 +87,37 @@ def test_each_says_what_it_is_for(name):
     assert all("\n" not in paragraph for paragraph in text.split("\n\n")), "the terminal breaks lines"
 
 
+def registered(group: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+    for one in group.registered_commands:
+        yield " ".join((*words, one.name or one.callback.__name__)), one.callback
+    for inner in group.registered_groups:
+        yield from registered(inner.typer_instance, (*words, inner.name))
+
+
+def paths() -> Iterator[tuple[str, Any]]:
+    """Every parameter of every command that is a path, or several, and what is said of it."""
+    for command, callback in registered(cli.app):
+        for name, hint in get_type_hints(callback, include_extras=True).items():
+            if Path in (shape := get_args(hint)) or any(Path in get_args(one) for one in shape):
+                yield f"{command}: {name}", get_args(hint)[1]
+
+
+PATHS = dict(paths())
+
+
+@pytest.mark.parametrize("name", sorted(PATHS))
+def test_no_empty_path_is_taken_for_the_current_directory(name):
+    assert PATHS[name].parser is not None, "made by path_option or path_argument"
+    with pytest.raises(typer.BadParameter, match=r"an empty path; write \. for the current directory"):
+        PATHS[name].parser("")
+    assert PATHS[name].parser("a/b") == Path("a/b")
+
+
+def test_those_paths_are_all_that_there_are():
+    assert len(PATHS) > 40
+    assert {"nva run: domain", "domain check: file", "pki bundle: authorities", "lab run: captures"} <= PATHS.keys()
+
+
 @pytest.mark.parametrize(
     ("words", "status", "said"),
     [
@@ -123,6 +154,11 @@ def test_each_says_what_it_is_for(name):
             "nvo3sec: Invalid value for '--run-dir' (env var: 'NVO3SEC_RUN_DIR'): an empty",
         ),
         (("pki", "list", "--dir", ""), 2, "nvo3sec: Invalid value for '--dir' (env var: 'NVO3SEC_PKI_DIR'): an empty"),
+        (("domain", "check", ""), 2, "nvo3sec: Invalid value for 'FILE': an empty path; write . for the current"),
+        (("domain", "diff", "a", "--from", ""), 2, "nvo3sec: Invalid value for '--from': an empty path; write ."),
+        (("controller", "run", "--domain", ""), 2, "nvo3sec: Invalid value for '--domain': an empty path; write ."),
+        (("pki", "bundle", "a", "", "--out", "b"), 2, "nvo3sec: Invalid value for 'AUTHORITY...': an empty path;"),
+        (("lab", "run", "--captures", ""), 2, "nvo3sec: Invalid value for '--captures': an empty path; write ."),
         (("pki", "init", ""), 2, "nvo3sec: Invalid value for 'DOMAIN': '' is empty"),
         (("pki", "issue", "nve", "LEAF_1"), 2, "nvo3sec: Invalid value for 'NAME': 'LEAF_1' has '_'; a name has"),
         (("pki", "issue", "nve", "a", "--lifetime", "0h"), 2, "nvo3sec: Invalid value for '--lifetime': '0h' is no"),

@@ -22,6 +22,8 @@ from nvo3sec.cli.options import (
     RunDirectory,
     YesOption,
     check_seconds,
+    path_argument,
+    path_option,
 )
 from nvo3sec.cli.tell import confirm, counted, to_stderr
 from nvo3sec.errors import OperatorError
@@ -29,7 +31,7 @@ from nvo3sec.plain import plain_lines
 
 app = typer.Typer(help="The domain file: check, compare, apply.", no_args_is_help=True)
 
-FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The domain file.")]
+FileArgument = Annotated[Path, path_argument("FILE", help="The domain file.")]
 
 
 @app.command("check")
@@ -64,7 +66,7 @@ def diff(
     file: FileArgument,
     old: Annotated[
         Path | None,
-        typer.Option("--from", help="Compare with this file; with what the NVA runs unless told.", show_default=False),
+        path_option("--from", help="Compare with this file; with what the NVA runs unless told.", show_default=False),
     ] = None,
     run_dir: RunDirectory = None,
     nva: NvaOption = None,

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from nvo3sec.cli import domain, keys, operate, overlay, p4, serve, shell, tell
-from nvo3sec.cli.options import Output, OutputOption, RunDirectory, UsageError
+from nvo3sec.cli.options import Output, OutputOption, RunDirectory, UsageError, path_option
 from nvo3sec.cli.written import Results
 from nvo3sec.errors import ConfigError, Nvo3secError
 from nvo3sec.plain import plain
@@ -78,7 +78,7 @@ def _root(
 
 @controller_app.command("run")
 def run(
-    file: Annotated[Path, typer.Option("--domain", help="The domain file.")],
+    file: Annotated[Path, path_option("--domain", help="The domain file.")],
     run_dir: RunDirectory = None,
     log_json: Annotated[bool, typer.Option("--log-json", help="Log JSON lines instead of text.")] = False,
     log_level: serve.Level = serve.LogLevel.INFO,

@@ -99,12 +99,20 @@ def some_path(text: str) -> Path:
     return Path(text)
 
 
+def path_option(*names: str, metavar: str = "PATH", **more: Any) -> Any:
+    """An option that names a file or a directory. All of them are made here, so that none takes an empty path."""
+    return typer.Option(*names, parser=some_path, metavar=metavar, **more)
+
+
+def path_argument(metavar: str, **more: Any) -> Any:
+    """The same of an argument."""
+    return typer.Argument(parser=some_path, metavar=metavar, **more)
+
+
 RunDirectory = Annotated[
     Path | None,
-    typer.Option(
+    path_option(
         "--run-dir",
-        parser=some_path,
-        metavar="PATH",
         envvar="NVO3SEC_RUN_DIR",
         help="Run directory of the process to run or to ask, or one that holds those of several.",
         show_default=False,
@@ -123,10 +131,8 @@ NvaOption = Annotated[
 ]
 OperatorCredentials = Annotated[
     Path | None,
-    typer.Option(
+    path_option(
         "--credentials",
-        parser=some_path,
-        metavar="PATH",
         envvar="NVO3SEC_CREDENTIALS",
         help="With --nva: directory with device.pem, anchors.pem, revoked.pem of an operator.",
         show_default=False,

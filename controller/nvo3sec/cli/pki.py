@@ -13,7 +13,15 @@ import typer
 
 from nvo3sec.cli import tell
 from nvo3sec.cli.operate import show
-from nvo3sec.cli.options import Output, OutputOption, YesOption, check_domain, check_label, some_path
+from nvo3sec.cli.options import (
+    Output,
+    OutputOption,
+    YesOption,
+    check_domain,
+    check_label,
+    path_argument,
+    path_option,
+)
 from nvo3sec.cli.render import new_table
 from nvo3sec.cli.tell import confirm
 from nvo3sec.identity.names import DeviceName, Role
@@ -27,10 +35,8 @@ app = typer.Typer(help="Certificates of devices: the lab's authority, and signin
 
 Directory = Annotated[
     Path,
-    typer.Option(
+    path_option(
         "--dir",
-        parser=some_path,
-        metavar="PATH",
         envvar="NVO3SEC_PKI_DIR",
         help="Directory of the authority; mode 0700.",
     ),
@@ -47,7 +53,7 @@ def _is_duration(text: str) -> str:
 
 
 Lifetime = Annotated[str, typer.Option("--lifetime", help="Like 24h, 30m or 7d.", callback=_is_duration)]
-RequestArgument = Annotated[Path, typer.Argument(metavar="REQUEST", help="The signing request, PEM; - is stdin.")]
+RequestArgument = Annotated[Path, path_argument("REQUEST", help="The signing request, PEM; - is stdin.")]
 DEFAULT_DIRECTORY = Path("pki")
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -146,7 +152,7 @@ def request(
     domain: Annotated[str, typer.Argument(metavar="DOMAIN", help="The domain, a DNS name.", callback=check_domain)],
     role: RoleArgument,
     name: NameArgument,
-    path: Annotated[Path, typer.Option("--out", help="Where the device's key and certificate will be.")],
+    path: Annotated[Path, path_option("--out", help="Where the device's key and certificate will be.")],
     output: OutputOption = Output.TABLE,
 ) -> None:
     """On the device: make a key, which stays there, and print a signing request."""
@@ -161,8 +167,8 @@ def request(
 
 @app.command("install")
 def install(
-    certificate: Annotated[Path, typer.Argument(metavar="CERTIFICATE", help="The certificate, PEM; - is stdin.")],
-    path: Annotated[Path, typer.Option("--out", help="The same as of the request.")],
+    certificate: Annotated[Path, path_argument("CERTIFICATE", help="The certificate, PEM; - is stdin.")],
+    path: Annotated[Path, path_option("--out", help="The same as of the request.")],
     output: OutputOption = Output.TABLE,
 ) -> None:
     """On the device: put a certificate and the key that was made for it in place, in one step."""
@@ -181,7 +187,7 @@ def sign(
     lifetime: Lifetime = "24h",
     place: Annotated[
         Path | None,
-        typer.Option("--issued", help="Put it into this directory, as ROLE/NAME.pem, where its device takes it from."),
+        path_option("--issued", help="Put it into this directory, as ROLE/NAME.pem, where its device takes it from."),
     ] = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -202,9 +208,9 @@ def sign(
 
 @app.command("bundle")
 def bundle(
-    authorities: Annotated[list[Path], typer.Argument(metavar="AUTHORITY...", help="Directories of authorities.")],
+    authorities: Annotated[list[Path], path_argument("AUTHORITY...", help="Directories of authorities.")],
     place: Annotated[
-        Path, typer.Option("--out", help="Directory for anchors.pem and revoked.pem, from where devices get them.")
+        Path, path_option("--out", help="Directory for anchors.pem and revoked.pem, from where devices get them.")
     ],
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -231,7 +237,7 @@ def token(
 
 @app.command("enroll")
 def enroll(
-    request_file: Annotated[Path, typer.Argument(metavar="REQUEST", help="The signing request, PEM.")],
+    request_file: Annotated[Path, path_argument("REQUEST", help="The signing request, PEM.")],
     directory: Directory = DEFAULT_DIRECTORY,
     lifetime: Lifetime = "24h",
     output: OutputOption = Output.TABLE,

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from nvo3sec.cli import tenants
-from nvo3sec.cli.options import RunDirectory, check_label, check_nva
+from nvo3sec.cli.options import RunDirectory, check_label, check_nva, path_option
 
 nva_app = typer.Typer(help="The network virtualization authority of a domain, as a process.", no_args_is_help=True)
 nve_app = typer.Typer(help="The agent of one NVE, as a process.", no_args_is_help=True)
@@ -34,7 +34,7 @@ class LogLevel(StrEnum):
 
 Credentials = Annotated[
     Path,
-    typer.Option(
+    path_option(
         "--credentials",
         envvar="NVO3SEC_CREDENTIALS",
         help="Directory with device.pem (key and certificate, mode 0600), anchors.pem and revoked.pem.",
@@ -42,7 +42,7 @@ Credentials = Annotated[
 ]
 Issued = Annotated[
     Path | None,
-    typer.Option(
+    path_option(
         "--issued",
         help="Directory of issued certificates, ROLE/NAME.pem without keys: a renewed one is taken from there.",
         show_default=False,
@@ -64,18 +64,18 @@ def _serve(work: Coroutine[Any, Any, None], log_json: bool, level: LogLevel) -> 
 @nva_app.command("run")
 def run_nva(
     domain: Annotated[
-        Path, typer.Option("--domain", help="The domain file. If another one was applied since, that one runs.")
+        Path, path_option("--domain", help="The domain file. If another one was applied since, that one runs.")
     ],
     credentials: Credentials,
     host: Annotated[str, typer.Option("--host", help="Address to serve on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="TCP port; 0: any.")] = 7443,
     database: Annotated[
         Path | None,
-        typer.Option("--database", help="Directory of the database: attachments, revocations, sealed secrets."),
+        path_option("--database", help="Directory of the database: attachments, revocations, sealed secrets."),
     ] = None,
     keys: Annotated[
         Path | None,
-        typer.Option(
+        path_option(
             "--keys", help="Directory of the keys that open the database; elsewhere, and out of the database's backups."
         ),
     ] = None,
@@ -149,7 +149,7 @@ def run_nve(
     ] = 1,
     state: Annotated[
         Path | None,
-        typer.Option("--state", help="Directory that survives restarts, for what is attached. The run directory."),
+        path_option("--state", help="Directory that survives restarts, for what is attached. The run directory."),
     ] = None,
     require_peer_keys: Annotated[
         bool,
