@@ -26,7 +26,7 @@ import structlog
 
 from nvo3sec.identity.certificate import Identity, Purpose, identity_of, parse_der
 from nvo3sec.identity.device import Credentials, Device
-from nvo3sec.identity.endings import ConnectionStage, EndedBy
+from nvo3sec.identity.endings import Attempts, ConnectionStage, EndedBy
 from nvo3sec.identity.errors import CredentialsError, IdentityError, PeerRefused, PeerUnreachable, Reason
 from nvo3sec.identity.live import LivePeers
 from nvo3sec.identity.names import DeviceName, Role
@@ -62,8 +62,19 @@ _CREDENTIALS = struct.Struct("3i")
 class PeerChannel:
     """A channel to `expected` at (host, port): `channel` is for gRPC stubs, after `start`; `close` ends it."""
 
-    def __init__(self, device: Device, live: LivePeers, expected: DeviceName, host: str, port: int) -> None:
-        """device: loaded for Purpose.CLIENT. Raises CredentialsError if it has no business with `expected`."""
+    def __init__(
+        self,
+        device: Device,
+        live: LivePeers,
+        expected: DeviceName,
+        host: str,
+        port: int,
+        attempts: Attempts | None = None,
+    ) -> None:
+        """device: loaded for Purpose.CLIENT. attempts: with those of earlier channels to the same peer.
+
+        Raises CredentialsError if it has no business with `expected`.
+        """
         if device.purpose is not Purpose.CLIENT:
             raise CredentialsError(f"{device.identity}: its credentials were not loaded for a client")
         if device.identity.role not in SERVES.get(expected.role, frozenset()):
@@ -87,6 +98,7 @@ class PeerChannel:
         self._server: asyncio.Server | None = None
         self._local: set[_Local] = set()
         self._failed = asyncio.Event()
+        self._attempts = attempts or Attempts()
         self._log = structlog.get_logger("identity").bind(peer=str(expected), address=f"{host}:{port}")
 
     async def start(self) -> grpc.aio.Channel:
@@ -162,7 +174,7 @@ class PeerChannel:
         self.last_error = error
         self._failed.set()
         reason = error.reason.value if isinstance(error, PeerRefused) else "unreachable"
-        self._log.warning("no connection", stage=stage.value, reason=reason, detail=str(error))
+        self._attempts.failed(self._log, stage, reason, str(error))
 
     def ended(self, error: PeerUnreachable, by: EndedBy) -> None:
         """A connection that stood has ended. Whether that is a fault is for those who used it to say."""
@@ -173,6 +185,7 @@ class PeerChannel:
         """A connection stands."""
         self.peer = identity
         self.last_error = None
+        self._attempts.succeeded(self._log)
 
     async def connect(self, local: _Local) -> _Remote:
         """A TLS connection to the peer, its handshake done. Raises PeerRefused, PeerUnreachable, CredentialsError."""

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who hung up, and how far the connection had got: said in the same words at both ends, and counted at a server's."""
+"""Who hung up, and how far the connection had got: said in the same words at both ends, and counted at a server's.
+
+What keeps a client from connecting is said once, however often it tries.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from enum import StrEnum, unique
+from typing import Any
 
 import structlog
 
@@ -58,6 +62,32 @@ _STAGES = {
 def stage_between(progress: HandshakeProgress | None) -> ConnectionStage:
     """What can be told of a connection from between its two sides. None: its handshake is behind it."""
     return ConnectionStage.SESSION if progress is None else _STAGES[progress.stage]
+
+
+REASONS_KNOWN = 64
+"""Ways in which attempts at one peer failed that are told before one succeeds."""
+
+
+class Attempts:
+    """Attempts to connect to one peer, since one succeeded last: each way in which they fail is told once."""
+
+    def __init__(self) -> None:
+        self._told: Counter[tuple[ConnectionStage, str]] = Counter()
+
+    def failed(self, log: Any, stage: ConnectionStage, reason: str, detail: str) -> None:
+        """One has failed. log: of structlog."""
+        way = stage, detail
+        if way not in self._told and len(self._told) >= REASONS_KNOWN:
+            return
+        self._told[way] += 1
+        if self._told[way] == 1:
+            log.warning("no connection", stage=stage.value, reason=reason, detail=detail)
+
+    def succeeded(self, log: Any) -> None:
+        """One has succeeded. log: of structlog."""
+        if self._told:
+            log.info("connected", failed=self._told.total())
+        self._told.clear()
 
 
 class Endings:

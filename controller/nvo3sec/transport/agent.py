@@ -51,6 +51,7 @@ from nvo3sec.domain.versions import Feature, Speaks, mismatch
 from nvo3sec.errors import AuthorizationError, NvaUnreachable, Nvo3secError, VersionMismatch, WireError, whereabouts
 from nvo3sec.identity.client import PeerChannel
 from nvo3sec.identity.device import Device
+from nvo3sec.identity.endings import Attempts
 from nvo3sec.identity.errors import STOPPING, IdentityError
 from nvo3sec.identity.gate import VERSION_REASON
 from nvo3sec.identity.live import LivePeers
@@ -120,23 +121,22 @@ class RemoteNva:
         terms: Callable[[], CredentialTerms] = CredentialTerms,
         speaks: Speaks | None = None,
     ) -> None:
-        """terms: what of this agent's credentials ends. The NVA is told, and whenever it changes. speaks: what
-        the agent says that it speaks; what this program does, unless told."""
+        """terms: what of its credentials ends; the NVA is told when it changes. speaks: this program's, unless told."""
         self._terms = terms
         self._ours = speaks or versions.here()
         self._nve = nve
         self._memory = memory or Forgetful()
         self._device = device
         self._live = live
-        self._nvas = list(nvas)
+        self._nvas = [(address, Attempts()) for address in nvas]
         self._answer = answer
 
     async def connect(self) -> RemoteSession:
         """A session with the first NVA that is there; the one that failed is tried last. Raises NvaUnreachable."""
         failures = []
         for _ in range(len(self._nvas)):
-            address = self._nvas[0]
-            channel = PeerChannel(self._device, self._live, address.name, address.host, address.port)
+            address, attempts = self._nvas[0]
+            channel = PeerChannel(self._device, self._live, address.name, address.host, address.port, attempts)
             try:
                 await channel.start()
                 await channel.ready()

@@ -37,7 +37,8 @@ from nvo3sec.transport.credentials import NvaAddress, live_peers, load_device
 from nvo3sec.transport.methods import DomainMembership, access_table
 from nvo3sec.transport.nva import NvaTransport
 from nvo3sec.wire.operators import CALLS
-from overlay_world import until
+from overlay_world import free_port, until
+from structlog.testing import capture_logs
 
 INCARNATION = bytes(range(1, 17))
 
@@ -301,5 +302,37 @@ class TestEnd:
             async with serving(identities) as service, session(service, "leaf1", name="leaf2") as confused:
                 error = await fails(confused.next_update)
                 assert "another NVE" in str(error)
+
+        run(check())
+
+
+class TestAttempts:
+    """An NVA that is not there, as after any restart of it, fills no log."""
+
+    def test_each_way_to_fail_is_told_once_until_there_is_a_connection(self, identities):
+        async def check():
+            absent = Service(identities)
+            absent.port = free_port()
+            remote = absent.agent("leaf1")
+
+            async def fails_to_connect(lines: list[Any]) -> list[str]:
+                begin = len(lines)
+                for _ in range(3):
+                    with pytest.raises(NvaUnreachable):
+                        await remote.connect()
+                return [line["reason"] for line in lines[begin:] if line["event"] == "no connection"]
+
+            with capture_logs() as lines:
+                assert await fails_to_connect(lines) == ["unreachable"]
+                # Another way to fail is another line; the first one is known.
+                async with await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", absent.port):
+                    assert await fails_to_connect(lines) == ["unreachable"]
+                assert await fails_to_connect(lines) == []
+                port = await absent.server.start("127.0.0.1", absent.port)
+                assert port == absent.port
+                await (await remote.connect()).close()
+                assert [line["failed"] for line in lines if line["event"] == "connected"] == [9]
+                await absent.server.stop(0.1)
+                assert await fails_to_connect(lines) == ["unreachable"], "what is over is news when it comes back"
 
         run(check())
