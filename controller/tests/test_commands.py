@@ -30,6 +30,8 @@ HEEDS_CTRL_C = (
 """Also if these tests run in the background, where Ctrl-C is ignored and children inherit that."""
 ASK_FIRST = {"keys revoke", "map admit", "map evict", "keys reset-marks", "pki revoke", "domain apply", "shell"}
 MAC = "02:00:00:00:00:01"
+NVA_RUN = ("nva", "run", "--domain", "d", "--credentials", "c", "--in-memory")
+NVE_RUN = ("nve", "run", "--name", "leaf1", "--credentials", "c", "--nva", "nva1.nva.a.example:1")
 ATTACH = ("nve", "attach", "--vn", "red")
 
 
@@ -175,6 +177,21 @@ def test_those_paths_are_all_that_there_are():
         ),
         (("map", "admit", "zz", "--nve", "a", "--yes"), 2, "nvo3sec: Invalid value for 'MAC': 'zz' is no MAC address"),
         (("authz", "probe", "LookUp", "--as", ""), 2, "nvo3sec: Invalid value for '--as': '' is no device; write ROLE"),
+        ((*NVA_RUN, "--limit", "rate"), 2, "nvo3sec: Invalid value for '--limit': 'rate' is no limit; write rate=PER_"),
+        ((*NVA_RUN, "--limit", "total=5", "--limit", "x=1"), 2, "nvo3sec: Invalid value for '--limit': no such limit:"),
+        ((*NVA_RUN, "--limit", "total=nan"), 2, "nvo3sec: Invalid value for '--limit': 'total=nan' is no limit; write"),
+        (
+            ("nva", "run", "--domain", "d", "--credentials", "c", "--database", "a", "--keys", "a/k"),
+            2,
+            "nvo3sec: Invalid value for --keys: a/k is inside of a: a backup of the database would hold its keys",
+        ),
+        ((*NVE_RUN, "--p4runtime", "x:1"), 2, "nvo3sec: Invalid value for '--p4runtime': 'x:1': P4Runtime must be"),
+        ((*NVE_RUN, "--p4runtime", "unix:"), 2, "nvo3sec: Invalid value for '--p4runtime': 'unix:': P4Runtime must"),
+        (
+            (*NVE_RUN, "--p4runtime", "unix:a", "--nva", "nva1.nva.b.example:1"),
+            2,
+            "nvo3sec: Invalid value for --nva: all of one domain, not of a.example and b.example",
+        ),
         (("pki", "issue"), 2, "nvo3sec: Missing argument 'ROLE'. Choose from: nva, nve, hypervisor, operator; see"),
         (("nonsense",), 2, "nvo3sec: No such command 'nonsense'; see nvo3sec --help"),
         (("status", "--nonsense"), 2, "nvo3sec: No such option: --nonsense; see nvo3sec status --help"),

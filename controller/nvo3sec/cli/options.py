@@ -75,6 +75,25 @@ def _nva(text: str) -> None:
         raise ValueError(str(error)) from None
 
 
+def _limit(text: str) -> None:
+    # Imported here for the same reason.
+    from nvo3sec.errors import OperatorError
+    from nvo3sec.identity.admission import FrontLimits
+
+    try:
+        FrontLimits().changed([text])
+    except OperatorError as error:
+        raise ValueError(str(error)) from None
+
+
+def _p4runtime(text: str) -> None:
+    scheme, colon, path = text.partition(":")
+    if (scheme, colon) != ("unix", ":") or not path:
+        raise ValueError(
+            f"{shown(text)}: P4Runtime must be unix:PATH; whoever reaches the server reads the keys of its switch"
+        )
+
+
 def _seconds(value: float) -> None:
     if not 0 <= value <= LONGEST_WAIT_S:  # no comparison holds for what is not a number
         raise ValueError(f"{value} is not from 0 to {LONGEST_WAIT_S} seconds")
@@ -83,6 +102,7 @@ def _seconds(value: float) -> None:
 check_label, check_domain = checked(device_name), checked(_domain)
 check_mac, check_ip = checked(_mac), checked(_ip)
 check_nva, check_seconds = checked(_nva), checked(_seconds)
+check_limit, check_p4runtime = checked(_limit), checked(_p4runtime)
 
 
 class Output(StrEnum):

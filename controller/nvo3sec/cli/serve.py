@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from nvo3sec.cli import tenants
-from nvo3sec.cli.options import RunDirectory, check_label, check_nva, path_option
+from nvo3sec.cli.options import RunDirectory, check_label, check_limit, check_nva, check_p4runtime, path_option
 
 nva_app = typer.Typer(help="The network virtualization authority of a domain, as a process.", no_args_is_help=True)
 nve_app = typer.Typer(help="The agent of one NVE, as a process.", no_args_is_help=True)
@@ -94,7 +94,11 @@ def run_nva(
     ] = False,
     limit: Annotated[
         list[str] | None,
-        typer.Option("--limit", help="Of connections, as per-source=200 or rate=50/100; may be given several times."),
+        typer.Option(
+            "--limit",
+            help="Of connections, as per-source=200 or rate=50/100; may be given several times.",
+            callback=check_limit,
+        ),
     ] = None,
     issued: Issued = None,
     run_dir: RunDirectory = None,
@@ -110,6 +114,10 @@ def run_nva(
 
     if in_memory == (database is not None) or (database is None) != (keys is None):
         raise typer.BadParameter("give both --database and --keys, or --in-memory", param_hint="--database")
+    if database is not None and keys is not None and keys.resolve().is_relative_to(database.resolve()):
+        raise typer.BadParameter(
+            f"{keys} is inside of {database}: a backup of the database would hold its keys", param_hint="--keys"
+        )
     where = run_dir or default_run_directory(NVA)
     front = FrontLimits().changed(limit or ())
     settings = NvaSettings(host, port, credentials, where, database, keys, apply_domain, start_new_term, front, issued)
@@ -134,7 +142,10 @@ def _nve() -> None:
 @nve_app.command("run")
 def run_nve(
     name: Annotated[str, typer.Option("--name", help="Name of the NVE, as in its certificate.", callback=check_label)],
-    p4runtime: Annotated[str, typer.Option("--p4runtime", help="P4Runtime server of its switch, unix:PATH.")],
+    p4runtime: Annotated[
+        str,
+        typer.Option("--p4runtime", help="P4Runtime server of its switch, unix:PATH.", callback=check_p4runtime),
+    ],
     nva: Annotated[
         list[str],
         typer.Option(
@@ -168,6 +179,8 @@ def run_nve(
     from nvo3sec.transport.credentials import NvaAddress
 
     addresses = [NvaAddress.parse(text) for text in nva]
+    if len(domains := sorted({address.name.domain for address in addresses})) != 1:
+        raise typer.BadParameter(f"all of one domain, not of {' and '.join(domains)}", param_hint="--nva")
     place = run_dir or default_run_directory(AGENT + name)
     settings = NveSettings(
         name, p4runtime, device_id, addresses, credentials, place, state or place, require_peer_keys, issued
