@@ -13,7 +13,7 @@ from typing import Any
 
 from nvo3lab import audit, control, domain_file, linux, preflight, switches, wiring
 from nvo3lab.control import ControlPlane
-from nvo3lab.errors import LabError, ProcessError
+from nvo3lab.errors import LabError, ProcessError, words_of
 from nvo3lab.guarded import GUARDIAN, Guarded, how_ended
 from nvo3lab.rpc import Client, serve
 from nvo3lab.rundir import RunDirectory
@@ -134,6 +134,8 @@ class Lab:
             PreflightError: this machine lacks something.
             ProcessError: a process ended or was not ready in time; the message has the end of its log.
         """
+        if self.options.captures is not None:
+            await asyncio.to_thread(preflight.check_captures, self.options.captures)
         executable = preflight.switch_executable(self.options.target)
         if self.options.target == "embedded":
             preflight.check_compiler()
@@ -430,6 +432,10 @@ class Lab:
 
 
 def _keep_captures(source: Path, target: Path) -> None:
-    target.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for capture in source.glob("*.pcap"):
-        shutil.copyfile(capture, target / capture.name)
+    """Raises LabError: a disk can be full."""
+    try:
+        target.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for capture in source.glob("*.pcap"):
+            shutil.copyfile(capture, target / capture.name)
+    except OSError as error:
+        raise LabError(f"not all captures are in {target}: {words_of(error)}") from None

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +51,19 @@ _ADVICE = {
     "p4softswitch": ": install the project (`pip install -e .`) into the environment of this interpreter",
     "nvo3sec": ": install the project (`pip install -e .`) into the environment of this interpreter",
 }
+
+
+def check_captures(directory: Path) -> None:
+    """Make the directory for captures, and see whether it takes a file. Raises PreflightError.
+
+    They are put there at the end, when it is too late for another one.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        raise PreflightError(f"no captures can be left in {directory}: {error.strerror or error}") from None
 
 
 def switch_executable(target: str) -> str:

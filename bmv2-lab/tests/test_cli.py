@@ -11,6 +11,7 @@ import pytest
 from nvo3lab import preflight
 from nvo3lab.cli import prompt
 from nvo3lab.errors import LabError, PreflightError, words_of
+from nvo3lab.lab import _keep_captures
 
 from .processes import Finished, finished
 
@@ -62,6 +63,29 @@ def test_no_such_lab_is_exit_status_1(short_directory: Path, arguments: tuple[st
     done = nvo3sec(short_directory, *arguments)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "nvo3sec: no lab named none is up; `nvo3sec lab up` starts one\n"
+
+
+@pytest.mark.parametrize("command", ["up", "run"])
+@pytest.mark.parametrize("place", ["{file}", "{file}/captures", "/proc/captures"])
+def test_captures_that_cannot_be_left_are_said_before_anything_starts(
+    short_directory: Path, command: str, place: str
+) -> None:
+    (short_directory / "file").touch()
+    where = place.format(file=short_directory / "file")
+    done = nvo3sec(short_directory / "run", "lab", command, "--captures", where)
+    assert done.returncode == 1
+    assert f"nvo3sec: no captures can be left in {where}: " in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (short_directory / "run").exists()
+
+
+def test_captures_that_cannot_be_left_in_the_end(tmp_path: Path) -> None:
+    """A disk can be full by then."""
+    (tmp_path / "from").mkdir()
+    (tmp_path / "from" / "leaf1.pcap").touch()
+    (tmp_path / "to" / "leaf1.pcap").mkdir(parents=True)
+    with pytest.raises(LabError, match=f"not all captures are in {tmp_path / 'to'}: "):
+        _keep_captures(tmp_path / "from", tmp_path / "to")
 
 
 def test_drill_lists_its_attacks(short_directory: Path) -> None:
