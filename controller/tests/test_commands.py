@@ -131,11 +131,7 @@ def test_those_paths_are_all_that_there_are():
         (("pki", "list", "--dir", "/nonexistent"), 1, "nvo3sec: there is no authority in /nonexistent; "),
         (("keys", "revoke", "leaf1"), 1, "nvo3sec: no NVA is running in"),
         (("status", "--nva", "nva1.nva.x:1"), 2, "nvo3sec: an NVA asks who you are"),
-        (
-            ("map", "evict", "02:00:00:00:00:01", "--nve", "leaf1"),
-            1,
-            "nvo3sec: nothing was done: there is nobody to ask",
-        ),
+        (("map", "evict", "02:00:00:00:00:01", "--nve", "leaf1"), 1, "nvo3sec: no NVA is running in"),
         (("lab", "ps", "--name", "none"), 1, "nvo3sec: no lab named none is up"),
         (("domain", "check", "/nonexistent"), 2, "/nonexistent: No such file or directory"),
         (("status", "--run-dir", "/a\n\x1b[2J"), 1, "nvo3sec: no such run directory: /a\\n\\x1b[2J"),
@@ -218,10 +214,10 @@ def test_one_table_of_exit_statuses_and_one_prefix(words, status, said):
         assert len(done.stderr.splitlines()) == 1, "said once, in one line"
 
 
-def test_interrupted():
-    """Ctrl-C at a question."""
+def test_interrupted(answering):
+    """Ctrl-D at a question."""
     ours, theirs = pty.openpty()
-    words = ["map", "evict", "02:00:00:00:00:01", "--nve", "leaf1"]
+    words = ["keys", "revoke", "leaf1", "--run-dir", str(answering)]
     command = [sys.executable, "-c", "from nvo3sec.cli import main; main()", *words]
     with subprocess.Popen(command, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as asked:
         os.close(theirs)
@@ -339,6 +335,9 @@ def test_pki_in_the_form_for_programs(tmp_path):
     (tmp_path / "request").write_text(said("request", "example.test", "nve", "leaf3", *out, "-o", "json")["request"])
     (tmp_path / "chain").write_text(said("sign", "nve", "leaf3", str(tmp_path / "request"), *at)["certificate"])
     assert said("install", str(tmp_path / "chain"), *out, "-o", "json") == {"file": str(tmp_path / "leaf3.pem")}
+    absent = "nvo3sec: there is nothing to revoke: "
+    assert run("pki", "revoke", "nve", "leaf9", *at[:2]).stderr.startswith(absent)
+    assert run("pki", "revoke", "--serial", "1", *at[:2]).stderr.startswith(absent)
     refused = run("pki", "revoke", "nve", "leaf1", *at[:2])
     assert (refused.returncode, refused.stderr) == (1, "nvo3sec: nothing was done: there is nobody to ask; use --yes\n")
     assert issued["serial"] in {one["serial"] for one in said("revoke", "nve", "leaf1", "--yes", *at)}

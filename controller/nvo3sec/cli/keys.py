@@ -7,11 +7,10 @@ from typing import Annotated
 
 import typer
 
-from nvo3sec.cli import render_keys
+from nvo3sec.cli import known, render_keys
 from nvo3sec.cli.operate import Where, show
 from nvo3sec.cli.options import NvaOption, OperatorCredentials, Output, OutputOption, RunDirectory, YesOption
 from nvo3sec.cli.tell import confirm, counted
-from nvo3sec.errors import OperatorError
 
 app = typer.Typer(help="Keys of the tunnels, by name.", no_args_is_help=True)
 
@@ -63,9 +62,7 @@ def revoke(
 ) -> None:
     """Shut an NVE out for good, everywhere and at once. A device that was repaired needs another name. Asks first."""
     where = Where(run_dir, nva, credentials)
-    known = [one["nve"] for one in where.ask("status")["switches"]]
-    if nve not in known:
-        raise OperatorError(f"no such NVE: {nve}; there are: {', '.join(sorted(known))}")
+    known.some_nve(where, nve)
     confirm(f"Shut {nve} out for good? No device of this name can come back.", yes=yes)
     result = where.ask("revoke", nve=nve)
     show(result, output, f"{nve} is cut off; every other switch confirmed it within {result['cut_off_s']:.3f} s")
@@ -85,9 +82,12 @@ def reset_marks(
     For generations that have run out, or are below what the replay rings of its switch have seen. Its tunnels are
     interrupted for as long as it takes to give them new keys, those of others are not.
     """
+    where = Where(run_dir, nva, credentials)
+    if not yes:
+        known.some_nve(where, nve)
     question = f"All tunnels of {nve} end, and begin again under new keys. Reset its marks?"
     confirm(question, yes=yes, nothing="nothing was reset")
-    result = Where(run_dir, nva, credentials).ask("reset_marks", nve=nve)
+    result = where.ask("reset_marks", nve=nve)
     show(result, output, f"generations of what {nve} receives begin anew; its switch is to take a new incarnation")
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nvo3sec.cli import render
+from nvo3sec.cli import known, render
 from nvo3sec.cli.operate import Where, show
 from nvo3sec.cli.options import (
     LAST_ACCESS_PORT,
@@ -110,8 +110,11 @@ def map_admit(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Decide that this tenant system is right: it gets its addresses, and whoever had them is frozen. Asks first."""
+    where = Where(run_dir, nva, credentials)
+    if not yes:
+        known.tenant_system(where, mac, nve, vn=vn, port=port, vlan=vlan)
     confirm(f"Give {mac} at {nve} its addresses, and freeze who has them?", yes=yes)
-    result = Where(run_dir, nva, credentials).ask("map_admit", mac=mac, nve=nve, vn=vn, port=port, vlan=vlan)
+    result = where.ask("map_admit", mac=mac, nve=nve, vn=vn, port=port, vlan=vlan)
     show(result, output, f"{result['claim']}: {result['status']}")
 
 
@@ -133,9 +136,14 @@ def map_evict(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Take a tenant system's announcement away: who waits for its addresses gets them. Asks first."""
+    where = Where(run_dir, nva, credentials)
+    if not yes:
+        known.tenant_system(where, mac, nve, vn=vn, port=port, vlan=vlan)
+        if successor is not None:
+            known.some_nve(where, successor)
     confirm(f"Take away what {nve} announced of {mac}?", yes=yes)
     asked = {"mac": mac, "nve": nve, "vn": vn, "port": port, "vlan": vlan, "successor": successor}
-    result = Where(run_dir, nva, credentials).ask("map_evict", **asked)
+    result = where.ask("map_evict", **asked)
     show(result, output, f"{result['claim']}: gone")
 
 

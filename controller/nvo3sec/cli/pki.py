@@ -267,10 +267,12 @@ def revoke(
     if serial is not None and role is None:
         if not re.fullmatch(r"[0-9a-fA-F]{1,40}", serial):
             raise typer.BadParameter("a number in hexadecimal, as pki list shows it", param_hint="--serial")
+        authority.could_revoke(None, int(serial, 16))
         confirm(f"Revoke the certificate {serial}?", yes=yes)
         revoked = authority.revoke(None, int(serial, 16))
     elif role is not None and name is not None and serial is None:
         device = authority.device(role, name)
+        authority.could_revoke(device)
         confirm(f"Revoke every certificate of {device}?", yes=yes)
         revoked = authority.revoke(device)
     else:

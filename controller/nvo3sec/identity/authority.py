@@ -216,13 +216,21 @@ class Authority:
 
         A device's token is voided with them. Raises AuthorityError if there is nothing to revoke; StorageError.
         """
-        what = f"serial number {serial:x}" if serial is not None else str(device)
         with ledgers.locked(self._ledger):
-            ledger, revoked = ledgers.load(self._ledger).revoke(device, serial, self._clock())
-            if not revoked:
-                raise AuthorityError(f"there is nothing to revoke: {what} has no certificate that is valid")
+            ledger, revoked = self._revoked(device, serial)
             self._publish(ledger)
         return revoked
+
+    def could_revoke(self, device: DeviceName | None, serial: int | None = None) -> tuple[Issued, ...]:
+        """What `revoke` would revoke as things are. Raises AuthorityError if that is nothing; StorageError."""
+        return self._revoked(device, serial)[1]
+
+    def _revoked(self, device: DeviceName | None, serial: int | None) -> tuple[Ledger, tuple[Issued, ...]]:
+        what = f"serial number {serial:x}" if serial is not None else str(device)
+        ledger, revoked = ledgers.load(self._ledger).revoke(device, serial, self._clock())
+        if not revoked:
+            raise AuthorityError(f"there is nothing to revoke: {what} has no certificate that is valid")
+        return ledger, revoked
 
     def issued(self) -> tuple[Issued, ...]:
         """What was issued and has not been forgotten."""

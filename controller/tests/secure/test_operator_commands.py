@@ -202,9 +202,13 @@ class TestOverlay:
     @pytest.mark.parametrize("decision", ["admit", "evict"])
     def test_decisions(self, nva, decision):
         mac = "02:aa:00:00:00:02"
-        missing = nva.over_tls("map", decision, mac, "--nve", "leaf1", "--yes")
-        there = "there are: 02:aa:00:00:00:01, 02:aa:00:00:00:04"
-        assert missing.stderr == f"nvo3sec: no tenant system with {mac} is known behind leaf1; {there}\n"
+        for yes in (["--yes"], []):  # nobody is asked about what is not there
+            missing = nva.over_tls("map", decision, mac, "--nve", "leaf1", *yes)
+            there = "there are: 02:aa:00:00:00:01, 02:aa:00:00:00:04"
+            assert missing.stderr == f"nvo3sec: no tenant system with {mac} is known behind leaf1; {there}\n"
+            two = nva.here("map", decision, "02:aa:00:00:00:01", "--nve", "leaf1", *yes)
+            where = "say where: --port 1 --vlan 0, --port 3 --vlan 100"
+            assert two.stderr == f"nvo3sec: 02:aa:00:00:00:01 is behind leaf1 more than once; {where}\n"
         unasked = nva.here("map", decision, mac, "--nve", "leaf2")
         assert (unasked.returncode, "use --yes" in unasked.stderr) == (1, True)
         stated = nva.here("map", decision, mac, "--nve", "leaf2", "--yes")
@@ -212,6 +216,18 @@ class TestOverlay:
             assert stated.stdout == f"{mac} at leaf2 port 1: active\n"
         else:
             assert (stated.returncode, "only the domain file changes it" in stated.stderr) == (1, True)
+
+    def test_nobody_is_asked_about_what_is_not_there(self, nva):
+        there = "there are: leaf1, leaf2, leaf3\n"
+        for words in (
+            ("map", "admit", "02:aa:00:00:00:02", "--nve", "leaf9"),
+            ("map", "evict", "02:aa:00:00:00:02", "--nve", "leaf2", "--successor", "leaf9"),
+            ("keys", "reset-marks", "leaf9"),
+            ("keys", "revoke", "leaf9"),
+        ):
+            done = nva.here(*words)
+            assert (done.returncode, done.stderr) == (1, f"nvo3sec: no such NVE: leaf9; {there}")
+        assert "use --yes" in nva.here("keys", "reset-marks", "leaf1").stderr
 
     def test_who_may_do_what(self, nva):
         red = nva.over_tls("authz", "probe", "--as", "nve/leaf2", "LookUp", "--vn", "red")
