@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 import time
@@ -32,6 +33,8 @@ from nvo3sec.transport.agent import RemoteNva
 from nvo3sec.transport.credentials import NvaAddress, live_peers, load_device
 
 STATE_FILE = "agent.json"
+PROGRESS_S = 0.1
+"""Between two looks at what an operator waits for."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,7 @@ class NveProcess:
             settings.run_directory,
             {
                 "status": self._console_status,
+                "wait": self._console_wait,
                 "counters": self._console_counters,
                 "reconcile": self._console_reconcile,
                 **tenant_methods(self._agent),
@@ -148,6 +152,15 @@ class NveProcess:
             "reports": [],
         }
         return with_terms(report, {str(self._device.identity): self._terms()}, time.time())
+
+    async def _console_wait(self, wait_s: float = 30.0) -> dict[str, Any]:
+        """The status as soon as the agent is ready. Raises OperatorError if it is not in time."""
+        deadline = time.monotonic() + wait_s
+        while not (status := await self._console_status())["ready"]:
+            if time.monotonic() >= deadline:
+                raise OperatorError(f"not ready after {wait_s:g} s: " + "; ".join(status["not_ready"]))
+            await asyncio.sleep(PROGRESS_S)
+        return status
 
     async def _console_counters(self, nve: str | None = None) -> list[dict[str, Any]]:
         self._check_name(nve)

@@ -11,12 +11,15 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
 from nvo3sec import logs
+from nvo3sec.cli.operate import Where
 from nvo3sec.console import (
     AGENT,
     NVA,
@@ -223,6 +226,41 @@ class TestDiscovery:
     def test_an_agent_alone_answers_what_it_can(self, base):
         with serving(default_run_directory(AGENT + "leaf1")):
             assert choose_run_directory(None) == default_run_directory(AGENT + "leaf1")
+
+    def test_who_waits_waits_for_the_nva_and_not_for_its_agents(self, base):
+        """Agents start sooner: the status of one would say that all is well, or that there are several."""
+        asked, ready = threading.Event(), {"ready": True}
+
+        async def of_agent() -> Any:
+            asked.set()
+            return {"ready": False}
+
+        async def of_nva(wait_s: float) -> Any:
+            return ready | {"nva": True}
+
+        where = Where(base, None, None)
+        with ThreadPoolExecutor() as pool, serving(default_run_directory(AGENT + "leaf1"), {"status": of_agent}):
+            waiting = pool.submit(where.wait, 60.0)
+            assert asked.wait(60)
+            with serving(default_run_directory(AGENT + "leaf2"), {}), serving(base / NVA, {"wait": of_nva}):
+                assert waiting.result(60) == ready | {"nva": True}
+
+    def test_who_waits_is_answered_by_an_agent_whose_nva_is_elsewhere(self, base):
+        async def is_ready() -> Any:
+            return {"ready": True}
+
+        async def is_not() -> Any:
+            return {"ready": False}
+
+        agent = default_run_directory(AGENT + "leaf1")
+        with serving(agent, {"status": is_ready}):
+            assert Where(base, None, None).wait(60.0) == {"ready": True}
+            prepare_run_directory(base / NVA)  # one ran here, and is to come back
+            with pytest.raises(NoController, match="no NVA is running in"):
+                Where(base, None, None).wait(0.01)
+            (base / NVA).rmdir()
+        with serving(agent, {"status": is_not}):
+            assert Where(base, None, None).wait(0.01) == {"ready": False}
 
     def test_several(self, base):
         first, second = (default_run_directory(AGENT + name) for name in ("leaf1", "leaf2"))

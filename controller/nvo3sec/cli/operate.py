@@ -23,8 +23,8 @@ from nvo3sec.cli.options import (
     UsageError,
     check_seconds,
 )
-from nvo3sec.console import ask, choose_run_directory
-from nvo3sec.errors import NoController
+from nvo3sec.console import ask, choose_run_directory, has_been_an_nva
+from nvo3sec.errors import NoController, OperatorError
 from nvo3sec.plain import plain_value
 
 APPEAR_S = 0.05
@@ -44,17 +44,35 @@ class Where:
     credentials: Path | None
 
     def wait(self, wait_s: float) -> Any:
-        """The status as soon as everything is ready; whoever is asked may still be starting."""
+        """The status as soon as everything is ready; whoever is asked may still be starting.
+
+        An agent starts sooner than the NVA beside it, and does not know of everything: it is asked where there is no
+        NVA, once it is ready, which it is not without an NVA somewhere.
+        """
         if self.nva is not None:
             return self.ask("wait", appear_s=wait_s, wait_s=wait_s)
         deadline = time.monotonic() + wait_s
         while True:
             try:
-                return self.ask("wait", wait_s=max(0.0, deadline - time.monotonic()))
+                place = choose_run_directory(self.run_dir, nva=True)
+                return plain_value(ask(place, "wait", wait_s=max(0.0, deadline - time.monotonic())))
             except NoController:
-                if time.monotonic() >= deadline:
+                is_late = time.monotonic() >= deadline
+                answer = self._of_an_agent_alone()
+                if answer is not None and (answer["ready"] or is_late):
+                    return answer
+                if is_late:
                     raise
                 time.sleep(APPEAR_S)
+
+    def _of_an_agent_alone(self) -> Any:
+        """Its status; None if there is none, or several, or the directory of an NVA."""
+        if has_been_an_nva(self.run_dir):
+            return None
+        try:
+            return self.ask("status")
+        except OperatorError:  # nobody, several, or one that has just ended
+            return None
 
     def ask(self, method: str, /, **params: Any) -> Any:
         """The answer, whose texts are as they may be shown: agents, hypervisors and tenants have a part in them."""

@@ -15,6 +15,7 @@ from nvo3sec.console.rundir import (
     base_directory,
     choose_run_directory,
     default_run_directory,
+    has_been_an_nva,
     prepare_run_directory,
     socket_path,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "base_directory",
     "choose_run_directory",
     "default_run_directory",
+    "has_been_an_nva",
     "prepare_run_directory",
     "socket_path",
 ]

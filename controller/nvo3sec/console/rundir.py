@@ -115,11 +115,12 @@ def _looked_through(base: Path) -> tuple[dict[str, Path], list[str]]:
     return found, passed_over
 
 
-def choose_run_directory(given: Path | None, *, agents: bool = False) -> Path:
+def choose_run_directory(given: Path | None, *, agents: bool = False, nva: bool = False) -> Path:
     """The run directory of the process to ask.
 
     given: that one, or one that holds several; the user's base directory unless told. agents: for a question that only
-    agents answer; for any other an NVA comes first, and an agent if it is the only process.
+    agents answer; for any other an NVA comes first, and an agent if it is the only process. nva: not an agent in its
+    place, unless that is what was given.
 
     Raises NoController if there is none, OperatorError if there are several.
     """
@@ -132,7 +133,7 @@ def choose_run_directory(given: Path | None, *, agents: bool = False) -> Path:
     here, passed_over = _looked_through(base)
     of_agents = {name: path for name, path in here.items() if _last(name).startswith(AGENT)}
     others = {name: path for name, path in here.items() if name not in of_agents}
-    chosen = of_agents if agents else (others or of_agents)
+    chosen = of_agents if agents else others if nva else (others or of_agents)
     if len(chosen) == 1:
         return next(iter(chosen.values()))
     if chosen:
@@ -141,6 +142,12 @@ def choose_run_directory(given: Path | None, *, agents: bool = False) -> Path:
     what = "no agent" if agents else "no NVA"
     why = "".join(f"; passed over: {one}" for one in passed_over)
     raise NoController(f"{what} is running in {base}{_elsewhere(base)}{why}; use --run-dir, or --nva for one elsewhere")
+
+
+def has_been_an_nva(given: Path | None) -> bool:
+    """Whether there is the directory of an NVA, that runs or that ran, in one that holds several; as `given` above."""
+    base = base_directory() if given is None else given
+    return any(base.glob(NVA)) or any(base.glob(f"*/{NVA}"))
 
 
 def _last(name: str) -> str:
