@@ -13,7 +13,7 @@ import grpc
 from finsy.proto import U128, p4r, p4r_grpc
 from nvo3sec.config import example_path, load_domain
 from nvo3sec.domain.messages import Registration
-from nvo3sec.errors import NvaUnreachable
+from nvo3sec.errors import AuthorizationError, NvaUnreachable
 from nvo3sec.nva import Nva
 from nvo3sec.nva.store import MemoryStore
 from nvo3sec.nve import NveAgent
@@ -22,6 +22,7 @@ from nvo3sec.nve.reconcile import TENANT_TABLES
 from nvo3sec.p4runtime import Operation, Table, Update, load_artifacts
 from nvo3sec.p4runtime import generated as p4
 from nvo3sec.p4runtime.connection import ELECTION_ID
+from structlog.testing import capture_logs
 
 WAIT_S = 120.0
 
@@ -199,6 +200,47 @@ class TestNva:
                 await one.until(lambda: one.agent._serving not in (None, first) and one.is_ready())
                 assert one.agent.status().adopted is False
                 assert one.agent.status().entries_expected == one.agent.status().entries_actual
+
+        asyncio.run(run())
+
+    def test_why_it_is_not_served_is_said_once_however_often_it_tries(self, start_switch, monkeypatch):
+        """One that is shut out comes back for ever."""
+        monkeypatch.setattr("nvo3sec.nve.agent.RETRY_LAST_S", 0.05)
+
+        async def run():
+            async with working(start_switch("leaf2", 2)) as one:
+                tried, shut_out = 0, True
+                open_session = one.nva.open_session
+
+                def opened(nve: str) -> NvaSession:
+                    session = open_session(nve)
+                    register = session.register
+
+                    async def refused(registration: Registration) -> None:
+                        nonlocal tried
+                        tried += 1
+                        if shut_out:
+                            raise AuthorizationError("leaf2 is shut out")
+                        await register(registration)
+
+                    session.register = refused
+                    return session
+
+                one.nva.open_session = opened
+                with capture_logs() as lines:
+
+                    async def said_after_three() -> int:
+                        first = tried
+                        await one.until(lambda: tried >= first + 3)
+                        assert one.agent.status().fault in ("", "leaf2 is shut out")
+                        return sum(line["event"] == "not serving" and "shut out" in line["error"] for line in lines)
+
+                    assert await said_after_three() == 1
+                    shut_out = False
+                    await one.until(one.is_ready)
+                    shut_out = True
+                    one.nva.register(open_session("leaf2"), Registration(one.agent._serving._incarnation))
+                    assert await said_after_three() == 2, "what is over is news when it comes back"
 
         asyncio.run(run())
 

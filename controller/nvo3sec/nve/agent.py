@@ -82,6 +82,8 @@ class NveAgent:
         self._announcer = Announcer(nve.name, self._memory)
         self._retired = b""
         self._fault = "not started"
+        self._told = ""
+        """Why it was said last that the switch is not served; nothing once it has been. It is tried again for ever."""
         self.broken = 0
         """How often something went wrong that nobody had thought of."""
 
@@ -102,9 +104,10 @@ class NveAgent:
         is_unforeseen = not isinstance(error, Nvo3secError)
         self.broken += is_unforeseen
         why = cause_of(error)
-        if why == self._fault:
-            return
         self._fault = why
+        if why == self._told:
+            return
+        self._told = why
         alarming = is_unforeseen or isinstance(error, NotPrimary | NvaGoneBack | PipelineRefused | VersionMismatch)
         log = self._log.error if alarming else self._log.warning
         log("not serving", error=why, kind=type(error).__name__)
@@ -172,6 +175,8 @@ class NveAgent:
             self._fault = ""
             await self._serving.run()
         finally:
+            if self._serving is not None and self._serving.outcome is not None:
+                self._told = ""
             self._serving = None
             await session.close()
 
