@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import pytest
+import structlog
 from nvo3sec.domain.messages import Report
-from nvo3sec.nva.journal import KEPT_OF_ONE, RATE_OF_ONE, Journal, ReportRecord
+from nvo3sec.nva.journal import KEPT_OF_ONE, RATE_OF_ONE, Journal, ReportRecord, log_report
+from structlog.testing import capture_logs
 
 
 def record(nve: str, at: float, detail: str = "") -> ReportRecord:
@@ -36,3 +39,19 @@ def test_in_order():
     for number in range(10):
         journal.add(record(f"leaf{number % 3}", float(number)))
     assert [one.at for one in journal] == [float(number) for number in range(10)]
+
+
+@pytest.mark.parametrize(
+    ("event", "level"),
+    [
+        ("mapping-thawed", "info"),
+        ("mapping-moved", "info"),
+        ("mapping-returned", "info"),
+        ("mapping-frozen", "warning"),
+    ],
+)
+def test_what_is_as_somebody_wanted_it_is_no_warning(event, level):
+    with capture_logs() as lines:
+        log_report(structlog.get_logger(), "leaf1", Report(event, "VNI 5001"))
+    told = {"event": "report", "nve": "leaf1", "what": event, "detail": "VNI 5001", "log_level": level}
+    assert lines == [told]

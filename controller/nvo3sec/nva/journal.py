@@ -5,8 +5,10 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from dataclasses import dataclass
+from typing import Any
 
 from nvo3sec.domain.limits import TokenBucket
+from nvo3sec.domain.mapping.events import Told
 from nvo3sec.domain.messages import Report
 from nvo3sec.domain.model import Rate
 
@@ -15,6 +17,14 @@ KEPT = 4000
 KEPT_OF_ONE = 100
 RATE_OF_ONE = Rate(2, 50)
 """Reports of one NVE that are kept and logged. What is beyond is counted."""
+WELCOME = frozenset({Told.THAWED.value, Told.MOVED.value, Told.RETURNED.value})
+"""Events after which things are as somebody wanted to have them: shown and logged, and no warning."""
+
+
+def log_report(log: Any, nve: str, report: Report) -> None:
+    """Log a report. log: of structlog."""
+    say = log.info if report.event in WELCOME else log.warning
+    say("report", nve=nve, what=report.event, detail=report.detail)
 
 
 @dataclass(frozen=True)

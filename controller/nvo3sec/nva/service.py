@@ -52,7 +52,7 @@ from nvo3sec.nva.cutoffs import DEADLINE_S, CutOffs
 from nvo3sec.nva.guard import StoreGuard, disputes_said
 from nvo3sec.nva.held import HeldNumbers
 from nvo3sec.nva.intent import Intent
-from nvo3sec.nva.journal import Journal, ReportRecord
+from nvo3sec.nva.journal import Journal, ReportRecord, log_report
 from nvo3sec.nva.key_inspection import choose_tunnels, some_tunnels
 from nvo3sec.nva.keys import KeyService
 from nvo3sec.nva.marks import Marks
@@ -239,9 +239,8 @@ class Nva:
             self._note(session.nve, report)
 
     def _note(self, nve: str, report: Report, *, always: bool = False) -> None:
-        if not self.reports.add(ReportRecord(nve, self._clock(), report), always=always):
-            return
-        self._log.warning("report", nve=nve, what=report.event, detail=report.detail)
+        if self.reports.add(ReportRecord(nve, self._clock(), report), always=always):
+            log_report(self._log, nve, report)
 
     def peer_news(self, session: NvaSideSession, news: PeerNews) -> None:
         """An NVE can mix with other contributions than before, or proves that it holds keys: to be relayed."""
