@@ -8,6 +8,7 @@ else.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import importlib.util
 import os
@@ -16,7 +17,7 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,11 +66,17 @@ def find_compiler() -> Compiler:
     )
 
 
-def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+def _run(command: Sequence[str], environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """Raises CompilerError where the command cannot be run, or does not end."""
     try:
         return subprocess.run(  # noqa: S603  (no shell; the command was found on the user's own path)
-            command, capture_output=True, text=True, errors="replace", timeout=_TIMEOUT_S, check=False
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_TIMEOUT_S,
+            check=False,
+            env=os.environ | dict(environment or {}),
         )
     except OSError as error:
         raise CompilerError(f"{command[0]} cannot be run: {error.strerror}") from None
@@ -98,6 +105,51 @@ def _prepare_cache(directory: Path) -> None:
         directory.chmod(0o700)
 
 
+_WORK = "build-"
+
+
+@contextlib.contextmanager
+def _workplace(cache: Path) -> Iterator[Path]:
+    """A directory to build in, that goes at the end. Its process holds its lock, and loses that whatever it dies of."""
+    with contextlib.ExitStack() as holding:
+        with _locked(cache):  # until it has its own, nobody takes it for one that was left
+            work = Path(tempfile.mkdtemp(prefix=_WORK, dir=cache))
+            holding.enter_context(_locked(work))
+        try:
+            yield work
+        finally:
+            with contextlib.suppress(OSError):
+                shutil.rmtree(work)
+
+
+def _clean(cache: Path) -> None:
+    """Remove what processes were building that were killed. Where the file system has no locks, nothing is removed."""
+    with _locked(cache) as is_alone:
+        for left in cache.glob(f"{_WORK}*") if is_alone else ():
+            with _locked(left, wait=False) as is_nobodys:
+                if is_nobodys:
+                    shutil.rmtree(left, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _locked(directory: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Whether this process has the lock of a directory now, alone. wait: until it has."""
+    try:
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:  # it is gone by now, or no directory
+        yield False
+        return
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except OSError:  # somebody else has it, or there are no such locks here
+            yield False
+            return
+        yield True
+    finally:
+        os.close(descriptor)
+
+
 def runtime_digest() -> str:
     """Hash over the sources of the runtime."""
     digest = hashlib.sha256()
@@ -119,16 +171,16 @@ def build(source: str, *, cache: Path | None = None, extra_flags: Sequence[str] 
         digest.update(hashlib.sha256(part.encode()).digest())
     directory = cache if cache is not None else default_cache()
     _prepare_cache(directory)
+    _clean(directory)
     target = directory / f"{digest.hexdigest()}.so"
     if target.exists():
         return target
-    work = Path(tempfile.mkdtemp(prefix="build-", dir=directory))
-    try:
+    with _workplace(directory) as work:
         unit = work / "program.c"
         unit.write_text(source)
         output = work / "program.so"
         command = [*compiler.command, *flags, f"-I{RUNTIME}", "-o", str(output), str(unit)]
-        result = _run(command)
+        result = _run(command, {"TMPDIR": str(work)})  # what a compiler leaves when it is killed goes as well
         if result.returncode != 0:
             kept = directory / "failed.c"
             kept.write_text(source)
@@ -137,7 +189,4 @@ def build(source: str, *, cache: Path | None = None, extra_flags: Sequence[str] 
             raise CompilerError(f"{' '.join(compiler.command)} produced no output")
         output.chmod(0o700)
         os.replace(output, target)
-    finally:
-        with contextlib.suppress(OSError):
-            shutil.rmtree(work)
     return target

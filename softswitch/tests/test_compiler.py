@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -90,6 +93,32 @@ class TestCache:
         with pytest.raises(CompilerError, match="refused"):
             build("this is not C\n", cache=tmp_path)
         assert not list(tmp_path.glob("*.so"))
+
+    def test_what_a_killed_process_was_building_goes_with_the_next_start(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """And nothing of one that is at work."""
+        cache = tmp_path / "cache"
+        have = build(SOURCE, cache=cache)
+        os.mkfifo(tmp_path / "hold")
+        _compiler(monkeypatch, tmp_path, f'echo "$TMPDIR" > {tmp_path}/begun; cat {tmp_path}/hold')
+        words = "import sys; from pathlib import Path; from p4softswitch.compiler import build; "
+        words += "build('int other;', cache=Path(sys.argv[1]))"
+        # The compiler is at work once the other end of this is open, and ends with the block.
+        with (
+            subprocess.Popen([sys.executable, "-c", words, str(cache)]) as building,
+            (tmp_path / "hold").open("wb"),
+        ):
+            monkeypatch.undo()
+            (work,) = cache.glob("build-*")
+            assert (tmp_path / "begun").read_text() == f"{work}\n", "its own temporary files are in there, too"
+            assert build(SOURCE, cache=cache) == have
+            assert work.is_dir()
+            building.kill()
+            building.wait()
+            assert work.is_dir()
+            assert build(SOURCE, cache=cache) == have
+            assert list(cache.iterdir()) == [have]
 
     def test_default_directory(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
