@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 
 from nvo3sec.domain.contribution import ContributionRefused, PeerNews
 from nvo3sec.domain.membership import Membership
 from nvo3sec.domain.messages import Report
 from nvo3sec.domain.model import Domain, TunnelKeys
+from nvo3sec.domain.repeats import Repeats
 from nvo3sec.nva.keys import KeyService
 from nvo3sec.nva.peering import PeerRelay
 from nvo3sec.nva.session import NvaSideSession
@@ -26,6 +28,7 @@ class Contributing:
         self._clock = clock
         self.relay.is_asking = domain.tunnel_keys is TunnelKeys.NVA_AND_PEER
         self._sessions = sessions
+        self._refused: defaultdict[str, Repeats] = defaultdict(Repeats)
 
     def joined(self, nve: str, incarnation: bytes, membership: Membership, keys: KeyService) -> None:
         """An agent has registered: before its keys hear of it."""
@@ -44,6 +47,12 @@ class Contributing:
         except ContributionRefused as error:
             return Report("peer-contribution-refused", str(error))
         return None
+
+    def tell(self, nve: str, refusal: Report, note: Callable[[str, Report], None]) -> None:
+        """Note a refusal, unless it is known: an agent says the same in each session, and whenever it likes."""
+        again = self._refused[nve].again(refusal.detail, self._clock())
+        if again is not None:
+            note(nve, Report(refusal.event, refusal.detail + again))
 
     def follow(self, keys: KeyService) -> None:
         """There may be a new epoch."""

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from ipaddress import IPv4Address
-from typing import TypeVar
 
 from nvo3sec.domain.addresses import IpAddress
 from nvo3sec.domain.contribution import (
@@ -32,6 +31,7 @@ from nvo3sec.domain.contribution import (
 )
 from nvo3sec.domain.messages import WHOLE_FRAME, KeyState, NveView, ReceiveSa, Report, SendSa
 from nvo3sec.domain.model import Suite, TunnelKeys
+from nvo3sec.domain.repeats import Repeats
 from nvo3sec.domain.secret import Secret
 from nvo3sec.errors import OperatorError, cause_of
 from nvo3sec.nve.memory import AgentMemory
@@ -44,16 +44,12 @@ PeerKeysMaker = Callable[[str, tuple[IpAddress, ...], bytes], PeerKeys]
 Place = tuple[str, Suite, int]
 """Peer, suite and SPI of a key in the switch."""
 
-REPORTS_KEPT = 64
 CHECKED_AT_ONCE = 8
 """Contributions that are looked at in one go: some milliseconds."""
 PAUSE_S = 0.005
 """For everything else, between one go and the next."""
 TELL_S = 0.25
 """How often keys are mixed while there is more to look at: each time the switch is read."""
-
-K = TypeVar("K")
-V = TypeVar("V")
 
 
 class Peering:
@@ -71,6 +67,7 @@ class Peering:
         *,
         required: bool = False,
         memory: AgentMemory | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._memory = memory or AgentMemory(nve)
         self._nve = nve
@@ -87,7 +84,9 @@ class Peering:
         self._published = False
         self._receiving: tuple[KeyName, ...] = ()
         self._sending: tuple[KeyName, ...] = ()
-        self._reported: dict[str, None] = {}
+        self._reported = Repeats()
+        self._states: dict[str, str] = {}
+        self._clock = clock
         self._reports: list[Report] = []
 
     @property
@@ -112,16 +111,19 @@ class Peering:
             self._keys.end_peers(gone)
             self._keys.forget_peers(self._places.everywhere)
         self._on = self._required or view.tunnel_keys is TunnelKeys.NVA_AND_PEER
-        if not self._on:
+        is_impossible = self._on and self._make is None
+        self._note_state(
+            "peer-keys-impossible",
+            "this agent has no credentials to sign contributions with" if is_impossible else "",
+        )
+        self._note_state(
+            "tunnel-keys-refused",
+            "the NVA would have keys that it alone can derive: none is taken, what was mixed goes on to its end"
+            if self._on and not is_impossible and view.tunnel_keys is not TunnelKeys.NVA_AND_PEER
+            else "",
+        )
+        if not self._on or self._make is None:
             return
-        if self._make is None:
-            self._note("peer-keys-impossible", "this agent has no credentials to sign contributions with")
-            return
-        if view.tunnel_keys is not TunnelKeys.NVA_AND_PEER:
-            self._note(
-                "tunnel-keys-refused",
-                "the NVA would have keys that it alone can derive: none is taken, what was mixed goes on to its end",
-            )
         if self._keys is None or self._address != view.address:
             if self._keys is not None:
                 self._keys.erase()
@@ -130,16 +132,19 @@ class Peering:
             self._begin(now)
 
     def _note_downgrade(self, view: NveView) -> None:
-        if view.tunnel_keys is TunnelKeys.NVA_AND_PEER:
+        is_mixing, forgotten = view.tunnel_keys is TunnelKeys.NVA_AND_PEER, ""
+        if is_mixing:
             try:
                 self._memory.mixes()
             except OperatorError as error:  # a disk that is full is no reason to let the tunnels close
-                self._note("peer-keys-not-remembered", str(error))
-        elif self._memory.has_mixed and not self._required:
-            self._note(
-                "tunnel-keys-downgraded",
-                "both NVEs mixed the keys before, and the NVA now makes them alone; what was mixed goes on to its end",
-            )
+                forgotten = str(error)
+        self._note_state("peer-keys-not-remembered", forgotten)
+        self._note_state(
+            "tunnel-keys-downgraded",
+            "both NVEs mixed the keys before, and the NVA now makes them alone; what was mixed goes on to its end"
+            if not is_mixing and self._memory.has_mixed and not self._required
+            else "",
+        )
 
     def take(self, update: PeerUpdate, now: float) -> None:
         """Relayed contributions and proofs came. They are looked at in `check`, and in `sort`."""
@@ -308,7 +313,7 @@ class Peering:
         return PeerNews(self._incarnation, contributions, tuple(proofs))
 
     def reports(self) -> tuple[Report, ...]:
-        """What the operator should know, each thing once."""
+        """What the operator should know: each thing once, and again when it comes back."""
         reports, self._reports = tuple(self._reports), []
         return reports
 
@@ -321,17 +326,14 @@ class Peering:
         for detail in keys:
             self._note("key-refused", detail)
 
+    def _note_state(self, event: str, detail: str) -> None:
+        """How something is since the newest view, "" if it is as it should be: told when that changes."""
+        if detail and self._states.get(event) != detail:
+            self._reports.append(Report(event, detail))
+        self._states[event] = detail
+
     def _note(self, event: str, detail: str) -> None:
-        text = f"{event} {detail}"
-        if text in self._reported:
-            return
-        _put(self._reported, text, None, REPORTS_KEPT)
-        self._reports.append(Report(event, detail))
-
-
-def _put(where: dict[K, V], key: K, value: V, limit: int) -> None:
-    """As the newest; the oldest goes if there are too many."""
-    where.pop(key, None)
-    while len(where) >= limit:
-        del where[next(iter(where))]
-    where[key] = value
+        """Something went wrong, and perhaps not for the first time."""
+        again = self._reported.again(f"{event} {detail}", self._clock())
+        if again is not None:
+            self._reports.append(Report(event, detail + again))

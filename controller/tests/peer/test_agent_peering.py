@@ -11,6 +11,7 @@ from nvo3sec.domain.contribution import End, KeyName, Pair, PeerContribution, Pe
 from nvo3sec.domain.contribution.peers import CONTRIBUTIONS_PER_PEER, SAS_PER_PEER
 from nvo3sec.domain.messages import KeyState, NveView, PeerView, ReceiveSa, SendSa
 from nvo3sec.domain.model import Rate, Suite, TunnelKeys
+from nvo3sec.domain.repeats import AGAIN_S
 from nvo3sec.domain.secret import Secret
 from nvo3sec.nve.memory import AgentMemory
 from nvo3sec.nve.peering import Peering
@@ -89,6 +90,42 @@ class TestSaying:
             ends.peering.sort(ends.sending(), view(), 0.0)
         assert [one.event for one in ends.peering.reports()] == ["peer-proof-refused"]
         assert ends.peering.reports() == ()
+
+    def test_and_again_with_its_number_when_it_comes_back(self, world):
+        now = 0.0
+        ends = Ends(world, clock=lambda: now)
+
+        def refused() -> list[str]:
+            false = PeerProof(KeyName("leaf2", SUITE, SPI, End.SENDER), b"f" * 32)
+            ends.peering.take(PeerUpdate(EPOCH, (), (false,)), 0.0)
+            ends.peering.sort(ends.sending(), view(), 0.0)
+            return [one.detail for one in ends.peering.reports()]
+
+        (first,) = refused()
+        for _ in range(3):  # as long as it goes on, it is known
+            now += AGAIN_S - 1
+            assert refused() == []
+        now += AGAIN_S
+        assert refused() == [f"{first} (again, 5 times in all)"]
+        assert refused() == []
+
+    def test_a_state_is_told_once_for_each_change(self, world, tmp_path):
+        """However many views say the same, and however far apart they are."""
+        now = 0.0
+        memory = AgentMemory("leaf1", tmp_path / "agent.json")
+        ends = Ends(world, memory=memory, clock=lambda: now)
+        strict = Ends(world, required=True, clock=lambda: now)
+        for _ in range(2):
+            for tunnel_keys, downgraded, insisting in (
+                (TunnelKeys.NVA, ["tunnel-keys-downgraded"], ["tunnel-keys-refused"]),
+                (TunnelKeys.NVA, [], []),
+                (TunnelKeys.NVA_AND_PEER, [], []),
+                (TunnelKeys.NVA_AND_PEER, [], []),
+            ):
+                now += 2 * AGAIN_S
+                for one, expected in ((ends, downgraded), (strict, insisting)):
+                    one.peering.follow(view(tunnel_keys), 0.0)
+                    assert [report.event for report in one.peering.reports()] == expected
 
     def test_without_credentials(self, world):
         peering = Peering("leaf1", INCARNATIONS["leaf1"], None)
