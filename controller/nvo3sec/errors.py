@@ -21,6 +21,7 @@
     ├── DerivationError          a key cannot be derived
     ├── AuthorizationError       the caller may not ask for this
     │   └── HistoryDisputed      the caller remembers what the store has not in its history: one of them has gone back
+    ├── NvaLoading               the NVA has not loaded yet what it is asked about
     ├── NameInUse                another agent of this name has a session, and answers
     └── OperatorError            what the operator asked for cannot be done
         └── NoController         no controller runs where it was looked for
@@ -171,6 +172,10 @@ class AuthorizationError(Nvo3secError):
 
 class HistoryDisputed(AuthorizationError):
     """The caller remembers what the NVA's store does not have in its history: one of them has gone back."""
+
+
+class NvaLoading(Nvo3secError):
+    """The NVA has not loaded yet what it is asked about: ask again."""
 
 
 class NameInUse(Nvo3secError):

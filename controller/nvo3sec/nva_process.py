@@ -6,10 +6,9 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
-import secrets
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,11 +18,10 @@ import structlog
 
 from nvo3sec import collector
 from nvo3sec.aio import run_together, until_stopped
-from nvo3sec.applying import Applying, Start, at_start
+from nvo3sec.applying import Applying, Start
 from nvo3sec.config import DomainText
 from nvo3sec.console import ConsoleServer
 from nvo3sec.domain.messages import QuestionKind
-from nvo3sec.domain.model import Domain
 from nvo3sec.domain.terms import CredentialTerms
 from nvo3sec.errors import OperatorError
 from nvo3sec.identity.admission import FrontLimits
@@ -35,7 +33,7 @@ from nvo3sec.nva import Nva
 from nvo3sec.nva.cutoffs import DEADLINE_S
 from nvo3sec.nva.key_operations import KeyOperations
 from nvo3sec.nva.operations import Operations
-from nvo3sec.nva.store import MemoryStore, Store, open_store
+from nvo3sec.nva.store import Certificate
 from nvo3sec.reports import (
     status_from_json,
     status_report,
@@ -44,20 +42,18 @@ from nvo3sec.reports import (
     with_versions,
     without_the_longest,
 )
+from nvo3sec.starting import Given, Served, Starting, loading_status
 from nvo3sec.transport.credentials import live_peers, load_device
-from nvo3sec.transport.methods import DomainMembership, access_table
+from nvo3sec.transport.loading import LOADING, LoadingSessions
+from nvo3sec.transport.methods import access_table
 from nvo3sec.transport.nva import NvaTransport
 from nvo3sec.transport.probe import probe
 
 PROGRESS_S = 0.1
 ANSWERS_BYTES = 2 << 20
 """Of all agents together, in one answer over TLS: half of what an operator's client takes in one message."""
-DATABASE_FILE = "nva.sqlite"
 KNOWN_FILE = "known-sources.json"
 """Where devices were authenticated lately; beside the database, and of no use to whoever restores one."""
-HISTORY_BYTES = 16
-
-
 THREADS_TURN_S = 0.0005
 """After so long another thread of this process has its turn, instead of after Python's 5 ms: while one parses a long
 message, the one that serves everybody asks for its turn again after each piece of input and output."""
@@ -98,12 +94,43 @@ class NvaProcess:
         Raises ConfigError, CredentialsError, RevocationUnknown, StorageError, StoreError, OperatorError.
         """
         self._settings = settings
-        with collector.paused():
-            start = self._begin(given)
+        self._began = time.monotonic()
+        self._loaded: Nva | None = None
+        where = Given(given, settings.database, settings.keys, settings.apply_domain, settings.start_new_term)
+        self._starting = Starting(where, self._revoked_of)
+        self._log = structlog.get_logger("nva").bind(domain=self._starting.domain)
+        early = self._starting.early
+        ready = self._starting.load() if isinstance(early, str) else None
         self._device = load_device(
-            settings.credentials, start.domain.name, Purpose.SERVER, Role.NVA, issued=settings.issued
+            settings.credentials, self._starting.domain, Purpose.SERVER, Role.NVA, issued=settings.issued
         )
         self._live = live_peers(settings.credentials, self._device)
+        self._methods: dict[str, Callable[..., Awaitable[Any]]] = {"status": partial(self.status, room=ANSWERS_BYTES)}
+        self._console = ConsoleServer(
+            settings.run_directory,
+            {"status": self.status, "wait": self.wait, "admission": self.admission},
+            f"the NVA of {self._starting.domain}",
+        )
+        self._console.not_yet = LOADING
+        self._server: SecureServer | None = None
+        self._served = Served(self._starting, lambda: self._loaded)
+        self._sessions = None if isinstance(early, str) else LoadingSessions(early)
+        if ready is not None:
+            self._transport = NvaTransport(ready[1], self._methods)
+            self._take(*ready)
+        else:
+            assert self._sessions is not None
+            self._transport = NvaTransport(self._sessions, self._methods)
+
+    @property
+    def _nva(self) -> Nva:
+        if self._loaded is None:
+            raise OperatorError(f"{LOADING}: ask again")
+        return self._loaded
+
+    def _take(self, start: Start, nva: Nva) -> None:
+        """Everything is loaded."""
+        self._loaded = nva
         methods: dict[str, Callable[..., Awaitable[Any]]] = {
             "status": self.status,
             "wait": self.wait,
@@ -111,57 +138,34 @@ class NvaProcess:
             "reconcile": self.reconcile,
             "revoke": self.revoke,
             "authz_probe": self.authz_probe,
-            **Operations(self._nva).methods,
-            **KeyOperations(self._nva, self._ask_agent).methods,
-            **Applying(self._nva, start.file).methods,
+            **Operations(nva).methods,
+            **KeyOperations(nva, self._ask_agent).methods,
+            **Applying(nva, start.file).methods,
         }
         over_tls: dict[str, Callable[..., Awaitable[Any]]] = {
             "status": partial(self.status, room=ANSWERS_BYTES),
             "counters": partial(self.counters, room=ANSWERS_BYTES),
             "reconcile": partial(self.reconcile, room=ANSWERS_BYTES),
         }
-        self._transport = NvaTransport(self._nva, methods | over_tls)
-        self._console = ConsoleServer(
-            settings.run_directory, methods | {"admission": self.admission}, f"the NVA of {start.domain.name}"
-        )
-        self._server: SecureServer | None = None
-
-    def _begin(self, given: DomainText) -> Start:
-        domain = given.parse()
-        self._log = structlog.get_logger("nva").bind(domain=domain.name)
-        self._store = _open_store(domain, self._settings)
-        if not self._store.durable:
-            self._log.warning("nothing is durable: attachments, revocations and keys end with this process")
-        start = at_start(
-            given,
-            domain,
-            self._store.domain_file,
-            take_given=self._settings.apply_domain,
-            held=dict(self._store.held),
-        )
-        if not start.ignored.is_empty:
-            self._log.warning(
-                "another domain file was applied, and that one runs; see `domain diff`, `domain apply`",
-                given=given.source,
-                differences=len(start.ignored.changes),
-            )
-        self._nva = Nva(
-            start.domain, self._store, file=start.file.text, before=start.before, random_bytes=secrets.token_bytes
-        )
-        return start
+        self._methods |= methods | over_tls
+        self._console.add(methods)
+        self._suspend_revoked()  # before anybody is served: what was revoked while no NVA ran is out as well
+        if not isinstance(self._starting.early, str):
+            self._starting.early.hand_over(nva)
+        self._transport.loaded(nva)
 
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT. Agents keep what they have, and their leases end by themselves."""
         _as_many_files_as_allowed()
-        self._suspend_revoked()  # before anybody is served: what was revoked while no NVA ran is out as well
-        collector.leave_alone_what_is_there()
+        if self._loaded is not None:
+            collector.leave_alone_what_is_there()
         sys.setswitchinterval(THREADS_TURN_S)
         where = self._settings.database
         server = SecureServer(
             self._device,
             self._live,
             access_table(),
-            self._membership(),
+            self._served,
             front=self._settings.front,
             remember=where / KNOWN_FILE if where is not None else None,
         )
@@ -170,22 +174,30 @@ class NvaProcess:
         await self._console.start()
         try:
             port = await self._listen(server)
-            self._log.info(
-                "NVA running", identity=str(self._device.identity), host=self._settings.host, port=port, pid=os.getpid()
-            )
+            loading = asyncio.create_task(self._load(port), name="loading")
             try:
-                await run_together(
-                    until_stopped(), self._nva.run(), self._watch_certificates(), TermLog(self._terms).run()
-                )
+                await run_together(until_stopped(), self._work(loading), TermLog(self._terms).run())
             finally:
+                await asyncio.wait([loading])  # a thread of it may be at the store, and cannot be interrupted
                 await server.stop()
         finally:
             await self._console.stop()
-            self._store.close()
+            self._starting.store.close()
         self._log.info("NVA stopped")
 
-    def _membership(self) -> DomainMembership:
-        return DomainMembership(self._nva.domain.name, lambda: self._nva.membership)
+    async def _load(self, port: int) -> None:
+        """Load what is not loaded yet. Raises ConfigError, OperatorError, StoreError."""
+        where = {"identity": str(self._device.identity), "host": self._settings.host, "port": port, "pid": os.getpid()}
+        if self._loaded is None:
+            self._log.info("NVA loading", **where)
+            start, nva = await asyncio.to_thread(self._starting.load)
+            self._take(start, nva)
+            collector.leave_alone_what_is_there()
+        self._log.info("NVA running", **where)
+
+    async def _work(self, loading: asyncio.Task[None]) -> None:
+        await asyncio.shield(loading)
+        await run_together(self._nva.run(), self._watch_certificates())
 
     async def _watch_certificates(self) -> None:
         """Suspend NVEs whose certificate is revoked: their switches may go on, but nobody takes anything from them."""
@@ -195,9 +207,12 @@ class NvaProcess:
             await asyncio.sleep(WATCH_S)
 
     def _suspend_revoked(self) -> None:
-        revocations, known = self._live.revocations, self._nva.intent.certificates
-        revoked = [one.nve for one in known if revocations.is_revoked(one.issuer, int(one.serial, 16))]
-        self._nva.suspend(revoked, "its certificate was revoked")
+        self._nva.suspend(self._revoked_of(self._nva.intent.certificates), "its certificate was revoked")
+
+    def _revoked_of(self, known: Collection[Certificate]) -> list[str]:
+        """The NVEs among these whose certificate is revoked."""
+        revocations = self._live.revocations
+        return [one.nve for one in known if one.serial and revocations.is_revoked(one.issuer, int(one.serial, 16))]
 
     async def _listen(self, server: SecureServer) -> int:
         try:
@@ -212,6 +227,11 @@ class NvaProcess:
         """Switches, keys, reports. With `wait_s`, as `wait`. room: for what agents answer, bytes of JSON."""
         if wait_s > 0:
             return await self.wait(wait_s, room=room)
+        early = self._starting.early
+        if self._loaded is None and self._sessions is not None and not isinstance(early, str):
+            since_s = time.monotonic() - self._began
+            report = loading_status(self._starting.domain, early, self._sessions.waiting, since_s)
+            return with_terms(report, {str(self._device.identity): self._terms()}, time.time())
         agents = {
             name: unknown_status(name, str(answer))
             if isinstance(answer, OperatorError)
@@ -281,7 +301,7 @@ class NvaProcess:
         """What a call of a device would be answered, and why."""
         return probe(
             access_table(),
-            self._membership(),
+            self._served,
             self._nva.domain,
             self._nva.excluded,
             device=device,
@@ -303,11 +323,10 @@ class NvaProcess:
         """Connections and calls that were let in and refused since the start. On the console only."""
         if self._server is None:
             raise OperatorError("the NVA does not serve yet")
-        own = {
-            "reports_left_out": dict(self._nva.reports.left_out),
-            "answers_refused": dict(self._transport.answers_refused),
-            "confined": dict(self._nva.confinement.counts),
-        }
+        own: dict[str, Any] = {"answers_refused": dict(self._transport.answers_refused)}
+        if self._loaded is not None:
+            own["reports_left_out"] = dict(self._loaded.reports.left_out)
+            own["confined"] = dict(self._loaded.confinement.counts)
         return self._server.admission_report() | own
 
     async def _ask_agent(self, nve: str, kind: QuestionKind) -> Any:
@@ -334,14 +353,6 @@ class NvaProcess:
 
 def _or_unavailable(answer: Any, **names: str) -> Any:
     return {**names, "unavailable": str(answer)} if isinstance(answer, OperatorError) else answer
-
-
-def _open_store(domain: Domain, settings: NvaSettings) -> Store:
-    if settings.database is None or settings.keys is None:
-        return MemoryStore(secrets.token_bytes(HISTORY_BYTES))
-    return open_store(
-        settings.database / DATABASE_FILE, settings.keys, domain.name, start_new_term=settings.start_new_term
-    )
 
 
 def _as_many_files_as_allowed() -> None:

@@ -34,6 +34,7 @@ ARROWS = {
     "reports": {"domain", "errors", "nva", "nve", "p4runtime", "plain"},
     "process": {"aio", "console", "domain", "errors", "nva", "nve", "p4runtime", "reports"},
     "applying": {"collector", "config", "domain", "errors", "nva"},
+    "starting": {"applying", "collector", "config", "domain", "errors", "identity", "nva", "transport"},
     "nva_process": {
         "aio",
         "applying",
@@ -45,6 +46,7 @@ ARROWS = {
         "identity",
         "nva",
         "reports",
+        "starting",
         "transport",
     },
     "nve_process": {

@@ -6,11 +6,14 @@ from __future__ import annotations
 import asyncio
 from types import SimpleNamespace
 
+import pytest
 from nvo3sec.domain.messages import LeaseGrant, StoreMark
-from nvo3sec.nve import serving
+from nvo3sec.nve import audit, serving
 from nvo3sec.nve.audit import Leases
 from nvo3sec.nve.clock import ClockReading
 from nvo3sec.nve.serving import Serving
+from nvo3sec.p4runtime import SwitchState, Table
+from nvo3sec.p4runtime import generated as p4
 
 NEVER_S = 1000.0
 
@@ -22,6 +25,8 @@ class World:
         self.asked = 0
         self.written: list[int] = []
         self.grants = list(grants)
+        self.early = False
+        self.says = True
         self.waiting = asyncio.Event()
         self.serving = object.__new__(Serving)
         self.serving._has_said = False
@@ -37,11 +42,11 @@ class World:
         if not self.grants:
             self.waiting.set()
             await asyncio.Event().wait()
-        return LeaseGrant(self.grants.pop(0), StoreMark(0, 0))
+        return LeaseGrant(self.grants.pop(0), StoreMark(0, 0), self.early)
 
     async def ask_state(self):
         """Between the question and the use of its answer the switch is read back for the first time."""
-        self.serving._has_said = True
+        self.serving._has_said = self.says
         return SimpleNamespace(reading=ClockReading(0, 0.0, 0.0), agrees=True)
 
     async def write(self, updates) -> None:
@@ -86,5 +91,58 @@ class TestKeepLease:
             monkeypatch.setattr(serving.asyncio, "sleep", sleep)
             await world.until_silent()
             assert slept == [serving.RETRY_FIRST_S, NEVER_S]
+
+        asyncio.run(run())
+
+
+def found(not_after: int | None) -> SwitchState:
+    """A switch with this end of its lease."""
+    entry = p4.lease_no_lease() if not_after is None else p4.lease_grant(not_after=not_after)
+    return SwitchState({}, {Table.LEASE: entry}, {})
+
+
+class TestEarly:
+    """Grants of an NVA that is loading: they prolong a lease that runs, and open nothing."""
+
+    @pytest.mark.parametrize(
+        ("ends", "now_us", "prolonged"),
+        [
+            (5_000_000, 4_999_999, True),
+            (5_000_000, 5_000_000, False),  # it has run out
+            (5_000_000, 9_000_000, False),
+            (50_000_000, 4_000_000, False),  # it ends later than the grant
+            (None, 4_000_000, False),
+        ],
+    )
+    def test_only_a_lease_that_runs_is_prolonged(self, ends, now_us, prolonged):
+        async def run():
+            written: list[object] = []
+
+            async def write(updates) -> None:
+                written.extend(updates)
+
+            leases, grant = Leases(found(ends)), LeaseGrant(30.0, StoreMark(0, 0), early=True)
+            reading = ClockReading(now_us, 10.0, 10.0)
+            not_after = await leases.prolong(SimpleNamespace(write=write), 9.0, grant, reading)
+            assert (not_after is not None) is prolonged
+            assert bool(written) is prolonged
+            if prolonged:
+                assert not_after == now_us + 29_000_000, "from when it was asked for"
+                assert leases.possible == {ends, not_after}
+                later = ClockReading(not_after, 39.0, 39.0)
+                assert await leases.prolong(SimpleNamespace(write=write), 39.0, grant, later) is None
+
+        asyncio.run(run())
+
+    def test_they_are_used_before_the_first_read_back(self, monkeypatch):
+        monkeypatch.setattr(audit, "LOADING_S", 0.0)
+
+        async def run():
+            world = World(0.3)
+            world.early = True
+            world.serving._leases = Leases(found(5_000_000))
+            world.says = False
+            await world.until_silent()
+            assert len(world.written) == 1
 
         asyncio.run(run())

@@ -15,7 +15,7 @@ from nvo3sec import collector
 from nvo3sec.config.checks import cross_check
 from nvo3sec.config.convert import to_domain
 from nvo3sec.config.schema import DomainFile
-from nvo3sec.config.yaml_lines import LinedDocument, dotted, parse_yaml
+from nvo3sec.config.yaml_lines import LinedDocument, dotted, first_text, parse_yaml
 from nvo3sec.domain.model import Domain
 from nvo3sec.errors import ConfigError, Finding
 
@@ -32,6 +32,10 @@ class DomainText:
     text: str
     source: str
     directory: Path
+
+    def first_name(self) -> str | None:
+        """The name of the domain, if the file begins with it: without reading the rest."""
+        return first_text(self.text, "domain")
 
     def parse(self) -> Domain:
         """Raises ConfigError with every finding."""

@@ -55,6 +55,24 @@ def dotted(path: Path) -> str:
     return text or "(the whole file)"
 
 
+def first_text(text: str, key: str) -> str | None:
+    """The text under `key`, if that is the first key of the document; what comes after it is not read."""
+    try:
+        loader = _Loader(text)
+    except yaml.YAMLError:
+        return None
+    try:
+        found = [loader.get_event() for _ in range(5)]
+    except yaml.YAMLError:
+        return None
+    finally:
+        loader.dispose()
+    match found[2:]:
+        case [yaml.MappingStartEvent(), yaml.ScalarEvent(value=name), yaml.ScalarEvent(value=value)] if name == key:
+            return str(value)
+    return None
+
+
 def parse_yaml(text: str, source: str) -> LinedDocument:
     """Parse one YAML document. Raises ConfigError with the line of the fault."""
     no_text = Finding(0, "(YAML)", "holds characters that are not text")

@@ -56,6 +56,8 @@ class ConsoleServer:
         self._who = who
         self._path = socket_path(run_directory)
         self._methods = dict(methods)
+        self.not_yet = ""
+        """Why there are methods that are not there yet."""
         self._server: asyncio.Server | None = None
         self._serving: set[asyncio.Task[None]] = set()
         self._stopping = False
@@ -110,13 +112,18 @@ class ConsoleServer:
             await _close(writer, END_S if self._stopping else None)
             self._serving.discard(task)
 
+    def add(self, methods: Mapping[str, Method]) -> None:
+        """Answer these as well, which are all."""
+        self._methods |= methods
+        self.not_yet = ""
+
     async def _answer(self, line: bytes, who: str) -> dict[str, Any]:
         try:
             request = json.loads(line)
             name, params = request["method"], request.get("params", {})
             method = self._methods[name]
         except KeyError:
-            those = ", ".join(sorted(self._methods))
+            those = ", ".join(sorted(self._methods)) + (f"; {self.not_yet}" if self.not_yet else "")
             return _error("OperatorError", f"{self._who} does not answer that; it answers: {those}")
         except (ValueError, TypeError, AttributeError, RecursionError):
             return _error("OperatorError", "the request is not understood")

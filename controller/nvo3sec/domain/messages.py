@@ -244,10 +244,15 @@ class Question:
 
 @dataclass(frozen=True)
 class LeaseGrant:
-    """The tunnels of the switch may stay open this long from the moment the lease was asked for. mark: of the store."""
+    """The tunnels of the switch may stay open this long from the moment the lease was asked for. mark: of the store.
+
+    early: of an NVA that has not said yet what the NVE serves, since it is loading: it prolongs a lease that runs, and
+    opens nothing.
+    """
 
     duration_s: float
     mark: StoreMark
+    early: bool = False
 
 
 class LookupResult(StrEnum):

@@ -23,6 +23,8 @@ class Feature(StrEnum):
     """`AttachRequest.is_sign`, which an NVA that does not know it takes for an attachment, and `guards`."""
     ANNOUNCED_AGAIN = "announced-again"
     """`AttachRequest.again`: an NVA that does not know it would give back what an operator has evicted."""
+    EARLY_LEASE = "early-lease"
+    """`LeaseGrant.early`, and a session in which nothing is said until the NVA has loaded everything."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from nvo3sec.domain.meanings import Meaning, Told, is_told, let_go
 from nvo3sec.domain.membership import Membership
 from nvo3sec.domain.model import Domain
-from nvo3sec.nva.store.records import DropHeld, PutHeld, SetLongestLease, Store, StoreChange, Stored
+from nvo3sec.nva.store.records import DropHeld, PutHeld, SetEarlyLease, SetLongestLease, Store, StoreChange, Stored
 
 
 class HeldNumbers:
@@ -32,7 +32,7 @@ class HeldNumbers:
         self._lease_s = before.lifetimes.lease_s
         self.longest_lease_s = _whole(max(stored.longest_lease_s, self._lease_s))
         """Nobody has a lease that is longer than this."""
-        self._stored_lease_s = stored.longest_lease_s
+        self._stored_lease_s, self._stored_early_s = stored.longest_lease_s, stored.early_lease_s
         self._shorter_at = self._unknown_until = now + self.longest_lease_s
         self._granted: dict[str, float] = {}
         # By the version that the view must be above in which it is gone; 0: any view of this process will do.
@@ -63,6 +63,8 @@ class HeldNumbers:
         lease_s = domain.lifetimes.lease_s
         longest_s = max(self.longest_lease_s, _whole(lease_s))
         changes = self._changes(held, longest_s)
+        if _whole(lease_s) < self._stored_early_s:
+            changes = (*changes, SetEarlyLease(_whole(lease_s)))
         yield changes
         self._note(changes)
         if lease_s < self._lease_s:
@@ -90,6 +92,8 @@ class HeldNumbers:
                     self._written.pop(meaning, None)
                 case SetLongestLease(seconds=seconds):
                     self._stored_lease_s = seconds
+                case SetEarlyLease(seconds=seconds):
+                    self._stored_early_s = seconds
                 case _:
                     pass
 
@@ -125,6 +129,9 @@ class HeldNumbers:
         if now >= self._shorter_at:
             self.longest_lease_s = _whole(self._lease_s)
         changes = self._changes(self._held, self.longest_lease_s)
+        if store.durable and self._stored_early_s != _whole(self._lease_s):
+            # This NVA runs, so its start has come to its end: the next one may prolong leases before it has.
+            changes = (*changes, SetEarlyLease(_whole(self._lease_s)))
         store.commit(changes)
         self._note(changes)
 

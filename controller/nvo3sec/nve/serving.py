@@ -119,7 +119,7 @@ class Serving:
         self.numbers: Numbers | None = None
         self.outcome: Outcome | None = None
         self.lease_not_after_us: int | None = None
-        self._leases = Leases()
+        self._leases = Leases(found)
         self.agrees = True
         self.fault = ""
         self.drops = DropWatch(driver.client)
@@ -432,6 +432,7 @@ class Serving:
 
     async def _keep_lease(self) -> None:
         """Renew the lease as long as the NVA answers and the switch is what it was."""
+        client = self.driver.client
         while True:
             asked_at, had_said = time.monotonic(), self._has_said
             grant = await self._session.renew_lease(self._memory.marks)
@@ -439,15 +440,16 @@ class Serving:
             self.reading, self.agrees = answer.reading, answer.agrees
             if not answer.agrees:
                 await self._session.report(Report("incarnation-lost", "registers and entry disagree"))
-                raise IncarnationLost(
-                    f"{self.driver.client.name}: registers and entry disagree; the pipeline was reset"
-                )
+                raise IncarnationLost(f"{client.name}: registers and entry disagree; the pipeline was reset")
             if not had_said:
                 # Nothing is in the switch yet that a lease could open, or the NVA did not know of it when it answered.
-                await asyncio.sleep(RETRY_FIRST_S)
+                # But a lease that runs can go on while the NVA loads.
+                if grant.early and (ends := await self._leases.prolong(client, asked_at, grant, answer.reading)):
+                    self.lease_not_after_us = ends
+                await self._leases.pause(grant, lambda: self._has_said)
                 continue
             not_after = answer.reading.deadline_us(asked_at, grant.duration_s)
-            await self._leases.write(self.driver.client, not_after)
+            await self._leases.write(client, not_after)
             self.lease_not_after_us = not_after
             # What is withheld may be given as soon as the NVA has heard that the switch has let go of somebody.
             await asyncio.sleep(self.view.lease_renew_s if self.view and grant.duration_s else RETRY_FIRST_S)

@@ -23,6 +23,7 @@ from nvo3sec.domain.messages import (
     AttachmentAnswer,
     LeaseGrant,
     LookupAnswer,
+    LookupResult,
     NewIncarnation,
     Question,
     QuestionKind,
@@ -34,14 +35,24 @@ from nvo3sec.domain.messages import (
 from nvo3sec.domain.messages import Report as AgentReport
 from nvo3sec.domain.terms import CredentialTerms, Term, TermKind
 from nvo3sec.domain.versions import Feature, Speaks, mismatch, missing
-from nvo3sec.errors import AuthorizationError, HistoryDisputed, NameInUse, OperatorError, VersionMismatch, WireError
+from nvo3sec.errors import (
+    AuthorizationError,
+    HistoryDisputed,
+    NameInUse,
+    NvaLoading,
+    OperatorError,
+    VersionMismatch,
+    WireError,
+)
 from nvo3sec.identity.authenticate import authenticated_identity
 from nvo3sec.identity.certificate import Identity
+from nvo3sec.nva.attachments import BUSY_S
 from nvo3sec.nva.service import Nva
 from nvo3sec.nva.session import NvaSideSession
 from nvo3sec.nva.store import Certificate
 from nvo3sec.nva.takeovers import Takeovers
 from nvo3sec.transport import methods
+from nvo3sec.transport.loading import LOADING, Held, LoadingSessions
 from nvo3sec.wire import checks, down, up, versions
 from nvo3sec.wire.operators import CALLS
 
@@ -64,8 +75,10 @@ OperatorMethod = Callable[..., Awaitable[Any]]
 class _Link:
     """One stream of one agent, of a switch with this incarnation."""
 
-    def __init__(self, session: NvaSideSession, registration: Registration, context: Any) -> None:
-        self.name = secrets.token_bytes(checks.SESSION_BYTES)
+    def __init__(
+        self, session: NvaSideSession, registration: Registration, context: Any, name: bytes | None = None
+    ) -> None:
+        self.name = name or secrets.token_bytes(checks.SESSION_BYTES)
         self.session = session
         self.speaks = registration.speaks
         self.incarnation = registration.incarnation
@@ -156,9 +169,13 @@ class _Link:
 class NvaTransport:
     """Serves one NVA. `operator`: what operators may ask, by the names of `wire.operators.CALLS`."""
 
-    def __init__(self, nva: Nva, operator: Mapping[str, OperatorMethod], speaks: Speaks | None = None) -> None:
-        """speaks: what the NVA says that it speaks; what this program does, unless told."""
-        self._nva = nva
+    def __init__(
+        self, nva: Nva | LoadingSessions, operator: Mapping[str, OperatorMethod], speaks: Speaks | None = None
+    ) -> None:
+        """nva: or the sessions of agents while it is loading, until `loaded`. operator: those that are not there yet
+        are refused. speaks: what the NVA says that it speaks; what this program does, unless told."""
+        self._loading = nva if isinstance(nva, LoadingSessions) else None
+        self._loaded = nva if isinstance(nva, Nva) else None
         self._operator = operator
         self._links: dict[str, _Link] = {}
         self.ours = speaks or versions.here()
@@ -195,6 +212,18 @@ class NvaTransport:
             )
         )
 
+    @property
+    def _nva(self) -> Nva:
+        if self._loaded is None:
+            raise NvaLoading(LOADING)
+        return self._loaded
+
+    def loaded(self, nva: Nva) -> None:
+        """The NVA is there: agents that were held are registered with it."""
+        self._loaded = nva
+        if self._loading is not None:
+            self._loading.over()
+
     async def ask(self, nve: str, kind: QuestionKind) -> Any:
         """Ask an agent about its switch; returns a JSON value. Raises OperatorError, also if it is not connected."""
         link = self._links.get(nve)
@@ -208,7 +237,11 @@ class NvaTransport:
     async def _connect(self, messages: AsyncIterator[up.Up], context: Any) -> None:
         identity = authenticated_identity(context)
         nve = identity.device.name
-        session = self._nva.open_session(nve, Certificate(nve, identity.issuer, f"{identity.serial:x}"))
+        certificate = Certificate(nve, identity.issuer, f"{identity.serial:x}")
+        if self._loaded is None and self._loading is not None:
+            self._loading.leases.check(nve, certificate)
+        else:
+            self._nva.intent.check(nve, certificate)
         try:
             async with asyncio.timeout(REGISTER_S):
                 first = await anext(messages, None)
@@ -216,7 +249,31 @@ class NvaTransport:
             raise AuthorizationError(f"no registration within {REGISTER_S:g} s") from None
         if not isinstance(first, Registration):
             raise AuthorizationError("the first message must be a registration")
-        link = _Link(session, first, context)
+        if self._loading is None or self._loaded is not None:
+            await self._serve(first, messages, context, certificate)
+            return
+        self._check_version(nve, first.speaks)
+        held = await self._loading.hold(nve, certificate, first, context.source, self.ours, _welcomes(context))
+        if held is None:
+            await self._serve(first, messages, context, certificate)
+            return
+        try:
+            await self._serve(first, messages, context, certificate, held)
+        finally:
+            self._loading.settle(nve, held)
+
+    async def _serve(
+        self,
+        first: Registration,
+        messages: AsyncIterator[up.Up],
+        context: Any,
+        certificate: Certificate,
+        held: Held | None = None,
+    ) -> None:
+        """One session, from its registration on. held: it was welcomed before, and has waited."""
+        nve = certificate.nve
+        session = self._nva.open_session(nve, certificate)
+        link = _Link(session, first, context, held.name if held is not None else None)
         await self._until_free(link)
         self._check_version(nve, first.speaks)
         before = self._links.get(nve)
@@ -229,13 +286,17 @@ class NvaTransport:
                     context.check(first)
                     await session.register(first)
             except HistoryDisputed:
-                await link.write(welcome)  # so that the agent sees for itself, whoever of the two is wrong
+                if held is None:
+                    await link.write(welcome)  # so that the agent sees for itself, whoever of the two is wrong
                 raise
             self._links[nve] = link
-            self.terms[nve] = _seen(identity)
+            self.terms[nve] = _seen(authenticated_identity(context))
             if before is not None:
                 await self._note_rival(before, link, refused=False)
-            await link.write(welcome)
+            if held is None:
+                await link.write(welcome)
+            elif self._loading is not None:
+                self._loading.settle(nve, held)
             await run_together(self._up(messages, link), self._down(link), self._until_ended(session))
         finally:
             link.end()
@@ -325,25 +386,42 @@ class NvaTransport:
         return link
 
     async def _renew_lease(self, request: up.RenewLease, context: Any) -> LeaseGrant:
+        if self._loading is not None:
+            nve = authenticated_identity(context).device.name
+            grant = await self._loading.renew(nve, request.session, request.seen)
+            if grant is not None:
+                return grant
         return await self._link_of(request.session, context).session.renew_lease(request.seen)
 
     async def _look_up(self, request: up.LookUp, context: Any) -> LookupAnswer:
+        if self._loaded is None:
+            return LookupAnswer(LookupResult.BUSY, BUSY_S)  # a refusal would be remembered
         return await self._link_of(request.session, context).session.look_up(request.query)
 
     async def _announce(self, request: up.Announce, context: Any) -> AttachmentAnswer:
+        if self._loaded is None:
+            raise NvaLoading(f"{LOADING}; nothing was changed, ask again")
         return await self._link_of(request.session, context).session.announce(request.announcement)
 
     # --- operators --------------------------------------------------------------------------------------------------
 
     def _asked(self, name: str) -> Callable[[up.Ask, Any], Awaitable[str]]:
-        method = self._operator[name]
-
         async def answer(request: up.Ask, context: Any) -> str:
+            method = self._operator.get(name)
+            if method is None:
+                raise NvaLoading(f"{LOADING}: ask again")
             operator = str(authenticated_identity(context).device)
             self._log.info("operator asks", operator=operator, method=name, arguments=request.parameters)
             return json.dumps(await method(**request.parameters), allow_nan=False)
 
         return answer
+
+
+def _welcomes(context: Any) -> Callable[[Welcome], Awaitable[None]]:
+    async def write(welcome: Welcome) -> None:
+        await context.write(welcome)
+
+    return write
 
 
 def _seen(identity: Identity) -> CredentialTerms:

@@ -121,14 +121,17 @@ def _welcome_in(welcome: Any) -> Welcome:
 def encode_grant(grant: LeaseGrant) -> bytes:
     """The answer to RenewLease."""
     mark = grant.mark
-    message = pb.LeaseGrant(duration_s=grant.duration_s, term=mark.term, version=mark.version, digest=mark.digest)
+    message = pb.LeaseGrant(
+        duration_s=grant.duration_s, term=mark.term, version=mark.version, digest=mark.digest, early=grant.early
+    )
     return bytes(message.SerializeToString())
 
 
 def decode_grant(raw: bytes) -> LeaseGrant:
     """Raises WireError."""
     message = checks.parse(pb.LeaseGrant.FromString, raw, "grant")
-    return LeaseGrant(checks.seconds(message.duration_s, "grant.duration_s"), checks.mark(message, "grant"))
+    duration_s = checks.seconds(message.duration_s, "grant.duration_s")
+    return LeaseGrant(duration_s, checks.mark(message, "grant"), message.early)
 
 
 def encode_found(answer: LookupAnswer) -> bytes:

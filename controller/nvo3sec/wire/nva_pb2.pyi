@@ -660,16 +660,18 @@ class RenewLeaseRequest(_message.Message):
     def __init__(self, session: _Optional[bytes] = ..., seen: _Optional[_Iterable[_Union[StoreMark, _Mapping]]] = ...) -> None: ...
 
 class LeaseGrant(_message.Message):
-    __slots__ = ("duration_s", "term", "version", "digest")
+    __slots__ = ("duration_s", "term", "version", "digest", "early")
     DURATION_S_FIELD_NUMBER: _ClassVar[int]
     TERM_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
+    EARLY_FIELD_NUMBER: _ClassVar[int]
     duration_s: float
     term: int
     version: int
     digest: bytes
-    def __init__(self, duration_s: _Optional[float] = ..., term: _Optional[int] = ..., version: _Optional[int] = ..., digest: _Optional[bytes] = ...) -> None: ...
+    early: bool
+    def __init__(self, duration_s: _Optional[float] = ..., term: _Optional[int] = ..., version: _Optional[int] = ..., digest: _Optional[bytes] = ..., early: bool = ...) -> None: ...
 
 class LookUpRequest(_message.Message):
     __slots__ = ("session", "vni", "mac", "ip")

@@ -189,8 +189,9 @@ class TestRoundTrip:
         assert up.decode_renewal(up.encode_renewal(session)) == up.RenewLease(session)
         assert up.decode_renewal(up.encode_renewal(session, (mark,))) == up.RenewLease(session, (mark,))
         assert down.decode_found(down.encode_found(answer)) == answer
-        grant = m.LeaseGrant(duration_s, mark)
-        assert down.decode_grant(down.encode_grant(grant)) == grant
+        for early in (False, True):
+            grant = m.LeaseGrant(duration_s, mark, early)
+            assert down.decode_grant(down.encode_grant(grant)) == grant
 
     @given(sessions, signs)
     def test_signs(self, session, sign):

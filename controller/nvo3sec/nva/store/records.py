@@ -176,6 +176,14 @@ class SetLongestLease:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class SetEarlyLease:
+    """How long an NVA that starts may prolong leases before it has loaded everything (`nva.early`): seconds, in whole
+    milliseconds. 0: not at all, for the last start has not come to its end."""
+
+    seconds: float
+
+
 StoreChange: TypeAlias = (
     PutClaim
     | DropClaim
@@ -202,6 +210,7 @@ StoreChange: TypeAlias = (
     | PutHeld
     | DropHeld
     | SetLongestLease
+    | SetEarlyLease
 )
 
 
@@ -215,6 +224,7 @@ class Stored:
     epochs: number, secret, and the wall time at which it began. last_epoch: the highest number that one ever had.
     told: NVE, version, digest: how far the store had come, as each NVE may remember it. disputes: NVE, term, version.
     held: numbers that may still stand for what they stood for, and where. longest_lease_s: 0 if it is not known.
+    early_lease_s: as in `SetEarlyLease`.
     """
 
     history: bytes
@@ -236,6 +246,7 @@ class Stored:
     disputes: tuple[tuple[str, int, int], ...] = ()
     held: tuple[tuple[Meaning, tuple[str, ...]], ...] = ()
     longest_lease_s: float = 0.0
+    early_lease_s: float = 0.0
 
 
 class Store(Protocol):

@@ -48,6 +48,7 @@ from nvo3sec.nva.store.records import (
     PutVap,
     Revocation,
     Revoke,
+    SetEarlyLease,
     SetGeneration,
     SetLongestLease,
     StoreChange,
@@ -82,8 +83,8 @@ GENERATION = Table("generation", ("receiver", "generation"), 1)
 EPOCH = Table("epoch", ("number", "secret", "began"), 1)
 REVOCATION = Table("revocation", ("identity", "serial"), 2)
 MARK = Table("mark", ("name", "value"), 1)
-"""Numbers: `epoch`, the last epoch that there was, which only grows; `longest-lease`, in milliseconds; `unsteady NAME`
-for shared addresses that do not move any more."""
+"""Numbers: `epoch`, the last epoch that there was, which only grows; `longest-lease`, `early-lease`, in milliseconds;
+`unsteady NAME` for shared addresses that do not move any more."""
 DOCUMENT = Table("document", ("name", "text"), 1)
 """Texts: `domain-file`, the one that is applied."""
 CHAIN = Table("chain", ("one", "digest"), 1)
@@ -115,6 +116,7 @@ TABLES = (
 
 LAST_EPOCH = "epoch"
 LONGEST_LEASE = "longest-lease"
+EARLY_LEASE = "early-lease"
 UNSTEADY = "unsteady "
 DOMAIN_FILE = "domain-file"
 
@@ -197,6 +199,8 @@ def plan(change: StoreChange, reader: Reader) -> Iterator[Write | Delete]:
             yield Delete(HELD, (meaning.sort.value, meaning.number, meaning.owner))
         case SetLongestLease(seconds=seconds):
             yield Write(MARK, (LONGEST_LEASE, round(seconds * 1000)))
+        case SetEarlyLease(seconds=seconds):
+            yield Write(MARK, (EARLY_LEASE, round(seconds * 1000)))
         case _:
             yield from _plan_nve(change)
 
@@ -292,6 +296,11 @@ def held(rows: Iterable[Row]) -> tuple[tuple[Meaning, tuple[str, ...]], ...]:
     return tuple((Meaning(Sort(sort), number, owner), tuple(nves.split())) for sort, number, owner, nves in rows)
 
 
+def _milliseconds(rows: Mapping[str, Iterable[Row]], name: str) -> float:
+    """The mark of this name, in seconds; 0 if there is none."""
+    return float(max((value for found, value in rows[MARK.name] if found == name), default=0)) / 1000
+
+
 def stored(history: bytes, term: int, version: int, rows: Mapping[str, Iterable[Row]]) -> Stored:
     """What the rows of all tables mean, in the order of their keys. Raises ValueError for what is no such row."""
 
@@ -317,5 +326,6 @@ def stored(history: bytes, term: int, version: int, rows: Mapping[str, Iterable[
         disputes=tuple((nve, of_term, number) for nve, of_term, number in of(DISPUTE)),
         unsteady=tuple(name.removeprefix(UNSTEADY) for name, _ in of(MARK) if name.startswith(UNSTEADY)),
         held=held(of(HELD)),
-        longest_lease_s=max((value for name, value in rows[MARK.name] if name == LONGEST_LEASE), default=0) / 1000,
+        longest_lease_s=_milliseconds(rows, LONGEST_LEASE),
+        early_lease_s=_milliseconds(rows, EARLY_LEASE),
     )
