@@ -98,13 +98,22 @@ class NvaProcess:
         self._loaded: Nva | None = None
         where = Given(given, settings.database, settings.keys, settings.apply_domain, settings.start_new_term)
         self._starting = Starting(where, self._revoked_of)
+        try:
+            self._prepare()
+        except BaseException:
+            self._starting.store.close()
+            raise
+
+    def _prepare(self) -> None:
+        """Load a small file, and what says who this NVA is and whom it trusts."""
+        settings = self._settings
         self._log = structlog.get_logger("nva").bind(domain=self._starting.domain)
         early = self._starting.early
         ready = self._starting.load() if isinstance(early, str) else None
         self._device = load_device(
             settings.credentials, self._starting.domain, Purpose.SERVER, Role.NVA, issued=settings.issued
         )
-        self._live = live_peers(settings.credentials, self._device)
+        self._live = live_peers(settings.credentials, self._device, settings.keys)
         self._methods: dict[str, Callable[..., Awaitable[Any]]] = {"status": partial(self.status, room=ANSWERS_BYTES)}
         self._console = ConsoleServer(
             settings.run_directory,

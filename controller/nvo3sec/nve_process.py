@@ -71,8 +71,8 @@ class NveProcess:
         self._p4runtime, self._device_id = switch.p4runtime, switch.device_id
         device = load_device(settings.credentials, self._domain, Purpose.CLIENT, Role.NVE, switch.name, settings.issued)
         self._device = device
-        self._live = live_peers(settings.credentials, device)
         settings.state_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._live = live_peers(settings.credentials, device, settings.state_directory)
         memory = AgentMemory(switch.name, settings.state_directory / STATE_FILE)
         remote = RemoteNva(switch.name, device, self._live, settings.nvas, self._answer, memory, self._terms)
         signer = DeviceSigner(device)

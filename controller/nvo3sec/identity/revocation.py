@@ -3,7 +3,8 @@
 
 Fail closed, for each authority by itself: without a current list of its own nobody of it is taken, and what is wrong
 with the list of one keeps no list of another from having its effect. A list never goes back: one with a lower number
-than the one before (a restored backup) is refused, so that nothing is un-revoked by accident.
+than the one before (a restored backup) is refused, so that nothing is un-revoked by accident; also after a restart,
+where a process remembers it (`seen_lists`).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from nvo3sec.identity.anchors import Anchors, Issuer
 from nvo3sec.identity.certificate import PARSE_ERRORS, Identity, stamp
 from nvo3sec.identity.errors import PeerRefused, Reason, RevocationUnknown
+from nvo3sec.identity.seen_lists import ListMark, Numbered, SeenLists, is_before
 from nvo3sec.identity.storage import FileStamp, StorageError, read
 
 CLOCK_SKEW = timedelta(minutes=5)
@@ -52,9 +54,14 @@ class IssuerList:
         """Whether it is one of the future."""
         return now < self.this_update - CLOCK_SKEW
 
-    def is_before(self, other: IssuerList) -> bool:
+    def is_before(self, other: Numbered) -> bool:
         """Whether it was made before `other`."""
-        return self.number < other.number or self.this_update < other.this_update
+        return is_before(self, other)
+
+    @property
+    def mark(self) -> tuple[bytes, ListMark]:
+        """What is remembered of it, and by which key."""
+        return self.issuer.key, ListMark(self.number, self.this_update, self.issuer.name)
 
 
 def parse_lists(pem: bytes, anchors: Anchors) -> tuple[dict[Issuer, IssuerList], tuple[str, ...]]:
@@ -101,14 +108,22 @@ class Revocations:
             raise RevocationUnknown("; ".join(faults))
         return cls(trusted, lists)
 
-    def with_lists(self, anchors: Anchors, found: Iterable[IssuerList], now: datetime) -> tuple[Revocations, list[str]]:
-        """What is known with lists that were found now, and what is wrong with them. None of them goes back."""
+    def with_lists(
+        self, anchors: Anchors, found: Iterable[IssuerList], now: datetime, seen: SeenLists | None = None
+    ) -> tuple[Revocations, list[str]]:
+        """What is known with lists that were found now, and what is wrong with them. None of them goes back.
+
+        seen: what is remembered of those that came before, also in earlier processes.
+        """
         lists, upcoming, faults = dict(self.lists), dict(self.upcoming), []
         for new in found:
-            newest = upcoming.get(new.issuer) or lists.get(new.issuer)
+            newest: Numbered | None = upcoming.get(new.issuer) or lists.get(new.issuer)
+            if newest is None and seen is not None:
+                newest = seen.of(new.issuer.key)
             if newest is not None and new.is_before(newest):
+                stays = "which stays" if new.issuer in lists else "which is not there"
                 faults.append(
-                    f"list {new.number} of {new.issuer} is older than list {newest.number}, seen before, which stays"
+                    f"list {new.number} of {new.issuer} is older than list {newest.number}, seen before, {stays}"
                 )
                 continue
             current = lists.get(new.issuer)
@@ -221,8 +236,13 @@ class RevocationFile:
         *,
         clock: Callable[[], datetime] = wall_clock,
         monotonic: Callable[[], float] = time.monotonic,
+        seen: SeenLists | None = None,
     ) -> None:
-        """Read the file. Raises RevocationUnknown, StorageError: nothing starts without a list."""
+        """Read the file. Raises RevocationUnknown, StorageError: nothing starts without a list.
+
+        seen: what is remembered of lists of earlier processes.
+        """
+        self._seen = seen or SeenLists()
         self._path = path
         self._anchors = anchors
         self._clock = clock
@@ -233,16 +253,29 @@ class RevocationFile:
         self._digest = hashlib.sha256(pem).digest()
         trusted = Anchors(anchors())
         lists, faults = parse_lists(pem, trusted)
-        if not lists:
-            raise RevocationUnknown("; ".join(faults))
-        self._current = Revocations(trusted, lists)
+        self._current, stale = Revocations(trusted, {}).with_lists(trusted, lists.values(), clock(), self._seen)
+        if not self._current.lists:
+            raise RevocationUnknown("; ".join([*faults, *stale]))
+        stale += self._remember()
         self._begins_at: datetime | None = None
         self._again_at = float("inf")
         self.rejected = 0
         """How often a new file was not taken, or not all of it."""
         self.faults: tuple[str, ...] = ()
         """What is wrong with the file now."""
-        self._tell([*faults, *self._missing(lists)])
+        self._tell([*faults, *stale, *self._missing(lists)])
+
+    def _remember(self) -> list[str]:
+        """What counts now is remembered before anybody is judged by it; returns what is wrong with that.
+
+        Where it cannot be written it counts all the same: to revoke is the safe side.
+        """
+        lists = (*self._current.lists.values(), *self._current.upcoming.values())
+        try:
+            self._seen.note(one.mark for one in lists)
+        except StorageError as error:
+            return [f"after a restart an older revocation list would be believed: {error}"]
+        return []
 
     @property
     def current(self) -> Revocations:
@@ -271,11 +304,13 @@ class RevocationFile:
         else:
             digest, digest_before = hashlib.sha256(pem).digest(), self._digest
             self._digest = digest
-            if digest == digest_before and trusted is before.anchors and not self._begins(self._clock()):
+            same = digest == digest_before and trusted is before.anchors and self._seen.is_written
+            if same and not self._begins(self._clock()):
                 self._again_at = self._monotonic() + AGAIN_S if self.faults else float("inf")
                 return False
             found, faults = parse_lists(pem, trusted)
-        self._current, stale = before.with_lists(trusted, found.values(), self._clock())
+        self._current, stale = before.with_lists(trusted, found.values(), self._clock(), self._seen)
+        stale += self._remember()
         self._begins_at = self._current.begins_at()
         all_faults = [*faults, *stale, *self._missing(found)]
         self.rejected += bool(is_new and all_faults)

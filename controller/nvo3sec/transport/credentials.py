@@ -14,6 +14,7 @@ from nvo3sec.identity.errors import CredentialsError, PeerRefused
 from nvo3sec.identity.live import LivePeers
 from nvo3sec.identity.names import DeviceName, Role
 from nvo3sec.identity.revocation import RevocationFile
+from nvo3sec.identity.seen_lists import SeenLists
 
 DEVICE_FILE = "device.pem"
 """Key and certificate chain; mode 0600."""
@@ -21,6 +22,9 @@ ANCHORS_FILE = "anchors.pem"
 """The authorities that are trusted."""
 REVOCATIONS_FILE = "revoked.pem"
 """The revocation lists of all of them. Without a list that is current nobody is let in."""
+
+SEEN_FILE = "revocation-lists.json"
+"""How far the lists of each authority had come, in a directory of the process's own."""
 
 _ADDRESS = re.compile(r"(?P<dns>[^=]+?)(=(?P<host>[^=]+))?:(?P<port>[0-9]{1,5})")
 
@@ -66,6 +70,10 @@ def load_device(
     return device
 
 
-def live_peers(directory: Path, device: Device) -> LivePeers:
-    """What watches the peers of a process. Raises RevocationUnknown, StorageError: nothing starts without a list."""
-    return LivePeers(RevocationFile(directory / REVOCATIONS_FILE, device.anchors))
+def live_peers(directory: Path, device: Device, remember: Path | None = None) -> LivePeers:
+    """What watches the peers of a process. remember: directory in which it remembers how far lists had come.
+
+    Raises RevocationUnknown, StorageError: nothing starts without a list, or with one that has gone back.
+    """
+    seen = SeenLists(None if remember is None else remember / SEEN_FILE)
+    return LivePeers(RevocationFile(directory / REVOCATIONS_FILE, device.anchors, seen=seen))
