@@ -28,12 +28,14 @@ from nvo3sec.identity.admission import FrontLimits
 from nvo3sec.identity.certificate import Purpose
 from nvo3sec.identity.names import Role
 from nvo3sec.identity.server import SecureServer
+from nvo3sec.identity.signing import DeviceVerifier
 from nvo3sec.identity.terms import TermLog, terms_of
 from nvo3sec.nva import Nva
 from nvo3sec.nva.cutoffs import DEADLINE_S
 from nvo3sec.nva.key_operations import KeyOperations
 from nvo3sec.nva.operations import Operations
 from nvo3sec.nva.store import Certificate
+from nvo3sec.nva.verifying import RelayedOnly
 from nvo3sec.reports import (
     status_from_json,
     status_report,
@@ -161,6 +163,7 @@ class NvaProcess:
         self._suspend_revoked()  # before anybody is served: what was revoked while no NVA ran is out as well
         if not isinstance(self._starting.early, str):
             self._starting.early.hand_over(nva)
+        nva.relay.check = RelayedOnly(nva, DeviceVerifier(nva.domain.name, self._live, self._device.anchors))
         self._transport.loaded(nva)
 
     async def run(self) -> None:

@@ -17,15 +17,23 @@ from nvo3sec.nva.keys import KeyService
 from nvo3sec.nva.peering import PeerRelay
 from nvo3sec.nva.session import NvaSideSession
 
+REFUSED = "peer-contribution-refused"
+
 
 class Contributing:
     """Between the sessions of agents (`sessions`, by NVE), the relay, and the keys."""
 
     def __init__(
-        self, domain: Domain, sessions: Mapping[str, NvaSideSession], clock: Callable[[], float] = time.monotonic
+        self,
+        domain: Domain,
+        sessions: Mapping[str, NvaSideSession],
+        clock: Callable[[], float] = time.monotonic,
+        note: Callable[[str, Report], None] = lambda _nve, _report: None,
     ) -> None:
+        """note: tells operators something about an NVE."""
         self.relay = PeerRelay(domain.name, clock)
         self._clock = clock
+        self._note = note
         self.relay.is_asking = domain.tunnel_keys is TunnelKeys.NVA_AND_PEER
         self._sessions = sessions
         self._refused: defaultdict[str, Repeats] = defaultdict(Repeats)
@@ -45,7 +53,8 @@ class Contributing:
             if news.contributions is not None:
                 self._push(self.relay.publish(nve, news.contributions, membership.peers_of(nve)))
         except ContributionRefused as error:
-            return Report("peer-contribution-refused", str(error))
+            return Report(REFUSED, str(error))
+        self._tell_refused(nve)
         return None
 
     def tell(self, nve: str, refusal: Report, note: Callable[[str, Report], None]) -> None:
@@ -53,6 +62,11 @@ class Contributing:
         again = self._refused[nve].again(refusal.detail, self._clock())
         if again is not None:
             note(nve, Report(refusal.event, refusal.detail + again))
+
+    def _tell_refused(self, nve: str) -> None:
+        """Of the NVE that said it: it is not relayed, and no other hears of it."""
+        if (refusal := self.relay.refused.pop(nve, None)) is not None:
+            self.tell(nve, Report(REFUSED, f"not relayed: {refusal}"), self._note)
 
     def follow(self, keys: KeyService) -> None:
         """There may be a new epoch."""
@@ -65,6 +79,7 @@ class Contributing:
                 ContributionRefused
             ):  # it was reported when it came, or is reported when it is sent
                 self._push(self.relay.publish(nve, contributions, membership.peers_of(nve)))
+            self._tell_refused(nve)
             for other in keys.contributed(nve, self._clock()):
                 if (session := self._sessions.get(other)) is not None:
                     session.push_keys()

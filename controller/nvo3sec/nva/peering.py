@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The NVA's part of peer contributions: it relays them between NVEs that share a VN, and says which make up a key.
 
-Nothing of it is stored: agents say it again in each session. What is refused here is only what would burden others; who
-believes a contribution checks it, and this NVA is not believed.
+Nothing of it is stored: agents say it again in each session. What is refused here is only what would burden others, a
+wrong signature among it (`verifying`); who believes a contribution checks it, and this NVA is not believed.
 """
 
 from __future__ import annotations
@@ -36,6 +36,10 @@ PUBLISHED_AT_ONCE = 16.0
 """How often an NVE may say what it can mix with without a pause: epochs, renewals and sessions that begin at once."""
 PUBLISH_EVERY_S = 2.0
 """And then. Each time every peer has a signature to check."""
+
+
+Check = Callable[[str, bytes, int, Contribution], None]
+"""Verifies a contribution of an NVE to an epoch, for an incarnation of its switch. Raises ContributionRefused."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,10 @@ class PeerRelay:
     def __init__(self, domain: str, clock: Callable[[], float] = time.monotonic) -> None:
         self.is_asking = True
         """Whether keys are to be mixed. Those that are go on being relayed for in any case."""
+        self.check: Check | None = None
+        """Verifies each contribution before it is relayed, once."""
+        self.refused: dict[str, ContributionRefused] = {}
+        """By NVE: why something of what it said last is not relayed."""
         self._domain = domain
         self._clock = clock
         self._budgets: dict[str, tuple[float, float]] = {}
@@ -166,7 +174,8 @@ class PeerRelay:
     # --- from agents ------------------------------------------------------------------------------------------------
 
     def publish(self, nve: str, contributions: Collection[Contribution], peers: Iterable[str]) -> set[str]:
-        """Take the contributions that `nve` can mix with now, all of them.
+        """Take the contributions that `nve` can mix with now, all of them; but for those that do not pass `check`,
+        which are `refused`, each by itself.
 
         Raises ContributionRefused, and changes nothing.
         """
@@ -183,8 +192,10 @@ class PeerRelay:
             )
         self._surplus.pop(nve, None)
         taken: dict[bytes, tuple[int, Contribution]] = {}
-        for one in contributions:
-            taken[one.name] = (self._check(nve, published.incarnation, one), one)
+        found_all = [(self._check(nve, published.incarnation, one), one) for one in contributions]
+        for found in found_all:
+            if self._passes(nve, published, found):
+                taken[found[1].name] = found
         changed = [name for name, found in taken.items() if published.contributions.get(name) != found]
         fresh = [name for name in changed if self._is_of_use(name, taken[name][0])]
         stale = []
@@ -205,6 +216,18 @@ class PeerRelay:
                 news.contributions.update(dict.fromkeys((nve, name) for name in fresh))
                 told.add(peer)
         return told
+
+    def _passes(self, nve: str, published: _Published, found: tuple[int, Contribution]) -> bool:
+        """Whether it is relayed. What was before, signature and chain included, has been looked at."""
+        epoch, one = found
+        if self.check is None or found in (published.contributions.get(one.name), published.kept.get(one.name)):
+            return True
+        try:
+            self.check(nve, published.incarnation, epoch, one)
+        except ContributionRefused as error:
+            self.refused[nve] = error
+            return False
+        return True
 
     def _may_publish(self, nve: str) -> bool:
         now = self._clock()

@@ -103,7 +103,7 @@ class Nva:
         self._configure(domain, now, self.intent.excluded, file)
         self._announcing = Announcing(self._handle)
         self._sessions = Connected()
-        self._contributing = Contributing(domain, self._sessions, clock)
+        self._contributing = Contributing(domain, self._sessions, clock, self._note)
         self.relay = self._contributing.relay
         self._keys = KeyService(
             domain,
