@@ -54,6 +54,8 @@ from nvo3sec.transport.probe import probe
 PROGRESS_S = 0.1
 ANSWERS_BYTES = 2 << 20
 """Of all agents together, in one answer over TLS: half of what an operator's client takes in one message."""
+BESIDE_BYTES = ANSWERS_BYTES // 4
+"""The same for what agents say of their credentials, and for what they say that they speak."""
 KNOWN_FILE = "known-sources.json"
 """Where devices were authenticated lately; beside the database, and of no use to whoever restores one."""
 THREADS_TURN_S = 0.0005
@@ -265,8 +267,10 @@ class NvaProcess:
         )
         said = {str(self._device.identity): self._terms()}
         said |= {f"{Role.NVE.value}/{name}": terms for name, terms in sorted(self._transport.terms.items())}
-        report = with_versions(report, self._transport.ours, self._transport.speaks)
-        return with_terms(report, {name: one for name, one in said.items() if name not in self._out()}, time.time())
+        beside = None if room is None else BESIDE_BYTES
+        report = with_versions(report, self._transport.ours, self._transport.speaks, beside)
+        said = {name: one for name, one in said.items() if name not in self._out()}
+        return with_terms(report, said, time.time(), beside)
 
     def _terms(self) -> CredentialTerms:
         return terms_of(self._device, self._live)

@@ -137,14 +137,20 @@ def _overdue(direction: Direction, now: float) -> str:
     return f"{tunnel.sender} to {tunnel.receiver}: the key is {overdue} past its soft limit, and ends in {left}"
 
 
-def with_versions(report: dict[str, Any], nva: Speaks, agents: Mapping[str, Speaks]) -> dict[str, Any]:
-    """A status with what the NVA and each agent speak, and which of them is to be upgraded. agents: by NVE."""
+def with_versions(
+    report: dict[str, Any], nva: Speaks, agents: Mapping[str, Speaks], room: int | None = None
+) -> dict[str, Any]:
+    """A status with what the NVA and each agent speak, and which of them is to be upgraded. agents: by NVE. room: as
+    for `with_terms`."""
     present = {switch["nve"]: agents.get(switch["nve"]) for switch in report["switches"]}
+    left_out = _left_out({name: _speaks(one) for name, one in present.items()}, room)
+    present = {name: None if name in left_out else one for name, one in present.items()}
     switches = [switch | {"speaks": _speaks(present[switch["nve"]])} for switch in report["switches"]]
     out = {switch["nve"] for switch in report["switches"] if switch.get("excluded")}
     known = [(name, one) for name, one in present.items() if one is not None and name not in out]
     told = {"speaks": _speaks(nva), "switches": switches}
-    return report | told | {"warnings": [*report.get("warnings", ()), *differences(nva, known)]}
+    unsaid = [f"the agent of {name}: what it speaks: {why}" for name, why in left_out.items()]
+    return report | told | {"warnings": [*report.get("warnings", ()), *differences(nva, known), *unsaid]}
 
 
 def _speaks(one: Speaks | None) -> dict[str, Any] | None:
@@ -153,14 +159,22 @@ def _speaks(one: Speaks | None) -> dict[str, Any] | None:
     return {"software": one.software, "protocol": one.protocol, "features": sorted(one.features)}
 
 
-def with_terms(report: dict[str, Any], said: Mapping[str, CredentialTerms], now: float) -> dict[str, Any]:
+def with_terms(
+    report: dict[str, Any], said: Mapping[str, CredentialTerms], now: float, room: int | None = None
+) -> dict[str, Any]:
     """A status with what ends in each process, by its name (ROLE/NAME). now: seconds since 1970.
 
-    What several processes say with the same words is one warning, and names them.
+    What several processes say with the same words is one warning, and names them. room: for what all of them say,
+    bytes of JSON: of those that are too much, the longest are left out, and that is a warning.
     """
     ends = []
     warnings: dict[str, list[str]] = {}
+    left_out = _left_out({process: _said(one, now) for process, one in said.items()}, room)
+    for process, why in left_out.items():
+        warnings.setdefault(f"what it says of its credentials: {why}", []).append(process)
     for process, credentials in said.items():
+        if process in left_out:
+            continue
         for fault in credentials.faults:
             warnings.setdefault(fault, []).append(process)
         for term in credentials.terms:
@@ -171,6 +185,24 @@ def with_terms(report: dict[str, Any], said: Mapping[str, CredentialTerms], now:
                 warnings.setdefault(term.describe(now), []).append(process)
     told = [f"{', '.join(processes)}: {what}" for what, processes in warnings.items()]
     return report | {"ends": ends, "warnings": [*report.get("warnings", ()), *told]}
+
+
+def _said(credentials: CredentialTerms, now: float) -> list[str]:
+    """All that becomes of it in a status: a row and a warning for each term, a warning for each fault."""
+    terms = [text for one in credentials.terms for text in (one.name, one.describe(now), "." * ROW_BYTES)]
+    return [*terms, *credentials.faults]
+
+
+ROW_BYTES = 160
+"""Of a row of what ends, without its name."""
+
+
+def _left_out(said: Mapping[str, Any], room: int | None) -> dict[str, str]:
+    """What has no room, and why."""
+    if room is None:
+        return {}
+    kept = without_the_longest(said, room)
+    return {name: str(one) for name, one in kept.items() if isinstance(one, OperatorError)}
 
 
 def _last(reports: list[ReportRecord]) -> list[ReportRecord]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from nvo3sec.config import example_path, load_domain
 from nvo3sec.domain.membership import Tunnel
 from nvo3sec.domain.model import Suite
 from nvo3sec.domain.sa import Direction, KeyLimits, Sa, SaState
-from nvo3sec.domain.terms import CredentialTerms, Term, TermKind, Urgency, span
+from nvo3sec.domain.terms import SAID, CredentialTerms, Term, TermKind, Urgency, span
+from nvo3sec.domain.versions import Speaks
 from nvo3sec.errors import WireError
 from nvo3sec.identity.authority import Authority, bundle
 from nvo3sec.identity.certificate import Purpose
@@ -23,9 +25,10 @@ from nvo3sec.identity.live import LivePeers
 from nvo3sec.identity.names import DeviceName, Role
 from nvo3sec.identity.revocation import RevocationFile
 from nvo3sec.identity.terms import TermLog, terms_of
-from nvo3sec.reports import status_report, unknown_status, with_terms
+from nvo3sec.reports import status_report, unknown_status, with_terms, with_versions
 from nvo3sec.wire import nva_pb2 as pb
 from nvo3sec.wire import up
+from nvo3sec.wire.terms import FAULT_LIMIT, NAME_LIMIT
 
 HOUR_S, DAY_S = 3600.0, 86400.0
 
@@ -136,6 +139,48 @@ class TestStatus:
             "nve/leaf1: the file is half a file",
         }
         assert [one["urgency"] for one in found["ends"]] == ["warning", "warning"]
+
+
+def talkative(number: int) -> CredentialTerms:
+    """As much as one agent may say, and nothing of it like another's; no letter of it is shown as one byte."""
+    name, fault = f"é{number} " * (NAME_LIMIT // 6), f"é{number} " * (FAULT_LIMIT // 6)
+    terms = tuple(Term(TermKind.CERTIFICATE, f"{one}{name}"[:NAME_LIMIT], 0.0, DAY_S) for one in range(SAID))
+    return CredentialTerms(terms, tuple(f"{one}{fault}"[:FAULT_LIMIT] for one in range(SAID)))
+
+
+class TestRoom:
+    ROOM = 100_000
+
+    def test_who_says_much_hides_nobody_else(self):
+        few = CredentialTerms((Term(TermKind.CERTIFICATE, "nve/leaf1", 0.0, DAY_S),), ("the file is half a file",))
+        said = {"nva/nva1": few, **{f"nve/bad{number}": talkative(number) for number in range(40)}, "nve/leaf1": few}
+        assert len(json.dumps(with_terms({}, said, DAY_S))) > 4 << 20, "more than a client takes"
+        found = with_terms({}, said, DAY_S, self.ROOM)
+        assert len(json.dumps(found)) < 2 * self.ROOM
+        assert {one["process"] for one in found["ends"]} >= {"nva/nva1", "nve/leaf1"}
+        assert "nva/nva1, nve/leaf1: the file is half a file" in found["warnings"]
+        assert any(one.startswith("nve/bad") and "has no room beside the others'" in one for one in found["warnings"])
+        for number in range(40):
+            assert any(f"nve/bad{number}" in one for one in found["warnings"])
+
+    def test_where_there_is_room_nothing_is_left_out(self):
+        said = {"nve/leaf1": talkative(1), "nve/leaf2": talkative(2)}
+        assert with_terms({}, said, DAY_S, 2 << 20) == with_terms({}, said, DAY_S)
+
+    def test_what_they_say_that_they_speak_has_room_too(self):
+        names = [f"leaf{number}" for number in range(200)]
+        wordy = {
+            name: Speaks(1, 0, frozenset(f"x{number}-{'y' * 50}" for number in range(64)), "s" * 64)
+            for name in names[1:]
+        }
+        speaks = {"leaf0": Speaks(1, 0, frozenset(), "short"), **wordy}
+        report = {"switches": [{"nve": name} for name in names]}
+        found = with_versions(report, Speaks(1), speaks, self.ROOM)
+        assert len(json.dumps(found)) < 3 * self.ROOM
+        assert found["switches"][0]["speaks"]["software"] == "short"
+        assert sum(one["speaks"] is not None for one in found["switches"]) > 5
+        assert any("what it speaks: its answer" in one for one in found["warnings"])
+        assert len(json.dumps(with_versions(report, Speaks(1), speaks))) > 10 * self.ROOM
 
 
 class TestKeys:
