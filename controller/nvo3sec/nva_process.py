@@ -16,7 +16,7 @@ from typing import Any
 
 import structlog
 
-from nvo3sec import collector
+from nvo3sec import collector, trust
 from nvo3sec.aio import run_together, until_stopped
 from nvo3sec.applying import Applying, Start
 from nvo3sec.config import DomainText
@@ -101,7 +101,7 @@ class NvaProcess:
         self._began = time.monotonic()
         self._loaded: Nva | None = None
         where = Given(given, settings.database, settings.keys, settings.apply_domain, settings.start_new_term)
-        self._starting = Starting(where, self._revoked_of)
+        self._starting = Starting(where, self._to_shut_out)
         try:
             self._prepare()
         except BaseException:
@@ -128,12 +128,12 @@ class NvaProcess:
         self._server: SecureServer | None = None
         self._served = Served(self._starting, lambda: self._loaded)
         self._sessions = None if isinstance(early, str) else LoadingSessions(early)
+        serving = self._sessions if ready is None else ready[1]
+        assert serving is not None
+        self._transport = NvaTransport(serving, self._methods)
+        self._trust = trust.TrustWatch(self._live, self._transport.identities)
         if ready is not None:
-            self._transport = NvaTransport(ready[1], self._methods)
             self._take(*ready)
-        else:
-            assert self._sessions is not None
-            self._transport = NvaTransport(self._sessions, self._methods)
 
     @property
     def _nva(self) -> Nva:
@@ -214,14 +214,20 @@ class NvaProcess:
         await run_together(self._nva.run(), self._watch_certificates())
 
     async def _watch_certificates(self) -> None:
-        """Suspend NVEs whose certificate is revoked: their switches may go on, but nobody takes anything from them."""
+        """Suspend NVEs whose certificate is revoked, or whose authority is trusted no more: their switches may go on,
+        but nobody takes anything from them."""
         while True:
             with self._nva.confinement.around("certificates"):
                 self._suspend_revoked()
+                self._nva.suspend(self._trust.due(self._nva.intent.certificates), trust.WHY, for_good=False)
             await asyncio.sleep(WATCH_S)
 
     def _suspend_revoked(self) -> None:
         self._nva.suspend(self._revoked_of(self._nva.intent.certificates), "its certificate was revoked")
+
+    def _to_shut_out(self, known: Collection[Certificate]) -> list[str]:
+        """The NVEs among these that are to be shut out, at once or soon."""
+        return sorted({*self._revoked_of(known), *self._trust.gone(known)})
 
     def _revoked_of(self, known: Collection[Certificate]) -> list[str]:
         """The NVEs among these whose certificate is revoked."""

@@ -35,6 +35,7 @@ ARROWS = {
     "process": {"aio", "console", "domain", "errors", "nva", "nve", "p4runtime", "reports"},
     "applying": {"collector", "config", "domain", "errors", "nva"},
     "starting": {"applying", "collector", "config", "domain", "errors", "identity", "nva", "transport"},
+    "trust": {"identity", "nva"},
     "nva_process": {
         "aio",
         "applying",
@@ -48,6 +49,7 @@ ARROWS = {
         "reports",
         "starting",
         "transport",
+        "trust",
     },
     "nve_process": {
         "aio",

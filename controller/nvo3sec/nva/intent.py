@@ -101,14 +101,14 @@ class Intent:
         self._revoked.add(self._identity(nve))
         self._take(self.domain)
 
-    def suspend(self, nves: Iterable[str], why: str) -> tuple[str, ...]:
-        """Shut NVEs out until `admit`, and their certificates for good; durable when this returns.
+    def suspend(self, nves: Iterable[str], why: str, *, for_good: bool = True) -> tuple[str, ...]:
+        """Shut NVEs out until `admit`, and `for_good` their certificates; durable when this returns.
 
         Returns those that were in. Raises StoreError.
         """
         were_in = tuple(one for one in nves if one in self.domain.nve_by_name and not self.is_excluded(one))
         known = [replace(self._certificates.get(nve, Certificate(nve)), suspended=why) for nve in were_in]
-        serials = [Revocation(self._identity(one.nve), one.serial) for one in known if one.serial]
+        serials = [Revocation(self._identity(one.nve), one.serial) for one in known if one.serial and for_good]
         if known:
             self._store.commit([*map(PutCertificate, known), *map(Revoke, serials)])
             self._certificates |= {one.nve: one for one in known}

@@ -387,13 +387,13 @@ class Nva:
         """
         return self._cut_offs.waiting(nve, self._sessions, self.mappings.leases, self._clock())
 
-    def suspend(self, nves: Iterable[str], why: str) -> None:
-        """Shut NVEs out until they register with a good certificate. Raises StoreError.
+    def suspend(self, nves: Iterable[str], why: str, *, for_good: bool = True) -> None:
+        """Shut NVEs out until they register with a good certificate; `for_good`: another one. Raises StoreError.
 
         What follows is done once: with many NVEs it takes seconds, and a revocation list can name many.
         """
         with self._guard.must_not_fail():
-            were_in = self.intent.suspend(nves, why)
+            were_in = self.intent.suspend(nves, why, for_good=for_good)
         for nve in were_in:
             self._log.warning("nve suspended", nve=nve, why=why)
             self._note(nve, Report("nve-suspended", why), always=True)

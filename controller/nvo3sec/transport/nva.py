@@ -185,6 +185,8 @@ class NvaTransport:
         """Agents that cannot be served as they are, by NVE, and which end is to be upgraded."""
         self.terms: dict[str, CredentialTerms] = {}
         """What each agent said last of what ends there, by NVE; also after it has gone."""
+        self.identities: dict[str, Identity] = {}
+        """With which certificate each agent came last, by NVE; also after it has gone."""
         self.answers_refused: Counter[str] = Counter()
         """Answers of agents that were refused, by NVE."""
         self.takeovers = Takeovers()
@@ -290,7 +292,8 @@ class NvaTransport:
                     await link.write(welcome)  # so that the agent sees for itself, whoever of the two is wrong
                 raise
             self._links[nve] = link
-            self.terms[nve] = _seen(authenticated_identity(context))
+            self.identities[nve] = authenticated_identity(context)
+            self.terms[nve] = _seen(self.identities[nve])
             if before is not None:
                 await self._note_rival(before, link, refused=False)
             if held is None:
