@@ -150,11 +150,42 @@ class TestModule:
         assert not names & {"print", "exit", "quit", "input"}
         assert "sys.exit" not in path.read_text()
 
-    def test_licence_and_size(self, path):
-        text = path.read_text(encoding="utf-8")
-        assert text.startswith("# SPDX-License-Identifier: Apache-2.0\n")
-        if path.name not in ("generated.py", "nva_pb2.py"):
-            assert text.count("\n") <= 480, "split it"
+    def test_licence(self, path):
+        assert path.read_text(encoding="utf-8").startswith("# SPDX-License-Identifier: Apache-2.0\n")
+
+    def test_no_class_does_everything(self, path):
+        """What a class is asked, and what it remembers, is what has to be in a reader's head; lines are not."""
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                methods, attributes = members_of(node)
+                most = LARGER.get(node.name, (MOST_METHODS, MOST_ATTRIBUTES))
+                assert (len(methods) <= most[0], len(attributes) <= most[1]) == (True, True), f"{node.name}: split it"
+
+
+MOST_METHODS, MOST_ATTRIBUTES = 30, 24
+LARGER = {
+    "Draft": (30, 26),  # a measured million steps of the mapping machine go through its slots
+    "KeyService": (34, 24),
+    "Nva": (46, 24),
+    "RemoteSession": (30, 32),
+    "Serving": (30, 31),
+}
+"""Classes that are larger, and how large: no more than today."""
+
+
+def members_of(node: ast.ClassDef) -> tuple[set[str], set[str]]:
+    """Names of the methods of a class, and of what these set on `self`."""
+    bodies = [one for one in node.body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)]
+    stored = {
+        one.attr
+        for body in bodies
+        for one in ast.walk(body)
+        if isinstance(one, ast.Attribute)
+        and isinstance(one.ctx, ast.Store)
+        and isinstance(one.value, ast.Name)
+        and one.value.id == "self"
+    }
+    return {one.name for one in bodies}, stored
 
 
 def is_named_call(node: ast.AST) -> bool:
