@@ -12,7 +12,7 @@ from nvo3sec.config.convert import port_towards, underlay_macs
 from nvo3sec.config.schema import DomainFile, NveSection, TenantSystemSection
 from nvo3sec.config.yaml_lines import Path
 from nvo3sec.domain.addresses import IpAddress, format_mac, own_addresses
-from nvo3sec.domain.model import IPV4_OVERHEAD_BYTES, REPLICAS_PER_PORT_LIMIT
+from nvo3sec.domain.model import PACKET_OVERHEAD_BYTES, REPLICAS_PER_PORT_LIMIT
 
 SOCKET_PATH_LIMIT = 107
 """Bytes of a UNIX socket path that Linux takes (sun_path without its terminator)."""
@@ -154,13 +154,13 @@ def _check_mtu(parsed: DomainFile, serving: _Serving) -> Iterator[Fault]:
         members = serving.get(vn.name, [])
         if len(members) < 2:
             continue  # no tunnel carries it
-        need = vn.mtu + IPV4_OVERHEAD_BYTES
+        need = vn.mtu + PACKET_OVERHEAD_BYTES
         for index, nve in members:
             if nve.underlay.mtu < need:
                 yield Fault(
                     ("nves", index, "underlay", "mtu"),
-                    f"{nve.underlay.mtu} is too small for VN {vn.name}: its MTU {vn.mtu} + {IPV4_OVERHEAD_BYTES} bytes"
-                    f" of protection need {need}",
+                    f"{nve.underlay.mtu} is too small for VN {vn.name}: its MTU {vn.mtu} + {PACKET_OVERHEAD_BYTES}"
+                    f" bytes of protection need {need}",
                 )
 
 

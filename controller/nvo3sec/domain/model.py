@@ -11,8 +11,9 @@ from ipaddress import IPv4Address
 
 from nvo3sec.domain.addresses import IpAddress, IpNetwork
 
-IPV4_OVERHEAD_BYTES = 86
-"""From a tenant's IP packet to the outer IPv4 packet: 14 Ethernet + 20 IPv4 + 8 UDP + 8 Geneve + 36 protection."""
+PACKET_OVERHEAD_BYTES = 86
+"""From a tenant's IP packet to the outer IPv4 packet: 14 for the inner Ethernet header, and from the inner frame on 72,
+the program's IPV4_OVERHEAD: 36 protection + 8 Geneve + 8 UDP + 20 IPv4."""
 
 FRAME_LIMIT_BYTES = 1567
 """Largest inner frame that the data plane takes, bytes."""
