@@ -9,8 +9,7 @@ the tenants only.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-#: Bytes that a port of an underlay link carries: an inner frame of 1514 bytes and the overhead of protection (86
-#: bytes).
+#: Largest IP packet of an underlay link, bytes: one of a tenant of 1500 bytes makes one of 1586 (docs/wire-format.md).
 UNDERLAY_MTU = 1600
 TENANT_MTU = 1500
 #: Underlay ports have numbers from 256 on: the parser of the NVE program cannot look a role up.

@@ -2,12 +2,12 @@
 """The updates between what a switch holds and what it should hold, in an order that is safe at every point.
 
     block        what forwards or permits and should not, goes first
-    limit, carry meters, tunnels, groups: what an opening will need
+    carry        port roles, meters, tunnels, groups: what an opening will need
     receive      keys to receive with, before anybody sends
     allow        who may send to us, and into what
     send         keys to send with
     open         bridging, source guard, VAPs
-    remove       what only limited, carried or received, goes last
+    remove       what only carried or received, goes last
 
 If a stage fails, those after it are not tried: what should be blocked is, and nothing opens on half a foundation. Only
 `remove` is, after `open`: what could not be opened keeps nothing that has to go.

@@ -13,7 +13,7 @@ from p4softswitch.bmv2json.reader import Reader, hex_to_int, malformed, refuse
 from p4softswitch.bmv2json.tables import read_pipeline
 from p4softswitch.engine_api import UnsupportedProgram
 
-# Version of the format that BMv2 had when this was written against it (docs/JSON_format.md).
+# Version of the format that BMv2 had when this was written against it (JSON_format.md of its documents).
 FORMAT_MAJOR, FORMAT_MINOR = 2, 24
 
 _KNOWN_SECTIONS = {

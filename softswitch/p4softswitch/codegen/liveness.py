@@ -98,14 +98,14 @@ def whole_headers_of(node: ir.ParserOp) -> Iterator[x.Header]:
 
 
 class Liveness:
-    """`kept`: fields with a place in the structure. `locals_of(action)`: fields that are its local variables."""
+    """`kept`: fields with a place in the structure. Those that one action alone uses, and assigns before it reads them,
+    are its local variables."""
 
     def __init__(self, program: ir.Program) -> None:
         self.program = program
         self._access: dict[x.FieldRef, _Access] = {}
         self._collect()
         self.kept: set[x.FieldRef] = set()
-        self._local: dict[x.FieldRef, int] = {}
         for ref, access in self._access.items():
             places = access.reads | access.writes
             if not access.reads:
@@ -114,7 +114,6 @@ class Liveness:
                 (action,) = places
                 assert action is not None
                 if _assigned_before_read(program.actions[action], ref):
-                    self._local[ref] = action
                     continue
             self.kept.add(ref)
 
