@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the documents name is there, and what they tell a reader to run runs.
+"""What the documents say is complete, and what they tell a reader to run runs. What they name: `test_docs_names`.
 
 Every fenced block says in its first line for what it is: `run` is for a shell in the directory of the project, `run
 stays` for another one beside it that is ended with Ctrl-C, `root` for root on a machine that has what the text says,
@@ -8,7 +8,6 @@ stays` for another one beside it that is ended with Ctrl-C, `root` for root on a
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import os
 import random
@@ -21,17 +20,15 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from documents import DOCUMENTS, ROOT, Block, blocks_of, name_of, prose_of
 from nvo3sec.config import example_path, parse_domain
 from nvo3sec.config.schema import SharedAddressSection, SharedMemberSection
 from nvo3sec.wire import nva_pb2
 
-ROOT = Path(__file__).parents[2]
 THREATS = (ROOT / "docs" / "threat-model.md").read_text(encoding="utf-8")
-TESTS = sorted(set(re.findall(r"`((?:controller|ptf-tests|bmv2-lab|softswitch)/[\w/.-]+\.py(?:::\w+)*)`", THREATS)))
 ATTACKS = sorted(
     {
         name
@@ -39,20 +36,6 @@ ATTACKS = sorted(
         for name in re.findall(r"`([\w-]+)`", names)
     }
 )
-
-
-def names_in(body: list[ast.stmt]) -> dict[str, list[ast.stmt]]:
-    kinds = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    return {node.name: node.body for node in body if isinstance(node, kinds)}
-
-
-@pytest.mark.parametrize("reference", TESTS)
-def test_a_test_that_is_named_exists(reference):
-    path, *names = reference.split("::")
-    body = ast.parse((ROOT / path).read_text(encoding="utf-8")).body
-    for name in names:
-        assert name in names_in(body), f"{path} has no {name}"
-        body = names_in(body)[name]
 
 
 @pytest.mark.parametrize("name", ATTACKS)
@@ -80,51 +63,10 @@ def test_every_field_of_every_message_has_a_row():
     assert named == {(name, field.name) for name, message in messages.items() for field in message.fields}
 
 
-@pytest.mark.parametrize("document", [*sorted(ROOT.glob("docs/*.md")), ROOT / "README.md", ROOT / "LIMITATIONS.md"])
-def test_files_that_are_named_exist(document):
-    text = document.read_text(encoding="utf-8")
-    for name in re.findall(r"`((?:docs|controller|p4src|ptf-tests|bmv2-lab|softswitch)/[\w/.-]+\.\w+)", text):
-        assert (ROOT / name).exists(), f"{document.name} names {name}"
-
-
 # --- fenced blocks --------------------------------------------------------------------------------------------------
 
-DOCUMENTS = [
-    path
-    for pattern in ("*.md", "docs/*.md", "controller/*.md", "bmv2-lab/*.md", "ptf-tests/*.md", "softswitch/*.md")
-    for path in sorted(ROOT.glob(pattern))
-]
 MARKS = ("run", "run stays", "root", "show")
 UP_S, END_S = 300, 900
-
-
-@dataclass(frozen=True)
-class Block:
-    """A fenced block. line: of its beginning."""
-
-    line: int
-    mark: str
-    text: str
-
-
-def blocks_of(document: Path) -> list[Block]:
-    found: list[Block] = []
-    begun: tuple[int, str] | None = None
-    lines: list[str] = []
-    for number, line in enumerate(document.read_text(encoding="utf-8").splitlines(), 1):
-        if line.startswith("```") and begun is None:
-            begun, lines = (number, line.removeprefix("```").partition(" ")[2]), []
-        elif line.startswith("```") and begun is not None:
-            found.append(Block(*begun, "\n".join(lines)))
-            begun = None
-        else:
-            lines.append(line)
-    assert begun is None, f"{document.name}: the block of line {begun} has no end"
-    return found
-
-
-def name_of(document: Path) -> str:
-    return str(document.relative_to(ROOT))
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
@@ -136,8 +78,13 @@ def test_each_block_says_for_what_it_is(document):
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
 def test_no_command_hides_in_an_indented_block(document):
     """Blocks that are indented have no mark."""
-    text = re.sub(r"^```.*?^```$", "", document.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
-    assert not re.findall(r"^(?: {4}|\t)(?:nvo3sec|make|sudo|python3?|pip|apt-get|\$) .*", text, flags=re.MULTILINE)
+    commands = r"^(?: {4}|\t)(?:nvo3sec|make|sudo|python3?|pip|apt-get|\$) .*"
+    assert not re.findall(commands, prose_of(document), flags=re.MULTILINE)
+
+
+def test_the_marks_are_explained_and_used():
+    marks = {block.mark for document in DOCUMENTS for block in blocks_of(document)}
+    assert {"run", "run stays", "show"} <= marks
 
 
 def test_the_shared_addresses_that_are_shown_are_right_and_all_their_fields_are_told():
@@ -150,9 +97,7 @@ def test_the_shared_addresses_that_are_shown_are_right_and_all_their_fields_are_
         assert {name for name in section.model_fields if f"`{name}`" not in table} == set()
 
 
-def test_the_marks_are_explained_and_used():
-    marks = {block.mark for document in DOCUMENTS for block in blocks_of(document)}
-    assert {"run", "run stays", "show"} <= marks
+# --- what a reader runs ----------------------------------------------------------------------------------------------
 
 
 def free_port() -> int:
