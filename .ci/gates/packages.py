@@ -68,7 +68,9 @@ def expected_in_wheel(files: set[str], name: str, version: str) -> set[str]:
                 wanted.add(str(path.relative_to(folder)))
         if path.parts[0] == "LICENSES":
             wanted.add(f"{name}-{version}.dist-info/licenses/{path}")
-        elif path.parts[0] == "docs" or (len(path.parts) == 1 and path.suffix == ".md"):
+        elif path.parts[0] == "docs":
+            wanted.add(f"{data}/{DOCUMENTS}/{path.relative_to('docs')}")
+        elif len(path.parts) == 1 and path.suffix == ".md":
             wanted.add(f"{data}/{DOCUMENTS}/{path.name}")
         elif path.parts[0] == "p4src" and path.suffix == ".p4":
             wanted.add(f"{data}/{SOURCES}/{path.relative_to('p4src')}")

@@ -63,6 +63,18 @@ def test_every_field_of_every_message_has_a_row():
     assert named == {(name, field.name) for name, message in messages.items() for field in message.fields}
 
 
+def test_each_decision_is_in_the_index_and_has_its_parts():
+    records = sorted((ROOT / "docs" / "decisions").glob("[0-9]*.md"))
+    index = (ROOT / "docs" / "decisions" / "README.md").read_text(encoding="utf-8")
+    titles = dict(re.findall(r"^\| \[\d{4}\]\(([\w.-]+)\) \| (.*) \|$", index, flags=re.MULTILINE))
+    assert list(titles) == [record.name for record in records]
+    for number, record in enumerate(records, 1):
+        text = record.read_text(encoding="utf-8")
+        assert record.name.startswith(f"{number:04d}-")
+        assert text.startswith(f"# {number:04d} {titles[record.name]}\n\nStatus: ")
+        assert re.findall("^## (.*)$", text, flags=re.MULTILINE) == ["Context", "Decision", "Consequences", "Rejected"]
+
+
 # --- fenced blocks --------------------------------------------------------------------------------------------------
 
 MARKS = ("run", "run stays", "root", "show")
