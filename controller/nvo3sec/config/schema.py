@@ -20,6 +20,7 @@ from nvo3sec.domain.model import (
     FRAME_LIMIT_BYTES,
     LAST_ACCESS_PORT,
     LAST_UNDERLAY_PORT,
+    PACKET_OVERHEAD_BYTES,
 )
 from nvo3sec.domain.names import parse_dns_name, parse_label
 
@@ -162,7 +163,7 @@ class VnSection(_Section):
     level: Level = "integrity"
     """What its tunnels must give at least."""
     mtu: Annotated[int, Field(ge=576, le=FRAME_LIMIT_BYTES - ETHERNET_BYTES)] = 1400
-    """IP MTU of the tenant systems; the underlay needs 86 bytes more."""
+    """IP MTU of the tenant systems; the underlay needs `PACKET_OVERHEAD_BYTES` more."""
     punt: RateSection = RateSection(rate=20, burst=20)
     """What each VAP may send to its agent: unknown destinations and neighbors."""
     negative_quota: Annotated[int, Field(ge=1, le=65536)] = 128
@@ -190,7 +191,7 @@ class UnderlaySection(_Section):
     address: UnicastIpv4
     port: UnderlayPort
     mac: Mac
-    mtu: Annotated[int, Field(ge=576 + 86, le=9216)] = 1500
+    mtu: Annotated[int, Field(ge=576 + PACKET_OVERHEAD_BYTES, le=9216)] = 1500
     peer_meter: RateSection = RateSection(rate=100_000, burst=10_000)
     """What may come from one peer and reach the cryptography."""
     routes: tuple[RouteSection, ...] = ()
