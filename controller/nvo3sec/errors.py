@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one exception tree of the controller.
+"""The one exception tree of the controller. `identity.errors` and `nva.store.errors` draw what is theirs beneath it.
 
     Nvo3secError
     ├── ConfigError              the domain file is wrong; nothing of it was applied
@@ -9,6 +9,7 @@
     │   ├── NotPrimary           somebody else is the primary of the switch
     │   ├── PipelineRefused      the pipeline was not accepted; the switch has to be restarted
     │   ├── PipelineMissing      the switch has no pipeline
+    │   ├── RpcFailed            a call failed, with gRPC's code and the switch's words
     │   ├── WriteRefused         some updates of a write were refused, each with its reason
     │   ├── ReadRefused          a read was refused, or its answer cannot be understood
     │   ├── NoAnswer             the pipeline did not answer a packet-out in time
@@ -19,6 +20,8 @@
     │   └── NvaGoneBack          the NVA's store has not in its history what this agent was told: it is an old backup
     ├── WireError                a message of the other side is not what it must be
     ├── DerivationError          a key cannot be derived
+    ├── ContributionRefused      what a peer adds to a key, or its proof, is not what it must be
+    ├── NumbersExhausted         a switch has no free number of a kind left
     ├── AuthorizationError       the caller may not ask for this
     │   └── HistoryDisputed      the caller remembers what the store has not in its history: one of them has gone back
     ├── NvaLoading               the NVA has not loaded yet what it is asked about

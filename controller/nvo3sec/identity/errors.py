@@ -3,6 +3,7 @@
 
     Nvo3secError
     ├── IdentityError            something about identities
+    │   ├── StorageError         a file cannot be read or written as it must be
     │   ├── CredentialsError     this device's own key, certificate or trust anchors cannot be used
     │   ├── RevocationUnknown    it cannot be said whether a certificate is revoked: treated as revoked
     │   ├── PeerUnreachable      no connection to the other side
