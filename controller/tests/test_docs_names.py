@@ -16,12 +16,16 @@ import pytest
 import typer
 from documents import DOCUMENTS, FILES, ROOT, blocks_of, name_of, prose_of, spans_of
 from finsy.proto import p4i
-from nvo3sec.domain import model, numbers
+from nvo3sec.config.convert import RENEW_AT_LEAST_S
+from nvo3sec.config.schema import LifetimesSection
+from nvo3sec.domain import changes, model, numbers
 from nvo3sec.domain.contribution import statement
+from nvo3sec.identity import gate
+from nvo3sec.identity.admission import FrontLimits
 from nvo3sec.nva import generations
 from nvo3sec.nve import memory
 from nvo3sec.p4runtime.artifacts import load_artifacts
-from nvo3sec.wire import nva_pb2
+from nvo3sec.wire import nva_pb2, operators
 
 
 def names_in(body: list[ast.stmt]) -> dict[str, list[ast.stmt]]:
@@ -242,6 +246,14 @@ P4 = {
     if value[0].isdigit()
 }
 OUTER_BYTES = sum(P4[f"{name}_LENGTH"] for name in ("IPV4", "UDP", "GENEVE", "OPTION"))
+LEASES = LifetimesSection()
+
+
+def in_harness(module: str, name: str) -> int:
+    """The first number of a constant of the packet tests."""
+    return int(re.findall(rf"^{name} = (\d+)", SOURCES[ROOT / "ptf-tests/harness" / module], flags=re.MULTILINE)[0])
+
+
 WINDOW = 32 * ((1 << P4["RING_SLOT_BITS"]) - 1)
 NUMBERS = [
     ("docs/wire-format.md", "is # bytes longer than the inner frame", OUTER_BYTES),
@@ -261,6 +273,17 @@ NUMBERS = [
     ("docs/keys.md", "(`agent.json`, # at a time", memory.RINGS_BLOCK),
     ("docs/keys.md", "at most # days ahead", statement.LONGEST_LIFE_S // 86400),
     ("docs/keys.md", "at most # bytes. Its **name**", statement.STATEMENT_BYTES),
+    ("docs/control-plane.md", "has the last # changes of each VN", changes.CHANGES_PER_VN),
+    ("docs/control-plane.md", "from half of the places on (#, `unfinished`)", FrontLimits.unfinished),
+    ("docs/control-plane.md", "it is the same (#, `handshakes`)", FrontLimits.handshakes),
+    ("docs/control-plane.md", "its address has # places for unfinished", FrontLimits.reserve),
+    ("docs/control-plane.md", "the latest, and # devices", FrontLimits.known),
+    ("docs/control-plane.md", "A ClientHello has # s in all", FrontLimits.hello_s),
+    ("docs/control-plane.md", "one of more than # KiB is parsed", gate.LONG_BYTES >> 10),
+    ("docs/threat-model.md", "names that exist; # claims an answer", operators.CLAIMS_LIMIT),
+    ("docs/operating.md", "less `lease_renew_s` seconds, # unless told", LEASES.lease_s - RENEW_AT_LEAST_S),
+    ("ptf-tests/README.md", "At most # packets are in flight", in_harness("base.py", "IN_FLIGHT")),
+    ("ptf-tests/traces/README.md", "recordings above # KiB", in_harness("trace.py", "LARGEST")),
     ("docs/targets.md", "| # recordings, replayed", len([path for path in FILES if path.suffix == ".jsonl"])),
 ]
 """Document, the words around a number (#), and the number in the sources."""
