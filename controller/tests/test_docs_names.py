@@ -38,7 +38,11 @@ def names_in(body: list[ast.stmt]) -> dict[str, list[ast.stmt]]:
 MADE = {"device.pem", "anchors.pem", "revoked.pem", "agent.json", "known-sources.json"}
 """Files that processes have, and not the repository. Each stands in the sources."""
 SUFFIX = r"(?:py|p4|md|h|c|yaml|jsonl?|txtpb|proto|toml|txt|in|pem)"
-SOURCES = {path: path.read_text(encoding="utf-8") for path in FILES if path.suffix not in {".md", ".jsonl", ".json"}}
+SOURCES = {
+    path: path.read_text(encoding="utf-8", errors="replace")  # what somebody left there may be anything
+    for path in FILES
+    if path.suffix not in {".md", ".jsonl", ".json"}
+}
 WORDS = {
     word
     for words in [*(text for path, text in SOURCES.items() if path != Path(__file__)), *(path.stem for path in FILES)]
