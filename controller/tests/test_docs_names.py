@@ -35,7 +35,7 @@ def names_in(body: list[ast.stmt]) -> dict[str, list[ast.stmt]]:
 
 # --- what is named ---------------------------------------------------------------------------------------------------
 
-MADE = {"device.pem", "anchors.pem", "revoked.pem", "agent.json", "known-sources.json"}
+MADE = {"device.pem", "anchors.pem", "revoked.pem", "agent.json", "revocation-lists.json", "known-sources.json"}
 """Files that processes have, and not the repository. Each stands in the sources."""
 SUFFIX = r"(?:py|p4|md|h|c|yaml|jsonl?|txtpb|proto|toml|txt|in|pem)"
 SOURCES = {
