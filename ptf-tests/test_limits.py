@@ -18,6 +18,7 @@ CHUNK = 2048
 PROMISED = {
     "port_role": 512,
     "vap": 8192,
+    "announcement": 16384,
     "source_guard": 65536,
     "neighbor": 131072,
     "neighbor_ipv6": 131072,

@@ -81,6 +81,7 @@ enum bit<8> drop_reason_t {
     TUNNEL_TO_TUNNEL = 96,
     NO_TUNNEL_ROUTE = 97,
     EGRESS_PORT = 98,            /* an entry or a packet-out names the drop port */
+    ANNOUNCEMENT_NOT_TOLD = 99,  /* the agent's copy of an announcement, over the meter; the frame itself is flooded */
 
     /* Egress */
     SOURCE_PRUNED = 112,         /* would leave where it came in */

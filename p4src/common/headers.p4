@@ -27,7 +27,8 @@ enum bit<8> packet_out_op_t {
 enum bit<8> punt_reason_t {
     UNKNOWN_DESTINATION = 1,
     UNKNOWN_NEIGHBOR = 2,
-    STATE = 3
+    STATE = 3,
+    ANNOUNCEMENT = 4      /* a copy of a frame that is flooded: who shares addresses with others speaks for one */
 }
 
 @controller_header("packet_in")

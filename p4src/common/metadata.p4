@@ -79,11 +79,15 @@ struct metadata_t {
     bit<1> hairpin;              /* an answer to where the frame came from is intended */
     bit<1> punt;
     punt_reason_t punt_reason;
+    bit<1> announcer;            /* source guard: of a tenant system that shares addresses with others */
+    bit<1> announcement;         /* the frame speaks for an address: see AnnouncementView */
+    bit<1> announcement_untold;  /* and the agent is not to have a copy, for its VAP has sent it too much */
 
     bit<2> colour;               /* of the last meter */
 }
 
 const interface_t INTERFACE_TUNNEL = 0x8000;
+const interface_t INTERFACE_AGENT = 0xFFFF;  /* no tunnel: the replica for the agent */
 const bit<2> COLOUR_RED = 2;
 
 const bit<2> IP_KIND_NONE = 0;

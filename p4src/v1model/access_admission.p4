@@ -45,6 +45,12 @@ control AccessAdmission(inout headers_t hdr, inout metadata_t meta, in bit<9> in
     @id(ACTION_SOURCE_PERMIT)
     action permit_source() {}
 
+    /* Of a tenant system that shares addresses with others: the agent hears what it announces. */
+    @id(ACTION_SOURCE_PERMIT_ANNOUNCER)
+    action permit_announcer() {
+        meta.announcer = 1;
+    }
+
     @id(ACTION_SOURCE_DENY)
     action deny_source() {
         meta.drop_reason = drop_reason_t.SOURCE_GUARD;
@@ -59,7 +65,7 @@ control AccessAdmission(inout headers_t hdr, inout metadata_t meta, in bit<9> in
             meta.inner.ip_kind: exact @name("ip_kind");
             meta.inner.source_ip: exact @name("ip");
         }
-        actions = { permit_source; @defaultonly deny_source; }
+        actions = { permit_source; permit_announcer; @defaultonly deny_source; }
         const default_action = deny_source();
         size = SOURCE_GUARD_SIZE;
     }

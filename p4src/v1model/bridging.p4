@@ -8,13 +8,16 @@
 #include "../common/metadata.p4"
 #include "../common/arp_answer.p4"
 #include "../common/nd_answer.p4"
+#include "../common/announcement_view.p4"
 
 /* Where a frame of a VN goes: answered from the neighbor table, to one interface, replicated, or to the agent. */
 control Bridging(inout headers_t hdr, inout metadata_t meta, in bit<9> ingress_port) {
     ArpAnswer() arp_answer;
     NdAnswer() nd_answer;
+    AnnouncementView() announcement_view;
     direct_meter<bit<2>>(MeterType.packets) punt_rate;
     mac_t neighbor_mac;
+    bit<1> is_metered;
 
     @id(ACTION_NEIGHBOR_ANSWER)
     action answer(@id(1) mac_t mac) {
@@ -141,7 +144,7 @@ control Bridging(inout headers_t hdr, inout metadata_t meta, in bit<9> ingress_p
 
     @id(ACTION_PUNT_FORBIDDEN)
     action forbid_punt() {
-        meta.drop_reason = drop_reason_t.PUNT_FORBIDDEN;
+        is_metered = 0;
     }
 
     /* A meter for each VAP, so that one tenant cannot use up another's share of the agent. */
@@ -154,8 +157,27 @@ control Bridging(inout headers_t hdr, inout metadata_t meta, in bit<9> ingress_p
         size = PUNT_METER_SIZE;
     }
 
+    /* group: that of the flood, and the agent (port PORT_CPU, interface INTERFACE_AGENT). */
+    @id(ACTION_ANNOUNCEMENT_TELL)
+    action tell(@id(1) bit<16> group) {
+        meta.multicast_group = group;
+    }
+
+    @id(ACTION_ANNOUNCEMENT_FLOOD_ONLY)
+    action flood_only() {}
+
+    /* Without an entry an announcement is flooded like any other frame. */
+    @name("announcement") @id(TABLE_ANNOUNCEMENT)
+    table announcement {
+        key = { meta.vni: exact @name("vni"); }
+        actions = { tell; @defaultonly flood_only; }
+        const default_action = flood_only();
+        size = ANNOUNCEMENT_SIZE;
+    }
+
     apply {
         neighbor_mac = 0;
+        is_metered = 1;
         if (hdr.addresses.src[40:40] == 1) {
             meta.drop_reason = drop_reason_t.SOURCE_ADDRESS;
         } else if (hdr.addresses.dst[47:4] == 44w0x0180C200000) {
@@ -178,6 +200,9 @@ control Bridging(inout headers_t hdr, inout metadata_t meta, in bit<9> ingress_p
             }
         } else if (hdr.addresses.dst[40:40] == 1) {
             flood.apply();
+            if (meta.announcer == 1) {
+                announcement_view.apply(hdr, meta);
+            }
         } else if (bridge.apply().hit) {
             if (meta.egress_interface & INTERFACE_TUNNEL != 0) {
                 if (meta.port_is_underlay == 1) {
@@ -187,10 +212,20 @@ control Bridging(inout headers_t hdr, inout metadata_t meta, in bit<9> ingress_p
                 }
             }
         }
-        if (meta.punt == 1) {
-            if (meta.port_is_underlay == 1) {
-                meta.drop_reason = drop_reason_t.UNKNOWN_DESTINATION;
-            } else if (punt_meter.apply().hit && meta.colour == COLOUR_RED) {
+        if (meta.punt == 1 && meta.port_is_underlay == 1) {
+            meta.drop_reason = drop_reason_t.UNKNOWN_DESTINATION;
+        } else if (meta.punt == 1 || meta.announcement == 1) {
+            punt_meter.apply();
+            if (meta.announcement == 1) {
+                /* Tenants hear it in any case. */
+                if (is_metered == 0 || meta.colour == COLOUR_RED) {
+                    meta.announcement_untold = 1;
+                } else {
+                    announcement.apply();
+                }
+            } else if (is_metered == 0) {
+                meta.drop_reason = drop_reason_t.PUNT_FORBIDDEN;
+            } else if (meta.colour == COLOUR_RED) {
                 meta.drop_reason = drop_reason_t.PUNT_RATE;
             }
         }

@@ -35,6 +35,11 @@ control NveEgress(inout headers_t hdr, inout metadata_t meta, inout standard_met
             meta.egress_interface = standard_metadata.egress_rid;
         }
         length = meta.frame_length;
+        if (meta.announcement == 1 && meta.egress_interface == INTERFACE_AGENT
+            && standard_metadata.egress_port == PORT_CPU) {
+            meta.punt = 1;
+            meta.punt_reason = punt_reason_t.ANNOUNCEMENT;
+        }
 
         /* Of the packets to the agent only the report of the switch's state concerns the registers of the tunnels. */
         bit<1> tunnel = 0;

@@ -74,6 +74,9 @@ control NveIngress(inout headers_t hdr, inout metadata_t meta, inout standard_me
         } else if (meta.punt == 1) {
             standard_metadata.egress_spec = PORT_CPU;
         } else if (meta.multicast_group != 0) {
+            if (meta.announcement_untold == 1) {
+                drops_ingress.count((bit<32>)(bit<8>)drop_reason_t.ANNOUNCEMENT_NOT_TOLD);
+            }
             standard_metadata.mcast_grp = meta.multicast_group;
         } else {
             standard_metadata.egress_spec = meta.egress_port;

@@ -79,8 +79,10 @@ class Tenants:
             return self._ipv6(source, target)
         if way < 0.68:
             return self._neighbor_discovery(source, target)
-        if way < 0.82:
+        if way < 0.80:
             return self._arp(source, target)
+        if way < 0.86:
+            return self._vrrp(source)
         ether_type = c.choice(
             (
                 f.ETHERTYPE_LOCAL,
@@ -151,7 +153,7 @@ class Tenants:
         c = self._chooser
         mac = self._source(source)
         sender = mac if c.random() < 0.93 else c.randbytes(6)
-        asked = c.choice((target.ip, target.ip, target.ip, source.ip, c.randbytes(4)))
+        asked = c.choice((target.ip, target.ip, source.ip, source.ip, c.randbytes(4)))
         body = f.arp(c.choice((1, 1, 1, 2, 0, 3)), sender, self._ip(source.ip), bytes(6), asked)
         if c.random() < 0.1:
             at = c.randrange(len(body))
@@ -164,6 +166,28 @@ class Tenants:
         if way < 0.8:
             return whole + c.randbytes(c.choice((0, 0, 0, 1, 2, 4, 6, 8)))
         return whole[: c.randint(SHORTEST_FRAME, len(whole))]
+
+    def _vrrp(self, source: Station) -> bytes:
+        """An advertisement of VRRP, or something that is not quite one."""
+        c = self._chooser
+        is_ipv6 = c.random() < 0.5
+        body = f.vrrp(c.choice((2, 3)), *(c.choice((source.ip6,) if is_ipv6 else (source.ip,)),) * c.randint(0, 5))
+        ttl, protocol = c.choice((255, 255, 255, 254)), c.choice((f.VRRP, f.VRRP, f.VRRP, 113))
+        group = f.VRRP_GROUP_IPV6 if is_ipv6 else f.VRRP_GROUP
+        if c.random() < 0.2:
+            at = c.randrange(len(group))
+            group = group[:at] + c.randbytes(1) + group[at + 1 :]
+        if is_ipv6:
+            packet = f.ipv6(self._ip(source.ip6), group, body, protocol, hop_limit=ttl)
+            whole = f.ethernet(f.VRRP_MAC_IPV6, self._source(source), f.ETHERTYPE_IPV6, packet)
+        else:
+            options = bytes(4) if c.random() < 0.1 else b""
+            packet = f.ipv4(self._ip(source.ip), group, body, protocol, options=options, ttl=ttl)
+            whole = f.ethernet(f.VRRP_MAC, self._source(source), f.ETHERTYPE_IPV4, packet)
+        way = c.random()
+        if way < 0.3:
+            return f.padded(whole)
+        return whole if way < 0.9 else whole[: c.randint(SHORTEST_FRAME, len(whole))]
 
     def _neighbor_discovery(self, source: Station, target: Station) -> bytes:
         """A solicitation, an advertisement or what only routers send; right, or with something about it that is not."""

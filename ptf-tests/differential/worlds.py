@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from harness.schema import Entry, Value, entry
 from harness.session import FOREVER, PORT_MAC
+from harness.switches import CPU_PORT
 from harness.world import IP_ARP, IP_NONE, IP_V4, IP_V6
 
 ACCESS = (1, 2, 3, 4)
@@ -19,6 +20,7 @@ MISMATCHED = (6, 259)
 REPLICAS_PER_PORT = 2  # of one group, at most: see BATCH in frames.py
 PAST = (0, 1)
 GROUPS = range(1, 9)
+AGENT_INTERFACE = 0xFFFF
 T = TypeVar("T")
 
 
@@ -185,6 +187,8 @@ class World:
                     yield entry(
                         "flood", {"vni": vni, "from_underlay": from_underlay}, "replicate", group=c.choice(GROUPS)
                     )
+            if c.random() < 0.8:
+                yield entry("announcement", {"vni": vni}, "tell", group=c.choice(GROUPS))
 
     def _vap_egress(self, vap: Vap) -> Entry:
         key = {"port": vap.port, "interface": vap.interface}
@@ -208,12 +212,13 @@ class World:
                     port=_pick(c, vap.port, 511, 510, 5, 256),
                     interface=_pick(c, vap.interface, 0, 0x7FFF, self.tunnels[0].interface),
                 )
+            permit = c.choice(("permit_source", "permit_announcer"))
             for kind, address in ((IP_NONE, b"\0"), (IP_V4, station.ip), (IP_V6, station.ip6), (IP_ARP, station.ip)):
                 if c.random() < 0.9:
                     yield entry(
                         "source_guard",
                         {"interface": vap.interface, "mac": station.mac, "ip_kind": kind, "ip": address},
-                        "permit_source",
+                        permit,
                     )
         if c.random() < 0.5:
             yield entry("neighbor", {"vni": station.vni, "ip": station.ip}, "answer", mac=station.mac)
@@ -291,6 +296,8 @@ class World:
         found = [(vap.port, vap.interface) for vap in self.vaps if vap.vni == vni]
         found += [(tunnel.port, tunnel.interface) for tunnel in self.tunnels if c.random() < 0.7]
         found += [(c.choice((1, 5, 256, 300)), c.choice((0, 1, 2, 0x7FFF))) for _ in range(_pick(c, 0, 1))]
+        if c.random() < 0.5:
+            found.append((_pick(c, CPU_PORT, 1, 256), _pick(c, AGENT_INTERFACE, 1, 0x8001)))
         c.shuffle(found)
         kept: list[tuple[int, int]] = []
         for port, instance in dict.fromkeys(found):

@@ -63,15 +63,15 @@ class Host:
         )
         return [attach, out, *self.guard_entries()]
 
-    def guard_entries(self) -> list[Entry]:
+    def guard_entries(self, action: str = "permit_source") -> list[Entry]:
         permitted = ((IP_V4, self.ip), (IP_V6, self.ip6), (IP_ARP, self.ip))
-        return [self.guard(kind, address) for kind, address in permitted]
+        return [self.guard(kind, address, action) for kind, address in permitted]
 
-    def guard(self, kind: int, address: bytes | int) -> Entry:
+    def guard(self, kind: int, address: bytes | int, action: str = "permit_source") -> Entry:
         return entry(
             "source_guard",
             {"interface": self.interface, "mac": self.mac, "ip_kind": kind, "ip": address},
-            "permit_source",
+            action,
         )
 
     def bridge_entry(self) -> Entry:

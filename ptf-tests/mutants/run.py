@@ -43,6 +43,7 @@ SECONDS = 900
 HINTS = {
     "ecn_decapsulation": ("test_ecn", "ECN_NOT_CAPABLE"),
     "flow_block": ("entropy", "flow"),
+    "announcement_view": ("Told", "Announcements"),
     "inner_view": ("MALFORMED_ARP", "SOURCE_GUARD", "ip6"),
     "nd_view": ("MALFORMED_ND", "ROGUE_ROUTER", "neighbor"),
     "bridging": ("neighbor", "arp"),

@@ -208,6 +208,38 @@ SEMANTIC = (
         "punt_rate.read(meta.colour); meta.colour = 0;",
         "PUNT_RATE",
     ),
+    # Announcements
+    _one(
+        "the agent hears every tenant system",
+        _BRIDGING,
+        "if (meta.announcer == 1) {",
+        "if (true) {",
+        "Announcements",
+        "Told",
+    ),
+    _one(
+        "an announcement over the meter is not flooded",
+        _BRIDGING,
+        "meta.announcement_untold = 1;",
+        "meta.drop_reason = drop_reason_t.PUNT_RATE;",
+        "Announcements",
+        "ANNOUNCEMENT_NOT_TOLD",
+    ),
+    _one(
+        "announcements over the meter are not counted",
+        _INGRESS,
+        "drops_ingress.count((bit<32>)(bit<8>)drop_reason_t.ANNOUNCEMENT_NOT_TOLD);",
+        "",
+        "ANNOUNCEMENT_NOT_TOLD",
+    ),
+    _one(
+        "a VAP without a meter is not metered",
+        _BRIDGING,
+        "is_metered = 0;",
+        "",
+        "PUNT_FORBIDDEN",
+        "ANNOUNCEMENT_NOT_TOLD",
+    ),
     # Flooding, answers
     _one(
         "a replica keeps the interface that ingress decided",
@@ -310,8 +342,6 @@ EQUIVALENT: dict[str, str] = {
     "tunnel_admission boundary hdr.protection.coverage > meta.frame_length": "the condition excludes equality",
     "tunnel_admission hit peer_meter": _NOT_RED,
     "tunnel_admission operand peer_meter.apply().hit": _NOT_RED,
-    "bridging hit punt_meter": _NOT_RED,
-    "bridging operand punt_meter.apply().hit": _NOT_RED,
     "bridging hit bridge": "without an entry the interface is 0, which is no tunnel",
     "bridging operand meta.inner.ip_kind == IP_KIND_ARP": "only ARP has an ARP operation",
     "egress boundary meta.frame_length > PUNT_FRAME_LENGTH": "at the limit both branches are the same number",

@@ -12,7 +12,9 @@ ETHERTYPE_STAG = 0x88A8
 ETHERTYPE_IPV6 = 0x86DD
 ETHERTYPE_LOCAL = 0x88B5  # local experimental (IEEE 802): neither IP nor ARP
 BROADCAST = b"\xff" * 6
-TCP, UDP, SCTP, ICMP = 6, 17, 132, 1
+TCP, UDP, SCTP, ICMP, VRRP = 6, 17, 132, 1, 112
+VRRP_GROUP, VRRP_MAC = bytes((224, 0, 0, 18)), bytes.fromhex("01005e000012")
+VRRP_GROUP_IPV6, VRRP_MAC_IPV6 = bytes.fromhex("ff02" + 13 * "00" + "12"), bytes.fromhex("333300000012")
 
 
 def mac(number: int) -> bytes:
@@ -93,16 +95,26 @@ def udp(source: int, destination: int, payload: bytes) -> bytes:
 
 
 def ipv6(
-    src: bytes, dst: bytes, payload: bytes, next_header: int = UDP, traffic_class: int = 0, label: int = 0
+    src: bytes,
+    dst: bytes,
+    payload: bytes,
+    next_header: int = UDP,
+    traffic_class: int = 0,
+    label: int = 0,
+    hop_limit: int = 64,
 ) -> bytes:
-    return (
-        struct.pack(">IHBB", 6 << 28 | traffic_class << 20 | label, len(payload), next_header, 64) + src + dst + payload
-    )
+    first = 6 << 28 | traffic_class << 20 | label
+    return struct.pack(">IHBB", first, len(payload), next_header, hop_limit) + src + dst + payload
 
 
 def arp(operation: int, sender_mac: bytes, sender_ip: bytes, target_mac: bytes, target_ip: bytes) -> bytes:
     """The 28 bytes of an ARP packet for IPv4 over Ethernet (RFC 826)."""
     return struct.pack(">HHBBH", 1, ETHERTYPE_IPV4, 6, 4, operation) + sender_mac + sender_ip + target_mac + target_ip
+
+
+def vrrp(version: int, *addresses: bytes, vrid: int = 1, priority: int = 100) -> bytes:
+    """An advertisement (RFC 9568 5.2, RFC 3768 5.1) without the checksum, which no switch looks at."""
+    return struct.pack(">BBBBHH", version << 4 | 1, vrid, priority, len(addresses), 100, 0) + b"".join(addresses)
 
 
 def arp_request(sender_mac: bytes, sender_ip: bytes, target_ip: bytes, dst: bytes = BROADCAST) -> bytes:

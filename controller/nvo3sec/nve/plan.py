@@ -47,6 +47,7 @@ _STAGE_OF_TABLE = {
     Table.NEIGHBOR_IPV6: Stage.OPEN,
     Table.BRIDGE: Stage.OPEN,
     Table.FLOOD: Stage.OPEN,
+    Table.ANNOUNCEMENT: Stage.OPEN,
     Table.PUNT_METER: Stage.CARRY,
     Table.TUNNEL_ROUTE: Stage.CARRY,
     Table.TUNNEL: Stage.CARRY,

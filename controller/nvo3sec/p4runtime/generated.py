@@ -34,6 +34,7 @@ class Table(StrEnum):
     VAP_EGRESS = "vap_egress"
     FLOW_ENTROPY = "flow_entropy"
     NEIGHBOR_IPV6 = "neighbor_ipv6"
+    ANNOUNCEMENT = "announcement"
 
 
 class Counter(StrEnum):
@@ -57,6 +58,7 @@ class PuntReason(IntEnum):
     UNKNOWN_DESTINATION = 1
     UNKNOWN_NEIGHBOR = 2
     STATE = 3
+    ANNOUNCEMENT = 4
 
 
 class DropReason(IntEnum):
@@ -125,6 +127,7 @@ class DropReason(IntEnum):
     TUNNEL_TO_TUNNEL = 96
     NO_TUNNEL_ROUTE = 97
     EGRESS_PORT = 98
+    ANNOUNCEMENT_NOT_TOLD = 99
     SOURCE_PRUNED = 112
     SPLIT_HORIZON = 113
     VAP_EGRESS_UNKNOWN = 114
@@ -319,6 +322,21 @@ def source_guard_permit_source(*, interface: int, mac: int, ip_kind: int, ip: in
     )
 
 
+def source_guard_permit_announcer(*, interface: int, mac: int, ip_kind: int, ip: int) -> Entry:
+    """Entry of table source_guard with action permit_announcer."""
+    return Entry(
+        "source_guard",
+        (
+            ("interface", bits("interface", interface, 16)),
+            ("mac", bits("mac", mac, 48)),
+            ("ip_kind", bits("ip_kind", ip_kind, 2)),
+            ("ip", bits("ip", ip, 128)),
+        ),
+        "permit_announcer",
+        (),
+    )
+
+
 def neighbor_answer(*, vni: int, ip: int, mac: int) -> Entry:
     """Entry of table neighbor with action answer."""
     return Entry(
@@ -507,4 +525,14 @@ def neighbor_ipv6_answer_ipv6(*, vni: int, ip: int, mac: int) -> Entry:
         ),
         "answer_ipv6",
         (("mac", bits("mac", mac, 48)),),
+    )
+
+
+def announcement_tell(*, vni: int, group: int) -> Entry:
+    """Entry of table announcement with action tell."""
+    return Entry(
+        "announcement",
+        (("vni", bits("vni", vni, 24)),),
+        "tell",
+        (("group", bits("group", group, 16)),),
     )
