@@ -6,11 +6,12 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+from ipaddress import IPv4Address
 
 import pytest
 from nva_agents import Agents
 from nvo3sec.domain.consistency import consistent
-from nvo3sec.domain.messages import NveView, Registration, Report
+from nvo3sec.domain.messages import ClaimPlace, NveView, Registration, Report
 from nvo3sec.domain.model import Suite, TenantSystem, Vap
 from nvo3sec.errors import OperatorError, RefusedUpdate, WriteRefused
 from nvo3sec.nve import AgentMemory
@@ -190,6 +191,15 @@ class TestConsistent:
             view = self.view(nve)
             assert view.tenant_systems
             assert consistent(view) == (view, ())
+
+    def test_shared_addresses_at_no_vap_and_twice(self):
+        good = self.view()
+        place = ClaimPlace(*good.vaps[0].place, 0x0200_0000_0001, (IPv4Address("10.1.0.250"),))
+        others = [place, dataclasses.replace(place, ips=(IPv4Address("10.1.0.251"),))]
+        stray = dataclasses.replace(place, port=99)
+        view, left_out = consistent(dataclasses.replace(good, claim_places=(*others, stray, place)))
+        assert view == dataclasses.replace(good, claim_places=tuple(others))
+        assert left_out == (f"shared address {stray}", f"shared address {place}")
 
     def test_one_of_each_kind_is_left_out_and_the_others_stay(self):
         good = self.view()

@@ -5,18 +5,21 @@ from __future__ import annotations
 
 import itertools
 from ipaddress import IPv4Address
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from nvo3sec.domain.entries import AGENT_REPLICA
 from nvo3sec.domain.model import Suite
-from nvo3sec.domain.numbers import RING_PAIRS, TUNNEL_INTERFACES, NumbersExhausted, allocate
+from nvo3sec.domain.numbers import RING_PAIRS, TUNNEL_INTERFACES, VAP_INTERFACES, NumbersExhausted, allocate
 from nvo3sec.nve.clock import ClockReading
 from nvo3sec.nve.plan import MANAGED_TABLES, Stage, make_plan
 from nvo3sec.nve.translate import held_keys, numbers_of
 from nvo3sec.p4runtime import Entry, Group, Meter, Operation, SwitchState, Table
 from nvo3sec.p4runtime import generated as p4
 
+P4SRC = Path(__file__).parents[2] / "p4src"
 SMALL = st.integers(0, 2)
 METERS = st.builds(Meter, st.integers(1, 2), st.integers(1, 2))
 ENTRIES = st.one_of(
@@ -25,6 +28,8 @@ ENTRIES = st.one_of(
     st.builds(p4.vn_ingress_authorization_authorize, source=SMALL, vni=SMALL, min_suite=SMALL),
     st.builds(p4.vap_attach, port=SMALL, vlan=SMALL, interface=SMALL, vni=SMALL, level=SMALL, meter=METERS),
     st.builds(p4.source_guard_permit_source, interface=SMALL, mac=SMALL, ip_kind=SMALL, ip=SMALL),
+    st.builds(p4.source_guard_permit_announcer, interface=SMALL, mac=SMALL, ip_kind=SMALL, ip=SMALL),
+    st.builds(p4.announcement_tell, vni=SMALL, group=SMALL),
     st.builds(p4.bridge_to_vap, vni=SMALL, mac=SMALL, port=SMALL, interface=SMALL),
     st.builds(p4.bridge_to_tunnel, vni=SMALL, mac=SMALL, interface=SMALL),
     st.builds(p4.flood_replicate, vni=SMALL, from_underlay=st.integers(0, 1), group=SMALL),
@@ -186,6 +191,20 @@ class TestNumbers:
     def test_exhausted(self):
         with pytest.raises(NumbersExhausted):
             allocate(["a", "b"], {}, range(1))
+
+    def test_groups_of_announcements_are_taken_over(self):
+        flood = [p4.flood_replicate(vni=5, from_underlay=way, group=way + 1) for way in (0, 1)]
+        found = state([*flood, p4.announcement_tell(vni=5, group=3), p4.announcement_tell(vni=6, group=1)])
+        known, _ = numbers_of(found)
+        assert known.groups == {(5, True): 2, (5, None): 3}, "a number for two things is not taken over"
+
+    def test_no_tunnel_has_the_number_of_the_agents_replica(self):
+        arch, metadata = ((P4SRC / name).read_text() for name in ("v1model/arch.p4", "common/metadata.p4"))
+        port, interface = AGENT_REPLICA
+        assert f"PORT_CPU = {port};" in arch
+        assert f"INTERFACE_AGENT = 0x{interface:X};" in metadata
+        assert interface not in TUNNEL_INTERFACES
+        assert interface not in VAP_INTERFACES
 
     def test_taken_over_from_a_switch(self):
         found = state(

@@ -37,7 +37,9 @@ class World:
         self.switch = Switch()
         self.asked = asyncio.Event()
         self.answer = asyncio.Event()
-        self.handler = PuntHandler(self.switch, self.look_up, self.install, lambda: (self.view, self.numbers))
+        self.handler = PuntHandler(
+            self.switch, self.look_up, self.install, lambda: (self.view, self.numbers), self.announce
+        )
 
     async def look_up(self, query):
         self.asked.set()
@@ -47,6 +49,9 @@ class World:
 
     async def install(self) -> None:
         pass
+
+    async def announce(self, announcement):
+        raise AssertionError("no tenant system shares an address")
 
     def packet(self, timestamp: int) -> PacketIn:
         vap = self.view.vaps[0]

@@ -49,7 +49,8 @@ class TestDifferences:
         said = differences(HERE, [("leaf1", SILENT), ("leaf2", HERE), ("leaf3", newer)])
         assert len(said) == 2
         assert said[0].startswith(
-            "the agent of leaf1 is of an unknown version (protocol 0) and lacks announced-again, credential-terms, "
+            "the agent of leaf1 is of an unknown version (protocol 0) and lacks announced-again, announcements, "
+            "credential-terms, "
         )
         assert said[1].startswith("the NVA is nvo3sec ")
         assert said[1].endswith("lacks something of the agent of leaf3: it is to be upgraded")

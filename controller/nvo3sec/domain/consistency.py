@@ -48,5 +48,7 @@ def consistent(view: NveView) -> tuple[NveView, tuple[str, ...]]:
     peers = kept("peer", view.peers, shares, lambda peer: peer.name, lambda peer: peer.address)
     systems = kept("tenant system", view.tenant_systems, is_at_a_vap, lambda one: (one.vn, one.mac))
     guards = kept("guard", view.guards, lambda one: one.place in vn_of, lambda one: (one.place, one.mac))
-    fitting = replace(view, vns=vns, vaps=vaps, peers=peers, tenant_systems=systems, guards=guards)
+    # One VAP and MAC address may be in several sets.
+    shared = kept("shared address", view.claim_places, lambda one: one.place in vn_of, lambda one: one)
+    fitting = replace(view, vns=vns, vaps=vaps, peers=peers, tenant_systems=systems, guards=guards, claim_places=shared)
     return fitting, tuple(left_out)

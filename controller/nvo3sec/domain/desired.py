@@ -9,6 +9,8 @@ from ipaddress import IPv4Address
 
 from nvo3sec.domain.addresses import IpAddress
 from nvo3sec.domain.entries import (
+    AGENT_REPLICA,
+    Announcements,
     AuthorizedNve,
     BridgeToTunnel,
     BridgeToVap,
@@ -83,7 +85,8 @@ def number_everything(view: NveView, suites: Iterable[tuple[str, Suite]], known:
     address = {peer.name: peer.address for peer in view.peers}
     vaps = [(vap.port, vap.vlan, vni[vap.vn]) for vap in view.vaps]
     pairs = sorted({(address[peer], suite) for peer, suite in suites if peer in address})
-    groups = [(vn.vni, from_underlay) for vn in view.vns for from_underlay in (False, True)]
+    groups: list[tuple[int, bool | None]] = [(vn.vni, way) for vn in view.vns for way in (False, True)]
+    groups += [(number, None) for number in _announced(view)]
     tunnels = [peer.address for peer in view.peers]
     return Numbers(
         vaps=allocate(vaps, known.vaps, VAP_INTERFACES, held.interfaces),
@@ -112,8 +115,9 @@ def desired_state(
     entries.update(
         Flood(vni, from_underlay, number)
         for (vni, from_underlay), number in numbers.groups.items()
-        if any(group.group == number for group in groups)
+        if from_underlay is not None and any(group.group == number for group in groups)
     )
+    entries.update(Announcements(vni, numbers.groups[vni, None]) for vni in _announced(view))
     return DesiredState(frozenset(entries), groups)
 
 
@@ -134,30 +138,29 @@ def _access(view: NveView, numbers: Numbers) -> Iterator[SwitchEntry]:
         yield VapEntry(vap.port, vap.vlan, interface, vn.vni, vn.level, vap.meter)
         yield VapEgress(vap.port, interface, vap.vlan)
         yield PuntMeter(interface, vn.punt)
+    announcers = {(one.place, one.mac) for one in view.claim_places}
     for system in view.tenant_systems:
         vni = vns[system.vn].vni
         interface = interfaces[system.port, system.vlan]
         yield BridgeToVap(vni, system.mac, system.port, interface)
-        yield from _guards(system, interface)
+        yield from _guards(system, interface, ((system.port, system.vlan), system.mac) in announcers)
         yield from _neighbors(vni, system.mac, system.ips)
     for one in view.guards:
-        yield from _sources(interfaces[one.port, one.vlan], one.mac, one.ips)
+        yield from _sources(interfaces[one.port, one.vlan], one.mac, one.ips, (one.place, one.mac) in announcers)
 
 
-def _sources(interface: int, mac: int, ips: Iterable[IpAddress]) -> Iterator[SwitchEntry]:
+def _sources(interface: int, mac: int, ips: Iterable[IpAddress], is_announcer: bool) -> Iterator[SwitchEntry]:
     for ip in ips:
-        if isinstance(ip, IPv4Address):
-            yield SourceGuard(interface, mac, IpKind.IPV4, int(ip))
-            yield SourceGuard(interface, mac, IpKind.ARP, int(ip))
-        else:
-            yield SourceGuard(interface, mac, IpKind.IPV6, int(ip))
+        kinds = (IpKind.IPV4, IpKind.ARP) if isinstance(ip, IPv4Address) else (IpKind.IPV6,)
+        for kind in kinds:
+            yield SourceGuard(interface, mac, kind, int(ip), is_announcer)
 
 
-def _guards(system: TenantSystem, interface: int) -> Iterator[SwitchEntry]:
+def _guards(system: TenantSystem, interface: int, is_announcer: bool) -> Iterator[SwitchEntry]:
     def guard(kind: IpKind, ip: int) -> SourceGuard:
         return SourceGuard(interface, system.mac, kind, ip)
 
-    yield from _sources(interface, system.mac, system.ips)
+    yield from _sources(interface, system.mac, system.ips, is_announcer)
     if system.allow_unspecified_source:
         # Probes for an address (RFC 5227, RFC 4862 5.4) need none of this: they speak for the address they ask about.
         yield guard(IpKind.IPV4, 0)
@@ -247,6 +250,13 @@ def _learned(view: NveView, numbers: Numbers, learned: Iterable[Learned]) -> Ite
         yield from _neighbors(mapping.vni, mapping.mac, ips)
 
 
+def _announced(view: NveView) -> tuple[int, ...]:
+    """VNIs of the VNs in which somebody behind this NVE shares addresses."""
+    vns = {vap.place: vap.vn for vap in view.vaps}
+    names = {vns[one.place] for one in view.claim_places}
+    return tuple(vn.vni for vn in view.vns if vn.name in names)
+
+
 def _groups(view: NveView, numbers: Numbers) -> Iterator[ReplicationGroup]:
     for vn in view.vns:
         local = [(vap.port, numbers.vaps[vap.port, vap.vlan, vn.vni]) for vap in view.vaps if vap.vn == vn.name]
@@ -256,5 +266,7 @@ def _groups(view: NveView, numbers: Numbers) -> Iterator[ReplicationGroup]:
             if any(vni == vn.vni for vni, _ in peer.vnis)
         ]
         yield ReplicationGroup(numbers.groups[vn.vni, False], tuple(sorted(local + remote)))
+        if vn.vni in _announced(view):
+            yield ReplicationGroup(numbers.groups[vn.vni, None], tuple(sorted([*local, *remote, AGENT_REPLICA])))
         if local:
             yield ReplicationGroup(numbers.groups[vn.vni, True], tuple(sorted(local)))

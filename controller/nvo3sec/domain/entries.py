@@ -12,6 +12,8 @@ from nvo3sec.domain.addresses import IpAddress
 from nvo3sec.domain.model import Rate, Suite
 from nvo3sec.domain.secret import Secret
 
+AGENT_REPLICA = 510, 0xFFFF
+"""Port and interface of the copy that goes to the agent: `PORT_CPU` and `INTERFACE_AGENT` of the program."""
 TUNNEL_BIT = 0x8000
 """Top bit of an overlay interface that is a tunnel; without it, a VAP."""
 
@@ -89,12 +91,14 @@ class VapEntry:
 
 @dataclass(frozen=True)
 class SourceGuard:
-    """This source may appear at this VAP. `ip` as a number, 0 for neither IP nor ARP."""
+    """This source may appear at this VAP. `ip` as a number, 0 for neither IP nor ARP. is_announcer: the agent hears
+    what it announces."""
 
     interface: int
     mac: int
     ip_kind: IpKind
     ip: int
+    is_announcer: bool = False
 
 
 @dataclass(frozen=True)
@@ -131,6 +135,14 @@ class Flood:
 
     vni: int
     from_underlay: bool
+    group: int
+
+
+@dataclass(frozen=True)
+class Announcements:
+    """Where announcements of a VN go that the agent is to hear: `group` is that of the flood, and the agent."""
+
+    vni: int
     group: int
 
 
@@ -205,6 +217,7 @@ SwitchEntry: TypeAlias = (
     | BridgeToVap
     | BridgeToTunnel
     | Flood
+    | Announcements
     | PuntMeter
     | TunnelRoute
     | TunnelEntry

@@ -78,8 +78,13 @@ def _parse_solicitation(frame: bytes) -> Question | None:
 
 
 def _icmpv6_checksum(addresses: bytes, icmp: bytes) -> int:
-    """Internet checksum over pseudo-header and message (RFC 8200 8.1, RFC 1071); 0 for a message with a right one."""
-    data = addresses + len(icmp).to_bytes(4, "big") + bytes([0, 0, 0, _ICMPV6]) + icmp
+    """Internet checksum over pseudo-header and message (RFC 8200 8.1); 0 for a message with a right one."""
+    return internet_checksum(addresses + len(icmp).to_bytes(4, "big") + bytes([0, 0, 0, _ICMPV6]) + icmp)
+
+
+def internet_checksum(data: bytes) -> int:
+    """RFC 1071; 0 for data with a right one in it. An odd byte at the end counts as one with a zero behind it."""
+    data += bytes(len(data) % 2)
     total = sum(int.from_bytes(data[i : i + 2], "big") for i in range(0, len(data), 2))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)

@@ -62,6 +62,21 @@ class Guard:
 
 
 @dataclass(frozen=True)
+class ClaimPlace:
+    """A VAP and a MAC address where shared addresses can be: what is announced there for one of `ips` claims all."""
+
+    port: int
+    vlan: int
+    mac: int
+    ips: tuple[IpAddress, ...]
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """The VAP."""
+        return self.port, self.vlan
+
+
+@dataclass(frozen=True)
 class NveView:
     """All that one NVE serves: its VNs and VAPs, its peers, and the tenant systems behind its own VAPs."""
 
@@ -78,6 +93,7 @@ class NveView:
     lease_renew_s: float
     tunnel_keys: TunnelKeys = TunnelKeys.NVA
     guards: tuple[Guard, ...] = ()
+    claim_places: tuple[ClaimPlace, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,12 @@ from ipaddress import IPv4Address
 from itertools import chain
 from typing import TypeVar
 
-from nvo3sec.domain.entries import TUNNEL_BIT
+from nvo3sec.domain.entries import AGENT_REPLICA, TUNNEL_BIT
 from nvo3sec.domain.model import Suite
 from nvo3sec.errors import Nvo3secError
 
 VAP_INTERFACES = range(1, TUNNEL_BIT)
-TUNNEL_INTERFACES = range(TUNNEL_BIT, 2 * TUNNEL_BIT)
+TUNNEL_INTERFACES = range(TUNNEL_BIT, AGENT_REPLICA[1])
 RING_PAIRS = range(1 << 12)
 GROUPS = range(1, 1 << 15)
 """BMv2 reserves the upper half of the group ids for clone sessions."""
@@ -57,13 +57,13 @@ class Numbers:
     """The numbers of one switch.
 
     vaps: (port, VLAN, VNI) to interface. tunnels: peer address to interface. pairs: (peer address, suite) to replay
-    ring pair. groups: (VNI, from the underlay?) to replication group.
+    ring pair. groups: (VNI, from the underlay?) to replication group; None in place of the second: of announcements.
     """
 
     vaps: Mapping[tuple[int, int, int], int] = field(default_factory=dict)
     tunnels: Mapping[IPv4Address, int] = field(default_factory=dict)
     pairs: Mapping[tuple[IPv4Address, Suite], int] = field(default_factory=dict)
-    groups: Mapping[tuple[int, bool], int] = field(default_factory=dict)
+    groups: Mapping[tuple[int, bool | None], int] = field(default_factory=dict)
 
     def with_all(self, other: Numbers) -> Numbers:
         """These and those of `other`, which decides where both have one."""

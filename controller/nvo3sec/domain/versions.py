@@ -25,6 +25,8 @@ class Feature(StrEnum):
     """`AttachRequest.again`: an NVA that does not know it would give back what an operator has evicted."""
     EARLY_LEASE = "early-lease"
     """`LeaseGrant.early`, and a session in which nothing is said until the NVA has loaded everything."""
+    ANNOUNCEMENTS = "announcements"
+    """`NveView.claim_places`: who shares addresses and is heard when it announces them."""
 
 
 @dataclass(frozen=True)

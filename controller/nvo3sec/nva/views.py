@@ -8,7 +8,7 @@ from dataclasses import replace
 from nvo3sec.domain.addresses import format_mac
 from nvo3sec.domain.mapping import Claim, MappingState, member_key
 from nvo3sec.domain.membership import Membership
-from nvo3sec.domain.messages import Guard, NveView, PeerView, TenantState
+from nvo3sec.domain.messages import ClaimPlace, Guard, NveView, PeerView, TenantState
 from nvo3sec.domain.model import Domain, TenantSystem
 
 
@@ -54,6 +54,16 @@ def guards_of(domain: Domain, state: MappingState, name: str) -> tuple[Guard, ..
     return tuple(found)
 
 
+def claim_places_of(domain: Domain, name: str) -> tuple[ClaimPlace, ...]:
+    """Where behind NVE `name` shared addresses can be."""
+    return tuple(
+        ClaimPlace(member.port, member.vlan, member.mac, one.ips)
+        for one in domain.shared_addresses
+        for member in one.members
+        if member.nve == name
+    )
+
+
 def tenant_state(domain: Domain, state: MappingState, name: str, version: int) -> TenantState:
     """What stands behind NVE `name`, and what else may come from its VAPs."""
     return TenantState(version, tenants_of(domain, state, name), guards_of(domain, state, name))
@@ -97,4 +107,5 @@ def view_of(domain: Domain, membership: Membership, state: MappingState, name: s
         lease_renew_s=domain.lifetimes.lease_renew_s,
         tunnel_keys=domain.tunnel_keys,
         guards=guards_of(domain, state, name),
+        claim_places=claim_places_of(domain, name),
     )

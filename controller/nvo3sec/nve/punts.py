@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Packets that the pipeline sent up: unknown destinations and unknown neighbors of tenants behind this NVE.
+"""Packets that the pipeline sent up: unknown destinations and unknown neighbors of tenants behind this NVE, and what
+tenants announce that share addresses with others (`claiming.py`).
 
-Each becomes at most one question to the NVA. A found destination is installed first, then the packet that asked for it
-goes on its way if it came up whole; a found neighbor is installed, and its question answered.
+Each of the unknown becomes at most one question to the NVA. A found destination is installed first, then the packet
+that asked for it goes on its way if it came up whole; a found neighbor is installed, and its question answered.
 """
 
 from __future__ import annotations
@@ -18,10 +19,18 @@ from nvo3sec.domain.addresses import mac_fault, unicast_fault
 from nvo3sec.domain.desired import Learned
 from nvo3sec.domain.frames import destination_of, neighbor_reply, parse_question, untagged
 from nvo3sec.domain.lookups import LookupPolicy, Verdict, Wanted
-from nvo3sec.domain.messages import Lookup, LookupAnswer, LookupResult, NveView
+from nvo3sec.domain.messages import (
+    Announcement,
+    AttachmentAnswer,
+    Lookup,
+    LookupAnswer,
+    LookupResult,
+    NveView,
+)
 from nvo3sec.domain.model import Vap, Vn
 from nvo3sec.domain.numbers import Numbers
 from nvo3sec.errors import cause_of
+from nvo3sec.nve.claiming import Claiming
 from nvo3sec.nve.driver import SwitchDriver
 from nvo3sec.p4runtime import PacketIn, PacketOutOp, PuntReason
 
@@ -32,7 +41,7 @@ class PuntHandler:
     """Handles the punted packets of one NVE.
 
     look_up: asks the NVA; gives its answer and what was learned from it. install: returns when the switch has what was
-    learned. context: the current view and numbers, or None while there are none.
+    learned. context: the current view and numbers, or None while there are none. announce: tells the NVA.
     """
 
     def __init__(
@@ -41,6 +50,7 @@ class PuntHandler:
         look_up: Callable[[Lookup], Awaitable[tuple[LookupAnswer, Learned | None]]],
         install: Callable[[], Awaitable[None]],
         context: Callable[[], tuple[NveView, Numbers] | None],
+        announce: Callable[[Announcement], Awaitable[AttachmentAnswer]],
     ) -> None:
         self._driver = driver
         self._ask_nva = look_up
@@ -50,6 +60,7 @@ class PuntHandler:
         self._tasks: set[asyncio.Task[None]] = set()
         self._log = structlog.get_logger("nve.punts").bind(nve=driver.client.name)
         self.counts: Counter[str] = Counter()
+        self._claiming = Claiming(driver.client.name, announce, self._view, self.counts)
         self._since_us: int | None = None
 
     def close(self) -> None:
@@ -78,6 +89,11 @@ class PuntHandler:
         finally:
             for task in self._tasks:
                 task.cancel()
+            self._claiming.close()
+
+    def _view(self) -> NveView | None:
+        context = self._context()
+        return None if context is None or self._since_us is None else context[0]
 
     def _handle(self, packet: PacketIn) -> None:
         context = self._context()
@@ -86,6 +102,9 @@ class PuntHandler:
             return
         view, numbers = context
         found = _vap_of(packet, view, numbers)
+        if found is not None and packet["reason"] == PuntReason.ANNOUNCEMENT:
+            self._claiming.heard(packet, *found)
+            return
         wanted = _wanted(packet)
         if found is None or wanted is None:
             self.counts["not-understood"] += 1

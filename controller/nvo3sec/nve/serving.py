@@ -147,7 +147,7 @@ class Serving:
             lambda vni: self.punts.forget_vn(vni),
         )
         self._use = SendingUse(driver, kept.use)
-        self.punts = PuntHandler(driver, self.learning.look_up, self.install, self.context)
+        self.punts = PuntHandler(driver, self.learning.look_up, self.install, self.context, self.announce)
 
     async def run(self) -> None:
         """Register, and serve until something breaks. Raises SwitchError, NvaUnreachable, AuthorizationError."""

@@ -68,9 +68,8 @@ def to_entry(entry: d.SwitchEntry) -> Entry:
                 meter=_meter(entry.rate),
             )
         case d.SourceGuard():
-            return p4.source_guard_permit_source(
-                interface=entry.interface, mac=entry.mac, ip_kind=entry.ip_kind, ip=entry.ip
-            )
+            permit = p4.source_guard_permit_announcer if entry.is_announcer else p4.source_guard_permit_source
+            return permit(interface=entry.interface, mac=entry.mac, ip_kind=entry.ip_kind, ip=entry.ip)
         case d.Neighbor(ip=IPv6Address()):
             return p4.neighbor_ipv6_answer_ipv6(vni=entry.vni, ip=int(entry.ip), mac=entry.mac)
         case d.Neighbor():
@@ -81,6 +80,8 @@ def to_entry(entry: d.SwitchEntry) -> Entry:
             return p4.bridge_to_tunnel(vni=entry.vni, mac=entry.mac, interface=entry.interface)
         case d.Flood():
             return p4.flood_replicate(vni=entry.vni, from_underlay=entry.from_underlay, group=entry.group)
+        case d.Announcements():
+            return p4.announcement_tell(vni=entry.vni, group=entry.group)
         case d.PuntMeter():
             return p4.punt_meter_police_punt(interface=entry.interface, meter=_meter(entry.rate))
         case d.TunnelRoute():
@@ -136,7 +137,10 @@ def numbers_of(state: SwitchState) -> tuple[Numbers, Reserved]:
     for entry in state.of_table(Table.SA_RX):
         if entry["suite"] in set(Suite):
             pairs[IPv4Address(entry["source"]), Suite(entry["suite"])] = entry["pair"]
-    groups = {(e["vni"], bool(e["from_underlay"])): e["group"] for e in state.of_table(Table.FLOOD)}
+    groups: dict[tuple[int, bool | None], int] = {
+        (e["vni"], bool(e["from_underlay"])): e["group"] for e in state.of_table(Table.FLOOD)
+    }
+    groups |= {(e["vni"], None): e["group"] for e in state.of_table(Table.ANNOUNCEMENT)}
     known = Numbers(
         _usable(vaps, VAP_INTERFACES),
         _usable(tunnels, TUNNEL_INTERFACES),

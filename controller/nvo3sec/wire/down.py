@@ -8,6 +8,7 @@ from typing import Any
 from nvo3sec.domain.contribution import PeerUpdate
 from nvo3sec.domain.messages import (
     AttachmentAnswer,
+    ClaimPlace,
     Guard,
     KeyState,
     KeyUpdate,
@@ -215,6 +216,7 @@ def _view_out(view: NveView) -> Any:
         ],
         tenant_systems=[_tenant_system_out(one) for one in view.tenant_systems],
         guards=[_guard_out(one) for one in view.guards],
+        claim_places=[_guard_out(one) for one in view.claim_places],
         lease_s=view.lease_s,
         lease_renew_s=view.lease_renew_s,
         tunnel_keys=peers.TUNNEL_KEYS[view.tunnel_keys],
@@ -247,6 +249,7 @@ def _view_in(view: Any) -> NveView:
         peers=checks.items(view.peers, "view.peers", _peer),
         tenant_systems=checks.items(view.tenant_systems, "view.tenant_systems", _tenant_system),
         guards=checks.items(view.guards, "view.guards", _guard),
+        claim_places=checks.items(view.claim_places, "view.claim_places", _claim_place),
         lease_s=checks.seconds(view.lease_s, "view.lease_s"),
         lease_renew_s=checks.seconds(view.lease_renew_s, "view.lease_renew_s"),
         tunnel_keys=checks.chosen(view.tunnel_keys, "view.tunnel_keys", peers.TUNNEL_KEYS),
@@ -310,7 +313,7 @@ def _tenant_system(one: Any, field: str) -> TenantSystem:
 # --- mappings -------------------------------------------------------------------------------------------------------
 
 
-def _guard_out(one: Guard) -> Any:
+def _guard_out(one: Guard | ClaimPlace) -> Any:
     return pb.Guard(port=one.port, vlan=one.vlan, mac=one.mac, ips=[ip.packed for ip in one.ips])
 
 
@@ -321,6 +324,11 @@ def _guard(one: Any, field: str) -> Guard:
         mac=checks.mac(one.mac, f"{field}.mac"),
         ips=checks.items(one.ips, f"{field}.ips", checks.ip),
     )
+
+
+def _claim_place(one: Any, field: str) -> ClaimPlace:
+    found = _guard(one, field)
+    return ClaimPlace(found.port, found.vlan, found.mac, found.ips)
 
 
 def _tenants_out(state: TenantState) -> Any:

@@ -258,7 +258,7 @@ class TenantSystem(_message.Message):
     def __init__(self, name: _Optional[str] = ..., vn: _Optional[str] = ..., nve: _Optional[str] = ..., port: _Optional[int] = ..., vlan: _Optional[int] = ..., mac: _Optional[int] = ..., ips: _Optional[_Iterable[bytes]] = ..., allow_other_ethertypes: bool = ..., allow_unspecified_source: bool = ...) -> None: ...
 
 class NveView(_message.Message):
-    __slots__ = ("version", "name", "address", "mtu", "underlay_ports", "vns", "vaps", "peers", "tenant_systems", "lease_s", "lease_renew_s", "tunnel_keys", "guards")
+    __slots__ = ("version", "name", "address", "mtu", "underlay_ports", "vns", "vaps", "peers", "tenant_systems", "lease_s", "lease_renew_s", "tunnel_keys", "guards", "claim_places")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
@@ -272,6 +272,7 @@ class NveView(_message.Message):
     LEASE_RENEW_S_FIELD_NUMBER: _ClassVar[int]
     TUNNEL_KEYS_FIELD_NUMBER: _ClassVar[int]
     GUARDS_FIELD_NUMBER: _ClassVar[int]
+    CLAIM_PLACES_FIELD_NUMBER: _ClassVar[int]
     version: int
     name: str
     address: bytes
@@ -285,7 +286,8 @@ class NveView(_message.Message):
     lease_renew_s: float
     tunnel_keys: TunnelKeys
     guards: _containers.RepeatedCompositeFieldContainer[Guard]
-    def __init__(self, version: _Optional[int] = ..., name: _Optional[str] = ..., address: _Optional[bytes] = ..., mtu: _Optional[int] = ..., underlay_ports: _Optional[_Iterable[_Union[UnderlayPort, _Mapping]]] = ..., vns: _Optional[_Iterable[_Union[Vn, _Mapping]]] = ..., vaps: _Optional[_Iterable[_Union[Vap, _Mapping]]] = ..., peers: _Optional[_Iterable[_Union[Peer, _Mapping]]] = ..., tenant_systems: _Optional[_Iterable[_Union[TenantSystem, _Mapping]]] = ..., lease_s: _Optional[float] = ..., lease_renew_s: _Optional[float] = ..., tunnel_keys: _Optional[_Union[TunnelKeys, str]] = ..., guards: _Optional[_Iterable[_Union[Guard, _Mapping]]] = ...) -> None: ...
+    claim_places: _containers.RepeatedCompositeFieldContainer[Guard]
+    def __init__(self, version: _Optional[int] = ..., name: _Optional[str] = ..., address: _Optional[bytes] = ..., mtu: _Optional[int] = ..., underlay_ports: _Optional[_Iterable[_Union[UnderlayPort, _Mapping]]] = ..., vns: _Optional[_Iterable[_Union[Vn, _Mapping]]] = ..., vaps: _Optional[_Iterable[_Union[Vap, _Mapping]]] = ..., peers: _Optional[_Iterable[_Union[Peer, _Mapping]]] = ..., tenant_systems: _Optional[_Iterable[_Union[TenantSystem, _Mapping]]] = ..., lease_s: _Optional[float] = ..., lease_renew_s: _Optional[float] = ..., tunnel_keys: _Optional[_Union[TunnelKeys, str]] = ..., guards: _Optional[_Iterable[_Union[Guard, _Mapping]]] = ..., claim_places: _Optional[_Iterable[_Union[Guard, _Mapping]]] = ...) -> None: ...
 
 class Guard(_message.Message):
     __slots__ = ("port", "vlan", "mac", "ips")

@@ -10,7 +10,7 @@ import pytest
 from nvo3sec.config import DomainText, example_path
 from nvo3sec.domain.desired import desired_state, number_everything
 from nvo3sec.domain.difference import Kind, difference
-from nvo3sec.domain.entries import BridgeToVap, IpKind, Neighbor, SourceGuard
+from nvo3sec.domain.entries import AGENT_REPLICA, Announcements, BridgeToVap, IpKind, Neighbor, SourceGuard
 from nvo3sec.domain.mapping import (
     Admit,
     Attach,
@@ -100,9 +100,15 @@ class Story:
         found = self.state.find((BLUE, VIP))
         return None if found is None else found.place.nve
 
-    def entries(self, nve: str):
+    def switch(self, nve: str):
+        """What the switch of an NVE should hold: entries, numbers, replicas by group."""
         view = view_of(self.domain, Membership(self.domain), self.state, nve, 1)
-        return desired_state(view, number_everything(view, [], Numbers(), Reserved()), b"i" * 16).entries
+        numbers = number_everything(view, [], Numbers(), Reserved())
+        desired = desired_state(view, numbers, b"i" * 16)
+        return desired.entries, numbers, {group.group: group.replicas for group in desired.groups}
+
+    def entries(self, nve: str):
+        return self.switch(nve)[0]
 
 
 @BOTH
@@ -214,10 +220,29 @@ class TestSwitches:
                 guards = {(e.ip_kind, e.ip) for e in entries if isinstance(e, SourceGuard) and e.mac == one.mac}
                 assert {(IpKind.IPV4, int(VIP)), (IpKind.ARP, int(VIP))} <= guards
                 assert {(IpKind.IPV4, int(address)) for address in one.sources} <= guards
+                heard = {e for e in entries if isinstance(e, SourceGuard) and e.is_announcer}
+                assert {(e.ip_kind, e.ip) for e in heard} == guards, "whatever it sends from, it may announce"
+                assert {e.mac for e in heard} == {one.mac}
                 assert (Neighbor(BLUE, VIP, one.mac) in entries) == (index == owner)
                 bridged = any(isinstance(e, BridgeToVap) and (e.vni, e.mac) == (BLUE, one.mac) for e in entries)
                 assert bridged == (index == owner or shared.mac is None)
             story.claim(1)
+
+    @BOTH
+    def test_announcements_are_flooded_as_ever_and_heard_where_members_are(self, shared):
+        story = Story(shared)
+        for one in shared.members:
+            entries, numbers, groups = story.switch(one.nve)
+            assert {e for e in entries if isinstance(e, Announcements)} == {
+                Announcements(BLUE, numbers.groups[BLUE, None])
+            }
+            flooded = groups[numbers.groups[BLUE, False]]
+            assert sorted(groups[numbers.groups[BLUE, None]]) == sorted((*flooded, AGENT_REPLICA))
+            assert sum(AGENT_REPLICA in replicas for replicas in groups.values()) == 1
+        entries, numbers, groups = story.switch("leaf3")
+        assert not [e for e in entries if isinstance(e, Announcements) or getattr(e, "is_announcer", False)]
+        assert (BLUE, None) not in numbers.groups
+        assert not [one for replicas in groups.values() for one in replicas if one == AGENT_REPLICA]
 
     def test_nobody_else_may(self):
         story = Story(ONE_MAC)

@@ -52,6 +52,7 @@ vaps = st.builds(Vap, ports, vlans, labels, rates)
 peers = st.builds(m.PeerView, labels, ipv4s, ports, macs, macs, rates, tuples(st.tuples(vnis, suites)))
 systems = st.builds(TenantSystem, labels, labels, labels, ports, vlans, macs, tuples(ips), st.booleans(), st.booleans())
 guards = st.builds(m.Guard, ports, vlans, macs, tuples(ips))
+claim_places = st.builds(m.ClaimPlace, ports, vlans, macs, tuples(ips))
 views = st.builds(
     m.NveView,
     versions,
@@ -67,6 +68,7 @@ views = st.builds(
     seconds,
     st.sampled_from(TunnelKeys),
     tuples(guards),
+    tuples(claim_places),
 )
 names = st.binary(min_size=32, max_size=32)
 pairs = st.none() | st.builds(c.Pair, names, names)
