@@ -56,6 +56,7 @@ OTHERS = {
     "TcpInCsumErrors": "Linux",
     "notify_master": "keepalived",
     "tx-checksumming": "ethtool",
+    "vrrp_garp_master_refresh": "keepalived",
 }
 """Names of other programs, which stand in no source."""
 
