@@ -16,20 +16,21 @@ FOREIGN = ("p4softswitch", "nvo3lab", "scapy", "ptf", "harness")
 ARROWS = {
     "errors": set(),
     "domain": {"errors"},
-    "config": {"collector", "domain", "errors"},
+    "config": {"collector", "domain", "errors", "reading"},
     "examples": set(),
-    "identity": {"domain", "errors"},
+    "identity": {"domain", "errors", "reading"},
     "aio": set(),
     "collector": set(),
     "plain": set(),
+    "reading": set(),
     "logs": {"plain"},
     "hardening": {"errors"},
     "p4runtime": {"errors"},
     "p4check": {"errors", "p4runtime"},
     "wire": {"domain", "errors"},
     "transport": {"aio", "domain", "errors", "identity", "nva", "plain", "wire"},
-    "nva": {"domain", "errors"},
-    "nve": {"domain", "errors", "p4runtime", "aio"},
+    "nva": {"domain", "errors", "reading"},
+    "nve": {"domain", "errors", "p4runtime", "reading", "aio"},
     "console": {"errors"},
     "reports": {"domain", "errors", "nva", "nve", "p4runtime", "plain"},
     "process": {"aio", "console", "domain", "errors", "nva", "nve", "p4runtime", "reports"},
@@ -150,6 +151,12 @@ class TestModule:
         assert not names & {"print", "exit", "quit", "input"}
         assert "sys.exit" not in path.read_text()
 
+    def test_files_of_others_are_opened_at_one_place(self, path):
+        """What is there instead of a file, a FIFO for one, would hold a process up for ever."""
+        calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+        found = {name for call in calls if (name := opening(call))}
+        assert found <= MAY_OPEN.get(path.relative_to(ROOT).as_posix(), set()), "read it with nvo3sec.reading"
+
     def test_licence(self, path):
         assert path.read_text(encoding="utf-8").startswith("# SPDX-License-Identifier: Apache-2.0\n")
 
@@ -161,6 +168,43 @@ class TestModule:
                 most = LARGER.get(node.name, (MOST_METHODS, MOST_ATTRIBUTES))
                 assert (len(methods) <= most[0], len(attributes) <= most[1]) == (True, True), f"{node.name}: split it"
 
+
+MAY_OPEN = {
+    "reading.py": {"os.open"},
+    # Files of this package, and what a developer's compiler has made.
+    "p4check.py": {"read_bytes", "read_text"},
+    "p4runtime/artifacts.py": {"read_bytes"},
+    "wire/generate.py": {"read_text"},
+    # New files, locks and directories in a place of the process's own, with flags that do not wait.
+    "identity/ledger.py": {"os.open"},
+    "identity/scratch.py": {"os.open"},
+    "identity/storage.py": {"os.open"},
+    "nva/store/database.py": {"os.open"},
+    "nva/store/files.py": {"os.open"},
+    "nva/store/floor.py": {"os.open"},
+    "nve/memory.py": {"os.open"},
+    "cli/written.py": {"os.open"},  # /dev/null
+}
+"""Where else files are opened, and how."""
+
+
+def opening(call: ast.Call) -> str:
+    """How a call opens a file; empty if it does not."""
+    match call.func:
+        case ast.Name(id="open"):
+            return "open"
+        case ast.Attribute(value=ast.Name(id="os" | "io" as module), attr="open"):
+            return f"{module}.open"
+        case ast.Attribute(attr="read_text" | "read_bytes" as name):
+            return name
+        case ast.Attribute(attr="open") if any(
+            isinstance(one, ast.Constant) and one.value in MODES for one in call.args
+        ):
+            return "Path.open"
+    return ""
+
+
+MODES = {f"{mode}{kind}" for mode in ("r", "w", "a", "x", "r+") for kind in ("", "b", "t")}
 
 MOST_METHODS, MOST_ATTRIBUTES = 30, 24
 LARGER = {

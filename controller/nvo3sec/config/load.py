@@ -11,13 +11,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from nvo3sec import collector
+from nvo3sec import collector, reading
 from nvo3sec.config.checks import cross_check
 from nvo3sec.config.convert import to_domain
 from nvo3sec.config.schema import DomainFile
 from nvo3sec.config.yaml_lines import LinedDocument, dotted, first_text, parse_yaml
 from nvo3sec.domain.model import Domain
 from nvo3sec.errors import ConfigError, Finding
+
+FILE_BYTES = 16 << 20
+"""Longest domain file that is read; an NVA takes no more than 2 MiB from an operator."""
 
 
 def example_path() -> Path:
@@ -50,7 +53,7 @@ def load_domain(path: Path) -> Domain:
 def read_domain(path: Path) -> DomainText:
     """The domain file at `path`, as it is. Raises ConfigError if it cannot be read."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = reading.read_file(path, FILE_BYTES).decode("utf-8")
     except OSError as error:
         raise ConfigError(str(path), [Finding(0, "(file)", error.strerror or "cannot be read")]) from None
     except UnicodeDecodeError:

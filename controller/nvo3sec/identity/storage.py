@@ -10,6 +10,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from nvo3sec import reading
 from nvo3sec.identity.errors import IdentityError
 
 PRIVATE_DIRECTORY = 0o700
@@ -111,15 +112,10 @@ def _sync_directory(path: Path) -> None:
 def read(path: Path, *, private: bool = False) -> bytes:
     """The contents of `path`. Raises StorageError, among others for a private file that other users can read."""
     try:
-        with path.open("rb") as file:
+        with reading.open_file(path) as file:
             mode = os.fstat(file.fileno()).st_mode
-            if not stat.S_ISREG(mode):
-                raise StorageError(f"{path} is no file")
             if private and stat.S_IMODE(mode) & 0o077:
                 raise StorageError(f"{path} holds a private key and is open to other users; expected mode 0600")
-            data = file.read(FILE_BYTES + 1)
+            return reading.read_whole(file, path, FILE_BYTES)
     except OSError as error:
         raise StorageError(f"{path}: {error.strerror}") from None
-    if len(data) > FILE_BYTES:
-        raise StorageError(f"{path} is longer than {FILE_BYTES} bytes")
-    return data

@@ -8,6 +8,7 @@ A small JSON file, replaced as a whole and on the disk before anybody is told. T
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 from collections.abc import Collection, Iterator, Mapping
@@ -16,11 +17,14 @@ from pathlib import Path
 
 import structlog
 
+from nvo3sec import reading
 from nvo3sec.domain.history import not_in_history
 from nvo3sec.domain.messages import Attachment, StoreMark
 from nvo3sec.errors import NvaGoneBack, OperatorError
 from nvo3sec.nve import memory_file
 
+FILE_BYTES = 64 << 20
+"""Longest file that is read."""
 ROOM_BYTES = 8192
 """More than an attachment takes in the file."""
 RINGS_BLOCK = 256
@@ -48,7 +52,7 @@ class AgentMemory:
 
     def _read(self, path: Path) -> None:
         try:
-            found = memory_file.parse(path.read_bytes(), self._nve)
+            found = memory_file.parse(reading.read_file(path, FILE_BYTES), self._nve)
         except OSError as error:
             raise OperatorError(f"{path}: {error.strerror}") from None
         except ValueError as error:
@@ -216,10 +220,10 @@ class AgentMemory:
 
 def _write_whole(path: Path, content: bytes) -> None:
     """Raises OSError."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with open(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    with reading.open_file(path, flags, follow=False) as file, io.BufferedWriter(file) as whole:
+        whole.write(content)
+        whole.flush()
         os.fsync(file.fileno())
 
 

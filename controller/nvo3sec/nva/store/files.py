@@ -8,6 +8,7 @@ import os
 import stat
 from pathlib import Path
 
+from nvo3sec import reading
 from nvo3sec.nva.store.errors import StoreUnavailable
 
 PRIVATE_DIRECTORY = 0o700
@@ -44,13 +45,9 @@ def read_private(path: Path, limit: int) -> bytes | None:
         return None
     check_private(path)
     try:
-        with path.open("rb") as file:
-            data = file.read(limit + 1)
+        return reading.read_file(path, limit, follow=False)
     except OSError as error:
         raise StoreUnavailable(f"{path}: {error.strerror}") from None
-    if len(data) > limit:
-        raise StoreUnavailable(f"{path} is longer than {limit} bytes")
-    return data
 
 
 def create_private(path: Path, data: bytes) -> None:
@@ -74,20 +71,15 @@ def create_private(path: Path, data: bytes) -> None:
 def destroy(path: Path) -> None:
     """Overwrite and remove a file, if it is there. On a file system that copies on write, old blocks may survive."""
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with reading.open_file(path, os.O_WRONLY, follow=False) as file:
+            os.pwrite(file.fileno(), bytes(os.fstat(file.fileno()).st_size), 0)
+            os.fsync(file.fileno())
+            path.unlink()
+        sync_directory(path.parent)
     except FileNotFoundError:
         return
     except OSError as error:
         raise StoreUnavailable(f"{path}: {error.strerror}") from None
-    try:
-        os.pwrite(descriptor, bytes(os.fstat(descriptor).st_size), 0)
-        os.fsync(descriptor)
-        path.unlink()
-        sync_directory(path.parent)
-    except OSError as error:
-        raise StoreUnavailable(f"{path}: {error.strerror}") from None
-    finally:
-        os.close(descriptor)
 
 
 def sync_directory(path: Path) -> None:

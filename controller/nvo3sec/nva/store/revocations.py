@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 
+from nvo3sec import reading
 from nvo3sec.nva.store import files
 from nvo3sec.nva.store.errors import ChangeRefused, StoreUnavailable
 from nvo3sec.nva.store.keyring import Keyring
@@ -69,15 +70,13 @@ class RevocationList:
     def _write(self, text: bytes) -> None:
         fresh_file = not self._path.exists()
         try:
-            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            descriptor = os.open(self._path, flags, files.PRIVATE_FILE)
-            try:
+            flags = os.O_RDWR | os.O_CREAT
+            with reading.open_file(self._path, flags, follow=False, mode=files.PRIVATE_FILE) as file:
+                descriptor = file.fileno()
                 os.ftruncate(descriptor, self._valid_bytes)  # a line that was torn by a crash
                 if os.pwrite(descriptor, text, self._valid_bytes) != len(text):
                     raise StoreUnavailable(f"{self._path}: written in part only")
                 os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
             if fresh_file:
                 files.sync_directory(self._path.parent)
         except OSError as error:
