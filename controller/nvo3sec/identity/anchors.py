@@ -102,7 +102,7 @@ class Anchors:
     def _find(self, certificate: x509.Certificate) -> Issuer | None:
         hint = authority_key_identifier(certificate)
         for issuer, anchors in self.by_issuer.items():
-            if any(_may_be_of(one, hint) and _signs(one) and issued_by(one, certificate) for one in anchors):
+            if any(may_be_of(one, hint) and _signs(one) and issued_by(one, certificate) for one in anchors):
                 return issuer
         return None
 
@@ -125,7 +125,8 @@ def authority_key_identifier(holder: x509.Certificate | x509.CertificateRevocati
     return None
 
 
-def _may_be_of(anchor: x509.Certificate, hint: bytes | None) -> bool:
+def may_be_of(anchor: x509.Certificate, hint: bytes | None) -> bool:
+    """Whether an anchor can have the key of this identifier; None: nothing is known of it."""
     with contextlib.suppress(x509.ExtensionNotFound, *PARSE_ERRORS):
         identifier = anchor.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
         return hint is None or hint == identifier

@@ -22,7 +22,7 @@ import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 
-from nvo3sec.identity.anchors import Anchors, Issuer
+from nvo3sec.identity.anchors import Anchors, Issuer, authority_key_identifier, may_be_of
 from nvo3sec.identity.certificate import PARSE_ERRORS, Identity, stamp
 from nvo3sec.identity.errors import PeerRefused, Reason, RevocationUnknown
 from nvo3sec.identity.seen_lists import ListMark, Numbered, SeenLists, is_before
@@ -64,14 +64,29 @@ class IssuerList:
         return self.issuer.key, ListMark(self.number, self.this_update, self.issuer.name)
 
 
+class Waiting(str):
+    """Said of a list whose authority is no trust anchor. In a rollover lists come before their anchors and leave after
+    them, so that it is no fault."""
+
+    __slots__ = ()
+
+
+class _NoAnchor(RevocationUnknown):
+    pass
+
+
 def parse_lists(pem: bytes, anchors: Anchors) -> tuple[dict[Issuer, IssuerList], tuple[str, ...]]:
-    """The newest full list of each anchor in `pem`, and what else is in there and why it is not taken."""
+    """The newest full list of each anchor in `pem`, and what else is in there and why it is not taken: `Waiting` of
+    each that is as it should be, for all that can be told without its authority."""
     lists: dict[Issuer, IssuerList] = {}
-    faults = []
+    faults: list[str] = []
     blocks = _PEM_LIST.findall(pem)
     for block in blocks:
         try:
             one = _parse_list(block, anchors)
+        except _NoAnchor as error:
+            faults.append(Waiting(error))
+            continue
         except RevocationUnknown as error:
             faults.append(str(error))
             continue
@@ -186,7 +201,9 @@ def _parse_list(pem: bytes, anchors: Anchors) -> IssuerList:
         name = crl.issuer.rfc4514_string()
         issuer = next((one for one, certificates in anchors.by_issuer.items() if _signed(certificates, crl)), None)
         if issuer is None:
-            raise RevocationUnknown(f"no trust anchor signed the list of {name}")
+            if _claims(anchors, crl):
+                raise RevocationUnknown(f"no trust anchor signed the list of {name}, and one has its name and key")
+            raise _NoAnchor(f"no trust anchor signed the list of {name}; it is taken as soon as its authority is one")
         for extension in crl.extensions:
             # A delta list, or one that covers only some certificates: taken for a full one, it would forgive.
             if extension.critical:
@@ -202,6 +219,12 @@ def _parse_list(pem: bytes, anchors: Anchors) -> IssuerList:
     except (*PARSE_ERRORS, x509.ExtensionNotFound):
         raise RevocationUnknown("a revocation list cannot be parsed") from None
     return IssuerList(issuer, number, crl.last_update_utc, crl.next_update_utc, frozenset(serials))
+
+
+def _claims(anchors: Anchors, crl: x509.CertificateRevocationList) -> bool:
+    """Whether it says that it is of one of these: by its name and, if both say that, by its key (RFC 5280 5.2.1)."""
+    hint = authority_key_identifier(crl)
+    return any(anchor.subject == crl.issuer and may_be_of(anchor, hint) for anchor in anchors.certificates)
 
 
 def _signed(anchors: Iterable[x509.Certificate], crl: x509.CertificateRevocationList) -> bool:
@@ -262,7 +285,7 @@ class RevocationFile:
         self.rejected = 0
         """How often a new file was not taken, or not all of it."""
         self.faults: tuple[str, ...] = ()
-        """What is wrong with the file now."""
+        """What is not taken of the file now, or missing in it."""
         self._tell([*faults, *stale, *self._missing(lists)])
 
     def _remember(self) -> list[str]:
@@ -313,7 +336,7 @@ class RevocationFile:
         stale += self._remember()
         self._begins_at = self._current.begins_at()
         all_faults = [*faults, *stale, *self._missing(found)]
-        self.rejected += bool(is_new and all_faults)
+        self.rejected += bool(is_new and not all(isinstance(one, Waiting) for one in all_faults))
         self._tell(all_faults)
         if self._current == before:
             return False
@@ -350,7 +373,10 @@ class RevocationFile:
         if fresh == self.faults:
             return
         self.faults = fresh
-        if fresh:
-            self._log.error("revocation list not taken", file=str(self._path), why="; ".join(fresh))
+        wrong = [one for one in fresh if not isinstance(one, Waiting)]
+        if wrong:
+            self._log.error("revocation list not taken", file=str(self._path), why="; ".join(wrong))
+        elif fresh:
+            self._log.info("revocation list waits for its trust anchor", file=str(self._path), why="; ".join(fresh))
         else:
             self._log.info("revocation lists complete", file=str(self._path))

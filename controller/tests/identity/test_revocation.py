@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 from cryptography import x509
-from identity_world import DOMAIN, FakeClock, ForeignAuthority, make_key
+from identity_world import DOMAIN, FakeClock, ForeignAuthority, World, make_key
 from nvo3sec.identity.anchors import Anchors, Issuer, load_anchors
 from nvo3sec.identity.certificate import Identity, Purpose, identity_of
 from nvo3sec.identity.errors import CredentialsError, PeerRefused, Reason, RevocationUnknown
 from nvo3sec.identity.names import DeviceName, Role
-from nvo3sec.identity.revocation import AGAIN_S, RevocationFile, Revocations, parse_lists
+from nvo3sec.identity.revocation import AGAIN_S, RevocationFile, Revocations, Waiting, parse_lists
 from nvo3sec.identity.storage import StorageError
+from structlog.testing import capture_logs
 
 LEAF = DeviceName(DOMAIN, Role.NVE, "leaf1")
 
@@ -217,7 +218,9 @@ class TestFile:
         path.write_bytes(authority.revocations([who.serial]))
         file = RevocationFile(path, lambda: (authority.certificate,))
         self.replace(path, ForeignAuthority().revocations(number=99))
-        assert not file.refresh()
+        with capture_logs() as said:
+            assert not file.refresh()
+        assert [(one["event"], one["log_level"]) for one in said] == [("revocation list not taken", "error")]
         assert reason(file.current, who, FakeClock()) is Reason.REVOKED
 
     def test_a_list_before_its_anchor_is_looked_at_again(self, authority: ForeignAuthority, tmp_path: Path):
@@ -226,13 +229,38 @@ class TestFile:
         path.write_bytes(authority.revocations())
         file = RevocationFile(path, lambda: anchors)
         self.replace(path, authority.revocations() + new.revocations())
-        assert not file.refresh()
+        with capture_logs() as said:
+            assert not file.refresh()
         assert "no trust anchor signed" in file.faults[0]
+        assert [(one["event"], one["log_level"]) for one in said] == [
+            ("revocation list waits for its trust anchor", "info")
+        ]
+        assert file.rejected == 0
         assert reason(file.current, who, FakeClock()) is Reason.UNTRUSTED
         anchors.append(new.certificate)
-        assert file.refresh()
+        with capture_logs() as said:
+            assert file.refresh()
+        assert [one["event"] for one in said] == ["revocation lists complete", "revocation lists taken"]
         assert not file.faults
         assert reason(file.current, who, FakeClock()) is None
+
+    def test_a_list_before_its_anchor_at_a_start(self, authority: ForeignAuthority, tmp_path: Path):
+        path, new = tmp_path / "list", ForeignAuthority(name="new")
+        path.write_bytes(new.revocations() + authority.revocations())
+        file = RevocationFile(path, lambda: (authority.certificate,))
+        assert reason(file.current, identity(authority), FakeClock()) is None
+        assert [isinstance(one, Waiting) for one in file.faults] == [True]
+
+    @pytest.mark.parametrize("identified", [True, False])
+    def test_another_key_with_the_name_of_an_anchor(self, tmp_path: Path, identified: bool):
+        """It waits if it says that it is of another key; else it is taken for one whose signature is wrong."""
+        anchors, other = load_anchors(World(tmp_path).authority.anchors_file.read_bytes()), ForeignAuthority()
+        other.name = anchors[0].subject
+        key = x509.AuthorityKeyIdentifier.from_issuer_public_key(other.key.public_key())
+        pem = other.revocations(extensions=[(key, False)] if identified else [])
+        lists, faults = parse_lists(pem, Anchors(anchors))
+        assert not lists
+        assert isinstance(faults[0], Waiting) is identified
 
     def test_a_list_that_has_gone_hides_no_other(self, authority: ForeignAuthority, tmp_path: Path):
         """The retired authority's list leaves the file, and its anchor is still there: the living one goes on."""

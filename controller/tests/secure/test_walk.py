@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -30,6 +31,8 @@ from walk_world import (
 BLUE = {"leaf1": (BLUE1, "10.1.0.1"), "leaf2": (BLUE2, "10.1.0.2"), "leaf3": (BLUE3, "10.1.0.3")}
 RENEWED = "credentials taken"
 LISTED = "revocation lists taken"
+WAITS = Due("status", "warning", "a list whose authority is no trust anchor is not taken", ".*no trust anchor signed.*")
+TRUSTED = Due(".*", "trust anchors taken", "whom a process trusts is worth telling")
 
 
 @pytest.fixture
@@ -397,3 +400,76 @@ class TestCredentials:
                     put_public(issued / role.value / f"{device}.pem", chain)
 
         walking(steps)
+
+    def test_rollover(self, walking, identities):
+        """In the order that interrupts nobody, file by file: docs/operating.md says what is due."""
+        devices = {
+            "nva": (Role.NVA, "nva1"),
+            **{leaf: (Role.NVE, leaf) for leaf in LEAVES},
+            "op": (Role.OPERATOR, "op"),
+        }
+        places = {process: own_files(identities.place(*device)) for process, device in devices.items()}
+        directory = identities.directory
+        ends = (
+            SESSION_ENDS,
+            Due("nva", "peer closed", "a session was begun with a certificate of the old authority", ".*untrusted.*"),
+            Due("nva", "call refused", "an agent asks anew over the connection of before", ".*untrusted.*"),
+            Due("nva", "connection ended", "the same"),
+            Due("leaf.", "not serving", "the same", ".*(no trust anchor signed|NvaUnreachable).*"),
+            Due("leaf.", "peer closed", "the same, of the NVA's certificate", ".*untrusted.*"),
+        )
+
+        async def steps(world: Walk) -> None:
+            async def give(what: str, source: Path, event: str, *due: Due) -> None:
+                for process, place in places.items():
+                    if process == "op":
+                        put(place / what, (source / what).read_bytes())
+                        continue
+                    async with world.step(f"{what} for {process}", *due), world.takes(event, process):
+                        put(place / what, (source / what).read_bytes())
+
+            world.run("pki", "init", identities.domain.name, "--dir", str(directory / "new"))
+            world.run(
+                "pki", "bundle", *(str(directory / one) for one in ("pki", "new")), "--out", str(directory / "both")
+            )
+            await give("revoked.pem", directory / "both", "revocation list waits for its trust anchor", WAITS)
+            await give("anchors.pem", directory / "both", LISTED, TRUSTED, WAITS)
+            await all_well(world)
+            for process, (role, device) in devices.items():
+                made = Path(world.run("pki", "issue", role.value, device, "--dir", str(directory / "new")).strip())
+                if process == "op":
+                    put(places[process] / "device.pem", made.read_bytes())
+                    continue
+                async with world.step(f"a new certificate for {process}"), world.takes(RENEWED, process):
+                    put(places[process] / "device.pem", made.read_bytes())
+            world.run("pki", "bundle", str(directory / "new"), "--out", str(directory / "last"))
+            await give("anchors.pem", directory / "last", "trust anchors taken", TRUSTED, WAITS, *ends)
+            await give("revoked.pem", directory / "last", "revocation lists complete", WAITS, *ends)
+            await all_well(world)
+            async with world.step("an operator asks"):
+                await world.operated("vn", "list")
+
+        walking(steps)
+
+
+async def all_well(world: Walk) -> None:
+    """Until nothing is missing any more, as far as the NVA has been told."""
+    while (await world.settled())["warnings"]:
+        await asyncio.sleep(0.05)
+
+
+def put(path: Path, content: bytes) -> None:
+    """As docs/operating.md says: another one beside it, and rename it."""
+    draft = path.with_suffix(".new")
+    draft.touch(0o600)
+    draft.write_bytes(content)
+    draft.rename(path)
+
+
+def own_files(place: Path) -> Path:
+    """Credentials as files of their own, instead of links into the authority's directory."""
+    for path in list(place.iterdir()):
+        content = path.read_bytes()
+        path.unlink()
+        put(path, content)
+    return place
