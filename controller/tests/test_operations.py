@@ -119,3 +119,27 @@ def test_a_successor_that_does_not_serve_the_vn():
             await operations.map_evict(MAC_TEXT, "leaf1", vn="red", successor="leaf2")
 
     asked(check)
+
+
+@pytest.mark.parametrize("why", ["revoked", "its certificate was revoked"])
+def test_of_who_is_shut_out(why):
+    """Nothing that an operator asks for it seems to be done; to take something away from it is."""
+
+    async def check(agents, operations):
+        if why == "revoked":
+            agents.nva.revoke("leaf3")
+        else:
+            agents.nva.suspend(["leaf3"], why)
+        words = f"leaf3 is shut out: {why}"
+        for name in (["leaf3"], ["leaf1", "leaf3"]):
+            with pytest.raises(OperatorError, match=words):
+                agents.nva.rotate(name)
+        with pytest.raises(OperatorError, match=words):
+            agents.nva.reset_marks("leaf3")
+        with pytest.raises(OperatorError, match=words):
+            await operations.map_evict(MAC_TEXT, "leaf1", successor="leaf3")
+        assert agents.nva.mappings.find((5001, MAC)).place.nve == "leaf1"
+        agents.nva.revoke("leaf3")
+        assert agents.nva.excluded == {"leaf3": "revoked"}
+
+    asked(check)

@@ -85,6 +85,17 @@ class Intent:
     def _identity(self, nve: str) -> str:
         return f"nvo3://{self.domain.name}/nve/{nve}"
 
+    @property
+    def shut_out(self) -> dict[str, str]:
+        """NVEs that are shut out, and why."""
+        return self.suspended | dict.fromkeys(self.revoked, "revoked")
+
+    def must_be_in(self, nves: Iterable[str]) -> None:
+        """Raises OperatorError for an NVE that is shut out: nothing can be done for it."""
+        why = self.shut_out
+        if out := [f"{nve} is shut out: {why[nve]}" for nve in sorted({*nves} & why.keys())]:
+            raise OperatorError(f"{'; '.join(out)}; it has no keys and no tenant systems")
+
     # --- changes: whoever makes one tells everybody what follows ------------------------------------------------------
 
     def configure(self, domain: Domain) -> None:

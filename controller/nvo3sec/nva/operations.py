@@ -55,6 +55,7 @@ class Operations:
     ) -> dict[str, Any]:
         """This tenant system is right: it gets its addresses, and whoever had them is frozen."""
         key = self._find(mac, nve, vn, port, vlan)
+        self._nva.intent.must_be_in([nve])
         return self._decided(key, Admit(key))
 
     async def map_evict(
@@ -71,6 +72,7 @@ class Operations:
             names = ", ".join(sorted(self._nva.domain.nve_by_name))
             raise OperatorError(f"no such NVE: {successor}; there are: {names}")
         key = self._find(mac, nve, vn, port, vlan)
+        self._nva.intent.must_be_in([] if successor is None else [successor])
         return self._decided(key, Evict(key, successor))
 
     def _find(self, mac: str, nve: str, vn: str | None, port: int | None, vlan: int | None) -> ClaimKey:

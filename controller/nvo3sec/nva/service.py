@@ -443,8 +443,10 @@ class Nva:
     def rotate(self, nves: Iterable[str] = (), vn: str | None = None) -> int:
         """Ask for new keys in all directions, or in those that `some_tunnels` chooses; returns how many directions.
 
-        Raises OperatorError for a name that does not exist, and where no tunnel is chosen.
+        Raises OperatorError for a name that does not exist, one that is shut out, and where no tunnel is chosen.
         """
+        choose_tunnels(self.domain, self.membership, (), nves, vn)
+        self.intent.must_be_in(nves)
         chosen = some_tunnels(self.domain, self.membership, self._keys.directions, nves, vn)
         self._sessions.push_keys(self._keys.rotate(chosen, self._clock()))
         self._contributing.follow(self._keys)
@@ -456,6 +458,7 @@ class Nva:
         Returns the incarnation that it gives up, "" if none is known. Raises OperatorError, StoreError.
         """
         choose_tunnels(self.domain, self.membership, (), [nve], None)  # there is one of this name
+        self.intent.must_be_in([nve])
         with self._guard.must_not_fail():
             before = self.accounts.reset_mark(nve, self._clock())
         self._log.warning("marks reset", nve=nve)
@@ -476,4 +479,4 @@ class Nva:
     @property
     def excluded(self) -> dict[str, str]:
         """NVEs that are shut out, and why."""
-        return self.intent.suspended | dict.fromkeys(self.intent.revoked, "revoked")
+        return self.intent.shut_out

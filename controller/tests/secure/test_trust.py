@@ -154,9 +154,9 @@ class TestWatch:
         return trust.TrustWatch(self.live, {}, lambda: self.now)  # type: ignore[arg-type]
 
     def test_it_has_its_time_and_begins_anew_when_it_was_there(self, site):
-        watch, both = self.watch(site.identities.authority), self.watch(site.identities.authority, site.other)
-        there = self.live.revocations.anchors
-        issuer = sorted(one.name for one in there.by_issuer)
+        watch = self.watch(site.identities.authority)
+        issuer = [one.name for one in self.live.revocations.anchors.by_issuer]
+        both = self.watch(site.identities.authority, site.other)
         known = [Certificate("leaf1", issuer[0], "1"), Certificate("leaf9", "CN=nobody", "2"), Certificate("leaf8")]
         assert watch.gone(known) == both.gone(known) == ["leaf9"], "by name, where nothing else is known"
         assert watch.due(known) == []
