@@ -309,6 +309,7 @@ class NvaTransport:
 
     def _check_version(self, nve: str, theirs: Speaks) -> None:
         self.speaks[nve] = theirs
+        self.refused.pop(nve, None)  # what an earlier attempt ended with is no cause any more
         if why := mismatch(self.ours, theirs, "the NVA", f"the agent of {nve}"):
             self.refused[nve] = why
             raise VersionMismatch(why)

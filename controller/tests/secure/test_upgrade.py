@@ -173,6 +173,22 @@ class TestTooFarApart:
 
         run(check())
 
+    def test_what_ended_an_earlier_attempt_is_not_held_against_a_later_one(self, identities):
+        async def check():
+            async with serving(identities) as service:
+                remote = await service.agent("leaf1", speaks=replace(HERE, protocol=9, oldest=8)).connect()
+                with pytest.raises(VersionMismatch):
+                    await remote.register(Registration(INCARNATION))
+                await remote.close()
+                async with session(service, "leaf1"):
+                    await until(lambda: service.nva.registered == ("leaf1",))
+                await until(lambda: service.nva.registered == ())
+                with pytest.raises(OperatorError) as caught:
+                    await service.transport.ask("leaf1", QuestionKind.STATUS)
+                assert str(caught.value) == "leaf1 is not connected to the NVA"
+
+        run(check())
+
     def test_an_agent_finds_it_out_by_itself(self, identities, monkeypatch):
         """Also where the NVA lets it in."""
 
