@@ -106,7 +106,7 @@ class _Opening:
         has_database = self._path.exists() and self._path.stat().st_size > 0
         if not self._keyring.load():
             if has_database or not self._floor.is_empty:
-                raise StoreCorrupt(f"{self._keyring.path} has no integrity key: nothing can be verified")
+                raise StoreCorrupt(f"{self._keyring.path} has no integrity key: nothing can be verified; {_KEYS_LOST}")
             self._keyring.create()
             self._at(Point.INTEGRITY_KEY_MADE)
         self._floor.read()
@@ -232,6 +232,10 @@ class _Opening:
 _ADVICE = (
     "put the newest database back. If there is none, `nva run --start-new-term` starts a new term from this one:"
     " everything is keyed anew, nobody who was revoked is trusted again, and the domain file has to be applied again"
+)
+_KEYS_LOST = (
+    "put back the key directory that belongs to the database. Without it the database is of no use, with a new term"
+    ' neither: to begin anew, move both away, and go on as docs/operating.md says under "Starting"'
 )
 
 
