@@ -8,7 +8,7 @@ import os
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,13 @@ from nvo3sec.console import ConsoleServer
 from nvo3sec.domain.addresses import IpAddress
 from nvo3sec.domain.contribution import Own, PeerKeys
 from nvo3sec.domain.messages import QuestionKind
-from nvo3sec.domain.terms import CredentialTerms
+from nvo3sec.domain.terms import SAID, CredentialTerms
 from nvo3sec.errors import OperatorError
 from nvo3sec.identity.certificate import Purpose
 from nvo3sec.identity.names import Role
 from nvo3sec.identity.signing import DeviceSigner, DeviceVerifier
 from nvo3sec.identity.terms import TermLog, terms_of
-from nvo3sec.nve import AgentMemory, NveAgent, SwitchAddress, tenant_methods
+from nvo3sec.nve import CANNOT, AgentMemory, NveAgent, SwitchAddress, tenant_methods
 from nvo3sec.p4runtime import load_artifacts
 from nvo3sec.reports import counters_report, lines_to_json, status_to_json, with_terms
 from nvo3sec.transport.agent import RemoteNva
@@ -73,7 +73,7 @@ class NveProcess:
         self._device = device
         settings.state_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._live = live_peers(settings.credentials, device, settings.state_directory)
-        memory = AgentMemory(switch.name, settings.state_directory / STATE_FILE)
+        self._memory = memory = AgentMemory(switch.name, settings.state_directory / STATE_FILE)
         remote = RemoteNva(switch.name, device, self._live, settings.nvas, self._answer, memory, self._terms)
         signer = DeviceSigner(device)
         verifier = DeviceVerifier(self._domain, self._live, device.anchors)
@@ -132,7 +132,10 @@ class NveProcess:
                 return (await self._agent.holdings()).to_json()
 
     def _terms(self) -> CredentialTerms:
-        return terms_of(self._device, self._live)
+        """What ends, and what is wrong with its files: an agent that cannot remember does not go on for ever."""
+        terms = terms_of(self._device, self._live)
+        fault = self._memory.fault
+        return replace(terms, faults=(f"{CANNOT}: {fault}", *terms.faults[: SAID - 1])) if fault else terms
 
     def _status(self) -> dict[str, Any]:
         return asdict(self._agent.status())

@@ -11,7 +11,7 @@ from ipaddress import IPv4Address
 import pytest
 from nva_agents import Agents
 from nvo3sec.domain.consistency import consistent
-from nvo3sec.domain.messages import ClaimPlace, NveView, Registration, Report
+from nvo3sec.domain.messages import ClaimPlace, NveView, Registration, Report, StoreMark
 from nvo3sec.domain.model import Suite, TenantSystem, Vap
 from nvo3sec.errors import OperatorError, RefusedUpdate, WriteRefused
 from nvo3sec.nve import AgentMemory
@@ -302,10 +302,26 @@ class TestMemoryOfRings:
         with pytest.raises(OperatorError, match="is not what an agent writes"):
             AgentMemory("leaf1", path)
 
-    def test_a_disk_that_is_full_lets_the_keys_go_on(self, tmp_path):
-        place = tmp_path / "state"
-        place.mkdir()
-        memory = AgentMemory("leaf1", place / "agent.json")
-        (place / "agent.json.new").mkdir()
-        memory.rings(INCARNATION, 7)
-        assert memory.generation(INCARNATION) == RINGS_BLOCK
+    def test_a_disk_that_is_full_lets_them_go_on_as_far_as_is_remembered(self, tmp_path):
+        path = tmp_path / "agent.json"
+        memory = AgentMemory("leaf1", path)
+        (tmp_path / "agent.json.new").mkdir()
+        assert memory.rings(INCARNATION, 7) == 0
+        assert memory.generation(INCARNATION) is None
+        assert str(path) in memory.fault
+        (tmp_path / "agent.json.new").rmdir()
+        assert memory.rings(INCARNATION, 7) == RINGS_BLOCK
+        assert memory.fault == ""
+        (tmp_path / "agent.json.new").mkdir()
+        assert memory.rings(INCARNATION, 8) == memory.rings(INCARNATION, RINGS_BLOCK + 1) == RINGS_BLOCK
+        assert memory.generation(INCARNATION) == AgentMemory("leaf1", path).generation(INCARNATION) == RINGS_BLOCK
+
+    def test_that_it_can_be_written_again_is_found_out(self, tmp_path):
+        memory = AgentMemory("leaf1", tmp_path / "agent.json")
+        (tmp_path / "agent.json.new").mkdir()
+        memory.see(StoreMark(1, 7))
+        memory.see(StoreMark(1, 7))
+        assert memory.fault
+        (tmp_path / "agent.json.new").rmdir()
+        memory.see(StoreMark(1, 7))
+        assert memory.fault == ""

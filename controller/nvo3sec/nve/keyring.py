@@ -164,6 +164,12 @@ class Keyring:
         self._ends = dict(reversed(kept.items()))
 
 
+def highest_generation(state: SwitchState, incarnation: bytes) -> int:
+    """The highest generation of the keys that a switch receives with under this incarnation; 0: there is none."""
+    own = int.from_bytes(incarnation, "big")
+    return max((one["generation"] for one in state.of_table(Table.SA_RX) if one["incarnation"] == own), default=0)
+
+
 def _key_of(entry: Entry) -> Secret:
     return Secret(entry["key"].to_bytes(KEY_BYTES, "big"))
 

@@ -30,6 +30,8 @@ ROOM_BYTES = 8192
 RINGS_BLOCK = 256
 """Generations that are written down at once: a rotation of all keys of a switch must not cost a write for each."""
 
+CANNOT = "the agent cannot write down what it must remember"
+
 Place = tuple[int, int, int]
 """(port, VLAN, MAC address)."""
 
@@ -47,6 +49,9 @@ class AgentMemory:
         self.has_mixed = False
         """Whether keys of tunnels were to be mixed, ever: what an NVA says that they are not is worth telling."""
         self._mixed_only = b""
+        self.fault = ""
+        """Why the file could not be written the last time; empty if it could."""
+        self._log = structlog.get_logger("nve").bind(nve=nve)
         if path is not None and path.exists():
             self._read(path)
 
@@ -143,15 +148,13 @@ class AgentMemory:
                 f"the NVA's store has gone back, from version {self.mark.version} of term {self.mark.term} to version"
                 f" {mark.version} of term {mark.term}; nothing of it is believed"
             )
-        if mark == self.mark == self._written:
+        if mark == self.mark == self._written and not self.fault:
             return
         try:
             self._change(self.attachments, mark)
-        except OperatorError as error:
+        except OperatorError:
             # A disk that is full is no reason to let the tunnels close; only a restart would not know of this one.
             self.mark = mark
-            log = structlog.get_logger("nve").bind(nve=self._nve)
-            log.warning("not remembered how far the NVA had come", error=str(error))
 
     def generation(self, incarnation: bytes) -> int | None:
         """The highest that the replay rings of this incarnation can have seen; None if that is not known."""
@@ -162,19 +165,23 @@ class AgentMemory:
         """The highest generation that the switch can have seen, under whatever incarnation."""
         return self._rings[1]
 
-    def rings(self, incarnation: bytes, generation: int) -> None:
-        """The replay rings of this incarnation are going to see `generation`, if they have not."""
+    def rings(self, incarnation: bytes, generation: int) -> int:
+        """The replay rings of this incarnation are to see `generation`, if they have not.
+
+        Returns the highest that they may see: what is remembered, a lower one if the file cannot be written.
+        """
         known = self.generation(incarnation)
-        if known is not None and generation <= known:
-            return
-        above = (generation + RINGS_BLOCK - 1) // RINGS_BLOCK * RINGS_BLOCK
-        self._rings = (incarnation, max(generation, min(above, memory_file.LAST_GENERATION)))
+        if known is not None and generation <= known and not self.fault:
+            return known
+        before = self._rings
+        if known is None or generation > known:
+            above = (generation + RINGS_BLOCK - 1) // RINGS_BLOCK * RINGS_BLOCK
+            self._rings = (incarnation, max(generation, min(above, memory_file.LAST_GENERATION)))
         try:
             self._change(self.attachments, self.mark)
-        except OperatorError as error:
-            # As for the mark: a restart then knows what the switch holds.
-            log = structlog.get_logger("nve").bind(nve=self._nve)
-            log.warning("not remembered how far the replay rings had come", error=str(error))
+        except OperatorError:
+            self._rings = before
+        return self.generation(incarnation) or 0
 
     def mixes(self) -> None:
         """Keys of tunnels are to be mixed. Raises OperatorError."""
@@ -194,9 +201,24 @@ class AgentMemory:
 
     def _change(self, attachments: Mapping[Place, Attachment], mark: StoreMark) -> None:
         if self._path is not None:
-            self._write(self._path, attachments, mark)
+            try:
+                self._write(self._path, attachments, mark)
+            except OperatorError as error:
+                self._note(str(error).removesuffix("; nothing was changed"))
+                raise
+            self._note("")
             self._written = mark
         self.attachments, self.mark = dict(attachments), mark
+
+    def _note(self, fault: str) -> None:
+        """Whether the file can be written; said when that changes."""
+        if fault == self.fault:
+            return
+        self.fault = fault
+        if fault:
+            self._log.error("cannot remember", error=fault)
+        else:
+            self._log.info("remembers again", file=str(self._path))
 
     def _remembered(self, attachments: Mapping[Place, Attachment], mark: StoreMark) -> memory_file.Remembered:
         return memory_file.Remembered(

@@ -56,9 +56,9 @@ from nvo3sec.nve.driver import SwitchDriver
 from nvo3sec.nve.drops import DropWatch
 from nvo3sec.nve.holdings import TABLES as HOLDINGS_TABLES
 from nvo3sec.nve.holdings import holdings_of
-from nvo3sec.nve.keyring import Keyring
+from nvo3sec.nve.keyring import Keyring, highest_generation
 from nvo3sec.nve.learning import Learning
-from nvo3sec.nve.memory import AgentMemory
+from nvo3sec.nve.memory import CANNOT, AgentMemory
 from nvo3sec.nve.nva import NvaSession
 from nvo3sec.nve.peering import Peering, Place
 from nvo3sec.nve.places import vap_places
@@ -322,8 +322,11 @@ class Serving:
         keys = replace(self.keys, receive=receive, send=send)
         self._peering.refused(self.keyring.take(keys, self.view, self.reading, self._keys_at))
         # Before the switch has them: what its replay rings can have seen is remembered longer than keys are held.
-        self._memory.rings(self._incarnation, max((sa.generation for sa in self.keyring.receive), default=0))
-        return Wanted(self.view, self._incarnation, self.keyring.receive, self.keyring.send, self.learning.mappings.all)
+        wanted = self.keyring.receive
+        remembered = self._memory.rings(self._incarnation, max((sa.generation for sa in wanted), default=0))
+        seen = highest_generation(self.outcome.actual if self.outcome else self._found, self._incarnation)
+        wanted = tuple(sa for sa in wanted if sa.generation <= max(remembered, seen))
+        return Wanted(self.view, self._incarnation, wanted, self.keyring.send, self.learning.mappings.all)
 
     async def reconcile(self, tables: Iterable[Table] = MANAGED_TABLES) -> Outcome:
         """Make the switch what it should be, in `tables`. Raises WriteRefused, IncarnationLost, SwitchError."""
@@ -332,6 +335,9 @@ class Serving:
             # Keys or mappings alone touch nothing else; anything more may need new numbers everywhere.
             scope = chosen if chosen <= set(KEY_TABLES) or chosen <= set(TENANT_TABLES) else set(MANAGED_TABLES)
             wanted = self._wanted()
+            if len(wanted.receive) < len(self.keyring.receive):
+                why = f"{CANNOT}: {self._memory.fault}"
+                await self._confine("keys", f"new keys to receive with are not installed: {why}")
             await self._tell_peers()  # a sender proves a key before its switch has it, a receiver after
             if self._another_key_follows(wanted):
                 await self._read_use_now()  # else it would be credited with what its predecessor has sent since
@@ -434,8 +440,9 @@ class Serving:
         """Renew the lease as long as the NVA answers and the switch is what it was."""
         client = self.driver.client
         while True:
-            asked_at, had_said = time.monotonic(), self._has_said
+            asked_at, had_said, could_not = time.monotonic(), self._has_said, self._memory.fault
             grant = await self._session.renew_lease(self._memory.marks)
+            self._mark(KEY_TABLES if could_not else ())  # it may be able to remember now
             answer = await self.driver.ask_state()
             self.reading, self.agrees = answer.reading, answer.agrees
             if not answer.agrees:

@@ -78,3 +78,38 @@ class TestEnds:
                     assert one.serial in {known.serial for known in identities.authority.issued()}
 
         asyncio.run(run())
+
+
+class TestMemory:
+    def test_an_agent_that_cannot_remember_installs_no_new_keys(self, identities, start_switch):
+        async def run() -> None:
+            async with overlay(identities, start_switch) as world:
+                (state,) = (path.parent for path in identities.directory.rglob("agent.json") if "leaf2" in str(path))
+                before = {one["spi"] for one in (await world.ready())["keys"]}
+                (state / "agent.json.new").mkdir()
+                # Under another incarnation of its switch nothing is remembered yet.
+                done = await asyncio.to_thread(world.operate, "keys", "reset-marks", "leaf2", "--yes")
+                assert done.returncode == 0, done.stderr
+
+                def told() -> bool:
+                    found = world.status() or {"warnings": [], "reports": [], "ready": True}
+                    return (
+                        any("nve/leaf2: the agent cannot write down" in one for one in found["warnings"])
+                        and any(
+                            "new keys to receive with are not installed" in one["detail"] for one in found["reports"]
+                        )
+                        and not found["ready"]
+                    )
+
+                await until(told)
+                status = world.status()
+                assert status is not None
+                assert not [one for one in status["keys"] if one["receiver"] == "leaf2" and one["state"] == "sending"]
+                assert [one for one in status["keys"] if one["receiver"] == "leaf3" and one["sender"] == "leaf1"]
+                (state / "agent.json.new").rmdir()
+                assert await warned(world, 0) == []
+                now = {one["spi"] for one in (await world.ready())["keys"] if one["receiver"] == "leaf2"}
+                assert now
+                assert not now & before
+
+        asyncio.run(run())
