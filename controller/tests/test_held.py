@@ -14,9 +14,10 @@ from nvo3sec.config import DomainText, example_path
 from nvo3sec.domain.difference import difference
 from nvo3sec.domain.meanings import Meaning, Sort, Told, is_told, let_go, meanings
 from nvo3sec.domain.membership import Membership
-from nvo3sec.domain.messages import ReadBack, Registration
+from nvo3sec.domain.messages import ReadBack, Registration, Report
 from nvo3sec.domain.model import Domain, Vap
 from nvo3sec.errors import OperatorError
+from nvo3sec.nva.cutoffs import DEADLINE_S
 from nvo3sec.nva.store import MemoryStore, StoreUnavailable, open_store
 from nvo3sec.reports import status_report, unknown_status
 
@@ -80,6 +81,10 @@ async def settle(agents: Agents) -> None:
     await agents.settle()
     for name, session in agents.sessions.items():
         await session.read_back(ReadBack(INCARNATIONS[name], (), (), agents.views[name].version))
+
+
+def owed_by(agents: Agents, nve: str) -> list[Meaning]:
+    return [meaning for meaning, nves in agents.nva.held.waiting.items() if nve in nves]
 
 
 async def renew(agents: Agents, *nves: str) -> None:
@@ -155,6 +160,73 @@ class TestVni:
             assert agents.nva.held.waiting[RED_VNI] == ("leaf3",)
             with pytest.raises(OperatorError, match="leaf3"):
                 agents.nva.configure(GREEN)
+
+        run(check())
+
+    def test_one_that_renews_and_never_confirms(self):
+        async def check():
+            agents = Agents()
+            await agents.join("leaf1", "leaf2", "leaf3")
+            silent = hang(agents, "leaf3")
+            agents.nva.configure(NO_RED)
+            await settle(agents)
+            agents.after(DEADLINE_S - 0.1)
+            assert (await silent.renew_lease()).duration_s == LEASE_S, "it still has time to confirm"
+            agents.after(0.1)
+            for _ in range(60):  # reports of its own do not keep this one from being told
+                await silent.report(Report("noise", "..."))
+            assert (await silent.renew_lease()).duration_s == 0
+            told = [one.report.detail for one in agents.nva.reports if one.report.event == "lease-withheld"]
+            assert told == [f"its switch has not let go of {', '.join(map(str, owed_by(agents, 'leaf3')))}"]
+            assert str(RED_VNI) in told[0]
+            assert agents.nva.accounts.alarms(["leaf3"]) == [f"leaf3: its lease is withheld: {told[0]}"]
+            with pytest.raises(OperatorError, match=r"VNI 5002 may still be red's at leaf3"):
+                agents.nva.configure(GREEN)
+            assert (await agents.sessions["leaf1"].renew_lease()).duration_s == LEASE_S
+            agents.after(LEASE_S - 0.2)
+            assert (await silent.renew_lease()).duration_s == 0
+            assert "leaf3" in agents.nva.held.waiting[RED_VNI], "what it got last has not run out"
+            agents.after(0.1)
+            agents.nva.configure(GREEN)
+            agents.sessions["leaf3"] = silent
+            await settle(agents)
+            assert (await silent.renew_lease()).duration_s == LEASE_S
+            assert agents.nva.accounts.alarms(["leaf3"]) == []
+
+        run(check())
+
+    def test_sessions_that_begin_anew_do_not_begin_the_time_anew(self):
+        async def check():
+            agents = Agents()
+            await agents.join("leaf1", "leaf3")
+            agents.nva.configure(NO_RED)
+            hang(agents, "leaf3")
+            await settle(agents)
+            agents.after(DEADLINE_S)
+            for _ in range(2):
+                session = agents.nva.open_session("leaf3")
+                await session.register(Registration(INCARNATIONS["leaf3"]))
+                assert (await session.renew_lease()).duration_s == 0
+                assert not [one for one in agents.nva.reports if one.report.event == "lease-withheld"], "it may be back"
+                agents.after(DEADLINE_S / 2)
+            assert (await session.renew_lease()).duration_s == 0
+            assert [one.nve for one in agents.nva.reports if one.report.event == "lease-withheld"] == ["leaf3"]
+
+        run(check())
+
+    def test_each_change_has_its_own_time(self):
+        """One that confirms each view in time is never behind, however fast they come."""
+
+        async def check():
+            agents = Agents()
+            await agents.join("leaf1", "leaf3")
+            for number in range(4):
+                seen = agents.views["leaf3"].version
+                agents.nva.configure([NO_RED, DOMAIN][number % 2])
+                agents.after(DEADLINE_S / 2)
+                await agents.sessions["leaf3"].read_back(ReadBack(INCARNATIONS["leaf3"], (), (), seen))
+                assert (await agents.sessions["leaf3"].renew_lease()).duration_s == LEASE_S
+                await settle(agents)
 
         run(check())
 
@@ -333,6 +405,23 @@ class TestRestarts:
             assert again.nva.held.waiting == {}
             third = Agents(NO_RED, store)
             assert third.nva.held.longest_lease_s == LEASE_S, "long enough ago"
+
+        run(check())
+
+    def test_who_held_something_has_a_lease_to_confirm(self):
+        async def check():
+            store = MemoryStore(b"h" * 16)
+            agents = Agents(store=store)
+            await agents.join("leaf1", "leaf3")
+            agents.nva.configure(NO_RED)
+            again = Agents(NO_RED, store)
+            await again.join("leaf1")
+            silent = again.nva.open_session("leaf3")
+            await silent.register(Registration(INCARNATIONS["leaf3"]))
+            again.after(LEASE_S - 1)
+            given = (await silent.renew_lease()).duration_s
+            again.after(1)
+            assert (given, (await silent.renew_lease()).duration_s) == (LEASE_S, 0)
 
         run(check())
 

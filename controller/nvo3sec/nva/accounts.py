@@ -7,20 +7,31 @@ Whatever an agent says about its switch counts for that switch, and for no other
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Protocol
 
 from nvo3sec.domain.membership import Tunnel
 from nvo3sec.domain.messages import ReadBack, Registration, Report, Use
 from nvo3sec.domain.model import Nve
 from nvo3sec.domain.sa import Event
 from nvo3sec.nva import switches
-from nvo3sec.nva.cutoffs import CutOffs
+from nvo3sec.nva.cutoffs import DEADLINE_S, CutOffs
 from nvo3sec.nva.held import HeldNumbers
 from nvo3sec.nva.keys import KeyService
 
 RETIRED = "incarnation-retired"
 """The report of a switch that has to take another incarnation."""
 
-Note = Callable[[str, Report], None]
+WITHHELD = "lease-withheld"
+"""The report of a switch that has not let go in time of what it was told to let go of."""
+
+NAMED_AT_ONCE = 8
+"""Of what it has not let go of, in one report."""
+
+
+class Note(Protocol):
+    """Tells operators something about an NVE. always: also if it has caused too much to be told already."""
+
+    def __call__(self, nve: str, report: Report, *, always: bool = False) -> None: ...
 
 
 class SwitchAccounts:
@@ -43,6 +54,10 @@ class SwitchAccounts:
         """Of every NVE that has registered, with an incarnation that there are keys for."""
         self.retired: dict[str, bytes] = {}
         """Of every NVE that is to take another incarnation, and gets no keys until it has."""
+        self._withheld_since: dict[str, float] = {}
+        """Of every NVE that gets no lease."""
+        self._withheld: dict[str, str] = {}
+        """And what is told of it. By what is known here, whatever else it says of itself."""
 
     def judge(self, nve: str, registration: Registration, now: float) -> bool:
         """Whether there are keys for the switch that an agent introduces. If not, it has to take a new incarnation."""
@@ -80,6 +95,26 @@ class SwitchAccounts:
         self._give(switches.read_back(nve, self._keys.tunnels_of(nve), report), now)
         return True
 
+    def may_have_lease(self, nve: str, has_read: bool, now: float) -> bool:
+        """Whether `nve` has let go of what it had to, or still has time to. has_read: it has been read in its session.
+
+        An agent that comes back may ask before it has read its switch, which is nothing to be told. But for ever, in
+        however many sessions, it is.
+        """
+        left = (*self._cut_offs.left_behind(nve, now), *self._held.left_behind(nve, now))
+        if not left:
+            self._withheld_since.pop(nve, None)
+            self._withheld.pop(nve, None)
+            return True
+        since = self._withheld_since.setdefault(nve, now)
+        if has_read or now >= since + DEADLINE_S:
+            more = f" and {len(left) - NAMED_AT_ONCE} more" if len(left) > NAMED_AT_ONCE else ""
+            named = ", ".join(left[:NAMED_AT_ONCE])
+            is_new = nve not in self._withheld
+            self._withheld[nve] = f"its switch has not let go of {named}{more}"
+            self._note(nve, Report(WITHHELD, self._withheld[nve]), always=is_new)
+        return False
+
     def used(self, nve: str, use: Use, now: float) -> None:
         """How much keys have protected, by the sender's own counters. Only the sender's account counts."""
         if use.incarnation == self.incarnations.get(nve):
@@ -96,10 +131,11 @@ class SwitchAccounts:
         return before
 
     def alarms(self, nves: Collection[str]) -> list[str]:
-        """What is wrong with the generations of `nves`, for operators."""
+        """What is wrong with the generations of `nves`, and whose lease is withheld, for operators."""
         starved = [(nve, f"no key can be made for it: {why}") for nve, why in self._keys.starved.items()]
         waiting = [(nve, "its switch has not taken another incarnation yet") for nve in self.retired]
-        return [f"{nve}: {what}" for nve, what in sorted(starved + waiting) if nve in nves]
+        withheld = [(nve, f"its lease is withheld: {why}") for nve, why in self._withheld.items()]
+        return [f"{nve}: {what}" for nve, what in sorted(starved + waiting + withheld) if nve in nves]
 
     def _give(self, events: Iterable[tuple[Tunnel, Event]], now: float) -> None:
         for tunnel, event in events:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from nvo3sec.domain.persistent import PersistentMap
 
 DEADLINE_S = 30.0
-"""From the command until who has not confirmed is left behind."""
+"""From the command until who has not confirmed is left behind: of a cut-off here, of a number in `held`."""
 
 
 @dataclass(frozen=True)

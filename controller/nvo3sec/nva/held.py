@@ -4,7 +4,8 @@
 An NVE has let go of a number when its switch was read back equal to a view without it, or when it has no session and
 its lease has run out: an agent that comes again changes its switch before it asks for time. One that keeps its session
 while its lease runs out, as an agent that hangs does, is waited for no longer either, but gets no lease before it has
-confirmed: it would open its tunnels with what was in its switch.
+confirmed: it would open its tunnels with what was in its switch. And one that goes on renewing its lease without
+confirming gets none any more after a while, so that what it has comes to an end: nobody keeps a number for ever.
 
 Who has to let go of what is stored together with the change that makes it so, and so is the longest lease that anybody
 may have: after a restart nobody has confirmed anything, and everybody may have a whole lease.
@@ -15,11 +16,21 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from nvo3sec.domain.meanings import Meaning, Told, is_told, let_go
 from nvo3sec.domain.membership import Membership
 from nvo3sec.domain.model import Domain
+from nvo3sec.nva.cutoffs import DEADLINE_S
 from nvo3sec.nva.store.records import DropHeld, PutHeld, SetEarlyLease, SetLongestLease, Store, StoreChange, Stored
+
+
+@dataclass(frozen=True)
+class _Owed:
+    """since: it is gone in views with a higher version; 0: in any of this process. until: by when it is to be said."""
+
+    since: int
+    until: float
 
 
 class HeldNumbers:
@@ -35,8 +46,9 @@ class HeldNumbers:
         self._stored_lease_s, self._stored_early_s = stored.longest_lease_s, stored.early_lease_s
         self._shorter_at = self._unknown_until = now + self.longest_lease_s
         self._granted: dict[str, float] = {}
-        # By the version that the view must be above in which it is gone; 0: any view of this process will do.
-        self._held = {meaning: dict.fromkeys(nves, 0) for meaning, nves in stored.held}
+        # After a restart agents come back within their leases, and confirm then.
+        anew = _Owed(0, now + max(DEADLINE_S, self.longest_lease_s))
+        self._held = {meaning: dict.fromkeys(nves, anew) for meaning, nves in stored.held}
         self._written = {meaning: frozenset(nves) for meaning, nves in stored.held}
         self._closed: set[str] = set()
         # Who was shut out before a crash, and is still among those who serve, was told that it serves.
@@ -54,12 +66,12 @@ class HeldNumbers:
         Gives what is to be stored with that; unless the body raises, it is.
         """
         told = Told(domain, Membership(domain, excluded))
-        held: dict[Meaning, dict[str, int]] = {}
+        held: dict[Meaning, dict[str, _Owed]] = {}
         for meaning, nves in self._held.items():
-            if kept := {nve: since for nve, since in nves.items() if not is_told(told, meaning, nve)}:
+            if kept := {nve: owed for nve, owed in nves.items() if not is_told(told, meaning, nve)}:
                 held[meaning] = kept
         for meaning, gone in let_go(self._told, told).items():
-            held.setdefault(meaning, {}).update(dict.fromkeys(gone, version))
+            held.setdefault(meaning, {}).update(dict.fromkeys(gone, _Owed(version, now + DEADLINE_S)))
         lease_s = domain.lifetimes.lease_s
         longest_s = max(self.longest_lease_s, _whole(lease_s))
         changes = self._changes(held, longest_s)
@@ -71,7 +83,7 @@ class HeldNumbers:
             self._shorter_at = now + longest_s
         self._held, self._told, self._lease_s, self.longest_lease_s = held, told, lease_s, longest_s
 
-    def _changes(self, held: Mapping[Meaning, Mapping[str, int]], longest_s: float) -> tuple[StoreChange, ...]:
+    def _changes(self, held: Mapping[Meaning, Mapping[str, _Owed]], longest_s: float) -> tuple[StoreChange, ...]:
         changes: list[StoreChange] = []
         if longest_s != self._stored_lease_s:
             changes.append(SetLongestLease(longest_s))
@@ -110,7 +122,7 @@ class HeldNumbers:
     def _forget(self, nve: str, view: float) -> None:
         left = False
         for meaning, nves in list(self._held.items()):
-            if nves.get(nve, view) < view:
+            if nve in nves and nves[nve].since < view:
                 del nves[nve]
                 if not nves:
                     del self._held[meaning]
@@ -146,9 +158,12 @@ class HeldNumbers:
         }
         return {meaning: nves for meaning, nves in sorted(found.items()) if nves}
 
-    def closed(self, nve: str) -> tuple[str, ...]:
-        """What `nve`, whose lease has run out in its session, has to let go of before it gets another one."""
-        return tuple(str(one) for one, nves in sorted(self._held.items()) if nve in nves) if nve in self._closed else ()
+    def left_behind(self, nve: str, now: float) -> tuple[str, ...]:
+        """What `nve` has to let go of before it gets another lease: its lease has run out in its session, or it has had
+        its time to confirm."""
+        is_closed = nve in self._closed
+        owed = ((one, nves[nve]) for one, nves in sorted(self._held.items()) if nve in nves)
+        return tuple(str(one) for one, owing in owed if is_closed or now >= owing.until)
 
 
 def _whole(seconds: float) -> float:

@@ -204,19 +204,18 @@ class Nva:
     def renew_lease(self, session: NvaSideSession, seen: Sequence[StoreMark] = ()) -> LeaseGrant:
         """Time for the tunnels of an NVE, and for what it announced. Raises AuthorizationError, StoreError.
 
-        None for the tunnels of one whose switch has not let go in time of who was shut out. seen: as in `Registration`.
+        None for the tunnels of one whose switch has not let go in time of who was shut out, or of a number. seen: as in
+        `Registration`.
         """
         self._require_current(session)
         with self._disputes_said(session.nve), self._guard.must_not_fail():
             mark = self.marks.hand_out(session.nve, seen)
         now, lease_s = self._clock(), self.domain.lifetimes.lease_s
         self._handle([LeaseRenewed(session.nve, now + lease_s)])
-        left = (*self._cut_offs.left_behind(session.nve, now), *self.held.closed(session.nve))
-        if left and session.has_read:
-            self._note(session.nve, Report("lease-withheld", f"its switch has not let go of {', '.join(left)}"))
-        if not left:
-            self.held.granted(session.nve, now)
-        return LeaseGrant(0.0 if left else lease_s, mark)
+        if not self.accounts.may_have_lease(session.nve, session.has_read, now):
+            return LeaseGrant(0.0, mark)
+        self.held.granted(session.nve, now)
+        return LeaseGrant(lease_s, mark)
 
     def look_up(self, session: NvaSideSession, query: Lookup) -> LookupAnswer:
         """A mapping, for an NVE that serves the VN. Raises AuthorizationError for one that is not registered."""
