@@ -56,10 +56,17 @@ def domain(topology: Topology, sockets: dict[str, Path], meter: dict[str, int] |
     }
 
 
+class _WrittenOut(yaml.SafeDumper):  # type: ignore[misc]  # has no types
+    """Without the aliases by which YAML says the same thing twice: a domain file takes none."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
 def write(topology: Topology, sockets: dict[str, Path], path: Path, meter: dict[str, int] | None = None) -> None:
     """Write the domain file, readable by its owner only."""
     path.touch(mode=0o600)
-    path.write_text(yaml.safe_dump(domain(topology, sockets, meter), sort_keys=False), encoding="utf-8")
+    path.write_text(yaml.dump(domain(topology, sockets, meter), Dumper=_WrittenOut, sort_keys=False), encoding="utf-8")
 
 
 def _nve(leaf: Leaf, socket: Path, vap_limit: dict[str, Any], peer_limit: dict[str, Any]) -> dict[str, Any]:

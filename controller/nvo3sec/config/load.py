@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from nvo3sec import collector, reading
 from nvo3sec.config.checks import cross_check
 from nvo3sec.config.convert import to_domain
 from nvo3sec.config.schema import DomainFile
-from nvo3sec.config.yaml_lines import LinedDocument, dotted, first_text, parse_yaml
+from nvo3sec.config.yaml_lines import FINDINGS_LIMIT, LinedDocument, dotted, first_text, parse_yaml
 from nvo3sec.domain.model import Domain
 from nvo3sec.errors import ConfigError, Finding
 
@@ -79,7 +80,8 @@ def _parsed(text: str, source: str, directory: Path) -> Domain:
     except ValidationError as error:
         raise ConfigError(source, _schema_findings(error, document)) from None
     findings = [
-        Finding(document.line_of(fault.path), dotted(fault.path), fault.message) for fault in cross_check(parsed)
+        Finding(document.line_of(fault.path), dotted(fault.path), fault.message)
+        for fault in islice(cross_check(parsed), FINDINGS_LIMIT)
     ]
     if findings:
         raise ConfigError(source, findings)
@@ -141,4 +143,6 @@ def _schema_findings(error: ValidationError, document: LinedDocument) -> list[Fi
             continue  # counts only its right members, and the wrong ones have findings of their own
         finding = Finding(document.line_of(path), dotted(path), in_words(fault))
         findings.setdefault((finding.line, finding.field), finding)
+        if len(findings) >= FINDINGS_LIMIT:
+            break
     return list(findings.values())

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""YAML to plain values, remembering the line of every one. Duplicate keys are refused: YAML lets the last one win."""
+"""YAML to plain values, remembering the line of every one. Duplicate keys are refused: YAML lets the last one win.
+
+Anchors and aliases (YAML 1.1 section 3.2.2.2) are refused where they stand: no domain file needs them, a few lines of
+aliases to aliases mean more than there is memory for, and what is meant twice is overlooked in one of its places.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import yaml
-from yaml.composer import Composer, ComposerError
+from yaml.composer import ComposerError
 from yaml.constructor import ConstructorError
 
 from nvo3sec.errors import ConfigError, Finding
@@ -16,18 +20,24 @@ from nvo3sec.errors import ConfigError, Finding
 Path: TypeAlias = tuple[str | int, ...]
 
 VALUES_LIMIT = 4_000_000
-"""Of one document, aliases expanded: a few lines of aliases to aliases would else need all memory there is."""
+"""Of one document."""
 
+DEPTH_LIMIT = 64
+"""Lists and mappings within each other; a domain file has six."""
 
+SCALAR_LIMIT = 100
+"""Characters of what is not text. To read a number in base 60 (YAML 1.1) takes time by the square of its length."""
+
+FINDINGS_LIMIT = 1000
+"""After so many, what else is wrong does not help anybody."""
+
+PROBLEM_SHOWN = 200
 SHOWN = 40
 """Characters of a key that is none."""
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader), Composer):  # type: ignore[misc]  # has no types
-    """The one in C is ten times faster, which an NVA that is given a file notices. It is not everywhere.
-
-    Its own composer gives whole documents only.
-    """
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # has no types
+    """The one in C is ten times faster, which an NVA that is given a file notices. It is not everywhere."""
 
 
 _TEXT = "tag:yaml.org,2002:str"
@@ -84,17 +94,18 @@ def parse_yaml(text: str, source: str) -> LinedDocument:
         reader = _Reader(loader)
         if not reader.read():
             raise ConfigError(source, [Finding(1, "(the whole file)", "is empty")])
-    except _TooMany:
-        message = f"has more than {VALUES_LIMIT} values, those of aliases counted"
-        raise ConfigError(source, [Finding(0, "(the whole file)", message)]) from None
+    except _NotTaken as error:
+        raise ConfigError(source, [error.finding]) from None
+    except _EnoughFound:
+        raise ConfigError(source, reader.findings) from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 0
-        raise ConfigError(source, [Finding(line, "(YAML)", error.problem or "cannot be parsed")]) from None
+        raise ConfigError(
+            source, [Finding(line, "(YAML)", (error.problem or "cannot be parsed")[:PROBLEM_SHOWN])]
+        ) from None
     except yaml.YAMLError:  # the loader in C notices only now
         raise ConfigError(source, [no_text]) from None
-    except RecursionError:
-        raise ConfigError(source, [Finding(0, "(YAML)", "is nested too deeply")]) from None
     finally:
         loader.dispose()
     if reader.findings:
@@ -109,25 +120,30 @@ class _Parts:
         return "of several parts"
 
 
-class _TooMany(Exception):
-    """More values than anybody means."""
+class _NotTaken(Exception):
+    """What is not even looked at to its end."""
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(finding.message)
+        self.finding = finding
+
+
+class _EnoughFound(Exception):
+    """There are as many findings as anybody reads."""
 
 
 class _Reader:
-    """Makes values of a document's events as they come: its nodes would take several times the memory.
-
-    Only what has an anchor, and could be meant again, is made of nodes.
-    """
+    """Makes values of a document's events as they come: its nodes would take several times the memory."""
 
     def __init__(self, loader: Any) -> None:
         self.document = LinedDocument(None)
         self.findings: list[Finding] = []
         self._loader = loader
         self._lines = self.document.lines
-        loader.anchors = {}
+        self._depth = 0
 
     def read(self) -> bool:
-        """Read the only document; returns whether there is one. Raises YAMLError, RecursionError, _TooMany."""
+        """Read the only document; returns whether there is one. Raises YAMLError, _NotTaken, _EnoughFound."""
         loader = self._loader
         loader.get_event()  # the stream begins
         if loader.check_event(yaml.StreamEndEvent):
@@ -141,10 +157,7 @@ class _Reader:
         return True
 
     def _value(self, path: Path) -> Any:
-        event = self._loader.peek_event()
-        if event.anchor is not None:
-            return self._converted(self._node(), path)
-        self._loader.get_event()
+        event = self._next()
         self._note(path, event.start_mark)
         if isinstance(event, yaml.ScalarEvent):
             return self._scalar(event)
@@ -152,12 +165,32 @@ class _Reader:
             return self._sequence(path)
         return self._mapping(path)
 
-    def _node(self) -> yaml.Node:
-        return self._loader.compose_node(None, None)
+    def _next(self) -> Any:
+        """The next event. Raises _NotTaken."""
+        event = self._loader.get_event()
+        line = event.start_mark.line + 1
+        if isinstance(event, yaml.AliasEvent):
+            raise _NotTaken(Finding(line, "(YAML)", f"*{event.anchor[:SHOWN]} is an alias; write out what it means"))
+        if getattr(event, "anchor", None) is not None:
+            message = f"&{event.anchor[:SHOWN]} is an anchor, and aliases are not taken; leave it out"
+            raise _NotTaken(Finding(line, "(YAML)", message))
+        if isinstance(event, yaml.CollectionStartEvent):
+            self._depth += 1
+            if self._depth > DEPTH_LIMIT:
+                raise _NotTaken(Finding(line, "(YAML)", f"is nested too deeply: {DEPTH_LIMIT} levels at most"))
+        elif isinstance(event, yaml.CollectionEndEvent):
+            self._depth -= 1
+        return event
+
+    def _skip(self, event: Any) -> None:
+        """Read to the end of what `event` begins."""
+        above = self._depth - isinstance(event, yaml.CollectionStartEvent)
+        while self._depth > above:
+            self._next()
 
     def _note(self, path: Path, mark: yaml.Mark) -> None:
         if len(self._lines) > VALUES_LIMIT:
-            raise _TooMany
+            raise _NotTaken(Finding(0, "(the whole file)", f"has more than {VALUES_LIMIT} values"))
         self._lines[path] = mark.line + 1
 
     def _scalar(self, event: yaml.ScalarEvent) -> Any:
@@ -166,6 +199,10 @@ class _Reader:
             tag = self._loader.resolve(yaml.ScalarNode, event.value, event.implicit)
         if tag == _TEXT:
             return event.value
+        if len(event.value) > SCALAR_LIMIT:
+            kind = str(tag).rpartition(":")[2]
+            message = f"this is not a valid {kind}: it has {len(event.value)} characters, {SCALAR_LIMIT} at most"
+            raise _NotTaken(Finding(event.start_mark.line + 1, "(YAML)", message))
         node = yaml.ScalarNode(tag, event.value, event.start_mark, event.end_mark, event.style)
         return self._constructed(node)
 
@@ -177,57 +214,37 @@ class _Reader:
             kind = str(node.tag).rpartition(":")[2]
             raise ConstructorError(None, None, f"this is not a valid {kind}", node.start_mark) from None
 
-    def _key(self, node: yaml.Node) -> Any:
-        """What is no scalar is no name, and is not even looked at: it could be aliases to aliases."""
-        return self._constructed(node) if isinstance(node, yaml.ScalarNode) else _Parts()
-
     def _sequence(self, path: Path) -> list[Any]:
         sequence: list[Any] = []
         while not self._loader.check_event(yaml.SequenceEndEvent):
             sequence.append(self._value((*path, len(sequence))))
-        self._loader.get_event()
+        self._next()
         return sequence
 
     def _mapping(self, path: Path) -> dict[str, Any]:
         mapping: dict[str, Any] = {}
         while not self._loader.check_event(yaml.MappingEndEvent):
-            event = self._loader.peek_event()
-            if isinstance(event, yaml.ScalarEvent) and event.anchor is None:
-                key, mark = self._scalar(self._loader.get_event()), event.start_mark
-            else:
-                node = self._node()
-                key, mark = self._key(node), node.start_mark
+            event = self._next()
+            mark = event.start_mark
+            key = self._scalar(event) if isinstance(event, yaml.ScalarEvent) else _Parts()
+            self._skip(event)
             name = self._name(mapping, key, path, mark)
             if name is None:
-                self._node()
+                self._skip(self._next())
                 continue
             mapping[name] = self._value((*path, name))
             self._lines[*path, name] = mark.line + 1
-        self._loader.get_event()
+        self._next()
         return mapping
 
     def _name(self, mapping: dict[str, Any], key: object, path: Path, mark: yaml.Mark) -> str | None:
         """The name of a field, if that is what the key is."""
         line = mark.line + 1
+        if len(self.findings) >= FINDINGS_LIMIT:
+            raise _EnoughFound
         if not isinstance(key, str):
             self.findings.append(Finding(line, dotted(path), f"key {repr(key)[:SHOWN]} is not a name"))
             return None
         if key in mapping:
             self.findings.append(Finding(line, dotted((*path, key)), "is given twice"))
         return sys.intern(key)
-
-    def _converted(self, node: yaml.Node, path: Path) -> Any:
-        """The value of a node."""
-        self._note(path, node.start_mark)
-        if isinstance(node, yaml.SequenceNode):
-            return [self._converted(item, (*path, index)) for index, item in enumerate(node.value)]
-        if not isinstance(node, yaml.MappingNode):
-            return self._constructed(node)
-        mapping: dict[str, Any] = {}
-        for key_node, value_node in node.value:
-            key = self._key(key_node)
-            name = self._name(mapping, key, path, key_node.start_mark)
-            if name is not None:
-                mapping[name] = self._converted(value_node, (*path, name))
-                self._lines[*path, name] = key_node.start_mark.line + 1
-        return mapping
