@@ -53,7 +53,7 @@ class Contributing:
             if news.contributions is not None:
                 self._push(self.relay.publish(nve, news.contributions, membership.peers_of(nve)))
         except ContributionRefused as error:
-            return Report(REFUSED, str(error))
+            return Report(REFUSED, str(error.of(nve)))
         self._tell_refused(nve)
         return None
 
@@ -66,7 +66,7 @@ class Contributing:
     def _tell_refused(self, nve: str) -> None:
         """Of the NVE that said it: it is not relayed, and no other hears of it."""
         if (refusal := self.relay.refused.pop(nve, None)) is not None:
-            self.tell(nve, Report(REFUSED, f"not relayed: {refusal}"), self._note)
+            self.tell(nve, Report(REFUSED, f"not relayed: {refusal.of(nve)}"), self._note)
 
     def follow(self, keys: KeyService) -> None:
         """There may be a new epoch."""

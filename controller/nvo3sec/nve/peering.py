@@ -182,7 +182,7 @@ class Peering:
             try:
                 mixed[sa.name] = self._mix(self._keys, sa, told_sa)
             except ContributionRefused as error:
-                self._refuse(error)
+                self._refuse(sa.name.peer, error)
                 refused.add(sa.name)
         mixed = {name: key for name, key in mixed.items() if name not in refused}
         receive = [(sa, told) for sa, told in receive if sa.name in mixed]
@@ -218,7 +218,7 @@ class Peering:
         except ContributionRefused as error:
             if error.fault is Fault.KEY_CHANGED:
                 raise
-            self._refuse(error)
+            self._refuse(sa.name.peer, error)
             return None
         except Exception as error:  # noqa: BLE001  # one key
             self._note("peer-contribution-refused", f"{sa.name.peer}: {cause_of(error)}")
@@ -237,7 +237,7 @@ class Peering:
                 if not keys.take_proof(name, proof):
                     continue
             except ContributionRefused as error:
-                self._refuse(error)
+                self._refuse(name.peer, error)
             except Exception as error:  # noqa: BLE001  # one proof
                 self._note("peer-proof-refused", f"{name.peer}: {cause_of(error)}")
             self._relayed.drop_proof(name)
@@ -279,7 +279,7 @@ class Peering:
         try:
             keys.take(Peer(one.peer, (address,), one.incarnation), one.epoch, one.contribution)
         except ContributionRefused as error:
-            self._refuse(error)
+            self._refuse(one.peer, error)
             if error.fault in PASSING:
                 self._relayed.later(one, now)
         except Exception as error:  # noqa: BLE001  # what one peer contributes is nothing to the others
@@ -317,9 +317,9 @@ class Peering:
         reports, self._reports = tuple(self._reports), []
         return reports
 
-    def _refuse(self, error: ContributionRefused) -> None:
+    def _refuse(self, peer: str, error: ContributionRefused) -> None:
         events = {Fault.CONFIRMATION: "peer-proof-refused", Fault.KEY_CHANGED: "key-refused"}
-        self._note(events.get(error.fault, "peer-contribution-refused"), str(error))
+        self._note(events.get(error.fault, "peer-contribution-refused"), str(error.of(peer)))
 
     def refused(self, keys: Iterable[str]) -> None:
         """Keys that are named otherwise than the switch has them."""

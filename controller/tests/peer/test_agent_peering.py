@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import replace
 
 import pytest
@@ -90,6 +91,23 @@ class TestSaying:
             ends.peering.sort(ends.sending(), view(), 0.0)
         assert [one.event for one in ends.peering.reports()] == ["peer-proof-refused"]
         assert ends.peering.reports() == ()
+
+    @pytest.mark.parametrize("part", ["signature", "certificate", "statement", "size"])
+    def test_a_refusal_says_whose_it_was(self, world, part):
+        ends = Ends(world)
+        good = ends.theirs().contribution
+        wrong = {
+            "signature": {"signature": bytes(64)},
+            "certificate": {"chain": (b"no certificate",)},
+            "statement": {"statement": b"no statement"},
+            "size": {"chain": ()},
+        }
+        one = replace(good, **wrong[part])
+        ends.peering.take(PeerUpdate(EPOCH, (PeerContribution("leaf2", INCARNATIONS["leaf2"], EPOCH, one),), ()), 0.0)
+        ends.peering.check(0.0)
+        (report,) = ends.peering.reports()
+        assert report.event == "peer-contribution-refused"
+        assert re.match("[a-z-]+: leaf2: ", report.detail)
 
     def test_and_again_with_its_number_when_it_comes_back(self, world):
         now = 0.0

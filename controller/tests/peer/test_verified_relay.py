@@ -118,7 +118,7 @@ def test_what_is_wrong_reaches_nobody(lab, change, fault):
         await overlay.join(*LEAVES)
         assert overlay.open_tunnels() == OTHERS
         assert {peer for peer, _ in overlay.delivered} == {"leaf2", "leaf3"}
-        assert [detail for detail in overlay.reports("leaf1") if f"not relayed: {fault.value}:" in detail]
+        assert [detail for detail in overlay.reports("leaf1") if f"not relayed: {fault.value}: leaf1: " in detail]
         assert not overlay.reports("leaf2")
         assert not overlay.reports("leaf3")
         assert not any(agent.reports for name, agent in overlay.agents.items() if name != "leaf1")
@@ -157,7 +157,7 @@ def test_what_was_held_back_as_too_much_is_verified_when_its_turn_comes(lab):
         relay.refused.clear()
         delivered = len(overlay.delivered)
         await overlay.after(PUBLISH_EVERY_S * 2)
-        assert any("not relayed: signature" in detail for detail in overlay.reports("leaf1"))
+        assert any("not relayed: signature: leaf1: " in detail for detail in overlay.reports("leaf1"))
         assert wrong not in [one for _, one in overlay.delivered[delivered:]]
 
     asyncio.run(run())

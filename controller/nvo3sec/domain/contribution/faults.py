@@ -53,3 +53,8 @@ class ContributionRefused(Nvo3secError):
         self.fault = fault
         self.detail = detail
         super().__init__(f"{fault.value}: {detail}")
+
+    def of(self, peer: str) -> ContributionRefused:
+        """The same, with the name of the NVE whose it was first: whoever looks at a signature does not know it."""
+        is_named = self.detail.startswith((f"{peer}: ", f"{peer} "))
+        return self if is_named else ContributionRefused(self.fault, f"{peer}: {self.detail}")
