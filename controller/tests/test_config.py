@@ -15,7 +15,7 @@ from typing import Any, get_args, get_origin
 import pytest
 import yaml
 from nvo3sec.config import example_path, load_domain, parse_domain, yaml_lines
-from nvo3sec.config.schema import DomainFile
+from nvo3sec.config.schema import DomainFile, hard_limit
 from nvo3sec.config.yaml_lines import FINDINGS_LIMIT
 from nvo3sec.domain.mapping import scope_of
 from nvo3sec.domain.model import MappingLimits, Reservation, Suite, TunnelKeys, TunnelLevel
@@ -130,9 +130,9 @@ class TestExample:
     def test_use_limits_follow_from_each_other(self):
         text = changed("  key_hard_packets: 4724464025", "").replace("  key_hard_bytes: 4837851162214", "")
         assert parse(text).lifetimes == parse(EXAMPLE).lifetimes
-        assert (
-            parse(text.replace("key_soft_packets: 4294967296", "key_soft_packets: 1")).lifetimes.key_hard_packets == 2
-        )
+        few = parse(text.replace("key_soft_packets: 4294967296", "key_soft_packets: 109"))
+        assert few.lifetimes.key_hard_packets == 119
+        assert hard_limit(1, None) == 2
 
     def test_what_is_not_said(self):
         document = yaml.safe_load(EXAMPLE)
@@ -272,6 +272,14 @@ WRONG_FIELDS = [
     (["lifetimes", "key_hard_packets"], 2**47, "281474976710656 blocks"),
     (["lifetimes", "key_hard_bytes"], 2**52, "281474976710656 blocks"),
     (["lifetimes", "rollout_s"], 0, "0"),
+    (["lifetimes", "lease_s"], 1e-9, "must be 1 or more: the tunnels of a switch close with it"),
+    (["lifetimes", "lease_renew_s"], 1e-9, "must be 0.1 or more: the NVA stores"),
+    (["lifetimes", "key_soft_s"], 0.5, "must be 1 or more: each key is made"),
+    (["lifetimes", "key_soft_packets"], 99, "must be 100 or more: each key"),
+    (["lifetimes", "key_soft_bytes"], 9999, "must be 10000 or more: a frame"),
+    (["mapping_limits", "handover_s"], 0.05, "must be 0.1 or more: a successor"),
+    (["lifetimes", "confirm_s"], 0.05, "must be 0.1 or more: an agent has to write"),
+    (["lifetimes", "rollout_s"], 0.5, "must be 1 or more: both ends"),
     (["lifetimes", "rotations_at_once"], 0, "1"),
     (["tunnel_keys"], "peer", "'nva+peer'"),
     (["mapping_limits", "claims_per_vap"], 0, "1"),
@@ -299,6 +307,12 @@ def section_of(annotation: Any) -> tuple[type[BaseModel] | None, bool]:
         if section is not None:
             return section, get_origin(annotation) is tuple
     return None, False
+
+
+def kinds_of(annotation: Any) -> set[Any]:
+    """The plain types in an annotation."""
+    parts = get_args(annotation)
+    return set().union(*map(kinds_of, parts)) if parts else {annotation}
 
 
 def filled(section: type[BaseModel], leaf: Any, replaced: type[BaseModel] | None = None) -> dict[str, Any]:
@@ -338,6 +352,29 @@ class TestWords:
         assert {message for message in said if self.PYTHON.search(message)} == set()
         if replaced is not None:
             assert "must be a mapping: names of fields, and their values" in said
+
+    @pytest.mark.parametrize("wrong", [True, False, "7", "0x7", "true"], ids=repr)
+    def test_a_number_is_written_as_one(self, wrong):
+        """Whatever the field: nothing else becomes one, neither a boolean nor text. And nothing becomes a boolean."""
+
+        def numbers(section: type[BaseModel], path: str = "") -> Iterator[tuple[str, bool]]:
+            for name, field in section.model_fields.items():
+                inner, is_list = section_of(field.annotation)
+                if inner is not None:
+                    yield from numbers(inner, f"{path}{name}{'[0]' if is_list else ''}.")
+                elif any(kind in kinds_of(field.annotation) for kind in (int, float)) and "mac" not in name:
+                    yield f"{path}{name}", False
+                elif bool in kinds_of(field.annotation):
+                    yield f"{path}{name}", True
+
+        said = {field: message for _, field, message in findings(yaml.safe_dump(filled(DomainFile, wrong)))}
+        fields = dict(numbers(DomainFile))
+        assert len(fields) > 40
+        for field, is_flag in fields.items():
+            if not is_flag:
+                assert re.match("must be a (whole )?number", said[field]), field
+            elif isinstance(wrong, str):
+                assert said[field] == "must be true or false"
 
     def test_examples(self):
         for path, value, message in (

@@ -134,6 +134,31 @@ class TestSocket:
             with connection.makefile("rb") as answers:
                 assert "error" in json.loads(answers.readline())
 
+    @pytest.mark.parametrize(
+        ("method", "name", "value", "what"),
+        [
+            ("wait", "longest_s", True, "a finite number"),
+            ("wait", "longest_s", "3", "a finite number"),
+            ("wait", "longest_s", float("inf"), "a finite number"),
+            ("wait", "longest_s", None, "a finite number"),
+            ("place", "port", True, "a whole number"),
+            ("place", "port", 1.0, "a whole number"),
+            ("place", "dry", 1, "true or false"),
+        ],
+    )
+    def test_a_number_is_one(self, tmp_path, method, name, value, what):
+        async def wait(longest_s: float = 3.0) -> float:
+            return longest_s
+
+        async def place(port: int | None = None, dry: bool = False) -> list:
+            return [port, dry]
+
+        with serving(tmp_path / "run", {"wait": wait, "place": place}):
+            with pytest.raises(OperatorError, match=f"^{name}: must be {what}$"):
+                ask(tmp_path / "run", method, **{name: value})
+            assert ask(tmp_path / "run", "wait", longest_s=2) == 2
+            assert ask(tmp_path / "run", "place", port=None) == [None, False]
+
     def test_nobody_there(self, tmp_path):
         with pytest.raises(OperatorError, match="no NVA is running"):
             ask(tmp_path, "echo")

@@ -54,15 +54,38 @@ Mac = Annotated[int, BeforeValidator(parse_unicast_mac)]
 UnicastIpv4 = Annotated[IPv4Address, BeforeValidator(parse_ipv4)]
 UnicastIp = Annotated[IPv4Address | IPv6Address, BeforeValidator(parse_ip)]
 Subnet = Annotated[IPv4Network | IPv6Network, BeforeValidator(parse_network)]
-UnderlayPort = Annotated[int, Field(ge=FIRST_UNDERLAY_PORT, le=LAST_UNDERLAY_PORT)]
-AccessPort = Annotated[int, Field(ge=1, le=LAST_ACCESS_PORT)]
-VlanId = Annotated[int, Field(ge=0, le=4094)]
-Vni = Annotated[int, Field(ge=1, le=0xFFFFFF)]
-Seconds = Annotated[float, Field(gt=0, le=365 * 86400, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1, le=2**63 - 1)]
+UnderlayPort = Annotated[int, Field(strict=True, ge=FIRST_UNDERLAY_PORT, le=LAST_UNDERLAY_PORT)]
+AccessPort = Annotated[int, Field(strict=True, ge=1, le=LAST_ACCESS_PORT)]
+VlanId = Annotated[int, Field(strict=True, ge=0, le=4094)]
+Vni = Annotated[int, Field(strict=True, ge=1, le=0xFFFFFF)]
+# A number is written as one: neither `true` nor text becomes 1 (`strict`).
+Flag = Annotated[bool, Field(strict=True)]
+Seconds = Annotated[float, Field(strict=True, gt=0, le=365 * 86400, allow_inf_nan=False)]
+Count = Annotated[int, Field(strict=True, ge=1, le=2**63 - 1)]
 Level = Literal["integrity"]
 """What a tunnel gives at least. `confidentiality` comes with the second suite of the data plane."""
 P4RuntimeTarget = Annotated[str, AfterValidator(_unix_target)]
+
+
+def _at_least(least: float, why: str) -> AfterValidator:
+    """A lower bound whose reason is told."""
+
+    def check(value: float) -> float:
+        if value < least:
+            raise ValueError(f"must be {least:.15g} or more: {why}")
+        return value
+
+    return AfterValidator(check)
+
+
+LeaseSeconds = Annotated[Seconds, _at_least(1, "the tunnels of a switch close with it, and an agent has to renew it")]
+RenewSeconds = Annotated[Seconds, _at_least(0.1, "the NVA stores and answers each renewal of each NVE")]
+KeySeconds = Annotated[Seconds, _at_least(1, "each key is made, told, written and confirmed in that time")]
+ConfirmSeconds = Annotated[Seconds, _at_least(0.1, "an agent has to write its switch and read it back in that time")]
+RolloutSeconds = Annotated[Seconds, _at_least(1, "both ends have to be told, and to confirm, in that time")]
+
+KeyPackets = Annotated[Count, _at_least(100, "each key is a generation, and takes a rotation")]
+KeyBytes = Annotated[Count, _at_least(10_000, "a frame can have 9216, and each key takes a rotation")]
 
 
 def hard_limit(soft: int, hard: int | None) -> int:
@@ -77,39 +100,39 @@ class _Section(BaseModel):
 class RateSection(_Section):
     """A meter: packets a second, and packets at once."""
 
-    rate: Annotated[int, Field(ge=1, le=100_000_000)]
-    burst: Annotated[int, Field(ge=1, le=10_000_000)]
+    rate: Annotated[int, Field(strict=True, ge=1, le=100_000_000)]
+    burst: Annotated[int, Field(strict=True, ge=1, le=10_000_000)]
 
 
 class LifetimesSection(_Section):
     """Lives of leases and keys."""
 
-    lease_s: Seconds = 300
+    lease_s: LeaseSeconds = 300
     """Without news from the NVA the tunnels of a switch close after this time: what it bounds is in
     docs/control-plane.md. The default outlasts a restart and an upgrade of an NVA with 100,000 mappings."""
-    lease_renew_s: Seconds | None = None
+    lease_renew_s: RenewSeconds | None = None
     """How often the lease is renewed; a third of lease_s unless told, and not less often than every 30 s."""
-    key_soft_s: Seconds = 3600
+    key_soft_s: KeySeconds = 3600
     """Age at which a key is replaced."""
-    key_hard_s: Seconds | None = None
+    key_hard_s: KeySeconds | None = None
     """Age from which the pipeline refuses a key; a tenth above key_soft_s unless told."""
-    key_jitter_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    key_jitter_s: Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)] | None = None
     """Keys are replaced up to this much earlier, so that not all turn over at once. A tenth of key_soft_s."""
-    grace_s: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = 5
+    grace_s: Annotated[float, Field(strict=True, ge=0, le=3600, allow_inf_nan=False)] = 5
     """How long an old key still receives after its sender has switched."""
-    confirm_s: Seconds = 10
+    confirm_s: ConfirmSeconds = 10
     """An NVE that has not confirmed a key after this time is reported."""
-    key_soft_packets: Count = 2**32
+    key_soft_packets: KeyPackets = 2**32
     """A key is replaced when it has protected so many packets. Why these numbers: docs/keys.md."""
-    key_soft_bytes: Count = 2**42
+    key_soft_bytes: KeyBytes = 2**42
     """A key is replaced when it has protected so many bytes of frames: an hour at 10 Gbit/s."""
     key_hard_packets: Count | None = None
     """A key protects no more packets than this; a tenth above key_soft_packets unless told."""
     key_hard_bytes: Count | None = None
     """A key protects no more bytes than this; a tenth above key_soft_bytes unless told."""
-    rollout_s: Seconds = 30
+    rollout_s: RolloutSeconds = 30
     """A rotation that has not ended after this time is given up: the old key stays, and the operator is told."""
-    rotations_at_once: Annotated[int, Field(ge=1, le=1_000_000)] = 64
+    rotations_at_once: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = 64
     """So many tunnel directions are rotated at the same time; the others wait."""
 
     @model_validator(mode="after")
@@ -138,20 +161,24 @@ class LifetimesSection(_Section):
 class MappingLimitsSection(_Section):
     """Bounds for what NVEs can make the NVA remember and do."""
 
-    claims_per_vap: Annotated[int, Field(ge=1, le=1_000_000)] = 256
+    claims_per_vap: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = 256
     """How many tenant systems may be announced behind one VAP."""
-    claims_per_nve: Annotated[int, Field(ge=1, le=1_000_000)] = 4096
-    ips_per_claim: Annotated[int, Field(ge=0, le=256)] = 16
+    claims_per_nve: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = 4096
+    ips_per_claim: Annotated[int, Field(strict=True, ge=0, le=256)] = 16
     """IP addresses of one tenant system."""
-    holds_per_nve: Annotated[int, Field(ge=0, le=1_000_000)] = 1024
+    holds_per_nve: Annotated[int, Field(strict=True, ge=0, le=1_000_000)] = 1024
     """How many addresses an NVE may keep for the successors that it named."""
-    waiting_per_address: Annotated[int, Field(ge=1, le=1024)] = 4
+    waiting_per_address: Annotated[int, Field(strict=True, ge=1, le=1024)] = 4
     """How many announcements of one NVE may wait for the same address."""
-    handover_s: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = 10
+    handover_s: Annotated[
+        float,
+        Field(strict=True, gt=0, le=3600, allow_inf_nan=False),
+        _at_least(0.1, "a successor has to announce in that time"),
+    ] = 10
     """How long a named successor may take to announce."""
-    return_s: Annotated[float, Field(ge=0, le=30 * 86400, allow_inf_nan=False)] = 300
+    return_s: Annotated[float, Field(strict=True, ge=0, le=30 * 86400, allow_inf_nan=False)] = 300
     """How long a tenant system that went because its NVE lost its lease has a right to return to its addresses."""
-    thaw_s: Annotated[float, Field(ge=0, le=30 * 86400, allow_inf_nan=False)] = 3600
+    thaw_s: Annotated[float, Field(strict=True, ge=0, le=30 * 86400, allow_inf_nan=False)] = 3600
     """How long who had waited for such an address does not get it for no other reason than that it is free."""
 
 
@@ -162,11 +189,11 @@ class VnSection(_Section):
     vni: Vni
     level: Level = "integrity"
     """What its tunnels must give at least."""
-    mtu: Annotated[int, Field(ge=576, le=FRAME_LIMIT_BYTES - ETHERNET_BYTES)] = 1400
+    mtu: Annotated[int, Field(strict=True, ge=576, le=FRAME_LIMIT_BYTES - ETHERNET_BYTES)] = 1400
     """IP MTU of the tenant systems; the underlay needs `PACKET_OVERHEAD_BYTES` more."""
     punt: RateSection = RateSection(rate=20, burst=20)
     """What each VAP may send to its agent: unknown destinations and neighbors."""
-    negative_quota: Annotated[int, Field(ge=1, le=65536)] = 128
+    negative_quota: Annotated[int, Field(strict=True, ge=1, le=65536)] = 128
     """How many addresses without an answer an agent remembers for each VAP."""
     subnets: tuple[Subnet, ...] = ()
     """Subnets of its tenant systems, as far as they are known. Their own addresses, and those of all, are nobody's."""
@@ -191,7 +218,7 @@ class UnderlaySection(_Section):
     address: UnicastIpv4
     port: UnderlayPort
     mac: Mac
-    mtu: Annotated[int, Field(ge=576 + PACKET_OVERHEAD_BYTES, le=9216)] = 1500
+    mtu: Annotated[int, Field(strict=True, ge=576 + PACKET_OVERHEAD_BYTES, le=9216)] = 1500
     peer_meter: RateSection = RateSection(rate=100_000, burst=10_000)
     """What may come from one peer and reach the cryptography."""
     routes: tuple[RouteSection, ...] = ()
@@ -215,7 +242,7 @@ class NveSection(_Section):
     """A network virtualization edge."""
 
     name: Name
-    device_id: Annotated[int, Field(ge=1, le=2**63 - 1)]
+    device_id: Annotated[int, Field(strict=True, ge=1, le=2**63 - 1)]
     p4runtime: P4RuntimeTarget
     """unix:PATH; a relative path starts at the directory of the domain file."""
     underlay: UnderlaySection
@@ -232,9 +259,9 @@ class TenantSystemSection(_Section):
     vlan: VlanId = 0
     mac: Mac
     ips: tuple[UnicastIp, ...] = ()
-    allow_other_ethertypes: bool = False
+    allow_other_ethertypes: Flag = False
     """Lets frames that are neither IP nor ARP pass the source guard."""
-    allow_unspecified_source: bool = False
+    allow_unspecified_source: Flag = False
     """Lets 0.0.0.0 and :: pass as sources (DHCP, multicast listener reports). Probes for own addresses pass anyway."""
 
 

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
+import math
 import os
 import socket
 import struct
@@ -122,6 +124,8 @@ class ConsoleServer:
             request = json.loads(line)
             name, params = request["method"], request.get("params", {})
             method = self._methods[name]
+            if fault := _fault(method, params):
+                return _error("OperatorError", fault)
         except KeyError:
             those = ", ".join(sorted(self._methods)) + (f"; {self.not_yet}" if self.not_yet else "")
             return _error("OperatorError", f"{self._who} does not answer that; it answers: {those}")
@@ -168,6 +172,28 @@ def _user(writer: asyncio.StreamWriter) -> str:
     found = writer.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEERCRED.size)
     pid, uid, _ = _PEERCRED.unpack(found)
     return f"user {uid}, process {pid}"
+
+
+_WHOLE, _NUMBER, _TRUTH = (
+    ("a whole number", frozenset({int})),
+    ("a finite number", frozenset({int, float})),
+    ("true or false", frozenset({bool})),
+)
+_KINDS = {"int": _WHOLE, "float": _NUMBER, "bool": _TRUTH}
+"""What JSON values a parameter takes, by the first word of its annotation. Python would take a truth for a number."""
+
+
+def _fault(method: Method, params: Mapping[str, Any]) -> str:
+    """What of `params` is no number, or no truth, where `method` takes one; empty if nothing is."""
+    for name, parameter in inspect.signature(method).parameters.items():
+        first, *more = str(parameter.annotation).split(" | ")
+        if name not in params or first not in _KINDS or (params[name] is None and "None" in more):
+            continue
+        what, kinds = _KINDS[first]
+        value = params[name]
+        if type(value) not in kinds or (isinstance(value, float) and not math.isfinite(value)):
+            return f"{name}: must be {what}"
+    return ""
 
 
 def _error(kind: str, message: str) -> dict[str, Any]:

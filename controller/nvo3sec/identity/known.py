@@ -126,7 +126,11 @@ def load(path: Path) -> list[Seen]:
 def _seen(path: Path, number: int, one: Any) -> Seen:
     match one:
         case {"device": str(device), "source": str(source), "at": int(at)} if (
-            len(one) == 3 and 0 < len(device) <= NAME_LENGTH and 0 <= at < 1 << 40 and _is_address(source)
+            len(one) == 3
+            and type(at) is int
+            and 0 < len(device) <= NAME_LENGTH
+            and 0 <= at < 1 << 40
+            and _is_address(source)
         ):
             return Seen(device, source, float(at))
     raise StorageError(f"{path}: entry {number} of `known` is no device, source (an address) and at (whole seconds)")

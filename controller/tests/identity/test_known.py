@@ -118,6 +118,7 @@ class TestFile:
                     {"device": "a", "source": "192.0.2.1", "at": "1"},
                     {"device": "a", "source": "192.0.2.1", "at": -1},
                     {"device": "a", "source": "192.0.2.1", "at": 1.5},
+                    {"device": "a", "source": "192.0.2.1", "at": True},
                     {"device": "a", "source": "192.0.2.0/24", "at": 1},
                     {"device": "a", "source": "2001:DB8::1", "at": 1},
                     {"device": "", "source": "192.0.2.1", "at": 1},
