@@ -52,6 +52,7 @@ def cross_check(parsed: DomainFile) -> Iterator[Fault]:
     yield from _check_tunnels(parsed)
     yield from _check_reservations(parsed, serving)
     yield from _check_shared(parsed)
+    yield from _check_sources(parsed)
     yield from _check_whose(parsed)
 
 
@@ -294,6 +295,29 @@ def _check_shared(parsed: DomainFile) -> Iterator[Fault]:
                 yield Fault(where, f"{place} is a member already")
             elif one.mac is None and (*places[position], member.mac) not in stated:
                 yield Fault(where, f"no tenant system with {_shown(member.mac)} is stated at {place}")
+
+
+def _check_sources(parsed: DomainFile) -> Iterator[Fault]:
+    """That the sources of members are nobody else's: they can be had behind the NVEs of these members only."""
+    nves: dict[tuple[str, object], set[str]] = {}
+    for one in parsed.shared_addresses:
+        for member in one.members:
+            for ip in member.sources:
+                nves.setdefault((one.vn, ip), set()).add(member.nve)
+    elsewhere: dict[tuple[str, object], str] = {}
+    for system in parsed.tenant_systems:
+        for ip in system.ips:
+            if system.nve not in nves.get((system.vn, ip), {system.nve}):
+                elsewhere[system.vn, ip] = f"is {system.name}'s, which stands behind {system.nve}"
+    for reservation in parsed.reservations:
+        place = (reservation.vn, reservation.address)
+        if strange := sorted(set(reservation.nves) - nves.get(place, set(reservation.nves))):
+            elsewhere[place] = f"is reserved for {', '.join(strange)}, too"
+    for index, one in enumerate(parsed.shared_addresses):
+        for number, member in enumerate(one.members):
+            for position, ip in enumerate(member.sources):
+                if (why := elsewhere.get((one.vn, ip))) is not None:
+                    yield Fault(("shared_addresses", index, "members", number, "sources", position), f"{ip} {why}")
 
 
 def _shown(address: object) -> str:

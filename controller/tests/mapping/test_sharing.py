@@ -249,6 +249,22 @@ class TestSwitches:
         assert not [e for e in story.entries("leaf3") if isinstance(e, SourceGuard) and e.ip == int(VIP)]
 
 
+class TestSources:
+    def test_nobody_elsewhere_has_them(self):
+        """Its router's MAC address would answer from another NVE for what a member advertises from."""
+        source = ip("10.1.0.251")
+        members = (member(ONE, VMAC, (source,)), member(TWO, VMAC))
+        story = Story(SharedAddress("gateway", "blue", VMAC, (VIP,), members))
+
+        def attach(nve: str, port: int, vlan: int, mac: int):
+            return story(Attach(nve, port, vlan, BLUE, mac, (source,)))
+
+        assert attach("leaf3", AWAY.port, AWAY.vlan, STRANGER).status is Status.FROZEN
+        assert attach("leaf2", TWO.port, TWO.vlan, STRANGER + 1).status is Status.FROZEN
+        assert story.state.find((BLUE, source)) is None
+        assert attach("leaf1", ONE.port, ONE.vlan, STRANGER + 2).status is Status.ACTIVE
+
+
 SECTION = """
 shared_addresses:
   - name: gateway
@@ -284,6 +300,17 @@ class TestFile:
         assert old in SECTION
         with pytest.raises(ConfigError, match=said):
             parsed(TEXT + SECTION.replace(old, new))
+
+    def test_sources_are_behind_the_nves_of_their_members(self):
+        """Also where a tenant stands there that the file states; elsewhere nobody has them."""
+        for ip_text, said in (
+            (str(SYSTEMS["blue3"].ips[0]), "is blue3's, which stands behind leaf3"),
+            ("10.1.0.77", "is reserved for leaf3, too"),
+        ):
+            reserved = "reservations:\n  - {vn: blue, ip: 10.1.0.77, nves: [leaf1, leaf3]}\n"
+            text = TEXT.replace("reservations:\n", reserved) + SECTION.replace("10.1.0.1]", f"{ip_text}]")
+            with pytest.raises(ConfigError, match=said):
+                parsed(text)
 
     def test_a_mac_that_nothing_is_stated_for(self):
         own = SECTION.replace("    mac: 00:00:5e:00:01:01\n", "")

@@ -233,7 +233,7 @@ def scope_of(
         for vap in nve.vaps
     }
     if reserved is None:
-        reserved = {(vni[one.vn], one.address): one.nves for one in domain.reservations}
+        reserved = _sources(domain, vni) | {(vni[one.vn], one.address): one.nves for one in domain.reservations}
     nobodys = {(vn.vni, ip) for vn in domain.vns for subnet in vn.subnets for ip in own_addresses(subnet)}
     shared = tuple(_shared(one, vni[one.vn]) for one in domain.shared_addresses)
     return Scope(vaps, reserved, shared, domain.underlay_macs, frozenset(nobodys), vni)
@@ -242,6 +242,18 @@ def scope_of(
 def member_key(member: SharedMember) -> ClaimKey:
     """The claim that has shared addresses at a place."""
     return ClaimKey(Place(member.nve, member.port, member.vlan), member.mac)
+
+
+def _sources(domain: Domain, vni: Mapping[str, int]) -> dict[Address, frozenset[str]]:
+    """What members of shared addresses send from beside them: to be had behind the NVEs of these members only."""
+    found: dict[Address, frozenset[str]] = {}
+    for one in domain.shared_addresses:
+        for member in one.members:
+            for ip in member.sources:
+                if ip not in one.ips:
+                    address = (vni[one.vn], ip)
+                    found[address] = found.get(address, frozenset()) | {member.nve}
+    return found
 
 
 def _shared(one: SharedAddress, vni: int) -> Shared:
