@@ -9,6 +9,8 @@ port = await server.start("0.0.0.0", 7443)
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,9 @@ STREAMS_PER_CONNECTION = 16
 METADATA_BYTES = 8192
 CONCURRENT_CALLS = 16384
 
+PAUSE_S = 0.2
+"""Many times longer than a thread needs from asking for credentials to the beginning of its handshake."""
+
 _OPTIONS = (
     ("grpc.so_reuseport", 0),
     ("grpc.max_concurrent_streams", STREAMS_PER_CONNECTION),
@@ -58,21 +63,53 @@ def server_credentials(device: Device) -> grpc.ServerCredentials:
             "gRPC was imported before nvo3sec.identity: TLS 1.2 is refused by the front and at each call only"
         )
 
-    def fetch() -> grpc.ServerCertificateConfiguration:
-        # Called by gRPC before each handshake, in a thread of its own; must not raise. Also where nothing has changed:
-        # TLS then begins with new ticket keys. gRPC has no setting against tickets, and `gate` takes no session that
-        # was resumed; so nobody can open a ticket, and a client that comes with one gets a whole handshake.
-        return _configuration(device.current())
-
+    following = _Following(device)
     return grpc.dynamic_ssl_server_credentials(
-        _configuration(device.current()), fetch, require_client_authentication=True
+        _configuration(following.credentials), following.fetch, require_client_authentication=True
     )
+
+
+class _Following:
+    """What gRPC asks before each handshake: whether it is to begin with other credentials.
+
+    gRPC frees what handshakes began with as soon as it has something else, also for one that is about to begin in
+    another thread (grpc/grpc issue 36693), and the process dies of it: who opens enough connections at the right moment
+    ends the server. So it gets something else only when the device's files have changed, and then no other handshake
+    begins within PAUSE_S before and after.
+    """
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self.credentials = device.current()
+        self._lock = threading.Lock()
+        self._begun_at = self._changed_at = float("-inf")
+
+    def fetch(self) -> grpc.ServerCertificateConfiguration | None:
+        """None: as before. Called in threads of gRPC's; must not raise."""
+        with self._lock:
+            self._pause(self._changed_at)
+            credentials = self._device.current()
+            if _shown(credentials) == _shown(self.credentials):
+                self._begun_at = time.monotonic()
+                return None
+            self._pause(self._begun_at)
+            self.credentials = credentials
+            self._changed_at = time.monotonic()
+            return _configuration(credentials)
+
+    def _pause(self, since: float) -> None:
+        left = since + PAUSE_S - time.monotonic()
+        if left > 0:
+            time.sleep(left)
+
+
+def _shown(credentials: Credentials) -> tuple[bytes, bytes, bytes]:
+    return credentials.key_pem.reveal(), credentials.chain_pem, credentials.anchors_pem
 
 
 def _configuration(credentials: Credentials) -> grpc.ServerCertificateConfiguration:
-    return grpc.ssl_server_certificate_configuration(
-        [(credentials.key_pem.reveal(), credentials.chain_pem)], credentials.anchors_pem
-    )
+    key, chain, anchors = _shown(credentials)
+    return grpc.ssl_server_certificate_configuration([(key, chain)], anchors)
 
 
 class SecureServer:
