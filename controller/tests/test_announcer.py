@@ -18,6 +18,7 @@ from nvo3sec.errors import AuthorizationError, NvaGoneBack, NvaUnreachable, Vers
 from nvo3sec.nve import AgentMemory
 from nvo3sec.nve.announcer import Announcer
 from nvo3sec.nve.memory import place_of
+from structlog.testing import capture_logs
 
 BLUE, RED = 5001, 5002
 MAC = 0x0200_0000_7777
@@ -221,14 +222,17 @@ class TestItDoesNot:
         story(tell)
 
     def test_when_an_operator_has_evicted_it(self):
-        """It is forgotten, so that no later session brings it back either."""
+        """It is forgotten, so that no later session brings it back either; and the operator need not be told."""
 
         async def tell(world, site):
             world.agents.nva.decide(Evict(ClaimKey(Place("leaf1", 1, 0), MAC)))
-            await world.follow(whole=False)
+            with capture_logs() as logs:
+                await world.follow(whole=False)
             assert (world.where(), site.memory.attachments) == (None, {})
-            (said,) = site.reports
-            assert said.startswith("02:00:00:00:77:77 at port 1 in VN blue: an operator has evicted it")
+            assert [(one["event"], one["log_level"]) for one in logs if one["log_level"] != "debug"] == [
+                ("forgotten: an operator has evicted it", "info")
+            ]
+            assert site.reports == []
             await world.apply(NO_VAP)
             await world.apply(STATES_NOTHING)
             assert (world.where(), len(site.asked)) == (None, 1)

@@ -244,6 +244,9 @@ class Announcer:
         place = place_of(one)
         self._answers[place] = answer
         what = f"{format_mac(one.mac)} at port {one.port}" + (f" VLAN {one.vlan}" if one.vlan else "")
+        if answer.standing is Standing.REFUSED and answer.reason == Reason.EVICTED.value:
+            self._forget(place, what)
+            return
         if answer.standing is Standing.REFUSED:
             self.refused += 1
             if self._told.get(place) != answer.reason:
@@ -251,8 +254,6 @@ class Announcer:
                 detail = f"{what} in VN {one.vn}: {_said(answer)}"
                 self._log.warning("not announced anew", what=detail, refused=self.refused)
                 await session.report(Report("not-announced-anew", detail))
-            if answer.reason == Reason.EVICTED.value:
-                self._forget(place, what)
             return
         self._told.pop(place, None)
         if answer.standing is Standing.ACTIVE:
@@ -265,7 +266,7 @@ class Announcer:
         except OperatorError as error:  # the NVA says it again when the next session asks
             self._log.warning("not forgotten", what=what, error=str(error))
         else:
-            self._log.warning("forgotten: an operator has evicted it", what=what)
+            self._log.info("forgotten: an operator has evicted it", what=what)  # who did it knows
 
 
 def _said(answer: AttachmentAnswer) -> str:

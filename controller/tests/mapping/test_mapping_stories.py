@@ -651,8 +651,8 @@ class TestEvicted:
     def test_not_by_itself(self):
         story = self.evicted()
         again = Attach("old", 1, 0, VN, MAC, (IP,), again=True)
-        assert story(again).reason is Reason.EVICTED
-        assert story(Resync("old", (again,))).status is Status.DONE
+        assert (story(again).reason, story.told()) == (Reason.EVICTED, []), "the operator knows: he has done it"
+        assert (story(Resync("old", (again,))).status, story.told()) == (Status.DONE, [])
         assert story.where() is None
         story(Configured(Scope({})))
         story(Configured(Scope(VAPS)))

@@ -250,7 +250,7 @@ def _resync(draft: Draft, event: Resync, now: float) -> Outcome:
         if attach.nve != event.nve:
             return _refused(Reason.NOT_SERVED)
         outcome = _attach(draft, attach, now)
-        if outcome.status is Status.REFUSED:
+        if outcome.status is Status.REFUSED and outcome.reason is not Reason.EVICTED:
             draft.report(Told.REFUSED, attach.vni, _key_of(attach), outcome.reason)
     return DONE
 
@@ -403,7 +403,7 @@ def _standing(state: MappingState, key: ClaimKey, outcome: Outcome) -> Outcome:
 
 
 def _refusal(state: MappingState, event: Event, reason: Reason) -> tuple[Effect, ...]:
-    if not isinstance(event, Attach | Move):
+    if not isinstance(event, Attach | Move) or reason is Reason.EVICTED:  # the operator knows: it was his decision
         return ()
     vni = event.vni if isinstance(event, Attach) else state.scope.vaps.get(_key_of(event).place, 0)
     return (Reported(Told.REFUSED, vni, _key_of(event), reason),)
