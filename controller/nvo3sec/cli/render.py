@@ -184,7 +184,7 @@ def attachments(result: list[dict[str, Any]]) -> Iterator[Any]:
     """Tenant systems behind one NVE."""
     table = new_table(
         "Tenant systems",
-        *("VN", "port", "VLAN", "MAC", "IPs", "hypervisor", "state", "announced"),
+        *("VN", "port", "VLAN", "MAC", "IPs", "hypervisor", "state", "origin"),
         prose=("IPs", "state"),
         none="No tenant systems are attached",
     )
@@ -197,7 +197,7 @@ def attachments(result: list[dict[str, Any]]) -> Iterator[Any]:
             " ".join(one["ips"]),
             one["host"],
             _STATES[one["state"]].format(one["why"]),
-            "yes" if one["announced"] else "by the domain file",
+            "command" if one["announced"] else "domain file",
         )
     yield table
 
@@ -278,6 +278,12 @@ def claims(result: dict[str, Any], which: str = "") -> Iterator[Any]:
     yield table
     if result["total"] > len(result["claims"]):
         yield f"{len(result['claims'])} of {result['total']}; more with --limit"
+    if result["absent"]:
+        headings = ("VN", "address", "last owner", "kept from")
+        absent = new_table("\nAddresses of who is absent", *headings, prose=("last owner", "kept from"))
+        for one in result["absent"]:
+            absent.add_row(one["vn"], one["address"], one["last_owner"], ", ".join(one["barred"]))
+        yield absent
 
 
 def _some(names: list[str]) -> str:
