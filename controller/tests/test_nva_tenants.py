@@ -339,6 +339,19 @@ class TestRefused:
 
         run(check())
 
+    def test_who_is_told_why_its_session_has_ended(self):
+        async def check():
+            agents = Agents()
+            await agents.join("leaf2", "leaf3")
+            gone = [one for one in DOMAIN.nves if one.name != "leaf3"]
+            stated = [one for one in DOMAIN.tenant_systems if one.nve != "leaf3"]
+            agents.nva.revoke("leaf2")
+            agents.nva.configure(replace(DOMAIN, nves=tuple(gone), tenant_systems=tuple(stated)))
+            assert agents.sessions["leaf2"].why == "leaf2 is shut out of lab.example"
+            assert agents.sessions["leaf3"].why == "leaf3 is not an NVE of lab.example"
+
+        run(check())
+
     def test_what_the_domain_file_states_is_not_released_by_announcements(self):
         async def check():
             agents = Agents()

@@ -422,7 +422,8 @@ class Nva:
     def _end_sessions(self) -> None:
         """Of those who are shut out, or no NVEs of the domain any more."""
         for nve in set(self._sessions) - (self.domain.nve_by_name.keys() - self.intent.excluded):
-            self._sessions[nve].end(f"{nve} is shut out of {self.domain.name}")
+            how = "shut out of" if nve in self.domain.nve_by_name else "not an NVE of"
+            self._sessions[nve].end(f"{nve} is {how} {self.domain.name}")
             self.closed(self._sessions[nve])
 
     def _follow(self, handled: Handled, now: float) -> None:

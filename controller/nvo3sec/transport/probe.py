@@ -37,8 +37,8 @@ def probe(
         vnis = frozenset({domain.vn_by_name[vn].vni})
     verdict = table.explain(full, name, Subject(vnis), membership)
     allowed, reason = verdict.allowed, verdict.reason
-    if allowed and name.role is Role.NVE:
-        # Beyond the table: an NVE has to have a session first.
+    if verdict.scope is not None and name.role is Role.NVE:
+        # Beyond the table, and before what the message is about: an NVE has to have a session first.
         if name.name not in domain.nve_by_name:
             allowed, reason = False, f"{name.name} is not an NVE of {domain.name}, so it gets no session"
         elif name.name in excluded:

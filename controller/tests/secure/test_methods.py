@@ -113,6 +113,7 @@ class TestProbe:
             ("nve/leaf2", "Attach", "blue", True, "within served-vns"),
             ("nve/leaf2", "Connect", None, True, "within self"),
             ("nve/leaf9", "Connect", None, False, "leaf9 is not an NVE of lab.example"),
+            ("nve/leaf9", "LookUp", "blue", False, "leaf9 is not an NVE of lab.example"),
             ("nve/leaf1", "Rotate", None, False, "no rule is about role nve; there are rules about: operator"),
             ("operator/op", "Rotate", None, True, "within anything"),
             ("operator/op", "LookUp", "blue", False, "there are rules about: nve"),
@@ -129,6 +130,9 @@ class TestProbe:
     def test_who_is_shut_out(self):
         found = self.probe("nve/leaf1", "Connect", revoked=["leaf1"])
         assert (found["allowed"], found["reason"]) == (False, "leaf1 is shut out: revoked")
+        found = self.probe("nve/leaf1", "LookUp", "blue", revoked=["leaf1"])
+        assert (found["allowed"], found["reason"]) == (False, "leaf1 is shut out: revoked"), "before what it is about"
+        assert "no rule is about role nve" in self.probe("nve/leaf1", "Rotate", revoked=["leaf1"])["reason"]
 
     def test_the_full_name(self):
         assert self.probe("nve/leaf1", methods.CONNECT)["method"] == methods.CONNECT
