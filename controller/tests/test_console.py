@@ -236,8 +236,9 @@ class TestDiscovery:
     def test_nobody(self, base):
         with pytest.raises(NoController, match=f"no NVA is running in {base}; use --run-dir, or --nva"):
             choose_run_directory(None)
-        with pytest.raises(NoController, match="no agent is running"):
-            choose_run_directory(None, agents=True)
+        for only_here in ({"agents": True}, {"only_here": True}):
+            with pytest.raises(NoController, match=f"no (agent|NVA) is running in {base}; use --run-dir$"):
+                choose_run_directory(None, **only_here)
 
     def test_an_nva_and_an_agent_on_one_machine(self, base):
         nva, agent = default_run_directory(NVA), default_run_directory(AGENT + "leaf1")

@@ -37,7 +37,7 @@ def shell(
     yes: YesOption = False,
 ) -> None:
     """Open p4runtime-shell on a switch: it shows keys; it is not primary and cannot write. Asks first."""
-    status = ask(choose_run_directory(run_dir), "status")
+    status = ask(choose_run_directory(run_dir, only_here=True), "status")
     switch = next((one for one in status["switches"] if one["nve"] == nve), None)
     if switch is None:
         names = ", ".join(one["nve"] for one in status["switches"])

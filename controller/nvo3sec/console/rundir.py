@@ -115,12 +115,14 @@ def _looked_through(base: Path) -> tuple[dict[str, Path], list[str]]:
     return found, passed_over
 
 
-def choose_run_directory(given: Path | None, *, agents: bool = False, nva: bool = False) -> Path:
+def choose_run_directory(
+    given: Path | None, *, agents: bool = False, nva: bool = False, only_here: bool = False
+) -> Path:
     """The run directory of the process to ask.
 
     given: that one, or one that holds several; the user's base directory unless told. agents: for a question that only
     agents answer; for any other an NVA comes first, and an agent if it is the only process. nva: not an agent in its
-    place, unless that is what was given.
+    place, unless that is what was given. only_here: for a command that cannot ask elsewhere, which none for agents can.
 
     Raises NoController if there is none, OperatorError if there are several.
     """
@@ -141,7 +143,8 @@ def choose_run_directory(given: Path | None, *, agents: bool = False, nva: bool 
         raise OperatorError(f"several run here; say which: {ways}")
     what = "no agent" if agents else "no NVA"
     why = "".join(f"; passed over: {one}" for one in passed_over)
-    raise NoController(f"{what} is running in {base}{_elsewhere(base)}{why}; use --run-dir, or --nva for one elsewhere")
+    elsewhere = "" if agents or only_here else ", or --nva for one elsewhere"
+    raise NoController(f"{what} is running in {base}{_elsewhere(base)}{why}; use --run-dir{elsewhere}")
 
 
 def has_been_an_nva(given: Path | None) -> bool:
