@@ -280,10 +280,10 @@ class Device:
         chain = x509.load_pem_x509_certificates(chain_pem)
         new = identity_of(chain[0], self._domain, self._purpose)
         used = self._in_place()
-        if used is not None and new.not_after <= used.not_after:
-            return  # it is the one that is there, or came before it
         if used is not None and new.device != used.device:
             raise CredentialsError(f"it names {new}, this is {used}")
+        if used is not None and new.not_after <= used.not_after:
+            return  # it is the one that is there, or came before it
         now = self._clock()
         self._wait_for(new, now)
         new.check_time(now)

@@ -282,6 +282,14 @@ class TestIssued:
         assert device.current() is before
         assert not device.faults
 
+    def test_one_of_another_device_is_said_whenever_it_ends(self, world: World, files: DeviceFiles):
+        device = world.device(files, Purpose.CLIENT)
+        before = device.current()
+        other = requests.make_request(world.name(Role.NVE, "leaf2"), requests.DeviceKey.generate())
+        self.sign(world, files, other, "leaf2", lifetime=timedelta(hours=1))
+        assert device.current() is before
+        assert "it names nve/leaf2, this is nve/leaf1" in device.faults[0]
+
     def test_what_does_not_fit_is_said_and_tried_again(self, world: World, files: DeviceFiles):
         device = world.device(files, Purpose.CLIENT)
         before, held = device.current(), files.certificate.read_bytes()
