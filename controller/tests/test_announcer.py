@@ -240,6 +240,26 @@ class TestItDoesNot:
 
         story(tell)
 
+    def test_what_it_waits_for_can_change(self):
+        """The NVA tells nobody why somebody else is frozen now: what it said is shown as what it said before that."""
+
+        async def tell(world, site):
+            other = world.sites["leaf2"]
+            assert (await other.attach(ONE)).standing is Standing.FROZEN
+            assert other.state() == ("waiting", "another tenant system has an address of it")
+            await site.session.announce(Release(1, 0, BLUE, MAC, "leaf3"))
+            await world.agents.settle()
+            other.announcer.changed(RED)
+            assert other.state() == ("waiting", "another tenant system has an address of it")
+            assert {one.vni for one in world.agents.mappings["leaf2"]} == {BLUE}
+            other.announcer.changed(BLUE)
+            why = "another tenant system has an address of it; the VN has changed since, `nve attach` asks anew"
+            assert other.state() == ("waiting", why)
+            assert (await other.attach(ONE)).standing is Standing.FROZEN
+            assert other.state() == ("waiting", "an address is kept for a successor, or contested")
+
+        story(tell)
+
     def test_when_it_was_evicted_before_it_was_seen_there(self):
         """What the NVA answers and what it pushes come on different ways: the latter can be first."""
 

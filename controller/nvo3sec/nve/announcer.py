@@ -67,6 +67,8 @@ class Announcer:
         self._there: dict[Place, tuple[str, tuple[IpAddress, ...]]] = {}
         self._had: dict[Place, tuple[IpAddress, ...]] = {}
         self._answers: dict[Place, AttachmentAnswer] = {}
+        self._overtaken: set[Place] = set()
+        """Frozen, and the VN has changed since the NVA said why."""
         self._part: dict[Place, tuple[IpAddress, ...]] = {}
         self._lost: set[Place] = set()
         self._told: dict[Place, str] = {}
@@ -112,6 +114,13 @@ class Announcer:
             self._part.pop(place, None)
             self._told.pop(place, None)
 
+    def changed(self, vni: int) -> None:
+        """Mappings of a VN have changed: what was answered before can be frozen for another reason by now."""
+        for place, answer in self._answers.items():
+            one = self._memory.attachments.get(place)
+            if one is not None and self._vnis.get(one.vn) == vni and answer.standing is Standing.FROZEN:
+                self._overtaken.add(place)
+
     def answered(self, announcement: Announcement, answer: AttachmentAnswer) -> None:
         """What came of an announcement that somebody has asked for."""
         if isinstance(announcement, Sign) or answer.standing is Standing.REFUSED:
@@ -123,10 +132,14 @@ class Announcer:
         if isinstance(announcement, Release):
             self._prune()
         else:
-            self._answers[place] = answer
+            self._take(place, answer)
         # What went made room, perhaps.
         self._keep_answers(frozenset({Standing.FROZEN, Standing.ACTIVE}))
         self._wake.set()
+
+    def _take(self, place: Place, answer: AttachmentAnswer) -> None:
+        self._answers[place] = answer
+        self._overtaken.discard(place)
 
     def _keep_answers(self, standings: frozenset[Standing]) -> None:
         self._answers = {place: one for place, one in self._answers.items() if one.standing in standings}
@@ -137,6 +150,7 @@ class Announcer:
             for place in [one for one in places if one not in known]:
                 del places[place]
         self._lost &= known
+        self._overtaken &= known
 
     # --- what is so -------------------------------------------------------------------------------------------------
 
@@ -173,7 +187,8 @@ class Announcer:
         answer = self._answers.get(place)
         if answer is None or answer.standing is Standing.ACTIVE:
             return State(WAITING, "for the NVA")
-        return State(WAITING, _said(answer))
+        later = "; the VN has changed since, `nve attach` asks anew" if place in self._overtaken else ""
+        return State(WAITING, _said(answer) + later)
 
     # --- what is done -----------------------------------------------------------------------------------------------
 
@@ -242,7 +257,7 @@ class Announcer:
 
     async def _note(self, session: NvaSession, one: Attachment, answer: AttachmentAnswer) -> None:
         place = place_of(one)
-        self._answers[place] = answer
+        self._take(place, answer)
         what = f"{format_mac(one.mac)} at port {one.port}" + (f" VLAN {one.vlan}" if one.vlan else "")
         if answer.standing is Standing.REFUSED and answer.reason == Reason.EVICTED.value:
             self._forget(place, what)

@@ -233,6 +233,7 @@ class Serving:
                 self._mark(TENANT_TABLES)
             case MappingUpdate():
                 self.learning.apply(update)
+                self._announcer.changed(update.vni)
             case PeerUpdate():
                 self._peering.take(update, time.monotonic())
                 self._mark(KEY_TABLES if update.proofs else ())

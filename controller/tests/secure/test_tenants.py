@@ -112,6 +112,34 @@ def test_a_negative_answer_ends_with_the_attach(identities, start_switch):
     asyncio.run(run())
 
 
+def test_why_it_waits_is_said_as_old_once_that_has_changed(identities, start_switch):
+    async def run():
+        async with overlay(identities, start_switch) as world:
+
+            async def why() -> str:
+                rows = await asyncio.to_thread(ask, world.run_directory("leaf3"), "attachments")
+                (row,) = [one for one in rows if one["announced"]]
+                return str(row["why"])
+
+            await attach(world, "leaf2")
+            await settled(world, "leaf3")
+            assert (await attach(world, "leaf3"))["reason"] == "owned"
+            owned, later = (
+                "another tenant system has an address of it",
+                "; the VN has changed since, `nve attach` asks anew",
+            )
+            assert await why() in (owned, owned + later)
+            await tenant(world, "leaf2", "detach", successor="leaf1")
+            async with asyncio.timeout(READY_S):
+                while await why() != owned + later:
+                    await asyncio.sleep(0.02)
+            await settled(world, "leaf3")
+            assert (await attach(world, "leaf3"))["reason"] == "held"
+            assert (await why()).startswith("an address is kept for a successor, or contested")
+
+    asyncio.run(run())
+
+
 def test_kills_lose_nothing_that_was_acknowledged(identities, start_switch):
     async def run():
         async with overlay(identities, start_switch) as world:
