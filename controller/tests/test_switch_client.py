@@ -79,7 +79,9 @@ class TestConnection:
         async def run():
             switch = start_switch()
             client = await connected(switch)
-            with pytest.raises(NotPrimary, match="another controller"):
+            with pytest.raises(
+                NotPrimary, match=r"does another controller run on this switch\?"
+            ):  # as operating.md says
                 await connected(switch)
             await client.close()
 
