@@ -270,6 +270,7 @@ class NvaProcess:
             self._nva.accounts.alarms(self._nva.domain.nve_by_name.keys() - self._nva.excluded),
             self._nva.held.waiting,
             self._transport.takeovers.contested(self._nva.domain.nve_by_name.keys() - self._nva.excluded.keys()),
+            self._nva.intent.awaited,
         )
         said = {str(self._device.identity): self._terms()}
         said |= {f"{Role.NVE.value}/{name}": terms for name, terms in sorted(self._transport.terms.items())}

@@ -39,11 +39,13 @@ def status_report(
     alarms: Iterable[str] = (),
     held: Mapping[Meaning, Collection[str]] | None = None,
     contested: Mapping[str, str] | None = None,
+    awaited: Collection[str] = (),
 ) -> dict[str, Any]:
     """Switches with what is expected and what is there, every key by name, the last reports, what is not ready, and
     what will not be for long.
 
-    excluded: NVEs that are shut out, and why; nothing is expected of them. disputed: NVEs that remember another history
+    excluded: NVEs that are shut out, and why; nothing is expected of their switches. awaited: those of them that are to
+    come back, or to leave the domain: nothing is ready without them. disputed: NVEs that remember another history
     of the NVA's store than it has, and what. alarms: what the NVA itself knows to be wrong. held: numbers that may
     still stand for what they stood for, and the NVEs where: those that are shut out are not waited for, since nobody
     takes anything from them. contested: NVEs whose name several agents use, and what is known of these.
@@ -60,6 +62,7 @@ def status_report(
         switches.append(switch)
     expected = {name: status for name, status in agents.items() if name not in out}
     missing = [f"{name}: {_why(status)}" for name, status in expected.items() if not _is_ready(status)]
+    missing += [f"{name}: suspended: {out[name]}" for name in sorted(awaited)]
     missing += [f"{name}: {alarm}" for name, status in expected.items() for alarm in status.alarms]
     missing += alarms
     missing += rivals.values()

@@ -39,6 +39,14 @@ def test_a_state_is_over_when_it_is(event, while_it_lasts):
     assert is_over(event)
 
 
+def test_one_that_is_suspended_is_not_ready_and_one_that_is_revoked_for_good_has_no_effect():
+    agents = {nve.name: replace(WELL, nve=nve.name) for nve in DOMAIN.nves}
+    out = {"leaf2": "its certificate was revoked", "leaf3": "revoked"}
+    status = status_report(DOMAIN, agents, (), [], (), 2.0, out, awaited={"leaf2"})
+    assert (status["ready"], status["not_ready"]) == (False, ["leaf2: suspended: its certificate was revoked"])
+    assert status_report(DOMAIN, agents, (), [], (), 2.0, out)["ready"]
+
+
 @pytest.mark.parametrize("event", ["foreign-entry", "mapping-frozen"])
 def test_an_event_stays_one(event):
     assert not is_over(event)

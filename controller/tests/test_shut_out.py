@@ -255,6 +255,22 @@ class TestShutOut:
 
         run(check())
 
+    def test_who_is_suspended_is_awaited_unless_it_is_revoked_for_good_or_out_of_the_file(self):
+        async def check():
+            agents = Agents()
+            await agents.join("leaf1", "leaf2", "leaf3")
+            agents.nva.suspend(["leaf2", "leaf3"], WHY)
+            assert agents.nva.intent.awaited == {"leaf2", "leaf3"}
+            agents.nva.revoke("leaf2")
+            assert agents.nva.intent.awaited == {"leaf3"}
+            without = replace(DOMAIN, nves=tuple(nve for nve in DOMAIN.nves if nve.name != "leaf3"))
+            agents.nva.configure(replace(without, tenant_systems=(), reservations=(), tunnels=()))
+            assert agents.nva.intent.awaited == set()
+            agents.nva.configure(DOMAIN)
+            assert agents.nva.intent.awaited == {"leaf3"}, "it needs another certificate still"
+
+        run(check())
+
     def test_suspended_until_it_comes_with_a_good_certificate(self):
         async def check():
             agents = Agents()

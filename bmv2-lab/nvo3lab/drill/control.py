@@ -244,7 +244,7 @@ async def _refused_for_lease(counters: DropCounters) -> int:
 
 
 async def _until_back(world: World) -> None:
-    # While it is shut out, nothing is expected of it, and everything is ready without it.
+    # Nothing is ready while it is suspended, and it is back with its next session.
     await world.until(
         lambda status: not any(switch["excluded"] for switch in status["switches"] if switch["nve"] == _INSIDER),
         f"{_INSIDER} is back",

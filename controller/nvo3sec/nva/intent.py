@@ -90,6 +90,11 @@ class Intent:
         """NVEs that are shut out, and why."""
         return self.suspended | dict.fromkeys(self.revoked, "revoked")
 
+    @property
+    def awaited(self) -> frozenset[str]:
+        """NVEs of the domain that are suspended and not revoked for good: they are to come with a good certificate."""
+        return frozenset(nve for nve in self._suspended if nve in self.domain.nve_by_name and not self.is_revoked(nve))
+
     def must_be_in(self, nves: Iterable[str]) -> None:
         """Raises OperatorError for an NVE that is shut out: nothing can be done for it."""
         why = self.shut_out

@@ -100,6 +100,7 @@ class Overlay:
         self.switches = {name: start_switch(name, number) for number, name in enumerate(LEAVES, 1)}
         self.ports = {name: Ports(switch) for name, switch in self.switches.items()}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.suspended: set[str] = set()
 
     @property
     def nva(self) -> str:
@@ -152,16 +153,21 @@ class Overlay:
         return {switch["nve"] for switch in (status or {"switches": []})["switches"] if switch["registered"]}
 
     async def ready(self) -> dict[str, Any]:
-        """The status once everything is ready."""
+        """The status once everything is ready, but for the NVEs that are suspended, which it names."""
         deadline = time.monotonic() + READY_S
         while True:
             for name, process in self.processes.items():
                 assert process.poll() is None, f"{name} has ended\n{self.log(name)}"
             status = await asyncio.to_thread(self.status)
-            if status is not None and status["ready"]:
+            if status is not None and self._is_ready(status):
                 return status
             assert time.monotonic() < deadline, f"not ready: {status and status['not_ready']}"
             await asyncio.sleep(0.05)
+
+    def _is_ready(self, status: dict[str, Any]) -> bool:
+        missing = {line.partition(": ")[0] for line in status["not_ready"] if ": suspended: " in line}
+        assert status["ready"] == (not status["not_ready"])
+        return missing == self.suspended and len(status["not_ready"]) == len(missing)
 
     def operate(self, *words: str, role: Role = Role.OPERATOR, name: str = "op") -> subprocess.CompletedProcess[str]:
         """A command of an operator's, over mutual TLS."""

@@ -179,6 +179,7 @@ class TestSuspended:
                 ports = world.ports
                 identities.authority.revoke(identities.name(Role.NVE, "leaf3"))
                 await until(lambda: "nve suspended" in world.log("nva"))
+                world.suspended.add("leaf3")
                 watch = Watch(world, "leaf1", "192.0.2.3")
                 async with asyncio.timeout(READY_S):
                     while await asyncio.to_thread(watch.look):
@@ -198,6 +199,8 @@ class TestSuspended:
                 assert watch.look() == []
                 status = await asyncio.to_thread(world.status)
                 assert [one["nve"] for one in status["switches"] if one["excluded"]] == ["leaf3"]
+                assert status["not_ready"] == ["leaf3: suspended: its certificate was revoked"]
+                world.suspended.clear()
                 identities.authority.issue(identities.name(Role.NVE, "leaf3"), renew=True)
                 async with asyncio.timeout(READY_S):
                     while "leaf3" not in await world.registered():
@@ -234,6 +237,7 @@ class TestSuspended:
                         await asyncio.sleep(0.05)
                 log = world.log("nva")[served:]
                 assert log.index("nve suspended") < log.index("NVA running") < log.index("nve registered")
+                world.suspended.add("leaf3")
                 await world.ready()
                 assert Watch(world, "leaf1", "192.0.2.3").look() == []
 

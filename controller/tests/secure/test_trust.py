@@ -92,7 +92,9 @@ def test_its_peers_let_go_and_it_comes_back_with_the_anchor(site, monkeypatch):
                         pass
                 assert process.nva._nva.excluded == {OTHER: trust.WHY}
                 assert not any(OTHER in one.tunnel for one in process.nva._nva.directions())
-                switches = {one["nve"]: one for one in (await process.nva.status())["switches"]}
+                status = await process.nva.status()
+                assert f"{OTHER}: suspended: {trust.WHY}" in status["not_ready"]
+                switches = {one["nve"]: one for one in status["switches"]}
                 assert switches[OTHER]["excluded"] == trust.WHY
                 assert not switches["leaf1"]["excluded"]
                 reports = [(one.nve, one.report.event, one.report.detail) for one in process.nva._nva.reports]
@@ -109,6 +111,7 @@ def test_its_peers_let_go_and_it_comes_back_with_the_anchor(site, monkeypatch):
                         pass
                     assert (await leaf3.renew_lease()).duration_s
                     assert process.nva._nva.excluded == {}
+                    assert not any("suspended" in one for one in (await process.nva.status())["not_ready"])
         finally:
             await process.stop()
 

@@ -374,12 +374,15 @@ class TestCredentials:
                 authority.revoke(name(Role.OPERATOR, "former"))
             suspended = Due("nva", "nve suspended", "said with the name of the NVE", ".*leaf3.*")
             told = reported("nve-suspended", "operators see it until the NVE has another certificate")
-            async with world.step("pki revoke nve leaf3", suspended, *told, *shut_out("leaf3")):
+            lacks = Due("status", "not ready", "until it has another certificate", "leaf3: suspended: .* was revoked")
+            async with world.step("pki revoke nve leaf3", suspended, lacks, *told, *shut_out("leaf3")):
                 authority.revoke(name(Role.NVE, "leaf3"))
+                world.suspended.add("leaf3")
                 await world.is_shut_out("leaf3")
             again = "it asks with the certificate of before until it has the new one"
             refused = Due("nva", "call refused", again, ".*leaf3.*revoked.*", again=True)
             async with world.step("pki renew nve leaf3", refused), world.takes("nve is no longer suspended", "nva"):
+                world.suspended.clear()
                 authority.issue(name(Role.NVE, "leaf3"), renew=True)
 
         walking(steps)
