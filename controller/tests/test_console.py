@@ -20,6 +20,7 @@ import pytest
 import structlog
 from nvo3sec import logs
 from nvo3sec.cli.operate import Where
+from nvo3sec.config import example_path
 from nvo3sec.console import (
     AGENT,
     NVA,
@@ -401,8 +402,52 @@ class TestCommands:
         with serving(tmp_path / "run", {"status": status, "wait": status}):
             for form in ("table", "json"):
                 result = run("status", *waits, "--run-dir", str(tmp_path / "run"), "-o", form)
-                assert (result.returncode, result.stderr) == (wanted, "")
+                late = "nvo3sec: not ready after 5 s: leaf1: no lease\n" if waits and missing else ""
+                assert (result.returncode, result.stderr) == (wanted, late)
                 assert all(said in result.stdout for said in (*missing, *warnings))
+
+    def test_who_has_waited_in_vain_is_shown_what_there_is(self, tmp_path):
+        async def status():
+            return EMPTY_STATUS | {"ready": False, "not_ready": ["leaf1: no lease"], "warnings": ["a list ends"]}
+
+        async def wait(wait_s):
+            await asyncio.sleep(wait_s)
+            raise OperatorError(f"not ready after {wait_s:g} s: leaf1: no lease")
+
+        async def refused(wait_s):
+            raise OperatorError("not today")
+
+        with serving(tmp_path / "run", {"status": status, "wait": wait}):
+            for form in ("table", "json"):
+                result = run("status", "--wait", "1", "--run-dir", str(tmp_path / "run"), "-o", form)
+                assert (result.returncode, result.stderr) == (1, "nvo3sec: not ready after 1 s: leaf1: no lease\n")
+                assert "a list ends" in result.stdout
+        with serving(tmp_path / "refuses", {"status": status, "wait": refused}):
+            result = run("status", "--wait", "60", "--run-dir", str(tmp_path / "refuses"))
+            assert (result.returncode, result.stdout, result.stderr) == (1, "", "nvo3sec: not today\n")
+
+    def test_what_is_applied_is_said_to_be_although_it_is_not_ready_in_time(self, tmp_path):
+        found = {"changes": [1], "lines": ["~ vn red"], "refused": [], "same_text": False, "base": "x"}
+        missing = [["leaf1: no lease"]]
+
+        async def apply(text, base="x"):
+            return found | {"nves": ["leaf1"], "total": 1}
+
+        async def status(wait_s=0.0):
+            if missing:
+                return EMPTY_STATUS | {"ready": False, "not_ready": missing[0], "warnings": []}
+            raise OperatorError("not today")
+
+        methods = {"domain_diff": apply, "domain_apply": apply, "status": status, "wait": status}
+        words = ("domain", "apply", str(example_path()), "--yes", "--wait", "5", "--run-dir", str(tmp_path / "run"))
+        with serving(tmp_path / "run", methods):
+            late = run(*words)
+            missing.clear()
+            refused = run(*words)
+        assert late.stdout == refused.stdout == "~ vn red\ntouches leaf1\napplied: 1 change; touched: leaf1\n"
+        assert (late.returncode, refused.returncode) == (1, 1)
+        assert late.stderr == "nvo3sec: the file is applied, and not ready after 5 s: leaf1: no lease\n"
+        assert refused.stderr == "nvo3sec: the file is applied; whether all is ready is not known: not today\n"
 
     def test_counters(self, tmp_path):
         async def counters(nve=None):

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from nvo3sec.cli import render
-from nvo3sec.cli.operate import Where, show
+from nvo3sec.cli.operate import Where, not_ready_after, show
 from nvo3sec.cli.options import (
     NvaOption,
     OperatorCredentials,
@@ -26,7 +26,7 @@ from nvo3sec.cli.options import (
     path_option,
 )
 from nvo3sec.cli.tell import confirm, counted, to_stderr
-from nvo3sec.errors import OperatorError
+from nvo3sec.errors import Nvo3secError, OperatorError
 from nvo3sec.plain import plain_lines
 
 app = typer.Typer(help="The domain file: check, compare, apply.", no_args_is_help=True)
@@ -122,10 +122,21 @@ def apply(
             to_stderr(*render.difference(found))
         confirm("Apply?", yes=yes, nothing="nothing was applied")
     result: dict[str, Any] = where.ask("domain_apply", text=wanted.text, base=found["base"])
-    if wait > 0:
-        where.wait(wait)
     touched = ", ".join(result["nves"]) or "no NVE"
     done = (
         f"applied: {counted(result['total'], 'change')}; touched: {touched}" if result["total"] else "nothing to change"
     )
     show(result, output, *(render.difference(result) if yes and result["changes"] else ()), done)
+    if wait > 0:
+        sys.stdout.flush()  # it is done, whatever becomes of the rest
+        _wait_until_ready(where, wait)
+
+
+def _wait_until_ready(where: Where, wait_s: float) -> None:
+    """Raises OperatorError that says that the file is applied all the same."""
+    try:
+        status = where.wait(wait_s)
+    except Nvo3secError as error:
+        raise OperatorError(f"the file is applied; whether all is ready is not known: {error}") from None
+    if not status["ready"]:
+        raise OperatorError(f"the file is applied, and {not_ready_after(wait_s, status)}")

@@ -44,14 +44,20 @@ class Where:
     credentials: Path | None
 
     def wait(self, wait_s: float) -> Any:
-        """The status as soon as everything is ready; whoever is asked may still be starting.
+        """The status as soon as everything is ready, or the last one when the time is up; whoever is asked may still
+        be starting. Raises OperatorError where there is no status.
 
         An agent starts sooner than the NVA beside it, and does not know of everything: it is asked where there is no
         NVA, once it is ready, which it is not without an NVA somewhere.
         """
-        if self.nva is not None:
-            return self.ask("wait", appear_s=wait_s, wait_s=wait_s)
         deadline = time.monotonic() + wait_s
+        if self.nva is not None:
+            try:
+                return self.ask("wait", appear_s=wait_s, wait_s=wait_s)
+            except NoController:
+                raise
+            except OperatorError as error:
+                return self._last(error, deadline)
         while True:
             try:
                 place = choose_run_directory(self.run_dir, nva=True)
@@ -64,6 +70,14 @@ class Where:
                 if is_late:
                     raise
                 time.sleep(APPEAR_S)
+            except OperatorError as error:
+                return self._last(error, deadline)
+
+    def _last(self, refusal: OperatorError, deadline: float) -> Any:
+        """The status of now, if the time is up. Raises `refusal` before: that is about something else."""
+        if time.monotonic() < deadline:
+            raise refusal
+        return self.ask("status")
 
     def _of_an_agent_alone(self) -> Any:
         """Its status; None if there is none, or several, or the directory of an NVA."""
@@ -135,10 +149,17 @@ def status(
     where = Where(run_dir, nva, credentials)
     result = where.wait(wait) if wait > 0 else where.ask("status")
     show(result, output, *render.status(result))
+    if not result["ready"] and wait > 0:
+        raise OperatorError(not_ready_after(wait, result))
     if not result["ready"]:
         raise typer.Exit(NOT_READY)
     if result.get("warnings"):
         raise typer.Exit(READY_WITH_WARNINGS)
+
+
+def not_ready_after(wait_s: float, status: dict[str, Any]) -> str:
+    """What is said of a status that was waited for, and is not ready: seconds as they were asked for."""
+    return f"not ready after {wait_s:g} s: {'; '.join(status['not_ready'])}"
 
 
 def counters(
