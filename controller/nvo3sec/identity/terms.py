@@ -27,7 +27,9 @@ def terms_of(device: Device, live: LivePeers) -> CredentialTerms:
     identity = credentials.identity
     chain = x509.load_pem_x509_certificates(credentials.chain_pem)
     ends = min(one.not_valid_after_utc for one in chain)
-    terms = [_term(TermKind.CERTIFICATE, str(identity), identity.not_before, ends)]
+    # Who is to be given a new one before an authority is taken out is seen by the name of its authority.
+    name = f"{identity}, signed by {identity.issuer}"
+    terms = [_term(TermKind.CERTIFICATE, name, identity.not_before, ends)]
     faults = [*device.faults, *live.faults]
     try:
         live.check(identity)

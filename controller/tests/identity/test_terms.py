@@ -69,6 +69,9 @@ class TestTermsOf:
         found = terms_of(device, live)
         assert not found.faults
         assert {one.kind for one in found.terms} == set(TermKind)
+        (signed_by,) = [one.name for one in live.revocations.anchors.by_issuer]
+        (own,) = [one.name for one in found.terms if one.kind is TermKind.CERTIFICATE]
+        assert own == f"nve/leaf1, signed by {signed_by}"
         now = datetime.now(UTC).timestamp()
         left = {one.kind: one.ends - now for one in found.terms}
         assert left[TermKind.CERTIFICATE] == pytest.approx(DAY_S, abs=60)
