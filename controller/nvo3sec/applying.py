@@ -143,11 +143,12 @@ def compared(
 def _report(changes: Difference, base: str, *, same_text: bool) -> dict[str, Any]:
     lines, said = list(changes.lines()), changes.to_json()
     total = len(said["changes"])
-    if total > CHANGES_SHOWN:
-        # What is not shown is counted, and touches what `nves` and `vns` say.
+    # What is not shown is counted, and touches what `nves` and `vns` say.
+    said["changes"] = said["changes"][:CHANGES_SHOWN]
+    if len(lines) > CHANGES_SHOWN:
         lines = [*lines[:CHANGES_SHOWN], f"and more: {total} changes in all"]
-        said["changes"] = said["changes"][:CHANGES_SHOWN]
-    return {"base": base, "same_text": same_text, "total": total, "lines": lines, **said}
+    unshown = total - len(changes.shown)
+    return {"base": base, "same_text": same_text, "total": total, "unshown": unshown, "lines": lines, **said}
 
 
 def _require_none(refused: Sequence[Change]) -> None:

@@ -195,6 +195,16 @@ class TestManyChanges:
 
         run(check())
 
+    def test_routes_that_go_with_an_nve_are_counted_for_themselves(self, monkeypatch):
+        monkeypatch.setattr("nvo3sec.applying.CHANGES_SHOWN", 5)
+
+        async def check():
+            shown = await World().applying.domain_diff(without_leaf2())
+            assert (shown["total"], shown["unshown"]) == (8, 4)
+            assert len(shown["lines"]) == 5, "four changes and a note; there are not more"
+
+        run(check())
+
 
 class TestStart:
     def test_the_first_one(self):

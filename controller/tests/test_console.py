@@ -431,7 +431,7 @@ class TestCommands:
         missing = [["leaf1: no lease"]]
 
         async def apply(text, base="x"):
-            return found | {"nves": ["leaf1"], "total": 1}
+            return found | {"nves": ["leaf1"], "total": 5, "unshown": 4}
 
         async def status(wait_s=0.0):
             if missing:
@@ -444,7 +444,8 @@ class TestCommands:
             late = run(*words)
             missing.clear()
             refused = run(*words)
-        assert late.stdout == refused.stdout == "~ vn red\ntouches leaf1\napplied: 1 change; touched: leaf1\n"
+        done = "applied: 1 change and 4 routes that came or went with an NVE; touched: leaf1\n"
+        assert late.stdout == refused.stdout == f"~ vn red\ntouches leaf1\n{done}"
         assert (late.returncode, refused.returncode) == (1, 1)
         assert late.stderr == "nvo3sec: the file is applied, and not ready after 5 s: leaf1: no lease\n"
         assert refused.stderr == "nvo3sec: the file is applied; whether all is ready is not known: not today\n"

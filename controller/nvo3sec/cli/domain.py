@@ -122,14 +122,20 @@ def apply(
             to_stderr(*render.difference(found))
         confirm("Apply?", yes=yes, nothing="nothing was applied")
     result: dict[str, Any] = where.ask("domain_apply", text=wanted.text, base=found["base"])
-    touched = ", ".join(result["nves"]) or "no NVE"
-    done = (
-        f"applied: {counted(result['total'], 'change')}; touched: {touched}" if result["total"] else "nothing to change"
-    )
-    show(result, output, *(render.difference(result) if yes and result["changes"] else ()), done)
+    show(result, output, *(render.difference(result) if yes and result["changes"] else ()), _done(result))
     if wait > 0:
         sys.stdout.flush()  # it is done, whatever becomes of the rest
         _wait_until_ready(where, wait)
+
+
+def _done(result: dict[str, Any]) -> str:
+    """How many changes there were: those that a difference shows, and routes beside them."""
+    if not result["total"]:
+        return "nothing to change"
+    unshown = result.get("unshown", 0)  # an older NVA does not say it
+    routes = f" and {counted(unshown, 'route')} that came or went with an NVE" if unshown else ""
+    touched = ", ".join(result["nves"]) or "no NVE"
+    return f"applied: {counted(result['total'] - unshown, 'change')}{routes}; touched: {touched}"
 
 
 def _wait_until_ready(where: Where, wait_s: float) -> None:

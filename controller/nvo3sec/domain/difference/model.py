@@ -128,11 +128,14 @@ class Difference:
         """What not even an NVA that starts with it can do: its switches live."""
         return tuple(change for change in self.refused if not change.startable)
 
+    @property
+    def shown(self) -> tuple[Change, ...]:
+        """What `lines` shows: routes that come or go with their NVE are not."""
+        return tuple(one for one in self.changes if one.kind is not Kind.ROUTE or one.action is Action.CHANGED)
+
     def lines(self) -> Iterator[str]:
-        """For people. Routes that come or go with their NVE are not shown."""
-        for change in self.changes:
-            if change.kind is Kind.ROUTE and change.action is not Action.CHANGED:
-                continue
+        """For people."""
+        for change in self.shown:
             yield str(change)
             if change.refusal:
                 yield f"    refused: {change.refusal}"
