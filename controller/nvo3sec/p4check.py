@@ -146,7 +146,18 @@ def compile_program(artifacts: Path | None = None) -> str:
     path, version = find_p4c()
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
-        command = [path, "--target", "bmv2", "--arch", "v1model", "--p4runtime-files", str(work / P4INFO)]
+        # The shared controls find the files of the architecture through the include path: see v1model/arch.p4.
+        command = [
+            path,
+            "--target",
+            "bmv2",
+            "--arch",
+            "v1model",
+            "-I",
+            "v1model",
+            "--p4runtime-files",
+            str(work / P4INFO),
+        ]
         run = subprocess.run(  # noqa: S603  # no shell
             [*command, "-o", str(work), "v1model/nve.p4"], cwd=root, capture_output=True, text=True, check=False
         )

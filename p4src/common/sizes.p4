@@ -21,8 +21,8 @@
 /* Largest inner frame: 16 + 16 * 96 + 15 = 1567 bytes (1518 with a reserve for a further tag or label). */
 #define FRAME_BLOCKS 96
 
-/* One replay ring per address pair and phase. Register indices are exactly as wide as these powers of two, so that no
- * action data can reach past the end of a register (a release build of BMv2 does not check). */
+/* Two replay rings, one a phase, for each address pair and suite. Register indices are exactly as wide as these powers of
+ * two, so that no action data can reach past the end of a register (a release build of BMv2 does not check). */
 #define RING_PAIR_BITS 12
 #define RING_COUNT 8192
 #define RING_SLOT_BITS 8

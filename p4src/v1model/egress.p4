@@ -3,9 +3,9 @@
 #define NVO3SEC_EGRESS
 
 #include "arch.p4"
-#include "egress_self.p4"
-#include "tunnel_protection.p4"
-#include "vap_egress.p4"
+#include "../common/egress_self.p4"
+#include "../common/tunnel_protection.p4"
+#include "../common/vap_egress.p4"
 
 /* Runs once for every copy: to the agent, into a tunnel, or to a VAP. */
 control NveEgress(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t standard_metadata) {
@@ -51,7 +51,7 @@ control NveEgress(inout headers_t hdr, inout metadata_t meta, inout standard_met
             meta.drop_reason = drop_reason_t.TX_INTERFACE;
         } else if (meta.egress_interface == meta.ingress_interface && meta.hairpin == 0) {
             meta.drop_reason = drop_reason_t.SOURCE_PRUNED;
-        } else if (meta.egress_interface[15:15] != standard_metadata.egress_port[8:8]) {
+        } else if (meta.egress_interface[15:15] != PORT_IS_UNDERLAY(standard_metadata.egress_port)) {
             /* Whatever the entries say: no frame leaves an underlay port other than through a tunnel. */
             meta.drop_reason = drop_reason_t.TX_PORT_CLASS;
         } else if (meta.egress_interface & INTERFACE_TUNNEL == 0) {

@@ -4,12 +4,12 @@
 
 #include "arch.p4"
 #include "parser.p4"
-#include "switch_self.p4"
-#include "port_roles.p4"
-#include "tunnel_admission.p4"
-#include "decapsulation.p4"
-#include "access_admission.p4"
-#include "bridging.p4"
+#include "../common/switch_self.p4"
+#include "../common/port_roles.p4"
+#include "../common/tunnel_admission.p4"
+#include "../common/decapsulation.p4"
+#include "../common/access_admission.p4"
+#include "../common/bridging.p4"
 
 control NveIngress(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t standard_metadata) {
     ParserVerdict() parser_verdict;

@@ -9,7 +9,7 @@
 /* Bits of the window that may be accepted behind the highest sequence: one slot of 32 is always being refilled. */
 const bit<64> REPLAY_WINDOW = 32 * ((1 << RING_SLOT_BITS) - 1);  /* 8160 packets */
 
-/* A sliding window (RFC 4303 3.4.3, RFC 6479) per address pair and phase of the SPI, as a ring of slots that heals itself:
+/* A sliding window (RFC 4303 3.4.3, RFC 6479) per address pair, suite and phase, as a ring of slots that heals itself:
  * everything in it names the generation of the key it belongs to, so a newer key finds it empty and an older one finds it
  * closed. Nothing ever has to be cleared from outside.
  *

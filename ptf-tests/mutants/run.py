@@ -88,7 +88,7 @@ class CompilationFailed(Exception):
 def _compile(program: Path, output: Path) -> None:
     outputs = ["-o", str(output / "nve.json"), "--p4runtime-files", str(output / "nve.p4info.txtpb")]
     answer = subprocess.run(
-        [COMPILER, "--std", "p4-16", "v1model/nve.p4", *outputs],
+        [COMPILER, "--std", "p4-16", "-I", "v1model", "v1model/nve.p4", *outputs],
         cwd=program,
         # p4c collects garbage for a third of its time unless it may use memory instead.
         env=os.environ | {"GC_INITIAL_HEAP_SIZE": "2000000000"},

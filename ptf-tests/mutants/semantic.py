@@ -33,11 +33,12 @@ def _one(name: str, file: str, old: str, new: str, *hints: str) -> Semantic:
 
 
 _WINDOW = "v1model/replay_window.p4"
-_ADMISSION = "v1model/tunnel_admission.p4"
-_PROTECTION = "v1model/tunnel_protection.p4"
+_ADMISSION = "common/tunnel_admission.p4"
+_PROTECTION = "common/tunnel_protection.p4"
 _EGRESS = "v1model/egress.p4"
+_SEQUENCE = "v1model/sequence.p4"
 _INGRESS = "v1model/ingress.p4"
-_BRIDGING = "v1model/bridging.p4"
+_BRIDGING = "common/bridging.p4"
 _CHASKEY = "crypto/chaskey.p4"
 
 SEMANTIC = (
@@ -88,14 +89,14 @@ SEMANTIC = (
     ),
     _one(
         "the ingress register is never written",
-        "v1model/switch_self.p4",
-        "incarnation_ingress.write(0, hdr.incarnation.value);",
+        "common/switch_self.p4",
+        "REGISTER_WRITE(incarnation_ingress, 0, hdr.incarnation.value);",
         "",
     ),
     _one(
         "the egress register is never written",
-        "v1model/egress_self.p4",
-        "incarnation_egress.write(0, hdr.incarnation.value);",
+        "common/egress_self.p4",
+        "REGISTER_WRITE(incarnation_egress, 0, hdr.incarnation.value);",
         "",
     ),
     # Headers of the underlay
@@ -164,48 +165,46 @@ SEMANTIC = (
         "Flip",
     ),
     # Sequence numbers
-    _one("the sequence does not count", _PROTECTION, "next_sequence = next_sequence + 1;", "", "sequence"),
+    _one("the sequence does not count", _SEQUENCE, "next = next + 1;", "", "sequence"),
     _one(
         "the sequence is not stored",
-        _PROTECTION,
-        "sequence.write(17w0 ++ meta.egress_interface[14:0], next_sequence);",
-        "",
+        _SEQUENCE,
+        "name.write(17w0 ++ interface[14:0], next)",
+        "next = next",
         "sequence",
     ),
     _one(
         "all tunnels share a sequence",
-        _PROTECTION,
-        "sequence.read(next_sequence, 17w0 ++ meta.egress_interface[14:0]);\n"
-        "        next_sequence = next_sequence + 1;\n"
-        "        sequence.write(17w0 ++ meta.egress_interface[14:0], next_sequence);",
-        "sequence.read(next_sequence, 0);\n"
-        "        next_sequence = next_sequence + 1;\n"
-        "        sequence.write(0, next_sequence);",
+        _SEQUENCE,
+        "name.read(next, 17w0 ++ interface[14:0]);       \\\n"
+        "    next = next + 1;                                \\\n"
+        "    name.write(17w0 ++ interface[14:0], next)",
+        "name.read(next, 0);       \\\n    next = next + 1;                                \\\n    name.write(0, next)",
         "sequence",
         "Flood",
     ),
     # Tags
-    _one("the tag of the access side stays", "v1model/access_admission.p4", "hdr.vlan.setInvalid();", "", "tag"),
+    _one("the tag of the access side stays", "common/access_admission.p4", "hdr.vlan.setInvalid();", "", "tag"),
     # Meters
     _one(
         "the meter of the VAP decides nothing",
-        "v1model/access_admission.p4",
-        "vap_rate.read(meta.colour);",
-        "vap_rate.read(meta.colour); meta.colour = 0;",
+        "common/access_admission.p4",
+        "METER_READ(vap_rate, meta.colour);",
+        "METER_READ(vap_rate, meta.colour); meta.colour = 0;",
         "VAP_RATE",
     ),
     _one(
         "the meter of the peer decides nothing",
         _ADMISSION,
-        "peer_meter_rate.read(meta.colour);",
-        "peer_meter_rate.read(meta.colour); meta.colour = 0;",
+        "METER_READ(peer_meter_rate, meta.colour);",
+        "METER_READ(peer_meter_rate, meta.colour); meta.colour = 0;",
         "PEER_RATE",
     ),
     _one(
         "the meter of punts decides nothing",
         _BRIDGING,
-        "punt_rate.read(meta.colour);",
-        "punt_rate.read(meta.colour); meta.colour = 0;",
+        "METER_READ(punt_rate, meta.colour);",
+        "METER_READ(punt_rate, meta.colour); meta.colour = 0;",
         "PUNT_RATE",
     ),
     # Announcements

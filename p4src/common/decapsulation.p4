@@ -3,18 +3,18 @@
 #define NVO3SEC_DECAPSULATION
 
 #include "arch.p4"
-#include "../common/headers.p4"
-#include "../common/ids.p4"
-#include "../common/metadata.p4"
-#include "../common/inner_view.p4"
-#include "../common/ecn_decapsulation.p4"
+#include "headers.p4"
+#include "ids.p4"
+#include "metadata.p4"
+#include "inner_view.p4"
+#include "ecn_decapsulation.p4"
 
 /* A verified packet: may its sender send into this VN, and with this suite (requirement 14)? Only then do the outer headers
  * go and the inner frame is looked at. */
 control Decapsulation(inout headers_t hdr, inout metadata_t meta) {
     InnerView() inner_view;
     EcnDecapsulation() ecn;
-    direct_counter(CounterType.packets_and_bytes) vn_ingress_use;
+    DIRECT_COUNTER(vn_ingress_use);
 
     /* min_suite: the weakest suite that the VN accepts. */
     @id(ACTION_VN_AUTHORIZE)
@@ -35,7 +35,7 @@ control Decapsulation(inout headers_t hdr, inout metadata_t meta) {
         }
         actions = { authorize; @defaultonly unauthorized_vn; }
         const default_action = unauthorized_vn();
-        counters = vn_ingress_use;
+        COUNTED_BY(vn_ingress_use);
         size = VN_AUTHORIZATION_SIZE;
     }
 

@@ -3,19 +3,19 @@
 #define NVO3SEC_BRIDGING
 
 #include "arch.p4"
-#include "../common/headers.p4"
-#include "../common/ids.p4"
-#include "../common/metadata.p4"
-#include "../common/arp_answer.p4"
-#include "../common/nd_answer.p4"
-#include "../common/announcement_view.p4"
+#include "headers.p4"
+#include "ids.p4"
+#include "metadata.p4"
+#include "arp_answer.p4"
+#include "nd_answer.p4"
+#include "announcement_view.p4"
 
 /* Where a frame of a VN goes: answered from the neighbor table, to one interface, replicated, or to the agent. */
-control Bridging(inout headers_t hdr, inout metadata_t meta, in bit<9> ingress_port) {
+control Bridging(inout headers_t hdr, inout metadata_t meta, in port_t ingress_port) {
     ArpAnswer() arp_answer;
     NdAnswer() nd_answer;
     AnnouncementView() announcement_view;
-    direct_meter<bit<2>>(MeterType.packets) punt_rate;
+    DIRECT_METER(punt_rate);
     mac_t neighbor_mac;
     bit<1> is_metered;
 
@@ -70,7 +70,7 @@ control Bridging(inout headers_t hdr, inout metadata_t meta, in bit<9> ingress_p
     }
 
     @id(ACTION_BRIDGE_TO_VAP)
-    action to_vap(@id(1) bit<9> port, @id(2) interface_t interface) {
+    action to_vap(@id(1) port_t port, @id(2) interface_t interface) {
         meta.egress_port = port;
         meta.egress_interface = interface;
     }
@@ -120,7 +120,7 @@ control Bridging(inout headers_t hdr, inout metadata_t meta, in bit<9> ingress_p
     }
 
     @id(ACTION_TUNNEL_ROUTE_SEND)
-    action send(@id(1) bit<9> port) {
+    action send(@id(1) port_t port) {
         meta.egress_port = port;
     }
 
@@ -139,7 +139,7 @@ control Bridging(inout headers_t hdr, inout metadata_t meta, in bit<9> ingress_p
 
     @id(ACTION_PUNT_POLICE)
     action police_punt() {
-        punt_rate.read(meta.colour);
+        METER_READ(punt_rate, meta.colour);
     }
 
     @id(ACTION_PUNT_FORBIDDEN)
@@ -153,7 +153,7 @@ control Bridging(inout headers_t hdr, inout metadata_t meta, in bit<9> ingress_p
         key = { meta.ingress_interface: exact @name("interface"); }
         actions = { police_punt; @defaultonly forbid_punt; }
         const default_action = forbid_punt();
-        meters = punt_rate;
+        METERED_BY(punt_rate);
         size = PUNT_METER_SIZE;
     }
 

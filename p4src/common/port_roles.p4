@@ -3,12 +3,12 @@
 #define NVO3SEC_PORT_ROLES
 
 #include "arch.p4"
-#include "../common/headers.p4"
-#include "../common/ids.p4"
-#include "../common/metadata.p4"
+#include "headers.p4"
+#include "ids.p4"
+#include "metadata.p4"
 
 /* A port does nothing before it has a role, and only the role that its number allows. */
-control PortRoles(inout metadata_t meta, in bit<9> ingress_port) {
+control PortRoles(inout metadata_t meta, in port_t ingress_port) {
     @id(ACTION_PORT_ACCESS)
     action access() {
         meta.port_is_underlay = 0;
@@ -36,7 +36,7 @@ control PortRoles(inout metadata_t meta, in bit<9> ingress_port) {
 
     apply {
         if (port_role.apply().hit) {
-            if (meta.port_is_underlay != ingress_port[8:8]) {
+            if (meta.port_is_underlay != PORT_IS_UNDERLAY(ingress_port)) {
                 meta.drop_reason = drop_reason_t.PORT_ROLE_MISMATCH;
             }
         }

@@ -3,23 +3,23 @@
 #define NVO3SEC_TUNNEL_ADMISSION
 
 #include "arch.p4"
-#include "../common/headers.p4"
-#include "../common/ids.p4"
-#include "../common/metadata.p4"
-#include "../common/outer_validation.p4"
+#include "headers.p4"
+#include "ids.p4"
+#include "metadata.p4"
+#include "outer_validation.p4"
 #include "../crypto/chaskey.p4"
 #include "replay_window.p4"
 
 /* From the underlay up to a verified packet, in the order of RFC 4303 3.4 with a packet filter ahead of it (section 7.3 of
  * the requirements draft): everything that can be refused without cryptography is. */
-control TunnelAdmission(in headers_t hdr, inout metadata_t meta, in bit<9> ingress_port, in time_us_t now,
+control TunnelAdmission(in headers_t hdr, inout metadata_t meta, in port_t ingress_port, in time_us_t now,
                         in bit<1> ipv4_checksum_wrong) {
     OuterValidation() outer_validation;
     ReplayWindow() window;
     ChaskeyIcv() chaskey_icv;
     bit<128> icv;
-    direct_meter<bit<2>>(MeterType.packets) peer_meter_rate;
-    direct_counter(CounterType.packets_and_bytes) sa_rx_use;
+    DIRECT_METER(peer_meter_rate);
+    DIRECT_COUNTER(sa_rx_use);
 
     @id(ACTION_AUTHORIZED_NVE_PERMIT)
     action permit() {}
@@ -68,13 +68,13 @@ control TunnelAdmission(in headers_t hdr, inout metadata_t meta, in bit<9> ingre
         }
         actions = { accept; @defaultonly no_sa; }
         const default_action = no_sa();
-        counters = sa_rx_use;
+        COUNTED_BY(sa_rx_use);
         size = SA_SIZE;
     }
 
     @id(ACTION_PEER_METER_POLICE)
     action police() {
-        peer_meter_rate.read(meta.colour);
+        METER_READ(peer_meter_rate, meta.colour);
     }
 
     @id(ACTION_PEER_METER_MISSING)
@@ -90,7 +90,7 @@ control TunnelAdmission(in headers_t hdr, inout metadata_t meta, in bit<9> ingre
         }
         actions = { police; @defaultonly no_meter; }
         const default_action = no_meter();
-        meters = peer_meter_rate;
+        METERED_BY(peer_meter_rate);
         size = PEER_METER_SIZE;
     }
 

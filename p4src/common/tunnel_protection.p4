@@ -3,21 +3,22 @@
 #define NVO3SEC_TUNNEL_PROTECTION
 
 #include "arch.p4"
-#include "../common/headers.p4"
-#include "../common/ids.p4"
-#include "../common/metadata.p4"
-#include "../common/flow_block.p4"
+#include "sequence.p4"
+#include "headers.p4"
+#include "ids.p4"
+#include "metadata.p4"
+#include "flow_block.p4"
 #include "../crypto/chaskey.p4"
 
 /* One copy of a frame into one tunnel: SA, sequence number, encapsulation, ICV. It stands in egress, so that every replica
  * gets the key of its own tunnel. There is no unprotected way out. */
-control TunnelProtection(inout headers_t hdr, inout metadata_t meta, in bit<1> egress_agrees, in bit<9> egress_port,
+control TunnelProtection(inout headers_t hdr, inout metadata_t meta, in bit<1> egress_agrees, in port_t egress_port,
                          in time_us_t now) {
     ChaskeyIcv() chaskey_icv;
     ChaskeyHash() flow_hash;
     FlowBlock() flow_block;
-    register<sequence_t>(SEQUENCE_COUNT) sequence;
-    direct_counter(CounterType.packets_and_bytes) sa_tx_use;
+    SEQUENCE(sequence);
+    DIRECT_COUNTER(sa_tx_use);
 
     key128_t entropy_key;
     bit<1> entropy_keyed;
@@ -26,7 +27,7 @@ control TunnelProtection(inout headers_t hdr, inout metadata_t meta, in bit<1> e
     bit<16> mtu;
     bit<128> icv;
 
-    /* mtu: largest IPv4 packet that the underlay carries towards this peer, bytes. */
+    /* underlay_mtu: largest IPv4 packet that the underlay carries towards this peer, bytes. */
     @id(ACTION_TUNNEL_ENCAPSULATE)
     action encapsulate(@id(1) mac_t source_mac, @id(2) mac_t next_hop_mac, @id(3) ipv4_t source,
                        @id(4) ipv4_t destination, @id(5) bit<16> underlay_mtu) {
@@ -72,9 +73,7 @@ control TunnelProtection(inout headers_t hdr, inout metadata_t meta, in bit<1> e
     @id(ACTION_SA_TX_PROTECT)
     action protect(@id(1) bit<8> suite, @id(2) key128_t key, @id(3) spi_t spi, @id(4) time_us_t not_after,
                    @id(5) incarnation_t incarnation) {
-        sequence.read(next_sequence, 17w0 ++ meta.egress_interface[14:0]);
-        next_sequence = next_sequence + 1;
-        sequence.write(17w0 ++ meta.egress_interface[14:0], next_sequence);
+        SEQUENCE_NEXT(sequence, meta.egress_interface, next_sequence);
         meta.sa_tx.suite = suite;
         meta.sa_tx.key = key;
         meta.sa_tx.spi = spi;
@@ -96,7 +95,7 @@ control TunnelProtection(inout headers_t hdr, inout metadata_t meta, in bit<1> e
         }
         actions = { protect; @defaultonly no_sa_tx; }
         const default_action = no_sa_tx();
-        counters = sa_tx_use;
+        COUNTED_BY(sa_tx_use);
         size = SA_SIZE;
     }
 
@@ -151,7 +150,7 @@ control TunnelProtection(inout headers_t hdr, inout metadata_t meta, in bit<1> e
     }
 
     action report_sequence() {
-        sequence.read(meta.sa_tx.sequence, 17w0 ++ meta.egress_interface[14:0]);
+        SEQUENCE_LAST(sequence, meta.egress_interface, meta.sa_tx.sequence);
     }
 
     apply {

@@ -3,12 +3,12 @@
 #define NVO3SEC_VAP_EGRESS
 
 #include "arch.p4"
-#include "../common/headers.p4"
-#include "../common/ids.p4"
-#include "../common/metadata.p4"
+#include "headers.p4"
+#include "ids.p4"
+#include "metadata.p4"
 
 /* A frame of a VN to an access port, under the tag of its VAP there. */
-control VapEgress(inout headers_t hdr, inout metadata_t meta, in bit<9> egress_port) {
+control VapEgress(inout headers_t hdr, inout metadata_t meta, in port_t egress_port) {
     @id(ACTION_VAP_UNTAGGED)
     action untagged() {}
 

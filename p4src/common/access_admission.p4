@@ -3,22 +3,22 @@
 #define NVO3SEC_ACCESS_ADMISSION
 
 #include "arch.p4"
-#include "../common/headers.p4"
-#include "../common/ids.p4"
-#include "../common/metadata.p4"
-#include "../common/inner_view.p4"
+#include "headers.p4"
+#include "ids.p4"
+#include "metadata.p4"
+#include "inner_view.p4"
 
 /* From an access port to a frame of a VN: the VAP (RFC 7365 3.1) by port and VLAN, its meter, and the source guard. */
-control AccessAdmission(inout headers_t hdr, inout metadata_t meta, in bit<9> ingress_port) {
+control AccessAdmission(inout headers_t hdr, inout metadata_t meta, in port_t ingress_port) {
     InnerView() inner_view;
-    direct_meter<bit<2>>(MeterType.packets) vap_rate;
-    direct_counter(CounterType.packets_and_bytes) vap_use;
+    DIRECT_METER(vap_rate);
+    DIRECT_COUNTER(vap_use);
     bit<12> vid;
 
     /* level: the suite that the VN demands between NVEs. */
     @id(ACTION_VAP_ATTACH)
     action attach(@id(1) interface_t interface, @id(2) vni_t vni, @id(3) bit<8> level) {
-        vap_rate.read(meta.colour);
+        METER_READ(vap_rate, meta.colour);
         meta.ingress_interface = interface;
         meta.vni = vni;
         meta.level = level;
@@ -37,8 +37,8 @@ control AccessAdmission(inout headers_t hdr, inout metadata_t meta, in bit<9> in
         }
         actions = { attach; @defaultonly unknown_vap; }
         const default_action = unknown_vap();
-        meters = vap_rate;
-        counters = vap_use;
+        METERED_BY(vap_rate);
+        COUNTED_BY(vap_use);
         size = VAP_SIZE;
     }
 

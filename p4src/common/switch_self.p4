@@ -3,9 +3,9 @@
 #define NVO3SEC_SWITCH_SELF
 
 #include "arch.p4"
-#include "../common/headers.p4"
-#include "../common/ids.p4"
-#include "../common/metadata.p4"
+#include "headers.p4"
+#include "ids.p4"
+#include "metadata.p4"
 
 /* What the agent has told the switch about itself: the incarnation and the lease. Both default to "none", which lets no
  * tunnel carry anything in either direction.
@@ -13,7 +13,7 @@
  * The incarnation is an entry, which the agent reads back, and a register in each pipeline, which dies together with the
  * sequence numbers and the replay windows. Whatever resets those makes the register disagree with the entry. */
 control SwitchSelf(in headers_t hdr, inout metadata_t meta) {
-    register<incarnation_t>(1) incarnation_ingress;
+    REGISTER(incarnation_t, 1, incarnation_ingress);
 
     @id(ACTION_INCARNATION_SET)
     action set_incarnation(@id(1) incarnation_t incarnation) {
@@ -51,13 +51,13 @@ control SwitchSelf(in headers_t hdr, inout metadata_t meta) {
 
     action compare_register() {
         incarnation_t current;
-        incarnation_ingress.read(current, 0);
+        REGISTER_READ(incarnation_ingress, current, 0);
         meta.self.incarnation_agrees = current == meta.self.incarnation && current != 0 ? 1w1 : 1w0;
     }
 
     apply {
         if (hdr.incarnation.isValid()) {
-            incarnation_ingress.write(0, hdr.incarnation.value);
+            REGISTER_WRITE(incarnation_ingress, 0, hdr.incarnation.value);
         }
         incarnation.apply();
         lease.apply();

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Every shared control, applied once. No data plane: the parser takes nothing, and nothing is emitted. */
+#include "arch.p4"
+#include "common/headers.p4"
+#include "common/metadata.p4"
+#include "common/sizes.p4"
+#include "common/switch_self.p4"
+#include "common/egress_self.p4"
+#include "common/port_roles.p4"
+#include "common/tunnel_admission.p4"
+#include "common/decapsulation.p4"
+#include "common/access_admission.p4"
+#include "common/bridging.p4"
+#include "common/tunnel_protection.p4"
+#include "common/vap_egress.p4"
+
+struct empty_t {}
+
+parser NveIngressParser(packet_in packet, out headers_t hdr, inout metadata_t meta, in psa_ingress_parser_input_metadata_t input,
+                     in empty_t resubmitted, in empty_t recirculated) {
+    state start { transition accept; }
+}
+
+control NveIngress(inout headers_t hdr, inout metadata_t meta, in psa_ingress_input_metadata_t input,
+                inout psa_ingress_output_metadata_t output) {
+    SwitchSelf() switch_self;
+    PortRoles() port_roles;
+    TunnelAdmission() tunnel_admission;
+    Decapsulation() decapsulation;
+    AccessAdmission() access_admission;
+    Bridging() bridging;
+
+    apply {
+        port_t port = (port_t)(bit<32>)(PortIdUint_t)input.ingress_port;
+        time_us_t now = (time_us_t)(TimestampUint_t)input.ingress_timestamp;
+        switch_self.apply(hdr, meta);
+        port_roles.apply(meta, port);
+        tunnel_admission.apply(hdr, meta, port, now, 0);
+        decapsulation.apply(hdr, meta);
+        access_admission.apply(hdr, meta, port);
+        bridging.apply(hdr, meta, port);
+        output.drop = meta.drop_reason != drop_reason_t.NONE;
+    }
+}
+
+control NveIngressDeparser(packet_out packet, out empty_t cloned, out empty_t resubmitted, out empty_t normal, inout headers_t hdr,
+                        in metadata_t meta, in psa_ingress_output_metadata_t output) {
+    apply {}
+}
+
+parser NveEgressParser(packet_in packet, out headers_t hdr, inout metadata_t meta, in psa_egress_parser_input_metadata_t input,
+                    in empty_t normal, in empty_t ingress_clone, in empty_t egress_clone) {
+    state start { transition accept; }
+}
+
+control NveEgress(inout headers_t hdr, inout metadata_t meta, in psa_egress_input_metadata_t input,
+               inout psa_egress_output_metadata_t output) {
+    EgressSelf() egress_self;
+    TunnelProtection() tunnel_protection;
+    VapEgress() vap_egress;
+
+    apply {
+        port_t port = (port_t)(bit<32>)(PortIdUint_t)input.egress_port;
+        bit<1> agrees;
+        egress_self.apply(hdr, meta, agrees);
+        tunnel_protection.apply(hdr, meta, agrees, port, (time_us_t)(TimestampUint_t)input.egress_timestamp);
+        vap_egress.apply(hdr, meta, port);
+        output.drop = meta.drop_reason != drop_reason_t.NONE;
+    }
+}
+
+control NveEgressDeparser(packet_out packet, out empty_t cloned, out empty_t recirculated, inout headers_t hdr, in metadata_t meta,
+                       in psa_egress_output_metadata_t output, in psa_egress_deparser_input_metadata_t input) {
+    apply {}
+}
+
+IngressPipeline(NveIngressParser(), NveIngress(), NveIngressDeparser()) ingress_pipeline;
+EgressPipeline(NveEgressParser(), NveEgress(), NveEgressDeparser()) egress_pipeline;
+PSA_Switch(ingress_pipeline, PacketReplicationEngine(), egress_pipeline, BufferingQueueingEngine()) main;
