@@ -40,7 +40,8 @@ class TestEnds:
                 late = Authority(identities.directory / "pki", clock=lambda: datetime.now(UTC) - timedelta(hours=20))
                 late.issue(identities.name(Role.NVE, "leaf2"), renew=True)
                 (warning,) = await warned(world, 3)
-                assert warning.startswith("nve/leaf2: the certificate of nve/leaf2 ends in 3 h 5")
+                assert warning.startswith("nve/leaf2: the certificate of nve/leaf2, signed by CN=nvo3sec authority ")
+                assert " ends in 3 h 5" in warning
                 await until(lambda: "replace it in time" in world.log("leaf2"))
                 identities.authority.issue(identities.name(Role.NVE, "leaf2"), renew=True)
                 assert await warned(world, 0) == []
