@@ -316,7 +316,7 @@ class TestLyingNva:
                 assert set(destinations) <= macs
                 reports = [one for one in world.status()["reports"] if one["event"] == "peer-contribution-refused"]
                 assert {one["nve"] for one in reports} == {"leaf1"}
-                assert all(one["detail"] == "signature: the device did not sign this" for one in reports)
+                assert all(one["detail"] == "signature: leaf2: the device did not sign this" for one in reports)
             finally:
                 world.end()
                 for ports in world.ports.values():
