@@ -78,6 +78,7 @@ def shut_out(leaf: str) -> tuple[Due, ...]:
     """What is due when an NVE is not let in any more, and of nobody else."""
     return (
         Due("nva", "nve disconnected", "its session ends", f".*{leaf}.*"),
+        Due("nva", "peer closed", "its connection ends, if it has one just then", f".*{leaf}.*"),
         # Each is an attempt; how many of them are logged is limited in the rate.
         Due("nva", "call refused", "it tries to come back", f".*{leaf}.*", again=True),
         Due(leaf, "not serving", "it is told why", ".*(AuthorizationError|NvaUnreachable).*"),
