@@ -147,6 +147,12 @@ def is_valid(certificate: x509.Certificate, now: datetime) -> bool:
     return certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc
 
 
+def _span(certificate: x509.Certificate) -> str:
+    """Whether it is the clock or the certificate that is wrong, is the reader's to see."""
+    begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    return f"from {begins:%Y-%m-%d %H:%M} to {ends:%Y-%m-%d %H:%M} UTC"
+
+
 def chain_fault(chain: Sequence[x509.Certificate], anchors: Sequence[x509.Certificate], now: datetime) -> str:
     """Why a chain, the device's certificate first, does not lead to an anchor over authorities only; empty if it does.
 
@@ -159,7 +165,7 @@ def chain_fault(chain: Sequence[x509.Certificate], anchors: Sequence[x509.Certif
     for index, certificate in enumerate(chain):
         for anchor in (one for one in anchors if issued_by(one, certificate)):
             if not is_valid(anchor, now):
-                fault = f"the trust anchor {anchor.subject.rfc4514_string()} is not valid now"
+                fault = f"the trust anchor {anchor.subject.rfc4514_string()} is valid {_span(anchor)} only"
             elif not _allows(anchor, below=index):
                 fault = f"it is longer than the trust anchor {anchor.subject.rfc4514_string()} allows"
             elif not _signs(anchor):
@@ -196,5 +202,5 @@ def _authority_fault(certificate: x509.Certificate, *, below: int, now: datetime
     if strange:
         return "an authority of it has a constraint that is not known here"
     if not is_valid(certificate, now):
-        return "a certificate of it is not valid now"
+        return f"a certificate of it is valid {_span(certificate)} only"
     return ""

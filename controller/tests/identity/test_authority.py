@@ -17,6 +17,7 @@ from identity_world import DOMAIN, FakeClock, World, make_key, san
 from nvo3sec.cli.pki import app
 from nvo3sec.errors import OperatorError
 from nvo3sec.identity import ledger, requests
+from nvo3sec.identity.anchors import chain_fault
 from nvo3sec.identity.authority import LIST_LIFETIME, Authority
 from nvo3sec.identity.certificate import Purpose, identity_of
 from nvo3sec.identity.device import DeviceFiles, load_credentials
@@ -451,3 +452,15 @@ def test_a_ledger_comes_back_as_it_was(tmp_path: Path):
     assert ledger.load(path) == state
     with pytest.raises(StorageError):
         ledger.save(path, state, fresh=True)
+
+
+def test_a_chain_whose_anchor_is_not_valid_says_when_it_is(tmp_path):
+    """A clock that is behind and an anchor that has ended are told apart by the dates."""
+    world = World(tmp_path)
+    path, _ = world.authority.issue(world.name(Role.NVE, "leaf1"))
+    chain = x509.load_pem_x509_certificates(path.read_bytes())
+    anchors = x509.load_pem_x509_certificates(world.authority.anchors_file.read_bytes())
+    assert chain_fault(chain, anchors, datetime.now(UTC)) == ""
+    begins = anchors[0].not_valid_before_utc
+    fault = chain_fault(chain, anchors, begins - timedelta(hours=2))
+    assert f"is valid from {begins:%Y-%m-%d %H:%M} to " in fault
