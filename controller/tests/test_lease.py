@@ -32,7 +32,8 @@ class World:
         self.serving._has_said = False
         self.serving._leases = Leases()
         self.serving._session = self
-        self.serving._memory = SimpleNamespace(marks=())
+        self.serving._memory = SimpleNamespace(marks=(), fault="")
+        self.serving._mark = lambda _tables: None
         self.serving.view = SimpleNamespace(lease_renew_s=NEVER_S)
         client = SimpleNamespace(name="leaf1", write=self.write)
         self.serving.driver = SimpleNamespace(client=client, ask_state=self.ask_state)
@@ -53,12 +54,14 @@ class World:
         self.written += updates
 
     async def until_silent(self) -> None:
-        task = asyncio.create_task(self.serving._keep_lease())
+        task, silent = asyncio.create_task(self.serving._keep_lease()), asyncio.create_task(self.waiting.wait())
         try:
             async with asyncio.timeout(60):
-                await self.waiting.wait()
+                await asyncio.wait((task, silent), return_when=asyncio.FIRST_COMPLETED)
+            assert silent.done(), await task
         finally:
             task.cancel()
+            silent.cancel()
 
 
 class TestKeepLease:
