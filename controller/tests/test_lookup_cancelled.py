@@ -26,7 +26,7 @@ def test_a_lookup_that_is_cancelled_ends_also_if_its_answer_is_there():
             installed.append(True)
 
         driver: Any = SimpleNamespace(client=SimpleNamespace(name="leaf1"))
-        handler = PuntHandler(driver, look_up, install, lambda: None)
+        handler = PuntHandler(driver, look_up, install, lambda: None, announce=lambda *_: None)
         vn: Any = SimpleNamespace(negative_quota=1)
         packet: Any = {"reason": 0}
         task = asyncio.create_task(handler._look_up(Wanted(10, 0x020000000001, None), packet, SimpleNamespace(), vn))
