@@ -209,7 +209,8 @@ class TestVni:
                 assert (await session.renew_lease()).duration_s == 0
                 assert not [one for one in agents.nva.reports if one.report.event == "lease-withheld"], "it may be back"
                 agents.after(DEADLINE_S / 2)
-            assert (await session.renew_lease()).duration_s == 0
+            for _ in range(3):  # what has not changed is told once, however often it asks
+                assert (await session.renew_lease()).duration_s == 0
             assert [one.nve for one in agents.nva.reports if one.report.event == "lease-withheld"] == ["leaf3"]
 
         run(check())

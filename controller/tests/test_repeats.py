@@ -26,9 +26,8 @@ def test_it_does_not_grow():
 
 def test_what_an_nva_refuses_of_contributions():
     noted: list[tuple[str, str]] = []
-    contributing = Contributing(load_domain(example_path()), {}, lambda: 0.0)
+    domain = load_domain(example_path())
+    contributing = Contributing(domain, {}, lambda: 0.0, lambda nve, one: noted.append((nve, one.detail)))
     for nve in ("leaf1", "leaf1", "leaf2", "leaf1"):
-        contributing.tell(
-            nve, Report("peer-contribution-refused", "too many"), lambda n, one: noted.append((n, one.detail))
-        )
+        contributing.tell(nve, Report("peer-contribution-refused", "too many"))
     assert noted == [("leaf1", "too many"), ("leaf2", "too many")]

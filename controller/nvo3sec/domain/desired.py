@@ -250,14 +250,15 @@ def _learned(view: NveView, numbers: Numbers, learned: Iterable[Learned]) -> Ite
         yield from _neighbors(mapping.vni, mapping.mac, ips)
 
 
-def _announced(view: NveView) -> tuple[int, ...]:
+def _announced(view: NveView) -> frozenset[int]:
     """VNIs of the VNs in which somebody behind this NVE shares addresses."""
     vns = {vap.place: vap.vn for vap in view.vaps}
     names = {vns[one.place] for one in view.claim_places}
-    return tuple(vn.vni for vn in view.vns if vn.name in names)
+    return frozenset(vn.vni for vn in view.vns if vn.name in names)
 
 
 def _groups(view: NveView, numbers: Numbers) -> Iterator[ReplicationGroup]:
+    announced = _announced(view)
     for vn in view.vns:
         local = [(vap.port, numbers.vaps[vap.port, vap.vlan, vn.vni]) for vap in view.vaps if vap.vn == vn.name]
         remote = [
@@ -266,7 +267,7 @@ def _groups(view: NveView, numbers: Numbers) -> Iterator[ReplicationGroup]:
             if any(vni == vn.vni for vni, _ in peer.vnis)
         ]
         yield ReplicationGroup(numbers.groups[vn.vni, False], tuple(sorted(local + remote)))
-        if vn.vni in _announced(view):
+        if vn.vni in announced:
             yield ReplicationGroup(numbers.groups[vn.vni, None], tuple(sorted([*local, *remote, AGENT_REPLICA])))
         if local:
             yield ReplicationGroup(numbers.groups[vn.vni, True], tuple(sorted(local)))

@@ -46,34 +46,25 @@ class PeerView:
 
 
 @dataclass(frozen=True)
-class Guard:
+class _AtVap:
+    port: int
+    vlan: int
+    mac: int
+    ips: tuple[IpAddress, ...]
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """The VAP."""
+        return self.port, self.vlan
+
+
+class Guard(_AtVap):
     """A VAP from which frames of a MAC address may come with these IP addresses, though nothing leads there for them:
     shared addresses that another member has, and sources."""
 
-    port: int
-    vlan: int
-    mac: int
-    ips: tuple[IpAddress, ...]
 
-    @property
-    def place(self) -> tuple[int, int]:
-        """The VAP."""
-        return self.port, self.vlan
-
-
-@dataclass(frozen=True)
-class ClaimPlace:
+class ClaimPlace(_AtVap):
     """A VAP and a MAC address where shared addresses can be: what is announced there for one of `ips` claims all."""
-
-    port: int
-    vlan: int
-    mac: int
-    ips: tuple[IpAddress, ...]
-
-    @property
-    def place(self) -> tuple[int, int]:
-        """The VAP."""
-        return self.port, self.vlan
 
 
 @dataclass(frozen=True)

@@ -110,9 +110,10 @@ class SwitchAccounts:
         if has_read or now >= since + DEADLINE_S:
             more = f" and {len(left) - NAMED_AT_ONCE} more" if len(left) > NAMED_AT_ONCE else ""
             named = ", ".join(left[:NAMED_AT_ONCE])
-            is_new = nve not in self._withheld
-            self._withheld[nve] = f"its switch has not let go of {named}{more}"
-            self._note(nve, Report(WITHHELD, self._withheld[nve]), always=is_new)
+            before, why = self._withheld.get(nve), f"its switch has not let go of {named}{more}"
+            if why != before:  # and not at each renewal: `alarms` has it as long as it is so
+                self._withheld[nve] = why
+                self._note(nve, Report(WITHHELD, why), always=before is None)
         return False
 
     def used(self, nve: str, use: Use, now: float) -> None:

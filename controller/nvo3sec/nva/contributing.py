@@ -57,16 +57,16 @@ class Contributing:
         self._tell_refused(nve)
         return None
 
-    def tell(self, nve: str, refusal: Report, note: Callable[[str, Report], None]) -> None:
+    def tell(self, nve: str, refusal: Report) -> None:
         """Note a refusal, unless it is known: an agent says the same in each session, and whenever it likes."""
         again = self._refused[nve].again(refusal.detail, self._clock())
         if again is not None:
-            note(nve, Report(refusal.event, refusal.detail + again))
+            self._note(nve, Report(refusal.event, refusal.detail + again))
 
     def _tell_refused(self, nve: str) -> None:
         """Of the NVE that said it: it is not relayed, and no other hears of it."""
         if (refusal := self.relay.refused.pop(nve, None)) is not None:
-            self.tell(nve, Report(REFUSED, f"not relayed: {refusal.of(nve)}"), self._note)
+            self.tell(nve, Report(REFUSED, f"not relayed: {refusal.of(nve)}"))
 
     def follow(self, keys: KeyService) -> None:
         """There may be a new epoch."""

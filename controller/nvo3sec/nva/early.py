@@ -19,6 +19,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Sequence
 
+from nvo3sec.domain.contribution import nve_uri
 from nvo3sec.domain.history import not_in_history
 from nvo3sec.domain.mapping import LeaseRenewed
 from nvo3sec.domain.messages import LeaseGrant, StoreMark
@@ -70,7 +71,7 @@ class EarlyLeases:
         revoked = {one.identity for one in stored.revocations if not one.serial}
         suspended = {one.nve for one in stored.certificates if one.suspended}
         serving = {place.nve for place, _ in stored.vaps}
-        between = sorted(nve for nve in serving if _identity(domain, nve) in revoked or nve in suspended)
+        between = sorted(nve for nve in serving if nve_uri(domain, nve) in revoked or nve in suspended)
         if between:
             return f"{', '.join(between)} were being shut out when the NVA ended"
         store.commit([SetEarlyLease(0.0)])
@@ -84,7 +85,7 @@ class EarlyLeases:
         """Raises AuthorizationError unless an NVE may wait here for the rest."""
         if nve not in self._vnis:
             raise AuthorizationError(f"{nve} serves nothing in {self._domain}, as far as the NVA has loaded")
-        if Revocation(_identity(self._domain, nve), certificate.serial) in self._revoked:
+        if Revocation(nve_uri(self._domain, nve), certificate.serial) in self._revoked:
             raise AuthorizationError(f"{nve} was suspended with this certificate, and needs another certificate")
 
     def mark_of(self, nve: str) -> StoreMark:
@@ -137,7 +138,3 @@ class EarlyLeases:
             if nve in nva.domain.nve_by_name:
                 nva.held.granted(nve, at)
                 nva.decide(LeaseRenewed(nve, at + max(self._lease_s, nva.domain.lifetimes.lease_s)))
-
-
-def _identity(domain: str, nve: str) -> str:
-    return f"nvo3://{domain}/nve/{nve}"

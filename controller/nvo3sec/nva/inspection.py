@@ -15,9 +15,9 @@ from nvo3sec.domain.model import Domain, Vn
 from nvo3sec.errors import OperatorError
 
 CLAIMS_SHOWN = 1000
+"""In one answer, unless more are asked for."""
 CLAIMS_NAMED = 10
 """In an error, of those that could have been meant."""
-"""In one answer, unless more are asked for."""
 
 
 # --- VNs ------------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from nvo3sec.domain.contribution import nve_uri
 from nvo3sec.domain.membership import Membership
 from nvo3sec.domain.model import Domain, Vn
 from nvo3sec.errors import AuthorizationError, OperatorError
@@ -83,7 +84,7 @@ class Intent:
         return self.domain.vn_by_number.get(vni)
 
     def _identity(self, nve: str) -> str:
-        return f"nvo3://{self.domain.name}/nve/{nve}"
+        return nve_uri(self.domain.name, nve)
 
     @property
     def shut_out(self) -> dict[str, str]:

@@ -248,7 +248,7 @@ class Nva:
             return
         refusal = self._contributing.take(nve, news, self.membership)
         if refusal is not None:
-            self._contributing.tell(nve, refusal, self._note)
+            self._contributing.tell(nve, refusal)
         elif news.contributions is not None:
             self._sessions.push_keys(self._keys.contributed(nve, self._clock()))
 

@@ -20,7 +20,8 @@ from nvo3sec.aio import Backoff
 from nvo3sec.domain.addresses import IpAddress, format_mac
 from nvo3sec.domain.limits import TokenBucket
 from nvo3sec.domain.mapping.events import Reason
-from nvo3sec.domain.mapping.reasons import REASONS
+from nvo3sec.domain.mapping.model import vap_words
+from nvo3sec.domain.mapping.reasons import words_of
 from nvo3sec.domain.messages import (
     Announcement,
     Attachment,
@@ -41,7 +42,6 @@ PACE = Rate(25, 256)
 RETRY_FIRST_S, RETRY_LAST_S = 0.2, 5.0
 
 ACTIVE, WAITING, NOT_SERVED = "active", "waiting", "not-served"
-_WORDS = {reason.value: text for reason, text in REASONS.items()}
 
 
 class State(NamedTuple):
@@ -172,7 +172,7 @@ class Announcer:
 
     def state(self, one: Attachment) -> State:
         """How an attachment stands."""
-        place, at = place_of(one), f"port {one.port}" + (f" VLAN {one.vlan}" if one.vlan else "")
+        place, at = place_of(one), vap_words(one.port, one.vlan)
         if self._is_active(one):
             return State(ACTIVE)
         if not one.vn:
@@ -258,7 +258,7 @@ class Announcer:
     async def _note(self, session: NvaSession, one: Attachment, answer: AttachmentAnswer) -> None:
         place = place_of(one)
         self._take(place, answer)
-        what = f"{format_mac(one.mac)} at port {one.port}" + (f" VLAN {one.vlan}" if one.vlan else "")
+        what = f"{format_mac(one.mac)} at {vap_words(one.port, one.vlan)}"
         if answer.standing is Standing.REFUSED and answer.reason == Reason.EVICTED.value:
             self._forget(place, what)
             return
@@ -285,4 +285,4 @@ class Announcer:
 
 
 def _said(answer: AttachmentAnswer) -> str:
-    return _WORDS.get(answer.reason) or answer.reason or answer.standing.value
+    return words_of(answer.reason) or answer.reason or answer.standing.value

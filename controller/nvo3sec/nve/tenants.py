@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 from nvo3sec.domain.addresses import IpAddress, format_mac, parse_ip, parse_unicast_mac
 from nvo3sec.domain.mapping.events import Reason
-from nvo3sec.domain.mapping.reasons import REASONS
+from nvo3sec.domain.mapping.model import vap_words
+from nvo3sec.domain.mapping.reasons import words_of
 from nvo3sec.domain.messages import Attachment, AttachmentAnswer, NveView, Release, Relocation, Sign, Standing
 from nvo3sec.domain.model import LAST_ACCESS_PORT, LAST_VLAN
 from nvo3sec.domain.names import parse_label
@@ -39,7 +40,7 @@ def tenant_methods(agent: NveAgent) -> Mapping[str, Callable[..., Awaitable[Any]
         port, vlan, to = _port(port), _vlan(vlan), _optional_name("NVE", successor or "")
         known = next((a for a in agent.attachments if (a.port, a.vlan, a.mac) == (port, vlan, address)), None)
         if known is not None and known.vn not in ("", vn):
-            raise OperatorError(f"{mac} at {_place(port, vlan)} is attached to VN {known.vn}, not to {vn}")
+            raise OperatorError(f"{mac} at {vap_words(port, vlan)} is attached to VN {known.vn}, not to {vn}")
         if known is not None and not _is_served(view, known):
             # Its VN or its VAP is gone: the NVA has nothing of it, and what is there now is another VN's.
             await agent.forget((port, vlan, address))
@@ -122,7 +123,7 @@ def _row(one: Attachment, names: Mapping[int, str], state: State) -> dict[str, A
 
 def _told(answer: AttachmentAnswer, view: NveView, *asked: Attachment | Release | Sign) -> dict[str, str]:
     """An answer with its reason in words. asked: what it is about, with the VAPs that were named."""
-    why = {reason.value: text for reason, text in REASONS.items()}.get(answer.reason, "")
+    why = words_of(answer.reason)
     if answer.reason == Reason.NOT_SERVED.value:
         why = next(filter(None, (_no_such_vap(view, one) for one in asked)), why)
     return {"standing": answer.standing.value, "reason": answer.reason, "why": why}
@@ -135,13 +136,9 @@ def _no_such_vap(view: NveView, asked: Attachment | Release | Sign) -> str:
     places = sorted(vap.place for vap in view.vaps if vap.vn == name)
     if not places or (asked.port, asked.vlan) in places:
         return ""
-    return f"{view.name} has no VAP of {name} at {_place(asked.port, asked.vlan)}; it has: " + ", ".join(
-        _place(*place) for place in places
+    return f"{view.name} has no VAP of {name} at {vap_words(asked.port, asked.vlan)}; it has: " + ", ".join(
+        vap_words(*place) for place in places
     )
-
-
-def _place(port: int, vlan: int) -> str:
-    return f"port {port}" + (f" VLAN {vlan}" if vlan else "")
 
 
 def _vni(view: NveView, name: str) -> int:

@@ -174,6 +174,12 @@ class Overlay:
         where = ["--nva", self.nva, "--credentials", str(self.identities.place(role, name))]
         return subprocess.run(command(*words, *where), capture_output=True, text=True, check=False, timeout=READY_S)
 
+    async def open_ports(self) -> None:
+        """From here on the tests have the ports, and what goes between the switches goes through `underlay`."""
+        for ports in self.ports.values():
+            await ports.open()
+        self.underlay = Underlay(self.identities.domain.nves, self.ports)
+
     def end(self) -> None:
         for name in list(self.processes):
             self.kill(name)
@@ -184,18 +190,23 @@ def command(*words: str) -> list[str]:
 
 
 @contextlib.asynccontextmanager
-async def overlay(identities: Identities, start_switch: Any, **lifetimes: float) -> AsyncIterator[Overlay]:
-    """An overlay that is ready, with its ports open."""
-    world = Overlay(identities, start_switch, **lifetimes)
+async def ending(world: Overlay) -> AsyncIterator[None]:
+    """Its processes end with the block, and its ports are closed."""
     try:
-        for name in ("nva", *LEAVES):
-            world.start(name)
-        await world.ready()
-        for ports in world.ports.values():
-            await ports.open()
-        world.underlay = Underlay(identities.domain.nves, world.ports)
-        yield world
+        yield
     finally:
         world.end()
         for ports in world.ports.values():
             await ports.close()
+
+
+@contextlib.asynccontextmanager
+async def overlay(identities: Identities, start_switch: Any, **lifetimes: float) -> AsyncIterator[Overlay]:
+    """An overlay that is ready, with its ports open."""
+    world = Overlay(identities, start_switch, **lifetimes)
+    async with ending(world):
+        for name in ("nva", *LEAVES):
+            world.start(name)
+        await world.ready()
+        await world.open_ports()
+        yield world

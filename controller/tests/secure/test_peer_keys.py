@@ -15,7 +15,6 @@ import pytest
 import yaml
 from overlay_world import LEAVES, READY_S, Identities, Overlay, overlay, until
 from raw_switch import RawSwitch
-from switches import Underlay
 from test_processes import BLUE1, BLUE2, BLUE3, Traffic, blue, frame
 
 ALL = {(one, other) for one in LEAVES for other in LEAVES if one != other}
@@ -289,9 +288,7 @@ class TestLyingNva:
                     world.start(name)
                 await until(lambda: "peer-contribution-refused" in world.log("nva"))
                 await others_ready(world)
-                for ports in world.ports.values():
-                    await ports.open()
-                world.underlay = Underlay(identities.domain.nves, world.ports)
+                await world.open_ports()
                 await world.ports["leaf3"].send(1, frame(BLUE3, BLUE1, "10.1.0.3", "10.1.0.1", 1))
                 assert await world.ports["leaf1"].receive(1) == frame(BLUE3, BLUE1, "10.1.0.3", "10.1.0.1", 1)
                 assert world.underlay.carried

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 import pytest
 from nvo3sec.console.rundir import socket_path
 from nvo3sec.identity.names import Role
-from overlay_world import LEAVES, READY_S, Overlay, command, overlay, until
+from overlay_world import LEAVES, READY_S, Overlay, command, ending, overlay, until
 
 BOTH = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 
@@ -97,12 +97,10 @@ class TestNva:
     def test_before_anybody_came(self, identities, start_switch):
         async def run():
             world = Overlay(identities, start_switch)
-            try:
+            async with ending(world):
                 world.start("nva")
                 await until(lambda: "NVA running" in world.log("nva"))
                 await stopped(world, "nva", signal.SIGTERM)
-            finally:
-                world.end()
 
         asyncio.run(run())
 
@@ -123,7 +121,7 @@ class TestAgent:
     def test_one_without_nva_and_switch(self, identities, start_switch):
         async def run():
             world = Overlay(identities, start_switch)
-            try:
+            async with ending(world):
                 world.start("leaf1")
                 await until(lambda: "not serving" in world.log("leaf1"))
                 await stopped(world, "leaf1", signal.SIGTERM)
@@ -131,7 +129,5 @@ class TestAgent:
                 world.start("leaf2")
                 await until(lambda: "not serving" in world.log("leaf2"))
                 await stopped(world, "leaf2", signal.SIGTERM)
-            finally:
-                world.end()
 
         asyncio.run(run())

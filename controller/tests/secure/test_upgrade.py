@@ -84,6 +84,14 @@ async def serves(service: Any, leaf1: Any) -> None:
     assert await service.transport.ask("leaf1", QuestionKind.STATUS) == {}
 
 
+async def refused_to_a_later_one(service: Any) -> None:
+    """A session for an agent that this NVA is too old for."""
+    remote = await service.agent("leaf1", speaks=replace(HERE, protocol=9, oldest=8)).connect()
+    with pytest.raises(VersionMismatch, match="the NVA is to be upgraded"):
+        await remote.register(Registration(INCARNATION))
+    await remote.close()
+
+
 class TestWithTheVersionBefore:
     def test_both_are_of_now(self, identities):
         async def check():
@@ -165,10 +173,7 @@ class TestTooFarApart:
     def test_the_nva_is_behind(self, identities):
         async def check():
             async with serving(identities) as service:
-                remote = await service.agent("leaf1", speaks=replace(HERE, protocol=9, oldest=8)).connect()
-                with pytest.raises(VersionMismatch, match="the NVA is to be upgraded"):
-                    await remote.register(Registration(INCARNATION))
-                await remote.close()
+                await refused_to_a_later_one(service)
                 assert "the NVA is to be upgraded" in service.transport.refused["leaf1"]
 
         run(check())
@@ -176,10 +181,7 @@ class TestTooFarApart:
     def test_what_ended_an_earlier_attempt_is_not_held_against_a_later_one(self, identities):
         async def check():
             async with serving(identities) as service:
-                remote = await service.agent("leaf1", speaks=replace(HERE, protocol=9, oldest=8)).connect()
-                with pytest.raises(VersionMismatch):
-                    await remote.register(Registration(INCARNATION))
-                await remote.close()
+                await refused_to_a_later_one(service)
                 async with session(service, "leaf1"):
                     await until(lambda: service.nva.registered == ("leaf1",))
                 await until(lambda: service.nva.registered == ())
@@ -195,20 +197,14 @@ class TestTooFarApart:
         async def check():
             async with serving(identities, speaks=replace(HERE, protocol=0, oldest=0)) as service:
                 monkeypatch.setattr(service.transport, "_check_version", lambda nve, theirs: None)
-                remote = await service.agent("leaf1", speaks=replace(HERE, protocol=9, oldest=8)).connect()
-                with pytest.raises(VersionMismatch, match="the NVA is to be upgraded"):
-                    await remote.register(Registration(INCARNATION))
-                await remote.close()
+                await refused_to_a_later_one(service)
 
         run(check())
 
     def test_as_soon_as_it_was_upgraded_nothing_is_held_against_it(self, identities):
         async def check():
             async with serving(identities) as service:
-                remote = await service.agent("leaf1", speaks=replace(HERE, protocol=9, oldest=8)).connect()
-                with pytest.raises(VersionMismatch):
-                    await remote.register(Registration(INCARNATION))
-                await remote.close()
+                await refused_to_a_later_one(service)
                 async with session(service, "leaf1") as leaf1:
                     await serves(service, leaf1)
                     await leaf1.read_back(ReadBack(INCARNATION, (), ()))

@@ -22,8 +22,7 @@ from typing import Any
 
 import yaml
 from nvo3sec.console import ask
-from overlay_world import LEAVES, READY_S, Overlay, command, until
-from switches import Underlay
+from overlay_world import LEAVES, READY_S, Overlay, command, ending, until
 
 DOCUMENT = (Path(__file__).parents[3] / "docs" / "operating.md").read_text(encoding="utf-8")
 LEVELS = ("warning", "error", "critical")
@@ -260,18 +259,12 @@ class Walk(Overlay):
 async def walk(identities: Any, start_switch: Any, **lifetimes: float) -> AsyncIterator[Walk]:
     """A walk that has begun: everything is ready, and what its start says has been looked at."""
     world = Walk(identities, start_switch, **lifetimes)
-    try:
+    async with ending(world):
         async with world.step("the first start"):
             world.start("nva")
             await until(lambda: '"NVA running"' in world.log("nva"))
             for name in LEAVES:
                 world.start(name)
             await world.ready()
-        for ports in world.ports.values():
-            await ports.open()
-        world.underlay = Underlay(identities.domain.nves, world.ports)
+        await world.open_ports()
         yield world
-    finally:
-        world.end()
-        for ports in world.ports.values():
-            await ports.close()

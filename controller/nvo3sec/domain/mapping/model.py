@@ -21,6 +21,11 @@ TERM_SHIFT = 40
 """Versions of a VN start at term << 40, so that they grow even when a database had to be started anew (new term)."""
 
 
+def vap_words(port: int, vlan: int) -> str:
+    """A VAP of an NVE that is known, for people."""
+    return f"port {port}" + (f" VLAN {vlan}" if vlan else "")
+
+
 class Place(NamedTuple):
     """A VAP: port and VLAN (0: untagged) of an NVE."""
 
@@ -29,7 +34,7 @@ class Place(NamedTuple):
     vlan: int
 
     def __str__(self) -> str:
-        return f"{self.nve} port {self.port}" + (f" VLAN {self.vlan}" if self.vlan else "")
+        return f"{self.nve} {vap_words(self.port, self.vlan)}"
 
 
 class ClaimKey(NamedTuple):

@@ -23,3 +23,10 @@ REASONS = {
     Reason.UNSTEADY: "the address has moved too often, and stays where it is until an operator decides",
 }
 """In words for people."""
+
+_BY_CODE = {reason.value: words for reason, words in REASONS.items()}
+
+
+def words_of(code: str) -> str:
+    """The words for a reason as it comes in an answer; "" for one that this version does not know, and for none."""
+    return _BY_CODE.get(code, "")
