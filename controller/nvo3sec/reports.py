@@ -11,9 +11,9 @@ from ipaddress import IPv4Address
 from typing import Any
 
 from nvo3sec.domain.answers import TEXT_LIMIT
+from nvo3sec.domain.keys.sa import Direction
 from nvo3sec.domain.meanings import Meaning
 from nvo3sec.domain.model import Domain
-from nvo3sec.domain.sa import Direction
 from nvo3sec.domain.terms import CredentialTerms, Urgency, span
 from nvo3sec.domain.versions import Speaks, differences
 from nvo3sec.errors import OperatorError

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nvo3sec.cli import render, render_keys
 from nvo3sec.domain.answers import LINES_SHOWN, STATUS, TEXT_LIMIT, judged
-from nvo3sec.domain.holdings import HeldSa, Holdings
+from nvo3sec.domain.keys.holdings import HeldSa, Holdings
 from nvo3sec.domain.messages import QuestionKind
 from nvo3sec.errors import OperatorError
 from nvo3sec.nve import AgentStatus

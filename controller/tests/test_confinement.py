@@ -8,6 +8,8 @@ from ipaddress import IPv4Address
 
 import pytest
 from nva_agents import DOMAIN, INCARNATIONS, Agents, Failing
+from nvo3sec.domain.keys.sa import Held
+from nvo3sec.domain.keys.spi import LAST_GENERATION
 from nvo3sec.domain.messages import (
     Attachment,
     HeldReceive,
@@ -23,8 +25,6 @@ from nvo3sec.domain.messages import (
     Use,
 )
 from nvo3sec.domain.model import Suite
-from nvo3sec.domain.sa import Held
-from nvo3sec.domain.spi import LAST_GENERATION
 from nvo3sec.errors import HistoryDisputed, OperatorError
 from nvo3sec.nva import attachments
 from nvo3sec.nva.generations import TRUSTED_LEAD

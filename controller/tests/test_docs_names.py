@@ -19,7 +19,7 @@ from finsy.proto import p4i
 from nvo3sec.config.convert import RENEW_AT_LEAST_S
 from nvo3sec.config.schema import LifetimesSection
 from nvo3sec.domain import changes, model, numbers
-from nvo3sec.domain.contribution import statement
+from nvo3sec.domain.keys.contribution import statement
 from nvo3sec.identity import gate
 from nvo3sec.identity.admission import FrontLimits
 from nvo3sec.nva import generations

@@ -9,7 +9,9 @@ from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 from nva_agents import DOMAIN, INCARNATIONS, Agents
-from nvo3sec.domain.derivation import KeyContext, Purpose, hkdf_info
+from nvo3sec.domain.keys.derivation import KeyContext, Purpose, hkdf_info
+from nvo3sec.domain.keys.sa import Held
+from nvo3sec.domain.keys.spi import phase_of
 from nvo3sec.domain.messages import (
     HeldReceive,
     HeldSend,
@@ -21,8 +23,6 @@ from nvo3sec.domain.messages import (
     Report,
 )
 from nvo3sec.domain.model import Domain, Lifetimes, Nve, Rate, Route, Suite, Vap, Vn
-from nvo3sec.domain.sa import Held
-from nvo3sec.domain.spi import phase_of
 from nvo3sec.errors import AuthorizationError, DerivationError, OperatorError
 
 SUITE = Suite.CHASKEY12

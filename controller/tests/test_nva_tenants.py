@@ -9,6 +9,7 @@ from ipaddress import ip_address as ip
 
 import pytest
 from nva_agents import DOMAIN, INCARNATIONS, Agents, Failing
+from nvo3sec.domain.keys.sa import Held, Used
 from nvo3sec.domain.mapping import Admit, ClaimKey, Evict, Place
 from nvo3sec.domain.membership import Tunnel
 from nvo3sec.domain.messages import (
@@ -28,7 +29,6 @@ from nvo3sec.domain.messages import (
     Use,
 )
 from nvo3sec.domain.model import SharedAddress, SharedMember, Suite
-from nvo3sec.domain.sa import Held, Used
 from nvo3sec.errors import AuthorizationError
 from nvo3sec.nva import switches
 from nvo3sec.nva.store import MemoryStore, StoreUnavailable, open_store

@@ -9,9 +9,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from nvo3sec.domain.membership import Tunnel
-from nvo3sec.domain.model import Suite
-from nvo3sec.domain.sa import (
+from nvo3sec.domain.keys.sa import (
     Direction,
     Dropped,
     Expired,
@@ -38,7 +36,9 @@ from nvo3sec.domain.sa import (
     next_deadline,
     step,
 )
-from nvo3sec.domain.spi import phase_of
+from nvo3sec.domain.keys.spi import phase_of
+from nvo3sec.domain.membership import Tunnel
+from nvo3sec.domain.model import Suite
 
 TUNNEL = Tunnel("leaf1", "leaf2", Suite.CHASKEY12)
 A, B = b"a" * 16, b"b" * 16

@@ -9,6 +9,7 @@ from ipaddress import ip_address as ip
 
 import pytest
 from nva_agents import DOMAIN, INCARNATIONS, Agents, Failing, certificate_of
+from nvo3sec.domain.keys.sa import Held
 from nvo3sec.domain.messages import (
     Attachment,
     HeldReceive,
@@ -19,7 +20,6 @@ from nvo3sec.domain.messages import (
     ReadBack,
     Registration,
 )
-from nvo3sec.domain.sa import Held
 from nvo3sec.errors import AuthorizationError
 from nvo3sec.nva.cutoffs import DEADLINE_S
 from nvo3sec.nva.store import MemoryStore, StoreUnavailable

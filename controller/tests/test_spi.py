@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nvo3sec.domain.spi import LAST_GENERATION, LAST_GENERATION_BY_TIME, choose_spi, next_generation, phase_of
+from nvo3sec.domain.keys.spi import LAST_GENERATION, LAST_GENERATION_BY_TIME, choose_spi, next_generation, phase_of
 from nvo3sec.errors import DerivationError
 
 WORDS = st.integers(0, 2**32 - 1)

@@ -6,9 +6,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from nvo3sec.domain.keys.turns import Turns
 from nvo3sec.domain.membership import Tunnel
 from nvo3sec.domain.model import Suite
-from nvo3sec.domain.turns import Turns
 
 
 def tunnel(number: int) -> Tunnel:

@@ -10,9 +10,9 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 from nva_agents import DOMAIN, INCARNATIONS, Agents
+from nvo3sec.domain.keys.usage import Amount, UseMeter
 from nvo3sec.domain.messages import KeyUse, Use
 from nvo3sec.domain.model import Suite
-from nvo3sec.domain.usage import Amount, UseMeter
 
 SUITE = Suite.CHASKEY12
 

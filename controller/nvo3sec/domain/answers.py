@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nvo3sec.domain import fields as f
-from nvo3sec.domain.holdings import PEER, holdings_from_json
+from nvo3sec.domain.keys.holdings import PEER, holdings_from_json
 from nvo3sec.domain.messages import QuestionKind
 
 TEXT_LIMIT = 2000

@@ -17,10 +17,10 @@ from ipaddress import IPv4Address
 from typing import NamedTuple, TypeAlias
 
 from nvo3sec.domain.addresses import IpAddress
-from nvo3sec.domain.contribution import Pair, PeerUpdate
+from nvo3sec.domain.keys.contribution import Pair, PeerUpdate
+from nvo3sec.domain.keys.sa import Held
+from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.model import Rate, Suite, TenantSystem, TunnelKeys, Vap, Vn
-from nvo3sec.domain.sa import Held
-from nvo3sec.domain.secret import Secret
 from nvo3sec.domain.versions import UNSAID, Speaks
 
 DIGEST_BYTES = 32
@@ -238,7 +238,7 @@ class QuestionKind(StrEnum):
     PREVIEW = "preview"
     """What `RECONCILE` would do."""
     KEYS = "keys"
-    """What the switch holds for its tunnels, read now: `domain.holdings`."""
+    """What the switch holds for its tunnels, read now: `domain.keys.holdings`."""
 
 
 @dataclass(frozen=True)

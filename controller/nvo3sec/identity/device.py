@@ -21,7 +21,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
-from nvo3sec.domain.secret import Secret
+from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.identity import requests
 from nvo3sec.identity.anchors import Issuer, chain_fault, load_anchors
 from nvo3sec.identity.certificate import PARSE_ERRORS, Identity, Purpose, identity_of, name_of_san

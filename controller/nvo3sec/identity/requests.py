@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from nvo3sec.domain.secret import Secret
+from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.identity.certificate import PARSE_ERRORS, check_public_key, name_of_san
 from nvo3sec.identity.errors import AuthorityError, PeerRefused
 from nvo3sec.identity.names import DeviceName

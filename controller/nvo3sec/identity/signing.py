@@ -21,7 +21,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
-from nvo3sec.domain.contribution import ContributionRefused, Fault
+from nvo3sec.domain.keys.contribution import ContributionRefused, Fault
 from nvo3sec.identity.anchors import chain_fault
 from nvo3sec.identity.certificate import PARSE_ERRORS, Purpose, identity_of, parse_der
 from nvo3sec.identity.device import Credentials, Device

@@ -8,7 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 
-from nvo3sec.domain.contribution import ContributionRefused, PeerNews
+from nvo3sec.domain.keys.contribution import ContributionRefused, PeerNews
 from nvo3sec.domain.membership import Membership
 from nvo3sec.domain.messages import Report
 from nvo3sec.domain.model import Domain, TunnelKeys

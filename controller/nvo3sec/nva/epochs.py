@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from nvo3sec.domain.derivation import EPOCH_SECRET_BYTES, EpochKey
-from nvo3sec.domain.secret import Secret
+from nvo3sec.domain.keys.derivation import EPOCH_SECRET_BYTES, EpochKey
+from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.errors import DerivationError
 from nvo3sec.nva.store.records import DropEpoch, PutEpoch, StoreChange, Stored
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from nvo3sec.domain.sa import Direction
-from nvo3sec.domain.spi import LAST_GENERATION, LAST_GENERATION_BY_TIME, next_generation
+from nvo3sec.domain.keys.sa import Direction
+from nvo3sec.domain.keys.spi import LAST_GENERATION, LAST_GENERATION_BY_TIME, next_generation
 from nvo3sec.nva.store.records import DropGeneration, SetGeneration
 
 BLOCK = 4096

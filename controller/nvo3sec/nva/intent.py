@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from nvo3sec.domain.contribution import nve_uri
+from nvo3sec.domain.keys.contribution import nve_uri
 from nvo3sec.domain.membership import Membership
 from nvo3sec.domain.model import Domain, Vn
 from nvo3sec.errors import AuthorizationError, OperatorError

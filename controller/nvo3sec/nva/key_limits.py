@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
+from nvo3sec.domain.keys.sa import KeyLimits
 from nvo3sec.domain.model import Lifetimes
-from nvo3sec.domain.sa import KeyLimits
 
 
 def limits_of(life: Lifetimes) -> KeyLimits:

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nvo3sec.domain.contribution import Pair
+from nvo3sec.domain.keys.contribution import Pair
+from nvo3sec.domain.keys.sa import Sa
+from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.membership import Tunnel
 from nvo3sec.domain.messages import ReceiveSa, SendSa
-from nvo3sec.domain.sa import Sa
-from nvo3sec.domain.secret import Secret
 
 
 @dataclass(frozen=True)

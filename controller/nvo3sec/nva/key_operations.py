@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-from nvo3sec.domain.holdings import Holdings, holdings_from_json
+from nvo3sec.domain.keys.holdings import Holdings, holdings_from_json
 from nvo3sec.domain.messages import QuestionKind
 from nvo3sec.errors import OperatorError
 from nvo3sec.nva.key_inspection import choose_tunnels, differences, key_list

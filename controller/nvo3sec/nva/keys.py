@@ -18,12 +18,9 @@ from dataclasses import replace
 
 import structlog
 
-from nvo3sec.domain.contribution import Pair
-from nvo3sec.domain.derivation import Party, tunnel_info
-from nvo3sec.domain.membership import Membership, Tunnel
-from nvo3sec.domain.messages import ReceiveSa, SendSa
-from nvo3sec.domain.model import Domain, Suite
-from nvo3sec.domain.sa import (
+from nvo3sec.domain.keys.contribution import Pair
+from nvo3sec.domain.keys.derivation import Party, tunnel_info
+from nvo3sec.domain.keys.sa import (
     Direction,
     Event,
     Late,
@@ -49,9 +46,12 @@ from nvo3sec.domain.sa import (
     sender_sa,
     step,
 )
-from nvo3sec.domain.secret import Secret
-from nvo3sec.domain.spi import choose_spi
-from nvo3sec.domain.turns import Turns
+from nvo3sec.domain.keys.secret import Secret
+from nvo3sec.domain.keys.spi import choose_spi
+from nvo3sec.domain.keys.turns import Turns
+from nvo3sec.domain.membership import Membership, Tunnel
+from nvo3sec.domain.messages import ReceiveSa, SendSa
+from nvo3sec.domain.model import Domain, Suite
 from nvo3sec.errors import DerivationError
 from nvo3sec.nva import mixed
 from nvo3sec.nva.confinement import Confinement

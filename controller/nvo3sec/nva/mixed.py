@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nvo3sec.domain.contribution import End
+from nvo3sec.domain.keys.contribution import End
+from nvo3sec.domain.keys.sa import Direction, Event, Late, ReceiverRead, ReceiverUp, Sa, SaState
 from nvo3sec.domain.membership import Tunnel
-from nvo3sec.domain.sa import Direction, Event, Late, ReceiverRead, ReceiverUp, Sa, SaState
 from nvo3sec.nva.peering import PeerRelay
 
 

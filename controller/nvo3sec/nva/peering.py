@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
-from nvo3sec.domain.contribution import (
+from nvo3sec.domain.keys.contribution import (
     Contribution,
     ContributionRefused,
     End,
@@ -25,8 +25,8 @@ from nvo3sec.domain.contribution import (
     Statement,
     nve_uri,
 )
-from nvo3sec.domain.contribution.mixing import PROOF_BYTES
-from nvo3sec.domain.contribution.peers import HALVES_LIMIT
+from nvo3sec.domain.keys.contribution.mixing import PROOF_BYTES
+from nvo3sec.domain.keys.contribution.peers import HALVES_LIMIT
 from nvo3sec.domain.membership import Tunnel
 
 CONTRIBUTIONS_AT_ONCE = 128

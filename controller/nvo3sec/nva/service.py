@@ -14,7 +14,8 @@ from dataclasses import replace
 
 import structlog
 
-from nvo3sec.domain.contribution import PeerNews, PeerUpdate
+from nvo3sec.domain.keys.contribution import PeerNews, PeerUpdate
+from nvo3sec.domain.keys.sa import Direction, Event
 from nvo3sec.domain.mapping import Event as MappingEvent
 from nvo3sec.domain.mapping import LeaseRenewed, MappingState, Outcome, Reported, Resync
 from nvo3sec.domain.mapping import Tick as MappingTick
@@ -40,7 +41,6 @@ from nvo3sec.domain.messages import (
     Use,
 )
 from nvo3sec.domain.model import Domain
-from nvo3sec.domain.sa import Direction, Event
 from nvo3sec.errors import AuthorizationError, OperatorError
 from nvo3sec.nva.accounts import SwitchAccounts
 from nvo3sec.nva.announcing import NOT_SERVED, Announcing, announced_by, event_of, is_of_its_vn, report_of

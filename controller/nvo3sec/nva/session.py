@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
-from nvo3sec.domain.contribution import PeerNews, PeerUpdate
+from nvo3sec.domain.keys.contribution import PeerNews, PeerUpdate
 from nvo3sec.domain.messages import (
     Announcement,
     AttachmentAnswer,

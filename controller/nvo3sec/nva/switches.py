@@ -6,10 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Address
 
-from nvo3sec.domain.membership import Tunnel
-from nvo3sec.domain.messages import ReadBack, Registration, Use
-from nvo3sec.domain.model import Nve, Suite
-from nvo3sec.domain.sa import (
+from nvo3sec.domain.keys.sa import (
     Direction,
     Event,
     Held,
@@ -21,6 +18,9 @@ from nvo3sec.domain.sa import (
     SenderUp,
     Used,
 )
+from nvo3sec.domain.membership import Tunnel
+from nvo3sec.domain.messages import ReadBack, Registration, Use
+from nvo3sec.domain.model import Nve, Suite
 
 KEYS_OF_ONE = 64
 """Keys of one direction that a switch is believed to hold: many times what it is ever told to. Every event of a

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from nvo3sec.domain.contribution import Contribution, ContributionRefused, Expected, Fault, Verifier, verify
+from nvo3sec.domain.keys.contribution import Contribution, ContributionRefused, Expected, Fault, Verifier, verify
 from nvo3sec.nva.service import Nva
 
 

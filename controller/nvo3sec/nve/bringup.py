@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from nvo3sec.domain.derivation import INCARNATION_BYTES, KEY_BYTES
+from nvo3sec.domain.keys.derivation import INCARNATION_BYTES, KEY_BYTES
 from nvo3sec.errors import IncarnationLost
 from nvo3sec.nve.driver import SwitchDriver
 from nvo3sec.nve.translate import incarnation_of

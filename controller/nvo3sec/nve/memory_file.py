@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nvo3sec.domain.addresses import IpAddress, format_mac, parse_ip, parse_unicast_mac
-from nvo3sec.domain.derivation import INCARNATION_BYTES
+from nvo3sec.domain.keys.derivation import INCARNATION_BYTES
 from nvo3sec.domain.messages import DIGEST_BYTES, Attachment, StoreMark
 
 FORMAT = 1

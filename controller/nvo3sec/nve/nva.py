@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeAlias
 
-from nvo3sec.domain.contribution import PeerNews
+from nvo3sec.domain.keys.contribution import PeerNews
 from nvo3sec.domain.messages import (
     Announcement,
     AttachmentAnswer,

@@ -16,7 +16,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 
 from nvo3sec.domain.addresses import IpAddress
-from nvo3sec.domain.contribution import (
+from nvo3sec.domain.keys.contribution import (
     ContributionRefused,
     End,
     Fault,
@@ -29,10 +29,10 @@ from nvo3sec.domain.contribution import (
     PeerSa,
     PeerUpdate,
 )
+from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.messages import WHOLE_FRAME, KeyState, NveView, ReceiveSa, Report, SendSa
 from nvo3sec.domain.model import Suite, TunnelKeys
 from nvo3sec.domain.repeats import Repeats
-from nvo3sec.domain.secret import Secret
 from nvo3sec.errors import OperatorError, cause_of
 from nvo3sec.nve.memory import AgentMemory
 from nvo3sec.nve.places import Places

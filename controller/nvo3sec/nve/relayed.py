@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from nvo3sec.domain.contribution import Fault, KeyName, PeerContribution
-from nvo3sec.domain.contribution.peers import CONTRIBUTIONS_PER_PEER, PEERS_LIMIT, SAS_PER_PEER
+from nvo3sec.domain.keys.contribution import Fault, KeyName, PeerContribution
+from nvo3sec.domain.keys.contribution.peers import CONTRIBUTIONS_PER_PEER, PEERS_LIMIT, SAS_PER_PEER
 
 LOOKED_AT_ONCE = 8.0
 """Contributions of one peer that are looked at without a pause, and then one in each `LOOK_EVERY_S`."""

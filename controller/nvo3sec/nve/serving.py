@@ -18,8 +18,9 @@ import structlog
 from nvo3sec.aio import run_together
 from nvo3sec.domain import key_changes
 from nvo3sec.domain.consistency import consistent
-from nvo3sec.domain.contribution import PeerUpdate
-from nvo3sec.domain.holdings import Holdings
+from nvo3sec.domain.keys.contribution import PeerUpdate
+from nvo3sec.domain.keys.holdings import Holdings
+from nvo3sec.domain.keys.usage import Amount
 from nvo3sec.domain.learned import LearnedMappings
 from nvo3sec.domain.messages import (
     Announcement,
@@ -37,7 +38,6 @@ from nvo3sec.domain.messages import (
 )
 from nvo3sec.domain.messages import Update as Message
 from nvo3sec.domain.numbers import Numbers
-from nvo3sec.domain.usage import Amount
 from nvo3sec.errors import (
     IncarnationLost,
     IncarnationRetired,

@@ -16,7 +16,7 @@ import grpc
 import structlog
 
 from nvo3sec.domain import key_changes
-from nvo3sec.domain.contribution import PeerNews, PeerUpdate
+from nvo3sec.domain.keys.contribution import PeerNews, PeerUpdate
 from nvo3sec.domain.limits import TokenBucket
 from nvo3sec.domain.messages import (
     Announcement,

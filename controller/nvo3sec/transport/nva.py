@@ -17,7 +17,7 @@ import structlog
 
 from nvo3sec.aio import run_together
 from nvo3sec.domain.answers import judged
-from nvo3sec.domain.contribution import PeerNews
+from nvo3sec.domain.keys.contribution import PeerNews
 from nvo3sec.domain.messages import (
     Answer,
     AttachmentAnswer,

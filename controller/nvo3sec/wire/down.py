@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nvo3sec.domain.contribution import PeerUpdate
+from nvo3sec.domain.keys.contribution import PeerUpdate
 from nvo3sec.domain.messages import (
     AttachmentAnswer,
     ClaimPlace,

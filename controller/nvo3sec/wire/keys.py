@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.messages import KeyState, KeyUpdate, ReceiveSa, SendSa
 from nvo3sec.domain.model import Suite
-from nvo3sec.domain.secret import Secret
 from nvo3sec.errors import WireError
 from nvo3sec.wire import checks, peers
 from nvo3sec.wire import nva_pb2 as pb

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nvo3sec.domain.contribution import (
+from nvo3sec.domain.keys.contribution import (
     Contribution,
     End,
     KeyName,
@@ -15,9 +15,9 @@ from nvo3sec.domain.contribution import (
     PeerProof,
     PeerUpdate,
 )
-from nvo3sec.domain.contribution.mixing import PROOF_BYTES
-from nvo3sec.domain.contribution.peers import HALVES_LIMIT
-from nvo3sec.domain.contribution.statement import CERTIFICATE_BYTES, CHAIN_LIMIT, SIGNATURE_BYTES, STATEMENT_BYTES
+from nvo3sec.domain.keys.contribution.mixing import PROOF_BYTES
+from nvo3sec.domain.keys.contribution.peers import HALVES_LIMIT
+from nvo3sec.domain.keys.contribution.statement import CERTIFICATE_BYTES, CHAIN_LIMIT, SIGNATURE_BYTES, STATEMENT_BYTES
 from nvo3sec.domain.model import TunnelKeys
 from nvo3sec.errors import WireError
 from nvo3sec.wire import checks

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from nvo3sec.domain.contribution import PeerNews
+from nvo3sec.domain.keys.contribution import PeerNews
+from nvo3sec.domain.keys.sa import Held
 from nvo3sec.domain.messages import (
     Announcement,
     Answer,
@@ -28,7 +29,6 @@ from nvo3sec.domain.messages import (
     Use,
 )
 from nvo3sec.domain.model import Suite
-from nvo3sec.domain.sa import Held
 from nvo3sec.domain.terms import CredentialTerms
 from nvo3sec.errors import WireError
 from nvo3sec.wire import checks, peers, terms, versions

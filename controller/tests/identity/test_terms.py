@@ -11,9 +11,9 @@ import pytest
 import structlog
 from identity_world import DOMAIN, FakeClock, ForeignAuthority, World, pem
 from nvo3sec.config import example_path, load_domain
+from nvo3sec.domain.keys.sa import Direction, KeyLimits, Sa, SaState
 from nvo3sec.domain.membership import Tunnel
 from nvo3sec.domain.model import Suite
-from nvo3sec.domain.sa import Direction, KeyLimits, Sa, SaState
 from nvo3sec.domain.terms import SAID, CredentialTerms, Term, TermKind, Urgency, span
 from nvo3sec.domain.versions import Speaks
 from nvo3sec.errors import WireError

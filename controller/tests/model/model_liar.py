@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address
 
+from nvo3sec.domain.keys.sa import Held
+from nvo3sec.domain.keys.spi import LAST_GENERATION
 from nvo3sec.domain.messages import (
     Attachment,
     HeldReceive,
@@ -21,8 +23,6 @@ from nvo3sec.domain.messages import (
     Use,
 )
 from nvo3sec.domain.model import Suite
-from nvo3sec.domain.sa import Held
-from nvo3sec.domain.spi import LAST_GENERATION
 from nvo3sec.errors import Nvo3secError
 from nvo3sec.nva import Nva
 from nvo3sec.nva.generations import TRUSTED_LEAD

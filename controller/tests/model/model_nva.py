@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from nvo3sec.domain import key_changes
-from nvo3sec.domain.contribution import PeerNews, PeerUpdate
+from nvo3sec.domain.keys.contribution import PeerNews, PeerUpdate
 from nvo3sec.domain.messages import (
     Announcement,
     AttachmentAnswer,

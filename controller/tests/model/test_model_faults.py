@@ -39,11 +39,11 @@ from model_stories import (
     shut_out_for_a_moment,
 )
 from model_switch import Switch
-from nvo3sec.domain.derivation import EpochKey, Party
+from nvo3sec.domain.keys.derivation import EpochKey, Party
+from nvo3sec.domain.keys.sa import SaState, machine
+from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.messages import NveView, StoreMark
 from nvo3sec.domain.numbers import Numbers
-from nvo3sec.domain.sa import SaState, machine
-from nvo3sec.domain.secret import Secret
 from nvo3sec.nva import keys, marks
 from nvo3sec.nva.generations import Generations
 from nvo3sec.nva.intent import Intent

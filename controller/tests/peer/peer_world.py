@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from identity_world import DOMAIN, FakeClock, World
-from nvo3sec.domain.contribution import (
+from nvo3sec.domain.keys.contribution import (
     Contribution,
     End,
     KeyName,
@@ -23,8 +23,8 @@ from nvo3sec.domain.contribution import (
     Statement,
     nve_uri,
 )
+from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.model import Suite
-from nvo3sec.domain.secret import Secret
 from nvo3sec.identity.certificate import Purpose
 from nvo3sec.identity.device import Device
 from nvo3sec.identity.names import Role

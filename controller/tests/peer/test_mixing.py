@@ -14,12 +14,12 @@ import peer_oracle
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nvo3sec.domain.contribution import ContributionRefused, End, Fault, Mixed, PrivateHalf, Transcript
-from nvo3sec.domain.contribution import mixing as product
-from nvo3sec.domain.contribution.statement import STATEMENT_BYTES
-from nvo3sec.domain.derivation import Purpose
+from nvo3sec.domain.keys.contribution import ContributionRefused, End, Fault, Mixed, PrivateHalf, Transcript
+from nvo3sec.domain.keys.contribution import mixing as product
+from nvo3sec.domain.keys.contribution.statement import STATEMENT_BYTES
+from nvo3sec.domain.keys.derivation import Purpose
+from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.model import Suite
-from nvo3sec.domain.secret import Secret
 from nvo3sec.errors import DerivationError
 from test_statement import LOW_ORDER
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from nvo3sec.domain.contribution import ContributionRefused, End, Fault, KeyName, Pair, PeerProof
-from nvo3sec.domain.contribution.peers import HALVES_LIMIT
+from nvo3sec.domain.keys.contribution import ContributionRefused, End, Fault, KeyName, Pair, PeerProof
+from nvo3sec.domain.keys.contribution.peers import HALVES_LIMIT
 from nvo3sec.domain.membership import Tunnel
 from nvo3sec.domain.model import Suite
 from nvo3sec.nva import peering

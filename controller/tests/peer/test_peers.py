@@ -12,7 +12,7 @@ import peer_oracle
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nvo3sec.domain.contribution import (
+from nvo3sec.domain.keys.contribution import (
     Contribution,
     ContributionRefused,
     End,
@@ -24,11 +24,11 @@ from nvo3sec.domain.contribution import (
     PeerSa,
     Statement,
 )
-from nvo3sec.domain.contribution import peers as product
-from nvo3sec.domain.contribution.statement import LONGEST_LIFE_S
-from nvo3sec.domain.derivation import KeyContext, Purpose, derive_key, hkdf_info
+from nvo3sec.domain.keys.contribution import peers as product
+from nvo3sec.domain.keys.contribution.statement import LONGEST_LIFE_S
+from nvo3sec.domain.keys.derivation import KeyContext, Purpose, derive_key, hkdf_info
+from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.model import Suite
-from nvo3sec.domain.secret import Secret
 from nvo3sec.errors import DerivationError
 from peer_world import ADDRESSES, DOMAIN, EPOCH, INCARNATIONS, SPI, Pair, PeerWorld, Role, peer
 

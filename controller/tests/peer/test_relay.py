@@ -12,12 +12,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from nvo3sec.config import example_path, load_domain
 from nvo3sec.domain import key_changes
-from nvo3sec.domain.contribution import Contribution, ContributionRefused, Fault, Own, PeerKeys, PeerUpdate, Statement
-from nvo3sec.domain.contribution import peers as contribution_peers
 from nvo3sec.domain.desired import InstalledReceive, InstalledSend
+from nvo3sec.domain.keys.contribution import (
+    Contribution,
+    ContributionRefused,
+    Fault,
+    Own,
+    PeerKeys,
+    PeerUpdate,
+    Statement,
+)
+from nvo3sec.domain.keys.contribution import peers as contribution_peers
+from nvo3sec.domain.keys.sa import Held
 from nvo3sec.domain.messages import HeldReceive, HeldSend, KeyState, KeyUpdate, NveView, ReadBack, Registration
 from nvo3sec.domain.model import TunnelKeys
-from nvo3sec.domain.sa import Held
 from nvo3sec.errors import OperatorError
 from nvo3sec.nva import Nva
 from nvo3sec.nva.store.memory import HISTORY_BYTES, MemoryStore

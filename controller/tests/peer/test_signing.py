@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import NameOID
 from identity_world import DOMAIN, FakeClock, ForeignAuthority, make_key, san
-from nvo3sec.domain.contribution import ContributionRefused, Fault, nve_uri
+from nvo3sec.domain.keys.contribution import ContributionRefused, Fault, nve_uri
 from nvo3sec.identity.certificate import Purpose
 from nvo3sec.identity.device import Device
 from nvo3sec.identity.names import DeviceName, Role

@@ -12,8 +12,16 @@ import peer_oracle
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nvo3sec.domain.contribution import Contribution, ContributionRefused, Expected, Fault, Statement, nve_uri, verify
-from nvo3sec.domain.contribution.statement import (
+from nvo3sec.domain.keys.contribution import (
+    Contribution,
+    ContributionRefused,
+    Expected,
+    Fault,
+    Statement,
+    nve_uri,
+    verify,
+)
+from nvo3sec.domain.keys.contribution.statement import (
     ADDRESSES_LIMIT,
     CERTIFICATE_BYTES,
     CHAIN_LIMIT,

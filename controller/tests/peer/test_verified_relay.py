@@ -10,7 +10,7 @@ import os
 from datetime import timedelta
 
 import pytest
-from nvo3sec.domain.contribution import Contribution, ContributionRefused, Fault, Statement
+from nvo3sec.domain.keys.contribution import Contribution, ContributionRefused, Fault, Statement
 from nvo3sec.nva.peering import PUBLISH_EVERY_S, PUBLISHED_AT_ONCE
 from nvo3sec.nva.verifying import RelayedOnly
 from peer_world import PeerWorld

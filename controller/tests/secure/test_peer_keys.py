@@ -39,8 +39,8 @@ keys.KeyService._handed_out = handed_out
 
 SWAP = """
 from dataclasses import replace
-from nvo3sec.domain.contribution import Contribution, PrivateHalf, Statement
-from nvo3sec.domain.secret import Secret
+from nvo3sec.domain.keys.contribution import Contribution, PrivateHalf, Statement
+from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.nva import peering
 
 fetch = peering.PeerRelay.fetch
@@ -84,7 +84,7 @@ keys.KeyService._handed_out = handed_out
 FLOOD = """
 import asyncio, os
 from dataclasses import replace
-from nvo3sec.domain.contribution import Contribution, PeerNews, Statement
+from nvo3sec.domain.keys.contribution import Contribution, PeerNews, Statement
 from nvo3sec.nve import serving
 
 run = serving.Serving.run

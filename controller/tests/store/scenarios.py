@@ -8,6 +8,7 @@ from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 
+from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.mapping import (
     Absence,
     Claim,
@@ -23,7 +24,6 @@ from nvo3sec.domain.mapping import (
     SetVersion,
 )
 from nvo3sec.domain.meanings import Meaning, Sort
-from nvo3sec.domain.secret import Secret
 from nvo3sec.nva.store import (
     Certificate,
     DropDispute,

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.mapping import ClaimKey, Hold, Place, PutClaim, PutHold, SetVersion
-from nvo3sec.domain.secret import Secret
 from nvo3sec.nva.store import (
     ChangeRefused,
     DropEpoch,

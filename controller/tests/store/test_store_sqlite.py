@@ -14,8 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.mapping import PutClaim, SetVersion
-from nvo3sec.domain.secret import Secret
 from nvo3sec.nva.store import (
     DropEpoch,
     PutDispute,

@@ -10,11 +10,11 @@ from ipaddress import IPv4Address, IPv6Address
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nvo3sec.domain import contribution as c
 from nvo3sec.domain import messages as m
+from nvo3sec.domain.keys import contribution as c
+from nvo3sec.domain.keys.sa import Held
+from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.model import Rate, Suite, TenantSystem, TunnelKeys, Vap, Vn
-from nvo3sec.domain.sa import Held
-from nvo3sec.domain.secret import Secret
 from nvo3sec.domain.versions import Speaks
 from nvo3sec.errors import WireError
 from nvo3sec.wire import down, generate, up

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
-from nvo3sec.domain.secret import Secret
+from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.nva.store import files
 from nvo3sec.nva.store.errors import StoreCorrupt, StoreUnavailable
 from nvo3sec.nva.store.floor import Mark

@@ -17,7 +17,7 @@ from pathlib import Path
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 
-from nvo3sec.domain.secret import Secret
+from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.nva.store import files
 from nvo3sec.nva.store.errors import StoreCorrupt
 

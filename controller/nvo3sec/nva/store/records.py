@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
+from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.mapping import (
     Absence,
     Claim,
@@ -26,7 +27,6 @@ from nvo3sec.domain.mapping import (
     SetVersion,
 )
 from nvo3sec.domain.meanings import Meaning
-from nvo3sec.domain.secret import Secret
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,11 +25,11 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
-from nvo3sec.domain.contribution.faults import ContributionRefused, Fault
-from nvo3sec.domain.contribution.statement import STATEMENT_BYTES, pack
-from nvo3sec.domain.derivation import KEY_BYTES, Purpose
+from nvo3sec.domain.keys.contribution.faults import ContributionRefused, Fault
+from nvo3sec.domain.keys.contribution.statement import STATEMENT_BYTES, pack
+from nvo3sec.domain.keys.derivation import KEY_BYTES, Purpose
+from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.model import Suite
-from nvo3sec.domain.secret import Secret
 from nvo3sec.errors import DerivationError
 
 KEY_LABEL = b"nvo3sec peer key v1\x00"

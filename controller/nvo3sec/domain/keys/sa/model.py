@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import NamedTuple
 
+from nvo3sec.domain.keys.spi import phase_of
 from nvo3sec.domain.membership import Tunnel
-from nvo3sec.domain.spi import phase_of
 
 
 @dataclass(frozen=True, slots=True)

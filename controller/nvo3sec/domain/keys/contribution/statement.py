@@ -26,8 +26,8 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.hashes import SHA256, Hash
 
 from nvo3sec.domain.addresses import IpAddress, mapped_ipv6
-from nvo3sec.domain.contribution.faults import ContributionRefused, Fault
-from nvo3sec.domain.derivation import INCARNATION_BYTES
+from nvo3sec.domain.keys.contribution.faults import ContributionRefused, Fault
+from nvo3sec.domain.keys.derivation import INCARNATION_BYTES
 from nvo3sec.errors import DerivationError
 
 LABEL = b"nvo3sec contribution v1\x00"

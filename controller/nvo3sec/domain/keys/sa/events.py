@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from nvo3sec.domain.sa.model import Held
+from nvo3sec.domain.keys.sa.model import Held
 
 # --- events ---------------------------------------------------------------------------------------------------------
 

@@ -22,16 +22,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from nvo3sec.domain.addresses import IpAddress
-from nvo3sec.domain.contribution.faults import ContributionRefused, Fault
-from nvo3sec.domain.contribution.mixing import (
-    PRIVATE_KEY_BYTES,
-    PROOF_BYTES,
-    End,
-    Mixed,
-    PrivateHalf,
-    Transcript,
-)
-from nvo3sec.domain.contribution.statement import (
+from nvo3sec.domain.keys.contribution.faults import ContributionRefused, Fault
+from nvo3sec.domain.keys.contribution.mixing import PRIVATE_KEY_BYTES, PROOF_BYTES, End, Mixed, PrivateHalf, Transcript
+from nvo3sec.domain.keys.contribution.statement import (
     LONGEST_LIFE_S,
     PURPOSE,
     Contribution,
@@ -41,9 +34,9 @@ from nvo3sec.domain.contribution.statement import (
     nve_uri,
     verify,
 )
-from nvo3sec.domain.derivation import Purpose
+from nvo3sec.domain.keys.derivation import Purpose
+from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.model import Suite
-from nvo3sec.domain.secret import Secret
 from nvo3sec.errors import DerivationError
 
 PEERS_LIMIT = 4096

@@ -4,7 +4,7 @@
 `machine` has the rules; `events` what happens and what follows; `model` the nouns.
 """
 
-from nvo3sec.domain.sa.events import (
+from nvo3sec.domain.keys.sa.events import (
     Changed,
     Dropped,
     Effect,
@@ -30,8 +30,8 @@ from nvo3sec.domain.sa.events import (
     Used,
     UsedUp,
 )
-from nvo3sec.domain.sa.machine import ROTATION_INTERVAL_S, next_deadline, receiver_sas, sender_sa, step
-from nvo3sec.domain.sa.model import Direction, End, Held, KeyLimits, Sa, SaState, Turn
+from nvo3sec.domain.keys.sa.machine import ROTATION_INTERVAL_S, next_deadline, receiver_sas, sender_sa, step
+from nvo3sec.domain.keys.sa.model import Direction, End, Held, KeyLimits, Sa, SaState, Turn
 
 __all__ = [
     "ROTATION_INTERVAL_S",

@@ -7,11 +7,11 @@ peers       the keys of one NVE with its peers
 faults      why something is refused
 """
 
-from nvo3sec.domain.contribution.faults import ContributionRefused, Fault
-from nvo3sec.domain.contribution.messages import Pair, PeerContribution, PeerNews, PeerProof, PeerUpdate
-from nvo3sec.domain.contribution.mixing import End, Mixed, PrivateHalf, Transcript
-from nvo3sec.domain.contribution.peers import KeyName, Own, Peer, PeerKeys, PeerSa, Signer
-from nvo3sec.domain.contribution.statement import Contribution, Expected, Statement, Verifier, nve_uri, verify
+from nvo3sec.domain.keys.contribution.faults import ContributionRefused, Fault
+from nvo3sec.domain.keys.contribution.messages import Pair, PeerContribution, PeerNews, PeerProof, PeerUpdate
+from nvo3sec.domain.keys.contribution.mixing import End, Mixed, PrivateHalf, Transcript
+from nvo3sec.domain.keys.contribution.peers import KeyName, Own, Peer, PeerKeys, PeerSa, Signer
+from nvo3sec.domain.keys.contribution.statement import Contribution, Expected, Statement, Verifier, nve_uri, verify
 
 __all__ = [
     "Contribution",

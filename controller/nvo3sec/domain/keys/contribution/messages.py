@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nvo3sec.domain.contribution.peers import KeyName
-from nvo3sec.domain.contribution.statement import Contribution
+from nvo3sec.domain.keys.contribution.peers import KeyName
+from nvo3sec.domain.keys.contribution.statement import Contribution
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from nvo3sec.domain.sa.events import (
+from nvo3sec.domain.keys.sa.events import (
     Changed,
     Dropped,
     Effect,
@@ -49,7 +49,7 @@ from nvo3sec.domain.sa.events import (
     Used,
     UsedUp,
 )
-from nvo3sec.domain.sa.model import Direction, End, Held, Sa, SaState, Turn, in_state
+from nvo3sec.domain.keys.sa.model import Direction, End, Held, Sa, SaState, Turn, in_state
 
 ROTATION_INTERVAL_S = 1.0
 """Never more than one rotation of a key in this time, whoever asks."""

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from nvo3sec.domain.addresses import IpAddress, mapped_ipv6
+from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.model import Suite
-from nvo3sec.domain.secret import Secret
 from nvo3sec.errors import DerivationError
 
 LABEL = b"nvo3sec v1\x00"
