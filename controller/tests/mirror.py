@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from nvo3sec.domain.changes import Increment
 from nvo3sec.domain.mapping import MappingEntry, MappingSet
+from nvo3sec.domain.mapping.change_log import Increment
 
 
 def followed(

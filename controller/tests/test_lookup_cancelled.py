@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from nvo3sec.domain.lookups import Wanted
+from nvo3sec.domain.mapping.lookups import Wanted
 from nvo3sec.domain.messages import Lookup, LookupAnswer, LookupResult
 from nvo3sec.nve.punts import PuntHandler
 

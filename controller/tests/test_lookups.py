@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nvo3sec.domain.frames import Question, destination_of, neighbor_reply, parse_question, untagged
 from nvo3sec.domain.limits import TokenBucket
-from nvo3sec.domain.lookups import LookupPolicy, Verdict, Wanted
+from nvo3sec.domain.mapping.lookups import LookupPolicy, Verdict, Wanted
 from nvo3sec.domain.model import Rate
 
 RATE = Rate(10, 5)

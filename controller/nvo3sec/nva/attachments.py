@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from nvo3sec.domain.changes import ChangeLog, Increment
 from nvo3sec.domain.limits import TokenBucket
 from nvo3sec.domain.mapping import (
     Address,
@@ -31,6 +30,7 @@ from nvo3sec.domain.mapping import (
     statics_of,
     step,
 )
+from nvo3sec.domain.mapping.change_log import ChangeLog, Increment
 from nvo3sec.domain.messages import Lookup, LookupAnswer, LookupResult, Position
 from nvo3sec.domain.model import Domain, Rate
 from nvo3sec.errors import AuthorizationError

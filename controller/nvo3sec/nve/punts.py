@@ -18,7 +18,7 @@ import structlog
 from nvo3sec.domain.addresses import mac_fault, unicast_fault
 from nvo3sec.domain.desired import Learned
 from nvo3sec.domain.frames import destination_of, neighbor_reply, parse_question, untagged
-from nvo3sec.domain.lookups import LookupPolicy, Verdict, Wanted
+from nvo3sec.domain.mapping.lookups import LookupPolicy, Verdict, Wanted
 from nvo3sec.domain.messages import (
     Announcement,
     AttachmentAnswer,

@@ -21,7 +21,7 @@ from nvo3sec.domain.consistency import consistent
 from nvo3sec.domain.keys.contribution import PeerUpdate
 from nvo3sec.domain.keys.holdings import Holdings
 from nvo3sec.domain.keys.usage import Amount
-from nvo3sec.domain.learned import LearnedMappings
+from nvo3sec.domain.mapping.learned import LearnedMappings
 from nvo3sec.domain.messages import (
     Announcement,
     AttachmentAnswer,

@@ -7,8 +7,8 @@ from ipaddress import ip_address as ip
 
 import pytest
 from nvo3sec.config import example_path, load_domain
-from nvo3sec.domain.changes import Increment, Position
 from nvo3sec.domain.mapping import Attach, Detach, LeaseRenewed, Status
+from nvo3sec.domain.mapping.change_log import Increment, Position
 from nvo3sec.domain.messages import Lookup, LookupResult
 from nvo3sec.errors import AuthorizationError
 from nvo3sec.nva.attachments import Attachments

@@ -8,10 +8,7 @@ from ipaddress import ip_address as ip
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nvo3sec.domain.changes import ChangeLog
 from nvo3sec.domain.desired import Learned
-from nvo3sec.domain.learned import LearnedMappings, Overtaken
-from nvo3sec.domain.lookups import Wanted
 from nvo3sec.domain.mapping import (
     Attach,
     Configured,
@@ -24,6 +21,9 @@ from nvo3sec.domain.mapping import (
     look_up,
     step,
 )
+from nvo3sec.domain.mapping.change_log import ChangeLog
+from nvo3sec.domain.mapping.learned import LearnedMappings, Overtaken
+from nvo3sec.domain.mapping.lookups import Wanted
 from nvo3sec.domain.messages import Lookup, LookupAnswer, LookupResult, MappingUpdate, Position, RemoteMapping
 
 VNI, MAC, OTHER = 10, 0x0200_0000_0001, 0x0200_0000_0002

@@ -10,7 +10,6 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from mirror import followed
-from nvo3sec.domain.changes import ChangeLog, Position
 from nvo3sec.domain.mapping import (
     AddressAppeared,
     Admit,
@@ -48,6 +47,7 @@ from nvo3sec.domain.mapping import (
     sorted_ips,
     step,
 )
+from nvo3sec.domain.mapping.change_log import ChangeLog, Position
 from nvo3sec.domain.messages import Lookup, LookupResult
 
 HONEST, THIEF = ("a", "b"), "t"
