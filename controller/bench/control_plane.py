@@ -39,7 +39,7 @@ import grpc
 import structlog
 from attack_world import BLUE, Agent, Fleet, fleet_of, served, tenant_text
 from attackers import key_and_chain
-from nvo3sec.domain.messages import Attachment, MappingUpdate, NveView, Registration, Standing
+from nvo3sec.domain.messages.session import Attachment, MappingUpdate, NveView, Registration, Standing
 from nvo3sec.errors import Nvo3secError
 from nvo3sec.identity.names import Role
 from overlay_world import LEAVES, Identities, Overlay, free_port

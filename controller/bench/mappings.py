@@ -34,7 +34,7 @@ from nvo3sec.domain.mapping import (
     Scope,
     step,
 )
-from nvo3sec.domain.messages import Lookup
+from nvo3sec.domain.messages.session import Lookup
 from nvo3sec.nva.attachments import Attachments
 from nvo3sec.nva.store import MemoryStore, PutVap, Store, open_store
 

@@ -26,8 +26,8 @@ sys.path[:0] = [str(TESTS / "attacks"), str(TESTS / "secure"), str(TESTS)]
 
 import structlog
 from attack_world import Fleet, fleet_of
-from nvo3sec.domain import key_changes
-from nvo3sec.domain.messages import KeyState, KeyUpdate, NveView, ReadBack, Registration
+from nvo3sec.domain.messages import key_changes
+from nvo3sec.domain.messages.session import KeyState, KeyUpdate, NveView, ReadBack, Registration
 from nvo3sec.errors import Nvo3secError
 from overlay_world import Identities
 

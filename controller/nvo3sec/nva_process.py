@@ -21,8 +21,8 @@ from nvo3sec.aio import run_together, until_stopped
 from nvo3sec.applying import Applying, Start
 from nvo3sec.config import DomainText
 from nvo3sec.console import ConsoleServer
-from nvo3sec.domain.messages import QuestionKind
-from nvo3sec.domain.terms import CredentialTerms
+from nvo3sec.domain.messages.credential_terms import CredentialTerms
+from nvo3sec.domain.messages.session import QuestionKind
 from nvo3sec.errors import OperatorError
 from nvo3sec.identity.admission import FrontLimits
 from nvo3sec.identity.certificate import Purpose

@@ -10,12 +10,12 @@ from dataclasses import asdict
 from ipaddress import IPv4Address
 from typing import Any
 
-from nvo3sec.domain.answers import TEXT_LIMIT
 from nvo3sec.domain.keys.sa import Direction
 from nvo3sec.domain.meanings import Meaning
+from nvo3sec.domain.messages.answers import TEXT_LIMIT
+from nvo3sec.domain.messages.credential_terms import CredentialTerms, Urgency, span
+from nvo3sec.domain.messages.versions import Speaks, differences
 from nvo3sec.domain.model import Domain
-from nvo3sec.domain.terms import CredentialTerms, Urgency, span
-from nvo3sec.domain.versions import Speaks, differences
 from nvo3sec.errors import OperatorError
 from nvo3sec.nva.journal import ReportRecord
 from nvo3sec.nve import AgentStatus, SwitchCounters
@@ -243,8 +243,8 @@ def unknown_status(nve: str, fault: str) -> AgentStatus:
 
 
 def status_from_json(nve: str, value: Any) -> AgentStatus:
-    """An agent's own account of itself, which `domain.answers` has judged. Nothing more than what is shown depends on
-    it."""
+    """An agent's own account of itself, which `domain.messages.answers` has judged. Nothing more than what is shown
+    depends on it."""
     fields: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in value.items()}
     return AgentStatus(nve, **fields)
 

@@ -7,8 +7,8 @@ import itertools
 from dataclasses import replace
 
 from nvo3sec.config import example_path, load_domain
-from nvo3sec.domain import key_changes
-from nvo3sec.domain.messages import (
+from nvo3sec.domain.messages import key_changes
+from nvo3sec.domain.messages.session import (
     KeyState,
     KeyUpdate,
     MappingUpdate,

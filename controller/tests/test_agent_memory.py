@@ -11,7 +11,15 @@ from ipaddress import ip_address as ip
 from typing import ClassVar
 
 import pytest
-from nvo3sec.domain.messages import Attachment, AttachmentAnswer, NveView, Release, Relocation, Standing, StoreMark
+from nvo3sec.domain.messages.session import (
+    Attachment,
+    AttachmentAnswer,
+    NveView,
+    Release,
+    Relocation,
+    Standing,
+    StoreMark,
+)
 from nvo3sec.errors import NvaUnreachable, OperatorError
 from nvo3sec.nve import AgentMemory, NveAgent, SwitchAddress, tenant_methods
 

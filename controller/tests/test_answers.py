@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from nvo3sec.cli import render, render_keys
-from nvo3sec.domain.answers import LINES_SHOWN, STATUS, TEXT_LIMIT, judged
 from nvo3sec.domain.keys.holdings import HeldSa, Holdings
-from nvo3sec.domain.messages import QuestionKind
+from nvo3sec.domain.messages.answers import LINES_SHOWN, STATUS, TEXT_LIMIT, judged
+from nvo3sec.domain.messages.session import QuestionKind
 from nvo3sec.errors import OperatorError
 from nvo3sec.nve import AgentStatus
 from nvo3sec.reports import lines_to_json, status_from_json, status_to_json, without_the_longest

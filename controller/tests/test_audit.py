@@ -8,7 +8,7 @@ import dataclasses
 import itertools
 
 import pytest
-from nvo3sec.domain.messages import Report
+from nvo3sec.domain.messages.session import Report
 from nvo3sec.errors import IncarnationLost
 from nvo3sec.nve import audit
 from nvo3sec.nve.audit import OFTEN, Audit, Leases

@@ -11,7 +11,7 @@ from ipaddress import ip_address as ip
 import pytest
 from frames_of_tenants import gratuitous_arp, vrrp
 from nva_agents import DOMAIN, Agents
-from nvo3sec.domain.messages import ClaimPlace, Sign
+from nvo3sec.domain.messages.session import ClaimPlace, Sign
 from nvo3sec.domain.model import SharedAddress, SharedMember
 from nvo3sec.errors import NvaUnreachable
 from nvo3sec.nve import claiming

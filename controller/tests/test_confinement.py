@@ -10,7 +10,7 @@ import pytest
 from nva_agents import DOMAIN, INCARNATIONS, Agents, Failing
 from nvo3sec.domain.keys.sa import Held
 from nvo3sec.domain.keys.spi import LAST_GENERATION
-from nvo3sec.domain.messages import (
+from nvo3sec.domain.messages.session import (
     Attachment,
     HeldReceive,
     HeldSend,

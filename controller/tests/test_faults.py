@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 import grpc
 from finsy.proto import U128, p4r, p4r_grpc
 from nvo3sec.config import example_path, load_domain
-from nvo3sec.domain.messages import Registration
+from nvo3sec.domain.messages.session import Registration
 from nvo3sec.errors import AuthorizationError, NvaUnreachable
 from nvo3sec.nva import Nva
 from nvo3sec.nva.store import MemoryStore

@@ -14,7 +14,7 @@ from nvo3sec.config import DomainText, example_path
 from nvo3sec.domain.difference import difference
 from nvo3sec.domain.meanings import Meaning, Sort, Told, is_told, let_go, meanings
 from nvo3sec.domain.membership import Membership
-from nvo3sec.domain.messages import ReadBack, Registration, Report
+from nvo3sec.domain.messages.session import ReadBack, Registration, Report
 from nvo3sec.domain.model import Domain, Vap
 from nvo3sec.errors import OperatorError
 from nvo3sec.nva.cutoffs import DEADLINE_S

@@ -11,9 +11,9 @@ from dataclasses import replace
 
 import pytest
 from nva_agents import DOMAIN, INCARNATIONS, Agents
-from nvo3sec.domain.history import not_in_history
 from nvo3sec.domain.mapping import SetVersion
-from nvo3sec.domain.messages import Registration, StoreMark, Welcome
+from nvo3sec.domain.messages.history import not_in_history
+from nvo3sec.domain.messages.session import Registration, StoreMark, Welcome
 from nvo3sec.errors import HistoryDisputed, NvaGoneBack, OperatorError
 from nvo3sec.nva.marks import INTERVAL_S, KEPT
 from nvo3sec.nva.store import Point, StoreError, open_store

@@ -7,7 +7,7 @@ import asyncio
 
 import pytest
 from nvo3sec.domain.mapping.learned import LearnedMappings
-from nvo3sec.domain.messages import Lookup, LookupAnswer, LookupResult, MappingUpdate, Position, RemoteMapping
+from nvo3sec.domain.messages.session import Lookup, LookupAnswer, LookupResult, MappingUpdate, Position, RemoteMapping
 from nvo3sec.errors import NvaUnreachable
 from nvo3sec.nve.learning import OVERTAKEN, Learning
 

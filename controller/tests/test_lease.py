@@ -7,7 +7,7 @@ import asyncio
 from types import SimpleNamespace
 
 import pytest
-from nvo3sec.domain.messages import LeaseGrant, StoreMark
+from nvo3sec.domain.messages.session import LeaseGrant, StoreMark
 from nvo3sec.nve import audit, serving
 from nvo3sec.nve.audit import Leases
 from nvo3sec.nve.clock import ClockReading

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from nvo3sec.domain.mapping.lookups import Wanted
-from nvo3sec.domain.messages import Lookup, LookupAnswer, LookupResult
+from nvo3sec.domain.messages.session import Lookup, LookupAnswer, LookupResult
 from nvo3sec.nve.punts import PuntHandler
 
 

@@ -12,7 +12,7 @@ from nva_agents import DOMAIN, INCARNATIONS, Agents
 from nvo3sec.domain.keys.derivation import KeyContext, Purpose, hkdf_info
 from nvo3sec.domain.keys.sa import Held
 from nvo3sec.domain.keys.spi import phase_of
-from nvo3sec.domain.messages import (
+from nvo3sec.domain.messages.session import (
     HeldReceive,
     HeldSend,
     KeyState,

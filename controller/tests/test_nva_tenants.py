@@ -12,7 +12,7 @@ from nva_agents import DOMAIN, INCARNATIONS, Agents, Failing
 from nvo3sec.domain.keys.sa import Held, Used
 from nvo3sec.domain.mapping import Admit, ClaimKey, Evict, Place
 from nvo3sec.domain.membership import Tunnel
-from nvo3sec.domain.messages import (
+from nvo3sec.domain.messages.session import (
     Attachment,
     Guard,
     HeldReceive,

@@ -8,7 +8,7 @@ from ipaddress import ip_address as ip
 
 import pytest
 from nva_agents import Agents
-from nvo3sec.domain.messages import Attachment, Standing
+from nvo3sec.domain.messages.session import Attachment, Standing
 from nvo3sec.errors import OperatorError
 from nvo3sec.nva.operations import Operations
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from nvo3sec.config import example_path, load_domain
-from nvo3sec.domain.messages import Report
+from nvo3sec.domain.messages.session import Report
 from nvo3sec.domain.repeats import AGAIN_S, KEPT, Repeats
 from nvo3sec.nva.contributing import Contributing
 

@@ -10,7 +10,7 @@ from ipaddress import ip_address as ip
 import pytest
 from nva_agents import DOMAIN, INCARNATIONS, Agents, Failing, certificate_of
 from nvo3sec.domain.keys.sa import Held
-from nvo3sec.domain.messages import (
+from nvo3sec.domain.messages.session import (
     Attachment,
     HeldReceive,
     HeldSend,

@@ -42,7 +42,7 @@ from nvo3sec.domain.mapping import (
     statics_of,
     step,
 )
-from nvo3sec.domain.messages import Attachment, AttachmentAnswer, Lookup, Standing
+from nvo3sec.domain.messages.session import Attachment, AttachmentAnswer, Lookup, Standing
 from nvo3sec.domain.names import dns_name_fault, is_dns_name, is_label, label_fault, parse_label
 from nvo3sec.errors import ConfigError, OperatorError, WireError
 from nvo3sec.nve.memory import AgentMemory

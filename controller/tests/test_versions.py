@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from nvo3sec.domain.versions import Feature, Speaks, differences, mismatch, missing
+from nvo3sec.domain.messages.versions import Feature, Speaks, differences, mismatch, missing
 from nvo3sec.errors import WireError
 from nvo3sec.wire import nva_pb2 as pb
 from nvo3sec.wire import up, versions

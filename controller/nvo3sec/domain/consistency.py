@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import replace
 from typing import TypeVar
 
-from nvo3sec.domain.messages import NveView, PeerView
+from nvo3sec.domain.messages.session import NveView, PeerView
 from nvo3sec.domain.model import TenantSystem
 
 T = TypeVar("T")

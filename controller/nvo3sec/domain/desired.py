@@ -33,7 +33,7 @@ from nvo3sec.domain.entries import (
     VnAuthorization,
 )
 from nvo3sec.domain.keys.secret import Secret
-from nvo3sec.domain.messages import NveView
+from nvo3sec.domain.messages.session import NveView
 from nvo3sec.domain.model import Suite, TenantSystem
 from nvo3sec.domain.numbers import GROUPS, RING_PAIRS, TUNNEL_INTERFACES, VAP_INTERFACES, Numbers, Reserved, allocate
 

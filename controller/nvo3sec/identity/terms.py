@@ -10,7 +10,7 @@ from datetime import datetime
 import structlog
 from cryptography import x509
 
-from nvo3sec.domain.terms import SAID, CredentialTerms, Term, TermKind, Urgency
+from nvo3sec.domain.messages.credential_terms import SAID, CredentialTerms, Term, TermKind, Urgency
 from nvo3sec.errors import whereabouts
 from nvo3sec.identity.device import Device
 from nvo3sec.identity.errors import PeerRefused

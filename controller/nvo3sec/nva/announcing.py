@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from nvo3sec.domain.mapping import Attach, Claimed, Detach, Event, Move, Outcome, Place, Reason, Reported, Scope, Status
-from nvo3sec.domain.messages import Announcement, Attachment, AttachmentAnswer, Release, Report, Sign
+from nvo3sec.domain.messages.session import Announcement, Attachment, AttachmentAnswer, Release, Report, Sign
 from nvo3sec.domain.model import Domain
 from nvo3sec.nva.store.errors import ChangeRefused, StoreError
 

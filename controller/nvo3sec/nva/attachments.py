@@ -31,7 +31,7 @@ from nvo3sec.domain.mapping import (
     step,
 )
 from nvo3sec.domain.mapping.change_log import ChangeLog, Increment
-from nvo3sec.domain.messages import Lookup, LookupAnswer, LookupResult, Position
+from nvo3sec.domain.messages.session import Lookup, LookupAnswer, LookupResult, Position
 from nvo3sec.domain.model import Domain, Rate
 from nvo3sec.errors import AuthorizationError
 from nvo3sec.nva.store.records import DropVap, PutDomainFile, PutVap, Store, StoreChange, Stored

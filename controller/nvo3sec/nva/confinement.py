@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 
 import structlog
 
-from nvo3sec.domain.messages import Report
+from nvo3sec.domain.messages.session import Report
 from nvo3sec.errors import cause_of
 from nvo3sec.nva.store.errors import ChangeRefused, StoreError
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from nvo3sec.domain.keys.contribution import ContributionRefused, PeerNews
 from nvo3sec.domain.membership import Membership
-from nvo3sec.domain.messages import Report
+from nvo3sec.domain.messages.session import Report
 from nvo3sec.domain.model import Domain, TunnelKeys
 from nvo3sec.domain.repeats import Repeats
 from nvo3sec.nva.keys import KeyService

@@ -19,10 +19,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Sequence
 
-from nvo3sec.domain.history import not_in_history
 from nvo3sec.domain.keys.contribution import nve_uri
 from nvo3sec.domain.mapping import LeaseRenewed
-from nvo3sec.domain.messages import LeaseGrant, StoreMark
+from nvo3sec.domain.messages.history import not_in_history
+from nvo3sec.domain.messages.session import LeaseGrant, StoreMark
 from nvo3sec.errors import AuthorizationError, HistoryDisputed
 from nvo3sec.nva.service import Nva
 from nvo3sec.nva.store.records import Certificate, Revocation, SetEarlyLease, Store, Stored

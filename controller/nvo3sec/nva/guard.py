@@ -11,7 +11,7 @@ from typing import Protocol
 
 import structlog
 
-from nvo3sec.domain.messages import Report
+from nvo3sec.domain.messages.session import Report
 from nvo3sec.errors import HistoryDisputed
 from nvo3sec.nva.marks import Marks
 from nvo3sec.nva.session import NvaSideSession

@@ -9,7 +9,7 @@ from typing import Any
 
 from nvo3sec.domain.limits import TokenBucket
 from nvo3sec.domain.mapping.events import Told
-from nvo3sec.domain.messages import Report
+from nvo3sec.domain.messages.session import Report
 from nvo3sec.domain.model import Rate
 
 KEPT = 4000

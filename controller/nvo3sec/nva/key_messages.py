@@ -9,7 +9,7 @@ from nvo3sec.domain.keys.contribution import Pair
 from nvo3sec.domain.keys.sa import Sa
 from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.membership import Tunnel
-from nvo3sec.domain.messages import ReceiveSa, SendSa
+from nvo3sec.domain.messages.session import ReceiveSa, SendSa
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from nvo3sec.domain.keys.holdings import Holdings, holdings_from_json
-from nvo3sec.domain.messages import QuestionKind
+from nvo3sec.domain.messages.session import QuestionKind
 from nvo3sec.errors import OperatorError
 from nvo3sec.nva.key_inspection import choose_tunnels, differences, key_list
 from nvo3sec.nva.service import Nva

@@ -50,7 +50,7 @@ from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.keys.spi import choose_spi
 from nvo3sec.domain.keys.turns import Turns
 from nvo3sec.domain.membership import Membership, Tunnel
-from nvo3sec.domain.messages import ReceiveSa, SendSa
+from nvo3sec.domain.messages.session import ReceiveSa, SendSa
 from nvo3sec.domain.model import Domain, Suite
 from nvo3sec.errors import DerivationError
 from nvo3sec.nva import mixed

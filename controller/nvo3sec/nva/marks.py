@@ -12,8 +12,8 @@ from collections.abc import Collection, Iterable, Sequence
 
 import structlog
 
-from nvo3sec.domain.history import not_in_history
-from nvo3sec.domain.messages import StoreMark
+from nvo3sec.domain.messages.history import not_in_history
+from nvo3sec.domain.messages.session import StoreMark
 from nvo3sec.errors import HistoryDisputed
 from nvo3sec.nva.store.records import DropDispute, DropTold, PutDispute, PutTold, Store, StoreChange, Stored
 

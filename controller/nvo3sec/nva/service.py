@@ -21,7 +21,7 @@ from nvo3sec.domain.mapping import LeaseRenewed, MappingState, Outcome, Reported
 from nvo3sec.domain.mapping import Tick as MappingTick
 from nvo3sec.domain.meanings import obstacles
 from nvo3sec.domain.membership import Membership, Tunnel
-from nvo3sec.domain.messages import (
+from nvo3sec.domain.messages.session import (
     Announcement,
     AttachmentAnswer,
     KeyState,

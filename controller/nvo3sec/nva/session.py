@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from nvo3sec.domain.keys.contribution import PeerNews, PeerUpdate
-from nvo3sec.domain.messages import (
+from nvo3sec.domain.messages.session import (
     Announcement,
     AttachmentAnswer,
     KeyState,

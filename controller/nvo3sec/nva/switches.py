@@ -19,7 +19,7 @@ from nvo3sec.domain.keys.sa import (
     Used,
 )
 from nvo3sec.domain.membership import Tunnel
-from nvo3sec.domain.messages import ReadBack, Registration, Use
+from nvo3sec.domain.messages.session import ReadBack, Registration, Use
 from nvo3sec.domain.model import Nve, Suite
 
 KEYS_OF_ONE = 64

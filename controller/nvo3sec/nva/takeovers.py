@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from nvo3sec.domain.messages import Report
+from nvo3sec.domain.messages.session import Report
 
 TWO_AGENTS = "two-agents"
 """The report of a name that several agents use."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 
 from nvo3sec.domain.mapping import MappingSet
-from nvo3sec.domain.messages import KeyState, KeyUpdate, MappingUpdate, RemoteMapping
+from nvo3sec.domain.messages.session import KeyState, KeyUpdate, MappingUpdate, RemoteMapping
 from nvo3sec.nva.attachments import Attachments, Handled
 from nvo3sec.nva.confinement import Confinement
 from nvo3sec.nva.keys import KeyService

@@ -8,7 +8,7 @@ from dataclasses import replace
 from nvo3sec.domain.addresses import format_mac
 from nvo3sec.domain.mapping import Claim, MappingState, member_key
 from nvo3sec.domain.membership import Membership
-from nvo3sec.domain.messages import ClaimPlace, Guard, NveView, PeerView, TenantState
+from nvo3sec.domain.messages.session import ClaimPlace, Guard, NveView, PeerView, TenantState
 from nvo3sec.domain.model import Domain, TenantSystem
 
 

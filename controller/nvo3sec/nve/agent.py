@@ -18,7 +18,7 @@ from nvo3sec.aio import Backoff, run_together
 from nvo3sec.domain.keys.holdings import Holdings
 from nvo3sec.domain.mapping import Reason
 from nvo3sec.domain.mapping.learned import LearnedMappings
-from nvo3sec.domain.messages import Announcement, Attachment, AttachmentAnswer, NveView, Release, Sign, Standing
+from nvo3sec.domain.messages.session import Announcement, Attachment, AttachmentAnswer, NveView, Release, Sign, Standing
 from nvo3sec.errors import (
     AuthorizationError,
     IncarnationRetired,

@@ -22,7 +22,7 @@ from nvo3sec.domain.limits import TokenBucket
 from nvo3sec.domain.mapping.events import Reason
 from nvo3sec.domain.mapping.model import vap_words
 from nvo3sec.domain.mapping.reasons import words_of
-from nvo3sec.domain.messages import (
+from nvo3sec.domain.messages.session import (
     Announcement,
     Attachment,
     AttachmentAnswer,

@@ -14,7 +14,7 @@ import itertools
 import time
 from collections.abc import Awaitable, Callable, Iterable
 
-from nvo3sec.domain.messages import LeaseGrant, Report
+from nvo3sec.domain.messages.session import LeaseGrant, Report
 from nvo3sec.errors import IncarnationLost
 from nvo3sec.nve.clock import ClockReading
 from nvo3sec.nve.plan import MANAGED_TABLES

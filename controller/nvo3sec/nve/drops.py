@@ -7,7 +7,7 @@ of the directions towards it that is, is not known.
 
 from __future__ import annotations
 
-from nvo3sec.domain.messages import Report
+from nvo3sec.domain.messages.session import Report
 from nvo3sec.p4runtime import SwitchClient
 from nvo3sec.p4runtime.generated import DropReason
 

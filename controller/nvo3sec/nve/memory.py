@@ -18,8 +18,8 @@ from pathlib import Path
 import structlog
 
 from nvo3sec import reading
-from nvo3sec.domain.history import not_in_history
-from nvo3sec.domain.messages import Attachment, StoreMark
+from nvo3sec.domain.messages.history import not_in_history
+from nvo3sec.domain.messages.session import Attachment, StoreMark
 from nvo3sec.errors import NvaGoneBack, OperatorError
 from nvo3sec.nve import memory_file
 

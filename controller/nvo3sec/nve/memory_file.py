@@ -10,7 +10,7 @@ from typing import Any
 
 from nvo3sec.domain.addresses import IpAddress, format_mac, parse_ip, parse_unicast_mac
 from nvo3sec.domain.keys.derivation import INCARNATION_BYTES
-from nvo3sec.domain.messages import DIGEST_BYTES, Attachment, StoreMark
+from nvo3sec.domain.messages.session import DIGEST_BYTES, Attachment, StoreMark
 
 FORMAT = 1
 LAST_GENERATION = (1 << 32) - 1

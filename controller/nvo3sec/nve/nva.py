@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeAlias
 
 from nvo3sec.domain.keys.contribution import PeerNews
-from nvo3sec.domain.messages import (
+from nvo3sec.domain.messages.session import (
     Announcement,
     AttachmentAnswer,
     LeaseGrant,

@@ -30,7 +30,7 @@ from nvo3sec.domain.keys.contribution import (
     PeerUpdate,
 )
 from nvo3sec.domain.keys.secret import Secret
-from nvo3sec.domain.messages import WHOLE_FRAME, KeyState, NveView, ReceiveSa, Report, SendSa
+from nvo3sec.domain.messages.session import WHOLE_FRAME, KeyState, NveView, ReceiveSa, Report, SendSa
 from nvo3sec.domain.model import Suite, TunnelKeys
 from nvo3sec.domain.repeats import Repeats
 from nvo3sec.errors import OperatorError, cause_of

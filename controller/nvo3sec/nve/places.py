@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from ipaddress import IPv4Address
 
-from nvo3sec.domain.messages import NveView
+from nvo3sec.domain.messages.session import NveView
 
 
 class Places:

@@ -16,13 +16,13 @@ from dataclasses import dataclass, field, replace
 import structlog
 
 from nvo3sec.aio import run_together
-from nvo3sec.domain import key_changes
 from nvo3sec.domain.consistency import consistent
 from nvo3sec.domain.keys.contribution import PeerUpdate
 from nvo3sec.domain.keys.holdings import Holdings
 from nvo3sec.domain.keys.usage import Amount
 from nvo3sec.domain.mapping.learned import LearnedMappings
-from nvo3sec.domain.messages import (
+from nvo3sec.domain.messages import key_changes
+from nvo3sec.domain.messages.session import (
     Announcement,
     AttachmentAnswer,
     KeyState,
@@ -36,7 +36,7 @@ from nvo3sec.domain.messages import (
     TenantState,
     Use,
 )
-from nvo3sec.domain.messages import Update as Message
+from nvo3sec.domain.messages.session import Update as Message
 from nvo3sec.domain.numbers import Numbers
 from nvo3sec.errors import (
     IncarnationLost,

@@ -13,7 +13,7 @@ from nvo3sec.domain.addresses import IpAddress, format_mac, parse_ip, parse_unic
 from nvo3sec.domain.mapping.events import Reason
 from nvo3sec.domain.mapping.model import vap_words
 from nvo3sec.domain.mapping.reasons import words_of
-from nvo3sec.domain.messages import Attachment, AttachmentAnswer, NveView, Release, Relocation, Sign, Standing
+from nvo3sec.domain.messages.session import Attachment, AttachmentAnswer, NveView, Release, Relocation, Sign, Standing
 from nvo3sec.domain.model import LAST_ACCESS_PORT, LAST_VLAN
 from nvo3sec.domain.names import parse_label
 from nvo3sec.errors import OperatorError

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from nvo3sec.domain.keys.usage import Amount, UseMeter
-from nvo3sec.domain.messages import KeyUse, NveView
+from nvo3sec.domain.messages.session import KeyUse, NveView
 from nvo3sec.nve.driver import SwitchDriver
 from nvo3sec.nve.translate import SaName, sending_entries
 from nvo3sec.p4runtime import Entry, Operation, SwitchState, Table, Update

@@ -15,10 +15,11 @@ from typing import Any, Protocol, TypeVar
 import grpc
 import structlog
 
-from nvo3sec.domain import key_changes
 from nvo3sec.domain.keys.contribution import PeerNews, PeerUpdate
 from nvo3sec.domain.limits import TokenBucket
-from nvo3sec.domain.messages import (
+from nvo3sec.domain.messages import key_changes
+from nvo3sec.domain.messages.credential_terms import CredentialTerms
+from nvo3sec.domain.messages.session import (
     Announcement,
     Answer,
     Attachment,
@@ -45,9 +46,8 @@ from nvo3sec.domain.messages import (
     Use,
     Welcome,
 )
+from nvo3sec.domain.messages.versions import Feature, Speaks, mismatch
 from nvo3sec.domain.model import Rate
-from nvo3sec.domain.terms import CredentialTerms
-from nvo3sec.domain.versions import Feature, Speaks, mismatch
 from nvo3sec.errors import AuthorizationError, NvaUnreachable, Nvo3secError, VersionMismatch, WireError, whereabouts
 from nvo3sec.identity.client import PeerChannel
 from nvo3sec.identity.device import Device

@@ -12,8 +12,8 @@ import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
-from nvo3sec.domain.messages import LeaseGrant, Registration, StoreMark, Welcome
-from nvo3sec.domain.versions import Feature, Speaks
+from nvo3sec.domain.messages.session import LeaseGrant, Registration, StoreMark, Welcome
+from nvo3sec.domain.messages.versions import Feature, Speaks
 from nvo3sec.errors import AuthorizationError, HistoryDisputed, NameInUse, NvaLoading
 from nvo3sec.nva.early import EarlyLeases
 from nvo3sec.nva.store import Certificate

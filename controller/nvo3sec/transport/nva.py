@@ -16,9 +16,10 @@ import grpc
 import structlog
 
 from nvo3sec.aio import run_together
-from nvo3sec.domain.answers import judged
 from nvo3sec.domain.keys.contribution import PeerNews
-from nvo3sec.domain.messages import (
+from nvo3sec.domain.messages.answers import judged
+from nvo3sec.domain.messages.credential_terms import CredentialTerms, Term, TermKind
+from nvo3sec.domain.messages.session import (
     Answer,
     AttachmentAnswer,
     LeaseGrant,
@@ -32,9 +33,8 @@ from nvo3sec.domain.messages import (
     Use,
     Welcome,
 )
-from nvo3sec.domain.messages import Report as AgentReport
-from nvo3sec.domain.terms import CredentialTerms, Term, TermKind
-from nvo3sec.domain.versions import Feature, Speaks, mismatch, missing
+from nvo3sec.domain.messages.session import Report as AgentReport
+from nvo3sec.domain.messages.versions import Feature, Speaks, mismatch, missing
 from nvo3sec.errors import (
     AuthorizationError,
     HistoryDisputed,

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from nvo3sec.domain.addresses import IpAddress
 from nvo3sec.domain.keys.derivation import INCARNATION_BYTES, KEY_BYTES
 from nvo3sec.domain.keys.secret import Secret
-from nvo3sec.domain.messages import DIGEST_BYTES, Position, StoreMark
+from nvo3sec.domain.messages.session import DIGEST_BYTES, Position, StoreMark
 from nvo3sec.domain.model import Rate, Suite
 from nvo3sec.domain.names import is_label
 from nvo3sec.errors import WireError

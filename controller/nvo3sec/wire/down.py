@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from nvo3sec.domain.keys.contribution import PeerUpdate
-from nvo3sec.domain.messages import (
+from nvo3sec.domain.messages.session import (
     AttachmentAnswer,
     ClaimPlace,
     Guard,

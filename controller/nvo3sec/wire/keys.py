@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from nvo3sec.domain.keys.secret import Secret
-from nvo3sec.domain.messages import KeyState, KeyUpdate, ReceiveSa, SendSa
+from nvo3sec.domain.messages.session import KeyState, KeyUpdate, ReceiveSa, SendSa
 from nvo3sec.domain.model import Suite
 from nvo3sec.errors import WireError
 from nvo3sec.wire import checks, peers

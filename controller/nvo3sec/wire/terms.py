@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from nvo3sec.domain.terms import SAID, CredentialTerms, Term, TermKind
+from nvo3sec.domain.messages.credential_terms import SAID, CredentialTerms, Term, TermKind
 from nvo3sec.errors import WireError
 from nvo3sec.wire import checks
 from nvo3sec.wire import nva_pb2 as pb

@@ -10,7 +10,8 @@ from typing import Any
 
 from nvo3sec.domain.keys.contribution import PeerNews
 from nvo3sec.domain.keys.sa import Held
-from nvo3sec.domain.messages import (
+from nvo3sec.domain.messages.credential_terms import CredentialTerms
+from nvo3sec.domain.messages.session import (
     Announcement,
     Answer,
     Attachment,
@@ -29,7 +30,6 @@ from nvo3sec.domain.messages import (
     Use,
 )
 from nvo3sec.domain.model import Suite
-from nvo3sec.domain.terms import CredentialTerms
 from nvo3sec.errors import WireError
 from nvo3sec.wire import checks, peers, terms, versions
 from nvo3sec.wire import nva_pb2 as pb

@@ -7,8 +7,8 @@ import re
 from importlib import metadata
 from typing import Any
 
-from nvo3sec.domain.messages import Announcement, Attachment, Sign
-from nvo3sec.domain.versions import UNSAID, Feature, Speaks, missing
+from nvo3sec.domain.messages.session import Announcement, Attachment, Sign
+from nvo3sec.domain.messages.versions import UNSAID, Feature, Speaks, missing
 from nvo3sec.errors import VersionMismatch, WireError
 from nvo3sec.wire import checks
 from nvo3sec.wire import nva_pb2 as pb

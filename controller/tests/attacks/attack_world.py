@@ -26,7 +26,7 @@ import yaml
 from nvo3sec.aio import run_together
 from nvo3sec.config import load_domain
 from nvo3sec.console import ask
-from nvo3sec.domain.messages import KeyState, Lookup, LookupResult, NveView, QuestionKind, Registration
+from nvo3sec.domain.messages.session import KeyState, Lookup, LookupResult, NveView, QuestionKind, Registration
 from nvo3sec.errors import Nvo3secError
 from nvo3sec.identity.certificate import Purpose
 from nvo3sec.identity.names import DeviceName, Role

@@ -6,7 +6,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 
 from attack_world import BLUE, Agent, Fleet, fleet_of, run, served
-from nvo3sec.domain.messages import Attachment, Lookup, LookupResult, Report, Standing
+from nvo3sec.domain.messages.session import Attachment, Lookup, LookupResult, Report, Standing
 from nvo3sec.identity.names import Role
 
 CONNECT = "/nvo3sec.v1.Nva/Connect"

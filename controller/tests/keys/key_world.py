@@ -12,7 +12,7 @@ from nvo3sec.domain.keys.derivation import KeyContext, Purpose
 from nvo3sec.domain.keys.sa import Held, ReceiverDown, ReceiverRead, ReceiverUp, SenderDown, SenderRead, SenderUp
 from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.membership import Membership, Tunnel
-from nvo3sec.domain.messages import ReceiveSa, SendSa
+from nvo3sec.domain.messages.session import ReceiveSa, SendSa
 from nvo3sec.domain.model import Domain, Lifetimes, Nve, Rate, Route, Suite, Vap, Vn
 from nvo3sec.nva.keys import KeyService
 from nvo3sec.nva.store import DropEpoch, DropGeneration, PutEpoch, SetGeneration

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nva_agents import DOMAIN, INCARNATIONS, Agents
-from nvo3sec.domain.key_changes import after
 from nvo3sec.domain.keys.secret import Secret
-from nvo3sec.domain.messages import KeyState, KeyUpdate, ReceiveSa, Registration, SendSa
+from nvo3sec.domain.messages.key_changes import after
+from nvo3sec.domain.messages.session import KeyState, KeyUpdate, ReceiveSa, Registration, SendSa
 from nvo3sec.domain.model import Suite
 from nvo3sec.errors import NvaUnreachable
 from nvo3sec.nve.serving import Serving

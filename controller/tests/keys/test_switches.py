@@ -6,7 +6,7 @@ from __future__ import annotations
 from key_world import make_domain, nves
 from nvo3sec.domain.keys.sa import Held, ReceiverDown, ReceiverRead, ReceiverUp, SenderDown, SenderRead, SenderUp
 from nvo3sec.domain.membership import Membership, Tunnel
-from nvo3sec.domain.messages import HeldReceive, HeldSend, ReadBack, Registration
+from nvo3sec.domain.messages.session import HeldReceive, HeldSend, ReadBack, Registration
 from nvo3sec.domain.model import Suite
 from nvo3sec.nva import switches
 

@@ -24,7 +24,7 @@ from nvo3sec.domain.mapping import (
 from nvo3sec.domain.mapping.change_log import ChangeLog
 from nvo3sec.domain.mapping.learned import LearnedMappings, Overtaken
 from nvo3sec.domain.mapping.lookups import Wanted
-from nvo3sec.domain.messages import Lookup, LookupAnswer, LookupResult, MappingUpdate, Position, RemoteMapping
+from nvo3sec.domain.messages.session import Lookup, LookupAnswer, LookupResult, MappingUpdate, Position, RemoteMapping
 
 VNI, MAC, OTHER = 10, 0x0200_0000_0001, 0x0200_0000_0002
 HISTORY = b"h" * 16

@@ -48,7 +48,7 @@ from nvo3sec.domain.mapping import (
     step,
 )
 from nvo3sec.domain.mapping.change_log import ChangeLog, Position
-from nvo3sec.domain.messages import Lookup, LookupResult
+from nvo3sec.domain.messages.session import Lookup, LookupResult
 
 HONEST, THIEF = ("a", "b"), "t"
 NVES = (*HONEST, THIEF)

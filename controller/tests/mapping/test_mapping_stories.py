@@ -35,7 +35,7 @@ from nvo3sec.domain.mapping import (
     restored,
     step,
 )
-from nvo3sec.domain.messages import Lookup, LookupResult
+from nvo3sec.domain.messages.session import Lookup, LookupResult
 
 VN, OTHER_VN = 10, 20
 MAC = 0x02_00_00_00_01_00

@@ -7,7 +7,7 @@ from ipaddress import IPv4Address
 
 from nvo3sec.domain.keys.sa import Held
 from nvo3sec.domain.keys.spi import LAST_GENERATION
-from nvo3sec.domain.messages import (
+from nvo3sec.domain.messages.session import (
     Attachment,
     HeldReceive,
     HeldSend,

@@ -11,9 +11,9 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from nvo3sec.domain import key_changes
 from nvo3sec.domain.keys.contribution import PeerNews, PeerUpdate
-from nvo3sec.domain.messages import (
+from nvo3sec.domain.messages import key_changes
+from nvo3sec.domain.messages.session import (
     Announcement,
     AttachmentAnswer,
     KeyState,

@@ -7,7 +7,7 @@ from model_domain import LIFE
 from model_liar import KINDS
 from model_scene import SETTLE_S
 from model_world import World
-from nvo3sec.domain.messages import StoreMark
+from nvo3sec.domain.messages.session import StoreMark
 from nvo3sec.p4runtime import Table
 
 DAY_S = 86400.0

@@ -12,7 +12,7 @@ from model_liar import lie
 from model_observer import ROLLED_BACK
 from model_switch import Switch
 from model_traffic import Traffic
-from nvo3sec.domain.messages import Attachment, Release
+from nvo3sec.domain.messages.session import Attachment, Release
 from nvo3sec.errors import Nvo3secError, OperatorError
 from nvo3sec.nva.store import StoreRolledBack
 from nvo3sec.nve.serving import USE_S

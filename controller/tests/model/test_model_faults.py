@@ -42,7 +42,7 @@ from model_switch import Switch
 from nvo3sec.domain.keys.derivation import EpochKey, Party
 from nvo3sec.domain.keys.sa import SaState, machine
 from nvo3sec.domain.keys.secret import Secret
-from nvo3sec.domain.messages import NveView, StoreMark
+from nvo3sec.domain.messages.session import NveView, StoreMark
 from nvo3sec.domain.numbers import Numbers
 from nvo3sec.nva import keys, marks
 from nvo3sec.nva.generations import Generations

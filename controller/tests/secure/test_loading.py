@@ -18,7 +18,7 @@ import pytest
 from nvo3sec import starting
 from nvo3sec.config.load import read_domain
 from nvo3sec.console import ask
-from nvo3sec.domain.messages import Attachment, KeyState, Lookup, LookupResult, NveView, Registration
+from nvo3sec.domain.messages.session import Attachment, KeyState, Lookup, LookupResult, NveView, Registration
 from nvo3sec.errors import AuthorizationError, NvaUnreachable, OperatorError
 from nvo3sec.identity.names import Role
 from nvo3sec.nva_process import NvaProcess, NvaSettings

@@ -12,7 +12,7 @@ from ipaddress import ip_address
 from typing import Any
 
 import pytest
-from nvo3sec.domain.messages import (
+from nvo3sec.domain.messages.session import (
     KeyState,
     KeyUpdate,
     Lookup,
@@ -24,7 +24,7 @@ from nvo3sec.domain.messages import (
     Registration,
     Report,
 )
-from nvo3sec.domain.versions import Speaks
+from nvo3sec.domain.messages.versions import Speaks
 from nvo3sec.errors import AuthorizationError, NvaUnreachable, Nvo3secError, OperatorError
 from nvo3sec.identity.certificate import Purpose
 from nvo3sec.identity.names import Role

@@ -8,7 +8,7 @@ import subprocess
 from typing import Any
 
 import pytest
-from nvo3sec.domain.messages import QuestionKind, Registration
+from nvo3sec.domain.messages.session import QuestionKind, Registration
 from nvo3sec.errors import AuthorizationError, NvaUnreachable, OperatorError
 from nvo3sec.identity.names import Role
 from nvo3sec.nva.takeovers import SEVERAL

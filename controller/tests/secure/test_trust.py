@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 from nvo3sec import starting, trust
-from nvo3sec.domain.messages import NveView
+from nvo3sec.domain.messages.session import NveView
 from nvo3sec.errors import AuthorizationError, NvaUnreachable
 from nvo3sec.identity.anchors import Anchors
 from nvo3sec.identity.authority import Authority

@@ -13,9 +13,17 @@ from typing import Any
 import pytest
 import test_session
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-from nvo3sec.domain.messages import Attachment, KeyState, NewIncarnation, QuestionKind, ReadBack, Registration, Sign
-from nvo3sec.domain.terms import CredentialTerms, Term, TermKind
-from nvo3sec.domain.versions import Speaks
+from nvo3sec.domain.messages.credential_terms import CredentialTerms, Term, TermKind
+from nvo3sec.domain.messages.session import (
+    Attachment,
+    KeyState,
+    NewIncarnation,
+    QuestionKind,
+    ReadBack,
+    Registration,
+    Sign,
+)
+from nvo3sec.domain.messages.versions import Speaks
 from nvo3sec.errors import AuthorizationError, OperatorError, VersionMismatch
 from nvo3sec.identity.authorization import AccessTable
 from nvo3sec.identity.names import Role

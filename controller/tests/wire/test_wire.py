@@ -10,12 +10,12 @@ from ipaddress import IPv4Address, IPv6Address
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nvo3sec.domain import messages as m
 from nvo3sec.domain.keys import contribution as c
 from nvo3sec.domain.keys.sa import Held
 from nvo3sec.domain.keys.secret import Secret
+from nvo3sec.domain.messages import session as m
+from nvo3sec.domain.messages.versions import Speaks
 from nvo3sec.domain.model import Rate, Suite, TenantSystem, TunnelKeys, Vap, Vn
-from nvo3sec.domain.versions import Speaks
 from nvo3sec.errors import WireError
 from nvo3sec.wire import down, generate, up
 from nvo3sec.wire import nva_pb2 as pb

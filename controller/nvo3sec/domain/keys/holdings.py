@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from nvo3sec.domain import fields as f
+from nvo3sec.domain.messages import fields as f
 from nvo3sec.domain.model import Suite
 
 SAS_LIMIT = 65536

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from nvo3sec.domain.mapping.events import Effect, MappingSet, MappingWithdrawn
-from nvo3sec.domain.messages import Position
+from nvo3sec.domain.messages.session import Position
 
 CHANGES_PER_VN = 1024
 CHANGES_IN_ALL = 262_144

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from nvo3sec.domain.addresses import IpAddress
 from nvo3sec.domain.mapping.model import Absence, Address, Claim, ClaimKey, Hold, MappingEntry, Scope, StaticMapping
-from nvo3sec.domain.messages import Standing
+from nvo3sec.domain.messages.session import Standing
 
 # --- events ---------------------------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from nvo3sec.domain.addresses import IpAddress
 from nvo3sec.domain.desired import Learned
 from nvo3sec.domain.mapping.lookups import Wanted
-from nvo3sec.domain.messages import Lookup, LookupAnswer, LookupResult, MappingUpdate, Position
+from nvo3sec.domain.messages.session import Lookup, LookupAnswer, LookupResult, MappingUpdate, Position
 
 LONG_AGO = float("-inf")
 

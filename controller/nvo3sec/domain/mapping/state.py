@@ -17,7 +17,7 @@ from nvo3sec.domain.mapping.model import (
     Place,
     Scope,
 )
-from nvo3sec.domain.messages import Lookup, LookupAnswer, LookupResult
+from nvo3sec.domain.messages.session import Lookup, LookupAnswer, LookupResult
 from nvo3sec.domain.persistent import PersistentMap
 
 POSITIVE_S = 300.0

@@ -20,8 +20,8 @@ from nvo3sec.domain.addresses import IpAddress
 from nvo3sec.domain.keys.contribution import Pair, PeerUpdate
 from nvo3sec.domain.keys.sa import Held
 from nvo3sec.domain.keys.secret import Secret
+from nvo3sec.domain.messages.versions import UNSAID, Speaks
 from nvo3sec.domain.model import Rate, Suite, TenantSystem, TunnelKeys, Vap, Vn
-from nvo3sec.domain.versions import UNSAID, Speaks
 
 DIGEST_BYTES = 32
 """Of the history of an NVA's store."""

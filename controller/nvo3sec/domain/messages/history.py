@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from nvo3sec.domain.messages import StoreMark
+from nvo3sec.domain.messages.session import StoreMark
 
 
 def not_in_history(seen: Iterable[StoreMark], now: StoreMark, known: Collection[StoreMark]) -> StoreMark | None:

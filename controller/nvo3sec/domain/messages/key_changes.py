@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TypeVar
 
-from nvo3sec.domain.messages import KeyState, KeyUpdate, ReceiveSa, SendSa
+from nvo3sec.domain.messages.session import KeyState, KeyUpdate, ReceiveSa, SendSa
 from nvo3sec.domain.model import Suite
 
 T = TypeVar("T", bound=KeyState | KeyUpdate)

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nvo3sec.domain import fields as f
 from nvo3sec.domain.keys.holdings import PEER, holdings_from_json
-from nvo3sec.domain.messages import QuestionKind
+from nvo3sec.domain.messages import fields as f
+from nvo3sec.domain.messages.session import QuestionKind
 
 TEXT_LIMIT = 2000
 """Characters of one text."""
