@@ -30,8 +30,8 @@ import structlog
 from nvo3sec.domain.keys.derivation import EpochKey, KeyContext, Party, Purpose, derive_key, tunnel_info
 from nvo3sec.domain.keys.sa import ReceiverRead, ReceiverUp, SenderRead, SenderUp
 from nvo3sec.domain.keys.secret import Secret
-from nvo3sec.domain.membership import Membership, Tunnel
-from nvo3sec.domain.model import Domain, Lifetimes, Nve, Rate, Route, Suite, Vap, Vn
+from nvo3sec.domain.overlay.membership import Membership, Tunnel
+from nvo3sec.domain.overlay.model import Domain, Lifetimes, Nve, Rate, Route, Suite, Vap, Vn
 from nvo3sec.nva.keys import KeyService
 from nvo3sec.nva.store import MemoryStore
 

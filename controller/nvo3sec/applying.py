@@ -17,9 +17,9 @@ import structlog
 
 from nvo3sec import collector
 from nvo3sec.config import DomainText
-from nvo3sec.domain.difference import Change, Difference, difference
-from nvo3sec.domain.meanings import Meaning
-from nvo3sec.domain.model import Domain
+from nvo3sec.domain.overlay.difference import Change, Difference, difference
+from nvo3sec.domain.overlay.meanings import Meaning
+from nvo3sec.domain.overlay.model import Domain
 from nvo3sec.errors import ConfigError, OperatorError
 from nvo3sec.nva import Nva
 

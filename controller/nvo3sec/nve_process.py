@@ -17,10 +17,10 @@ import structlog
 from nvo3sec import collector
 from nvo3sec.aio import run_together, until_stopped
 from nvo3sec.console import ConsoleServer
-from nvo3sec.domain.addresses import IpAddress
 from nvo3sec.domain.keys.contribution import Own, PeerKeys
 from nvo3sec.domain.messages.credential_terms import SAID, CredentialTerms
 from nvo3sec.domain.messages.session import QuestionKind
+from nvo3sec.domain.overlay.addresses import IpAddress
 from nvo3sec.errors import OperatorError
 from nvo3sec.identity.certificate import Purpose
 from nvo3sec.identity.names import Role

@@ -18,7 +18,7 @@ import structlog
 from nvo3sec.aio import run_together, until_stopped
 from nvo3sec.console import ConsoleServer
 from nvo3sec.domain.messages.session import QuestionKind
-from nvo3sec.domain.model import Domain, TunnelKeys
+from nvo3sec.domain.overlay.model import Domain, TunnelKeys
 from nvo3sec.errors import Nvo3secError, OperatorError
 from nvo3sec.nva import Nva, NvaSideSession
 from nvo3sec.nva.key_operations import KeyOperations

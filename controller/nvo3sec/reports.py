@@ -11,11 +11,11 @@ from ipaddress import IPv4Address
 from typing import Any
 
 from nvo3sec.domain.keys.sa import Direction
-from nvo3sec.domain.meanings import Meaning
 from nvo3sec.domain.messages.answers import TEXT_LIMIT
 from nvo3sec.domain.messages.credential_terms import CredentialTerms, Urgency, span
 from nvo3sec.domain.messages.versions import Speaks, differences
-from nvo3sec.domain.model import Domain
+from nvo3sec.domain.overlay.meanings import Meaning
+from nvo3sec.domain.overlay.model import Domain
 from nvo3sec.errors import OperatorError
 from nvo3sec.nva.journal import ReportRecord
 from nvo3sec.nve import AgentStatus, SwitchCounters

@@ -19,7 +19,7 @@ import structlog
 from nvo3sec import collector
 from nvo3sec.applying import Start, at_start
 from nvo3sec.config import DomainText
-from nvo3sec.domain.model import Domain
+from nvo3sec.domain.overlay.model import Domain
 from nvo3sec.errors import OperatorError
 from nvo3sec.identity.names import DeviceName, Role
 from nvo3sec.nva import Nva

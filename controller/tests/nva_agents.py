@@ -18,7 +18,7 @@ from nvo3sec.domain.messages.session import (
     Registration,
     TenantState,
 )
-from nvo3sec.domain.model import Domain
+from nvo3sec.domain.overlay.model import Domain
 from nvo3sec.nva import Nva
 from nvo3sec.nva.store import Certificate, MemoryStore, StoreUnavailable
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-from nvo3sec.domain.model import Nve
+from nvo3sec.domain.overlay.model import Nve
 
 CPU_PORT = 510
 DEADLINE_S = 120.0

@@ -10,9 +10,9 @@ from ipaddress import IPv4Address
 
 import pytest
 from nva_agents import Agents
-from nvo3sec.domain.consistency import consistent
 from nvo3sec.domain.messages.session import ClaimPlace, NveView, Registration, Report, StoreMark
-from nvo3sec.domain.model import Suite, TenantSystem, Vap
+from nvo3sec.domain.overlay.consistency import consistent
+from nvo3sec.domain.overlay.model import Suite, TenantSystem, Vap
 from nvo3sec.errors import OperatorError, RefusedUpdate, WriteRefused
 from nvo3sec.nve import AgentMemory
 from nvo3sec.nve.drops import ALARM_S, DropWatch

@@ -13,7 +13,7 @@ import pytest
 from nva_agents import DOMAIN, INCARNATIONS, Agents
 from nvo3sec.domain.mapping import Admit, ClaimKey, Evict, Place
 from nvo3sec.domain.messages.session import Attachment, AttachmentAnswer, ReadBack, Registration, Release, Standing
-from nvo3sec.domain.model import Domain, Vap
+from nvo3sec.domain.overlay.model import Domain, Vap
 from nvo3sec.errors import AuthorizationError, NvaGoneBack, NvaUnreachable, VersionMismatch
 from nvo3sec.nve import AgentMemory
 from nvo3sec.nve.announcer import Announcer

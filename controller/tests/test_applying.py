@@ -12,7 +12,7 @@ from nva_agents import Agents, Failing
 from nvo3sec.applying import APPLIED, Applying, at_start
 from nvo3sec.config import DomainText, example_path
 from nvo3sec.domain.mapping import Place
-from nvo3sec.domain.model import TunnelKeys
+from nvo3sec.domain.overlay.model import TunnelKeys
 from nvo3sec.errors import ConfigError, OperatorError
 from nvo3sec.nva.store import MemoryStore, StoreUnavailable, open_store
 

@@ -12,7 +12,7 @@ import pytest
 from frames_of_tenants import gratuitous_arp, vrrp
 from nva_agents import DOMAIN, Agents
 from nvo3sec.domain.messages.session import ClaimPlace, Sign
-from nvo3sec.domain.model import SharedAddress, SharedMember
+from nvo3sec.domain.overlay.model import SharedAddress, SharedMember
 from nvo3sec.errors import NvaUnreachable
 from nvo3sec.nve import claiming
 from nvo3sec.nve.claiming import LAST_PAUSE_S, Claiming

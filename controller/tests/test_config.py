@@ -18,7 +18,7 @@ from nvo3sec.config import example_path, load_domain, parse_domain, yaml_lines
 from nvo3sec.config.schema import DomainFile, hard_limit
 from nvo3sec.config.yaml_lines import FINDINGS_LIMIT
 from nvo3sec.domain.mapping import scope_of
-from nvo3sec.domain.model import MappingLimits, Reservation, Suite, TunnelKeys, TunnelLevel
+from nvo3sec.domain.overlay.model import MappingLimits, Reservation, Suite, TunnelKeys, TunnelLevel
 from nvo3sec.errors import ConfigError
 from pydantic import BaseModel
 

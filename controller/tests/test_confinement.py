@@ -24,7 +24,7 @@ from nvo3sec.domain.messages.session import (
     StoreMark,
     Use,
 )
-from nvo3sec.domain.model import Suite
+from nvo3sec.domain.overlay.model import Suite
 from nvo3sec.errors import HistoryDisputed, OperatorError
 from nvo3sec.nva import attachments
 from nvo3sec.nva.generations import TRUSTED_LEAD

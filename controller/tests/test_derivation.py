@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nvo3sec.domain.keys.derivation import EpochKey, KeyContext, Party, Purpose, derive_key, hkdf_info, tunnel_info
 from nvo3sec.domain.keys.secret import Secret
-from nvo3sec.domain.model import Suite
+from nvo3sec.domain.overlay.model import Suite
 from nvo3sec.errors import DerivationError
 
 VECTORS = json.loads((Path(__file__).parent / "data" / "key_vectors.json").read_text())

@@ -29,9 +29,9 @@ from nvo3sec.domain.entries import (
 )
 from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.mapping import Configured, MappingState, scope_of, statics_of, step
-from nvo3sec.domain.membership import Membership, Tunnel
-from nvo3sec.domain.model import REPLICAS_PER_PORT_LIMIT, Suite, TunnelLevel
 from nvo3sec.domain.numbers import GROUPS, Numbers, Reserved, allocate
+from nvo3sec.domain.overlay.membership import Membership, Tunnel
+from nvo3sec.domain.overlay.model import REPLICAS_PER_PORT_LIMIT, Suite, TunnelLevel
 from nvo3sec.nva.views import view_of
 
 DOMAIN = load_domain(example_path())

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nvo3sec.config import example_path, load_domain, parse_domain
-from nvo3sec.domain.difference import Action, Change, Effect, Kind, difference
 from nvo3sec.domain.mapping import Configured, MappingState, scope_of, statics_of, step
-from nvo3sec.domain.membership import Membership
-from nvo3sec.domain.model import Domain, Rate, Reservation, Suite, TunnelKeys, TunnelLevel, Vap, Vn
+from nvo3sec.domain.overlay.difference import Action, Change, Effect, Kind, difference
+from nvo3sec.domain.overlay.membership import Membership
+from nvo3sec.domain.overlay.model import Domain, Rate, Reservation, Suite, TunnelKeys, TunnelLevel, Vap, Vn
 from nvo3sec.nva.views import view_of
 
 DOMAIN = load_domain(example_path())

@@ -11,11 +11,11 @@ import pytest
 from nva_agents import DOMAIN, INCARNATIONS, Agents, Failing, certificate_of
 from nvo3sec.applying import at_start
 from nvo3sec.config import DomainText, example_path
-from nvo3sec.domain.difference import difference
-from nvo3sec.domain.meanings import Meaning, Sort, Told, is_told, let_go, meanings
-from nvo3sec.domain.membership import Membership
 from nvo3sec.domain.messages.session import ReadBack, Registration, Report
-from nvo3sec.domain.model import Domain, Vap
+from nvo3sec.domain.overlay.difference import difference
+from nvo3sec.domain.overlay.meanings import Meaning, Sort, Told, is_told, let_go, meanings
+from nvo3sec.domain.overlay.membership import Membership
+from nvo3sec.domain.overlay.model import Domain, Vap
 from nvo3sec.errors import OperatorError
 from nvo3sec.nva.cutoffs import DEADLINE_S
 from nvo3sec.nva.store import MemoryStore, StoreUnavailable, open_store

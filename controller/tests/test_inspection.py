@@ -8,7 +8,6 @@ from ipaddress import ip_address as ip
 
 import pytest
 from nvo3sec.config import example_path, load_domain
-from nvo3sec.domain.addresses import parse_mac
 from nvo3sec.domain.mapping import (
     Attach,
     ClaimKey,
@@ -23,7 +22,8 @@ from nvo3sec.domain.mapping import (
     step,
 )
 from nvo3sec.domain.mapping.reasons import REASONS
-from nvo3sec.domain.membership import Membership
+from nvo3sec.domain.overlay.addresses import parse_mac
+from nvo3sec.domain.overlay.membership import Membership
 from nvo3sec.errors import OperatorError
 from nvo3sec.nva.inspection import find_claim, map_list, vn_list, vn_show
 

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address
 
 from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.messages.session import KeyState, NveView, PeerView, ReceiveSa, SendSa
-from nvo3sec.domain.model import Rate, Suite
+from nvo3sec.domain.overlay.model import Rate, Suite
 from nvo3sec.nve.clock import ClockReading
 from nvo3sec.nve.keyring import Keyring
 from nvo3sec.p4runtime import SwitchState

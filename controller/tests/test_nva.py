@@ -22,7 +22,7 @@ from nvo3sec.domain.messages.session import (
     Registration,
     Report,
 )
-from nvo3sec.domain.model import Domain, Lifetimes, Nve, Rate, Route, Suite, Vap, Vn
+from nvo3sec.domain.overlay.model import Domain, Lifetimes, Nve, Rate, Route, Suite, Vap, Vn
 from nvo3sec.errors import AuthorizationError, DerivationError, OperatorError
 
 SUITE = Suite.CHASKEY12

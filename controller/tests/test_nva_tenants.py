@@ -11,7 +11,6 @@ import pytest
 from nva_agents import DOMAIN, INCARNATIONS, Agents, Failing
 from nvo3sec.domain.keys.sa import Held, Used
 from nvo3sec.domain.mapping import Admit, ClaimKey, Evict, Place
-from nvo3sec.domain.membership import Tunnel
 from nvo3sec.domain.messages.session import (
     Attachment,
     Guard,
@@ -28,7 +27,8 @@ from nvo3sec.domain.messages.session import (
     StoreMark,
     Use,
 )
-from nvo3sec.domain.model import SharedAddress, SharedMember, Suite
+from nvo3sec.domain.overlay.membership import Tunnel
+from nvo3sec.domain.overlay.model import SharedAddress, SharedMember, Suite
 from nvo3sec.errors import AuthorizationError
 from nvo3sec.nva import switches
 from nvo3sec.nva.store import MemoryStore, StoreUnavailable, open_store

@@ -37,8 +37,8 @@ from nvo3sec.domain.keys.sa import (
     step,
 )
 from nvo3sec.domain.keys.spi import phase_of
-from nvo3sec.domain.membership import Tunnel
-from nvo3sec.domain.model import Suite
+from nvo3sec.domain.overlay.membership import Tunnel
+from nvo3sec.domain.overlay.model import Suite
 
 TUNNEL = Tunnel("leaf1", "leaf2", Suite.CHASKEY12)
 A, B = b"a" * 16, b"b" * 16

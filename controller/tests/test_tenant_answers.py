@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 from nvo3sec.config import example_path, load_domain
-from nvo3sec.domain.addresses import parse_unicast_mac
 from nvo3sec.domain.mapping.events import Reason
 from nvo3sec.domain.mapping.reasons import REASONS
 from nvo3sec.domain.messages.session import Attachment, AttachmentAnswer, Standing
+from nvo3sec.domain.overlay.addresses import parse_unicast_mac
 from nvo3sec.errors import OperatorError
 from nvo3sec.nve.tenants import tenant_methods
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from nvo3sec.domain.keys.turns import Turns
-from nvo3sec.domain.membership import Tunnel
-from nvo3sec.domain.model import Suite
+from nvo3sec.domain.overlay.membership import Tunnel
+from nvo3sec.domain.overlay.model import Suite
 
 
 def tunnel(number: int) -> Tunnel:

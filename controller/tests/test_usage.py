@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from nva_agents import DOMAIN, INCARNATIONS, Agents
 from nvo3sec.domain.keys.usage import Amount, UseMeter
 from nvo3sec.domain.messages.session import KeyUse, Use
-from nvo3sec.domain.model import Suite
+from nvo3sec.domain.overlay.model import Suite
 
 SUITE = Suite.CHASKEY12
 

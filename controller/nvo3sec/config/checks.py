@@ -11,8 +11,8 @@ from typing import TypeAlias
 from nvo3sec.config.convert import port_towards, underlay_macs
 from nvo3sec.config.schema import DomainFile, NveSection, TenantSystemSection
 from nvo3sec.config.yaml_lines import Path
-from nvo3sec.domain.addresses import IpAddress, format_mac, own_addresses
-from nvo3sec.domain.model import PACKET_OVERHEAD_BYTES, REPLICAS_PER_PORT_LIMIT
+from nvo3sec.domain.overlay.addresses import IpAddress, format_mac, own_addresses
+from nvo3sec.domain.overlay.model import PACKET_OVERHEAD_BYTES, REPLICAS_PER_PORT_LIMIT
 
 SOCKET_PATH_LIMIT = 107
 """Bytes of a UNIX socket path that Linux takes (sun_path without its terminator)."""

@@ -16,7 +16,7 @@ from nvo3sec.config.schema import (
     TunnelSection,
     hard_limit,
 )
-from nvo3sec.domain.model import (
+from nvo3sec.domain.overlay.model import (
     Domain,
     Lifetimes,
     MappingLimits,

@@ -17,7 +17,7 @@ from nvo3sec.config.checks import cross_check
 from nvo3sec.config.convert import to_domain
 from nvo3sec.config.schema import DomainFile
 from nvo3sec.config.yaml_lines import FINDINGS_LIMIT, LinedDocument, dotted, first_text, parse_yaml
-from nvo3sec.domain.model import Domain
+from nvo3sec.domain.overlay.model import Domain
 from nvo3sec.errors import ConfigError, Finding
 
 FILE_BYTES = 16 << 20

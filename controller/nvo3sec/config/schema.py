@@ -14,15 +14,15 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from nvo3sec.domain.addresses import parse_ip, parse_ipv4, parse_network, parse_unicast_mac
-from nvo3sec.domain.model import (
+from nvo3sec.domain.overlay.addresses import parse_ip, parse_ipv4, parse_network, parse_unicast_mac
+from nvo3sec.domain.overlay.model import (
     FIRST_UNDERLAY_PORT,
     FRAME_LIMIT_BYTES,
     LAST_ACCESS_PORT,
     LAST_UNDERLAY_PORT,
     PACKET_OVERHEAD_BYTES,
 )
-from nvo3sec.domain.names import parse_dns_name, parse_label
+from nvo3sec.domain.overlay.names import parse_dns_name, parse_label
 
 ETHERNET_BYTES = 14
 

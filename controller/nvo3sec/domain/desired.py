@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from nvo3sec.domain.addresses import IpAddress
 from nvo3sec.domain.entries import (
     AGENT_REPLICA,
     Announcements,
@@ -34,8 +33,9 @@ from nvo3sec.domain.entries import (
 )
 from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.messages.session import NveView
-from nvo3sec.domain.model import Suite, TenantSystem
 from nvo3sec.domain.numbers import GROUPS, RING_PAIRS, TUNNEL_INTERFACES, VAP_INTERFACES, Numbers, Reserved, allocate
+from nvo3sec.domain.overlay.addresses import IpAddress
+from nvo3sec.domain.overlay.model import Suite, TenantSystem
 
 
 @dataclass(frozen=True)

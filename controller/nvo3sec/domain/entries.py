@@ -8,9 +8,9 @@ from enum import IntEnum
 from ipaddress import IPv4Address
 from typing import TypeAlias
 
-from nvo3sec.domain.addresses import IpAddress
 from nvo3sec.domain.keys.secret import Secret
-from nvo3sec.domain.model import Rate, Suite
+from nvo3sec.domain.overlay.addresses import IpAddress
+from nvo3sec.domain.overlay.model import Rate, Suite
 
 AGENT_REPLICA = 510, 0xFFFF
 """Port and interface of the copy that goes to the agent: `PORT_CPU` and `INTERFACE_AGENT` of the program."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
-from nvo3sec.domain.addresses import IpAddress
+from nvo3sec.domain.overlay.addresses import IpAddress
 
 ETHERTYPE_ARP = 0x0806
 ETHERTYPE_IPV6 = 0x86DD

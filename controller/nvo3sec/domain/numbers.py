@@ -15,7 +15,7 @@ from itertools import chain
 from typing import TypeVar
 
 from nvo3sec.domain.entries import AGENT_REPLICA, TUNNEL_BIT
-from nvo3sec.domain.model import Suite
+from nvo3sec.domain.overlay.model import Suite
 from nvo3sec.errors import Nvo3secError
 
 VAP_INTERFACES = range(1, TUNNEL_BIT)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum, unique
 from typing import Any
 
-from nvo3sec.domain.model import Rate
+from nvo3sec.domain.overlay.model import Rate
 from nvo3sec.errors import OperatorError
 from nvo3sec.identity.crowd import SHARES, Crowd, Path, prefix_bits
 from nvo3sec.identity.limits import Bucket

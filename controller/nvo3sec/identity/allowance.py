@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from nvo3sec.domain.model import Rate
+from nvo3sec.domain.overlay.model import Rate
 from nvo3sec.identity.limits import Bucket
 
 HOLD_LIMIT_S = 4.0

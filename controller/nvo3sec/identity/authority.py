@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from nvo3sec.domain.names import dns_name_fault
+from nvo3sec.domain.overlay.names import dns_name_fault
 from nvo3sec.identity import ledger as ledgers
 from nvo3sec.identity.certificate import PARSE_ERRORS
 from nvo3sec.identity.errors import AuthorityError

@@ -14,7 +14,7 @@ from typing import Any
 
 import structlog
 
-from nvo3sec.domain.model import Rate
+from nvo3sec.domain.overlay.model import Rate
 from nvo3sec.identity.client_hello import HandshakeProgress, Stage
 from nvo3sec.identity.limits import Bucket
 

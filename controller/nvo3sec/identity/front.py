@@ -24,7 +24,7 @@ from pathlib import Path
 
 import structlog
 
-from nvo3sec.domain.model import Rate
+from nvo3sec.domain.overlay.model import Rate
 from nvo3sec.identity.admission import Admission, FrontLimits, Refusal
 from nvo3sec.identity.allowance import Allowances
 from nvo3sec.identity.certificate import Identity

@@ -22,7 +22,7 @@ from typing import Any, NoReturn, Protocol
 import grpc
 import structlog
 
-from nvo3sec.domain.model import Rate
+from nvo3sec.domain.overlay.model import Rate
 from nvo3sec.errors import AuthorizationError, NameInUse, Nvo3secError, VersionMismatch, WireError, whereabouts
 from nvo3sec.identity.authenticate import Authenticator
 from nvo3sec.identity.authorization import AccessTable, Membership, Method, Scope

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from nvo3sec.domain.model import Rate
+from nvo3sec.domain.overlay.model import Rate
 
 KEYS_LIMIT = 65536
 """Buckets that are remembered. A full bucket is like none, so the one that was idle longest is forgotten first."""

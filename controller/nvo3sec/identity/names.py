@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum, unique
 from typing import Self
 
-from nvo3sec.domain.names import DNS_NAME_BYTES, dns_name_fault, label_fault
+from nvo3sec.domain.overlay.names import DNS_NAME_BYTES, dns_name_fault, label_fault
 from nvo3sec.identity.errors import PeerRefused, Reason
 
 SCHEME = "nvo3"

@@ -10,9 +10,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Protocol
 
 from nvo3sec.domain.keys.sa import Event
-from nvo3sec.domain.membership import Tunnel
 from nvo3sec.domain.messages.session import ReadBack, Registration, Report, Use
-from nvo3sec.domain.model import Nve
+from nvo3sec.domain.overlay.membership import Tunnel
+from nvo3sec.domain.overlay.model import Nve
 from nvo3sec.nva import switches
 from nvo3sec.nva.cutoffs import DEADLINE_S, CutOffs
 from nvo3sec.nva.held import HeldNumbers

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from nvo3sec.domain.mapping import Attach, Claimed, Detach, Event, Move, Outcome, Place, Reason, Reported, Scope, Status
 from nvo3sec.domain.messages.session import Announcement, Attachment, AttachmentAnswer, Release, Report, Sign
-from nvo3sec.domain.model import Domain
+from nvo3sec.domain.overlay.model import Domain
 from nvo3sec.nva.store.errors import ChangeRefused, StoreError
 
 HandleAll = Callable[[Sequence[Event]], Sequence[Outcome]]

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from nvo3sec.domain.limits import TokenBucket
 from nvo3sec.domain.mapping import (
     Address,
     Change,
@@ -32,7 +31,8 @@ from nvo3sec.domain.mapping import (
 )
 from nvo3sec.domain.mapping.change_log import ChangeLog, Increment
 from nvo3sec.domain.messages.session import Lookup, LookupAnswer, LookupResult, Position
-from nvo3sec.domain.model import Domain, Rate
+from nvo3sec.domain.overlay.model import Domain, Rate
+from nvo3sec.domain.overlay.token_bucket import TokenBucket
 from nvo3sec.errors import AuthorizationError
 from nvo3sec.nva.store.records import DropVap, PutDomainFile, PutVap, Store, StoreChange, Stored
 

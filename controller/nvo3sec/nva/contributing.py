@@ -9,9 +9,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 
 from nvo3sec.domain.keys.contribution import ContributionRefused, PeerNews
-from nvo3sec.domain.membership import Membership
 from nvo3sec.domain.messages.session import Report
-from nvo3sec.domain.model import Domain, TunnelKeys
+from nvo3sec.domain.overlay.membership import Membership
+from nvo3sec.domain.overlay.model import Domain, TunnelKeys
 from nvo3sec.domain.repeats import Repeats
 from nvo3sec.nva.keys import KeyService
 from nvo3sec.nva.peering import PeerRelay

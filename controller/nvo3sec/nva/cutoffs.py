@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from nvo3sec.domain.persistent import PersistentMap
+from nvo3sec.domain.overlay.persistent import PersistentMap
 
 DEADLINE_S = 30.0
 """From the command until who has not confirmed is left behind: of a cut-off here, of a number in `held`."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which numbers may still stand in some switch for what they stood for, and where (`domain.meanings`).
+"""Which numbers may still stand in some switch for what they stood for, and where (`domain.overlay.meanings`).
 
 An NVE has let go of a number when its switch was read back equal to a view without it, or when it has no session and
 its lease has run out: an agent that comes again changes its switch before it asks for time. One that keeps its session
@@ -18,9 +18,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from nvo3sec.domain.meanings import Meaning, Told, is_told, let_go
-from nvo3sec.domain.membership import Membership
-from nvo3sec.domain.model import Domain
+from nvo3sec.domain.overlay.meanings import Meaning, Told, is_told, let_go
+from nvo3sec.domain.overlay.membership import Membership
+from nvo3sec.domain.overlay.model import Domain
 from nvo3sec.nva.cutoffs import DEADLINE_S
 from nvo3sec.nva.store.records import DropHeld, PutHeld, SetEarlyLease, SetLongestLease, Store, StoreChange, Stored
 

@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from nvo3sec.domain.addresses import IpAddress, format_mac, parse_mac
 from nvo3sec.domain.mapping import Absence, Claim, ClaimKey, MappingState, Place, Reason, is_standby, obstacle
 from nvo3sec.domain.mapping.reasons import REASONS
-from nvo3sec.domain.membership import Membership
-from nvo3sec.domain.model import Domain, Vn
+from nvo3sec.domain.overlay.addresses import IpAddress, format_mac, parse_mac
+from nvo3sec.domain.overlay.membership import Membership
+from nvo3sec.domain.overlay.model import Domain, Vn
 from nvo3sec.errors import OperatorError
 
 CLAIMS_SHOWN = 1000

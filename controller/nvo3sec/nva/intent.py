@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from nvo3sec.domain.keys.contribution import nve_uri
-from nvo3sec.domain.membership import Membership
-from nvo3sec.domain.model import Domain, Vn
+from nvo3sec.domain.overlay.membership import Membership
+from nvo3sec.domain.overlay.model import Domain, Vn
 from nvo3sec.errors import AuthorizationError, OperatorError
 from nvo3sec.nva.store.records import Certificate, PutCertificate, Revocation, Revoke, Store, Stored
 

@@ -7,10 +7,10 @@ from collections import Counter, deque
 from dataclasses import dataclass
 from typing import Any
 
-from nvo3sec.domain.limits import TokenBucket
 from nvo3sec.domain.mapping.events import Told
 from nvo3sec.domain.messages.session import Report
-from nvo3sec.domain.model import Rate
+from nvo3sec.domain.overlay.model import Rate
+from nvo3sec.domain.overlay.token_bucket import TokenBucket
 
 KEPT = 4000
 """Of all NVEs."""

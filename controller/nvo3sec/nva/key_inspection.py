@@ -12,8 +12,8 @@ from typing import Any
 
 from nvo3sec.domain.keys.holdings import HeldSa, Holdings
 from nvo3sec.domain.keys.sa import Direction, Sa, receiver_sas, sender_sa
-from nvo3sec.domain.membership import Membership, Tunnel
-from nvo3sec.domain.model import Domain, TunnelKeys
+from nvo3sec.domain.overlay.membership import Membership, Tunnel
+from nvo3sec.domain.overlay.model import Domain, TunnelKeys
 from nvo3sec.errors import OperatorError
 
 LATE_S = 2.0

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from nvo3sec.domain.keys.sa import KeyLimits
-from nvo3sec.domain.model import Lifetimes
+from nvo3sec.domain.overlay.model import Lifetimes
 
 
 def limits_of(life: Lifetimes) -> KeyLimits:

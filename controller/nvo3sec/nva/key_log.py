@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from nvo3sec.domain.keys.sa import Dropped, Effect, Expired, Late, Switched, UsedUp
-from nvo3sec.domain.membership import Tunnel
+from nvo3sec.domain.overlay.membership import Tunnel
 
 
 def log_effect(log: Any, tunnel: Tunnel, effect: Effect) -> None:

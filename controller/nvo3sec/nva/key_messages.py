@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from nvo3sec.domain.keys.contribution import Pair
 from nvo3sec.domain.keys.sa import Sa
 from nvo3sec.domain.keys.secret import Secret
-from nvo3sec.domain.membership import Tunnel
 from nvo3sec.domain.messages.session import ReceiveSa, SendSa
+from nvo3sec.domain.overlay.membership import Tunnel
 
 
 @dataclass(frozen=True)

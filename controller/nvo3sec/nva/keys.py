@@ -49,9 +49,9 @@ from nvo3sec.domain.keys.sa import (
 from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.keys.spi import choose_spi
 from nvo3sec.domain.keys.turns import Turns
-from nvo3sec.domain.membership import Membership, Tunnel
 from nvo3sec.domain.messages.session import ReceiveSa, SendSa
-from nvo3sec.domain.model import Domain, Suite
+from nvo3sec.domain.overlay.membership import Membership, Tunnel
+from nvo3sec.domain.overlay.model import Domain, Suite
 from nvo3sec.errors import DerivationError
 from nvo3sec.nva import mixed
 from nvo3sec.nva.confinement import Confinement

@@ -27,7 +27,7 @@ from nvo3sec.domain.keys.contribution import (
 )
 from nvo3sec.domain.keys.contribution.mixing import PROOF_BYTES
 from nvo3sec.domain.keys.contribution.peers import HALVES_LIMIT
-from nvo3sec.domain.membership import Tunnel
+from nvo3sec.domain.overlay.membership import Tunnel
 
 CONTRIBUTIONS_AT_ONCE = 128
 PROOFS_AT_ONCE = 4096

@@ -19,8 +19,6 @@ from nvo3sec.domain.keys.sa import Direction, Event
 from nvo3sec.domain.mapping import Event as MappingEvent
 from nvo3sec.domain.mapping import LeaseRenewed, MappingState, Outcome, Reported, Resync
 from nvo3sec.domain.mapping import Tick as MappingTick
-from nvo3sec.domain.meanings import obstacles
-from nvo3sec.domain.membership import Membership, Tunnel
 from nvo3sec.domain.messages.session import (
     Announcement,
     AttachmentAnswer,
@@ -40,7 +38,9 @@ from nvo3sec.domain.messages.session import (
     TenantState,
     Use,
 )
-from nvo3sec.domain.model import Domain
+from nvo3sec.domain.overlay.meanings import obstacles
+from nvo3sec.domain.overlay.membership import Membership, Tunnel
+from nvo3sec.domain.overlay.model import Domain
 from nvo3sec.errors import AuthorizationError, OperatorError
 from nvo3sec.nva.accounts import SwitchAccounts
 from nvo3sec.nva.announcing import NOT_SERVED, Announcing, announced_by, event_of, is_of_its_vn, report_of

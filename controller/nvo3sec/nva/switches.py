@@ -18,9 +18,9 @@ from nvo3sec.domain.keys.sa import (
     SenderUp,
     Used,
 )
-from nvo3sec.domain.membership import Tunnel
 from nvo3sec.domain.messages.session import ReadBack, Registration, Use
-from nvo3sec.domain.model import Nve, Suite
+from nvo3sec.domain.overlay.membership import Tunnel
+from nvo3sec.domain.overlay.model import Nve, Suite
 
 KEYS_OF_ONE = 64
 """Keys of one direction that a switch is believed to hold: many times what it is ever told to. Every event of a

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nvo3sec.domain.addresses import format_mac
 from nvo3sec.domain.mapping import Claim, MappingState, member_key
-from nvo3sec.domain.membership import Membership
 from nvo3sec.domain.messages.session import ClaimPlace, Guard, NveView, PeerView, TenantState
-from nvo3sec.domain.model import Domain, TenantSystem
+from nvo3sec.domain.overlay.addresses import format_mac
+from nvo3sec.domain.overlay.membership import Membership
+from nvo3sec.domain.overlay.model import Domain, TenantSystem
 
 
 def tenants_of(domain: Domain, state: MappingState, name: str) -> tuple[TenantSystem, ...]:

@@ -17,8 +17,6 @@ from typing import NamedTuple
 import structlog
 
 from nvo3sec.aio import Backoff
-from nvo3sec.domain.addresses import IpAddress, format_mac
-from nvo3sec.domain.limits import TokenBucket
 from nvo3sec.domain.mapping.events import Reason
 from nvo3sec.domain.mapping.model import vap_words
 from nvo3sec.domain.mapping.reasons import words_of
@@ -32,7 +30,9 @@ from nvo3sec.domain.messages.session import (
     Sign,
     Standing,
 )
-from nvo3sec.domain.model import Rate
+from nvo3sec.domain.overlay.addresses import IpAddress, format_mac
+from nvo3sec.domain.overlay.model import Rate
+from nvo3sec.domain.overlay.token_bucket import TokenBucket
 from nvo3sec.errors import NvaGoneBack, NvaUnreachable, Nvo3secError, OperatorError, VersionMismatch, cause_of
 from nvo3sec.nve.memory import AgentMemory, Place, place_of
 from nvo3sec.nve.nva import NvaSession

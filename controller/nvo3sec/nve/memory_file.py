@@ -8,9 +8,9 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from nvo3sec.domain.addresses import IpAddress, format_mac, parse_ip, parse_unicast_mac
 from nvo3sec.domain.keys.derivation import INCARNATION_BYTES
 from nvo3sec.domain.messages.session import DIGEST_BYTES, Attachment, StoreMark
+from nvo3sec.domain.overlay.addresses import IpAddress, format_mac, parse_ip, parse_unicast_mac
 
 FORMAT = 1
 LAST_GENERATION = (1 << 32) - 1

@@ -15,7 +15,6 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from ipaddress import IPv4Address
 
-from nvo3sec.domain.addresses import IpAddress
 from nvo3sec.domain.keys.contribution import (
     ContributionRefused,
     End,
@@ -31,7 +30,8 @@ from nvo3sec.domain.keys.contribution import (
 )
 from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.messages.session import WHOLE_FRAME, KeyState, NveView, ReceiveSa, Report, SendSa
-from nvo3sec.domain.model import Suite, TunnelKeys
+from nvo3sec.domain.overlay.addresses import IpAddress
+from nvo3sec.domain.overlay.model import Suite, TunnelKeys
 from nvo3sec.domain.repeats import Repeats
 from nvo3sec.errors import OperatorError, cause_of
 from nvo3sec.nve.memory import AgentMemory

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field, replace
 import structlog
 
 from nvo3sec.aio import run_together
-from nvo3sec.domain.consistency import consistent
 from nvo3sec.domain.keys.contribution import PeerUpdate
 from nvo3sec.domain.keys.holdings import Holdings
 from nvo3sec.domain.keys.usage import Amount
@@ -38,6 +37,7 @@ from nvo3sec.domain.messages.session import (
 )
 from nvo3sec.domain.messages.session import Update as Message
 from nvo3sec.domain.numbers import Numbers
+from nvo3sec.domain.overlay.consistency import consistent
 from nvo3sec.errors import (
     IncarnationLost,
     IncarnationRetired,

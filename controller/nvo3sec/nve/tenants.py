@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from nvo3sec.domain.addresses import IpAddress, format_mac, parse_ip, parse_unicast_mac
 from nvo3sec.domain.mapping.events import Reason
 from nvo3sec.domain.mapping.model import vap_words
 from nvo3sec.domain.mapping.reasons import words_of
 from nvo3sec.domain.messages.session import Attachment, AttachmentAnswer, NveView, Release, Relocation, Sign, Standing
-from nvo3sec.domain.model import LAST_ACCESS_PORT, LAST_VLAN
-from nvo3sec.domain.names import parse_label
+from nvo3sec.domain.overlay.addresses import IpAddress, format_mac, parse_ip, parse_unicast_mac
+from nvo3sec.domain.overlay.model import LAST_ACCESS_PORT, LAST_VLAN
+from nvo3sec.domain.overlay.names import parse_label
 from nvo3sec.errors import OperatorError
 from nvo3sec.nve.agent import NveAgent
 from nvo3sec.nve.announcer import ACTIVE, State

@@ -16,7 +16,6 @@ import grpc
 import structlog
 
 from nvo3sec.domain.keys.contribution import PeerNews, PeerUpdate
-from nvo3sec.domain.limits import TokenBucket
 from nvo3sec.domain.messages import key_changes
 from nvo3sec.domain.messages.credential_terms import CredentialTerms
 from nvo3sec.domain.messages.session import (
@@ -47,7 +46,8 @@ from nvo3sec.domain.messages.session import (
     Welcome,
 )
 from nvo3sec.domain.messages.versions import Feature, Speaks, mismatch
-from nvo3sec.domain.model import Rate
+from nvo3sec.domain.overlay.model import Rate
+from nvo3sec.domain.overlay.token_bucket import TokenBucket
 from nvo3sec.errors import AuthorizationError, NvaUnreachable, Nvo3secError, VersionMismatch, WireError, whereabouts
 from nvo3sec.identity.client import PeerChannel
 from nvo3sec.identity.device import Device

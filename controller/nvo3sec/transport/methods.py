@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from nvo3sec.domain.membership import Membership
-from nvo3sec.domain.model import Rate
+from nvo3sec.domain.overlay.membership import Membership
+from nvo3sec.domain.overlay.model import Rate
 from nvo3sec.identity.authorization import AccessTable, Method, Rule, Scope, Subject
 from nvo3sec.identity.limits import MethodLimits
 from nvo3sec.identity.names import DeviceName, Role

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nvo3sec.domain.model import Domain
+from nvo3sec.domain.overlay.model import Domain
 from nvo3sec.errors import OperatorError
 from nvo3sec.identity.authorization import AccessTable, Membership, Subject
 from nvo3sec.identity.errors import PeerRefused

@@ -8,12 +8,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, TypeVar
 
-from nvo3sec.domain.addresses import IpAddress
 from nvo3sec.domain.keys.derivation import INCARNATION_BYTES, KEY_BYTES
 from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.messages.session import DIGEST_BYTES, Position, StoreMark
-from nvo3sec.domain.model import Rate, Suite
-from nvo3sec.domain.names import is_label
+from nvo3sec.domain.overlay.addresses import IpAddress
+from nvo3sec.domain.overlay.model import Rate, Suite
+from nvo3sec.domain.overlay.names import is_label
 from nvo3sec.errors import WireError
 from nvo3sec.wire import nva_pb2 as pb
 

@@ -26,7 +26,7 @@ from nvo3sec.domain.messages.session import (
     TenantState,
     Welcome,
 )
-from nvo3sec.domain.model import Rate, Suite, TenantSystem, Vap, Vn
+from nvo3sec.domain.overlay.model import Rate, Suite, TenantSystem, Vap, Vn
 from nvo3sec.wire import checks, keys, peers, versions
 from nvo3sec.wire import nva_pb2 as pb
 

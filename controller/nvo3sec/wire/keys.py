@@ -8,7 +8,7 @@ from typing import Any
 
 from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.messages.session import KeyState, KeyUpdate, ReceiveSa, SendSa
-from nvo3sec.domain.model import Suite
+from nvo3sec.domain.overlay.model import Suite
 from nvo3sec.errors import WireError
 from nvo3sec.wire import checks, peers
 from nvo3sec.wire import nva_pb2 as pb

@@ -18,7 +18,7 @@ from nvo3sec.domain.keys.contribution import (
 from nvo3sec.domain.keys.contribution.mixing import PROOF_BYTES
 from nvo3sec.domain.keys.contribution.peers import HALVES_LIMIT
 from nvo3sec.domain.keys.contribution.statement import CERTIFICATE_BYTES, CHAIN_LIMIT, SIGNATURE_BYTES, STATEMENT_BYTES
-from nvo3sec.domain.model import TunnelKeys
+from nvo3sec.domain.overlay.model import TunnelKeys
 from nvo3sec.errors import WireError
 from nvo3sec.wire import checks
 from nvo3sec.wire import nva_pb2 as pb

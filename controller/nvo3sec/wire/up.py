@@ -29,7 +29,7 @@ from nvo3sec.domain.messages.session import (
     StoreMark,
     Use,
 )
-from nvo3sec.domain.model import Suite
+from nvo3sec.domain.overlay.model import Suite
 from nvo3sec.errors import WireError
 from nvo3sec.wire import checks, peers, terms, versions
 from nvo3sec.wire import nva_pb2 as pb

@@ -10,7 +10,7 @@ from collections import Counter
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nvo3sec.domain.model import Rate
+from nvo3sec.domain.overlay.model import Rate
 from nvo3sec.errors import OperatorError
 from nvo3sec.identity.admission import Admission, Decision, FrontLimits, Refusal
 from nvo3sec.identity.crowd import source_path

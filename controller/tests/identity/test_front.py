@@ -31,7 +31,7 @@ from identity_world import (
     tls_context,
     until,
 )
-from nvo3sec.domain.model import Rate
+from nvo3sec.domain.overlay.model import Rate
 from nvo3sec.identity.admission import FrontLimits
 from nvo3sec.identity.client_hello import PROTOCOL_VERSION_ALERT
 from nvo3sec.identity.front import _within_descriptors

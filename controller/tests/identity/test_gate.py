@@ -32,7 +32,7 @@ from identity_world import (
     table,
     until,
 )
-from nvo3sec.domain.model import Rate
+from nvo3sec.domain.overlay.model import Rate
 from nvo3sec.identity.authorization import AccessTable
 from nvo3sec.identity.client import PeerChannel
 from nvo3sec.identity.gate import LONG_BYTES, RETRY_METADATA

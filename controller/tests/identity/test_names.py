@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nvo3sec.domain.names import is_dns_name, is_label
+from nvo3sec.domain.overlay.names import is_dns_name, is_label
 from nvo3sec.identity.errors import PeerRefused, Reason
 from nvo3sec.identity.names import DeviceName, Role, shown
 

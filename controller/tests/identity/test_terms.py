@@ -12,10 +12,10 @@ import structlog
 from identity_world import DOMAIN, FakeClock, ForeignAuthority, World, pem
 from nvo3sec.config import example_path, load_domain
 from nvo3sec.domain.keys.sa import Direction, KeyLimits, Sa, SaState
-from nvo3sec.domain.membership import Tunnel
 from nvo3sec.domain.messages.credential_terms import SAID, CredentialTerms, Term, TermKind, Urgency, span
 from nvo3sec.domain.messages.versions import Speaks
-from nvo3sec.domain.model import Suite
+from nvo3sec.domain.overlay.membership import Tunnel
+from nvo3sec.domain.overlay.model import Suite
 from nvo3sec.errors import WireError
 from nvo3sec.identity.authority import Authority, bundle
 from nvo3sec.identity.certificate import Purpose

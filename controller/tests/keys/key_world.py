@@ -11,9 +11,9 @@ from ipaddress import IPv4Address
 from nvo3sec.domain.keys.derivation import KeyContext, Purpose
 from nvo3sec.domain.keys.sa import Held, ReceiverDown, ReceiverRead, ReceiverUp, SenderDown, SenderRead, SenderUp
 from nvo3sec.domain.keys.secret import Secret
-from nvo3sec.domain.membership import Membership, Tunnel
 from nvo3sec.domain.messages.session import ReceiveSa, SendSa
-from nvo3sec.domain.model import Domain, Lifetimes, Nve, Rate, Route, Suite, Vap, Vn
+from nvo3sec.domain.overlay.membership import Membership, Tunnel
+from nvo3sec.domain.overlay.model import Domain, Lifetimes, Nve, Rate, Route, Suite, Vap, Vn
 from nvo3sec.nva.keys import KeyService
 from nvo3sec.nva.store import DropEpoch, DropGeneration, PutEpoch, SetGeneration
 from nvo3sec.nva.store.records import Store, StoreChange, Stored

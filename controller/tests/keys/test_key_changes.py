@@ -14,7 +14,7 @@ from nva_agents import DOMAIN, INCARNATIONS, Agents
 from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.messages.key_changes import after
 from nvo3sec.domain.messages.session import KeyState, KeyUpdate, ReceiveSa, Registration, SendSa
-from nvo3sec.domain.model import Suite
+from nvo3sec.domain.overlay.model import Suite
 from nvo3sec.errors import NvaUnreachable
 from nvo3sec.nve.serving import Serving
 

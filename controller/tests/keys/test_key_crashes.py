@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from key_world import LIFE, SUITE, World, nves
 from nvo3sec.domain.keys.sa import Used
-from nvo3sec.domain.membership import Membership, Tunnel
+from nvo3sec.domain.overlay.membership import Membership, Tunnel
 from nvo3sec.nva import generations
 from nvo3sec.nva.store import Point, StoreError, StoreUnavailable, open_store
 

@@ -10,8 +10,8 @@ import pytest
 from nvo3sec.config import example_path, load_domain
 from nvo3sec.domain.keys.holdings import HeldSa, Holdings, holdings_from_json
 from nvo3sec.domain.keys.sa import Direction, End, KeyLimits, Sa, SaState
-from nvo3sec.domain.membership import Membership, Tunnel
-from nvo3sec.domain.model import Suite
+from nvo3sec.domain.overlay.membership import Membership, Tunnel
+from nvo3sec.domain.overlay.model import Suite
 from nvo3sec.errors import OperatorError
 from nvo3sec.nva.key_inspection import choose_tunnels, differences, key_list, some_tunnels
 

@@ -14,8 +14,8 @@ from nvo3sec.domain.keys.derivation import KeyContext, hkdf_info
 from nvo3sec.domain.keys.sa import Held, ReceiverUp, SaState, SenderUp, Turn, Used
 from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.keys.spi import LAST_GENERATION
-from nvo3sec.domain.membership import Membership, Tunnel
-from nvo3sec.domain.model import Suite
+from nvo3sec.domain.overlay.membership import Membership, Tunnel
+from nvo3sec.domain.overlay.model import Suite
 from nvo3sec.errors import DerivationError
 from nvo3sec.nva import keys as keys_module
 from nvo3sec.nva.epochs import Epochs

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from key_world import make_domain, nves
 from nvo3sec.domain.keys.sa import Held, ReceiverDown, ReceiverRead, ReceiverUp, SenderDown, SenderRead, SenderUp
-from nvo3sec.domain.membership import Membership, Tunnel
 from nvo3sec.domain.messages.session import HeldReceive, HeldSend, ReadBack, Registration
-from nvo3sec.domain.model import Suite
+from nvo3sec.domain.overlay.membership import Membership, Tunnel
+from nvo3sec.domain.overlay.model import Suite
 from nvo3sec.nva import switches
 
 DOMAIN = make_domain(nves(3))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mirror import followed
 from nvo3sec.domain.mapping import MappingEntry, MappingSet, MappingWithdrawn, Place
 from nvo3sec.domain.mapping.change_log import ChangeLog, Increment, Position
-from nvo3sec.domain.persistent import PersistentMap
+from nvo3sec.domain.overlay.persistent import PersistentMap
 
 HISTORY = b"h" * 16
 

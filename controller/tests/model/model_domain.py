@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from ipaddress import IPv4Address
 
-from nvo3sec.domain.model import Domain, Lifetimes, MappingLimits, Nve, Rate, Route, Suite, Vap, Vn
+from nvo3sec.domain.overlay.model import Domain, Lifetimes, MappingLimits, Nve, Rate, Route, Suite, Vap, Vn
 
 SUITE = Suite.CHASKEY12
 RATE = Rate(1000, 1000)

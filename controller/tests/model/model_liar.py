@@ -22,7 +22,7 @@ from nvo3sec.domain.messages.session import (
     StoreMark,
     Use,
 )
-from nvo3sec.domain.model import Suite
+from nvo3sec.domain.overlay.model import Suite
 from nvo3sec.errors import Nvo3secError
 from nvo3sec.nva import Nva
 from nvo3sec.nva.generations import TRUSTED_LEAD

@@ -32,7 +32,7 @@ from nvo3sec.domain.messages.session import (
     Update,
     Use,
 )
-from nvo3sec.domain.model import Domain
+from nvo3sec.domain.overlay.model import Domain
 from nvo3sec.errors import AuthorizationError, NvaUnreachable
 from nvo3sec.nva import Nva
 from nvo3sec.nva.service import TICK_S

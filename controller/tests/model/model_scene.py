@@ -19,7 +19,7 @@ from model_nva import Killed, Line, Link, NvaHost
 from model_observer import UNREVOKED, Bounds, Observer, Violation
 from model_switch import Packet, Switch
 from model_time import CURRENT, VirtualLoop
-from nvo3sec.domain.model import Domain
+from nvo3sec.domain.overlay.model import Domain
 from nvo3sec.errors import Nvo3secError
 from nvo3sec.nva.store import StoreError, StoreRolledBack
 from nvo3sec.nve import NveAgent

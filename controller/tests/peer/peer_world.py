@@ -24,7 +24,7 @@ from nvo3sec.domain.keys.contribution import (
     nve_uri,
 )
 from nvo3sec.domain.keys.secret import Secret
-from nvo3sec.domain.model import Suite
+from nvo3sec.domain.overlay.model import Suite
 from nvo3sec.identity.certificate import Purpose
 from nvo3sec.identity.device import Device
 from nvo3sec.identity.names import Role

@@ -12,7 +12,7 @@ from nvo3sec.domain.keys.contribution import End, KeyName, Pair, PeerContributio
 from nvo3sec.domain.keys.contribution.peers import CONTRIBUTIONS_PER_PEER, SAS_PER_PEER
 from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.messages.session import KeyState, NveView, PeerView, ReceiveSa, SendSa
-from nvo3sec.domain.model import Rate, Suite, TunnelKeys
+from nvo3sec.domain.overlay.model import Rate, Suite, TunnelKeys
 from nvo3sec.domain.repeats import AGAIN_S
 from nvo3sec.nve.memory import AgentMemory
 from nvo3sec.nve.peering import Peering

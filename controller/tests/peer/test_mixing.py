@@ -19,7 +19,7 @@ from nvo3sec.domain.keys.contribution import mixing as product
 from nvo3sec.domain.keys.contribution.statement import STATEMENT_BYTES
 from nvo3sec.domain.keys.derivation import Purpose
 from nvo3sec.domain.keys.secret import Secret
-from nvo3sec.domain.model import Suite
+from nvo3sec.domain.overlay.model import Suite
 from nvo3sec.errors import DerivationError
 from test_statement import LOW_ORDER
 

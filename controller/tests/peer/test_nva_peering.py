@@ -8,8 +8,8 @@ import dataclasses
 import pytest
 from nvo3sec.domain.keys.contribution import ContributionRefused, End, Fault, KeyName, Pair, PeerProof
 from nvo3sec.domain.keys.contribution.peers import HALVES_LIMIT
-from nvo3sec.domain.membership import Tunnel
-from nvo3sec.domain.model import Suite
+from nvo3sec.domain.overlay.membership import Tunnel
+from nvo3sec.domain.overlay.model import Suite
 from nvo3sec.nva import peering
 from nvo3sec.nva.peering import PeerRelay, PlannedPair
 from peer_world import DOMAIN, EPOCH, INCARNATIONS, PeerWorld

@@ -28,7 +28,7 @@ from nvo3sec.domain.keys.contribution import peers as product
 from nvo3sec.domain.keys.contribution.statement import LONGEST_LIFE_S
 from nvo3sec.domain.keys.derivation import KeyContext, Purpose, derive_key, hkdf_info
 from nvo3sec.domain.keys.secret import Secret
-from nvo3sec.domain.model import Suite
+from nvo3sec.domain.overlay.model import Suite
 from nvo3sec.errors import DerivationError
 from peer_world import ADDRESSES, DOMAIN, EPOCH, INCARNATIONS, SPI, Pair, PeerWorld, Role, peer
 

@@ -25,7 +25,7 @@ from nvo3sec.domain.keys.contribution import peers as contribution_peers
 from nvo3sec.domain.keys.sa import Held
 from nvo3sec.domain.messages import key_changes
 from nvo3sec.domain.messages.session import HeldReceive, HeldSend, KeyState, KeyUpdate, NveView, ReadBack, Registration
-from nvo3sec.domain.model import TunnelKeys
+from nvo3sec.domain.overlay.model import TunnelKeys
 from nvo3sec.errors import OperatorError
 from nvo3sec.nva import Nva
 from nvo3sec.nva.store.memory import HISTORY_BYTES, MemoryStore

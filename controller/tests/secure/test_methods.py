@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import pytest
 from nvo3sec.config import example_path, load_domain
-from nvo3sec.domain.membership import Membership
 from nvo3sec.domain.messages.session import Attachment, Lookup, Release, Relocation
+from nvo3sec.domain.overlay.membership import Membership
 from nvo3sec.errors import OperatorError
 from nvo3sec.identity.authorization import Scope
 from nvo3sec.identity.names import DeviceName, Role

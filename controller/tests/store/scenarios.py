@@ -23,7 +23,7 @@ from nvo3sec.domain.mapping import (
     PutHold,
     SetVersion,
 )
-from nvo3sec.domain.meanings import Meaning, Sort
+from nvo3sec.domain.overlay.meanings import Meaning, Sort
 from nvo3sec.nva.store import (
     Certificate,
     DropDispute,

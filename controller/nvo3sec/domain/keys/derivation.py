@@ -11,9 +11,9 @@ import hmac
 from dataclasses import dataclass
 from enum import StrEnum
 
-from nvo3sec.domain.addresses import IpAddress, mapped_ipv6
 from nvo3sec.domain.keys.secret import Secret
-from nvo3sec.domain.model import Suite
+from nvo3sec.domain.overlay.addresses import IpAddress, mapped_ipv6
+from nvo3sec.domain.overlay.model import Suite
 from nvo3sec.errors import DerivationError
 
 LABEL = b"nvo3sec v1\x00"

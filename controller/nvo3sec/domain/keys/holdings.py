@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from nvo3sec.domain.messages import fields as f
-from nvo3sec.domain.model import Suite
+from nvo3sec.domain.overlay.model import Suite
 
 SAS_LIMIT = 65536
 _NUMBER_LIMIT = 1 << 64

@@ -8,7 +8,7 @@ import itertools
 from collections import OrderedDict
 from collections.abc import Iterable
 
-from nvo3sec.domain.membership import Tunnel
+from nvo3sec.domain.overlay.membership import Tunnel
 
 
 class Turns:

@@ -32,7 +32,7 @@ from nvo3sec.domain.mapping.events import (
 )
 from nvo3sec.domain.mapping.model import Absence, Address, Claim, ClaimKey, Hold
 from nvo3sec.domain.mapping.state import MappingState
-from nvo3sec.domain.persistent import PersistentMap
+from nvo3sec.domain.overlay.persistent import PersistentMap
 
 
 class Draft:

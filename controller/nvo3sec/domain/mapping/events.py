@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
-from nvo3sec.domain.addresses import IpAddress
 from nvo3sec.domain.mapping.model import Absence, Address, Claim, ClaimKey, Hold, MappingEntry, Scope, StaticMapping
 from nvo3sec.domain.messages.session import Standing
+from nvo3sec.domain.overlay.addresses import IpAddress
 
 # --- events ---------------------------------------------------------------------------------------------------------
 

@@ -10,9 +10,9 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from nvo3sec.domain.addresses import IpAddress
-from nvo3sec.domain.limits import TokenBucket
-from nvo3sec.domain.model import Rate
+from nvo3sec.domain.overlay.addresses import IpAddress
+from nvo3sec.domain.overlay.model import Rate
+from nvo3sec.domain.overlay.token_bucket import TokenBucket
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from nvo3sec.domain.addresses import IpAddress
 from nvo3sec.domain.mapping.draft import Draft
 from nvo3sec.domain.mapping.events import (
     Admit,
@@ -57,6 +56,7 @@ from nvo3sec.domain.mapping.model import (
 from nvo3sec.domain.mapping.renumbering import renumber, renumbered
 from nvo3sec.domain.mapping.sharing import claimed, decided, grants
 from nvo3sec.domain.mapping.state import MappingState
+from nvo3sec.domain.overlay.addresses import IpAddress
 
 DONE = Outcome(Status.DONE)
 ACTIVE = Outcome(Status.ACTIVE)

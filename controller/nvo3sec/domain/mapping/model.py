@@ -9,8 +9,8 @@ from functools import cached_property
 from ipaddress import IPv4Address
 from typing import NamedTuple, TypeAlias
 
-from nvo3sec.domain.addresses import IpAddress, format_mac, mac_fault, own_addresses, unicast_fault
-from nvo3sec.domain.model import Domain, MappingLimits, SharedAddress, SharedMember, TenantSystem
+from nvo3sec.domain.overlay.addresses import IpAddress, format_mac, mac_fault, own_addresses, unicast_fault
+from nvo3sec.domain.overlay.model import Domain, MappingLimits, SharedAddress, SharedMember, TenantSystem
 
 Address: TypeAlias = tuple[int, int | IpAddress]
 """(VNI, MAC address or IP address): what at most one claim owns."""

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from nvo3sec.domain.mapping.model import Absence, Address, Claim, ClaimKey, Hold, Limits, Place
 from nvo3sec.domain.mapping.state import MappingState
-from nvo3sec.domain.persistent import PersistentMap
+from nvo3sec.domain.overlay.persistent import PersistentMap
 
 _Of = TypeVar("_Of", bound=Hashable)
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from nvo3sec.domain.addresses import IpAddress
 from nvo3sec.domain.mapping.draft import Draft
 from nvo3sec.domain.mapping.events import Claimed, Outcome, Reason, Status, Told
 from nvo3sec.domain.mapping.model import Claim, ClaimKey, Place, Shared, StaticMapping, sorted_ips
+from nvo3sec.domain.overlay.addresses import IpAddress
 
 BETWEEN_MOVES_S = 1.0
 WINDOW_S = 60.0

@@ -18,7 +18,7 @@ from nvo3sec.domain.mapping.model import (
     Scope,
 )
 from nvo3sec.domain.messages.session import Lookup, LookupAnswer, LookupResult
-from nvo3sec.domain.persistent import PersistentMap
+from nvo3sec.domain.overlay.persistent import PersistentMap
 
 POSITIVE_S = 300.0
 NEGATIVE_S = 10.0

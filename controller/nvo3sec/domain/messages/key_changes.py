@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from nvo3sec.domain.messages.session import KeyState, KeyUpdate, ReceiveSa, SendSa
-from nvo3sec.domain.model import Suite
+from nvo3sec.domain.overlay.model import Suite
 
 T = TypeVar("T", bound=KeyState | KeyUpdate)
 SaT = TypeVar("SaT", ReceiveSa, SendSa)

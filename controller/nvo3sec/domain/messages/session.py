@@ -16,12 +16,12 @@ from enum import StrEnum
 from ipaddress import IPv4Address
 from typing import NamedTuple, TypeAlias
 
-from nvo3sec.domain.addresses import IpAddress
 from nvo3sec.domain.keys.contribution import Pair, PeerUpdate
 from nvo3sec.domain.keys.sa import Held
 from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.messages.versions import UNSAID, Speaks
-from nvo3sec.domain.model import Rate, Suite, TenantSystem, TunnelKeys, Vap, Vn
+from nvo3sec.domain.overlay.addresses import IpAddress
+from nvo3sec.domain.overlay.model import Rate, Suite, TenantSystem, TunnelKeys, Vap, Vn
 
 DIGEST_BYTES = 32
 """Of the history of an NVA's store."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nvo3sec.domain.meanings import Meaning
+from nvo3sec.domain.overlay.meanings import Meaning
 from nvo3sec.nva.store.errors import ChangeRefused, StoreUnavailable
 from nvo3sec.nva.store.records import StoreChange, Stored
 from nvo3sec.nva.store.tables import (

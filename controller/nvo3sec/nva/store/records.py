@@ -26,7 +26,7 @@ from nvo3sec.domain.mapping import (
     PutUnsteady,
     SetVersion,
 )
-from nvo3sec.domain.meanings import Meaning
+from nvo3sec.domain.overlay.meanings import Meaning
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum, unique
 
-from nvo3sec.domain.meanings import Meaning
+from nvo3sec.domain.overlay.meanings import Meaning
 from nvo3sec.nva.store.database import Database, explained
 from nvo3sec.nva.store.errors import ChangeRefused, StoreCorrupt, StoreUnavailable
 from nvo3sec.nva.store.floor import Floor, FloorState, Mark

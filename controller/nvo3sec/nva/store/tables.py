@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any, Protocol, TypeAlias
 
-from nvo3sec.domain.addresses import IpAddress, format_mac, parse_mac
 from nvo3sec.domain.mapping import (
     Absence,
     Address,
@@ -29,7 +28,8 @@ from nvo3sec.domain.mapping import (
     PutUnsteady,
     SetVersion,
 )
-from nvo3sec.domain.meanings import Meaning, Sort
+from nvo3sec.domain.overlay.addresses import IpAddress, format_mac, parse_mac
+from nvo3sec.domain.overlay.meanings import Meaning, Sort
 from nvo3sec.nva.store.errors import ChangeRefused
 from nvo3sec.nva.store.records import (
     Certificate,

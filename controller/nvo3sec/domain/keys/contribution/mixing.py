@@ -29,7 +29,7 @@ from nvo3sec.domain.keys.contribution.faults import ContributionRefused, Fault
 from nvo3sec.domain.keys.contribution.statement import STATEMENT_BYTES, pack
 from nvo3sec.domain.keys.derivation import KEY_BYTES, Purpose
 from nvo3sec.domain.keys.secret import Secret
-from nvo3sec.domain.model import Suite
+from nvo3sec.domain.overlay.model import Suite
 from nvo3sec.errors import DerivationError
 
 KEY_LABEL = b"nvo3sec peer key v1\x00"

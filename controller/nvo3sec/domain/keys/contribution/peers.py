@@ -21,7 +21,6 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from nvo3sec.domain.addresses import IpAddress
 from nvo3sec.domain.keys.contribution.faults import ContributionRefused, Fault
 from nvo3sec.domain.keys.contribution.mixing import PRIVATE_KEY_BYTES, PROOF_BYTES, End, Mixed, PrivateHalf, Transcript
 from nvo3sec.domain.keys.contribution.statement import (
@@ -36,7 +35,8 @@ from nvo3sec.domain.keys.contribution.statement import (
 )
 from nvo3sec.domain.keys.derivation import Purpose
 from nvo3sec.domain.keys.secret import Secret
-from nvo3sec.domain.model import Suite
+from nvo3sec.domain.overlay.addresses import IpAddress
+from nvo3sec.domain.overlay.model import Suite
 from nvo3sec.errors import DerivationError
 
 PEERS_LIMIT = 4096

@@ -25,9 +25,9 @@ from typing import Protocol
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.hashes import SHA256, Hash
 
-from nvo3sec.domain.addresses import IpAddress, mapped_ipv6
 from nvo3sec.domain.keys.contribution.faults import ContributionRefused, Fault
 from nvo3sec.domain.keys.derivation import INCARNATION_BYTES
+from nvo3sec.domain.overlay.addresses import IpAddress, mapped_ipv6
 from nvo3sec.errors import DerivationError
 
 LABEL = b"nvo3sec contribution v1\x00"

@@ -13,7 +13,7 @@ from enum import Enum, StrEnum
 from typing import NamedTuple
 
 from nvo3sec.domain.keys.spi import phase_of
-from nvo3sec.domain.membership import Tunnel
+from nvo3sec.domain.overlay.membership import Tunnel
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,10 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from nvo3sec.domain.difference.model import Change, Effect, Key, Kind
-from nvo3sec.domain.meanings import Meaning, address_meaning, obstacles, vap_meaning, vni_meaning
-from nvo3sec.domain.membership import Membership
-from nvo3sec.domain.model import Domain, Nve, TunnelKeys, Vap, Vn
+from nvo3sec.domain.overlay.difference.model import Change, Effect, Key, Kind
+from nvo3sec.domain.overlay.meanings import Meaning, address_meaning, obstacles, vap_meaning, vni_meaning
+from nvo3sec.domain.overlay.membership import Membership
+from nvo3sec.domain.overlay.model import Domain, Nve, TunnelKeys, Vap, Vn
 
 _KEYS_AT_START = "who makes the keys is decided when an NVA starts: start it with this file and --apply-domain"
 _FOR_SWITCHES = ("lease_s", "lease_renew_s")

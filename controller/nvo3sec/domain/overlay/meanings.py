@@ -16,8 +16,8 @@ from enum import StrEnum
 from ipaddress import IPv4Address
 from typing import NamedTuple
 
-from nvo3sec.domain.membership import Membership
-from nvo3sec.domain.model import Domain, Nve
+from nvo3sec.domain.overlay.membership import Membership
+from nvo3sec.domain.overlay.model import Domain, Nve
 
 
 class Sort(StrEnum):

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from itertools import permutations
 from typing import NamedTuple
 
-from nvo3sec.domain.model import Domain, Suite, Vn
+from nvo3sec.domain.overlay.model import Domain, Suite, Vn
 
 
 class Tunnel(NamedTuple):

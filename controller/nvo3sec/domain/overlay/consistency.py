@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from nvo3sec.domain.messages.session import NveView, PeerView
-from nvo3sec.domain.model import TenantSystem
+from nvo3sec.domain.overlay.model import TenantSystem
 
 T = TypeVar("T")
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from nvo3sec.domain.model import Rate
+from nvo3sec.domain.overlay.model import Rate
 
 
 class TokenBucket:

@@ -5,7 +5,7 @@ The order of a file's lists has no meaning, and makes no difference. Names are i
 under another name is another one.
 """
 
-from nvo3sec.domain.difference.compare import difference
-from nvo3sec.domain.difference.model import Action, Change, Difference, Effect, Kind
+from nvo3sec.domain.overlay.difference.compare import difference
+from nvo3sec.domain.overlay.difference.model import Action, Change, Difference, Effect, Kind
 
 __all__ = ["Action", "Change", "Difference", "Effect", "Kind", "difference"]

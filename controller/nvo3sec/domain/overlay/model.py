@@ -9,7 +9,7 @@ from enum import IntEnum, StrEnum
 from functools import cached_property
 from ipaddress import IPv4Address
 
-from nvo3sec.domain.addresses import IpAddress, IpNetwork
+from nvo3sec.domain.overlay.addresses import IpAddress, IpNetwork
 
 PACKET_OVERHEAD_BYTES = 86
 """From a tenant's IP packet to the outer IPv4 packet: 14 for the inner Ethernet header, and from the inner frame on 72,

@@ -6,11 +6,22 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, TypeAlias
 
-from nvo3sec.domain.addresses import format_mac
-from nvo3sec.domain.difference.effects import Judge
-from nvo3sec.domain.difference.model import Action, Change, Difference, Effect, Fields, Key, Kind
-from nvo3sec.domain.meanings import Meaning
-from nvo3sec.domain.model import Domain, Lifetimes, MappingLimits, Nve, Rate, Route, SharedMember, TenantSystem, Vap, Vn
+from nvo3sec.domain.overlay.addresses import format_mac
+from nvo3sec.domain.overlay.difference.effects import Judge
+from nvo3sec.domain.overlay.difference.model import Action, Change, Difference, Effect, Fields, Key, Kind
+from nvo3sec.domain.overlay.meanings import Meaning
+from nvo3sec.domain.overlay.model import (
+    Domain,
+    Lifetimes,
+    MappingLimits,
+    Nve,
+    Rate,
+    Route,
+    SharedMember,
+    TenantSystem,
+    Vap,
+    Vn,
+)
 
 _ORDER = {kind: index for index, kind in enumerate(Kind)}
 
