@@ -9,7 +9,7 @@ from ipaddress import ip_address as ip
 
 import pytest
 from frames_of_tenants import advertisement, gratuitous_arp, vrrp
-from nvo3sec.domain.announcements import Announced, parse_announcement
+from nvo3sec.domain.switch.announcements import Announced, parse_announcement
 
 MAC, VMAC, VMAC6 = 0x02AA_0000_0001, 0x0000_5E00_0107, 0x0000_5E00_0207
 CUT = 128

@@ -20,7 +20,7 @@ import structlog
 import yaml
 from nvo3sec import logs
 from nvo3sec.config import example_path, load_domain
-from nvo3sec.domain.frames import Question, neighbor_reply, parse_question
+from nvo3sec.domain.switch.frames import Question, neighbor_reply, parse_question
 from nvo3sec.nve import audit
 from nvo3sec.p4runtime import Operation, SwitchClient, Table, Update, load_artifacts
 from nvo3sec.p4runtime import generated as p4

@@ -8,8 +8,12 @@ from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 from nvo3sec.config import example_path, load_domain
-from nvo3sec.domain.desired import InstalledReceive, InstalledSend, Learned, desired_state, number_everything
-from nvo3sec.domain.entries import (
+from nvo3sec.domain.keys.secret import Secret
+from nvo3sec.domain.mapping import Configured, MappingState, scope_of, statics_of, step
+from nvo3sec.domain.overlay.membership import Membership, Tunnel
+from nvo3sec.domain.overlay.model import REPLICAS_PER_PORT_LIMIT, Suite, TunnelLevel
+from nvo3sec.domain.switch.desired import InstalledReceive, InstalledSend, Learned, desired_state, number_everything
+from nvo3sec.domain.switch.entries import (
     AuthorizedNve,
     BridgeToTunnel,
     BridgeToVap,
@@ -27,11 +31,7 @@ from nvo3sec.domain.entries import (
     VapEntry,
     VnAuthorization,
 )
-from nvo3sec.domain.keys.secret import Secret
-from nvo3sec.domain.mapping import Configured, MappingState, scope_of, statics_of, step
-from nvo3sec.domain.numbers import GROUPS, Numbers, Reserved, allocate
-from nvo3sec.domain.overlay.membership import Membership, Tunnel
-from nvo3sec.domain.overlay.model import REPLICAS_PER_PORT_LIMIT, Suite, TunnelLevel
+from nvo3sec.domain.switch.numbers import GROUPS, Numbers, Reserved, allocate
 from nvo3sec.nva.views import view_of
 
 DOMAIN = load_domain(example_path())

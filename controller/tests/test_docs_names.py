@@ -18,10 +18,10 @@ from documents import DOCUMENTS, FILES, ROOT, blocks_of, name_of, prose_of, span
 from finsy.proto import p4i
 from nvo3sec.config.convert import RENEW_AT_LEAST_S
 from nvo3sec.config.schema import LifetimesSection
-from nvo3sec.domain import numbers
 from nvo3sec.domain.keys.contribution import statement
 from nvo3sec.domain.mapping import change_log as changes
 from nvo3sec.domain.overlay import model
+from nvo3sec.domain.switch import numbers
 from nvo3sec.identity import gate
 from nvo3sec.identity.admission import FrontLimits
 from nvo3sec.nva import generations

@@ -8,10 +8,10 @@ from ipaddress import IPv4Address, IPv6Address
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nvo3sec.domain.frames import Question, destination_of, neighbor_reply, parse_question, untagged
 from nvo3sec.domain.mapping.lookups import LookupPolicy, Verdict, Wanted
 from nvo3sec.domain.overlay.model import Rate
 from nvo3sec.domain.overlay.token_bucket import TokenBucket
+from nvo3sec.domain.switch.frames import Question, destination_of, neighbor_reply, parse_question, untagged
 
 RATE = Rate(10, 5)
 A, B = 1, 2

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nvo3sec.domain.entries import AGENT_REPLICA
-from nvo3sec.domain.numbers import RING_PAIRS, TUNNEL_INTERFACES, VAP_INTERFACES, NumbersExhausted, allocate
 from nvo3sec.domain.overlay.model import Suite
+from nvo3sec.domain.switch.entries import AGENT_REPLICA
+from nvo3sec.domain.switch.numbers import RING_PAIRS, TUNNEL_INTERFACES, VAP_INTERFACES, NumbersExhausted, allocate
 from nvo3sec.nve.clock import ClockReading
 from nvo3sec.nve.plan import MANAGED_TABLES, Stage, make_plan
 from nvo3sec.nve.translate import held_keys, numbers_of

@@ -7,9 +7,9 @@ import asyncio
 from dataclasses import replace
 
 from nva_agents import DOMAIN, Agents
-from nvo3sec.domain.desired import Learned, number_everything
 from nvo3sec.domain.messages.session import LookupAnswer, LookupResult
-from nvo3sec.domain.numbers import Numbers, Reserved
+from nvo3sec.domain.switch.desired import Learned, number_everything
+from nvo3sec.domain.switch.numbers import Numbers, Reserved
 from nvo3sec.nve.punts import PuntHandler
 from nvo3sec.p4runtime import PacketIn, PuntReason
 

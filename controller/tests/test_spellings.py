@@ -17,7 +17,6 @@ import yaml
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from nvo3sec.config import example_path, parse_domain
-from nvo3sec.domain.frames import ETHERTYPE_IPV6
 from nvo3sec.domain.mapping import (
     Attach,
     ClaimKey,
@@ -44,6 +43,7 @@ from nvo3sec.domain.overlay.addresses import (
     unicast_fault,
 )
 from nvo3sec.domain.overlay.names import dns_name_fault, is_dns_name, is_label, label_fault, parse_label
+from nvo3sec.domain.switch.frames import ETHERTYPE_IPV6
 from nvo3sec.errors import ConfigError, OperatorError, WireError
 from nvo3sec.nve.memory import AgentMemory
 from nvo3sec.nve.punts import _wanted

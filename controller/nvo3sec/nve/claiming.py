@@ -16,12 +16,12 @@ from dataclasses import dataclass
 
 import structlog
 
-from nvo3sec.domain.announcements import parse_announcement
-from nvo3sec.domain.frames import untagged
 from nvo3sec.domain.mapping import Reason
 from nvo3sec.domain.messages.session import Announcement, AttachmentAnswer, ClaimPlace, NveView, Sign, Standing
 from nvo3sec.domain.overlay.addresses import IpAddress, unicast_fault
 from nvo3sec.domain.overlay.model import Vap, Vn
+from nvo3sec.domain.switch.announcements import parse_announcement
+from nvo3sec.domain.switch.frames import untagged
 from nvo3sec.errors import cause_of
 from nvo3sec.p4runtime import PacketIn
 

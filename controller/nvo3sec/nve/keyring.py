@@ -13,10 +13,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from nvo3sec.domain.desired import InstalledReceive, InstalledSend
 from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.messages.session import KeyState, NveView, ReceiveSa, SendSa
 from nvo3sec.domain.overlay.model import Suite
+from nvo3sec.domain.switch.desired import InstalledReceive, InstalledSend
 from nvo3sec.nve.clock import ClockReading
 from nvo3sec.nve.places import Places
 from nvo3sec.p4runtime import Entry, SwitchState, Table

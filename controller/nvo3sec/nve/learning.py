@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable
 
 import structlog
 
-from nvo3sec.domain.desired import Learned
 from nvo3sec.domain.mapping.learned import LearnedMappings, Name, Overtaken
 from nvo3sec.domain.mapping.lookups import Wanted
 from nvo3sec.domain.messages.session import Lookup, LookupAnswer, LookupResult, MappingUpdate
+from nvo3sec.domain.switch.desired import Learned
 from nvo3sec.errors import Nvo3secError, cause_of
 from nvo3sec.nve.nva import NvaSession
 

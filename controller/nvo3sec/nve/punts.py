@@ -15,13 +15,13 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from nvo3sec.domain.desired import Learned
-from nvo3sec.domain.frames import destination_of, neighbor_reply, parse_question, untagged
 from nvo3sec.domain.mapping.lookups import LookupPolicy, Verdict, Wanted
 from nvo3sec.domain.messages.session import Announcement, AttachmentAnswer, Lookup, LookupAnswer, LookupResult, NveView
-from nvo3sec.domain.numbers import Numbers
 from nvo3sec.domain.overlay.addresses import mac_fault, unicast_fault
 from nvo3sec.domain.overlay.model import Vap, Vn
+from nvo3sec.domain.switch.desired import Learned
+from nvo3sec.domain.switch.frames import destination_of, neighbor_reply, parse_question, untagged
+from nvo3sec.domain.switch.numbers import Numbers
 from nvo3sec.errors import cause_of
 from nvo3sec.nve.claiming import Claiming
 from nvo3sec.nve.driver import SwitchDriver

@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from nvo3sec.domain.desired import InstalledReceive, InstalledSend, Learned, desired_state, number_everything
 from nvo3sec.domain.messages.session import NveView
-from nvo3sec.domain.numbers import Numbers
+from nvo3sec.domain.switch.desired import InstalledReceive, InstalledSend, Learned, desired_state, number_everything
+from nvo3sec.domain.switch.numbers import Numbers
 from nvo3sec.errors import IncarnationLost, WriteRefused
 from nvo3sec.nve.driver import SwitchDriver
 from nvo3sec.nve.plan import MANAGED_TABLES, Plan, Stage, make_plan

@@ -36,8 +36,8 @@ from nvo3sec.domain.messages.session import (
     Use,
 )
 from nvo3sec.domain.messages.session import Update as Message
-from nvo3sec.domain.numbers import Numbers
 from nvo3sec.domain.overlay.consistency import consistent
+from nvo3sec.domain.switch.numbers import Numbers
 from nvo3sec.errors import (
     IncarnationLost,
     IncarnationRetired,

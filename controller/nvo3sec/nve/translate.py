@@ -8,12 +8,12 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address
 from typing import TypeVar
 
-from nvo3sec.domain import entries as d
 from nvo3sec.domain.keys.sa import Held
 from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.messages.session import HeldReceive, HeldSend, NveView
-from nvo3sec.domain.numbers import GROUPS, RING_PAIRS, TUNNEL_INTERFACES, VAP_INTERFACES, Numbers, Reserved
 from nvo3sec.domain.overlay.model import Rate, Suite
+from nvo3sec.domain.switch import entries as d
+from nvo3sec.domain.switch.numbers import GROUPS, RING_PAIRS, TUNNEL_INTERFACES, VAP_INTERFACES, Numbers, Reserved
 from nvo3sec.nve.clock import ClockReading
 from nvo3sec.p4runtime import Entry, Group, Meter, SwitchState, Table
 from nvo3sec.p4runtime import generated as p4

@@ -8,7 +8,6 @@ from ipaddress import ip_address as ip
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nvo3sec.domain.desired import Learned
 from nvo3sec.domain.mapping import (
     Attach,
     Configured,
@@ -25,6 +24,7 @@ from nvo3sec.domain.mapping.change_log import ChangeLog
 from nvo3sec.domain.mapping.learned import LearnedMappings, Overtaken
 from nvo3sec.domain.mapping.lookups import Wanted
 from nvo3sec.domain.messages.session import Lookup, LookupAnswer, LookupResult, MappingUpdate, Position, RemoteMapping
+from nvo3sec.domain.switch.desired import Learned
 
 VNI, MAC, OTHER = 10, 0x0200_0000_0001, 0x0200_0000_0002
 HISTORY = b"h" * 16

@@ -8,8 +8,6 @@ from ipaddress import ip_address as ip
 
 import pytest
 from nvo3sec.config import DomainText, example_path
-from nvo3sec.domain.desired import desired_state, number_everything
-from nvo3sec.domain.entries import AGENT_REPLICA, Announcements, BridgeToVap, IpKind, Neighbor, SourceGuard
 from nvo3sec.domain.mapping import (
     Admit,
     Attach,
@@ -28,10 +26,12 @@ from nvo3sec.domain.mapping import (
     statics_of,
     step,
 )
-from nvo3sec.domain.numbers import Numbers, Reserved
 from nvo3sec.domain.overlay.difference import Kind, difference
 from nvo3sec.domain.overlay.membership import Membership
 from nvo3sec.domain.overlay.model import Domain, SharedAddress, SharedMember
+from nvo3sec.domain.switch.desired import desired_state, number_everything
+from nvo3sec.domain.switch.entries import AGENT_REPLICA, Announcements, BridgeToVap, IpKind, Neighbor, SourceGuard
+from nvo3sec.domain.switch.numbers import Numbers, Reserved
 from nvo3sec.errors import ConfigError
 from nvo3sec.nva.inspection import map_list
 from nvo3sec.nva.store import MemoryStore

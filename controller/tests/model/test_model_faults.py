@@ -43,7 +43,7 @@ from nvo3sec.domain.keys.derivation import EpochKey, Party
 from nvo3sec.domain.keys.sa import SaState, machine
 from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.messages.session import NveView, StoreMark
-from nvo3sec.domain.numbers import Numbers
+from nvo3sec.domain.switch.numbers import Numbers
 from nvo3sec.nva import keys, marks
 from nvo3sec.nva.generations import Generations
 from nvo3sec.nva.intent import Intent

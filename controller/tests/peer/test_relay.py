@@ -11,7 +11,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from nvo3sec.config import example_path, load_domain
-from nvo3sec.domain.desired import InstalledReceive, InstalledSend
 from nvo3sec.domain.keys.contribution import (
     Contribution,
     ContributionRefused,
@@ -26,6 +25,7 @@ from nvo3sec.domain.keys.sa import Held
 from nvo3sec.domain.messages import key_changes
 from nvo3sec.domain.messages.session import HeldReceive, HeldSend, KeyState, KeyUpdate, NveView, ReadBack, Registration
 from nvo3sec.domain.overlay.model import TunnelKeys
+from nvo3sec.domain.switch.desired import InstalledReceive, InstalledSend
 from nvo3sec.errors import OperatorError
 from nvo3sec.nva import Nva
 from nvo3sec.nva.store.memory import HISTORY_BYTES, MemoryStore

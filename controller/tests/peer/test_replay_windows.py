@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 
 import pytest
-from nvo3sec.domain.desired import InstalledReceive, InstalledSend
 from nvo3sec.domain.keys.contribution import Pair, PeerContribution, PeerUpdate
 from nvo3sec.domain.messages import key_changes
 from nvo3sec.domain.messages.session import KeyState, KeyUpdate, NveView, PeerView, ReceiveSa, SendSa
 from nvo3sec.domain.overlay.model import Rate, Suite, TunnelKeys
+from nvo3sec.domain.switch.desired import InstalledReceive, InstalledSend
 from nvo3sec.nve.clock import ClockReading
 from nvo3sec.nve.keyring import Keyring
 from nvo3sec.nve.peering import Peering

@@ -13,10 +13,10 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from nvo3sec.domain.desired import Learned
 from nvo3sec.domain.mapping.lookups import Wanted
 from nvo3sec.domain.messages.session import Lookup, LookupAnswer, LookupResult, MappingUpdate, Position
 from nvo3sec.domain.overlay.addresses import IpAddress
+from nvo3sec.domain.switch.desired import Learned
 
 LONG_AGO = float("-inf")
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
-from nvo3sec.domain.frames import internet_checksum
 from nvo3sec.domain.overlay.addresses import IpAddress
+from nvo3sec.domain.switch.frames import internet_checksum
 
 _HEADER_BYTES = 14
 _ARP, _IPV4, _IPV6 = b"\x08\x06", b"\x08\x00", b"\x86\xdd"

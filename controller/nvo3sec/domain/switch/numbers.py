@@ -14,8 +14,8 @@ from ipaddress import IPv4Address
 from itertools import chain
 from typing import TypeVar
 
-from nvo3sec.domain.entries import AGENT_REPLICA, TUNNEL_BIT
 from nvo3sec.domain.overlay.model import Suite
+from nvo3sec.domain.switch.entries import AGENT_REPLICA, TUNNEL_BIT
 from nvo3sec.errors import Nvo3secError
 
 VAP_INTERFACES = range(1, TUNNEL_BIT)

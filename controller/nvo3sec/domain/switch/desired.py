@@ -7,7 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from nvo3sec.domain.entries import (
+from nvo3sec.domain.keys.secret import Secret
+from nvo3sec.domain.messages.session import NveView
+from nvo3sec.domain.overlay.addresses import IpAddress
+from nvo3sec.domain.overlay.model import Suite, TenantSystem
+from nvo3sec.domain.switch.entries import (
     AGENT_REPLICA,
     Announcements,
     AuthorizedNve,
@@ -31,11 +35,15 @@ from nvo3sec.domain.entries import (
     VapEntry,
     VnAuthorization,
 )
-from nvo3sec.domain.keys.secret import Secret
-from nvo3sec.domain.messages.session import NveView
-from nvo3sec.domain.numbers import GROUPS, RING_PAIRS, TUNNEL_INTERFACES, VAP_INTERFACES, Numbers, Reserved, allocate
-from nvo3sec.domain.overlay.addresses import IpAddress
-from nvo3sec.domain.overlay.model import Suite, TenantSystem
+from nvo3sec.domain.switch.numbers import (
+    GROUPS,
+    RING_PAIRS,
+    TUNNEL_INTERFACES,
+    VAP_INTERFACES,
+    Numbers,
+    Reserved,
+    allocate,
+)
 
 
 @dataclass(frozen=True)
