@@ -28,8 +28,8 @@ from nvo3sec.identity.names import DeviceName, Role
 from nvo3sec.plain import plain
 
 if TYPE_CHECKING:
-    from nvo3sec.identity.authority import Authority
-    from nvo3sec.identity.ledger import Issued
+    from nvo3sec.identity.authority.authority import Authority
+    from nvo3sec.identity.authority.ledger import Issued
 
 app = typer.Typer(help="Certificates of devices: the lab's authority, and signing requests.", no_args_is_help=True)
 
@@ -70,7 +70,7 @@ def duration(text: str) -> timedelta:
 
 def _authority(directory: Path) -> Authority:
     # Imported here, like everything that loads the cryptography library: help should come quickly.
-    from nvo3sec.identity.authority import Authority
+    from nvo3sec.identity.authority.authority import Authority
 
     return Authority(directory)
 
@@ -105,7 +105,7 @@ def init(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Make a new authority."""
-    from nvo3sec.identity.authority import Authority
+    from nvo3sec.identity.authority.authority import Authority
 
     authority = Authority.create(directory, domain)
     anchors, revoked = str(authority.anchors_file), str(authority.revocation_file)
@@ -156,7 +156,7 @@ def request(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """On the device: make a key, which stays there, and print a signing request."""
-    from nvo3sec.identity import requests
+    from nvo3sec.identity.authority import requests
 
     was_there = path.parent.exists()
     made = requests.begin(path, DeviceName(domain, role, name)).decode()
@@ -172,7 +172,7 @@ def install(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """On the device: put a certificate and the key that was made for it in place, in one step."""
-    from nvo3sec.identity import requests
+    from nvo3sec.identity.authority import requests
 
     requests.finish(path, _input(certificate))
     show({"file": str(path)}, output, str(path))
@@ -215,7 +215,7 @@ def bundle(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Anchors and revocation lists of several authorities, each in one file: for a rollover. Each is replaced whole."""
-    from nvo3sec.identity.authority import bundle
+    from nvo3sec.identity.authority.authority import bundle
 
     paths = [str(path) for path in bundle([_authority(one) for one in authorities], place)]
     show({"files": paths}, output, "\n".join(paths))

@@ -22,8 +22,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from nvo3sec.domain.keys.secret import Secret
-from nvo3sec.identity import requests
 from nvo3sec.identity.anchors import Issuer, chain_fault, load_anchors
+from nvo3sec.identity.authority import requests
 from nvo3sec.identity.certificate import PARSE_ERRORS, Identity, Purpose, identity_of, name_of_san
 from nvo3sec.identity.errors import CredentialsError, PeerRefused
 from nvo3sec.identity.revocation import AGAIN_S, wall_clock

@@ -13,7 +13,7 @@ import http2
 import pytest
 from attack_world import Agent, Fleet, fleet_of, run, served
 from attackers import key_and_chain, look_up
-from nvo3sec.identity.authority import Authority
+from nvo3sec.identity.authority.authority import Authority
 from nvo3sec.identity.names import Role
 from nvo3sec.wire import nva_pb2 as pb
 from overlay_world import until

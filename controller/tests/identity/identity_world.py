@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from nvo3sec.domain.overlay.model import Rate
 from nvo3sec.identity.admission import FrontLimits
-from nvo3sec.identity.authority import Authority
+from nvo3sec.identity.authority.authority import Authority
 from nvo3sec.identity.authorization import AccessTable, Method, Rule, Scope, Subject
 from nvo3sec.identity.certificate import Purpose
 from nvo3sec.identity.client import PeerChannel

@@ -16,14 +16,14 @@ from cryptography.hazmat.primitives import hashes, serialization
 from identity_world import DOMAIN, FakeClock, World, make_key, san
 from nvo3sec.cli.pki import app
 from nvo3sec.errors import OperatorError
-from nvo3sec.identity import ledger, requests
 from nvo3sec.identity.anchors import chain_fault
-from nvo3sec.identity.authority import LIST_LIFETIME, Authority
+from nvo3sec.identity.authority import ledger, requests
+from nvo3sec.identity.authority.authority import LIST_LIFETIME, Authority
+from nvo3sec.identity.authority.requests import DeviceKey, make_request
 from nvo3sec.identity.certificate import Purpose, identity_of
 from nvo3sec.identity.device import DeviceFiles, load_credentials
 from nvo3sec.identity.errors import AuthorityError, PeerRefused, Reason
 from nvo3sec.identity.names import DeviceName, Role
-from nvo3sec.identity.requests import DeviceKey, make_request
 from nvo3sec.identity.revocation import Revocations
 from nvo3sec.identity.storage import StorageError, private_directory, write
 from typer.testing import CliRunner

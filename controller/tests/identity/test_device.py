@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from identity_world import DOMAIN, FakeClock, ForeignAuthority, World, key_pem, make_key, pem
-from nvo3sec.identity import requests
+from nvo3sec.identity.authority import requests
 from nvo3sec.identity.certificate import Purpose
 from nvo3sec.identity.device import Device, DeviceFiles, load_credentials
 from nvo3sec.identity.errors import CredentialsError

@@ -17,7 +17,7 @@ from nvo3sec.domain.messages.versions import Speaks
 from nvo3sec.domain.overlay.membership import Tunnel
 from nvo3sec.domain.overlay.model import Suite
 from nvo3sec.errors import WireError
-from nvo3sec.identity.authority import Authority, bundle
+from nvo3sec.identity.authority.authority import Authority, bundle
 from nvo3sec.identity.certificate import Purpose
 from nvo3sec.identity.device import Device, DeviceFiles
 from nvo3sec.identity.errors import AuthorityError

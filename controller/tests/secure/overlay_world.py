@@ -19,7 +19,7 @@ import yaml
 from nvo3sec.config import example_path, load_domain
 from nvo3sec.console import ask
 from nvo3sec.errors import OperatorError
-from nvo3sec.identity.authority import Authority
+from nvo3sec.identity.authority.authority import Authority
 from nvo3sec.identity.names import DeviceName, Role
 from switches import Ports, Underlay
 

@@ -8,8 +8,8 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from nvo3sec.identity import requests
-from nvo3sec.identity.authority import Authority
+from nvo3sec.identity.authority import requests
+from nvo3sec.identity.authority.authority import Authority
 from nvo3sec.identity.names import Role
 from nvo3sec.identity.storage import put_public
 from overlay_world import LEAVES, Overlay, overlay, until

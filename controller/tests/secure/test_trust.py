@@ -16,7 +16,7 @@ from nvo3sec import starting, trust
 from nvo3sec.domain.messages.session import NveView
 from nvo3sec.errors import AuthorizationError, NvaUnreachable
 from nvo3sec.identity.anchors import Anchors
-from nvo3sec.identity.authority import Authority
+from nvo3sec.identity.authority.authority import Authority
 from nvo3sec.identity.names import Role
 from nvo3sec.nva.store import Certificate
 from overlay_world import Identities, until

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from nvo3sec.identity import requests
+from nvo3sec.identity.authority import requests
 from nvo3sec.identity.names import Role
 from nvo3sec.identity.storage import put_public
 from overlay_world import LEAVES

@@ -28,12 +28,12 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKey
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from nvo3sec.domain.overlay.names import dns_name_fault
-from nvo3sec.identity import ledger as ledgers
+from nvo3sec.identity.authority import ledger as ledgers
+from nvo3sec.identity.authority.ledger import EnrolmentToken, Issued, Ledger
+from nvo3sec.identity.authority.requests import DeviceKey, parse_request, subject_alternative_name
 from nvo3sec.identity.certificate import PARSE_ERRORS
 from nvo3sec.identity.errors import AuthorityError
-from nvo3sec.identity.ledger import EnrolmentToken, Issued, Ledger
 from nvo3sec.identity.names import DeviceName, Role, shown
-from nvo3sec.identity.requests import DeviceKey, parse_request, subject_alternative_name
 from nvo3sec.identity.revocation import wall_clock
 from nvo3sec.identity.storage import PUBLIC_FILE, private_directory, put_public, read, write
 
