@@ -24,8 +24,8 @@ from nvo3sec.console import ConsoleServer
 from nvo3sec.domain.messages.credential_terms import CredentialTerms
 from nvo3sec.domain.messages.session import QuestionKind
 from nvo3sec.errors import OperatorError
-from nvo3sec.identity.admission import FrontLimits
 from nvo3sec.identity.certificate import Purpose
+from nvo3sec.identity.front.admission import FrontLimits
 from nvo3sec.identity.names import Role
 from nvo3sec.identity.server import SecureServer
 from nvo3sec.identity.signing import DeviceVerifier

@@ -177,7 +177,7 @@ MAY_OPEN = {
     "wire/generate.py": {"read_text"},
     # New files, locks and directories in a place of the process's own, with flags that do not wait.
     "identity/authority/ledger.py": {"os.open"},
-    "identity/scratch.py": {"os.open"},
+    "identity/front/scratch.py": {"os.open"},
     "identity/storage.py": {"os.open"},
     "nva/store/database.py": {"os.open"},
     "nva/store/files.py": {"os.open"},

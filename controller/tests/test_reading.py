@@ -12,7 +12,7 @@ from nvo3sec import reading
 from nvo3sec.config import load_domain
 from nvo3sec.errors import ConfigError, OperatorError
 from nvo3sec.identity import storage
-from nvo3sec.identity.known import load as load_known
+from nvo3sec.identity.front.known import load as load_known
 from nvo3sec.identity.seen_lists import SeenLists
 from nvo3sec.nva.store import StoreUnavailable
 from nvo3sec.nva.store import files as store_files

@@ -78,7 +78,7 @@ def _nva(text: str) -> None:
 def _limit(text: str) -> None:
     # Imported here for the same reason.
     from nvo3sec.errors import OperatorError
-    from nvo3sec.identity.admission import FrontLimits
+    from nvo3sec.identity.front.admission import FrontLimits
 
     try:
         FrontLimits().changed([text])

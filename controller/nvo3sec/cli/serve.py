@@ -109,7 +109,7 @@ def run_nva(
     # Imported here, because every other command should start quickly.
     from nvo3sec.config import read_domain
     from nvo3sec.console import NVA, default_run_directory
-    from nvo3sec.identity.admission import FrontLimits
+    from nvo3sec.identity.front.admission import FrontLimits
     from nvo3sec.nva_process import NvaProcess, NvaSettings
 
     if in_memory == (database is not None) or (database is None) != (keys is None):

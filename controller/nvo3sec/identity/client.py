@@ -28,10 +28,10 @@ from nvo3sec.identity.certificate import Identity, Purpose, identity_of, parse_d
 from nvo3sec.identity.device import Credentials, Device
 from nvo3sec.identity.endings import Attempts, ConnectionStage, EndedBy
 from nvo3sec.identity.errors import CredentialsError, IdentityError, PeerRefused, PeerUnreachable, Reason
+from nvo3sec.identity.front.scratch import ScratchDirectory
+from nvo3sec.identity.front.splice import EARLY_BYTES, Side
 from nvo3sec.identity.live import LivePeers
 from nvo3sec.identity.names import DeviceName, Role
-from nvo3sec.identity.scratch import ScratchDirectory
-from nvo3sec.identity.splice import EARLY_BYTES, Side
 
 SERVES = {
     Role.NVA: frozenset({Role.NVE, Role.OPERATOR, Role.NVA}),

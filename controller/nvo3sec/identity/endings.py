@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 
 from nvo3sec.domain.overlay.model import Rate
-from nvo3sec.identity.client_hello import HandshakeProgress, Stage
+from nvo3sec.identity.front.client_hello import HandshakeProgress, Stage
 from nvo3sec.identity.limits import Bucket
 
 LOG_RATE = Rate(10, 50)

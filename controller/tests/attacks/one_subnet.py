@@ -20,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import http2
 from identity_world import ECHO, Running, World, serving, tls_context
-from nvo3sec.identity.admission import FrontLimits
 from nvo3sec.identity.device import DeviceFiles
+from nvo3sec.identity.front.admission import FrontLimits
 from nvo3sec.identity.names import Role
 
 SUBNET = "2001:db8:0:1:"

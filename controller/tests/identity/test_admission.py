@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nvo3sec.domain.overlay.model import Rate
 from nvo3sec.errors import OperatorError
-from nvo3sec.identity.admission import Admission, Decision, FrontLimits, Refusal
-from nvo3sec.identity.crowd import source_path
+from nvo3sec.identity.front.admission import Admission, Decision, FrontLimits, Refusal
+from nvo3sec.identity.front.crowd import source_path
 
 OPEN = Rate(1_000_000, 1_000_000)
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 from nvo3sec.domain.overlay.model import Rate
-from nvo3sec.identity.allowance import HOLD_LIMIT_S, Allowance, Allowances
+from nvo3sec.identity.front.allowance import HOLD_LIMIT_S, Allowance, Allowances
 
 
 class TestBytes:

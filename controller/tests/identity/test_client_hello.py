@@ -12,7 +12,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from identity_world import DOMAIN, ForeignAuthority, key_pem, pem
-from nvo3sec.identity.client_hello import (
+from nvo3sec.identity.front.client_hello import (
     HELLO_BYTES,
     HandshakeProgress,
     HelloReader,

@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nvo3sec.identity.crowd import SAMPLE, Crowd, prefix_bits, source_path
+from nvo3sec.identity.front.crowd import SAMPLE, Crowd, prefix_bits, source_path
 
 
 class TestSources:

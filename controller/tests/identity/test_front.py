@@ -32,9 +32,9 @@ from identity_world import (
     until,
 )
 from nvo3sec.domain.overlay.model import Rate
-from nvo3sec.identity.admission import FrontLimits
-from nvo3sec.identity.client_hello import PROTOCOL_VERSION_ALERT
-from nvo3sec.identity.front import _within_descriptors
+from nvo3sec.identity.front.admission import FrontLimits
+from nvo3sec.identity.front.client_hello import PROTOCOL_VERSION_ALERT
+from nvo3sec.identity.front.front import _within_descriptors
 from nvo3sec.identity.names import Role
 
 PLENTY = Rate(1 << 30, 1 << 30)

@@ -9,8 +9,8 @@ import time
 from collections import Counter
 
 from identity_world import run
-from nvo3sec.identity.crowd import Path
-from nvo3sec.identity.turns import HANDSHAKE_EVERY_S, Turns
+from nvo3sec.identity.front.crowd import Path
+from nvo3sec.identity.front.turns import HANDSHAKE_EVERY_S, Turns
 
 
 class Waiting:

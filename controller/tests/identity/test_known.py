@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from identity_world import ECHO, World, call, connected, grpc_channel, run, serving, until
-from nvo3sec.identity import known as known_module
 from nvo3sec.identity.errors import IdentityError
-from nvo3sec.identity.known import ADDRESSES, REFRESH_S, KnownSources, Memory, Seen, load, save
+from nvo3sec.identity.front import known as known_module
+from nvo3sec.identity.front.known import ADDRESSES, REFRESH_S, KnownSources, Memory, Seen, load, save
 from nvo3sec.identity.names import Role
 
 

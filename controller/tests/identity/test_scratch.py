@@ -8,11 +8,11 @@ import sys
 import tempfile
 
 import pytest
-from nvo3sec.identity.scratch import PREFIX, ScratchDirectory
+from nvo3sec.identity.front.scratch import PREFIX, ScratchDirectory
 
 HOLDER = """
 import sys, time
-from nvo3sec.identity.scratch import ScratchDirectory
+from nvo3sec.identity.front.scratch import ScratchDirectory
 one = ScratchDirectory()
 (one.path / "socket").touch()
 print(one.path, flush=True)

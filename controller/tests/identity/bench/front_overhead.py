@@ -23,8 +23,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import grpc
 from identity_world import ECHO, World, call, connected, grpc_channel, serving
-from nvo3sec.identity.admission import FrontLimits
 from nvo3sec.identity.certificate import Purpose
+from nvo3sec.identity.front.admission import FrontLimits
 from nvo3sec.identity.names import Role
 from nvo3sec.identity.server import server_credentials
 

@@ -10,10 +10,12 @@ import socket
 import struct
 from typing import TYPE_CHECKING
 
-from nvo3sec.identity.admission import Refusal
-from nvo3sec.identity.allowance import Allowance
 from nvo3sec.identity.certificate import Identity
-from nvo3sec.identity.client_hello import (
+from nvo3sec.identity.endings import ConnectionStage, EndedBy, stage_between
+from nvo3sec.identity.errors import PeerRefused
+from nvo3sec.identity.front.admission import Refusal
+from nvo3sec.identity.front.allowance import Allowance
+from nvo3sec.identity.front.client_hello import (
     PROTOCOL_VERSION_ALERT,
     HandshakeProgress,
     HelloReader,
@@ -21,13 +23,11 @@ from nvo3sec.identity.client_hello import (
     Stage,
     VersionTooLow,
 )
-from nvo3sec.identity.crowd import Path
-from nvo3sec.identity.endings import ConnectionStage, EndedBy, stage_between
-from nvo3sec.identity.errors import PeerRefused
-from nvo3sec.identity.splice import EARLY_BYTES, Side
+from nvo3sec.identity.front.crowd import Path
+from nvo3sec.identity.front.splice import EARLY_BYTES, Side
 
 if TYPE_CHECKING:
-    from nvo3sec.identity.front import Front
+    from nvo3sec.identity.front.front import Front
 
 VERDICT_GRACE_S = 1.0
 """Between the end of an identity and the end of its connection: its calls end first, and say why."""

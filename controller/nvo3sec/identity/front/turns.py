@@ -8,7 +8,7 @@ import itertools
 import random
 from collections.abc import Callable
 
-from nvo3sec.identity.crowd import Crowd, Path
+from nvo3sec.identity.front.crowd import Crowd, Path
 
 HANDSHAKE_EVERY_S = 0.003
 """Between the beginnings of two handshakes: the costliest thing that a stranger can ask for. A burst of them made calls

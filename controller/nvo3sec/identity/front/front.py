@@ -25,18 +25,18 @@ from pathlib import Path
 import structlog
 
 from nvo3sec.domain.overlay.model import Rate
-from nvo3sec.identity.admission import Admission, FrontLimits, Refusal
-from nvo3sec.identity.allowance import Allowances
 from nvo3sec.identity.certificate import Identity
-from nvo3sec.identity.connection import Outer, reset
-from nvo3sec.identity.crowd import source_path
 from nvo3sec.identity.endings import EndedBy, Endings
 from nvo3sec.identity.errors import Reason
-from nvo3sec.identity.known import KnownSources, Memory
+from nvo3sec.identity.front.admission import Admission, FrontLimits, Refusal
+from nvo3sec.identity.front.allowance import Allowances
+from nvo3sec.identity.front.connection import Outer, reset
+from nvo3sec.identity.front.crowd import source_path
+from nvo3sec.identity.front.known import KnownSources, Memory
+from nvo3sec.identity.front.turns import Turns
 from nvo3sec.identity.limits import Bucket
 from nvo3sec.identity.live import LivePeers
 from nvo3sec.identity.names import Role
-from nvo3sec.identity.turns import Turns
 
 BACKLOG = 4096
 """As most systems allow: who waits here costs the kernel a little, and whoever finds no place tries again a second
