@@ -22,8 +22,8 @@ from nvo3sec.domain.keys.contribution import statement
 from nvo3sec.domain.mapping import change_log as changes
 from nvo3sec.domain.overlay import model
 from nvo3sec.domain.switch import numbers
-from nvo3sec.identity import gate
 from nvo3sec.identity.front.admission import FrontLimits
+from nvo3sec.identity.gate import gate
 from nvo3sec.nva import generations
 from nvo3sec.nve import memory
 from nvo3sec.p4runtime.artifacts import load_artifacts

@@ -16,7 +16,7 @@ import structlog
 
 from nvo3sec.domain.overlay.model import Rate
 from nvo3sec.identity.front.client_hello import HandshakeProgress, Stage
-from nvo3sec.identity.limits import Bucket
+from nvo3sec.identity.gate.limits import Bucket
 
 LOG_RATE = Rate(10, 50)
 """Endings that are logged a second, and at once: a flood must not become a flood of the disk. All are counted."""

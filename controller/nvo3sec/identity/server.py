@@ -18,15 +18,15 @@ import grpc
 import structlog
 
 from nvo3sec.identity import tls13
-from nvo3sec.identity.authenticate import Authenticator
-from nvo3sec.identity.authorization import AccessTable, Membership
 from nvo3sec.identity.certificate import Purpose
 from nvo3sec.identity.device import Credentials, Device
 from nvo3sec.identity.errors import CredentialsError
 from nvo3sec.identity.front.admission import FrontLimits
 from nvo3sec.identity.front.front import Front
 from nvo3sec.identity.front.scratch import ScratchDirectory
-from nvo3sec.identity.gate import WORD_S, Gate
+from nvo3sec.identity.gate.authenticate import Authenticator
+from nvo3sec.identity.gate.authorization import AccessTable, Membership
+from nvo3sec.identity.gate.gate import WORD_S, Gate
 from nvo3sec.identity.live import LivePeers
 
 KEEPALIVE_MS = 20_000

@@ -53,7 +53,7 @@ from nvo3sec.identity.client import PeerChannel
 from nvo3sec.identity.device import Device
 from nvo3sec.identity.endings import Attempts
 from nvo3sec.identity.errors import STOPPING, IdentityError
-from nvo3sec.identity.gate import VERSION_REASON
+from nvo3sec.identity.gate.gate import VERSION_REASON
 from nvo3sec.identity.live import LivePeers
 from nvo3sec.plain import plain_value
 from nvo3sec.transport import methods

@@ -8,8 +8,8 @@ from typing import Any
 
 from nvo3sec.domain.overlay.membership import Membership
 from nvo3sec.domain.overlay.model import Rate
-from nvo3sec.identity.authorization import AccessTable, Method, Rule, Scope, Subject
-from nvo3sec.identity.limits import MethodLimits
+from nvo3sec.identity.gate.authorization import AccessTable, Method, Rule, Scope, Subject
+from nvo3sec.identity.gate.limits import MethodLimits
 from nvo3sec.identity.names import DeviceName, Role
 from nvo3sec.wire.checks import MARK_BYTES, MARKS_LIMIT
 from nvo3sec.wire.operators import REQUEST_BYTES

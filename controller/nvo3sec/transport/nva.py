@@ -44,8 +44,8 @@ from nvo3sec.errors import (
     VersionMismatch,
     WireError,
 )
-from nvo3sec.identity.authenticate import authenticated_identity
 from nvo3sec.identity.certificate import Identity
+from nvo3sec.identity.gate.authenticate import authenticated_identity
 from nvo3sec.nva.attachments import BUSY_S
 from nvo3sec.nva.service import Nva
 from nvo3sec.nva.session import NvaSideSession

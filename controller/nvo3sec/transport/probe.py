@@ -8,8 +8,8 @@ from typing import Any
 
 from nvo3sec.domain.overlay.model import Domain
 from nvo3sec.errors import OperatorError
-from nvo3sec.identity.authorization import AccessTable, Membership, Subject
 from nvo3sec.identity.errors import PeerRefused
+from nvo3sec.identity.gate.authorization import AccessTable, Membership, Subject
 from nvo3sec.identity.names import DeviceName, Role, parse_role
 
 

@@ -20,12 +20,12 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from nvo3sec.domain.overlay.model import Rate
 from nvo3sec.identity.authority.authority import Authority
-from nvo3sec.identity.authorization import AccessTable, Method, Rule, Scope, Subject
 from nvo3sec.identity.certificate import Purpose
 from nvo3sec.identity.client import PeerChannel
 from nvo3sec.identity.device import Device, DeviceFiles
 from nvo3sec.identity.front.admission import FrontLimits
-from nvo3sec.identity.limits import MethodLimits
+from nvo3sec.identity.gate.authorization import AccessTable, Method, Rule, Scope, Subject
+from nvo3sec.identity.gate.limits import MethodLimits
 from nvo3sec.identity.live import LivePeers
 from nvo3sec.identity.names import DeviceName, Role
 from nvo3sec.identity.revocation import RevocationFile

@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from identity_world import COLLECT, DOMAIN, ECHO, FAIL, FREE, MISSING, SESSION, WATCH, Served, subject_of, table
 from nvo3sec.errors import AuthorizationError
-from nvo3sec.identity.authorization import AccessTable, Method, Rule, Scope, Subject
 from nvo3sec.identity.certificate import Identity
+from nvo3sec.identity.gate.authorization import AccessTable, Method, Rule, Scope, Subject
 from nvo3sec.identity.names import DeviceName, Role
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)

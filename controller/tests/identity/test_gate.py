@@ -33,9 +33,9 @@ from identity_world import (
     until,
 )
 from nvo3sec.domain.overlay.model import Rate
-from nvo3sec.identity.authorization import AccessTable
 from nvo3sec.identity.client import PeerChannel
-from nvo3sec.identity.gate import LONG_BYTES, RETRY_METADATA
+from nvo3sec.identity.gate.authorization import AccessTable
+from nvo3sec.identity.gate.gate import LONG_BYTES, RETRY_METADATA
 from nvo3sec.identity.names import Role
 from structlog.testing import capture_logs
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nvo3sec.domain.overlay.model import Rate
-from nvo3sec.identity.limits import NEVER_S, Bucket, Buckets, Places
+from nvo3sec.identity.gate.limits import NEVER_S, Bucket, Buckets, Places
 
 
 class TestBucket:

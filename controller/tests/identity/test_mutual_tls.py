@@ -41,10 +41,10 @@ from identity_world import (
     tls_context,
 )
 from nvo3sec.identity import tls13
-from nvo3sec.identity.authenticate import Authenticator, authenticated_identity
 from nvo3sec.identity.certificate import Purpose
 from nvo3sec.identity.device import DeviceFiles
 from nvo3sec.identity.errors import PeerRefused, Reason
+from nvo3sec.identity.gate.authenticate import Authenticator, authenticated_identity
 from nvo3sec.identity.names import DeviceName, Role
 
 LEAF1 = DeviceName(DOMAIN, Role.NVE, "leaf1")

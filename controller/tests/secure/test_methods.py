@@ -8,7 +8,7 @@ from nvo3sec.config import example_path, load_domain
 from nvo3sec.domain.messages.session import Attachment, Lookup, Release, Relocation
 from nvo3sec.domain.overlay.membership import Membership
 from nvo3sec.errors import OperatorError
-from nvo3sec.identity.authorization import Scope
+from nvo3sec.identity.gate.authorization import Scope
 from nvo3sec.identity.names import DeviceName, Role
 from nvo3sec.transport import methods
 from nvo3sec.transport.credentials import NvaAddress

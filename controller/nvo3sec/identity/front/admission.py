@@ -20,7 +20,7 @@ from typing import Any
 from nvo3sec.domain.overlay.model import Rate
 from nvo3sec.errors import OperatorError
 from nvo3sec.identity.front.crowd import SHARES, Crowd, Path, prefix_bits
-from nvo3sec.identity.limits import Bucket
+from nvo3sec.identity.gate.limits import Bucket
 
 
 @dataclass(frozen=True)

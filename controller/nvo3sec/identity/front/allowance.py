@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from nvo3sec.domain.overlay.model import Rate
-from nvo3sec.identity.limits import Bucket
+from nvo3sec.identity.gate.limits import Bucket
 
 HOLD_LIMIT_S = 4.0
 """Longest time for which a peer is not read from at a stretch: below what keepalive waits for an answer."""

@@ -34,7 +34,7 @@ from nvo3sec.identity.front.connection import Outer, reset
 from nvo3sec.identity.front.crowd import source_path
 from nvo3sec.identity.front.known import KnownSources, Memory
 from nvo3sec.identity.front.turns import Turns
-from nvo3sec.identity.limits import Bucket
+from nvo3sec.identity.gate.limits import Bucket
 from nvo3sec.identity.live import LivePeers
 from nvo3sec.identity.names import Role
 

@@ -24,11 +24,11 @@ import structlog
 
 from nvo3sec.domain.overlay.model import Rate
 from nvo3sec.errors import AuthorizationError, NameInUse, Nvo3secError, VersionMismatch, WireError, whereabouts
-from nvo3sec.identity.authenticate import Authenticator
-from nvo3sec.identity.authorization import AccessTable, Membership, Method, Scope
 from nvo3sec.identity.certificate import Identity
 from nvo3sec.identity.errors import STOPPING, PeerRefused
-from nvo3sec.identity.limits import MESSAGE_UNIT_BYTES, Bucket, Buckets, Places
+from nvo3sec.identity.gate.authenticate import Authenticator
+from nvo3sec.identity.gate.authorization import AccessTable, Membership, Method, Scope
+from nvo3sec.identity.gate.limits import MESSAGE_UNIT_BYTES, Bucket, Buckets, Places
 from nvo3sec.identity.live import LivePeers
 
 RETRY_METADATA = "grpc-retry-pushback-ms"

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from nvo3sec.errors import AuthorizationError
 from nvo3sec.identity.certificate import Identity
-from nvo3sec.identity.limits import MethodLimits
+from nvo3sec.identity.gate.limits import MethodLimits
 from nvo3sec.identity.names import DeviceName, Role
 
 NO_SUCH_CALL = "may not call this method"
