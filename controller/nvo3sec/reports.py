@@ -17,7 +17,7 @@ from nvo3sec.domain.messages.versions import Speaks, differences
 from nvo3sec.domain.overlay.meanings import Meaning
 from nvo3sec.domain.overlay.model import Domain
 from nvo3sec.errors import OperatorError
-from nvo3sec.nva.journal import ReportRecord
+from nvo3sec.nva.report_journal import ReportRecord
 from nvo3sec.nve import AgentStatus, SwitchCounters
 from nvo3sec.p4runtime import Table
 from nvo3sec.p4runtime.entry import CounterValue, Pairs

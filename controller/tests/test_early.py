@@ -11,7 +11,7 @@ import pytest
 from nva_agents import DOMAIN, INCARNATIONS, Agents, certificate_of
 from nvo3sec.domain.messages.session import ReadBack, Registration, StoreMark
 from nvo3sec.errors import AuthorizationError, HistoryDisputed
-from nvo3sec.nva.early import EARLY_LEASE_S, LOADING_S, EarlyLeases
+from nvo3sec.nva.early_leases import EARLY_LEASE_S, LOADING_S, EarlyLeases
 from nvo3sec.nva.store import MemoryStore, Revocation, Revoke, StoreRolledBack, open_store
 from test_held import NO_RED, hang, without_nve
 

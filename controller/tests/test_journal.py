@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 import structlog
 from nvo3sec.domain.messages.session import Report
-from nvo3sec.nva.journal import KEPT_OF_ONE, RATE_OF_ONE, Journal, ReportRecord, log_report
+from nvo3sec.nva.report_journal import KEPT_OF_ONE, RATE_OF_ONE, Journal, ReportRecord, log_report
 from structlog.testing import capture_logs
 
 

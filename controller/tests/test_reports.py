@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from nvo3sec.config import example_path, load_domain
 from nvo3sec.domain.messages.session import Report
-from nvo3sec.nva.journal import ReportRecord
+from nvo3sec.nva.report_journal import ReportRecord
 from nvo3sec.nve import AgentStatus
 from nvo3sec.reports import status_report
 

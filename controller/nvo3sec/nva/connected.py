@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from nvo3sec.nva.session import NvaSideSession
+from nvo3sec.nva.agent_session import NvaSideSession
 
 
 class Connected(dict[str, NvaSideSession]):

@@ -13,9 +13,9 @@ from nvo3sec.domain.messages.session import Report
 from nvo3sec.domain.overlay.membership import Membership
 from nvo3sec.domain.overlay.model import Domain, TunnelKeys
 from nvo3sec.domain.repeats import Repeats
+from nvo3sec.nva.agent_session import NvaSideSession
 from nvo3sec.nva.keys import KeyService
 from nvo3sec.nva.peering import PeerRelay
-from nvo3sec.nva.session import NvaSideSession
 
 REFUSED = "peer-contribution-refused"
 

@@ -28,7 +28,7 @@ from nvo3sec.domain.messages.session import (
     Update,
     Use,
 )
-from nvo3sec.nva.marks import Marks
+from nvo3sec.nva.history_marks import Marks
 from nvo3sec.nva.store.records import Certificate
 
 
