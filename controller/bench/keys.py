@@ -32,7 +32,7 @@ from nvo3sec.domain.keys.sa import ReceiverRead, ReceiverUp, SenderRead, SenderU
 from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.overlay.membership import Membership, Tunnel
 from nvo3sec.domain.overlay.model import Domain, Lifetimes, Nve, Rate, Route, Suite, Vap, Vn
-from nvo3sec.nva.keys import KeyService
+from nvo3sec.nva.keys.service import KeyService
 from nvo3sec.nva.store import MemoryStore
 
 SUITE = Suite.CHASKEY12

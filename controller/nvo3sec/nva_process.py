@@ -33,9 +33,9 @@ from nvo3sec.identity.terms import TermLog, terms_of
 from nvo3sec.nva import Nva
 from nvo3sec.nva.cutoffs import DEADLINE_S
 from nvo3sec.nva.key_operations import KeyOperations
+from nvo3sec.nva.keys.contribution_verification import RelayedOnly
 from nvo3sec.nva.operations import Operations
 from nvo3sec.nva.store import Certificate
-from nvo3sec.nva.verifying import RelayedOnly
 from nvo3sec.reports import (
     status_from_json,
     status_report,

@@ -30,7 +30,7 @@ from nvo3sec.domain.messages.session import (
 from nvo3sec.domain.overlay.membership import Tunnel
 from nvo3sec.domain.overlay.model import SharedAddress, SharedMember, Suite
 from nvo3sec.errors import AuthorizationError
-from nvo3sec.nva import switches
+from nvo3sec.nva.keys import switch_events as switches
 from nvo3sec.nva.store import MemoryStore, StoreUnavailable, open_store
 
 BLUE, RED = 5001, 5002

@@ -6,7 +6,7 @@ from __future__ import annotations
 from nvo3sec.config import example_path, load_domain
 from nvo3sec.domain.messages.session import Report
 from nvo3sec.domain.repeats import AGAIN_S, KEPT, Repeats
-from nvo3sec.nva.contributing import Contributing
+from nvo3sec.nva.keys.contributions import Contributing
 
 
 def test_told_once_and_with_its_number_when_it_comes_back():

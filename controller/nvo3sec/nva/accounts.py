@@ -13,10 +13,10 @@ from nvo3sec.domain.keys.sa import Event
 from nvo3sec.domain.messages.session import ReadBack, Registration, Report, Use
 from nvo3sec.domain.overlay.membership import Tunnel
 from nvo3sec.domain.overlay.model import Nve
-from nvo3sec.nva import switches
 from nvo3sec.nva.cutoffs import DEADLINE_S, CutOffs
 from nvo3sec.nva.held import HeldNumbers
-from nvo3sec.nva.keys import KeyService
+from nvo3sec.nva.keys import switch_events
+from nvo3sec.nva.keys.service import KeyService
 
 RETIRED = "incarnation-retired"
 """The report of a switch that has to take another incarnation."""
@@ -76,12 +76,12 @@ class SwitchAccounts:
 
     def registered(self, nve: str, registration: Registration, nves: Mapping[str, Nve], now: float) -> None:
         """What an agent introduced, which `judge` has taken, is given to the keys."""
-        self._give(switches.registered(nve, self._keys.tunnels_of(nve), registration, nves), now)
+        self._give(switch_events.registered(nve, self._keys.tunnels_of(nve), registration, nves), now)
 
     def gone(self, nve: str, now: float) -> None:
         """The agent is gone."""
         self._keys.departed(nve)
-        self._give(switches.gone(nve, self._keys.tunnels_of(nve)), now)
+        self._give(switch_events.gone(nve, self._keys.tunnels_of(nve)), now)
 
     def read_back(self, nve: str, report: ReadBack, last_view: int, now: float) -> bool:
         """A switch was read; returns whether it is the one that is known. last_view: the newest that was made."""
@@ -92,7 +92,7 @@ class SwitchAccounts:
         else:
             self._cut_offs.confirmed(nve, report.view)
             self._held.confirmed(nve, report.view)
-        self._give(switches.read_back(nve, self._keys.tunnels_of(nve), report), now)
+        self._give(switch_events.read_back(nve, self._keys.tunnels_of(nve), report), now)
         return True
 
     def may_have_lease(self, nve: str, has_read: bool, now: float) -> bool:
@@ -119,7 +119,7 @@ class SwitchAccounts:
     def used(self, nve: str, use: Use, now: float) -> None:
         """How much keys have protected, by the sender's own counters. Only the sender's account counts."""
         if use.incarnation == self.incarnations.get(nve):
-            self._give(switches.used(nve, self._keys.directions, use), now)
+            self._give(switch_events.used(nve, self._keys.directions, use), now)
 
     def reset_mark(self, nve: str, now: float) -> bytes:
         """Begin anew with the generations of what `nve` receives. Returns the incarnation that it has to give up, b""

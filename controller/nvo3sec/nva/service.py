@@ -48,13 +48,13 @@ from nvo3sec.nva.announcing import NOT_SERVED, Announcing, announced_by, event_o
 from nvo3sec.nva.attachments import Attachments, Handled
 from nvo3sec.nva.confinement import Confinement
 from nvo3sec.nva.connected import Connected
-from nvo3sec.nva.contributing import Contributing
 from nvo3sec.nva.cutoffs import DEADLINE_S, CutOffs
 from nvo3sec.nva.held import HeldNumbers
 from nvo3sec.nva.history_marks import Marks
 from nvo3sec.nva.intent import Intent
 from nvo3sec.nva.key_inspection import choose_tunnels, some_tunnels
-from nvo3sec.nva.keys import KeyService
+from nvo3sec.nva.keys.contributions import Contributing
+from nvo3sec.nva.keys.service import KeyService
 from nvo3sec.nva.report_journal import Journal, ReportRecord, log_report
 from nvo3sec.nva.store import Certificate, Store
 from nvo3sec.nva.store_guard import StoreGuard, disputes_said

@@ -11,7 +11,7 @@ from nvo3sec.domain.messages.session import KeyState, KeyUpdate, MappingUpdate, 
 from nvo3sec.nva.agent_session import NvaSideSession
 from nvo3sec.nva.attachments import Attachments, Handled
 from nvo3sec.nva.confinement import Confinement
-from nvo3sec.nva.keys import KeyService
+from nvo3sec.nva.keys.service import KeyService
 
 
 def mapping_update(

@@ -14,7 +14,7 @@ from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.messages.session import ReceiveSa, SendSa
 from nvo3sec.domain.overlay.membership import Membership, Tunnel
 from nvo3sec.domain.overlay.model import Domain, Lifetimes, Nve, Rate, Route, Suite, Vap, Vn
-from nvo3sec.nva.keys import KeyService
+from nvo3sec.nva.keys.service import KeyService
 from nvo3sec.nva.store import DropEpoch, DropGeneration, PutEpoch, SetGeneration
 from nvo3sec.nva.store.records import Store, StoreChange, Stored
 

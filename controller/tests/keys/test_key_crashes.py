@@ -14,7 +14,7 @@ import pytest
 from key_world import LIFE, SUITE, World, nves
 from nvo3sec.domain.keys.sa import Used
 from nvo3sec.domain.overlay.membership import Membership, Tunnel
-from nvo3sec.nva import generations
+from nvo3sec.nva.keys import generations
 from nvo3sec.nva.store import Point, StoreError, StoreUnavailable, open_store
 
 

@@ -17,10 +17,10 @@ from nvo3sec.domain.keys.spi import LAST_GENERATION
 from nvo3sec.domain.overlay.membership import Membership, Tunnel
 from nvo3sec.domain.overlay.model import Suite
 from nvo3sec.errors import DerivationError
-from nvo3sec.nva import keys as keys_module
-from nvo3sec.nva.epochs import Epochs
-from nvo3sec.nva.generations import TRUSTED_LEAD, Generations
-from nvo3sec.nva.keys import GENERATION_ZERO_S
+from nvo3sec.nva.keys import service as keys_module
+from nvo3sec.nva.keys.epochs import Epochs
+from nvo3sec.nva.keys.generations import TRUSTED_LEAD, Generations
+from nvo3sec.nva.keys.service import GENERATION_ZERO_S
 from nvo3sec.nva.store import DropEpoch, MemoryStore, PutEpoch, SetGeneration, StoreUnavailable
 from nvo3sec.nva.store.records import Stored
 

@@ -8,7 +8,7 @@ from nvo3sec.domain.keys.sa import Held, ReceiverDown, ReceiverRead, ReceiverUp,
 from nvo3sec.domain.messages.session import HeldReceive, HeldSend, ReadBack, Registration
 from nvo3sec.domain.overlay.membership import Membership, Tunnel
 from nvo3sec.domain.overlay.model import Suite
-from nvo3sec.nva import switches
+from nvo3sec.nva.keys import switch_events as switches
 
 DOMAIN = make_domain(nves(3))
 WEAK, STRONG = Suite

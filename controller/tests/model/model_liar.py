@@ -25,7 +25,7 @@ from nvo3sec.domain.messages.session import (
 from nvo3sec.domain.overlay.model import Suite
 from nvo3sec.errors import Nvo3secError
 from nvo3sec.nva import Nva
-from nvo3sec.nva.generations import TRUSTED_LEAD
+from nvo3sec.nva.keys.generations import TRUSTED_LEAD
 
 SUITE = Suite.CHASKEY12
 LIMIT = 2**63 - 1

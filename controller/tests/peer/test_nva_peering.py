@@ -10,8 +10,8 @@ from nvo3sec.domain.keys.contribution import ContributionRefused, End, Fault, Ke
 from nvo3sec.domain.keys.contribution.peers import HALVES_LIMIT
 from nvo3sec.domain.overlay.membership import Tunnel
 from nvo3sec.domain.overlay.model import Suite
-from nvo3sec.nva import peering
-from nvo3sec.nva.peering import PeerRelay, PlannedPair
+from nvo3sec.nva.keys import contribution_relay as peering
+from nvo3sec.nva.keys.contribution_relay import PeerRelay, PlannedPair
 from peer_world import DOMAIN, EPOCH, INCARNATIONS, PeerWorld
 
 THERE = Tunnel("leaf1", "leaf2", Suite.CHASKEY12)

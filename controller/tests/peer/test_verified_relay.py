@@ -11,8 +11,8 @@ from datetime import timedelta
 
 import pytest
 from nvo3sec.domain.keys.contribution import Contribution, ContributionRefused, Fault, Statement
-from nvo3sec.nva.peering import PUBLISH_EVERY_S, PUBLISHED_AT_ONCE
-from nvo3sec.nva.verifying import RelayedOnly
+from nvo3sec.nva.keys.contribution_relay import PUBLISH_EVERY_S, PUBLISHED_AT_ONCE
+from nvo3sec.nva.keys.contribution_verification import RelayedOnly
 from peer_world import PeerWorld
 from test_relay import LEAVES, Overlay
 

@@ -21,7 +21,7 @@ ALL = {(one, other) for one in LEAVES for other in LEAVES if one != other}
 
 RECORD = """
 import json, os
-from nvo3sec.nva import keys
+from nvo3sec.nva.keys import service as keys
 
 make = keys.KeyService._handed_out
 
@@ -41,7 +41,7 @@ SWAP = """
 from dataclasses import replace
 from nvo3sec.domain.keys.contribution import Contribution, PrivateHalf, Statement
 from nvo3sec.domain.keys.secret import Secret
-from nvo3sec.nva import peering
+from nvo3sec.nva.keys import contribution_relay as peering
 
 fetch = peering.PeerRelay.fetch
 own = PrivateHalf(Secret(b"the NVA's own ephemeral key ....")).public_key
@@ -65,7 +65,7 @@ peering.PeerRelay.fetch = lying
 REOPEN = """
 import os
 from dataclasses import replace
-from nvo3sec.nva import keys
+from nvo3sec.nva.keys import service as keys
 
 make = keys.KeyService._handed_out
 

@@ -53,14 +53,14 @@ from nvo3sec.domain.messages.session import ReceiveSa, SendSa
 from nvo3sec.domain.overlay.membership import Membership, Tunnel
 from nvo3sec.domain.overlay.model import Domain, Suite
 from nvo3sec.errors import DerivationError
-from nvo3sec.nva import mixed
 from nvo3sec.nva.confinement import Confinement
-from nvo3sec.nva.epochs import Epochs
-from nvo3sec.nva.generations import TERM_LEAD, Generations, inherited_from_before
-from nvo3sec.nva.key_limits import limits_of
-from nvo3sec.nva.key_log import log_effect
-from nvo3sec.nva.key_messages import KeyChanges, receive_sa, send_sa
-from nvo3sec.nva.peering import PeerRelay
+from nvo3sec.nva.keys import mixed
+from nvo3sec.nva.keys.contribution_relay import PeerRelay
+from nvo3sec.nva.keys.epochs import Epochs
+from nvo3sec.nva.keys.generations import TERM_LEAD, Generations, inherited_from_before
+from nvo3sec.nva.keys.limits import limits_of
+from nvo3sec.nva.keys.log import log_effect
+from nvo3sec.nva.keys.messages import KeyChanges, receive_sa, send_sa
 from nvo3sec.nva.store.records import Store, Stored
 
 GENERATION_ZERO_S = 1_700_000_000

@@ -8,7 +8,7 @@ from dataclasses import replace
 from nvo3sec.domain.keys.contribution import End
 from nvo3sec.domain.keys.sa import Direction, Event, Late, ReceiverRead, ReceiverUp, Sa, SaState
 from nvo3sec.domain.overlay.membership import Tunnel
-from nvo3sec.nva.peering import PeerRelay
+from nvo3sec.nva.keys.contribution_relay import PeerRelay
 
 
 def as_proved(relay: PeerRelay, direction: Direction, event: Event) -> Event:

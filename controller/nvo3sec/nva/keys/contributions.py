@@ -14,8 +14,8 @@ from nvo3sec.domain.overlay.membership import Membership
 from nvo3sec.domain.overlay.model import Domain, TunnelKeys
 from nvo3sec.domain.repeats import Repeats
 from nvo3sec.nva.agent_session import NvaSideSession
-from nvo3sec.nva.keys import KeyService
-from nvo3sec.nva.peering import PeerRelay
+from nvo3sec.nva.keys.contribution_relay import PeerRelay
+from nvo3sec.nva.keys.service import KeyService
 
 REFUSED = "peer-contribution-refused"
 
