@@ -35,7 +35,7 @@ from nvo3sec.domain.mapping import (
     step,
 )
 from nvo3sec.domain.messages.session import Lookup
-from nvo3sec.nva.attachments import Attachments
+from nvo3sec.nva.mappings.attachments import Attachments
 from nvo3sec.nva.store import MemoryStore, PutVap, Store, open_store
 
 NVES = 1000

@@ -26,8 +26,8 @@ from nvo3sec.domain.messages.session import (
 )
 from nvo3sec.domain.overlay.model import Suite
 from nvo3sec.errors import HistoryDisputed, OperatorError
-from nvo3sec.nva import attachments
 from nvo3sec.nva.keys.generations import TRUSTED_LEAD
+from nvo3sec.nva.mappings import attachments
 from nvo3sec.nva.store import SetGeneration, StoreUnavailable
 
 SUITE = Suite.CHASKEY12

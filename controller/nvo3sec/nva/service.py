@@ -44,17 +44,17 @@ from nvo3sec.domain.overlay.model import Domain
 from nvo3sec.errors import AuthorizationError, OperatorError
 from nvo3sec.nva.accounts import SwitchAccounts
 from nvo3sec.nva.agent_session import NvaSideSession
-from nvo3sec.nva.announcing import NOT_SERVED, Announcing, announced_by, event_of, is_of_its_vn, report_of
-from nvo3sec.nva.attachments import Attachments, Handled
 from nvo3sec.nva.confinement import Confinement
 from nvo3sec.nva.connected import Connected
 from nvo3sec.nva.cutoffs import DEADLINE_S, CutOffs
-from nvo3sec.nva.held import HeldNumbers
 from nvo3sec.nva.history_marks import Marks
 from nvo3sec.nva.intent import Intent
 from nvo3sec.nva.key_inspection import choose_tunnels, some_tunnels
 from nvo3sec.nva.keys.contributions import Contributing
 from nvo3sec.nva.keys.service import KeyService
+from nvo3sec.nva.mappings.announcements import NOT_SERVED, Announcing, announced_by, event_of, is_of_its_vn, report_of
+from nvo3sec.nva.mappings.attachments import Attachments, Handled
+from nvo3sec.nva.mappings.held import HeldNumbers
 from nvo3sec.nva.report_journal import Journal, ReportRecord, log_report
 from nvo3sec.nva.store import Certificate, Store
 from nvo3sec.nva.store_guard import StoreGuard, disputes_said

@@ -9,9 +9,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from nvo3sec.domain.mapping import MappingSet
 from nvo3sec.domain.messages.session import KeyState, KeyUpdate, MappingUpdate, RemoteMapping
 from nvo3sec.nva.agent_session import NvaSideSession
-from nvo3sec.nva.attachments import Attachments, Handled
 from nvo3sec.nva.confinement import Confinement
 from nvo3sec.nva.keys.service import KeyService
+from nvo3sec.nva.mappings.attachments import Attachments, Handled
 
 
 def mapping_update(

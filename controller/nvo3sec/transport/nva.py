@@ -47,7 +47,7 @@ from nvo3sec.errors import (
 from nvo3sec.identity.certificate import Identity
 from nvo3sec.identity.gate.authenticate import authenticated_identity
 from nvo3sec.nva.agent_session import NvaSideSession
-from nvo3sec.nva.attachments import BUSY_S
+from nvo3sec.nva.mappings.attachments import BUSY_S
 from nvo3sec.nva.service import Nva
 from nvo3sec.nva.store import Certificate
 from nvo3sec.nva.takeovers import Takeovers

@@ -11,7 +11,7 @@ from nvo3sec.domain.mapping import Attach, Detach, LeaseRenewed, Status
 from nvo3sec.domain.mapping.change_log import Increment, Position
 from nvo3sec.domain.messages.session import Lookup, LookupResult
 from nvo3sec.errors import AuthorizationError
-from nvo3sec.nva.attachments import Attachments
+from nvo3sec.nva.mappings.attachments import Attachments
 from nvo3sec.nva.store import MemoryStore, StoreUnavailable, open_store
 
 DOMAIN = load_domain(example_path())

@@ -29,7 +29,8 @@ from nvo3sec.errors import AuthorizationError, NvaUnreachable, Nvo3secError, Ope
 from nvo3sec.identity.certificate import Purpose
 from nvo3sec.identity.names import Role
 from nvo3sec.identity.server import SecureServer
-from nvo3sec.nva import Nva, attachments
+from nvo3sec.nva import Nva
+from nvo3sec.nva.mappings import attachments
 from nvo3sec.nva.store import MemoryStore
 from nvo3sec.transport import agent
 from nvo3sec.transport.agent import RemoteNva
