@@ -179,9 +179,9 @@ MAY_OPEN = {
     "identity/authority/ledger.py": {"os.open"},
     "identity/front/scratch.py": {"os.open"},
     "identity/storage.py": {"os.open"},
-    "nva/store/database.py": {"os.open"},
-    "nva/store/files.py": {"os.open"},
-    "nva/store/floor.py": {"os.open"},
+    "nva/store/sqlite/database.py": {"os.open"},
+    "nva/store/sqlite/files.py": {"os.open"},
+    "nva/store/sqlite/floor.py": {"os.open"},
     "nve/memory.py": {"os.open"},
     "cli/written.py": {"os.open"},  # /dev/null
 }

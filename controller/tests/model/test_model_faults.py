@@ -49,7 +49,7 @@ from nvo3sec.nva.history_marks import Marks
 from nvo3sec.nva.intent import Intent
 from nvo3sec.nva.keys import service as keys
 from nvo3sec.nva.keys.generations import Generations
-from nvo3sec.nva.store import opening
+from nvo3sec.nva.store.sqlite import opening
 from nvo3sec.nve import bringup, plan, reconcile
 from nvo3sec.nve.clock import LAST_US, ClockReading
 from nvo3sec.nve.memory import AgentMemory

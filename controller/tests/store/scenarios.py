@@ -51,7 +51,7 @@ from nvo3sec.nva.store import (
     Stored,
     open_store,
 )
-from nvo3sec.nva.store.schema import MIGRATIONS
+from nvo3sec.nva.store.sqlite.schema import MIGRATIONS
 
 DOMAIN = "lab.example"
 SECRETS = (Secret(b"first epoch secret, 32 bytes....".ljust(32)), Secret(b"second epoch secret, 32 bytes...".ljust(32)))

@@ -30,11 +30,11 @@ from nvo3sec.nva.store import (
     StoreRolledBack,
     StoreTooNew,
     StoreUnavailable,
-    database,
     open_store,
 )
-from nvo3sec.nva.store.database import Database
-from nvo3sec.nva.store.schema import MIGRATIONS
+from nvo3sec.nva.store.sqlite import database
+from nvo3sec.nva.store.sqlite.database import Database
+from nvo3sec.nva.store.sqlite.schema import MIGRATIONS
 from nvo3sec.nva.store.tables import TABLES, plan
 from scenarios import COMMITS, DOMAIN, MIGRATED, OLD, PLACES, SECRETS, commit_all, contents, expected, open_at
 
@@ -608,7 +608,7 @@ class TestSecrets:
         assert wrapping not in self.raw(tmp_path / "keys")
 
     def test_a_sealed_secret_belongs_to_its_epoch_and_domain(self, tmp_path):
-        from nvo3sec.nva.store.keyring import Keyring
+        from nvo3sec.nva.store.sqlite.keyring import Keyring
 
         ring = Keyring(tmp_path, "one.example")
         sealed = ring.seal(1, SECRETS[0])

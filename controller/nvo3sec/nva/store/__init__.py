@@ -13,7 +13,6 @@ from nvo3sec.nva.store.errors import (
     StoreUnavailable,
 )
 from nvo3sec.nva.store.memory import MemoryStore
-from nvo3sec.nva.store.opening import open_store
 from nvo3sec.nva.store.records import (
     Certificate,
     DropDispute,
@@ -37,7 +36,8 @@ from nvo3sec.nva.store.records import (
     StoreChange,
     Stored,
 )
-from nvo3sec.nva.store.sqlite import Point, SqliteStore
+from nvo3sec.nva.store.sqlite.opening import open_store
+from nvo3sec.nva.store.sqlite.store import Point, SqliteStore
 
 __all__ = [
     "Certificate",

@@ -18,8 +18,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 
 from nvo3sec.domain.keys.secret import Secret
-from nvo3sec.nva.store import files
 from nvo3sec.nva.store.errors import StoreCorrupt
+from nvo3sec.nva.store.sqlite import files
 
 KEY_BYTES = 32
 NONCE_BYTES = 12

@@ -9,15 +9,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from nvo3sec.domain.mapping import TERM_SHIFT
-from nvo3sec.nva.store import files
-from nvo3sec.nva.store.database import Database, Meta
 from nvo3sec.nva.store.errors import StoreCorrupt, StoreError, StoreRolledBack, StoreTooNew, StoreUnavailable
-from nvo3sec.nva.store.floor import Floor, FloorState, Mark
-from nvo3sec.nva.store.keyring import Keyring
 from nvo3sec.nva.store.records import Revocation, Revoke
-from nvo3sec.nva.store.revocations import RevocationList
-from nvo3sec.nva.store.schema import MIGRATIONS, Migrations
-from nvo3sec.nva.store.sqlite import NONCE_BYTES, Point, SqliteStore
+from nvo3sec.nva.store.sqlite import files
+from nvo3sec.nva.store.sqlite.database import Database, Meta
+from nvo3sec.nva.store.sqlite.floor import Floor, FloorState, Mark
+from nvo3sec.nva.store.sqlite.keyring import Keyring
+from nvo3sec.nva.store.sqlite.revocations import RevocationList
+from nvo3sec.nva.store.sqlite.schema import MIGRATIONS, Migrations
+from nvo3sec.nva.store.sqlite.store import NONCE_BYTES, Point, SqliteStore
 from nvo3sec.nva.store.tables import (
     DISPUTE,
     DOCUMENT,

@@ -12,11 +12,11 @@ from hashlib import sha256
 from pathlib import Path
 
 from nvo3sec.domain.keys.secret import Secret
-from nvo3sec.nva.store import files
 from nvo3sec.nva.store.errors import StoreCorrupt, StoreUnavailable
-from nvo3sec.nva.store.floor import Mark
-from nvo3sec.nva.store.keyring import TAG_BYTES, Keyring
-from nvo3sec.nva.store.schema import Migrations, migrate, schema_version
+from nvo3sec.nva.store.sqlite import files
+from nvo3sec.nva.store.sqlite.floor import Mark
+from nvo3sec.nva.store.sqlite.keyring import TAG_BYTES, Keyring
+from nvo3sec.nva.store.sqlite.schema import Migrations, migrate, schema_version
 from nvo3sec.nva.store.tables import CHAIN, CLAIM, TABLES, Delete, Row, Table, Write
 
 _MODULUS = 1 << 8 * TAG_BYTES

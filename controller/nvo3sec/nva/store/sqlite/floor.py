@@ -23,9 +23,9 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from nvo3sec.nva.store import files
 from nvo3sec.nva.store.errors import StoreCorrupt, StoreUnavailable
-from nvo3sec.nva.store.keyring import TAG_BYTES, Keyring
+from nvo3sec.nva.store.sqlite import files
+from nvo3sec.nva.store.sqlite.keyring import TAG_BYTES, Keyring
 
 _NAME = "floor"
 _SLOT_BYTES = 512

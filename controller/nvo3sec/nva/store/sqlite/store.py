@@ -21,12 +21,12 @@ from contextlib import contextmanager
 from enum import StrEnum, unique
 
 from nvo3sec.domain.overlay.meanings import Meaning
-from nvo3sec.nva.store.database import Database, explained
 from nvo3sec.nva.store.errors import ChangeRefused, StoreCorrupt, StoreUnavailable
-from nvo3sec.nva.store.floor import Floor, FloorState, Mark
-from nvo3sec.nva.store.keyring import Keyring
 from nvo3sec.nva.store.records import DropEpoch, PutEpoch, Revocation, Revoke, StoreChange, Stored
-from nvo3sec.nva.store.revocations import RevocationList, check_revocations
+from nvo3sec.nva.store.sqlite.database import Database, explained
+from nvo3sec.nva.store.sqlite.floor import Floor, FloorState, Mark
+from nvo3sec.nva.store.sqlite.keyring import Keyring
+from nvo3sec.nva.store.sqlite.revocations import RevocationList, check_revocations
 from nvo3sec.nva.store.tables import DOCUMENT, DOMAIN_FILE, EPOCH, HELD, Delete, Row, Write, held, plan, stored
 
 NONCE_BYTES = 32
