@@ -15,8 +15,8 @@ from nvo3sec.domain.overlay.consistency import consistent
 from nvo3sec.domain.overlay.model import Suite, TenantSystem, Vap
 from nvo3sec.errors import OperatorError, RefusedUpdate, WriteRefused
 from nvo3sec.nve import AgentMemory
+from nvo3sec.nve.agent_memory import RINGS_BLOCK
 from nvo3sec.nve.drops import ALARM_S, DropWatch
-from nvo3sec.nve.memory import RINGS_BLOCK
 from nvo3sec.nve.memory_file import LAST_GENERATION
 from nvo3sec.nve.plan import MANAGED_TABLES
 from nvo3sec.p4runtime import Entry, Operation, Table, Update

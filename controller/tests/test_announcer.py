@@ -16,8 +16,8 @@ from nvo3sec.domain.messages.session import Attachment, AttachmentAnswer, ReadBa
 from nvo3sec.domain.overlay.model import Domain, Vap
 from nvo3sec.errors import AuthorizationError, NvaGoneBack, NvaUnreachable, VersionMismatch
 from nvo3sec.nve import AgentMemory
+from nvo3sec.nve.agent_memory import place_of
 from nvo3sec.nve.announcer import Announcer
-from nvo3sec.nve.memory import place_of
 from structlog.testing import capture_logs
 
 BLUE, RED = 5001, 5002

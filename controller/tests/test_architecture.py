@@ -182,7 +182,7 @@ MAY_OPEN = {
     "nva/store/sqlite/database.py": {"os.open"},
     "nva/store/sqlite/files.py": {"os.open"},
     "nva/store/sqlite/floor.py": {"os.open"},
-    "nve/memory.py": {"os.open"},
+    "nve/agent_memory.py": {"os.open"},
     "cli/written.py": {"os.open"},  # /dev/null
 }
 """Where else files are opened, and how."""

@@ -14,8 +14,8 @@ from nva_agents import DOMAIN, Agents
 from nvo3sec.domain.messages.session import ClaimPlace, Sign
 from nvo3sec.domain.overlay.model import SharedAddress, SharedMember
 from nvo3sec.errors import NvaUnreachable
-from nvo3sec.nve import claiming
-from nvo3sec.nve.claiming import LAST_PAUSE_S, Claiming
+from nvo3sec.nve import claims as claiming
+from nvo3sec.nve.claims import LAST_PAUSE_S, Claiming
 from nvo3sec.p4runtime import PacketIn, PuntReason
 
 ONE, TWO = (next(s for s in DOMAIN.tenant_systems if s.name == name) for name in ("blue1", "blue2"))

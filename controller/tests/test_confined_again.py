@@ -7,8 +7,8 @@ import asyncio
 from types import SimpleNamespace
 
 import structlog
-from nvo3sec.nve import serving
-from nvo3sec.nve.serving import OVER_S, Serving
+from nvo3sec.nve import service as serving
+from nvo3sec.nve.service import OVER_S, Serving
 
 
 def test_what_comes_back_is_told_again(monkeypatch):

@@ -17,7 +17,7 @@ from nvo3sec.errors import AuthorizationError, NvaUnreachable
 from nvo3sec.nva import Nva
 from nvo3sec.nva.store import MemoryStore
 from nvo3sec.nve import NveAgent
-from nvo3sec.nve.nva import NvaSession
+from nvo3sec.nve.nva_session import NvaSession
 from nvo3sec.nve.reconcile import TENANT_TABLES
 from nvo3sec.p4runtime import Operation, Table, Update, load_artifacts
 from nvo3sec.p4runtime import generated as p4

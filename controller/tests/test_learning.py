@@ -9,7 +9,7 @@ import pytest
 from nvo3sec.domain.mapping.learned import LearnedMappings
 from nvo3sec.domain.messages.session import Lookup, LookupAnswer, LookupResult, MappingUpdate, Position, RemoteMapping
 from nvo3sec.errors import NvaUnreachable
-from nvo3sec.nve.learning import OVERTAKEN, Learning
+from nvo3sec.nve.mappings import OVERTAKEN, Learning
 
 VNI, MAC = 10, 0x0200_0000_0001
 UNKNOWN = LookupAnswer(LookupResult.UNKNOWN, 10.0)

@@ -8,10 +8,11 @@ from types import SimpleNamespace
 
 import pytest
 from nvo3sec.domain.messages.session import LeaseGrant, StoreMark
-from nvo3sec.nve import audit, serving
+from nvo3sec.nve import audit
+from nvo3sec.nve import service as serving
 from nvo3sec.nve.audit import Leases
 from nvo3sec.nve.clock import ClockReading
-from nvo3sec.nve.serving import Serving
+from nvo3sec.nve.service import Serving
 from nvo3sec.p4runtime import SwitchState, Table
 from nvo3sec.p4runtime import generated as p4
 

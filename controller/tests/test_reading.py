@@ -16,7 +16,7 @@ from nvo3sec.identity.front.known import load as load_known
 from nvo3sec.identity.seen_lists import SeenLists
 from nvo3sec.nva.store import StoreUnavailable
 from nvo3sec.nva.store.sqlite import files as store_files
-from nvo3sec.nve.memory import AgentMemory
+from nvo3sec.nve.agent_memory import AgentMemory
 
 LIMIT = 1000
 

@@ -45,9 +45,9 @@ from nvo3sec.domain.overlay.addresses import (
 from nvo3sec.domain.overlay.names import dns_name_fault, is_dns_name, is_label, label_fault, parse_label
 from nvo3sec.domain.switch.frames import ETHERTYPE_IPV6
 from nvo3sec.errors import ConfigError, OperatorError, WireError
-from nvo3sec.nve.memory import AgentMemory
+from nvo3sec.nve.agent_memory import AgentMemory
+from nvo3sec.nve.attachments import tenant_methods
 from nvo3sec.nve.punts import _wanted
-from nvo3sec.nve.tenants import tenant_methods
 from nvo3sec.p4runtime import PuntReason
 from nvo3sec.wire import nva_pb2 as pb
 from nvo3sec.wire import up

@@ -15,7 +15,7 @@ from nvo3sec.domain.mapping.reasons import REASONS
 from nvo3sec.domain.messages.session import Attachment, AttachmentAnswer, Standing
 from nvo3sec.domain.overlay.addresses import parse_unicast_mac
 from nvo3sec.errors import OperatorError
-from nvo3sec.nve.tenants import tenant_methods
+from nvo3sec.nve.attachments import tenant_methods
 
 DOMAIN = load_domain(example_path())
 MAC = "02:cc:00:00:00:01"

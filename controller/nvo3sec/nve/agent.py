@@ -31,14 +31,14 @@ from nvo3sec.errors import (
     VersionMismatch,
     cause_of,
 )
+from nvo3sec.nve.agent_memory import AgentMemory, Place
 from nvo3sec.nve.announcer import Announcer, State
 from nvo3sec.nve.bringup import BroughtUp, bring_up
+from nvo3sec.nve.contributions import Peering, PeerKeysMaker
 from nvo3sec.nve.driver import SwitchDriver
-from nvo3sec.nve.memory import AgentMemory, Place
-from nvo3sec.nve.nva import NvaConnector
-from nvo3sec.nve.peering import Peering, PeerKeysMaker
+from nvo3sec.nve.nva_session import NvaConnector
 from nvo3sec.nve.reconcile import Reconciler
-from nvo3sec.nve.serving import RETRY_FIRST_S, RETRY_LAST_S, Kept, Serving
+from nvo3sec.nve.service import RETRY_FIRST_S, RETRY_LAST_S, Kept, Serving
 from nvo3sec.nve.status import AgentStatus, SwitchCounters
 from nvo3sec.p4runtime import Artifacts, SwitchClient, Table
 

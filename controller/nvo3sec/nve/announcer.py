@@ -34,8 +34,8 @@ from nvo3sec.domain.overlay.addresses import IpAddress, format_mac
 from nvo3sec.domain.overlay.model import Rate
 from nvo3sec.domain.overlay.token_bucket import TokenBucket
 from nvo3sec.errors import NvaGoneBack, NvaUnreachable, Nvo3secError, OperatorError, VersionMismatch, cause_of
-from nvo3sec.nve.memory import AgentMemory, Place, place_of
-from nvo3sec.nve.nva import NvaSession
+from nvo3sec.nve.agent_memory import AgentMemory, Place, place_of
+from nvo3sec.nve.nva_session import NvaSession
 
 PACE = Rate(25, 256)
 """Announcements: below what the NVA takes of one NVE, so that there is room for those that operators ask for."""

@@ -23,7 +23,7 @@ from nvo3sec.domain.switch.desired import Learned
 from nvo3sec.domain.switch.frames import destination_of, neighbor_reply, parse_question, untagged
 from nvo3sec.domain.switch.numbers import Numbers
 from nvo3sec.errors import cause_of
-from nvo3sec.nve.claiming import Claiming
+from nvo3sec.nve.claims import Claiming
 from nvo3sec.nve.driver import SwitchDriver
 from nvo3sec.p4runtime import PacketIn, PacketOutOp, PuntReason
 

@@ -153,7 +153,7 @@ class RemoteNva:
 
 
 class RemoteSession:
-    """A session over a channel that is connected. Satisfies `nve.nva.NvaSession`."""
+    """A session over a channel that is connected. Satisfies `nve.nva_session.NvaSession`."""
 
     def __init__(
         self,

@@ -16,7 +16,7 @@ from nvo3sec.domain.messages.key_changes import after
 from nvo3sec.domain.messages.session import KeyState, KeyUpdate, ReceiveSa, Registration, SendSa
 from nvo3sec.domain.overlay.model import Suite
 from nvo3sec.errors import NvaUnreachable
-from nvo3sec.nve.serving import Serving
+from nvo3sec.nve.service import Serving
 
 INCARNATION = b"i" * 16
 PLACES = [(peer, suite) for peer in ("leaf2", "leaf3") for suite in Suite]

@@ -38,7 +38,7 @@ from nvo3sec.nva import Nva
 from nvo3sec.nva.agent_session import NvaSideSession
 from nvo3sec.nva.service import TICK_S
 from nvo3sec.nva.store import Point, SqliteStore, StoreError, open_store
-from nvo3sec.nve.memory import AgentMemory
+from nvo3sec.nve.agent_memory import AgentMemory
 
 T = TypeVar("T")
 
@@ -209,8 +209,8 @@ class Link:
 
 
 class Line:
-    """One session of one agent, with the network in between. Satisfies `nve.nva.NvaSession`, and takes the newest state
-    of each kind for the older ones, as the session over gRPC does."""
+    """One session of one agent, with the network in between. Satisfies `nve.nva_session.NvaSession`, and takes the
+    newest state of each kind for the older ones, as the session over gRPC does."""
 
     def __init__(self, host: NvaHost, nve: str, link: Link, memory: AgentMemory) -> None:
         self._host = host

@@ -24,7 +24,7 @@ from nvo3sec.errors import Nvo3secError
 from nvo3sec.nva.store import StoreError, StoreRolledBack
 from nvo3sec.nve import NveAgent
 from nvo3sec.nve.agent import SwitchAddress
-from nvo3sec.nve.memory import AgentMemory
+from nvo3sec.nve.agent_memory import AgentMemory
 from nvo3sec.p4runtime import Entry, Update
 
 TOUCH_S = 7.0

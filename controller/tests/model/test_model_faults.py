@@ -51,8 +51,8 @@ from nvo3sec.nva.keys import service as keys
 from nvo3sec.nva.keys.generations import Generations
 from nvo3sec.nva.store.sqlite import opening
 from nvo3sec.nve import bringup, plan, reconcile
+from nvo3sec.nve.agent_memory import AgentMemory
 from nvo3sec.nve.clock import LAST_US, ClockReading
-from nvo3sec.nve.memory import AgentMemory
 from nvo3sec.nve.places import Places
 from nvo3sec.p4runtime import Table
 

@@ -14,8 +14,8 @@ from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.messages.session import KeyState, NveView, PeerView, ReceiveSa, SendSa
 from nvo3sec.domain.overlay.model import Rate, Suite, TunnelKeys
 from nvo3sec.domain.repeats import AGAIN_S
-from nvo3sec.nve.memory import AgentMemory
-from nvo3sec.nve.peering import Peering
+from nvo3sec.nve.agent_memory import AgentMemory
+from nvo3sec.nve.contributions import Peering
 from nvo3sec.nve.relayed import LOOKED_AT_ONCE
 from peer_world import ADDRESSES, EPOCH, INCARNATIONS, SPI, PeerWorld, peer
 

@@ -18,8 +18,8 @@ from nvo3sec.domain.messages.session import KeyState, KeyUpdate, NveView, PeerVi
 from nvo3sec.domain.overlay.model import Rate, Suite, TunnelKeys
 from nvo3sec.domain.switch.desired import InstalledReceive, InstalledSend
 from nvo3sec.nve.clock import ClockReading
+from nvo3sec.nve.contributions import Peering
 from nvo3sec.nve.keyring import Keyring
-from nvo3sec.nve.peering import Peering
 from nvo3sec.p4runtime import SwitchState
 from nvo3sec.p4runtime import generated as p4
 from peer_world import ADDRESSES, EPOCH, INCARNATIONS, SPI, PeerWorld, peer

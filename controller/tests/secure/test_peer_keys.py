@@ -85,7 +85,7 @@ FLOOD = """
 import asyncio, os
 from dataclasses import replace
 from nvo3sec.domain.keys.contribution import Contribution, PeerNews, Statement
-from nvo3sec.nve import serving
+from nvo3sec.nve import service as serving
 
 run = serving.Serving.run
 

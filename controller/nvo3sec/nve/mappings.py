@@ -14,7 +14,7 @@ from nvo3sec.domain.mapping.lookups import Wanted
 from nvo3sec.domain.messages.session import Lookup, LookupAnswer, LookupResult, MappingUpdate
 from nvo3sec.domain.switch.desired import Learned
 from nvo3sec.errors import Nvo3secError, cause_of
-from nvo3sec.nve.nva import NvaSession
+from nvo3sec.nve.nva_session import NvaSession
 
 REFRESH_S = 5.0
 """How often is looked which mappings have grown old."""

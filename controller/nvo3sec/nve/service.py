@@ -48,19 +48,19 @@ from nvo3sec.errors import (
     WriteRefused,
     cause_of,
 )
+from nvo3sec.nve.agent_memory import CANNOT, AgentMemory
 from nvo3sec.nve.announcer import Announcer
 from nvo3sec.nve.audit import EVENT, Audit, Leases
 from nvo3sec.nve.bringup import BroughtUp
 from nvo3sec.nve.clock import ClockReading
+from nvo3sec.nve.contributions import Peering, Place
 from nvo3sec.nve.driver import SwitchDriver
 from nvo3sec.nve.drops import DropWatch
 from nvo3sec.nve.holdings import TABLES as HOLDINGS_TABLES
 from nvo3sec.nve.holdings import holdings_of
 from nvo3sec.nve.keyring import Keyring, highest_generation
-from nvo3sec.nve.learning import Learning
-from nvo3sec.nve.memory import CANNOT, AgentMemory
-from nvo3sec.nve.nva import NvaSession
-from nvo3sec.nve.peering import Peering, Place
+from nvo3sec.nve.mappings import Learning
+from nvo3sec.nve.nva_session import NvaSession
 from nvo3sec.nve.places import vap_places
 from nvo3sec.nve.plan import MANAGED_TABLES, Plan
 from nvo3sec.nve.punts import PuntHandler

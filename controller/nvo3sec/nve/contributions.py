@@ -34,7 +34,7 @@ from nvo3sec.domain.overlay.addresses import IpAddress
 from nvo3sec.domain.overlay.model import Suite, TunnelKeys
 from nvo3sec.domain.repeats import Repeats
 from nvo3sec.errors import OperatorError, cause_of
-from nvo3sec.nve.memory import AgentMemory
+from nvo3sec.nve.agent_memory import AgentMemory
 from nvo3sec.nve.places import Places
 from nvo3sec.nve.relayed import LOOK_EVERY_S, PASSING, Relayed
 
