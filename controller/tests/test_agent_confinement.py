@@ -20,8 +20,8 @@ from nvo3sec.nve.drops import ALARM_S, DropWatch
 from nvo3sec.nve.memory_file import LAST_GENERATION
 from nvo3sec.nve.plan import MANAGED_TABLES
 from nvo3sec.p4runtime import Entry, Operation, Table, Update
-from nvo3sec.p4runtime.entry import CounterValue
-from nvo3sec.p4runtime.generated import Counter, DropReason
+from nvo3sec.program.entry import CounterValue
+from nvo3sec.program.generated import Counter, DropReason
 from test_faults import working
 
 INCARNATION, OTHER = b"i" * 16, b"o" * 16

@@ -14,29 +14,29 @@ ROOT = Path(nvo3sec.__file__).parent
 FOREIGN = ("p4softswitch", "nvo3lab", "scapy", "ptf", "harness")
 
 ARROWS = {
-    "errors": set(),
-    "domain": {"errors"},
-    "config": {"collector", "domain", "errors", "reading"},
-    "examples": set(),
-    "identity": {"domain", "errors", "reading"},
+    "__init__": set(),
     "aio": set(),
     "collector": set(),
+    "errors": set(),
+    "examples": set(),
     "plain": set(),
     "reading": set(),
-    "logs": {"plain"},
-    "hardening": {"errors"},
-    "p4runtime": {"errors"},
-    "p4check": {"errors", "p4runtime"},
-    "wire": {"domain", "errors"},
-    "transport": {"aio", "domain", "errors", "identity", "nva", "plain", "wire"},
-    "nva": {"domain", "errors", "reading"},
-    "nve": {"domain", "errors", "p4runtime", "reading", "aio"},
     "console": {"errors"},
-    "reports": {"domain", "errors", "nva", "nve", "p4runtime", "plain"},
-    "process": {"aio", "console", "domain", "errors", "nva", "nve", "p4runtime", "reports"},
+    "domain": {"errors"},
+    "hardening": {"errors"},
+    "logs": {"plain"},
+    "program": {"errors"},
+    "config": {"collector", "domain", "errors", "reading"},
+    "identity": {"domain", "errors", "reading"},
+    "nva": {"domain", "errors", "reading"},
+    "p4runtime": {"errors", "program"},
+    "wire": {"domain", "errors"},
     "applying": {"collector", "config", "domain", "errors", "nva"},
-    "starting": {"applying", "collector", "config", "domain", "errors", "identity", "nva", "transport"},
+    "nve": {"aio", "domain", "errors", "p4runtime", "program", "reading"},
+    "transport": {"aio", "domain", "errors", "identity", "nva", "plain", "wire"},
     "trust": {"identity", "nva"},
+    "reports": {"domain", "errors", "nva", "nve", "p4runtime", "plain", "program"},
+    "starting": {"applying", "collector", "config", "domain", "errors", "identity", "nva", "transport"},
     "nva_process": {
         "aio",
         "applying",
@@ -64,6 +64,7 @@ ARROWS = {
         "reports",
         "transport",
     },
+    "process": {"aio", "console", "domain", "errors", "nva", "nve", "p4runtime", "reports"},
     "cli": {
         "applying",
         "config",
@@ -74,12 +75,11 @@ ARROWS = {
         "logs",
         "nva_process",
         "nve_process",
-        "p4check",
         "plain",
         "process",
+        "program",
         "transport",
     },
-    "__init__": set(),
 }
 
 DOMAIN_MAY_IMPORT = {
@@ -135,8 +135,8 @@ class TestModule:
             assert not name.startswith(FOREIGN), name
 
     def test_wire_libraries_only_at_the_edge(self, path):
-        if part_of(path) in ("p4runtime", "p4check", "identity", "transport"):
-            return  # p4check reads the text form of a P4Info; identity and transport are about connections
+        if part_of(path) in ("p4runtime", "program", "identity", "transport"):
+            return  # program reads the text form of a P4Info; identity and transport are about connections
         for name in imports(path):
             assert name.split(".")[0] not in ONLY_P4RUNTIME_MAY_IMPORT, name
 
@@ -172,8 +172,8 @@ class TestModule:
 MAY_OPEN = {
     "reading.py": {"os.open"},
     # Files of this package, and what a developer's compiler has made.
-    "p4check.py": {"read_bytes", "read_text"},
-    "p4runtime/artifacts.py": {"read_bytes"},
+    "program/build.py": {"read_bytes", "read_text"},
+    "program/artifacts.py": {"read_bytes"},
     "wire/generate.py": {"read_text"},
     # New files, locks and directories in a place of the process's own, with flags that do not wait.
     "identity/authority/ledger.py": {"os.open"},

@@ -14,7 +14,7 @@ from nvo3sec.nve import audit
 from nvo3sec.nve.audit import OFTEN, Audit, Leases
 from nvo3sec.nve.plan import MANAGED_TABLES
 from nvo3sec.p4runtime import Operation, SwitchState, Table, Update
-from nvo3sec.p4runtime import generated as p4
+from nvo3sec.program import generated as p4
 from test_faults import working
 
 INTRUDER = p4.authorized_nve_permit(source=0x0A000001, destination=0xC0000202)

@@ -26,7 +26,7 @@ from nvo3sec.identity.front.admission import FrontLimits
 from nvo3sec.identity.gate import gate
 from nvo3sec.nva.keys import generations
 from nvo3sec.nve import agent_memory as memory
-from nvo3sec.p4runtime.artifacts import load_artifacts
+from nvo3sec.program.artifacts import load_artifacts
 from nvo3sec.wire import nva_pb2, operators
 
 

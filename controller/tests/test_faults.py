@@ -20,8 +20,8 @@ from nvo3sec.nve import NveAgent
 from nvo3sec.nve.nva_session import NvaSession
 from nvo3sec.nve.reconcile import TENANT_TABLES
 from nvo3sec.p4runtime import Operation, Table, Update, load_artifacts
-from nvo3sec.p4runtime import generated as p4
 from nvo3sec.p4runtime.connection import ELECTION_ID
+from nvo3sec.program import generated as p4
 from structlog.testing import capture_logs
 
 WAIT_S = 120.0

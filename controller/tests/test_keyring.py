@@ -12,7 +12,7 @@ from nvo3sec.domain.overlay.model import Rate, Suite
 from nvo3sec.nve.clock import ClockReading
 from nvo3sec.nve.keyring import Keyring
 from nvo3sec.p4runtime import SwitchState
-from nvo3sec.p4runtime import generated as p4
+from nvo3sec.program import generated as p4
 
 SUITE = Suite.CHASKEY12
 INCARNATION = int.from_bytes(b"i" * 16, "big")

@@ -14,7 +14,7 @@ from nvo3sec.nve.audit import Leases
 from nvo3sec.nve.clock import ClockReading
 from nvo3sec.nve.service import Serving
 from nvo3sec.p4runtime import SwitchState, Table
-from nvo3sec.p4runtime import generated as p4
+from nvo3sec.program import generated as p4
 
 NEVER_S = 1000.0
 

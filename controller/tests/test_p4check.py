@@ -8,11 +8,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from nvo3sec import p4check
 from nvo3sec.errors import ArtifactError
-from nvo3sec.p4runtime import DropReason, Entry, Meter, generate
-from nvo3sec.p4runtime import generated as p4
-from nvo3sec.p4runtime.artifacts import DEVICE_CONFIG, MANIFEST, P4INFO, artifact_directory
+from nvo3sec.p4runtime import DropReason, Entry, Meter
+from nvo3sec.program import build as p4check
+from nvo3sec.program import generate
+from nvo3sec.program import generated as p4
+from nvo3sec.program.artifacts import DEVICE_CONFIG, MANIFEST, P4INFO, artifact_directory
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ class TestCheck:
 
     def test_generated_names_are_those_of_the_program(self):
         text = generate.TARGET.read_text(encoding="utf-8")
-        assert generate.current() == text, "update with: python -m nvo3sec.p4runtime.generate"
+        assert generate.current() == text, "update with: python -m nvo3sec.program.generate"
 
     @pytest.mark.parametrize("name", [P4INFO, DEVICE_CONFIG])
     def test_altered_output(self, copy, name):

@@ -17,7 +17,7 @@ from nvo3sec.nve.clock import ClockReading
 from nvo3sec.nve.plan import MANAGED_TABLES, Stage, make_plan
 from nvo3sec.nve.translate import held_keys, numbers_of
 from nvo3sec.p4runtime import Entry, Group, Meter, Operation, SwitchState, Table
-from nvo3sec.p4runtime import generated as p4
+from nvo3sec.program import generated as p4
 
 P4SRC = Path(__file__).parents[2] / "p4src"
 SMALL = st.integers(0, 2)

@@ -20,9 +20,9 @@ from nvo3sec.p4runtime import (
     Update,
     load_artifacts,
 )
-from nvo3sec.p4runtime import generated as p4
-from nvo3sec.p4runtime.generated import Counter, DropReason
 from nvo3sec.p4runtime.statistics import parse_statistics
+from nvo3sec.program import generated as p4
+from nvo3sec.program.generated import Counter, DropReason
 
 SECRET_KEY = 0x00112233445566778899AABBCCDDEEFF
 

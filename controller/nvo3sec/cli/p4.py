@@ -15,9 +15,9 @@ app = typer.Typer(help="The compiled data plane.", no_args_is_help=True)
 @app.command("check")
 def check(output: OutputOption = Output.TABLE) -> None:
     """Do sources, compiled program and generated names fit each other?"""
-    from nvo3sec import p4check
+    from nvo3sec.program import build
 
-    faults = p4check.check()
+    faults = build.check()
     held = "data plane: sources, outputs and generated names are those of the manifest"
     show({"held": not faults, "faults": faults}, output, *([] if faults else [held]))
     if faults:
@@ -28,7 +28,7 @@ def check(output: OutputOption = Output.TABLE) -> None:
 @app.command("compile")
 def compile_(output: OutputOption = Output.TABLE) -> None:
     """Compile the data plane with the p4c on PATH, and write outputs, manifest and generated names."""
-    from nvo3sec import p4check
+    from nvo3sec.program import build
 
-    version = p4check.compile_program()
+    version = build.compile_program()
     show({"p4c": version}, output, f"data plane compiled with p4c {version}")

@@ -21,7 +21,7 @@ from nvo3sec.nve.plan import MANAGED_TABLES
 from nvo3sec.nve.reconcile import Reconciler
 from nvo3sec.nve.translate import incarnation_of
 from nvo3sec.p4runtime import Operation, SwitchClient, SwitchState, Table, Update
-from nvo3sec.p4runtime import generated as p4
+from nvo3sec.program import generated as p4
 
 TURN_S = 1.0
 """Between two looks. Each is at one of OFTEN, so that each of these is looked at every three seconds."""

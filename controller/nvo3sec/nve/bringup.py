@@ -22,7 +22,7 @@ from nvo3sec.errors import IncarnationLost
 from nvo3sec.nve.driver import SwitchDriver
 from nvo3sec.nve.translate import incarnation_of
 from nvo3sec.p4runtime import Operation, SwitchState, Table, Update
-from nvo3sec.p4runtime import generated as p4
+from nvo3sec.program import generated as p4
 
 
 @dataclass(frozen=True)

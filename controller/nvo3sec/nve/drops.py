@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from nvo3sec.domain.messages.session import Report
 from nvo3sec.p4runtime import SwitchClient
-from nvo3sec.p4runtime.generated import DropReason
+from nvo3sec.program.generated import DropReason
 
 REASONS = (DropReason.REPLAY_GENERATION, DropReason.COMMIT_GENERATION)
 ALARM_S = 60.0

@@ -11,7 +11,7 @@ from nvo3sec.domain.keys.usage import Amount
 from nvo3sec.nve.clock import ClockReading
 from nvo3sec.nve.translate import SaName, incarnation_of
 from nvo3sec.p4runtime import Entry, SwitchState, Table
-from nvo3sec.p4runtime.entry import CounterValue, Pairs
+from nvo3sec.program.entry import CounterValue, Pairs
 
 TABLES = (Table.SA_RX, Table.SA_TX, Table.TUNNEL, Table.LEASE, Table.INCARNATION)
 """What has to be read for it."""

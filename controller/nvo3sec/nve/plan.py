@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from nvo3sec.p4runtime import Entry, Group, Operation, SwitchState, Table, Update
-from nvo3sec.p4runtime.entry import Item
+from nvo3sec.program.entry import Item
 
 
 class Stage(IntEnum):

@@ -14,7 +14,7 @@ from nvo3sec.nve.driver import SwitchDriver
 from nvo3sec.nve.plan import MANAGED_TABLES, Plan, Stage, make_plan
 from nvo3sec.nve.translate import incarnation_of, numbers_of, to_items
 from nvo3sec.p4runtime import Group, Operation, SwitchState, Table
-from nvo3sec.p4runtime.entry import Entry, Item
+from nvo3sec.program.entry import Entry, Item
 
 KEY_TABLES = (Table.SA_RX, Table.SA_TX)
 MAPPING_TABLES = (Table.BRIDGE, Table.NEIGHBOR, Table.NEIGHBOR_IPV6)

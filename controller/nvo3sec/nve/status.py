@@ -6,9 +6,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from nvo3sec.p4runtime import Table
-from nvo3sec.p4runtime.entry import CounterValue, Pairs
-from nvo3sec.p4runtime.generated import Counter, DropReason
 from nvo3sec.p4runtime.statistics import SwitchStatistics
+from nvo3sec.program.entry import CounterValue, Pairs
+from nvo3sec.program.generated import Counter, DropReason
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from nvo3sec.domain.switch import entries as d
 from nvo3sec.domain.switch.numbers import GROUPS, RING_PAIRS, TUNNEL_INTERFACES, VAP_INTERFACES, Numbers, Reserved
 from nvo3sec.nve.clock import ClockReading
 from nvo3sec.p4runtime import Entry, Group, Meter, SwitchState, Table
-from nvo3sec.p4runtime import generated as p4
-from nvo3sec.p4runtime.entry import Item, Pairs
+from nvo3sec.program import generated as p4
+from nvo3sec.program.entry import Item, Pairs
 
 K = TypeVar("K")
 

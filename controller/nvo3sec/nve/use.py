@@ -11,7 +11,7 @@ from nvo3sec.domain.messages.session import KeyUse, NveView
 from nvo3sec.nve.driver import SwitchDriver
 from nvo3sec.nve.translate import SaName, sending_entries
 from nvo3sec.p4runtime import Entry, Operation, SwitchState, Table, Update
-from nvo3sec.p4runtime.entry import CounterValue, Pairs
+from nvo3sec.program.entry import CounterValue, Pairs
 
 
 @dataclass

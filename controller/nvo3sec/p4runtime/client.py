@@ -17,12 +17,12 @@ from nvo3sec.errors import (
     SwitchError,
     WriteRefused,
 )
-from nvo3sec.p4runtime.artifacts import Artifacts
 from nvo3sec.p4runtime.codec import Codec
 from nvo3sec.p4runtime.connection import ELECTION_ID, PUSH_TIMEOUT_S, Connection, RpcFailed, code_name
-from nvo3sec.p4runtime.entry import CounterValue, Entry, Group, PacketIn, Pairs, SwitchState, Update
-from nvo3sec.p4runtime.generated import Counter, DropReason, PacketOutOp, Table
 from nvo3sec.p4runtime.statistics import STATISTICS_METHOD, SwitchStatistics, parse_statistics
+from nvo3sec.program.artifacts import Artifacts
+from nvo3sec.program.entry import CounterValue, Entry, Group, PacketIn, Pairs, SwitchState, Update
+from nvo3sec.program.generated import Counter, DropReason, PacketOutOp, Table
 
 WRITE_BATCH = 500
 """Updates in one request."""

@@ -23,8 +23,8 @@ from finsy.p4entity import P4Replica as Replica
 from finsy.proto import p4i, p4r
 
 from nvo3sec.errors import ReadRefused
-from nvo3sec.p4runtime.entry import CounterValue, Entry, Group, Item, Meter, Operation, PacketIn, Pairs, Update
-from nvo3sec.p4runtime.generated import COUNTED_TABLES, DEFAULT_TABLES, METERED_TABLES, Table
+from nvo3sec.program.entry import CounterValue, Entry, Group, Item, Meter, Operation, PacketIn, Pairs, Update
+from nvo3sec.program.generated import COUNTED_TABLES, DEFAULT_TABLES, METERED_TABLES, Table
 
 _OPERATIONS = {
     Operation.INSERT: p4r.Update.INSERT,

@@ -11,7 +11,7 @@ from model_switch import Switch
 from model_time import CURRENT
 from nvo3sec.errors import PipelineMissing, RefusedUpdate, SwitchError, SwitchUnreachable, WriteRefused
 from nvo3sec.p4runtime import Entry, PacketIn, PacketOutOp, PuntReason, SwitchState, Table, Update
-from nvo3sec.p4runtime.entry import CounterValue, Pairs
+from nvo3sec.program.entry import CounterValue, Pairs
 
 CALL_S = 0.002
 """How long a call takes. What happens meanwhile happens between two calls."""

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from nvo3sec.p4runtime import Entry, Group, Operation, Table, Update
-from nvo3sec.p4runtime import generated as p4
-from nvo3sec.p4runtime.entry import Pairs
+from nvo3sec.program import generated as p4
+from nvo3sec.program.entry import Pairs
 
 WINDOW = 8160
 """Packets behind the highest accepted that may still be accepted."""

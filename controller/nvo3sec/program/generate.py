@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes `generated.py`: the names of the NVE program in Python, from its P4Info and its manifest.
 
-`nvo3sec p4 compile` runs it; alone, it is `python -m nvo3sec.p4runtime.generate`. A test compares its result with
+`nvo3sec p4 compile` runs it; alone, it is `python -m nvo3sec.program.generate`. A test compares its result with
 the file, so what it writes is formatted already.
 """
 
@@ -13,14 +13,14 @@ from typing import Any
 from finsy.proto import p4i
 from google.protobuf import text_format
 
-from nvo3sec.p4runtime.artifacts import P4INFO, read_artifact, read_manifest
+from nvo3sec.program.artifacts import P4INFO, read_artifact, read_manifest
 
 LINE_LENGTH = 120
 TARGET = Path(__file__).with_name("generated.py")
 
 HEADER = '''\
 # SPDX-License-Identifier: Apache-2.0
-"""Names of the NVE program. Generated from its P4Info by `python -m nvo3sec.p4runtime.generate`; do not edit.
+"""Names of the NVE program. Generated from its P4Info by `python -m nvo3sec.program.generate`; do not edit.
 
 Each function makes one kind of table entry: its arguments are the match fields and action parameters of the program, as
 unsigned integers of their width. Tables with a direct meter take its configuration too.
@@ -30,7 +30,7 @@ from __future__ import annotations
 
 from enum import IntEnum, StrEnum
 
-from nvo3sec.p4runtime.entry import Entry, Meter, bits
+from nvo3sec.program.entry import Entry, Meter, bits
 '''
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names of the NVE program. Generated from its P4Info by `python -m nvo3sec.p4runtime.generate`; do not edit.
+"""Names of the NVE program. Generated from its P4Info by `python -m nvo3sec.program.generate`; do not edit.
 
 Each function makes one kind of table entry: its arguments are the match fields and action parameters of the program, as
 unsigned integers of their width. Tables with a direct meter take its configuration too.
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from enum import IntEnum, StrEnum
 
-from nvo3sec.p4runtime.entry import Entry, Meter, bits
+from nvo3sec.program.entry import Entry, Meter, bits
 
 
 class Table(StrEnum):

@@ -23,8 +23,8 @@ from finsy.proto import p4i
 from google.protobuf import text_format
 
 from nvo3sec.errors import ArtifactError
-from nvo3sec.p4runtime import generate
-from nvo3sec.p4runtime.artifacts import DEVICE_CONFIG, MANIFEST, P4INFO, artifact_directory
+from nvo3sec.program import generate
+from nvo3sec.program.artifacts import DEVICE_CONFIG, MANIFEST, P4INFO, artifact_directory
 
 OLDEST_P4C = (1, 2, 5, 16)
 """The first whose loops in actions are right for this program."""
@@ -65,7 +65,7 @@ def check(artifacts: Traversable | None = None) -> list[str]:
     if not faults:
         p4info = text_format.Parse(directory.joinpath(P4INFO).read_text(encoding="utf-8"), p4i.P4Info())
         if generate.generate(p4info, manifest) != generate.TARGET.read_text(encoding="utf-8"):
-            faults.append(f"{generate.TARGET.name} does not fit {P4INFO}: run python -m nvo3sec.p4runtime.generate")
+            faults.append(f"{generate.TARGET.name} does not fit {P4INFO}: run python -m nvo3sec.program.generate")
     return faults
 
 
