@@ -15,13 +15,13 @@ from typing import Any
 
 import structlog
 
-from nvo3sec import collector
 from nvo3sec.config import DomainText
 from nvo3sec.domain.overlay.difference import Change, Difference, difference
 from nvo3sec.domain.overlay.meanings import Meaning
 from nvo3sec.domain.overlay.model import Domain
 from nvo3sec.errors import ConfigError, OperatorError
 from nvo3sec.nva import Nva
+from nvo3sec.system import garbage
 
 APPLIED = "the domain file that was applied"
 CHANGES_SHOWN = 2000
@@ -116,7 +116,7 @@ class Applying:
             if base != self.base:
                 raise OperatorError("another file was applied meanwhile; look at the difference again")
             _require_none(changes.refused)
-            with collector.paused():
+            with garbage.paused():
                 self._nva.configure(wanted, file.text)
             self._file = file
             self._log.info("domain file applied", changes=len(changes.changes), base=self.base)

@@ -16,8 +16,7 @@ from typing import Any
 
 import structlog
 
-from nvo3sec import collector, trust
-from nvo3sec.aio import run_together, until_stopped
+from nvo3sec import trust
 from nvo3sec.applying import Applying, Start
 from nvo3sec.config import DomainText
 from nvo3sec.console import ConsoleServer
@@ -45,6 +44,8 @@ from nvo3sec.reports import (
     without_the_longest,
 )
 from nvo3sec.starting import Given, Served, Starting, loading_status
+from nvo3sec.system import garbage
+from nvo3sec.system.aio import run_together, until_stopped
 from nvo3sec.transport.credentials import live_peers, load_device
 from nvo3sec.transport.loading import LOADING, LoadingSessions
 from nvo3sec.transport.methods import access_table
@@ -172,7 +173,7 @@ class NvaProcess:
         """Run until SIGTERM or SIGINT. Agents keep what they have, and their leases end by themselves."""
         _as_many_files_as_allowed()
         if self._loaded is not None:
-            collector.leave_alone_what_is_there()
+            garbage.leave_alone_what_is_there()
         sys.setswitchinterval(THREADS_TURN_S)
         where = self._settings.database
         server = SecureServer(
@@ -206,7 +207,7 @@ class NvaProcess:
             self._log.info("NVA loading", **where)
             start, nva = await asyncio.to_thread(self._starting.load)
             self._take(start, nva)
-            collector.leave_alone_what_is_there()
+            garbage.leave_alone_what_is_there()
         self._log.info("NVA running", **where)
 
     async def _work(self, loading: asyncio.Task[None]) -> None:

@@ -14,8 +14,6 @@ from typing import Any
 
 import structlog
 
-from nvo3sec import collector
-from nvo3sec.aio import run_together, until_stopped
 from nvo3sec.console import ConsoleServer
 from nvo3sec.domain.keys.contribution import Own, PeerKeys
 from nvo3sec.domain.messages.credential_terms import SAID, CredentialTerms
@@ -29,6 +27,8 @@ from nvo3sec.identity.terms import TermLog, terms_of
 from nvo3sec.nve import CANNOT, AgentMemory, NveAgent, SwitchAddress, tenant_methods
 from nvo3sec.p4runtime import load_artifacts
 from nvo3sec.reports import counters_report, lines_to_json, status_to_json, with_terms
+from nvo3sec.system import garbage
+from nvo3sec.system.aio import run_together, until_stopped
 from nvo3sec.transport.agent import RemoteNva
 from nvo3sec.transport.credentials import NvaAddress, live_peers, load_device
 
@@ -110,7 +110,7 @@ class NveProcess:
         await self._console.start()
         await self._live.start()
         self._log.info("agent running", pid=os.getpid())
-        collector.leave_alone_what_is_there()
+        garbage.leave_alone_what_is_there()
         try:
             await run_together(until_stopped(), self._agent.run(), TermLog(self._terms).run())
         finally:

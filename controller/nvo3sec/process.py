@@ -15,7 +15,6 @@ from typing import Any
 
 import structlog
 
-from nvo3sec.aio import run_together, until_stopped
 from nvo3sec.console import ConsoleServer
 from nvo3sec.domain.messages.session import QuestionKind
 from nvo3sec.domain.overlay.model import Domain, TunnelKeys
@@ -27,6 +26,7 @@ from nvo3sec.nva.store import MemoryStore
 from nvo3sec.nve import NveAgent, SwitchAddress
 from nvo3sec.p4runtime import load_artifacts
 from nvo3sec.reports import counters_report, status_report
+from nvo3sec.system.aio import run_together, until_stopped
 
 PROGRESS_S = 0.05
 

@@ -21,8 +21,8 @@ from nvo3sec.nva.report_journal import ReportRecord
 from nvo3sec.nve import AgentStatus, SwitchCounters
 from nvo3sec.p4runtime import Table
 from nvo3sec.p4runtime.statistics import SwitchStatistics
-from nvo3sec.plain import plain
 from nvo3sec.program.entry import CounterValue, Pairs
+from nvo3sec.system.plain import plain
 
 REPORTS_SHOWN, REPORTS_OF_ONE_SHOWN = 20, 5
 

@@ -15,32 +15,25 @@ FOREIGN = ("p4softswitch", "nvo3lab", "scapy", "ptf", "harness")
 
 ARROWS = {
     "__init__": set(),
-    "aio": set(),
-    "collector": set(),
     "errors": set(),
     "examples": set(),
-    "plain": set(),
-    "reading": set(),
     "console": {"errors"},
     "domain": {"errors"},
-    "hardening": {"errors"},
-    "logs": {"plain"},
     "program": {"errors"},
-    "config": {"collector", "domain", "errors", "reading"},
-    "identity": {"domain", "errors", "reading"},
-    "nva": {"domain", "errors", "reading"},
+    "system": {"errors"},
+    "config": {"domain", "errors", "system"},
+    "identity": {"domain", "errors", "system"},
+    "nva": {"domain", "errors", "system"},
     "p4runtime": {"errors", "program"},
     "wire": {"domain", "errors"},
-    "applying": {"collector", "config", "domain", "errors", "nva"},
-    "nve": {"aio", "domain", "errors", "p4runtime", "program", "reading"},
-    "transport": {"aio", "domain", "errors", "identity", "nva", "plain", "wire"},
+    "applying": {"config", "domain", "errors", "nva", "system"},
+    "nve": {"domain", "errors", "p4runtime", "program", "system"},
+    "transport": {"domain", "errors", "identity", "nva", "system", "wire"},
     "trust": {"identity", "nva"},
-    "reports": {"domain", "errors", "nva", "nve", "p4runtime", "plain", "program"},
-    "starting": {"applying", "collector", "config", "domain", "errors", "identity", "nva", "transport"},
+    "reports": {"domain", "errors", "nva", "nve", "p4runtime", "program", "system"},
+    "starting": {"applying", "config", "domain", "errors", "identity", "nva", "system", "transport"},
     "nva_process": {
-        "aio",
         "applying",
-        "collector",
         "config",
         "console",
         "domain",
@@ -49,12 +42,11 @@ ARROWS = {
         "nva",
         "reports",
         "starting",
+        "system",
         "transport",
         "trust",
     },
     "nve_process": {
-        "aio",
-        "collector",
         "console",
         "domain",
         "errors",
@@ -62,22 +54,21 @@ ARROWS = {
         "nve",
         "p4runtime",
         "reports",
+        "system",
         "transport",
     },
-    "process": {"aio", "console", "domain", "errors", "nva", "nve", "p4runtime", "reports"},
+    "process": {"console", "domain", "errors", "nva", "nve", "p4runtime", "reports", "system"},
     "cli": {
         "applying",
         "config",
         "console",
         "errors",
-        "hardening",
         "identity",
-        "logs",
         "nva_process",
         "nve_process",
-        "plain",
         "process",
         "program",
+        "system",
         "transport",
     },
 }
@@ -114,7 +105,7 @@ def imports(path: Path) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
             module = node.module or ""
-            # `from nvo3sec import logs` is an import of nvo3sec.logs
+            # `from nvo3sec.system import logs` is an import of nvo3sec.system.logs
             yield from (f"{module}.{alias.name}" for alias in node.names) if module == "nvo3sec" else (module,)
 
 
@@ -155,7 +146,7 @@ class TestModule:
         """What is there instead of a file, a FIFO for one, would hold a process up for ever."""
         calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
         found = {name for call in calls if (name := opening(call))}
-        assert found <= MAY_OPEN.get(path.relative_to(ROOT).as_posix(), set()), "read it with nvo3sec.reading"
+        assert found <= MAY_OPEN.get(path.relative_to(ROOT).as_posix(), set()), "read it with nvo3sec.system.files"
 
     def test_licence(self, path):
         assert path.read_text(encoding="utf-8").startswith("# SPDX-License-Identifier: Apache-2.0\n")
@@ -170,7 +161,7 @@ class TestModule:
 
 
 MAY_OPEN = {
-    "reading.py": {"os.open"},
+    "system/files.py": {"os.open"},
     # Files of this package, and what a developer's compiler has made.
     "program/build.py": {"read_bytes", "read_text"},
     "program/artifacts.py": {"read_bytes"},

@@ -9,9 +9,9 @@ from typing import Any
 from unittest.mock import AsyncMock, MagicMock
 
 import pytest
-from nvo3sec.aio import Backoff
 from nvo3sec.errors import NvaUnreachable
 from nvo3sec.nve import agent as agent_module
+from nvo3sec.system.aio import Backoff
 
 
 class TestBackoff:

@@ -8,9 +8,9 @@ import threading
 from pathlib import Path
 
 import pytest
-from nvo3sec import collector
 from nvo3sec.config import example_path, load, parse_domain
 from nvo3sec.errors import ConfigError
+from nvo3sec.system import garbage as collector
 
 
 class TestPaused:

@@ -18,7 +18,6 @@ from typing import Any
 
 import pytest
 import structlog
-from nvo3sec import logs
 from nvo3sec.cli.operate import Where
 from nvo3sec.config import example_path
 from nvo3sec.console import (
@@ -33,6 +32,7 @@ from nvo3sec.console import (
     socket_path,
 )
 from nvo3sec.errors import NoController, OperatorError
+from nvo3sec.system import logs
 
 
 async def echo(**params) -> dict:

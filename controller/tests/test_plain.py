@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nvo3sec.cli import operate, render, tell
 from nvo3sec.cli.options import Output
-from nvo3sec.plain import plain, plain_lines, plain_value
+from nvo3sec.system.plain import plain, plain_lines, plain_value
 
 CLEAR = "\x1b[2J"
 LINK = "\x1b]8;;https://mallory.example\x07click here\x1b]8;;\x07"
@@ -49,7 +49,7 @@ class TestPlain:
 
 LOGGING = """
 import sys, json, logging, structlog
-from nvo3sec import logs
+from nvo3sec.system import logs
 logs.configure(json_lines=sys.argv[1] == "json")
 hostile = json.loads(sys.argv[2])
 class Odd:

@@ -8,7 +8,6 @@ import socket
 from pathlib import Path
 
 import pytest
-from nvo3sec import reading
 from nvo3sec.config import load_domain
 from nvo3sec.errors import ConfigError, OperatorError
 from nvo3sec.identity import storage
@@ -17,6 +16,7 @@ from nvo3sec.identity.seen_lists import SeenLists
 from nvo3sec.nva.store import StoreUnavailable
 from nvo3sec.nva.store.sqlite import files as store_files
 from nvo3sec.nve.agent_memory import AgentMemory
+from nvo3sec.system import files as reading
 
 LIMIT = 1000
 

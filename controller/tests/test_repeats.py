@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from nvo3sec.config import example_path, load_domain
 from nvo3sec.domain.messages.session import Report
-from nvo3sec.domain.repeats import AGAIN_S, KEPT, Repeats
 from nvo3sec.nva.keys.contributions import Contributing
+from nvo3sec.system.repeats import AGAIN_S, KEPT, Repeats
 
 
 def test_told_once_and_with_its_number_when_it_comes_back():

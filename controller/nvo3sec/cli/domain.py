@@ -27,7 +27,7 @@ from nvo3sec.cli.options import (
 )
 from nvo3sec.cli.tell import confirm, counted, to_stderr
 from nvo3sec.errors import Nvo3secError, OperatorError
-from nvo3sec.plain import plain_lines
+from nvo3sec.system.plain import plain_lines
 
 app = typer.Typer(help="The domain file: check, compare, apply.", no_args_is_help=True)
 

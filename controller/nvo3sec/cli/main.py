@@ -18,7 +18,7 @@ from nvo3sec.cli import domain, keys, operate, overlay, p4, serve, shell, tell
 from nvo3sec.cli.options import Output, OutputOption, RunDirectory, UsageError, path_option
 from nvo3sec.cli.written import Results
 from nvo3sec.errors import ConfigError, Nvo3secError
-from nvo3sec.plain import plain
+from nvo3sec.system.plain import plain
 
 app = typer.Typer(
     name="nvo3sec",
@@ -85,11 +85,11 @@ def run(
 ) -> None:
     """Run the controller of a domain until it is told to stop (SIGTERM, SIGINT)."""
     # Imported here, because little else needs gRPC or the domain file, and every other command should start quickly.
-    from nvo3sec import logs
     from nvo3sec.config import load_domain
     from nvo3sec.console import CONTROLLER, default_run_directory
-    from nvo3sec.hardening import keep_memory_private
     from nvo3sec.process import Controller
+    from nvo3sec.system import logs
+    from nvo3sec.system.hardening import keep_memory_private
 
     keep_memory_private()
     configuration = load_domain(file)

@@ -25,7 +25,7 @@ from nvo3sec.cli.options import (
 )
 from nvo3sec.console import ask, choose_run_directory, has_been_an_nva
 from nvo3sec.errors import NoController, OperatorError
-from nvo3sec.plain import plain_value
+from nvo3sec.system.plain import plain_value
 
 APPEAR_S = 0.05
 NOT_READY, READY_WITH_WARNINGS = 1, 3
@@ -99,7 +99,7 @@ class Where:
         if self.credentials is None:
             raise UsageError("an NVA asks who you are: use --credentials, or set NVO3SEC_CREDENTIALS")
         # Imported here, because it takes a while and nothing else needs it.
-        from nvo3sec import logs
+        from nvo3sec.system import logs
         from nvo3sec.transport.credentials import NvaAddress
         from nvo3sec.transport.operators import ask_nva
 

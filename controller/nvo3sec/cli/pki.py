@@ -25,7 +25,7 @@ from nvo3sec.cli.options import (
 from nvo3sec.cli.render import new_table
 from nvo3sec.cli.tell import confirm
 from nvo3sec.identity.names import DeviceName, Role
-from nvo3sec.plain import plain
+from nvo3sec.system.plain import plain
 
 if TYPE_CHECKING:
     from nvo3sec.identity.authority.authority import Authority

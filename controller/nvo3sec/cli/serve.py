@@ -53,8 +53,8 @@ Level = Annotated[LogLevel, typer.Option("--log-level", help="Least important ev
 
 
 def _serve(work: Coroutine[Any, Any, None], log_json: bool, level: LogLevel) -> None:
-    from nvo3sec import logs
-    from nvo3sec.hardening import keep_memory_private
+    from nvo3sec.system import logs
+    from nvo3sec.system.hardening import keep_memory_private
 
     keep_memory_private()
     logs.configure(json_lines=log_json, level=level.value)

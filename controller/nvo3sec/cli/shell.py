@@ -15,7 +15,7 @@ from nvo3sec.cli.options import RunDirectory, YesOption
 from nvo3sec.cli.tell import confirm, to_stderr
 from nvo3sec.console import ask, choose_run_directory
 from nvo3sec.errors import OperatorError
-from nvo3sec.plain import plain
+from nvo3sec.system.plain import plain
 
 ENVIRONMENT = ".venv-shell"
 """p4runtime-shell needs an older protobuf than everything else, and so has an environment of its own."""

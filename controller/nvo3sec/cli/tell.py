@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from nvo3sec.errors import OperatorError
-from nvo3sec.plain import plain
+from nvo3sec.system.plain import plain
 
 PREFIX = "nvo3sec: "
 

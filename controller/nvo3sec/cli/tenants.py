@@ -12,7 +12,7 @@ from nvo3sec.cli.operate import show
 from nvo3sec.cli.options import LAST_ACCESS_PORT, LAST_VLAN, Output, OutputOption, RunDirectory, check_ip, check_mac
 from nvo3sec.console import ask, choose_run_directory
 from nvo3sec.errors import OperatorError
-from nvo3sec.plain import plain_value
+from nvo3sec.system.plain import plain_value
 
 VnOption = Annotated[str, typer.Option("--vn", help="Name of the VN.")]
 PortOption = Annotated[int, typer.Option("--port", min=1, max=LAST_ACCESS_PORT, help="Access port.")]

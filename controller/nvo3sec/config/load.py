@@ -12,13 +12,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from nvo3sec import collector, reading
 from nvo3sec.config.checks import cross_check
 from nvo3sec.config.convert import to_domain
 from nvo3sec.config.schema import DomainFile
 from nvo3sec.config.yaml_lines import FINDINGS_LIMIT, LinedDocument, dotted, first_text, parse_yaml
 from nvo3sec.domain.overlay.model import Domain
 from nvo3sec.errors import ConfigError, Finding
+from nvo3sec.system import files as reading
+from nvo3sec.system import garbage
 
 FILE_BYTES = 16 << 20
 """Longest domain file that is read; an NVA takes no more than 2 MiB from an operator."""
@@ -67,7 +68,7 @@ def parse_domain(text: str, source: str, directory: Path) -> Domain:
 
     Raises ConfigError with every finding.
     """
-    with collector.paused():
+    with garbage.paused():
         return _parsed(text, source, directory)
 
 

@@ -10,8 +10,8 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from nvo3sec import reading
 from nvo3sec.identity.errors import IdentityError
+from nvo3sec.system import files as reading
 
 PRIVATE_DIRECTORY = 0o700
 PRIVATE_FILE = 0o600

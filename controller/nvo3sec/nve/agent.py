@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import structlog
 
-from nvo3sec.aio import Backoff, run_together
 from nvo3sec.domain.keys.holdings import Holdings
 from nvo3sec.domain.mapping import Reason
 from nvo3sec.domain.mapping.learned import LearnedMappings
@@ -41,6 +40,7 @@ from nvo3sec.nve.reconcile import Reconciler
 from nvo3sec.nve.service import RETRY_FIRST_S, RETRY_LAST_S, Kept, Serving
 from nvo3sec.nve.status import AgentStatus, SwitchCounters
 from nvo3sec.p4runtime import Artifacts, SwitchClient, Table
+from nvo3sec.system.aio import Backoff, run_together
 
 CONNECT_TIMEOUT_S = 5.0
 

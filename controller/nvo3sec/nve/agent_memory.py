@@ -17,11 +17,11 @@ from pathlib import Path
 
 import structlog
 
-from nvo3sec import reading
 from nvo3sec.domain.messages.history import not_in_history
 from nvo3sec.domain.messages.session import Attachment, StoreMark
 from nvo3sec.errors import NvaGoneBack, OperatorError
 from nvo3sec.nve import memory_file
+from nvo3sec.system import files as reading
 
 FILE_BYTES = 64 << 20
 """Longest file that is read."""

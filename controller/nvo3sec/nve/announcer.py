@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 import structlog
 
-from nvo3sec.aio import Backoff
 from nvo3sec.domain.mapping.events import Reason
 from nvo3sec.domain.mapping.model import vap_words
 from nvo3sec.domain.mapping.reasons import words_of
@@ -36,6 +35,7 @@ from nvo3sec.domain.overlay.token_bucket import TokenBucket
 from nvo3sec.errors import NvaGoneBack, NvaUnreachable, Nvo3secError, OperatorError, VersionMismatch, cause_of
 from nvo3sec.nve.agent_memory import AgentMemory, Place, place_of
 from nvo3sec.nve.nva_session import NvaSession
+from nvo3sec.system.aio import Backoff
 
 PACE = Rate(25, 256)
 """Announcements: below what the NVA takes of one NVE, so that there is room for those that operators ask for."""

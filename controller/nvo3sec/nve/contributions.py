@@ -32,11 +32,11 @@ from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.messages.session import WHOLE_FRAME, KeyState, NveView, ReceiveSa, Report, SendSa
 from nvo3sec.domain.overlay.addresses import IpAddress
 from nvo3sec.domain.overlay.model import Suite, TunnelKeys
-from nvo3sec.domain.repeats import Repeats
 from nvo3sec.errors import OperatorError, cause_of
 from nvo3sec.nve.agent_memory import AgentMemory
 from nvo3sec.nve.places import Places
 from nvo3sec.nve.relayed import LOOK_EVERY_S, PASSING, Relayed
+from nvo3sec.system.repeats import Repeats
 
 PeerKeysMaker = Callable[[str, tuple[IpAddress, ...], bytes], PeerKeys]
 """Makes the keys of an NVE: name, outer addresses, incarnation. Needs credentials, which the agent has not."""

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
-from nvo3sec.aio import run_together
 from nvo3sec.domain.keys.contribution import PeerUpdate
 from nvo3sec.domain.keys.holdings import Holdings
 from nvo3sec.domain.keys.usage import Amount
@@ -68,6 +67,7 @@ from nvo3sec.nve.reconcile import KEY_TABLES, MAPPING_TABLES, TENANT_TABLES, Out
 from nvo3sec.nve.translate import SaName, held_keys, learned_addresses, sending_entries
 from nvo3sec.nve.use import KeptUse, SendingUse
 from nvo3sec.p4runtime import SwitchState, Table
+from nvo3sec.system.aio import run_together
 
 SETTLE_S = 3.0
 """How long is asked about what a switch was found with, before it is reconciled."""

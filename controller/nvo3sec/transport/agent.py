@@ -55,7 +55,7 @@ from nvo3sec.identity.endings import Attempts
 from nvo3sec.identity.errors import STOPPING, IdentityError
 from nvo3sec.identity.gate.gate import VERSION_REASON
 from nvo3sec.identity.live import LivePeers
-from nvo3sec.plain import plain_value
+from nvo3sec.system.plain import plain_value
 from nvo3sec.transport import methods
 from nvo3sec.transport.credentials import NvaAddress
 from nvo3sec.wire import down, up, versions

@@ -15,7 +15,6 @@ from typing import Any, NoReturn, cast
 import grpc
 import structlog
 
-from nvo3sec.aio import run_together
 from nvo3sec.domain.keys.contribution import PeerNews
 from nvo3sec.domain.messages.answers import judged
 from nvo3sec.domain.messages.credential_terms import CredentialTerms, Term, TermKind
@@ -51,6 +50,7 @@ from nvo3sec.nva.mappings.attachments import BUSY_S
 from nvo3sec.nva.service import Nva
 from nvo3sec.nva.store import Certificate
 from nvo3sec.nva.takeovers import Takeovers
+from nvo3sec.system.aio import run_together
 from nvo3sec.transport import methods
 from nvo3sec.transport.loading import LOADING, Held, LoadingSessions
 from nvo3sec.wire import checks, down, up, versions

@@ -11,13 +11,13 @@ from typing import Any
 
 import grpc
 
-from nvo3sec.aio import Backoff
 from nvo3sec.errors import AuthorizationError, NoController, OperatorError
 from nvo3sec.identity.certificate import Purpose
 from nvo3sec.identity.client import PeerChannel
 from nvo3sec.identity.errors import PeerUnreachable
 from nvo3sec.identity.gate.authorization import NO_SUCH_CALL
 from nvo3sec.identity.names import Role
+from nvo3sec.system.aio import Backoff
 from nvo3sec.transport import methods
 from nvo3sec.transport.credentials import NvaAddress, live_peers, load_device
 from nvo3sec.wire import up

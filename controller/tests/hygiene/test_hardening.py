@@ -13,13 +13,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from nvo3sec import hardening
 from nvo3sec.errors import OperatorError
+from nvo3sec.system import hardening
 from overlay_world import Overlay, until
 
 PR_GET_DUMPABLE = 3
 
-HARDENED = "from nvo3sec.hardening import keep_memory_private\nkeep_memory_private()\n"
+HARDENED = "from nvo3sec.system.hardening import keep_memory_private\nkeep_memory_private()\n"
 DIE = "os.kill(os.getpid(), signal.SIGABRT)\n"
 LEAVES_CORES = """
 import os, resource, signal

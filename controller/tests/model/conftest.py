@@ -21,8 +21,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from model_client import connect  # found through the line above, like the next two
 from model_time import CURRENT
 from model_world import World
-from nvo3sec import aio
 from nvo3sec.nve import agent
+from nvo3sec.system import aio
 
 
 @pytest.fixture

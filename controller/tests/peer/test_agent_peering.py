@@ -13,10 +13,10 @@ from nvo3sec.domain.keys.contribution.peers import CONTRIBUTIONS_PER_PEER, SAS_P
 from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.messages.session import KeyState, NveView, PeerView, ReceiveSa, SendSa
 from nvo3sec.domain.overlay.model import Rate, Suite, TunnelKeys
-from nvo3sec.domain.repeats import AGAIN_S
 from nvo3sec.nve.agent_memory import AgentMemory
 from nvo3sec.nve.contributions import Peering
 from nvo3sec.nve.relayed import LOOKED_AT_ONCE
+from nvo3sec.system.repeats import AGAIN_S
 from peer_world import ADDRESSES, EPOCH, INCARNATIONS, SPI, PeerWorld, peer
 
 SUITE = Suite.CHASKEY12

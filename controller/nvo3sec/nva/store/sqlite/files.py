@@ -8,8 +8,8 @@ import os
 import stat
 from pathlib import Path
 
-from nvo3sec import reading
 from nvo3sec.nva.store.errors import StoreUnavailable
+from nvo3sec.system import files as reading
 
 PRIVATE_DIRECTORY = 0o700
 PRIVATE_FILE = 0o600

@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 
-from nvo3sec import reading
 from nvo3sec.nva.store.errors import ChangeRefused, StoreUnavailable
 from nvo3sec.nva.store.records import Revocation
 from nvo3sec.nva.store.sqlite import files
 from nvo3sec.nva.store.sqlite.keyring import Keyring
+from nvo3sec.system import files as reading
 
 _NAME = "revocations"
 _PURPOSE = b"revocation"

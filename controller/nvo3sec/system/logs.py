@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from nvo3sec.plain import plain_lines, plain_value
+from nvo3sec.system.plain import plain_lines, plain_value
 
 FORBIDDEN_FIELDS = frozenset({"key", "secret", "private_key", "password", "epoch_secret", "params"})
 """Never logged, whatever a caller thinks."""
