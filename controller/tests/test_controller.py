@@ -22,7 +22,7 @@ from nvo3sec.config import example_path, load_domain
 from nvo3sec.domain.switch.frames import Question, neighbor_reply, parse_question
 from nvo3sec.nve import audit
 from nvo3sec.p4runtime import Operation, SwitchClient, Table, Update, load_artifacts
-from nvo3sec.process import Controller
+from nvo3sec.processes.development import Controller
 from nvo3sec.program import generated as p4
 from nvo3sec.system import logs
 from switches import Ports, SwitchProcess, Underlay

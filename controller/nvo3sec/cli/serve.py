@@ -110,7 +110,7 @@ def run_nva(
     from nvo3sec.config import read_domain
     from nvo3sec.console import NVA, default_run_directory
     from nvo3sec.identity.front.admission import FrontLimits
-    from nvo3sec.nva_process import NvaProcess, NvaSettings
+    from nvo3sec.processes.nva import NvaProcess, NvaSettings
 
     if in_memory == (database is not None) or (database is None) != (keys is None):
         raise typer.BadParameter("give both --database and --keys, or --in-memory", param_hint="--database")
@@ -175,7 +175,7 @@ def run_nve(
 ) -> None:
     """Run the agent of one NVE until it is told to stop (SIGTERM, SIGINT)."""
     from nvo3sec.console import AGENT, default_run_directory
-    from nvo3sec.nve_process import NveProcess, NveSettings
+    from nvo3sec.processes.nve import NveProcess, NveSettings
     from nvo3sec.transport.credentials import NvaAddress
 
     addresses = [NvaAddress.parse(text) for text in nva]

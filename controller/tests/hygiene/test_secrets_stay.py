@@ -24,7 +24,7 @@ from nvo3sec.console import ask
 from nvo3sec.errors import OperatorError
 from nvo3sec.identity.names import Role
 from nvo3sec.nva.store import open_store
-from nvo3sec.starting import DATABASE_FILE
+from nvo3sec.processes.nva_start import DATABASE_FILE
 from nvo3sec.transport import methods
 from overlay_world import LEAVES, Identities, Overlay, overlay, until
 from raw_switch import RawSwitch

@@ -32,7 +32,7 @@ from nvo3sec.nva.store.memory import HISTORY_BYTES, MemoryStore
 from nvo3sec.nve.clock import ClockReading
 from nvo3sec.nve.contributions import Peering
 from nvo3sec.nve.keyring import Keyring
-from nvo3sec.process import Controller
+from nvo3sec.processes.development import Controller
 from peer_world import DOMAIN as NAME
 from peer_world import PeerWorld, public_of
 

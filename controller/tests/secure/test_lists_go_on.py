@@ -9,8 +9,8 @@ import pytest
 from nvo3sec.config.load import read_domain
 from nvo3sec.identity.errors import RevocationUnknown
 from nvo3sec.identity.names import Role
-from nvo3sec.nva_process import NvaProcess, NvaSettings
-from nvo3sec.nve_process import NveProcess, NveSettings
+from nvo3sec.processes.nva import NvaProcess, NvaSettings
+from nvo3sec.processes.nve import NveProcess, NveSettings
 from nvo3sec.transport.credentials import SEEN_FILE, NvaAddress
 
 

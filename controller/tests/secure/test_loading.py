@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nvo3sec import starting
 from nvo3sec.config.load import read_domain
 from nvo3sec.console import ask
 from nvo3sec.domain.messages.session import Attachment, KeyState, Lookup, LookupResult, NveView, Registration
 from nvo3sec.errors import AuthorizationError, NvaUnreachable, OperatorError
 from nvo3sec.identity.names import Role
-from nvo3sec.nva_process import NvaProcess, NvaSettings
+from nvo3sec.processes import nva_start as starting
+from nvo3sec.processes.nva import NvaProcess, NvaSettings
 from nvo3sec.wire import versions
 from overlay_world import LEAVES, Identities, Overlay, free_port, until
 from test_session import INCARNATION, Service, run

@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 from cryptography import x509
-from nvo3sec import starting, trust
 from nvo3sec.domain.messages.session import NveView
 from nvo3sec.errors import AuthorizationError, NvaUnreachable
 from nvo3sec.identity.anchors import Anchors
 from nvo3sec.identity.authority.authority import Authority
 from nvo3sec.identity.names import Role
 from nvo3sec.nva.store import Certificate
+from nvo3sec.processes import nva_start as starting
+from nvo3sec.processes import nva_trust as trust
 from overlay_world import Identities, until
 from test_loading import Process
 from test_session import run

@@ -16,7 +16,6 @@ from typing import Any
 
 import structlog
 
-from nvo3sec import trust
 from nvo3sec.applying import Applying, Start
 from nvo3sec.config import DomainText
 from nvo3sec.console import ConsoleServer
@@ -35,6 +34,8 @@ from nvo3sec.nva.key_operations import KeyOperations
 from nvo3sec.nva.keys.contribution_verification import RelayedOnly
 from nvo3sec.nva.operations import Operations
 from nvo3sec.nva.store import Certificate
+from nvo3sec.processes import nva_trust as trust
+from nvo3sec.processes.nva_start import Given, Served, Starting, loading_status
 from nvo3sec.reports import (
     status_from_json,
     status_report,
@@ -43,7 +44,6 @@ from nvo3sec.reports import (
     with_versions,
     without_the_longest,
 )
-from nvo3sec.starting import Given, Served, Starting, loading_status
 from nvo3sec.system import garbage
 from nvo3sec.system.aio import run_together, until_stopped
 from nvo3sec.transport.credentials import live_peers, load_device
