@@ -101,7 +101,7 @@ class Where:
         # Imported here, because it takes a while and nothing else needs it.
         from nvo3sec.system import logs
         from nvo3sec.transport.credentials import NvaAddress
-        from nvo3sec.transport.operators import ask_nva
+        from nvo3sec.transport.operator_client import ask_nva
 
         logs.configure(level="error")  # what went wrong is told once, by the exception
         return ask_nva(NvaAddress.parse(self.nva), self.credentials, method, **params)

@@ -47,10 +47,10 @@ from nvo3sec.reports import (
 from nvo3sec.system import garbage
 from nvo3sec.system.aio import run_together, until_stopped
 from nvo3sec.transport.credentials import live_peers, load_device
-from nvo3sec.transport.loading import LOADING, LoadingSessions
+from nvo3sec.transport.early_sessions import LOADING, LoadingSessions
 from nvo3sec.transport.methods import access_table
-from nvo3sec.transport.nva import NvaTransport
 from nvo3sec.transport.probe import probe
+from nvo3sec.transport.session_server import NvaTransport
 
 PROGRESS_S = 0.1
 ANSWERS_BYTES = 2 << 20

@@ -29,8 +29,8 @@ from nvo3sec.p4runtime import load_artifacts
 from nvo3sec.reports import counters_report, lines_to_json, status_to_json, with_terms
 from nvo3sec.system import garbage
 from nvo3sec.system.aio import run_together, until_stopped
-from nvo3sec.transport.agent import RemoteNva
 from nvo3sec.transport.credentials import NvaAddress, live_peers, load_device
+from nvo3sec.transport.session_client import RemoteNva
 
 STATE_FILE = "agent.json"
 PROGRESS_S = 0.1

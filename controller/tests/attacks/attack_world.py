@@ -30,8 +30,8 @@ from nvo3sec.errors import Nvo3secError
 from nvo3sec.identity.certificate import Purpose
 from nvo3sec.identity.names import DeviceName, Role
 from nvo3sec.system.aio import run_together
-from nvo3sec.transport.agent import RemoteNva, RemoteSession
 from nvo3sec.transport.credentials import NvaAddress, live_peers, load_device
+from nvo3sec.transport.session_client import RemoteNva, RemoteSession
 from overlay_world import Identities, command, free_port, until
 
 PATIENCE_S = 120.0

@@ -8,7 +8,7 @@ import asyncio
 from attack_world import PATIENCE_S, Fleet, fleet_of, run, served
 from nvo3sec.identity.names import Role
 from nvo3sec.transport.credentials import NvaAddress
-from nvo3sec.transport.operators import ask_nva
+from nvo3sec.transport.operator_client import ask_nva
 
 CONNECTIONS = 10_000
 FILES = 1024

@@ -12,7 +12,7 @@ from nvo3sec.domain.messages.session import QuestionKind, Registration
 from nvo3sec.errors import AuthorizationError, NvaUnreachable, OperatorError
 from nvo3sec.identity.names import Role
 from nvo3sec.nva.takeovers import SEVERAL
-from nvo3sec.transport import nva as transport
+from nvo3sec.transport import session_server as transport
 from overlay_world import READY_S, command, overlay, until
 from test_processes import Traffic
 from test_session import INCARNATION, Service, fails, run, serving, session

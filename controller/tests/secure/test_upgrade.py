@@ -28,7 +28,8 @@ from nvo3sec.errors import AuthorizationError, OperatorError, VersionMismatch
 from nvo3sec.identity.gate.authorization import AccessTable
 from nvo3sec.identity.names import Role
 from nvo3sec.reports import with_versions
-from nvo3sec.transport import methods, operators
+from nvo3sec.transport import methods
+from nvo3sec.transport import operator_client as operators
 from nvo3sec.transport.credentials import NvaAddress
 from nvo3sec.transport.methods import access_table
 from nvo3sec.wire import checks, down, nva_pb2, up, versions

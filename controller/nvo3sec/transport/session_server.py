@@ -52,7 +52,7 @@ from nvo3sec.nva.store import Certificate
 from nvo3sec.nva.takeovers import Takeovers
 from nvo3sec.system.aio import run_together
 from nvo3sec.transport import methods
-from nvo3sec.transport.loading import LOADING, Held, LoadingSessions
+from nvo3sec.transport.early_sessions import LOADING, Held, LoadingSessions
 from nvo3sec.wire import checks, down, up, versions
 from nvo3sec.wire.operators import CALLS
 
