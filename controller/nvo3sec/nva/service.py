@@ -49,7 +49,6 @@ from nvo3sec.nva.connected import Connected
 from nvo3sec.nva.cutoffs import DEADLINE_S, CutOffs
 from nvo3sec.nva.history_marks import Marks
 from nvo3sec.nva.intent import Intent
-from nvo3sec.nva.key_inspection import choose_tunnels, some_tunnels
 from nvo3sec.nva.keys.contributions import Contributing
 from nvo3sec.nva.keys.service import KeyService
 from nvo3sec.nva.mappings.announcements import NOT_SERVED, Announcing, announced_by, event_of, is_of_its_vn, report_of
@@ -58,6 +57,7 @@ from nvo3sec.nva.mappings.held import HeldNumbers
 from nvo3sec.nva.report_journal import Journal, ReportRecord, log_report
 from nvo3sec.nva.store import Certificate, Store
 from nvo3sec.nva.store_guard import StoreGuard, disputes_said
+from nvo3sec.nva.tunnel_choice import choose_tunnels, some_tunnels
 from nvo3sec.nva.updates import begin_mappings, key_news, mapping_update, push_changes
 from nvo3sec.nva.views import tenant_state, view_of
 
