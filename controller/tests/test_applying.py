@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import yaml
 from nva_agents import Agents, Failing
-from nvo3sec.applying import APPLIED, Applying, at_start
 from nvo3sec.config import DomainText, example_path
 from nvo3sec.domain.mapping import Place
 from nvo3sec.domain.overlay.model import TunnelKeys
 from nvo3sec.errors import ConfigError, OperatorError
 from nvo3sec.nva.store import MemoryStore, StoreUnavailable, open_store
+from nvo3sec.operator.domain_file import APPLIED, Applying, at_start
 
 TEXT = example_path().read_text(encoding="utf-8")
 
@@ -185,7 +185,7 @@ class TestNothing:
 
 class TestManyChanges:
     def test_are_counted_where_they_are_not_shown(self, monkeypatch):
-        monkeypatch.setattr("nvo3sec.applying.CHANGES_SHOWN", 3)
+        monkeypatch.setattr("nvo3sec.operator.domain_file.CHANGES_SHOWN", 3)
 
         async def check():
             shown = await World().applying.domain_diff(without_leaf2())
@@ -196,7 +196,7 @@ class TestManyChanges:
         run(check())
 
     def test_routes_that_go_with_an_nve_are_counted_for_themselves(self, monkeypatch):
-        monkeypatch.setattr("nvo3sec.applying.CHANGES_SHOWN", 5)
+        monkeypatch.setattr("nvo3sec.operator.domain_file.CHANGES_SHOWN", 5)
 
         async def check():
             shown = await World().applying.domain_diff(without_leaf2())

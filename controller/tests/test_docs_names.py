@@ -26,8 +26,9 @@ from nvo3sec.identity.front.admission import FrontLimits
 from nvo3sec.identity.gate import gate
 from nvo3sec.nva.keys import generations
 from nvo3sec.nve import agent_memory as memory
+from nvo3sec.operator import calls as operators
 from nvo3sec.program.artifacts import load_artifacts
-from nvo3sec.wire import nva_pb2, operators
+from nvo3sec.wire import nva_pb2
 
 
 def names_in(body: list[ast.stmt]) -> dict[str, list[ast.stmt]]:

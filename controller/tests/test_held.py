@@ -9,7 +9,6 @@ from ipaddress import IPv4Address
 
 import pytest
 from nva_agents import DOMAIN, INCARNATIONS, Agents, Failing, certificate_of
-from nvo3sec.applying import at_start
 from nvo3sec.config import DomainText, example_path
 from nvo3sec.domain.messages.session import ReadBack, Registration, Report
 from nvo3sec.domain.overlay.difference import difference
@@ -19,6 +18,7 @@ from nvo3sec.domain.overlay.model import Domain, Vap
 from nvo3sec.errors import OperatorError
 from nvo3sec.nva.cutoffs import DEADLINE_S
 from nvo3sec.nva.store import MemoryStore, StoreUnavailable, open_store
+from nvo3sec.operator.domain_file import at_start
 from nvo3sec.reports import status_report, unknown_status
 
 LEASE_S = DOMAIN.lifetimes.lease_s

@@ -25,7 +25,7 @@ from nvo3sec.domain.mapping.reasons import REASONS
 from nvo3sec.domain.overlay.addresses import parse_mac
 from nvo3sec.domain.overlay.membership import Membership
 from nvo3sec.errors import OperatorError
-from nvo3sec.nva.inspection import find_claim, map_list, vn_list, vn_show
+from nvo3sec.operator.mapping_views import find_claim, map_list, vn_list, vn_show
 
 DOMAIN = load_domain(example_path())
 MEMBERSHIP = Membership(DOMAIN)

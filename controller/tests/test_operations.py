@@ -10,7 +10,7 @@ import pytest
 from nva_agents import Agents
 from nvo3sec.domain.messages.session import Attachment, Standing
 from nvo3sec.errors import OperatorError
-from nvo3sec.nva.operations import Operations
+from nvo3sec.operator.mappings import Operations
 
 MAC = 0x0200_0000_7777
 MAC_TEXT = "02:00:00:00:77:77"

@@ -81,7 +81,7 @@ def diff(
     if old is None:
         result = Where(run_dir, nva, credentials).ask("domain_diff", text=wanted.text)
     else:
-        from nvo3sec.applying import compared
+        from nvo3sec.operator.domain_file import compared
 
         other = read_domain(old)
         result = compared(other.parse(), domain, same_text=other.text == wanted.text)

@@ -16,7 +16,6 @@ from typing import Any
 
 import structlog
 
-from nvo3sec.applying import Applying, Start
 from nvo3sec.config import DomainText
 from nvo3sec.console import ConsoleServer
 from nvo3sec.domain.messages.credential_terms import CredentialTerms
@@ -30,10 +29,12 @@ from nvo3sec.identity.signing import DeviceVerifier
 from nvo3sec.identity.terms import TermLog, terms_of
 from nvo3sec.nva import Nva
 from nvo3sec.nva.cutoffs import DEADLINE_S
-from nvo3sec.nva.key_operations import KeyOperations
 from nvo3sec.nva.keys.contribution_verification import RelayedOnly
-from nvo3sec.nva.operations import Operations
 from nvo3sec.nva.store import Certificate
+from nvo3sec.operator.access import probe
+from nvo3sec.operator.domain_file import Applying, Start
+from nvo3sec.operator.keys import KeyOperations
+from nvo3sec.operator.mappings import Operations
 from nvo3sec.processes import nva_trust as trust
 from nvo3sec.processes.nva_start import Given, Served, Starting, loading_status
 from nvo3sec.reports import (
@@ -49,7 +50,6 @@ from nvo3sec.system.aio import run_together, until_stopped
 from nvo3sec.transport.credentials import live_peers, load_device
 from nvo3sec.transport.early_sessions import LOADING, LoadingSessions
 from nvo3sec.transport.methods import access_table
-from nvo3sec.transport.probe import probe
 from nvo3sec.transport.session_server import NvaTransport
 
 PROGRESS_S = 0.1

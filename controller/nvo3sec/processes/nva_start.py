@@ -16,7 +16,6 @@ from typing import Any
 
 import structlog
 
-from nvo3sec.applying import Start, at_start
 from nvo3sec.config import DomainText
 from nvo3sec.domain.overlay.model import Domain
 from nvo3sec.errors import OperatorError
@@ -24,6 +23,7 @@ from nvo3sec.identity.names import DeviceName, Role
 from nvo3sec.nva import Nva
 from nvo3sec.nva.early_leases import EarlyLeases, ShutOut
 from nvo3sec.nva.store import MemoryStore, Store, open_store
+from nvo3sec.operator.domain_file import Start, at_start
 from nvo3sec.system import garbage as collector
 from nvo3sec.transport.methods import DomainMembership
 

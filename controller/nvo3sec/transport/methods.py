@@ -11,8 +11,8 @@ from nvo3sec.domain.overlay.model import Rate
 from nvo3sec.identity.gate.authorization import AccessTable, Method, Rule, Scope, Subject
 from nvo3sec.identity.gate.limits import MethodLimits
 from nvo3sec.identity.names import DeviceName, Role
+from nvo3sec.operator.calls import REQUEST_BYTES
 from nvo3sec.wire.checks import MARK_BYTES, MARKS_LIMIT
-from nvo3sec.wire.operators import REQUEST_BYTES
 
 NVA_SERVICE = "nvo3sec.v1.Nva"
 OPERATOR_SERVICE = "nvo3sec.v1.Operator"

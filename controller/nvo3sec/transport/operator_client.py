@@ -17,11 +17,11 @@ from nvo3sec.identity.client import PeerChannel
 from nvo3sec.identity.errors import PeerUnreachable
 from nvo3sec.identity.gate.authorization import NO_SUCH_CALL
 from nvo3sec.identity.names import Role
+from nvo3sec.operator.calls import CALLS
 from nvo3sec.system.aio import Backoff
 from nvo3sec.transport import methods
 from nvo3sec.transport.credentials import NvaAddress, live_peers, load_device
 from nvo3sec.wire import up
-from nvo3sec.wire.operators import CALLS
 
 ANSWER_S = 60.0
 AGAIN_FIRST_S, AGAIN_LAST_S = 0.2, 1.0

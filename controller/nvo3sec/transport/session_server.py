@@ -50,11 +50,11 @@ from nvo3sec.nva.mappings.attachments import BUSY_S
 from nvo3sec.nva.service import Nva
 from nvo3sec.nva.store import Certificate
 from nvo3sec.nva.takeovers import Takeovers
+from nvo3sec.operator.calls import CALLS
 from nvo3sec.system.aio import run_together
 from nvo3sec.transport import methods
 from nvo3sec.transport.early_sessions import LOADING, Held, LoadingSessions
 from nvo3sec.wire import checks, down, up, versions
-from nvo3sec.wire.operators import CALLS
 
 REGISTER_S = 10.0
 """From the beginning of a stream to its registration."""
@@ -167,7 +167,7 @@ class _Link:
 
 
 class NvaTransport:
-    """Serves one NVA. `operator`: what operators may ask, by the names of `wire.operators.CALLS`."""
+    """Serves one NVA. `operator`: what operators may ask, by the names of `operator.calls.CALLS`."""
 
     def __init__(
         self, nva: Nva | LoadingSessions, operator: Mapping[str, OperatorMethod], speaks: Speaks | None = None

@@ -13,8 +13,8 @@ from nvo3sec.domain.keys.sa import Direction, End, KeyLimits, Sa, SaState
 from nvo3sec.domain.overlay.membership import Membership, Tunnel
 from nvo3sec.domain.overlay.model import Suite
 from nvo3sec.errors import OperatorError
-from nvo3sec.nva.key_inspection import differences, key_list
 from nvo3sec.nva.tunnel_choice import choose_tunnels, some_tunnels
+from nvo3sec.operator.key_views import differences, key_list
 
 NOW = 1000.0
 LIMITS = KeyLimits(soft_s=3600, hard_s=3960, jitter_s=0, grace_s=5, confirm_s=10, rollout_s=30)

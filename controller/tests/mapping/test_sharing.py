@@ -33,9 +33,9 @@ from nvo3sec.domain.switch.desired import desired_state, number_everything
 from nvo3sec.domain.switch.entries import AGENT_REPLICA, Announcements, BridgeToVap, IpKind, Neighbor, SourceGuard
 from nvo3sec.domain.switch.numbers import Numbers, Reserved
 from nvo3sec.errors import ConfigError
-from nvo3sec.nva.inspection import map_list
 from nvo3sec.nva.store import MemoryStore
 from nvo3sec.nva.views import view_of
+from nvo3sec.operator.mapping_views import map_list
 
 TEXT = example_path().read_text(encoding="utf-8")
 VIP, VMAC, BLUE, STRANGER = ip("10.1.0.250"), 0x0000_5E00_0101, 5001, 0x0200_0000_9999

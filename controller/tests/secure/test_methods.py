@@ -10,12 +10,12 @@ from nvo3sec.domain.overlay.membership import Membership
 from nvo3sec.errors import OperatorError
 from nvo3sec.identity.gate.authorization import Scope
 from nvo3sec.identity.names import DeviceName, Role
+from nvo3sec.operator.access import probe
+from nvo3sec.operator.calls import CALLS
 from nvo3sec.transport import methods
 from nvo3sec.transport.credentials import NvaAddress
 from nvo3sec.transport.methods import DomainMembership, access_table
-from nvo3sec.transport.probe import probe
 from nvo3sec.wire import nva_pb2, up
-from nvo3sec.wire.operators import CALLS
 
 ALLOWED = {
     (methods.CONNECT, Role.NVE): Scope.SELF,

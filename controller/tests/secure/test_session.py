@@ -32,12 +32,12 @@ from nvo3sec.identity.server import SecureServer
 from nvo3sec.nva import Nva
 from nvo3sec.nva.mappings import attachments
 from nvo3sec.nva.store import MemoryStore
+from nvo3sec.operator.calls import CALLS
 from nvo3sec.transport import session_client as agent
 from nvo3sec.transport.credentials import NvaAddress, live_peers, load_device
 from nvo3sec.transport.methods import DomainMembership, access_table
 from nvo3sec.transport.session_client import RemoteNva
 from nvo3sec.transport.session_server import NvaTransport
-from nvo3sec.wire.operators import CALLS
 from overlay_world import free_port, until
 from structlog.testing import capture_logs
 

@@ -11,9 +11,9 @@ from typing import Any
 from nvo3sec.domain.keys.holdings import Holdings, holdings_from_json
 from nvo3sec.domain.messages.session import QuestionKind
 from nvo3sec.errors import OperatorError
-from nvo3sec.nva.key_inspection import differences, key_list
 from nvo3sec.nva.service import Nva
 from nvo3sec.nva.tunnel_choice import choose_tunnels
+from nvo3sec.operator.key_views import differences, key_list
 
 LOOKS = 3
 LOOK_S = 1.0

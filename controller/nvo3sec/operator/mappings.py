@@ -9,8 +9,8 @@ from typing import Any
 from nvo3sec.domain.mapping import Admit, ClaimKey, Event, Evict, Status
 from nvo3sec.domain.mapping.reasons import REASONS
 from nvo3sec.errors import OperatorError
-from nvo3sec.nva import inspection
 from nvo3sec.nva.service import Nva
+from nvo3sec.operator import mapping_views
 
 
 class Operations:
@@ -32,21 +32,21 @@ class Operations:
 
     async def vn_list(self) -> list[dict[str, Any]]:
         """Every VN."""
-        return inspection.vn_list(self._nva.domain, self._nva.membership, self._nva.mappings)
+        return mapping_views.vn_list(self._nva.domain, self._nva.membership, self._nva.mappings)
 
     async def vn_show(self, vn: str) -> dict[str, Any]:
         """One VN."""
-        return inspection.vn_show(self._nva.domain, self._nva.membership, self._nva.mappings, vn)
+        return mapping_views.vn_show(self._nva.domain, self._nva.membership, self._nva.mappings, vn)
 
     async def map_list(
         self,
         vn: str | None = None,
         nve: str | None = None,
         frozen: bool = False,
-        limit: int = inspection.CLAIMS_SHOWN,
+        limit: int = mapping_views.CLAIMS_SHOWN,
     ) -> dict[str, Any]:
         """Tenant systems: of a VN, behind an NVE, or that wait for something."""
-        return inspection.map_list(
+        return mapping_views.map_list(
             self._nva.domain, self._nva.mappings, vn=vn, nve=nve, frozen=frozen, limit=max(0, limit)
         )
 
@@ -76,7 +76,7 @@ class Operations:
         return self._decided(key, Evict(key, successor))
 
     def _find(self, mac: str, nve: str, vn: str | None, port: int | None, vlan: int | None) -> ClaimKey:
-        return inspection.find_claim(self._nva.domain, self._nva.mappings, mac, nve, vn=vn, port=port, vlan=vlan)
+        return mapping_views.find_claim(self._nva.domain, self._nva.mappings, mac, nve, vn=vn, port=port, vlan=vlan)
 
     def _decided(self, key: ClaimKey, event: Event) -> dict[str, Any]:
         outcome = self._nva.decide(event)
