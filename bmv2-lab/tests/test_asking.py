@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from nvo3lab import controller
 from nvo3lab.errors import LabError
-from nvo3sec.console import ConsoleServer
 from nvo3sec.errors import OperatorError
+from nvo3sec.operator.console import ConsoleServer
 
 
 def ask(directory: Path, methods: dict[str, Callable[..., Awaitable[Any]]], *words: str) -> Any:

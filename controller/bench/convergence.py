@@ -28,8 +28,8 @@ from typing import Any
 TESTS = Path(__file__).parents[1] / "tests"
 sys.path[:0] = [str(TESTS), str(TESTS / "secure")]
 
-from nvo3sec.console import ask
 from nvo3sec.domain.overlay.addresses import format_mac
+from nvo3sec.operator.console import ask
 from overlay_world import Identities, Overlay, overlay
 from switches import EXECUTABLES, SwitchProcess
 

@@ -17,7 +17,6 @@ ARROWS = {
     "__init__": set(),
     "errors": set(),
     "examples": set(),
-    "console": {"errors"},
     "domain": {"errors"},
     "program": {"errors"},
     "system": {"errors"},
@@ -32,7 +31,6 @@ ARROWS = {
     "transport": {"domain", "errors", "identity", "nva", "operator", "system", "wire"},
     "processes": {
         "config",
-        "console",
         "domain",
         "errors",
         "identity",
@@ -44,17 +42,7 @@ ARROWS = {
         "system",
         "transport",
     },
-    "cli": {
-        "config",
-        "console",
-        "errors",
-        "identity",
-        "operator",
-        "processes",
-        "program",
-        "system",
-        "transport",
-    },
+    "cli": {"config", "errors", "identity", "operator", "processes", "program", "system", "transport"},
 }
 
 DOMAIN_MAY_IMPORT = {

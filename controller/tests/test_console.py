@@ -20,7 +20,8 @@ import pytest
 import structlog
 from nvo3sec.cli.operate import Where
 from nvo3sec.config import example_path
-from nvo3sec.console import (
+from nvo3sec.errors import NoController, OperatorError
+from nvo3sec.operator.console import (
     AGENT,
     NVA,
     ConsoleServer,
@@ -31,7 +32,6 @@ from nvo3sec.console import (
     prepare_run_directory,
     socket_path,
 )
-from nvo3sec.errors import NoController, OperatorError
 from nvo3sec.system import logs
 
 

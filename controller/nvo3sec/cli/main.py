@@ -86,7 +86,7 @@ def run(
     """Run the controller of a domain until it is told to stop (SIGTERM, SIGINT)."""
     # Imported here, because little else needs gRPC or the domain file, and every other command should start quickly.
     from nvo3sec.config import load_domain
-    from nvo3sec.console import CONTROLLER, default_run_directory
+    from nvo3sec.operator.console import CONTROLLER, default_run_directory
     from nvo3sec.processes.development import Controller
     from nvo3sec.system import logs
     from nvo3sec.system.hardening import keep_memory_private

@@ -23,8 +23,8 @@ from nvo3sec.cli.options import (
     UsageError,
     check_seconds,
 )
-from nvo3sec.console import ask, choose_run_directory, has_been_an_nva
 from nvo3sec.errors import NoController, OperatorError
+from nvo3sec.operator.console import ask, choose_run_directory, has_been_an_nva
 from nvo3sec.system.plain import plain_value
 
 APPEAR_S = 0.05

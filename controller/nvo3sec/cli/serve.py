@@ -108,8 +108,8 @@ def run_nva(
     """Run the NVA of a domain until it is told to stop (SIGTERM, SIGINT)."""
     # Imported here, because every other command should start quickly.
     from nvo3sec.config import read_domain
-    from nvo3sec.console import NVA, default_run_directory
     from nvo3sec.identity.front.admission import FrontLimits
+    from nvo3sec.operator.console import NVA, default_run_directory
     from nvo3sec.processes.nva import NvaProcess, NvaSettings
 
     if in_memory == (database is not None) or (database is None) != (keys is None):
@@ -174,7 +174,7 @@ def run_nve(
     log_level: Level = LogLevel.INFO,
 ) -> None:
     """Run the agent of one NVE until it is told to stop (SIGTERM, SIGINT)."""
-    from nvo3sec.console import AGENT, default_run_directory
+    from nvo3sec.operator.console import AGENT, default_run_directory
     from nvo3sec.processes.nve import NveProcess, NveSettings
     from nvo3sec.transport.credentials import NvaAddress
 

@@ -13,8 +13,8 @@ from rich.text import Text
 
 from nvo3sec.cli.options import RunDirectory, YesOption
 from nvo3sec.cli.tell import confirm, to_stderr
-from nvo3sec.console import ask, choose_run_directory
 from nvo3sec.errors import OperatorError
+from nvo3sec.operator.console import ask, choose_run_directory
 from nvo3sec.system.plain import plain
 
 ENVIRONMENT = ".venv-shell"

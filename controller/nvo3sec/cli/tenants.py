@@ -10,8 +10,8 @@ import typer
 from nvo3sec.cli import render
 from nvo3sec.cli.operate import show
 from nvo3sec.cli.options import LAST_ACCESS_PORT, LAST_VLAN, Output, OutputOption, RunDirectory, check_ip, check_mac
-from nvo3sec.console import ask, choose_run_directory
 from nvo3sec.errors import OperatorError
+from nvo3sec.operator.console import ask, choose_run_directory
 from nvo3sec.system.plain import plain_value
 
 VnOption = Annotated[str, typer.Option("--vn", help="Name of the VN.")]

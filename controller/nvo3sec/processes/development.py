@@ -15,13 +15,13 @@ from typing import Any
 
 import structlog
 
-from nvo3sec.console import ConsoleServer
 from nvo3sec.domain.messages.session import QuestionKind
 from nvo3sec.domain.overlay.model import Domain, TunnelKeys
 from nvo3sec.errors import Nvo3secError, OperatorError
 from nvo3sec.nva import Nva, NvaSideSession
 from nvo3sec.nva.store import MemoryStore
 from nvo3sec.nve import NveAgent, SwitchAddress
+from nvo3sec.operator.console import ConsoleServer
 from nvo3sec.operator.keys import KeyOperations
 from nvo3sec.operator.mappings import Operations
 from nvo3sec.p4runtime import load_artifacts

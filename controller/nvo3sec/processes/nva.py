@@ -17,7 +17,6 @@ from typing import Any
 import structlog
 
 from nvo3sec.config import DomainText
-from nvo3sec.console import ConsoleServer
 from nvo3sec.domain.messages.credential_terms import CredentialTerms
 from nvo3sec.domain.messages.session import QuestionKind
 from nvo3sec.errors import OperatorError
@@ -32,6 +31,7 @@ from nvo3sec.nva.cutoffs import DEADLINE_S
 from nvo3sec.nva.keys.contribution_verification import RelayedOnly
 from nvo3sec.nva.store import Certificate
 from nvo3sec.operator.access import probe
+from nvo3sec.operator.console import ConsoleServer
 from nvo3sec.operator.domain_file import Applying, Start
 from nvo3sec.operator.keys import KeyOperations
 from nvo3sec.operator.mappings import Operations

@@ -14,7 +14,6 @@ from typing import Any
 
 import structlog
 
-from nvo3sec.console import ConsoleServer
 from nvo3sec.domain.keys.contribution import Own, PeerKeys
 from nvo3sec.domain.messages.credential_terms import SAID, CredentialTerms
 from nvo3sec.domain.messages.session import QuestionKind
@@ -25,6 +24,7 @@ from nvo3sec.identity.names import Role
 from nvo3sec.identity.signing import DeviceSigner, DeviceVerifier
 from nvo3sec.identity.terms import TermLog, terms_of
 from nvo3sec.nve import CANNOT, AgentMemory, NveAgent, SwitchAddress, tenant_methods
+from nvo3sec.operator.console import ConsoleServer
 from nvo3sec.p4runtime import load_artifacts
 from nvo3sec.reports import counters_report, lines_to_json, status_to_json, with_terms
 from nvo3sec.system import garbage

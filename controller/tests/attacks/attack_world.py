@@ -24,11 +24,11 @@ import attackers
 import http2
 import yaml
 from nvo3sec.config import load_domain
-from nvo3sec.console import ask
 from nvo3sec.domain.messages.session import KeyState, Lookup, LookupResult, NveView, QuestionKind, Registration
 from nvo3sec.errors import Nvo3secError
 from nvo3sec.identity.certificate import Purpose
 from nvo3sec.identity.names import DeviceName, Role
+from nvo3sec.operator.console import ask
 from nvo3sec.system.aio import run_together
 from nvo3sec.transport.credentials import NvaAddress, live_peers, load_device
 from nvo3sec.transport.session_client import RemoteNva, RemoteSession

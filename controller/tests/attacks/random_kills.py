@@ -32,8 +32,8 @@ if __name__ == "__main__":
         sys.path.insert(0, str(place))
 
 import grpc
-from nvo3sec.console import ask
 from nvo3sec.errors import OperatorError
+from nvo3sec.operator.console import ask
 from overlay_world import LEAVES, Identities, Overlay, until
 from switches import EXECUTABLES, Ports, SwitchProcess
 

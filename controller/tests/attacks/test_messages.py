@@ -20,10 +20,10 @@ import http2
 from attack_world import PATIENCE_S, Fleet, agent_status, fleet_of, run, served
 from attackers import field, key_and_chain, registration
 from nvo3sec.cli import render, render_keys
-from nvo3sec.console import ask, socket_path
 from nvo3sec.domain.messages.session import QuestionKind
 from nvo3sec.errors import OperatorError
 from nvo3sec.identity.names import Role
+from nvo3sec.operator.console import ask, socket_path
 from nvo3sec.wire import nva_pb2 as pb
 from overlay_world import command, until
 from rich.console import Console

@@ -7,7 +7,7 @@ import asyncio
 
 import grpc
 from finsy.proto import U128, p4r, p4r_grpc
-from nvo3sec.console import ask
+from nvo3sec.operator.console import ask
 from nvo3sec.p4runtime.connection import ELECTION_ID
 from overlay_world import overlay, until
 

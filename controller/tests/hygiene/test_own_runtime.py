@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from nvo3lab.rundir import operators_directory
-from nvo3sec.console.rundir import base_directory
+from nvo3sec.operator.console.rundir import base_directory
 
 CONFTEST = Path(__file__).parents[3] / "conftest.py"
 

@@ -20,10 +20,10 @@ import pytest
 import yaml
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from needles import Needle, Search
-from nvo3sec.console import ask
 from nvo3sec.errors import OperatorError
 from nvo3sec.identity.names import Role
 from nvo3sec.nva.store import open_store
+from nvo3sec.operator.console import ask
 from nvo3sec.processes.nva_start import DATABASE_FILE
 from nvo3sec.transport import methods
 from overlay_world import LEAVES, Identities, Overlay, overlay, until

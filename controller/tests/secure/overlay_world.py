@@ -17,10 +17,10 @@ from typing import Any
 
 import yaml
 from nvo3sec.config import example_path, load_domain
-from nvo3sec.console import ask
 from nvo3sec.errors import OperatorError
 from nvo3sec.identity.authority.authority import Authority
 from nvo3sec.identity.names import DeviceName, Role
+from nvo3sec.operator.console import ask
 from switches import Ports, Underlay
 
 LEAVES = ("leaf1", "leaf2", "leaf3")

@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 from frames_of_tenants import advertisement, gratuitous_arp, vrrp
-from nvo3sec.console import ask
 from nvo3sec.domain.overlay.addresses import format_mac
+from nvo3sec.operator.console import ask
 from overlay_world import Identities, Overlay, overlay
 from test_processes import BLUE1, BLUE2, BLUE3, frame
 from test_tenants import settled

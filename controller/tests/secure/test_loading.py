@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 from nvo3sec.config.load import read_domain
-from nvo3sec.console import ask
 from nvo3sec.domain.messages.session import Attachment, KeyState, Lookup, LookupResult, NveView, Registration
 from nvo3sec.errors import AuthorizationError, NvaUnreachable, OperatorError
 from nvo3sec.identity.names import Role
+from nvo3sec.operator.console import ask
 from nvo3sec.processes import nva_start as starting
 from nvo3sec.processes.nva import NvaProcess, NvaSettings
 from nvo3sec.wire import versions

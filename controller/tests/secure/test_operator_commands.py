@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from nvo3sec.console import ask
 from nvo3sec.errors import OperatorError
 from nvo3sec.identity.names import Role
+from nvo3sec.operator.console import ask
 from overlay_world import Identities, command, free_port
 
 START_S = 180.0

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from nvo3sec.console import ask
 from nvo3sec.domain.overlay.addresses import format_mac
+from nvo3sec.operator.console import ask
 from overlay_world import READY_S, Overlay, overlay
 from test_processes import frame
 from test_tenants import IP, MAC, arrives, settled, tenant, until_registered

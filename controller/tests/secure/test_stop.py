@@ -11,8 +11,8 @@ import subprocess
 from collections.abc import AsyncIterator
 
 import pytest
-from nvo3sec.console.rundir import socket_path
 from nvo3sec.identity.names import Role
+from nvo3sec.operator.console.rundir import socket_path
 from overlay_world import LEAVES, READY_S, Overlay, command, ending, overlay, until
 
 BOTH = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

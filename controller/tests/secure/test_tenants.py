@@ -10,10 +10,10 @@ import subprocess
 from ipaddress import IPv4Address
 from typing import Any
 
-from nvo3sec.console import ask
 from nvo3sec.domain.mapping import SetVersion
 from nvo3sec.domain.overlay.addresses import format_mac
 from nvo3sec.nva.store import open_store
+from nvo3sec.operator.console import ask
 from nvo3sec.processes.nva_start import DATABASE_FILE
 from overlay_world import READY_S, Overlay, command, overlay, until
 from test_processes import BLUE1, frame

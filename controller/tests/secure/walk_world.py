@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from nvo3sec.console import ask
+from nvo3sec.operator.console import ask
 from overlay_world import LEAVES, READY_S, Overlay, command, ending, until
 
 DOCUMENT = (Path(__file__).parents[3] / "docs" / "operating.md").read_text(encoding="utf-8")

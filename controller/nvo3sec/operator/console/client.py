@@ -8,8 +8,8 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from nvo3sec.console.rundir import AGENT, socket_path
 from nvo3sec.errors import NoController, OperatorError
+from nvo3sec.operator.console.rundir import AGENT, socket_path
 
 ANSWER_TIMEOUT_S = 60.0
 

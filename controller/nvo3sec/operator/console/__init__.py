@@ -7,8 +7,8 @@
 The directory has mode 0700: who may enter it may operate the controller.
 """
 
-from nvo3sec.console.client import ask
-from nvo3sec.console.rundir import (
+from nvo3sec.operator.console.client import ask
+from nvo3sec.operator.console.rundir import (
     AGENT,
     CONTROLLER,
     NVA,
@@ -19,7 +19,7 @@ from nvo3sec.console.rundir import (
     prepare_run_directory,
     socket_path,
 )
-from nvo3sec.console.server import ConsoleServer
+from nvo3sec.operator.console.server import ConsoleServer
 
 __all__ = [
     "AGENT",

@@ -16,8 +16,8 @@ from typing import Any, TypeAlias
 
 import structlog
 
-from nvo3sec.console.rundir import prepare_run_directory, socket_path
 from nvo3sec.errors import Nvo3secError, OperatorError
+from nvo3sec.operator.console.rundir import prepare_run_directory, socket_path
 
 END_S = 1.0
 """How long whoever does not read keeps the end of the process waiting."""
