@@ -15,9 +15,10 @@ from nvo3sec.cli import render, render_keys
 from nvo3sec.domain.keys.holdings import HeldSa, Holdings
 from nvo3sec.domain.messages.answers import LINES_SHOWN, STATUS, TEXT_LIMIT, judged
 from nvo3sec.domain.messages.session import QuestionKind
+from nvo3sec.domain.switch.status import AgentStatus, status_from_json
 from nvo3sec.errors import OperatorError
-from nvo3sec.nve import AgentStatus
-from nvo3sec.reports import lines_to_json, status_from_json, status_to_json, without_the_longest
+from nvo3sec.nve.status import lines_to_json, status_to_json
+from nvo3sec.operator.room import without_the_longest
 
 AMOUNT = {"packets": 3, "bytes": 300}
 ROW_RX = {"source": "192.0.2.2", "destination": "192.0.2.1", "spi": "80000001"} | AMOUNT

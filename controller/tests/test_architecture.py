@@ -27,7 +27,6 @@ ARROWS = {
     "wire": {"domain", "errors"},
     "nve": {"domain", "errors", "p4runtime", "program", "system"},
     "operator": {"config", "domain", "errors", "identity", "nva", "system", "wire"},
-    "reports": {"domain", "errors", "nva", "nve", "p4runtime", "program", "system"},
     "transport": {"domain", "errors", "identity", "nva", "operator", "system", "wire"},
     "processes": {
         "config",
@@ -38,7 +37,6 @@ ARROWS = {
         "nve",
         "operator",
         "p4runtime",
-        "reports",
         "system",
         "transport",
     },

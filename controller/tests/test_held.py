@@ -15,11 +15,12 @@ from nvo3sec.domain.overlay.difference import difference
 from nvo3sec.domain.overlay.meanings import Meaning, Sort, Told, is_told, let_go, meanings
 from nvo3sec.domain.overlay.membership import Membership
 from nvo3sec.domain.overlay.model import Domain, Vap
+from nvo3sec.domain.switch.status import unknown_status
 from nvo3sec.errors import OperatorError
 from nvo3sec.nva.cutoffs import DEADLINE_S
 from nvo3sec.nva.store import MemoryStore, StoreUnavailable, open_store
 from nvo3sec.operator.domain_file import at_start
-from nvo3sec.reports import status_report, unknown_status
+from nvo3sec.operator.status import status_report
 
 LEASE_S = DOMAIN.lifetimes.lease_s
 RED = 5002

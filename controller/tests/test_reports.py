@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 from nvo3sec.config import example_path, load_domain
 from nvo3sec.domain.messages.session import Report
+from nvo3sec.domain.switch.status import AgentStatus
 from nvo3sec.nva.report_journal import ReportRecord
-from nvo3sec.nve import AgentStatus
-from nvo3sec.reports import status_report
+from nvo3sec.operator.status import status_report
 
 DOMAIN = load_domain(example_path())
 WELL = AgentStatus("leaf1", connected=True, incarnation_agrees=True, lease_left_s=10.0, in_sync=True)

@@ -5,15 +5,12 @@ from nvo3sec.nve.agent import NveAgent, SwitchAddress
 from nvo3sec.nve.agent_memory import CANNOT, AgentMemory
 from nvo3sec.nve.attachments import tenant_methods
 from nvo3sec.nve.nva_session import NvaSession
-from nvo3sec.nve.status import AgentStatus, SwitchCounters
 
 __all__ = [
     "CANNOT",
     "AgentMemory",
-    "AgentStatus",
     "NvaSession",
     "NveAgent",
     "SwitchAddress",
-    "SwitchCounters",
     "tenant_methods",
 ]

@@ -18,6 +18,7 @@ from nvo3sec.domain.keys.holdings import Holdings
 from nvo3sec.domain.mapping import Reason
 from nvo3sec.domain.mapping.learned import LearnedMappings
 from nvo3sec.domain.messages.session import Announcement, Attachment, AttachmentAnswer, NveView, Release, Sign, Standing
+from nvo3sec.domain.switch.status import AgentStatus
 from nvo3sec.errors import (
     AuthorizationError,
     IncarnationRetired,
@@ -34,11 +35,11 @@ from nvo3sec.nve.agent_memory import AgentMemory, Place
 from nvo3sec.nve.announcer import Announcer, State
 from nvo3sec.nve.bringup import BroughtUp, bring_up
 from nvo3sec.nve.contributions import Peering, PeerKeysMaker
+from nvo3sec.nve.counters import SwitchCounters
 from nvo3sec.nve.driver import SwitchDriver
 from nvo3sec.nve.nva_session import NvaConnector
 from nvo3sec.nve.reconcile import Reconciler
 from nvo3sec.nve.service import RETRY_FIRST_S, RETRY_LAST_S, Kept, Serving
-from nvo3sec.nve.status import AgentStatus, SwitchCounters
 from nvo3sec.p4runtime import Artifacts, SwitchClient, Table
 from nvo3sec.system.aio import Backoff, run_together
 

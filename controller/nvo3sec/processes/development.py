@@ -21,11 +21,12 @@ from nvo3sec.errors import Nvo3secError, OperatorError
 from nvo3sec.nva import Nva, NvaSideSession
 from nvo3sec.nva.store import MemoryStore
 from nvo3sec.nve import NveAgent, SwitchAddress
+from nvo3sec.nve.counters import counters_report
 from nvo3sec.operator.console import ConsoleServer
 from nvo3sec.operator.keys import KeyOperations
 from nvo3sec.operator.mappings import Operations
+from nvo3sec.operator.status import status_report
 from nvo3sec.p4runtime import load_artifacts
-from nvo3sec.reports import counters_report, status_report
 from nvo3sec.system.aio import run_together, until_stopped
 
 PROGRESS_S = 0.05

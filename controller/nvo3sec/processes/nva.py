@@ -19,6 +19,7 @@ import structlog
 from nvo3sec.config import DomainText
 from nvo3sec.domain.messages.credential_terms import CredentialTerms
 from nvo3sec.domain.messages.session import QuestionKind
+from nvo3sec.domain.switch.status import status_from_json, unknown_status
 from nvo3sec.errors import OperatorError
 from nvo3sec.identity.certificate import Purpose
 from nvo3sec.identity.front.admission import FrontLimits
@@ -33,18 +34,13 @@ from nvo3sec.nva.store import Certificate
 from nvo3sec.operator.access import probe
 from nvo3sec.operator.console import ConsoleServer
 from nvo3sec.operator.domain_file import Applying, Start
+from nvo3sec.operator.ends import with_terms
 from nvo3sec.operator.keys import KeyOperations
 from nvo3sec.operator.mappings import Operations
+from nvo3sec.operator.room import without_the_longest
+from nvo3sec.operator.status import status_report, with_versions
 from nvo3sec.processes import nva_trust as trust
 from nvo3sec.processes.nva_start import Given, Served, Starting, loading_status
-from nvo3sec.reports import (
-    status_from_json,
-    status_report,
-    unknown_status,
-    with_terms,
-    with_versions,
-    without_the_longest,
-)
 from nvo3sec.system import garbage
 from nvo3sec.system.aio import run_together, until_stopped
 from nvo3sec.transport.credentials import live_peers, load_device

@@ -24,9 +24,11 @@ from nvo3sec.identity.names import Role
 from nvo3sec.identity.signing import DeviceSigner, DeviceVerifier
 from nvo3sec.identity.terms import TermLog, terms_of
 from nvo3sec.nve import CANNOT, AgentMemory, NveAgent, SwitchAddress, tenant_methods
+from nvo3sec.nve.counters import counters_report
+from nvo3sec.nve.status import lines_to_json, status_to_json
 from nvo3sec.operator.console import ConsoleServer
+from nvo3sec.operator.ends import with_terms
 from nvo3sec.p4runtime import load_artifacts
-from nvo3sec.reports import counters_report, lines_to_json, status_to_json, with_terms
 from nvo3sec.system import garbage
 from nvo3sec.system.aio import run_together, until_stopped
 from nvo3sec.transport.credentials import NvaAddress, live_peers, load_device

@@ -16,6 +16,7 @@ from nvo3sec.domain.messages.credential_terms import SAID, CredentialTerms, Term
 from nvo3sec.domain.messages.versions import Speaks
 from nvo3sec.domain.overlay.membership import Tunnel
 from nvo3sec.domain.overlay.model import Suite
+from nvo3sec.domain.switch.status import unknown_status
 from nvo3sec.errors import WireError
 from nvo3sec.identity.authority.authority import Authority, bundle
 from nvo3sec.identity.certificate import Purpose
@@ -25,7 +26,8 @@ from nvo3sec.identity.live import LivePeers
 from nvo3sec.identity.names import DeviceName, Role
 from nvo3sec.identity.revocation import RevocationFile
 from nvo3sec.identity.terms import TermLog, terms_of
-from nvo3sec.reports import status_report, unknown_status, with_terms, with_versions
+from nvo3sec.operator.ends import with_terms
+from nvo3sec.operator.status import status_report, with_versions
 from nvo3sec.wire import nva_pb2 as pb
 from nvo3sec.wire import up
 from nvo3sec.wire.terms import FAULT_LIMIT, NAME_LIMIT

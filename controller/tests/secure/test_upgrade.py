@@ -27,7 +27,7 @@ from nvo3sec.domain.messages.versions import Speaks
 from nvo3sec.errors import AuthorizationError, OperatorError, VersionMismatch
 from nvo3sec.identity.gate.authorization import AccessTable
 from nvo3sec.identity.names import Role
-from nvo3sec.reports import with_versions
+from nvo3sec.operator.status import with_versions
 from nvo3sec.transport import methods
 from nvo3sec.transport import operator_client as operators
 from nvo3sec.transport.credentials import NvaAddress

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Counters of a switch, and how an operator is told them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from typing import Any
+
+from nvo3sec.p4runtime import Table
+from nvo3sec.p4runtime.statistics import SwitchStatistics
+from nvo3sec.program.entry import CounterValue, Pairs
+from nvo3sec.program.generated import Counter, DropReason
+
+
+@dataclass(frozen=True)
+class SwitchCounters:
+    """Counters of a switch: drops by pipeline and reason; direct counters by table and match fields; the last sequence
+    number used towards each peer."""
+
+    nve: str
+    drops: dict[Counter, dict[DropReason, CounterValue]]
+    direct: dict[Table, dict[Pairs, CounterValue]]
+    interfaces: dict[int, str]
+    """Peer or VAP of each overlay interface."""
+    sequences: dict[str, int]
+    statistics: SwitchStatistics | None = None
+    """Of the switch itself and its ports; None where it does not tell."""
+
+
+def counters_report(counters: SwitchCounters) -> dict[str, Any]:
+    """Drops by pipeline and reason, what went through SAs, VAPs and into VNs, the last sequence number to each peer,
+    and what the switch counts of itself and its ports (None where it does not tell)."""
+
+    def rows(table: Table) -> list[dict[str, Any]]:
+        return [_row(match, value, counters.interfaces) for match, value in sorted(counters.direct[table].items())]
+
+    return {
+        "nve": counters.nve,
+        "drops": {
+            pipeline.removeprefix("drops_"): {reason.name: _value(value) for reason, value in sorted(reasons.items())}
+            for pipeline, reasons in counters.drops.items()
+        },
+        "sa_rx": rows(Table.SA_RX),
+        "sa_tx": rows(Table.SA_TX),
+        "vap": rows(Table.VAP),
+        "vn": rows(Table.VN_INGRESS_AUTHORIZATION),
+        "last_sequence": dict(sorted(counters.sequences.items())),
+        "switch": _statistics(counters.statistics),
+    }
+
+
+def _statistics(statistics: SwitchStatistics | None) -> dict[str, Any] | None:
+    if statistics is None:
+        return None
+    ports = {str(number): {"interface": port.interface, **port.counts} for number, port in statistics.ports.items()}
+    return {"engine": statistics.engine, "ports": ports}
+
+
+def _value(value: CounterValue) -> dict[str, int]:
+    return {"packets": value.packets, "bytes": value.bytes}
+
+
+def _row(match: Pairs, value: CounterValue, interfaces: Mapping[int, str]) -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    for name, number in match:
+        if name in ("source", "destination"):
+            row[name] = str(IPv4Address(number))
+        elif name == "spi":
+            row[name] = f"{number:08x}"
+        else:
+            row[name] = number
+        if name == "interface":
+            row["towards"] = interfaces.get(number, "")
+    return row | _value(value)
