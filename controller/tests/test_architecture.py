@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -211,3 +213,23 @@ def test_arrows_have_no_circle():
         return seen[part]
 
     assert all(depth(part) for part in ARROWS)
+
+
+PROCESSES = {
+    "nvo3sec.processes.nva": ("nvo3sec.nve", "nvo3sec.p4runtime", "nvo3sec.program", "finsy"),
+    "nvo3sec.processes.nve": ("nvo3sec.nva", "nvo3sec.config", "sqlite3", "yaml"),
+    "nvo3sec.transport.operator_client": ("nvo3sec.nva", "nvo3sec.nve", "nvo3sec.p4runtime", "finsy", "sqlite3"),
+    "nvo3sec.cli": ("nvo3sec.nva", "nvo3sec.nve", "nvo3sec.p4runtime", "grpc", "finsy", "sqlite3", "yaml"),
+}
+"""What each process must not load: walls that are checked one step deep leak at the second."""
+
+
+@pytest.mark.parametrize("module", sorted(PROCESSES))
+def test_a_process_loads_only_what_is_its_own(module):
+    """In an interpreter of its own, where nothing has been loaded before."""
+    names = subprocess.run(
+        [sys.executable, "-c", f"import sys, {module}; print(*sys.modules)"], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert module in names
+    strangers = PROCESSES[module]
+    assert not [name for name in names if any(name == one or name.startswith(f"{one}.") for one in strangers)]
