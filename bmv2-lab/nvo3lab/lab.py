@@ -289,7 +289,7 @@ class Lab:
             await self._start(control.nve(leaf), plane.nve_command(leaf, sockets[leaf.name]), _CONTROL)
         await self._start_own(
             "intruder",
-            "nvo3lab.intruder",
+            "nvo3lab.drill.intruder",
             {
                 "host": control.ADDRESS,
                 "port": plane.port,

@@ -12,8 +12,8 @@ from collections import Counter
 from ipaddress import IPv4Address
 from typing import Any
 
-from nvo3lab import messages as wire
 from nvo3lab.control import NVA, nve
+from nvo3lab.drill import messages as wire
 from nvo3lab.drill.model import Attack, Shot
 from nvo3lab.drill.world import World
 from nvo3lab.errors import LabError, RemoteError

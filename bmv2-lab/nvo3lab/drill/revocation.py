@@ -10,9 +10,9 @@ import os
 from collections import Counter
 from typing import Any
 
-from nvo3lab import messages as wire
 from nvo3lab.control import NVA
-from nvo3lab.drill.control import copy_private
+from nvo3lab.drill import messages as wire
+from nvo3lab.drill.control_plane import copy_private
 from nvo3lab.drill.model import Attack, Shot
 from nvo3lab.drill.world import World
 

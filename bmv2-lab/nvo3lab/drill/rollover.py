@@ -12,7 +12,7 @@ from pathlib import Path
 
 from nvo3lab import controller
 from nvo3lab.control import DOMAIN, OPERATOR
-from nvo3lab.drill.control import copy_private
+from nvo3lab.drill.control_plane import copy_private
 from nvo3lab.drill.model import Attack, Shot
 from nvo3lab.drill.world import World
 

@@ -7,10 +7,23 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from nvo3lab.drill import control, insider, lies, outsider, recorded, reuse, revocation, rollover, tenant, theft
+from nvo3lab.drill import (
+    control_plane as control,
+)
+from nvo3lab.drill import (
+    insider,
+    lies,
+    outsider,
+    recorded,
+    reuse,
+    revocation,
+    rollover,
+    tenant,
+    theft,
+)
+from nvo3lab.drill.drops import DropCounters
 from nvo3lab.drill.model import Attack, Result, Shot, Traffic, judge
 from nvo3lab.drill.world import World
-from nvo3lab.drops import DropCounters
 from nvo3lab.errors import LabError, UsageError
 from nvo3lab.host.ledger import KINDS
 from nvo3lab.view import View

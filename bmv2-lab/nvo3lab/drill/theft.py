@@ -13,8 +13,8 @@ from ipaddress import IPv4Address
 from typing import Any
 
 from nvo3lab import controller
-from nvo3lab import messages as wire
 from nvo3lab.control import nve
+from nvo3lab.drill import messages as wire
 from nvo3lab.drill.model import Attack, Shot
 from nvo3lab.drill.world import World
 from nvo3lab.errors import LabError, RemoteError

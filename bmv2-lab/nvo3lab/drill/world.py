@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 from typing import Any
 
-from nvo3lab import frames, messages, protection
+from nvo3lab import frames, protection
 from nvo3lab.control import OPERATOR, ControlPlane
-from nvo3lab.drops import DropCounters
+from nvo3lab.drill import messages
+from nvo3lab.drill.drops import DropCounters
 from nvo3lab.errors import LabError
 from nvo3lab.p4rt import SwitchReader
 from nvo3lab.protection import Protected

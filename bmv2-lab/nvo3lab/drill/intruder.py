@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The process of an attacker on the control network: `python -m nvo3lab.intruder CONFIGURATION`.
+"""The process of an attacker on the control network: `python -m nvo3lab.drill.intruder CONFIGURATION`.
 
 It speaks TLS and gRPC with libraries only: nothing in it comes from the controller.
 """
@@ -20,7 +20,7 @@ from typing import Any
 
 import grpc
 
-from nvo3lab import messages
+from nvo3lab.drill import messages
 from nvo3lab.rpc import serve
 
 _TIMEOUT = 15.0
@@ -245,7 +245,7 @@ async def _run(configuration: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="nvo3lab.intruder")
+    parser = argparse.ArgumentParser(prog="nvo3lab.drill.intruder")
     parser.add_argument("configuration", type=Path)
     asyncio.run(_run(json.loads(parser.parse_args().configuration.read_text())))
 
