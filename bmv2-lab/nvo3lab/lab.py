@@ -11,10 +11,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from nvo3lab import audit, control, domain_file, linux, preflight, switches, wiring
-from nvo3lab.control import ControlPlane
+from nvo3lab import domain_file, linux, wiring
 from nvo3lab.errors import LabError, ProcessError, words_of
-from nvo3lab.guarded import GUARDIAN, Guarded, how_ended
+from nvo3lab.processes import audit, preflight, switches
+from nvo3lab.processes import control_plane as control
+from nvo3lab.processes.control_plane import ControlPlane
+from nvo3lab.processes.guarded import GUARDIAN, Guarded, how_ended
 from nvo3lab.rpc import Client, serve
 from nvo3lab.rundir import RunDirectory
 from nvo3lab.topology import Topology, reference

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nvo3lab.control import ControlPlane
 from nvo3lab.errors import LabError, ProcessError, words_of
+from nvo3lab.processes.control_plane import ControlPlane
 from nvo3lab.rpc import Client
 from nvo3lab.rundir import load_state
 from nvo3lab.topology import Topology, reference

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nvo3lab import preflight, rundir
+from nvo3lab import rundir
 from nvo3lab.errors import AbsentError
-from nvo3lab.guarded import Guarded
+from nvo3lab.processes import preflight
+from nvo3lab.processes.guarded import Guarded
 from nvo3lab.rpc import Client
 from nvo3lab.view import connect_when_ready
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nvo3lab import controller
 from nvo3lab.errors import LabError
+from nvo3lab.processes import nvo3sec_command as controller
 from nvo3sec.errors import OperatorError
 from nvo3sec.operator.console import ConsoleServer
 

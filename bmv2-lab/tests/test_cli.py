@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from nvo3lab import preflight
 from nvo3lab.cli import prompt
 from nvo3lab.errors import LabError, PreflightError, words_of
 from nvo3lab.lab import _keep_captures
+from nvo3lab.processes import preflight
 
 from .processes import Finished, finished
 

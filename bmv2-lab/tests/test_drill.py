@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nvo3lab import domain_file, preflight, rundir
+from nvo3lab import domain_file, rundir
 from nvo3lab.drill.drops import reason_names
 from nvo3lab.drill.model import Attack, Result, Shot, Traffic, judge
 from nvo3lab.drill.run import ATTACKS, Drill, select
 from nvo3lab.drill.world import World
 from nvo3lab.errors import LabError, SwitchError, UsageError
 from nvo3lab.p4rt import Entry, SwitchReader
+from nvo3lab.processes import preflight
 from nvo3lab.topology import reference
 from nvo3lab.view import View
 

@@ -8,7 +8,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from nvo3lab import preflight, rundir
+from nvo3lab import rundir
+from nvo3lab.processes import preflight
 from nvo3lab.rundir import Found, RunDirectory
 
 from .conftest import lab_process

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nvo3lab import linux, preflight
+from nvo3lab import linux
 from nvo3lab.errors import LabError, ProcessError
-from nvo3lab.guarded import Guarded
+from nvo3lab.processes import preflight
+from nvo3lab.processes.guarded import Guarded
 from nvo3lab.rundir import RunDirectory
 
 from .conftest import _BOUND, guardian, lab_process
@@ -157,7 +158,7 @@ class TestGuardian:
 CRASHING_LAB = """
 import asyncio, sys
 from pathlib import Path
-from nvo3lab.guarded import Guarded
+from nvo3lab.processes.guarded import Guarded
 async def main():
     run, kernel, user = Path(sys.argv[1]), sys.argv[2] == "1", sys.argv[3] == "1"
     guarded = await Guarded.launch(run, user, lambda name, status: None)
@@ -239,7 +240,7 @@ def guardian_of(process: subprocess.Popen[str]) -> int:
     def there() -> bool:
         for child in linux.children(process.pid):
             with contextlib.suppress(OSError):
-                if b"nvo3lab.guardian" in Path(f"/proc/{child}/cmdline").read_bytes():
+                if b"nvo3lab.processes.guardian" in Path(f"/proc/{child}/cmdline").read_bytes():
                     found.append(child)
         return bool(found)
 

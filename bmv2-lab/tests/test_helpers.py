@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from nvo3lab import preflight
+from nvo3lab.processes import preflight
 
 from .namespaces import held_by
 from .processes import Running, finished, wait_gone

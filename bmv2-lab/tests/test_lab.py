@@ -15,10 +15,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from nvo3lab import audit, linux, pcap, preflight, protection, rundir, traffic
+from nvo3lab import linux, pcap, protection, rundir, traffic
 from nvo3lab.drill.run import ATTACKS
 from nvo3lab.errors import LabError, PreflightError, RemoteError
 from nvo3lab.lab import Lab, Options
+from nvo3lab.processes import audit, preflight
 from nvo3lab.rpc import Client
 from nvo3lab.topology import reference
 

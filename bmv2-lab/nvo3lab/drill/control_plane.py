@@ -11,12 +11,13 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from nvo3lab import control, domain_file
+from nvo3lab import domain_file
 from nvo3lab.drill.drops import DropCounters
 from nvo3lab.drill.messages import field
 from nvo3lab.drill.model import CLOSED, Attack, Shot
 from nvo3lab.drill.world import World
 from nvo3lab.errors import LabError
+from nvo3lab.processes import control_plane as control
 
 _ATTEMPTS = 5
 _INSIDER = "leaf3"

@@ -12,11 +12,11 @@ from collections import Counter
 from ipaddress import IPv4Address
 from typing import Any
 
-from nvo3lab.control import NVA, nve
 from nvo3lab.drill import messages as wire
 from nvo3lab.drill.model import Attack, Shot
 from nvo3lab.drill.world import World
 from nvo3lab.errors import LabError, RemoteError
+from nvo3lab.processes.control_plane import NVA, nve
 
 _LIAR = "leaf3"
 _OTHERS = ("leaf1", "leaf2")

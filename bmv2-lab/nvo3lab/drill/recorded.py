@@ -10,11 +10,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from nvo3lab.control import NVA, nve
 from nvo3lab.domain_file import LIFETIMES
 from nvo3lab.drill.model import Attack, Shot
 from nvo3lab.drill.world import World
 from nvo3lab.errors import LabError
+from nvo3lab.processes.control_plane import NVA, nve
 
 _EACH = 20
 _ROTATIONS = 3

@@ -12,10 +12,10 @@ from typing import Any
 
 import yaml
 
-from nvo3lab.control import nve
 from nvo3lab.drill.model import Attack, Shot
 from nvo3lab.drill.world import World
 from nvo3lab.errors import LabError
+from nvo3lab.processes.control_plane import nve
 from nvo3lab.topology import TENANT_MTU, Host
 
 _HUNG, _THERE = "leaf3", "leaf2"

@@ -10,11 +10,11 @@ import os
 from collections import Counter
 from typing import Any
 
-from nvo3lab.control import NVA
 from nvo3lab.drill import messages as wire
 from nvo3lab.drill.control_plane import copy_private
 from nvo3lab.drill.model import Attack, Shot
 from nvo3lab.drill.world import World
+from nvo3lab.processes.control_plane import NVA
 
 _OUT = "leaf3"
 _OUT_HOST, _PEER_HOST = "blue3", "blue2"

@@ -10,11 +10,11 @@ import os
 from collections import Counter
 from pathlib import Path
 
-from nvo3lab import controller
-from nvo3lab.control import DOMAIN, OPERATOR
 from nvo3lab.drill.control_plane import copy_private
 from nvo3lab.drill.model import Attack, Shot
 from nvo3lab.drill.world import World
+from nvo3lab.processes import nvo3sec_command as controller
+from nvo3lab.processes.control_plane import DOMAIN, OPERATOR
 
 _STATUS = "/nvo3sec.v1.Operator/Status"
 _ATTEMPTS = 2

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Any
 
-from nvo3lab import controller
-from nvo3lab.control import nve
 from nvo3lab.drill import messages as wire
 from nvo3lab.drill.model import Attack, Shot
 from nvo3lab.drill.world import World
 from nvo3lab.errors import LabError, RemoteError
+from nvo3lab.processes import nvo3sec_command as controller
+from nvo3lab.processes.control_plane import nve
 from nvo3lab.topology import Host, Reservation
 
 _THIEF = "leaf3"

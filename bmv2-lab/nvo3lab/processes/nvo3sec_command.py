@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from nvo3lab import preflight
 from nvo3lab.errors import LabError
+from nvo3lab.processes import preflight
 
 NAME = "controller"
 #: On the first start of a machine three switches compile the program meanwhile.

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nvo3lab import controller, preflight
+from nvo3lab.processes import nvo3sec_command as controller
+from nvo3lab.processes import preflight
 from nvo3lab.rundir import temporary
 from nvo3lab.topology import Leaf, Topology
 

@@ -68,7 +68,7 @@ class Guarded:
                     sys.executable,
                     "-P",
                     "-m",
-                    "nvo3lab.guardian",
+                    "nvo3lab.processes.guardian",
                     str(theirs.fileno()),
                     str(run_directory),
                     "1" if user_namespace else "0",
