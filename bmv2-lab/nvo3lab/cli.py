@@ -22,12 +22,13 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from nvo3lab import lab as lab_module
-from nvo3lab import linux, report, rundir, session, traffic
+from nvo3lab import report, rundir, session, traffic
 from nvo3lab.drill.model import Result
 from nvo3lab.drill.run import ATTACKS, Drill, excluded, select
 from nvo3lab.drill.run import summary as drill_summary
 from nvo3lab.errors import AbsentError, LabError, UsageError, words_of
 from nvo3lab.view import View
+from nvo3lab.wires import linux
 
 T = TypeVar("T")
 #: Seconds between two looks at what the switches have warned of.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from nvo3lab import domain_file, linux, wiring
+from nvo3lab import domain_file
 from nvo3lab.errors import LabError, ProcessError, words_of
 from nvo3lab.processes import audit, preflight, switches
 from nvo3lab.processes import control_plane as control
@@ -21,6 +21,7 @@ from nvo3lab.rpc import Client, serve
 from nvo3lab.rundir import RunDirectory
 from nvo3lab.topology import Topology, reference
 from nvo3lab.view import LAB, View, connect_when_ready
+from nvo3lab.wires import linux, wiring
 
 #: Seconds until a process listens. One that ends is noticed at once; one that takes so long hangs: a small and busy
 #: machine needs half a minute to start an interpreter, and longer if it compiles the program meanwhile.
@@ -229,7 +230,7 @@ class Lab:
             {"name": leaf.name, "mac": leaf.mac, "address": leaf.address, "wire": plan.fabric[leaf.name]}
             for leaf in self.topology.leaves
         ]
-        await self._start_own("underlay", "nvo3lab.fabric", {"links": links, "captures": str(run.captures)})
+        await self._start_own("underlay", "nvo3lab.wires.fabric", {"links": links, "captures": str(run.captures)})
         self.closing.observed = True
         self.say(f"underlay: {len(links)} links, observed from now on")
 
@@ -246,7 +247,7 @@ class Lab:
     async def _start_hosts(self, plan: wiring.Plan) -> None:
         _guard, run = self._needed()
         for name, ends in plan.trunks.items():
-            await self._start_own(name, "nvo3lab.trunk", {**ends, "name": name, "captures": str(run.captures)})
+            await self._start_own(name, "nvo3lab.wires.trunk", {**ends, "name": name, "captures": str(run.captures)})
         await asyncio.gather(*(self._start_host(name, wire) for name, wire in plan.hosts.items()))
         self.say(f"hosts: {', '.join(plan.hosts)}")
 

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nvo3lab import linux
 from nvo3lab.errors import AbsentError, LabError, UsageError
+from nvo3lab.wires import linux
 
 #: Longest path of a UNIX socket, without the terminating zero (sun_path).
 SOCKET_PATH_LIMIT = 107

@@ -55,7 +55,7 @@ async def guardian(directory: Path, user_namespace: bool = False) -> AsyncIterat
 #: In the process itself and not between fork and exec: what forks has threads of gRPC's, which can end the child.
 _BOUND = """
 import os, signal, sys
-from nvo3lab import linux
+from nvo3lab.wires import linux
 linux.die_with_parent(int(sys.argv[1]))  # a test run may be killed, too
 # The worst that a caller can pass on: the lab must be able to end all the same.
 signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, TypeVar
 
-from nvo3lab import linux
+from nvo3lab.wires import linux
 
 T = TypeVar("T")
 

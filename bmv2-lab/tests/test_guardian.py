@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nvo3lab import linux
 from nvo3lab.errors import LabError, ProcessError
 from nvo3lab.processes import preflight
 from nvo3lab.processes.guarded import Guarded
 from nvo3lab.rundir import RunDirectory
+from nvo3lab.wires import linux
 
 from .conftest import _BOUND, guardian, lab_process
 from .namespaces import held_by
@@ -390,7 +390,7 @@ class TestAbandoned:
 def test_a_command_of_the_lab_ends_with_it(short_directory: Path) -> None:
     """One that made keys would go on after the guardian has removed the run directory."""
     code = (
-        "import subprocess, sys, os; child = subprocess.Popen([sys.executable, '-P', '-m', 'nvo3lab.inside',"
+        "import subprocess, sys, os; child = subprocess.Popen([sys.executable, '-P', '-m', 'nvo3lab.wires.inside',"
         " str(os.getpid()), '0', sys.executable, '-c', 'print(flush=True); import time; time.sleep(600)'],"
         " stdout=subprocess.PIPE); child.stdout.readline(); print(child.pid, flush=True); child.wait()"
     )

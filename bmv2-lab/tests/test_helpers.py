@@ -18,7 +18,7 @@ from .processes import Running, finished, wait_gone
 
 _IN_A_NAMESPACE = """
 import sys
-from nvo3lab import linux
+from nvo3lab.wires import linux
 linux.become_root_of_user_namespace() if sys.argv[1] == "1" else linux.unshare(linux.CLONE_NEWNET)
 print(flush=True)
 sys.stdin.read()

@@ -15,13 +15,14 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from nvo3lab import linux, pcap, protection, rundir, traffic
+from nvo3lab import protection, rundir, traffic
 from nvo3lab.drill.run import ATTACKS
 from nvo3lab.errors import LabError, PreflightError, RemoteError
 from nvo3lab.lab import Lab, Options
 from nvo3lab.processes import audit, preflight
 from nvo3lab.rpc import Client
 from nvo3lab.topology import reference
+from nvo3lab.wires import linux, pcap
 
 from .conftest import guardian, lab_process, start_own
 from .namespaces import Held, held_by
@@ -266,7 +267,7 @@ class TestWhole:
         if not preflight.choose_wiring("auto", "embedded").kernel:
             pytest.skip("needs namespaces")
         code = (
-            "import socket, sys; from nvo3lab import linux; linux.enter_namespaces_of(int(sys.argv[1]));"
+            "import socket, sys; from nvo3lab.wires import linux; linux.enter_namespaces_of(int(sys.argv[1]));"
             " s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW); s.bind(('underlay0', 0));"
             " s.send(bytes.fromhex('ffffffffffff02aa000000010806') + bytes(46))"
         )
@@ -289,7 +290,7 @@ class TestWarnings:
         if not preflight.choose_wiring("auto", "embedded").kernel:
             pytest.skip("needs namespaces")
         code = (
-            "import ctypes, fcntl, socket, struct, sys; from nvo3lab import linux;"
+            "import ctypes, fcntl, socket, struct, sys; from nvo3lab.wires import linux;"
             " linux.enter_namespaces_of(int(sys.argv[1])); s = socket.socket(); s.setblocking(False);"
             " value = ctypes.create_string_buffer(struct.pack('=II', 0x17, 1));"  # ETHTOOL_STXCSUM
             " names = [name for _, name in socket.if_nameindex() if name != 'lo'];"
@@ -348,7 +349,7 @@ class TestUnderlay:
             for number in (1, 2)
         ]
         configuration = {"links": links, "captures": str(run), "control": str(run / "fabric.sock")}
-        return await start_own(guarded, run, "fabric", "nvo3lab.fabric", configuration, None)  # type: ignore[arg-type]
+        return await start_own(guarded, run, "fabric", "nvo3lab.wires.fabric", configuration, None)  # type: ignore[arg-type]
 
     @staticmethod
     def nve(run: Path, number: int) -> socket.socket:

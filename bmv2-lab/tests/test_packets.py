@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 from nvo3lab import chaskey, frames, protection
-from nvo3lab.observer import Observer
+from nvo3lab.wires.observer import Observer
 
 # Known answers, made with the designers' reference code; message byte i is i mod 256.
 KEY = bytes.fromhex("33343d839f389f004fe6982339cf7a41")

@@ -9,7 +9,7 @@ from typing import Any
 
 from nvo3lab.host.echo import EchoStream
 from nvo3lab.host.ledger import Ledger
-from nvo3lab.wire import open_port, send_paced
+from nvo3lab.wires.wire import open_port, send_paced
 
 
 class TenantHost:

@@ -4,7 +4,7 @@
 import os
 from pathlib import Path
 
-from nvo3lab import linux
+from nvo3lab.wires import linux
 
 _TABLES = ("tcp", "tcp6", "udp", "udp6")
 _TCP_LISTEN = "0A"

@@ -24,8 +24,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from nvo3lab import linux, rundir
+from nvo3lab import rundir
 from nvo3lab.errors import words_of
+from nvo3lab.wires import linux
 
 #: Seconds between SIGTERM and SIGKILL.
 GRACE = 5.0
@@ -104,12 +105,12 @@ class Guardian:
         self._namespaces[name] = linux.new_network_namespace()
 
     def plumb(self, plan: dict[str, Any]) -> None:
-        """Have the wires of a plan made (nvo3lab.plumbing), in a process of its own: it moves between namespaces."""
+        """Have the wires of a plan made (nvo3lab.wires.plumbing), in a process of its own: it changes namespaces."""
         descriptors = {name: str(fd) for name, fd in self._namespaces.items()}
         request = json.dumps({"plan": plan, "fds": descriptors})
         own_pid = os.getpid()
         done = subprocess.run(
-            [sys.executable, "-P", "-m", "nvo3lab.plumbing"],
+            [sys.executable, "-P", "-m", "nvo3lab.wires.plumbing"],
             input=request.encode(),
             pass_fds=(*self._namespaces.values(), *self._held),
             preexec_fn=lambda: linux.die_with_parent(own_pid),

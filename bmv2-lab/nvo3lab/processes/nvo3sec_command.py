@@ -53,7 +53,7 @@ async def run(*words: str, inside: int | None = None, temporary: Path | None = N
     if temporary is not None:
         environment["TMPDIR"] = str(temporary)
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "nvo3lab.inside", str(os.getpid()), str(inside or 0)),
+        *(sys.executable, "-P", "-m", "nvo3lab.wires.inside", str(os.getpid()), str(inside or 0)),
         preflight.executable("nvo3sec"),
         *words,
         stdin=asyncio.subprocess.DEVNULL,

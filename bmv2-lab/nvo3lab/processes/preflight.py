@@ -118,7 +118,7 @@ def _probe(user_namespace: bool) -> str | None:
     option = "--user-namespace" if user_namespace else "--root"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run(  # noqa: S603 - this interpreter, a module of this package
-        [sys.executable, "-P", "-m", "nvo3lab.plumbing", "--probe", option],
+        [sys.executable, "-P", "-m", "nvo3lab.wires.plumbing", "--probe", option],
         capture_output=True,
         text=True,
         timeout=30,

@@ -2,7 +2,7 @@
 """Where each wire of a topology ends, for both ways of making wires. Pure: it plans, others make.
 
 A wire has two ends. With namespaces they are interfaces; without, UNIX datagram sockets. Every end is described by what
-nvo3lab.wire.open_port takes, and a switch's end also by the argument of its `-i`.
+nvo3lab.wires.wire.open_port takes, and a switch's end also by the argument of its `-i`.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ class Plan:
         hosts: of each host, its end.
         fabric: of each leaf, the fabric's end of its underlay link.
         trunks: of each trunk, its end towards the NVE and, by VLAN, its ends towards hosts.
-        namespaces, links: what nvo3lab.plumbing makes; empty without namespaces.
+        namespaces, links: what nvo3lab.wires.plumbing makes; empty without namespaces.
     """
 
     switch_ports: dict[str, list[str]] = field(default_factory=dict)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`python -m nvo3lab.inside PARENT PID COMMAND...`: a command in the network namespace of a process of the lab.
+"""`python -m nvo3lab.wires.inside PARENT PID COMMAND...`: a command in the network namespace of a process of the lab.
 
 The command ends with PARENT, the process that starts it, however that ends: what is left of a lab that was killed must
 not go on writing keys into its run directory. PID is 0 for the namespace that this process is in.
@@ -8,7 +8,7 @@ not go on writing keys into its run directory. PID is 0 for the namespace that t
 import os
 import sys
 
-from nvo3lab import linux
+from nvo3lab.wires import linux
 
 
 def main() -> None:

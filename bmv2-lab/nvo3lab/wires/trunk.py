@@ -14,7 +14,7 @@ from pathlib import Path
 
 from nvo3lab.frames import ETHERTYPE_CTAG, tagged
 from nvo3lab.rpc import serve
-from nvo3lab.wire import Port, open_port
+from nvo3lab.wires.wire import Port, open_port
 
 
 class Trunk:
@@ -66,7 +66,7 @@ async def _run(configuration: dict[str, object]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="nvo3lab.trunk")
+    parser = argparse.ArgumentParser(prog="nvo3lab.wires.trunk")
     parser.add_argument("configuration", type=Path)
     asyncio.run(_run(json.loads(parser.parse_args().configuration.read_text())))
 

@@ -16,10 +16,10 @@ from typing import Any
 
 from nvo3lab.frames import mac_text
 from nvo3lab.host.ledger import TOKEN
-from nvo3lab.observer import Observer
 from nvo3lab.protection import Protected
 from nvo3lab.rpc import serve
-from nvo3lab.wire import Port, open_port, send_paced
+from nvo3lab.wires.observer import Observer
+from nvo3lab.wires.wire import Port, open_port, send_paced
 
 #: A frame handed to the interceptor must be one of those asked for; more than this many are never kept.
 _INTERCEPT_LIMIT = 4096
@@ -136,7 +136,7 @@ async def _run(configuration: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="nvo3lab.fabric")
+    parser = argparse.ArgumentParser(prog="nvo3lab.wires.fabric")
     parser.add_argument("configuration", type=Path)
     asyncio.run(_run(json.loads(parser.parse_args().configuration.read_text())))
 

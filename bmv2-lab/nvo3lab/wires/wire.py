@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from nvo3lab.pcap import PcapWriter
+from nvo3lab.wires.pcap import PcapWriter
 
 _ETH_P_ALL = 0x0003
 _SOL_PACKET = 263

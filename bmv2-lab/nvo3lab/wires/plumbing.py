@@ -13,7 +13,7 @@ from typing import Any
 
 from pyroute2 import IPRoute
 
-from nvo3lab import linux
+from nvo3lab.wires import linux
 
 
 def quieten(descriptor: int) -> None:
