@@ -32,8 +32,8 @@ from harness.session import FOREVER, SET_INCARNATION
 from harness.switches import Switch, available
 from harness.world import derived
 from oracle.frames import ip4, ip4_frame, mac
-from p4softswitch.compiler import FLAGS, find_compiler
-from p4softswitch.engine import CompiledEngine, EngineConfig, load
+from p4softswitch.engine.compiler import FLAGS, find_compiler
+from p4softswitch.engine.engine import CompiledEngine, EngineConfig, load
 from p4softswitch.engine_api import ActionCall, KeyPart
 
 PROGRAM = ROOT / "p4src" / "nvo3sec_p4"

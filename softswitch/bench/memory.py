@@ -15,8 +15,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from p4softswitch.compiler import FLAGS, find_compiler
-from p4softswitch.engine import CompiledEngine, EngineConfig, load
+from p4softswitch.engine.compiler import FLAGS, find_compiler
+from p4softswitch.engine.engine import CompiledEngine, EngineConfig, load
 from p4softswitch.engine_api import ActionCall, KeyPart
 
 HERE = Path(__file__).parent

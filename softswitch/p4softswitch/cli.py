@@ -181,7 +181,7 @@ def _check(parser: argparse.ArgumentParser, args: argparse.Namespace, target: ar
 
 def _factory(args: argparse.Namespace, target: argparse.Namespace) -> EngineFactory:
     # Late, so that --help and a wrong command line need no compiler.
-    from .engine import EngineConfig, load
+    from p4softswitch.engine.engine import EngineConfig, load
 
     config = EngineConfig(
         cpu_port=target.cpu_port,

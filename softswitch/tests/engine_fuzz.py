@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from engine_random import random_packets, random_program
 from engine_scenarios import PROGRAMS, SCENARIOS, apply
-from p4softswitch.engine import CompiledEngine, EngineConfig, load
+from p4softswitch.engine.engine import CompiledEngine, EngineConfig, load
 
 
 def damaged(rng: random.Random, packet: bytes) -> bytes:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from p4softswitch.engine import CompiledEngine
+from p4softswitch.engine.engine import CompiledEngine
 from p4softswitch.engine_api import ActionCall, KeyPart, MeterRates, Replica
 
 PROGRAMS = Path(__file__).parent / "programs"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engine_scenarios import PROGRAMS
-from p4softswitch.engine import CompiledEngine, EngineConfig, load
+from p4softswitch.engine.engine import CompiledEngine, EngineConfig, load
 
 _CACHE = tempfile.TemporaryDirectory(prefix="p4softswitch-tests-")
 

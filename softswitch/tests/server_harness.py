@@ -375,7 +375,7 @@ def _process(name: str, command: Sequence[str], directory: Path) -> Iterator[Tar
 def engine_missing() -> str | None:
     """Why the compiled engine cannot be tested, if it cannot."""
     try:
-        import p4softswitch.engine  # noqa: F401
+        import p4softswitch.engine.engine  # noqa: F401
     except ImportError as error:
         return f"no engine: {error}"
     return None

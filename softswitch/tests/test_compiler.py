@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from p4softswitch import compiler
-from p4softswitch.compiler import CompilerError, build, find_compiler
+from p4softswitch.engine import compiler
+from p4softswitch.engine.compiler import CompilerError, build, find_compiler
 
 SOURCE = "int answer(void) { return 42; }\n"
 
@@ -102,7 +102,7 @@ class TestCache:
         have = build(SOURCE, cache=cache)
         os.mkfifo(tmp_path / "hold")
         _compiler(monkeypatch, tmp_path, f'echo "$TMPDIR" > {tmp_path}/begun; cat {tmp_path}/hold')
-        words = "import sys; from pathlib import Path; from p4softswitch.compiler import build; "
+        words = "import sys; from pathlib import Path; from p4softswitch.engine.compiler import build; "
         words += "build('int other;', cache=Path(sys.argv[1]))"
         # The compiler is at work once the other end of this is open, and ends with the block.
         with (

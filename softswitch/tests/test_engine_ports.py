@@ -16,7 +16,7 @@ import pytest
 from engine_network import can_make_veth, ip, own_network
 from engine_scenarios import call, exact
 from engine_support import load_program
-from p4softswitch.engine import CompiledEngine
+from p4softswitch.engine.engine import CompiledEngine
 from p4softswitch.engine_api import EngineError, Replica
 
 PATIENCE_S = 60.0

@@ -8,7 +8,7 @@ import struct
 import pytest
 from engine_scenarios import SCENARIOS, apply, call, exact, prefix, ternary
 from engine_support import load_program
-from p4softswitch.engine import CompiledEngine
+from p4softswitch.engine.engine import CompiledEngine
 from p4softswitch.engine_api import CounterValue, KeyPart, MeterRates, Replica
 
 COMMAND = struct.Struct(">BBBBHBB")  # ingress, egress, session, length, group, port, mark

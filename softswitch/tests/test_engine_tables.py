@@ -8,7 +8,7 @@ import random
 import pytest
 from engine_scenarios import SCENARIOS, Insert, apply, between, call, exact, prefix, ternary
 from engine_support import load_program
-from p4softswitch.engine import CompiledEngine
+from p4softswitch.engine.engine import CompiledEngine
 from p4softswitch.engine_api import (
     ActionCall,
     CounterValue,

@@ -18,7 +18,7 @@ import pytest
 from engine_network import can_make_veth, inside, ip, network, own_network, unfinished_sender, virtio_header
 from engine_scenarios import between, call, checksum, exact, prefix
 from engine_support import load_program
-from p4softswitch.engine import CompiledEngine
+from p4softswitch.engine.engine import CompiledEngine
 from p4softswitch.engine_api import Replica
 
 pytestmark = pytest.mark.skipif(not can_make_veth(), reason="network interfaces cannot be made here")

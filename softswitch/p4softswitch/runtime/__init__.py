@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The C runtime of the compiled data plane, and its binding."""
+"""The C runtime of the compiled data plane."""

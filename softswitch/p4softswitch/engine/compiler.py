@@ -23,7 +23,7 @@ from pathlib import Path
 
 from p4softswitch.engine_api import EngineError
 
-RUNTIME = Path(__file__).parent / "runtime"
+RUNTIME = Path(__file__).parents[1] / "runtime"
 FLAGS = ("-std=gnu11", "-O2", "-fPIC", "-shared", "-pthread", "-fvisibility=hidden", "-Wall", "-Wno-unused-function")
 _CANDIDATES = ("cc", "gcc", "clang")
 _TIMEOUT_S = 600

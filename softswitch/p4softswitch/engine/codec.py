@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from p4softswitch.bmv2json.program import Action, ConstEntry, KeyField, MatchKind, Table
 from p4softswitch.codegen.layout import key_layout, pack, unpack, words
+from p4softswitch.engine import binding
 from p4softswitch.engine_api import ActionCall, EngineError, KeyPart, TableEntry
-from p4softswitch.runtime import binding
 
 # P4Runtime's larger priority wins, BMv2's smaller one: both sides of it are seen through this, as by PI.
 MAX_PRIORITY = (1 << 31) - 1

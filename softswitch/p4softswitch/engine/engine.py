@@ -30,7 +30,9 @@ from typing import TypeVar
 from p4softswitch.bmv2json import Program, load_program
 from p4softswitch.bmv2json.program import Action, Table
 from p4softswitch.codegen import translate
-from p4softswitch.compiler import build
+from p4softswitch.engine import binding
+from p4softswitch.engine.codec import TableCodec, format_message
+from p4softswitch.engine.compiler import build
 from p4softswitch.engine_api import (
     ActionCall,
     CounterValue,
@@ -43,8 +45,6 @@ from p4softswitch.engine_api import (
     TableEntry,
     TableFull,
 )
-from p4softswitch.runtime import binding
-from p4softswitch.runtime.codec import TableCodec, format_message
 from p4softswitch.unfinished import PORT_STATISTICS, UnfinishedFrames
 
 _LOG = logging.getLogger(__name__)
