@@ -31,7 +31,7 @@ from harness.schema import Entry, Schema, entry, update
 from harness.session import FOREVER, SET_INCARNATION
 from harness.switches import Switch, available
 from harness.world import derived
-from oracle.frames import ip4, ip4_frame, mac
+from nvo3ref.frames import ip4, ip4_frame, mac
 from p4softswitch.engine.compiler import FLAGS, find_compiler
 from p4softswitch.engine.engine import CompiledEngine, EngineConfig, load
 from p4softswitch.engine_api import ActionCall, KeyPart

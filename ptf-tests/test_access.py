@@ -6,7 +6,7 @@ from __future__ import annotations
 from harness.base import NveTest
 from harness.schema import entry
 from harness.world import BLUE, IP_ARP, IP_NONE, IP_V4, IP_V6, RED, A, B, C, D, Host
-from oracle.frames import (
+from nvo3ref.frames import (
     BROADCAST,
     ETHERTYPE_CTAG,
     ETHERTYPE_IPV4,
@@ -25,7 +25,7 @@ from oracle.frames import (
     tagged,
     udp,
 )
-from oracle.reasons import Reason
+from nvo3ref.reasons import Reason
 
 
 def ip6_frame(src: Host, dst: Host, src_ip: bytes | None = None) -> bytes:

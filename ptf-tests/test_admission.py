@@ -8,9 +8,9 @@ from harness.base import NveTest
 from harness.schema import entry
 from harness.session import SET_INCARNATION
 from harness.world import BLUE, LOCAL, RED, A, B, C, Peer, derived
-from oracle.frames import ETHERTYPE_CTAG, ETHERTYPE_LOCAL, ETHERTYPE_STAG, ethernet, ip4, pattern, tagged
-from oracle.reasons import Reason
-from oracle.tunnel import SUITE_ASCON_AEAD128, SUITE_CHASKEY12, TunnelPacket
+from nvo3ref.frames import ETHERTYPE_CTAG, ETHERTYPE_LOCAL, ETHERTYPE_STAG, ethernet, ip4, pattern, tagged
+from nvo3ref.reasons import Reason
+from nvo3ref.tunnel import SUITE_ASCON_AEAD128, SUITE_CHASKEY12, TunnelPacket
 
 
 class _Admission(NveTest):

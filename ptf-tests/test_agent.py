@@ -7,9 +7,9 @@ from harness.base import NveTest
 from harness.schema import Entry, entry
 from harness.session import FORWARD, REPORT_STATE, SET_INCARNATION, STATE, UNKNOWN_DESTINATION
 from harness.world import BLUE, IP_NONE, RED, A, B, C, Host, derived, host
-from oracle.frames import ETHERTYPE_LOCAL, ethernet, pattern
-from oracle.reasons import Reason
-from oracle.receiver import LONGEST_FRAME, SHORTEST_FRAME
+from nvo3ref.frames import ETHERTYPE_LOCAL, ethernet, pattern
+from nvo3ref.reasons import Reason
+from nvo3ref.receiver import LONGEST_FRAME, SHORTEST_FRAME
 
 NOBODY = host(99, RED)
 PUNT_BYTES = 128

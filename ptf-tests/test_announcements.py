@@ -8,7 +8,7 @@ from harness.schema import Entry, entry
 from harness.session import ANNOUNCEMENT
 from harness.switches import CPU_PORT
 from harness.world import BLUE, IP_NONE, IP_V4, RED, A, B, Host
-from oracle.frames import (
+from nvo3ref.frames import (
     BROADCAST,
     ETHERTYPE_ARP,
     ETHERTYPE_IPV4,
@@ -29,7 +29,7 @@ from oracle.frames import (
     pattern,
     vrrp,
 )
-from oracle.reasons import Reason
+from nvo3ref.reasons import Reason
 from test_neighbor_discovery import advertisement, solicitation
 
 AGENT_INTERFACE = 0xFFFF

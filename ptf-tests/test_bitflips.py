@@ -8,9 +8,9 @@ import random
 from harness.base import NveTest
 from harness.batch import UnderlayBatch
 from harness.world import A, B
-from oracle.frames import pattern
-from oracle.reasons import Reason
-from oracle.tunnel import GENEVE_AT, INNER_AT, IPV4_AT, UDP_AT, TunnelPacket, with_ip_checksum
+from nvo3ref.frames import pattern
+from nvo3ref.reasons import Reason
+from nvo3ref.tunnel import GENEVE_AT, INNER_AT, IPV4_AT, UDP_AT, TunnelPacket, with_ip_checksum
 
 
 def flipped(packet: bytes, bit: int) -> bytes:
@@ -42,7 +42,7 @@ class FlipEveryBitOfShortPacket(_Altered):
         for bit in range(8 * len(self.original().encode())):
             self.batch.add(flipped(self.original().encode(), bit))
         self.finish()
-        # The oracle's verdicts are themselves a claim: what may pass is a flip of what nobody vouches for.
+        # The nvo3ref's verdicts are themselves a claim: what may pass is a flip of what nobody vouches for.
         free = 48 + 16  # outer source address, UDP source port
         self.assertEqual(self.batch.verdicts[None], free + 1)
 

@@ -7,7 +7,7 @@ from harness.base import NveTest
 from harness.schema import entry
 from harness.session import FOREVER
 from harness.world import A, B
-from oracle.reasons import Reason
+from nvo3ref.reasons import Reason
 
 SOON = 2_000_000  # microseconds: the exchanges that have to come before take milliseconds
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from harness.base import NveTest
 from harness.world import BLUE, RED, A, B, C
-from oracle.reasons import Reason
+from nvo3ref.reasons import Reason
 
 
 class SendingAssociation(NveTest):

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from oracle.reasons import Reason
+from nvo3ref.reasons import Reason
 
 # With the reason for each; README.md has them in full.
 WITHOUT_TEST = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from harness.base import NveTest
 from harness.world import IP_NONE, A, B, Host
-from oracle.frames import (
+from nvo3ref.frames import (
     ETHERTYPE_IPV4,
     ETHERTYPE_IPV6,
     ETHERTYPE_LOCAL,
@@ -17,11 +17,11 @@ from oracle.frames import (
     pattern,
     udp,
 )
-from oracle.reasons import Reason
-from oracle.receiver import Refused, decapsulated_ecn
+from nvo3ref.reasons import Reason
+from nvo3ref.receiver import Refused, decapsulated_ecn
 
 CE = 3
-# RFC 6040 figure 4 once more, written down apart from the oracle: inner, then outer not-ECT, ECT(1), ECT(0), CE.
+# RFC 6040 figure 4 once more, written down apart from the nvo3ref: inner, then outer not-ECT, ECT(1), ECT(0), CE.
 FIGURE_4 = {0: (0, 0, 0, None), 1: (1, 1, 1, 3), 2: (2, 1, 2, 3), 3: (3, 3, 3, 3)}
 
 
@@ -32,7 +32,7 @@ def ip6_frame(src: Host, dst: Host, traffic_class: int, length: int = 80) -> byt
 
 class _Ecn(NveTest):
     def decapsulate(self, inner: bytes, outer: int) -> None:
-        """With the outcome that the oracle names."""
+        """With the outcome that the nvo3ref names."""
         packet = self.world.peer1.packet(inner, ecn=outer).encode()
         try:
             expected = decapsulated_ecn(outer, inner)

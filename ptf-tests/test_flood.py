@@ -6,8 +6,8 @@ from __future__ import annotations
 from harness.base import NveTest
 from harness.schema import entry
 from harness.world import BLUE, IP_NONE, RED, A, B, C, D
-from oracle.frames import BROADCAST, ETHERTYPE_LOCAL, ethernet, pattern
-from oracle.reasons import Reason
+from nvo3ref.frames import BROADCAST, ETHERTYPE_LOCAL, ethernet, pattern
+from nvo3ref.reasons import Reason
 
 
 def broadcast(source: bytes, length: int = 60, dst: bytes = BROADCAST) -> bytes:

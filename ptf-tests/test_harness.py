@@ -6,7 +6,7 @@ from __future__ import annotations
 from harness.base import NveTest
 from harness.schema import entry, update
 from harness.world import BLUE, RED, A, B, C
-from oracle.reasons import Reason
+from nvo3ref.reasons import Reason
 
 
 class _Notices(NveTest):

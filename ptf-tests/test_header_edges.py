@@ -8,8 +8,8 @@ import struct
 from harness.base import NveTest
 from harness.batch import Batch
 from harness.world import A, B
-from oracle.frames import BROADCAST, ETHERTYPE_ARP, ETHERTYPE_IPV6, arp, checksum, ethernet, ipv6
-from oracle.reasons import Reason
+from nvo3ref.frames import BROADCAST, ETHERTYPE_ARP, ETHERTYPE_IPV6, arp, checksum, ethernet, ipv6
+from nvo3ref.reasons import Reason
 
 ICMPV6, ROUTER_ADVERTISEMENT, SOLICITATION, ADVERTISEMENT = 58, 134, 135, 136
 

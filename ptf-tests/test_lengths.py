@@ -9,14 +9,14 @@ from pathlib import Path
 from harness.base import NveTest
 from harness.batch import Batch
 from harness.world import IP_NONE, RED, A, B, Host
-from oracle.frames import ETHERTYPE_IPV4, ETHERTYPE_LOCAL, ethernet, ip4, ip4_frame, pattern
-from oracle.reasons import Reason
-from oracle.receiver import LONGEST_FRAME, SHORTEST_FRAME
+from nvo3ref.frames import ETHERTYPE_IPV4, ETHERTYPE_LOCAL, ethernet, ip4, ip4_frame, pattern
+from nvo3ref.reasons import Reason
+from nvo3ref.receiver import LONGEST_FRAME, SHORTEST_FRAME
 
 USUAL = range(60, 1519)
 SHORT = range(SHORTEST_FRAME, 60)
 LONG = range(1519, LONGEST_FRAME + 1)
-WORKED = json.loads((Path(__file__).parent / "data" / "worked_packets.json").read_text())["packets"]
+WORKED = json.loads((Path(__file__).parents[1] / "reference/tests/data/worked_packets.json").read_text())["packets"]
 
 
 def plain(dst: bytes, src: bytes, length: int) -> bytes:

@@ -10,8 +10,8 @@ from harness.p4runtime import WriteRefused
 from harness.schema import Entry, entry, update
 from harness.session import FOREVER
 from harness.world import BLUE, LOCAL, A, B, C, D, derived
-from oracle.reasons import Reason
-from oracle.window import RING_SLOTS, SLOT_PACKETS
+from nvo3ref.reasons import Reason
+from nvo3ref.window import RING_SLOTS, SLOT_PACKETS
 
 CHUNK = 2048
 

@@ -7,8 +7,8 @@ from harness.base import NveTest
 from harness.schema import Entry, entry
 from harness.session import UNKNOWN_NEIGHBOR
 from harness.world import BLUE, IP_ARP, RED, A, B, C, Host
-from oracle.frames import BROADCAST, arp, arp_request, ethernet, pattern
-from oracle.reasons import Reason
+from nvo3ref.frames import BROADCAST, arp, arp_request, ethernet, pattern
+from nvo3ref.reasons import Reason
 
 
 def neighbor(vni: int, ip: bytes, mac: bytes) -> Entry:

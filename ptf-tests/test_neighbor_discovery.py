@@ -9,8 +9,8 @@ from harness.base import NveTest
 from harness.schema import Entry, entry
 from harness.session import UNKNOWN_NEIGHBOR
 from harness.world import BLUE, IP_V6, RED, A, B, C, Host
-from oracle.frames import ETHERTYPE_IPV6, checksum, ethernet, ipv6, pattern
-from oracle.reasons import Reason
+from nvo3ref.frames import ETHERTYPE_IPV6, checksum, ethernet, ipv6, pattern
+from nvo3ref.reasons import Reason
 
 ICMPV6 = 58
 ROUTER_SOLICITATION, ROUTER_ADVERTISEMENT, SOLICITATION, ADVERTISEMENT, REDIRECT = range(133, 138)

@@ -11,19 +11,9 @@ from harness.batch import Batch
 from harness.schema import entry
 from harness.session import FORWARD, MISMATCHED_PORTS, UNCONFIGURED_PORTS
 from harness.world import IP_NONE, RED, A, B
-from oracle.frames import (
-    BROADCAST,
-    ETHERTYPE_ARP,
-    ETHERTYPE_LOCAL,
-    arp,
-    ethernet,
-    ip4,
-    mac,
-    pattern,
-    tagged,
-)
-from oracle.reasons import Reason
-from oracle.tunnel import SUITE_ASCON_AEAD128, TunnelPacket
+from nvo3ref.frames import BROADCAST, ETHERTYPE_ARP, ETHERTYPE_LOCAL, arp, ethernet, ip4, mac, pattern, tagged
+from nvo3ref.reasons import Reason
+from nvo3ref.tunnel import SUITE_ASCON_AEAD128, TunnelPacket
 
 Fault = Callable[[TunnelPacket], TunnelPacket]
 

@@ -9,9 +9,9 @@ from harness.batch import Batch
 from harness.schema import entry
 from harness.session import MISMATCHED_PORTS, PORT_MAC, UNCONFIGURED_PORTS
 from harness.world import BLUE, A, B
-from oracle.frames import ETHERTYPE_ARP, ETHERTYPE_IPV6, ETHERTYPE_STAG, mac, tagged
-from oracle.reasons import Reason
-from oracle.tunnel import GENEVE_AT, ICV_AT, INNER_AT, OPTION_AT, UDP_AT, TunnelPacket
+from nvo3ref.frames import ETHERTYPE_ARP, ETHERTYPE_IPV6, ETHERTYPE_STAG, mac, tagged
+from nvo3ref.reasons import Reason
+from nvo3ref.tunnel import GENEVE_AT, ICV_AT, INNER_AT, OPTION_AT, UDP_AT, TunnelPacket
 
 
 class _Outer(NveTest):

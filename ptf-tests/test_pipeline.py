@@ -15,8 +15,8 @@ from harness.p4runtime import WriteRefused
 from harness.ports import DEVICE, DataPlane
 from harness.session import REPORT_STATE, Session
 from harness.world import A, B, World, derived
-from oracle.reasons import Reason
-from oracle.tunnel import SEQUENCE_AT, SPI_AT
+from nvo3ref.reasons import Reason
+from nvo3ref.tunnel import SEQUENCE_AT, SPI_AT
 
 FRAMES = 400
 

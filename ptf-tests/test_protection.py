@@ -11,8 +11,8 @@ from harness.base import IN_FLIGHT, NveTest
 from harness.batch import Batch
 from harness.schema import entry
 from harness.world import BLUE, IP_NONE, A, C, derived
-from oracle.flow import FIRST_PORT, source_port
-from oracle.frames import (
+from nvo3ref.flow import FIRST_PORT, source_port
+from nvo3ref.frames import (
     ETHERTYPE_IPV4,
     ETHERTYPE_IPV6,
     ETHERTYPE_LOCAL,
@@ -26,8 +26,8 @@ from oracle.frames import (
     ipv6,
     pattern,
 )
-from oracle.reasons import Reason
-from oracle.tunnel import OVERHEAD_IPV4, SUITE_ASCON_AEAD128
+from nvo3ref.reasons import Reason
+from nvo3ref.tunnel import OVERHEAD_IPV4, SUITE_ASCON_AEAD128
 
 
 class _Sends(NveTest):

@@ -8,17 +8,17 @@ import random
 from harness.base import NveTest
 from harness.batch import UnderlayBatch
 from harness.world import RED, B, Peer, derived
-from oracle.frames import ip4_frame
-from oracle.reasons import Reason
-from oracle.tunnel import TunnelPacket
-from oracle.window import RING_SLOTS, SLOT_PACKETS, WINDOW
+from nvo3ref.frames import ip4_frame
+from nvo3ref.reasons import Reason
+from nvo3ref.tunnel import TunnelPacket
+from nvo3ref.window import RING_SLOTS, SLOT_PACKETS, WINDOW
 
 LAST = (1 << 64) - 1
 RING = RING_SLOTS * SLOT_PACKETS
 
 
 class _Replay(NveTest):
-    """Packets by sequence number; the oracle knows what becomes of each."""
+    """Packets by sequence number; the nvo3ref knows what becomes of each."""
 
     def setUp(self) -> None:
         super().setUp()

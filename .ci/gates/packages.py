@@ -23,6 +23,7 @@ PACKAGES = {
     "nvo3sec": "controller",
     "nvo3sec_p4": "p4src",
     "nvo3lab": "bmv2-lab",
+    "nvo3ref": "reference",
     "p4softswitch": "softswitch",
 }
 """What is installed, and the folder that it is in."""

@@ -25,12 +25,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from nvo3lab import domain_file, frames
+from nvo3lab import domain_file
 from nvo3lab.processes import audit, preflight, switches
 from nvo3lab.processes import nvo3sec_command as controller
 from nvo3lab.processes.guarded import Guarded
 from nvo3lab.topology import TENANT_MTU, UNDERLAY_MTU, AccessPort, Host, Leaf, Tenant, Topology
 from nvo3lab.wires import linux
+from nvo3ref import tenant_frames as frames
 
 HERE = Path(__file__).parent
 TOPOLOGY = Topology(

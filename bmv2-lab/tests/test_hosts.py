@@ -7,11 +7,11 @@ import os
 from pathlib import Path
 
 import pytest
-from nvo3lab import frames
 from nvo3lab.host.base import TenantHost
 from nvo3lab.host.echo import EchoStream
 from nvo3lab.host.ledger import Ledger
 from nvo3lab.processes import preflight
+from nvo3ref import tenant_frames as frames
 
 from .conftest import HOSTS, host_pair
 

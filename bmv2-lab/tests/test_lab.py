@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from nvo3lab import protection, rundir, traffic
+from nvo3lab import rundir, traffic
 from nvo3lab.drill.run import ATTACKS
 from nvo3lab.errors import LabError, PreflightError, RemoteError
 from nvo3lab.lab import Lab, Options
@@ -23,6 +23,7 @@ from nvo3lab.processes import audit, preflight
 from nvo3lab.rpc import Client
 from nvo3lab.topology import reference
 from nvo3lab.wires import linux, pcap
+from nvo3ref import protection
 
 from .conftest import guardian, lab_process, start_own
 from .namespaces import Held, held_by

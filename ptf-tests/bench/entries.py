@@ -21,7 +21,7 @@ from harness.schema import Entry, Schema, entry, update
 from harness.session import FOREVER
 from harness.switches import Switch, available
 from harness.world import derived
-from oracle.frames import ip4
+from nvo3ref.frames import ip4
 
 PROGRAM = Path(__file__).resolve().parents[2] / "p4src" / "nvo3sec_p4"
 UPDATES_PER_WRITE = 100

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from harness.schema import cpu_header
 from harness.session import FORWARD, PORT_MAC, REPORT_STATE, SET_INCARNATION
 from harness.switches import CPU_PORT
-from oracle.tunnel import TunnelPacket, with_ip_checksum
-from oracle.window import RING_SLOTS, SLOT_PACKETS, WINDOW
+from nvo3ref.tunnel import TunnelPacket, with_ip_checksum
+from nvo3ref.window import RING_SLOTS, SLOT_PACKETS, WINDOW
 
 from differential.pair import BARRIER_INTERFACE, BARRIER_QUESTION
 from differential.steps import Frames, PacketOuts

@@ -24,7 +24,7 @@ from harness.ports import PacketStream, StreamFailed
 from harness.schema import Entry, Schema, cpu_header, entry, update
 from harness.session import FORWARD, REPORT_STATE, STATE
 from harness.switches import CPU_PORT, Switch, SwitchFailed
-from oracle.frames import ETHERTYPE_LOCAL, ethernet, mac
+from nvo3ref.frames import ETHERTYPE_LOCAL, ethernet, mac
 
 from differential.steps import Difference, Frames, Outcome, PacketOuts, Step, Write, compare
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import random
 
-from oracle import frames as f
-from oracle.receiver import LONGEST_FRAME, SHORTEST_FRAME
+from nvo3ref import frames as f
+from nvo3ref.receiver import LONGEST_FRAME, SHORTEST_FRAME
 
 from differential.worlds import Station, World
 

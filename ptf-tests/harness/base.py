@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from finsy.proto import p4r
-from oracle.reasons import Reason
+from nvo3ref.reasons import Reason
 from ptf.base_tests import BaseTest
 
 from harness.schema import Entry, Value, entry, multicast_group, update

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from oracle.reasons import Reason
-from oracle.receiver import Receiver, RxSa
-from oracle.window import Window
+from nvo3ref.reasons import Reason
+from nvo3ref.receiver import Receiver, RxSa
+from nvo3ref.window import Window
 
 from harness.base import IN_FLIGHT, NveTest
 from harness.session import PORT_MAC
@@ -58,7 +58,7 @@ class Batch:
 
 
 class UnderlayBatch(Batch):
-    """Packets from one peer, judged by the oracle. The window of the oracle moves with that of the switch."""
+    """Packets from one peer, judged by the nvo3ref. The window of the nvo3ref moves with that of the switch."""
 
     def __init__(self, test: NveTest, peer: Peer, what: str = "") -> None:
         super().__init__(test, what)

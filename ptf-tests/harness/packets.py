@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PTF's packet manipulation module, without scapy: packets here are bytes, and made by the oracle."""
+"""PTF's packet manipulation module, without scapy: packets here are bytes, and made by the nvo3ref."""
 
 from __future__ import annotations
 

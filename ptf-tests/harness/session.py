@@ -19,9 +19,9 @@ from typing import Any
 
 import ptf
 from finsy.proto import p4r
-from oracle.frames import BROADCAST, ETHERTYPE_LOCAL, ethernet, ip4, mac, tagged
-from oracle.reasons import FIRST_EGRESS_REASON, Reason
-from oracle.tunnel import INNER_AT
+from nvo3ref.frames import BROADCAST, ETHERTYPE_LOCAL, ethernet, ip4, mac, tagged
+from nvo3ref.reasons import FIRST_EGRESS_REASON, Reason
+from nvo3ref.tunnel import INNER_AT
 
 from harness.p4runtime import P4Runtime, WriteRefused
 from harness.ports import DEVICE, DataPlane, PacketStream

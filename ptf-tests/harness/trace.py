@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from finsy.proto import p4r
-from oracle.reasons import Reason
+from nvo3ref.reasons import Reason
 
 from harness.p4runtime import WriteRefused
 from harness.schema import Entry, entry, update

@@ -10,9 +10,9 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from oracle.flow import source_port
-from oracle.frames import ip4, ip4_frame, ip6, mac, tagged
-from oracle.tunnel import SUITE_CHASKEY12, TunnelPacket
+from nvo3ref.flow import source_port
+from nvo3ref.frames import ip4, ip4_frame, ip6, mac, tagged
+from nvo3ref.tunnel import SUITE_CHASKEY12, TunnelPacket
 
 from harness.schema import Entry, Value, entry
 from harness.session import FOREVER, PORT_MAC, Session

@@ -111,7 +111,7 @@ CHANGES: list[tuple[str, str, Callable[[Json], object]]] = [
         "parser operation 'extract_VL'",
         lambda d: state(d)["parser_ops"][0].update(op="extract_VL"),
     ),
-    ("transitions", "transition 'oracle'", lambda d: state(d)["transitions"][0].update(type="oracle")),
+    ("transitions", "transition 'nvo3ref'", lambda d: state(d)["transitions"][0].update(type="nvo3ref")),
     ("algorithms", "hash algorithm 'crc64'", lambda d: d["calculations"][0].update(algo="crc64")),
     ("meters", "meter m: 3 rates", lambda d: d["meter_arrays"].append(
         {"name": "m", "id": 9, "type": "packets", "rate_count": 3, "size": 1, "is_direct": False})),

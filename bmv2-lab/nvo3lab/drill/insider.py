@@ -4,7 +4,8 @@
 import os
 from dataclasses import replace
 
-from nvo3lab import frames
+from nvo3ref import tenant_frames as frames
+
 from nvo3lab.drill.model import Attack, Shot
 from nvo3lab.drill.world import World
 

@@ -5,10 +5,12 @@ import os
 import struct
 from dataclasses import replace
 
-from nvo3lab import frames, protection
+from nvo3ref import protection
+from nvo3ref import tenant_frames as frames
+from nvo3ref.protection import Protected
+
 from nvo3lab.drill.model import Attack, Shot
 from nvo3lab.drill.world import World
-from nvo3lab.protection import Protected
 
 _FORGED = 100
 _REPLAYED = 40

@@ -4,7 +4,9 @@
 import os
 import time
 
-from nvo3lab import domain_file, frames
+from nvo3ref import tenant_frames as frames
+
+from nvo3lab import domain_file
 from nvo3lab.drill.model import Attack, Shot
 from nvo3lab.drill.world import World
 

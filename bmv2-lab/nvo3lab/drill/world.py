@@ -9,13 +9,15 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 from typing import Any
 
-from nvo3lab import frames, protection
+from nvo3ref import protection
+from nvo3ref import tenant_frames as frames
+from nvo3ref.protection import Protected
+
 from nvo3lab.drill import messages
 from nvo3lab.drill.drops import DropCounters
 from nvo3lab.errors import LabError
 from nvo3lab.p4rt import SwitchReader
 from nvo3lab.processes.control_plane import OPERATOR, ControlPlane
-from nvo3lab.protection import Protected
 from nvo3lab.rpc import Client
 from nvo3lab.topology import Host, Leaf, Topology
 from nvo3lab.view import View

@@ -8,7 +8,8 @@ import socket
 import time
 from typing import Any
 
-from nvo3lab import frames
+from nvo3ref import tenant_frames as frames
+
 from nvo3lab.host.base import TenantHost
 
 _CHUNK = 1 << 16

@@ -9,7 +9,7 @@ the lab's own transfers), or it counts.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from nvo3lab import frames
+from nvo3ref import tenant_frames as frames
 
 #: Echoes of the lab carry this and a counter of their own, so that a second copy of one is told from the next.
 TOKEN = b"nvo3lab-echo----"

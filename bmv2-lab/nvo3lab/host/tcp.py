@@ -13,7 +13,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from nvo3lab import frames
+from nvo3ref import tenant_frames as frames
 
 FIN, SYN, RST, PSH, ACK = 0x01, 0x02, 0x04, 0x08, 0x10
 FIRST_CLIENT_PORT = 40000

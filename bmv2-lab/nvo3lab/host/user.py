@@ -9,7 +9,8 @@ import time
 from collections import deque
 from typing import Any
 
-from nvo3lab import frames
+from nvo3ref import tenant_frames as frames
+
 from nvo3lab.host import tcp
 from nvo3lab.host.base import TenantHost
 

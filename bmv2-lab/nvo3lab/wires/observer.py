@@ -8,7 +8,7 @@ before: the pair of key and sequence is the one thing that both suites must neve
 from dataclasses import dataclass, field
 from typing import Any
 
-from nvo3lab import protection
+from nvo3ref import protection
 
 _EXAMPLES = 8
 

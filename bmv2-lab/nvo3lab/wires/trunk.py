@@ -12,7 +12,8 @@ import json
 import signal
 from pathlib import Path
 
-from nvo3lab.frames import ETHERTYPE_CTAG, tagged
+from nvo3ref.tenant_frames import ETHERTYPE_CTAG, tagged
+
 from nvo3lab.rpc import serve
 from nvo3lab.wires.wire import Port, open_port
 

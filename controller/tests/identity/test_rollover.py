@@ -87,7 +87,7 @@ def make_shop(side: str, names: str) -> Shop:
 
 @dataclass
 class Operator:
-    """What is in the files, and what follows from it: the oracle, which knows nothing of how the product does it."""
+    """What is in the files, and what follows from it: the nvo3ref, which knows nothing of how the product does it."""
 
     anchors: set[str] = field(default_factory=lambda: {OLD})
     lists: set[str] = field(default_factory=lambda: {OLD})

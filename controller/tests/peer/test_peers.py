@@ -356,7 +356,7 @@ class TestCompromisedNva:
         assert len(made) == 1 + 3 * 2 * len(guesses)
 
     def test_with_one_private_half_it_can(self, world):
-        """The oracle itself is able: what stops the NVA is what it lacks, not what the test does wrong."""
+        """The nvo3ref itself is able: what stops the NVA is what it lacks, not what the test does wrong."""
         private = os.urandom(32)
         own = Own(DOMAIN, "leaf1", (ADDRESSES["leaf1"],), INCARNATIONS["leaf1"])
         one = PeerKeys(

@@ -7,8 +7,8 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field, replace
 
-from oracle import chaskey
-from oracle.frames import checksum
+from nvo3ref import chaskey
+from nvo3ref.frames import checksum
 
 SUITE_CHASKEY12 = 1
 SUITE_ASCON_AEAD128 = 2

@@ -8,8 +8,8 @@ why a frame is not a protected packet.
 import struct
 from dataclasses import dataclass, replace
 
-from nvo3lab import chaskey
-from nvo3lab.frames import (
+from nvo3ref import chaskey
+from nvo3ref.tenant_frames import (
     ETHERNET_LENGTH,
     ETHERTYPE_IPV4,
     IPV4_LENGTH,
@@ -74,7 +74,7 @@ class Protected:
         """The same packet with the ICV of suite 1 under a key of 16 bytes."""
         coverage = len(self.inner) if self.coverage is None else self.coverage
         message = self.header() + struct.pack("!HH", len(self.inner), _MAC_DOMAIN) + self.inner[:coverage]
-        return replace(self, icv=chaskey.tag(key, message))
+        return replace(self, icv=chaskey.mac(key, message))
 
     def build(self) -> bytes:
         """The frame as it is on the underlay."""

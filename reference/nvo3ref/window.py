@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from oracle.reasons import Reason
+from nvo3ref.reasons import Reason
 
 RING_SLOTS = 256
 SLOT_PACKETS = 32

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import struct
 
-from oracle import chaskey
-from oracle.frames import ETHERTYPE_IPV4, ETHERTYPE_IPV6, SCTP, TCP, UDP
+from nvo3ref import chaskey
+from nvo3ref.frames import ETHERTYPE_IPV4, ETHERTYPE_IPV6, SCTP, TCP, UDP
 
 FIRST_PORT = 49152
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The oracle itself, against published vectors and worked packets. No switch takes part."""
+"""The nvo3ref itself, against published vectors and worked packets. No switch takes part."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import re
 from pathlib import Path
 
 import pytest
-from oracle import chaskey
-from oracle.frames import checksum, ip4, mac
-from oracle.reasons import Reason
-from oracle.receiver import Receiver, RxSa, decapsulated_ecn
-from oracle.tunnel import TunnelPacket
-from oracle.window import WINDOW, Window
+from nvo3ref import chaskey
+from nvo3ref.frames import checksum, ip4, mac
+from nvo3ref.reasons import Reason
+from nvo3ref.receiver import Receiver, RxSa, decapsulated_ecn
+from nvo3ref.tunnel import TunnelPacket
+from nvo3ref.window import WINDOW, Window
 
 DATA = Path(__file__).parent / "data"
-P4_SOURCES = Path(__file__).parent.parent / "p4src"
+P4_SOURCES = Path(__file__).parents[2] / "p4src"
 CHASKEY = json.loads((DATA / "chaskey12.json").read_text())
 WORKED = json.loads((DATA / "worked_packets.json").read_text())["packets"]
 

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from oracle import chaskey
-from oracle import tunnel as t
-from oracle.frames import ETHERTYPE_ARP, ETHERTYPE_CTAG, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_STAG, checksum
-from oracle.reasons import Reason
-from oracle.window import Window
+from nvo3ref import chaskey
+from nvo3ref import tunnel as t
+from nvo3ref.frames import ETHERTYPE_ARP, ETHERTYPE_CTAG, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_STAG, checksum
+from nvo3ref.reasons import Reason
+from nvo3ref.window import Window
 
 SHORTEST_FRAME = 16
 LONGEST_FRAME = 16 + 16 * 96 + 15
