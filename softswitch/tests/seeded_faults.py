@@ -105,7 +105,7 @@ FAULTS = (
         "if (v < a || v > b) return 0;",
         "if (v < a || v >= b) return 0;",
     ),
-    Fault("peak rate asked last", "runtime/state.h", "color = i == 0 ? 2 : 1;", "color = i == 0 ? 1 : 2;"),
+    Fault("peak rate asked last", "runtime/switch.h", "color = i == 0 ? 2 : 1;", "color = i == 0 ? 1 : 2;"),
     Fault("clone after ingress", "runtime/traffic.h", "parse(S, copy, data, len);\n", ""),
     Fault(
         "clone keeps metadata",

@@ -152,7 +152,7 @@ class Primitives(Writer):
         bits = c_bits(array.width)
         self.emit(f"if (likely({index} < {array.size}ull)) {{")
         self.store(node.target, convert(CValue(cell, bits, array.width), c_bits(node.target.field.width)))
-        self.emit("} else S->stats.register_index++;")
+        self.emit("} else S->lane.stats.register_index++;")
 
     def _register_write(self, node: ir.RegisterWrite) -> None:
         array = node.array
@@ -162,7 +162,7 @@ class Primitives(Writer):
         self.emit(
             f"if (likely({index} < {array.size}ull)) (({kind} *)S->registers[{array.index}].cells)[{index}] "
             f"= ({kind})({value});",
-            "else S->stats.register_index++;",
+            "else S->lane.stats.register_index++;",
         )
 
     def _hash(self, node: ir.Hash) -> None:

@@ -52,7 +52,7 @@ def _function(calculation: ir.Calculation, layout: Layout) -> str:
             "size_t at = (n + 7) / 8; if (m > P4_MAX_FRAME) m = P4_MAX_FRAME;\n"
             "memcpy(buf + at, P->payload, m); n = 8 * (at + m); }\n"
         )
-    storage = f'uint8_t *const buf = S->scratch; _Static_assert({room} <= P4_SCRATCH, "scratch");'
+    storage = f'uint8_t *const buf = S->lane.scratch; _Static_assert({room} <= P4_SCRATCH, "scratch");'
     return (
         f"/* {calculation.name} */\n"
         f"static uint64_t calculation_{calculation.index}(struct sw *S, const struct pkt *P) {{\n"

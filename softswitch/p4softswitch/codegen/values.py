@@ -324,7 +324,7 @@ class Values:
         inner = c_bits(max(node.left.bits, node.right.bits))
         left = convert(self.exact(node.left), inner)
         right = self.temporary(convert(self.exact(node.right), inner))
-        text = f"(likely({right.text}) ? {left.text} {node.op} {right.text} : (S->stats.division_by_zero++, 0))"
+        text = f"(likely({right.text}) ? {left.text} {node.op} {right.text} : (S->lane.stats.division_by_zero++, 0))"
         return convert(CValue(text, inner, left.size), bits)
 
     def _cast(self, node: x.Cast, width: int) -> CValue:

@@ -21,16 +21,16 @@ EXPORT struct sw *p4_create(uint32_t drop_port, uint64_t out_limit, uint64_t see
   S->out_limit = out_limit;
   S->log_enabled = log_enabled;
   S->start_ns = clock_ns();
-  S->random[0] = seed | 1;
-  S->random[1] = mix(seed, 0x9e3779b97f4a7c15ull) | 1;
-  S->again.tail = &S->again.head;
-  S->clones.tail = &S->clones.head;
-  int bad = !(S->worker = worker_new());
+  S->lane.random[0] = seed | 1;
+  S->lane.random[1] = mix(seed, 0x9e3779b97f4a7c15ull) | 1;
+  S->lane.again.tail = &S->lane.again.head;
+  S->lane.clones.tail = &S->lane.clones.head;
+  int bad = !(S->lane.worker = worker_new());
   bad |= !(S->groups = calloc(65536, sizeof *S->groups));
   bad |= !(S->sessions = calloc(32768, sizeof *S->sessions));
   bad |= !(S->ports = calloc(65536, sizeof *S->ports));
-  bad |= !(S->scratch = malloc(P4_SCRATCH));
-  bad |= !(S->frame = malloc(P4_SCRATCH));
+  bad |= !(S->lane.scratch = malloc(P4_SCRATCH));
+  bad |= !(S->lane.frame = malloc(P4_SCRATCH));
   for (int i = 0; i < n_tables; i++) bad |= table_init(&S->tables[i], &table_descriptions[i], random_next(S)) != T_OK;
   for (int i = 0; i < n_counters; i++) bad |= !(S->counters[i] = calloc(counter_sizes[i] + 1, sizeof(struct counter)));
   for (int i = 0; i < n_meters; i++) bad |= !(S->meters[i] = calloc(meter_descriptions[i].size + 1, sizeof(struct meter)));
@@ -42,7 +42,7 @@ EXPORT struct sw *p4_create(uint32_t drop_port, uint64_t out_limit, uint64_t see
 }
 
 EXPORT int p4_start(struct sw *S) {
-  struct worker *w = S->worker;
+  struct worker *w = S->lane.worker;
   if (w->running) return 0;
   w->stop = 0;
   int rc = pthread_create(&w->thread, 0, worker_main, S);
@@ -53,7 +53,7 @@ EXPORT int p4_start(struct sw *S) {
 }
 /* Idempotent. Also wakes whoever waits for records. */
 EXPORT void p4_stop(struct sw *S) {
-  struct worker *w = S->worker;
+  struct worker *w = S->lane.worker;
   if (w && w->running) {
     __atomic_store_n(&w->stop, 1, __ATOMIC_RELEASE);
     worker_wake(w);
@@ -76,17 +76,17 @@ EXPORT void p4_destroy(struct sw *S) {
   for (int i = 0; i < n_counters; i++) free(S->counters[i]);
   for (int i = 0; i < n_meters; i++) free(S->meters[i]);
   for (int i = 0; i < n_registers; i++) free(S->registers[i].cells);
-  queue_clear(&S->again);
-  queue_clear(&S->clones);
+  queue_clear(&S->lane.again);
+  queue_clear(&S->lane.clones);
   free(S->groups);
   free(S->sessions);
   free(S->ports);
-  free(S->scratch);
-  free(S->frame);
-  free(S->out.data);
-  free(S->taken.data);
-  free(S->direct.data);
-  if (S->worker) worker_free(S->worker);
+  free(S->lane.scratch);
+  free(S->lane.frame);
+  free(S->lane.out.data);
+  free(S->lane.taken.data);
+  free(S->lane.direct.data);
+  if (S->lane.worker) worker_free(S->lane.worker);
   pthread_mutex_destroy(&S->lock);
   pthread_cond_destroy(&S->out_ready);
   free(S);
@@ -259,8 +259,8 @@ EXPORT void p4_reset(struct sw *S, int keep_entries) {
 
 EXPORT void p4_statistics(struct sw *S, uint64_t *out, uint32_t count) {
   control_lock(S);
-  if (count > sizeof S->stats / sizeof *out) count = sizeof S->stats / sizeof *out;
-  memcpy(out, &S->stats, count * sizeof *out);
+  if (count > sizeof S->lane.stats / sizeof *out) count = sizeof S->lane.stats / sizeof *out;
+  memcpy(out, &S->lane.stats, count * sizeof *out);
   control_unlock(S);
 }
 /* Those of one port, in the order of struct port_statistics. */
@@ -294,7 +294,7 @@ EXPORT void p4_clock(struct sw *S, int fixed, uint64_t now) {
 
 /* Waits for room while the worker runs. Gives 0 or T_FULL. */
 EXPORT int p4_inject(struct sw *S, uint32_t port, const uint8_t *data, uint32_t len) {
-  struct worker *w = S->worker;
+  struct worker *w = S->lane.worker;
   if (len > P4_MAX_FRAME || port > 65535) return T_NONE;
   struct injected *item = malloc(sizeof *item + len);
   if (!item) return T_MEMORY;
@@ -306,7 +306,7 @@ EXPORT int p4_inject(struct sw *S, uint32_t port, const uint8_t *data, uint32_t 
     pthread_mutex_unlock(&w->input_lock);
     free(item);
     control_lock(S);
-    S->stats.input_overflow++;
+    S->lane.stats.input_overflow++;
     control_unlock(S);
     return T_FULL;
   }
@@ -320,18 +320,18 @@ EXPORT int p4_inject(struct sw *S, uint32_t port, const uint8_t *data, uint32_t 
 /* Runs one packet in the calling thread; everything that comes out, to whatever port, is in the records at *out. */
 EXPORT uint64_t p4_process(struct sw *S, uint32_t port, const uint8_t *data, uint32_t len, uint8_t **out) {
   control_lock(S);
-  const struct outbuf kept = S->out;
-  S->out = S->direct;
-  S->out.used = 0;
+  const struct outbuf kept = S->lane.out;
+  S->lane.out = S->lane.direct;
+  S->lane.out.used = 0;
   S->capture = 1;
   tick(S);
   process(S, port, data, len);
   process_again(S);
   S->capture = 0;
-  S->direct = S->out;
-  S->out = kept;
-  *out = S->direct.data;
-  const uint64_t used = S->direct.used;
+  S->lane.direct = S->lane.out;
+  S->lane.out = kept;
+  *out = S->lane.direct.data;
+  const uint64_t used = S->lane.direct.used;
   control_unlock(S);
   return used;
 }
@@ -339,21 +339,21 @@ EXPORT uint64_t p4_process(struct sw *S, uint32_t port, const uint8_t *data, uin
 EXPORT uint64_t p4_bench(struct sw *S, uint32_t port, const uint8_t *const *data, const uint32_t *len, uint32_t count,
                          uint32_t rounds, uint64_t *sent) {
   control_lock(S);
-  const struct outbuf kept = S->out;
-  const uint64_t before = S->stats.packets_out;
-  S->out = S->direct;
+  const struct outbuf kept = S->lane.out;
+  const uint64_t before = S->lane.stats.packets_out;
+  S->lane.out = S->lane.direct;
   S->capture = 1;
   const uint64_t start = clock_ns();
   for (uint32_t r = 0; r < rounds; r++) {
     tick(S);
-    S->out.used = 0;
+    S->lane.out.used = 0;
     for (uint32_t i = 0; i < count; i++) process(S, port, data[i], len[i]);
   }
   const uint64_t taken = clock_ns() - start;
   S->capture = 0;
-  S->direct = S->out;
-  S->out = kept;
-  *sent = S->stats.packets_out - before;
+  S->lane.direct = S->lane.out;
+  S->lane.out = kept;
+  *sent = S->lane.stats.packets_out - before;
   control_unlock(S);
   return taken;
 }
@@ -365,11 +365,11 @@ EXPORT uint64_t p4_wait(struct sw *S, uint32_t milliseconds, uint8_t **out) {
   until.tv_nsec += (long)(milliseconds % 1000) * 1000000;
   if (until.tv_nsec >= 1000000000) { until.tv_sec++; until.tv_nsec -= 1000000000; }
   control_lock(S);
-  if (!S->out.used) pthread_cond_timedwait(&S->out_ready, &S->lock, &until);
-  const struct outbuf filled = S->out;
-  S->out = S->taken;
-  S->out.used = 0;
-  S->taken = filled;
+  if (!S->lane.out.used) pthread_cond_timedwait(&S->out_ready, &S->lock, &until);
+  const struct outbuf filled = S->lane.out;
+  S->lane.out = S->lane.taken;
+  S->lane.out.used = 0;
+  S->lane.taken = filled;
   *out = filled.data;
   control_unlock(S);
   return filled.used;
@@ -377,8 +377,12 @@ EXPORT uint64_t p4_wait(struct sw *S, uint32_t milliseconds, uint8_t **out) {
 
 /* Ports */
 
+static const struct port_ops sink_ops = {.buffered = 1};
+static const struct port_ops *const port_kinds[PORT_KINDS] = {
+    [PORT_SINK] = &sink_ops, [PORT_SOCKET] = &socket_ops, [PORT_INTERFACE] = &interface_ops};
+
 static int port_add(struct sw *S, struct port *p, int rc) {
-  struct worker *w = S->worker;
+  struct worker *w = S->lane.worker;
   if (rc < 0) { port_free(p); return rc; }
   control_lock(S);
   if (S->ports[p->number]) rc = -EEXIST;
@@ -395,9 +399,10 @@ static int port_add(struct sw *S, struct port *p, int rc) {
 }
 EXPORT int p4_attach(struct sw *S, uint32_t number, int kind, const char *first, const char *second, const char *pcap) {
   if (number > 65535 || number == S->drop_port) return -EINVAL;
-  struct port *p = port_new(number, kind);
+  if (kind < 0 || kind >= PORT_KINDS) return -EINVAL;
+  struct port *p = port_new(number, port_kinds[kind]);
   if (!p) return -ENOMEM;
-  int rc = kind == PORT_SOCKET ? port_open_socket(p, first, second) : kind == PORT_INTERFACE ? port_open_interface(p, first) : 0;
+  int rc = p->ops->open ? p->ops->open(p, first, second) : 0;
   if (rc >= 0) rc = port_capture(p, pcap);
   return port_add(S, p, rc);
 }

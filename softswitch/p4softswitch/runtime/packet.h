@@ -23,7 +23,7 @@ static inline void valid_set_run(struct phv *v, uint32_t bit, uint32_t count) {
 static __attribute__((noinline, cold)) uint32_t stack_out_of_range(
     struct sw *S, struct pkt *P, uint32_t count, uint32_t scratch, uint32_t size) {
   /* BMv2 ends the process. Here such a header reads as zero, writes are lost, and it is counted. */
-  S->stats.stack_index++;
+  S->lane.stats.stack_index++;
   memset(P->phv.h + scratch, 0, size);
   return count;
 }
@@ -83,7 +83,7 @@ static inline uint32_t emit_run(
 }
 
 static inline void counter_count(struct sw *S, struct pkt *P, int which, uint64_t size, uint64_t index) {
-  if (unlikely(index >= size)) { S->stats.counter_index++; return; }
+  if (unlikely(index >= size)) { S->lane.stats.counter_index++; return; }
   struct counter *c = &S->counters[which][index];
   c->packets++;
   c->bytes += P->ingress_length;
@@ -91,13 +91,13 @@ static inline void counter_count(struct sw *S, struct pkt *P, int which, uint64_
 /* Gives 0 and leaves the colour alone if there is no such meter. */
 static inline int meter_execute_at(
     struct sw *S, struct pkt *P, int which, uint64_t size, uint64_t index, int by_bytes, uint32_t *color) {
-  if (unlikely(index >= size)) { S->stats.meter_index++; return 0; }
+  if (unlikely(index >= size)) { S->lane.stats.meter_index++; return 0; }
   *color = meter_execute(S, &S->meters[which][index], by_bytes ? P->ingress_length : 1);
   return 1;
 }
 static inline u128 register_get(struct sw *S, int which, uint64_t size, uint32_t cell, uint64_t index) {
   u128 value = 0;
-  if (unlikely(index >= size)) S->stats.register_index++;
+  if (unlikely(index >= size)) S->lane.stats.register_index++;
   else memcpy(&value, (const uint8_t *)S->registers[which].cells + index * cell, cell);
   return value;
 }

@@ -67,13 +67,13 @@ static void queue_clear(struct queue *q) {
 static void egress(struct sw *S, struct pkt *P, uint32_t port);
 
 static void replicate(struct sw *S, struct pkt *P, const struct group *g) {
-  if (!g) { S->stats.no_group++; return; }
+  if (!g) { S->lane.stats.no_group++; return; }
   for (uint32_t i = 0; i < g->count; i++) {
     set_egress_rid(P, g->replicas[i].instance);
     struct pkt *copy = P;
     if (i + 1 < g->count) { /* the last replica is the packet itself */
-      memcpy(&S->copy, P, sizeof *P);
-      copy = &S->copy;
+      memcpy(&S->lane.copy, P, sizeof *P);
+      copy = &S->lane.copy;
     }
     flags_clear(copy);
     if (g->truncate) copy->truncated = g->truncate;
@@ -85,9 +85,9 @@ static void clone_egress(struct sw *S, struct pkt *P) {
   const struct group *session = S->sessions[P->clone_session & 0x7fff];
   const uint16_t list = P->clone_list;
   P->clone_session = P->clone_list = 0;
-  if (!session) { S->stats.no_session++; return; }
+  if (!session) { S->lane.stats.no_session++; return; }
   for (uint32_t i = 0; i < session->count; i++) {
-    struct queued *item = queue_push(&S->clones, P->payload, P->payload_len, &S->stats.clone_overflow);
+    struct queued *item = queue_push(&S->lane.clones, P->payload, P->payload_len, &S->lane.stats.clone_overflow);
     if (!item) continue;
     memcpy(&item->packet, P, sizeof *P);
     struct pkt *copy = &item->packet;
@@ -103,10 +103,10 @@ static void clone_egress(struct sw *S, struct pkt *P) {
 }
 
 static void recirculate(struct sw *S, struct pkt *P) {
-  uint8_t *frame = S->frame;
-  if ((uint64_t)P4_MAX_HEADERS + P->payload_len > P4_SCRATCH) { S->stats.oversize++; return; }
+  uint8_t *frame = S->lane.frame;
+  if ((uint64_t)P4_MAX_HEADERS + P->payload_len > P4_SCRATCH) { S->lane.stats.oversize++; return; }
   const uint32_t len = deparse(S, P, frame); /* a truncation is lost */
-  struct queued *item = queue_push(&S->again, frame, len, &S->stats.requeue_overflow);
+  struct queued *item = queue_push(&S->lane.again, frame, len, &S->lane.stats.requeue_overflow);
   if (!item) return;
   packet_clear(&item->packet);
   copy_field_list(&item->packet, P, P->recirculate);
@@ -117,10 +117,10 @@ static void recirculate(struct sw *S, struct pkt *P) {
 }
 
 static void egress(struct sw *S, struct pkt *P, uint32_t port) {
-  if (HAS_priority && get_priority(P)) { S->stats.priority_range++; return; } /* there is one queue a port */
-  set_enq_timestamp(P, S->now);
+  if (HAS_priority && get_priority(P)) { S->lane.stats.priority_range++; return; } /* there is one queue a port */
+  set_enq_timestamp(P, S->lane.now);
   set_enq_qdepth(P, 0);
-  set_egress_global_timestamp(P, S->now);
+  set_egress_global_timestamp(P, S->lane.now);
   set_deq_timedelta(P, 0);
   set_deq_qdepth(P, 0);
   set_qid(P, 0);
@@ -131,10 +131,10 @@ static void egress(struct sw *S, struct pkt *P, uint32_t port) {
   P->exit = 0;
   if (unlikely(P->failed)) return;
   if (P->clone_session) clone_egress(S, P);
-  if (get_egress_spec(P) == S->drop_port) { S->stats.egress_drops++; return; }
+  if (get_egress_spec(P) == S->drop_port) { S->lane.stats.egress_drops++; return; }
   if (P->recirculate) { recirculate(S, P); return; }
   const uint64_t room = (uint64_t)P4_MAX_HEADERS + P->payload_len;
-  if (unlikely(room > P4_SCRATCH)) { S->stats.oversize++; return; }
+  if (unlikely(room > P4_SCRATCH)) { S->lane.stats.oversize++; return; }
   uint8_t *out = out_reserve(S, port, (uint32_t)room);
   if (unlikely(!out)) return;
   const uint32_t len = deparse(S, P, out);
@@ -146,9 +146,9 @@ static void clone_ingress(struct sw *S, struct pkt *P, const uint8_t *data, uint
   const struct group *session = S->sessions[P->clone_session & 0x7fff];
   const uint16_t list = P->clone_list;
   P->clone_session = P->clone_list = 0;
-  if (!session) { S->stats.no_session++; return; }
+  if (!session) { S->lane.stats.no_session++; return; }
   /* The clone is the packet as it came, parsed again; of the metadata only the field list survives. */
-  struct pkt *copy = &S->clone;
+  struct pkt *copy = &S->lane.clone;
   packet_clear(copy);
   set_ingress_port(copy, ingress_port);
   parse(S, copy, data, len);
@@ -171,7 +171,7 @@ static void ingress(struct sw *S, struct pkt *P, const uint8_t *data, uint32_t l
   if (unlikely(P->clone_session)) clone_ingress(S, P, data, len, ingress_port);
   if (unlikely(P->learn)) out_digest(S, P->learn, P);
   if (unlikely(P->resubmit)) {
-    struct queued *item = queue_push(&S->again, data, len, &S->stats.requeue_overflow);
+    struct queued *item = queue_push(&S->lane.again, data, len, &S->lane.stats.requeue_overflow);
     if (!item) return;
     packet_clear(&item->packet);
     copy_field_list(&item->packet, P, P->resubmit);
@@ -188,7 +188,7 @@ static void ingress(struct sw *S, struct pkt *P, const uint8_t *data, uint32_t l
     return;
   }
   const uint64_t port = get_egress_spec(P);
-  if (port == S->drop_port) { S->stats.ingress_drops++; return; }
+  if (port == S->drop_port) { S->lane.stats.ingress_drops++; return; }
   set_instance_type(P, TYPE_NORMAL);
   egress(S, P, (uint32_t)port);
 }
@@ -196,26 +196,26 @@ static void ingress(struct sw *S, struct pkt *P, const uint8_t *data, uint32_t l
 static void drain(struct sw *S) {
   struct queued *item;
   /* A program may clone its clones or send a packet round for ever: so many a batch, the rest in the next one. */
-  for (uint32_t n = 0; n < P4_QUEUE_LIMIT && (item = queue_pop(&S->clones)); n++) {
+  for (uint32_t n = 0; n < P4_QUEUE_LIMIT && (item = queue_pop(&S->lane.clones)); n++) {
     egress(S, &item->packet, item->port);
     free(item);
   }
 }
 static void process(struct sw *S, uint32_t port, const uint8_t *data, uint32_t len) {
-  struct pkt *P = &S->packet;
-  S->stats.packets_in++;
+  struct pkt *P = &S->lane.packet;
+  S->lane.stats.packets_in++;
   packet_clear(P);
   P->ingress_length = len;
   P->packet_length = len;
   set_ingress_port(P, port);
   set_packet_length(P, len);
-  set_ingress_global_timestamp(P, S->now);
+  set_ingress_global_timestamp(P, S->lane.now);
   ingress(S, P, data, len);
-  if (unlikely(S->clones.head)) drain(S);
+  if (unlikely(S->lane.clones.head)) drain(S);
 }
 static void process_again(struct sw *S) {
   struct queued *item;
-  for (uint32_t n = 0; n < P4_QUEUE_LIMIT && (item = queue_pop(&S->again)); n++) {
+  for (uint32_t n = 0; n < P4_QUEUE_LIMIT && (item = queue_pop(&S->lane.again)); n++) {
     ingress(S, &item->packet, item->data, item->len);
     free(item);
     drain(S);

@@ -3,11 +3,9 @@
  * comes in between two batches, so packets see every change whole. */
 #ifndef P4_WORKER_H
 #define P4_WORKER_H
-#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 
-#define P4_VLAN_ROOM 4u
 #define P4_RX_FRAME (P4_MAX_FRAME + 64u)
 #define P4_INPUT_LIMIT 4096u
 
@@ -22,52 +20,11 @@ struct worker {
   uint8_t *rx;
   struct iovec iov[P4_BATCH];
   struct mmsghdr msg[P4_BATCH];
-  union { struct cmsghdr align; char room[CMSG_SPACE(sizeof(struct tpacket_auxdata))]; } control[P4_BATCH];
+  union control control[P4_BATCH];
 };
 
-/* Taking the lock from outside: the worker steps back as long as somebody waits. */
-static void control_lock(struct sw *S) {
-  __atomic_add_fetch(&S->waiting, 1, __ATOMIC_SEQ_CST);
-  pthread_mutex_lock(&S->lock);
-  __atomic_sub_fetch(&S->waiting, 1, __ATOMIC_SEQ_CST);
-}
-static void control_unlock(struct sw *S) { pthread_mutex_unlock(&S->lock); }
-static void batch_begin(struct sw *S) {
-  while (__atomic_load_n(&S->waiting, __ATOMIC_SEQ_CST)) sched_yield();
-  pthread_mutex_lock(&S->lock);
-  tick(S);
-}
-static void batch_end(struct sw *S) {
-  process_again(S);
-  for (struct port *p = S->port_list; p; p = p->next) {
-    if (p->tx_count) port_flush(S, p);
-    if (p->pcap) fflush(p->pcap);
-  }
-  if (S->out.used) pthread_cond_signal(&S->out_ready);
-  pthread_mutex_unlock(&S->lock);
-}
-
-/* What the kernel says of a frame beside its bytes; an empty status without. */
-static struct tpacket_auxdata auxiliary(struct msghdr *m) {
-  struct tpacket_auxdata aux = {0};
-  for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c))
-    if (c->cmsg_level == SOL_PACKET && c->cmsg_type == PACKET_AUXDATA) memcpy(&aux, CMSG_DATA(c), sizeof aux);
-  return aux;
-}
-/* Puts a VLAN tag back that the kernel took out. The buffer has room in front of the frame. */
-static uint8_t *untag(const struct tpacket_auxdata *aux, uint8_t *frame, uint32_t *len) {
-  if (!(aux->tp_status & TP_STATUS_VLAN_VALID) || *len < 12) return frame;
-  const uint16_t tpid = aux->tp_status & TP_STATUS_VLAN_TPID_VALID ? aux->tp_vlan_tpid : ETH_P_8021Q;
-  frame -= P4_VLAN_ROOM;
-  memmove(frame, frame + P4_VLAN_ROOM, 12);
-  ST16(frame + 12, tpid);
-  ST16(frame + 14, aux->tp_vlan_tci);
-  *len += P4_VLAN_ROOM;
-  return frame;
-}
-
 static void receive(struct sw *S, uint32_t number) {
-  struct worker *w = S->worker;
+  struct worker *w = S->lane.worker;
   struct port *p = S->ports[number];
   if (!p || p->fd < 0) return;
   for (uint32_t i = 0; i < P4_BATCH; i++) {
@@ -77,34 +34,26 @@ static void receive(struct sw *S, uint32_t number) {
     w->iov[i].iov_len = P4_RX_FRAME;
     m->msg_iov = &w->iov[i];
     m->msg_iovlen = 1;
-    if (p->kind == PORT_INTERFACE) {
-      m->msg_control = &w->control[i];
-      m->msg_controllen = sizeof w->control[i];
-    }
+    if (p->ops->prepare) p->ops->prepare(m, &w->control[i]);
   }
   const int n = recvmmsg(p->fd, w->msg, P4_BATCH, MSG_DONTWAIT, 0);
   if (n < 0) {
-    if (errno != EAGAIN && errno != EINTR) S->stats.receive_failed++; /* an interface went down, a peer went away */
+    if (errno != EAGAIN && errno != EINTR) S->lane.stats.receive_failed++; /* an interface went down, a peer went away */
     return;
   }
   for (int i = 0; i < n; i++) {
     uint32_t len = w->msg[i].msg_len;
     uint8_t *frame = w->iov[i].iov_base;
-    struct tpacket_auxdata aux = {0};
-    if (p->kind == PORT_INTERFACE) {
-      aux = auxiliary(&w->msg[i].msg_hdr);
-      const int checksum = !!(aux.tp_status & TP_STATUS_CSUMNOTREADY);
-      if (unlikely(checksum || len > p->mtu + P4_ABOVE_MTU)) port_unfinished(S, p, checksum, len);
-    }
-    if ((w->msg[i].msg_hdr.msg_flags & MSG_TRUNC) || len > P4_MAX_FRAME - P4_VLAN_ROOM) { S->stats.oversize++; continue; }
-    frame = untag(&aux, frame, &len);
+    const int oversize = (w->msg[i].msg_hdr.msg_flags & MSG_TRUNC) || len > P4_MAX_FRAME - P4_VLAN_ROOM;
+    if (p->ops->received) frame = p->ops->received(S, p, &w->msg[i].msg_hdr, frame, &len);
+    if (oversize) { S->lane.stats.oversize++; continue; }
     if (p->pcap) pcap_frame(S, p, frame, len);
     process(S, number, frame, len);
   }
 }
 
 static void receive_injected(struct sw *S) {
-  struct worker *w = S->worker;
+  struct worker *w = S->lane.worker;
   for (uint32_t n = 0; n < P4_BATCH; n++) {
     pthread_mutex_lock(&w->input_lock);
     struct injected *item = w->input;
@@ -125,14 +74,14 @@ static void receive_injected(struct sw *S) {
 
 static void *worker_main(void *arg) {
   struct sw *S = arg;
-  struct worker *w = S->worker;
+  struct worker *w = S->lane.worker;
   struct epoll_event events[64];
   while (!__atomic_load_n(&w->stop, __ATOMIC_ACQUIRE)) {
-    const int busy = __atomic_load_n(&w->input_count, __ATOMIC_RELAXED) || S->again.head || S->clones.head;
+    const int busy = __atomic_load_n(&w->input_count, __ATOMIC_RELAXED) || S->lane.again.head || S->lane.clones.head;
     const int n = epoll_wait(w->epoll, events, 64, busy ? 0 : 1000);
     if (n <= 0 && !busy) continue;
     batch_begin(S);
-    if (S->clones.head) drain(S);
+    if (S->lane.clones.head) drain(S);
     for (int i = 0; i < n; i++) {
       if (events[i].data.u32 == ~0u) {
         uint64_t count;

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Network interfaces as ports, over AF_PACKET sockets (packet(7)). */
+#ifndef P4_IO_PACKET_H
+#define P4_IO_PACKET_H
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <sys/ioctl.h>
+
+#ifndef PACKET_IGNORE_OUTGOING
+#define PACKET_IGNORE_OUTGOING 23
+#endif
+#define P4_VLAN_ROOM 4u
+/* Microseconds before the host program is told again of a port whose frames are unfinished. */
+#define P4_PORT_TOLD 60000000u
+/* What a frame of an interface may have beyond the MTU: Ethernet header and two VLAN tags. */
+#define P4_ABOVE_MTU 22u
+
+static uint32_t interface_mtu(const struct port *p) {
+  struct ifreq r = {0};
+  memcpy(r.ifr_name, p->interface, sizeof r.ifr_name);
+  return ioctl(p->fd, SIOCGIFMTU, &r) < 0 || r.ifr_mtu < 0 ? p->mtu : (uint32_t)r.ifr_mtu;
+}
+/* Counts a frame that is unfinished, and tells the host program: of the first one of a port at once, of others together. */
+static __attribute__((noinline, cold)) void port_unfinished(struct sw *S, struct port *p, int checksum, uint32_t len) {
+  int beyond = len > p->mtu + P4_ABOVE_MTU;
+  if (beyond) { /* the MTU may have been raised meanwhile */
+    p->mtu = interface_mtu(p);
+    beyond = len > p->mtu + P4_ABOVE_MTU;
+  }
+  if (!checksum && !beyond) return;
+  p->stats.checksum_unfinished += (uint64_t)checksum;
+  p->stats.beyond_mtu += (uint64_t)beyond;
+  if (p->told && S->lane.now - p->told_at < P4_PORT_TOLD) return;
+  uint8_t *out = buffer_reserve(S, sizeof p->stats);
+  if (!out) return; /* the next one tries again */
+  memcpy(out, &p->stats, sizeof p->stats);
+  buffer_commit(S, RECORD_PORT, p->number, sizeof p->stats);
+  p->told = 1;
+  p->told_at = S->lane.now;
+}
+
+/* What the kernel says of a frame beside its bytes; an empty status without. */
+static struct tpacket_auxdata auxiliary(struct msghdr *m) {
+  struct tpacket_auxdata aux = {0};
+  for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c))
+    if (c->cmsg_level == SOL_PACKET && c->cmsg_type == PACKET_AUXDATA) memcpy(&aux, CMSG_DATA(c), sizeof aux);
+  return aux;
+}
+/* Puts a VLAN tag back that the kernel took out. The buffer has room in front of the frame. */
+static uint8_t *untag(const struct tpacket_auxdata *aux, uint8_t *frame, uint32_t *len) {
+  if (!(aux->tp_status & TP_STATUS_VLAN_VALID) || *len < 12) return frame;
+  const uint16_t tpid = aux->tp_status & TP_STATUS_VLAN_TPID_VALID ? aux->tp_vlan_tpid : ETH_P_8021Q;
+  frame -= P4_VLAN_ROOM;
+  memmove(frame, frame + P4_VLAN_ROOM, 12);
+  ST16(frame + 12, tpid);
+  ST16(frame + 14, aux->tp_vlan_tci);
+  *len += P4_VLAN_ROOM;
+  return frame;
+}
+
+static void interface_prepare(struct msghdr *m, union control *room) {
+  _Static_assert(sizeof room->room >= CMSG_SPACE(sizeof(struct tpacket_auxdata)), "room for the auxiliary data");
+  m->msg_control = room;
+  m->msg_controllen = sizeof *room;
+}
+static uint8_t *interface_received(struct sw *S, struct port *p, struct msghdr *m, uint8_t *frame, uint32_t *len) {
+  const struct tpacket_auxdata aux = auxiliary(m);
+  const int checksum = !!(aux.tp_status & TP_STATUS_CSUMNOTREADY);
+  if (unlikely(checksum || *len > p->mtu + P4_ABOVE_MTU)) port_unfinished(S, p, checksum, *len);
+  return untag(&aux, frame, len);
+}
+
+static int port_open_interface(struct port *p, const char *name, const char *unused) {
+  (void)unused;
+  const int on = 1, room = 8 << 20;
+  struct sockaddr_ll where = {.sll_family = AF_PACKET, .sll_protocol = __builtin_bswap16(ETH_P_ALL)};
+  where.sll_ifindex = (int)if_nametoindex(name);
+  if (!where.sll_ifindex) return -ENODEV;
+  p->fd = socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (p->fd < 0) return -errno;
+  /* What this socket sends must not come back as received. */
+  if (setsockopt(p->fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &on, sizeof on) < 0) return -errno;
+  /* The kernel takes a VLAN tag out of the frame; the auxiliary data says what it was, and what else is unfinished. */
+  if (setsockopt(p->fd, SOL_PACKET, PACKET_AUXDATA, &on, sizeof on) < 0) return -errno;
+  setsockopt(p->fd, SOL_PACKET, PACKET_QDISC_BYPASS, &on, sizeof on);
+  if (setsockopt(p->fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof room) < 0)
+    setsockopt(p->fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof room);
+  setsockopt(p->fd, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof room);
+  struct packet_mreq all = {.mr_ifindex = where.sll_ifindex, .mr_type = PACKET_MR_PROMISC};
+  if (setsockopt(p->fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &all, sizeof all) < 0) return -errno;
+  if (bind(p->fd, (struct sockaddr *)&where, sizeof where) < 0) return -errno;
+  strncpy(p->interface, name, sizeof p->interface - 1);
+  p->mtu = interface_mtu(p);
+  return 0;
+}
+static const struct port_ops interface_ops = {
+    .open = port_open_interface, .prepare = interface_prepare, .received = interface_received};
+#endif
