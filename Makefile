@@ -7,8 +7,9 @@ VENV ?= .venv
 SHELL_VENV ?= .venv-shell
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
-# So many tests run side by side (conftest.py says which do not); 0: one after the other, in one process, as --pdb needs it.
-TEST_JOBS ?= 2
+# So many tests run side by side (conftest.py says which do not): one more than two cores, since many wait for what they have
+# started. 0: one after the other, in one process, as --pdb needs it.
+TEST_JOBS ?= 3
 # Nothing is compiled while it is installed. Where no wheels are to be had, empty this: make run PIP_WHEELS=
 PIP_WHEELS ?= --only-binary=:all:
 # What `make lock` does to what is locked: the newest that pyproject.toml allows. Empty: what is locked stays if it can.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How tests are spread over processes when pytest-xdist runs several of them (`make test`, `pytest -n 2`), what a run
+"""How tests are spread over processes when pytest-xdist runs several of them (`make test`, `pytest -n 3`), what a run
 says of itself: how long it will take, and why tests were skipped, and where what tests start is found by commands."""
 
 from __future__ import annotations
@@ -17,6 +17,13 @@ import pytest
 SHARE_PROCESSES = ("bmv2-lab/tests/test_drill.py", "softswitch/tests/test_server_")
 """Modules, by the beginning of their path, whose tests share a lab or switches: in two processes there would be two of
 each."""
+
+LONGEST = (
+    "bmv2-lab/tests/test_lab.py::TestWhole::test_run[",
+    "controller/tests/secure/test_takeovers.py::test_a_second_agent_of_one_name[",
+)
+"""Tests, by the beginning of their ids, that take a minute and more: begun first, since at the end all would wait for
+one."""
 
 LAST_RUN = "nvo3sec/last_whole_run"
 """In pytest's cache: seconds and number of tests of the last run of all tests on this machine."""
@@ -44,6 +51,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return together(nodeid)
 
     return Scheduling(config, log)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -80,3 +80,24 @@ def test_a_whole_run_is_measured_and_the_next_one_says_so(tests: Path) -> None:
 
 def test_how_long(conftest: ModuleType) -> None:
     assert conftest.how_long([903.6, 2013]) == "all tests: the last time 2013 of them took 15 min 4 s here"
+
+
+def test_what_is_begun_first_and_what_stays_together_is_there(conftest: ModuleType) -> None:
+    """Both are told by their names: a test that was moved would be spread as any other, without a word."""
+    for path, *names in (one.rstrip("[").split("::") for one in (*conftest.LONGEST, *conftest.SHARE_PROCESSES)):
+        found = list(CONFTEST.parent.glob(f"{path}*"))
+        assert found, path
+        assert all(names[-1] in file.read_text(encoding="utf-8") for file in found if names), names
+
+
+def test_what_takes_longest_is_begun_first(tests: Path, conftest: ModuleType) -> None:
+    path, *_, name = conftest.LONGEST[0].rstrip("[").split("::")
+    begun = tests / path
+    begun.parent.mkdir(parents=True)
+    begun.write_text(
+        "import pytest\nclass TestWhole:\n    @pytest.mark.parametrize('one', [1])\n"
+        f"    def {name}(self, one):\n        pass\n"
+    )
+    ids = [line for line in run(tests, "--collect-only", "-q", "tests", "bmv2-lab").splitlines() if "::" in line]
+    assert len(ids) > 1
+    assert ids[0].startswith(conftest.LONGEST[0])
