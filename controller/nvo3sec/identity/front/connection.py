@@ -8,13 +8,15 @@ import contextlib
 import secrets
 import socket
 import struct
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path as FilePath
+from typing import Protocol
 
 from nvo3sec.identity.certificate import Identity
-from nvo3sec.identity.endings import ConnectionStage, EndedBy, stage_between
-from nvo3sec.identity.errors import PeerRefused
-from nvo3sec.identity.front.admission import Refusal
-from nvo3sec.identity.front.allowance import Allowance
+from nvo3sec.identity.endings import ConnectionStage, EndedBy, Endings, stage_between
+from nvo3sec.identity.errors import PeerRefused, Reason
+from nvo3sec.identity.front.admission import FrontLimits, Refusal
+from nvo3sec.identity.front.allowance import Allowance, Allowances
 from nvo3sec.identity.front.client_hello import (
     PROTOCOL_VERSION_ALERT,
     HandshakeProgress,
@@ -25,9 +27,7 @@ from nvo3sec.identity.front.client_hello import (
 )
 from nvo3sec.identity.front.crowd import Path
 from nvo3sec.identity.front.splice import EARLY_BYTES, Side
-
-if TYPE_CHECKING:
-    from nvo3sec.identity.front.front import Front
+from nvo3sec.identity.live import LivePeers
 
 VERDICT_GRACE_S = 1.0
 """Between the end of an identity and the end of its connection: its calls end first, and say why."""
@@ -39,6 +39,26 @@ def reset(connection: socket.socket) -> None:
     """Closing it sends a reset, and leaves no state behind."""
     with contextlib.suppress(OSError):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+
+
+class Doorkeeper(Protocol):
+    """What a connection asks of the front that let it in, and tells it. `front.Front` is one."""
+
+    limits: FrontLimits
+    backend: FilePath
+    live: LivePeers
+    clock: Callable[[], float]
+    endings: Endings
+    allowances: Allowances
+    opened: int
+    held: int
+
+    def leave(self, outer: Outer) -> None: ...
+    def claim(self, outer: Outer, identity: Identity) -> None: ...
+    async def turn(self, outer: Outer) -> bool: ...
+    def ended(self, outer: Outer, reason: Reason) -> None: ...
+    def name(self, outer: Outer) -> None: ...
+    def count(self, refusal: Refusal, address: str, detail: str) -> None: ...
 
 
 class Inner(Side):
@@ -60,7 +80,7 @@ class Inner(Side):
 class Outer(Side):
     """The half towards the network."""
 
-    def __init__(self, front: Front, number: int, address: str, path: Path) -> None:
+    def __init__(self, front: Doorkeeper, number: int, address: str, path: Path) -> None:
         """path: of `address`."""
         super().__init__()
         self.number = number
