@@ -19,6 +19,14 @@ _LINE_LIMIT = 64 * 1024 * 1024
 Method = Callable[..., Any]
 
 
+def answer_future() -> asyncio.Future[Any]:
+    """A future for what somebody else will answer. Whoever waits for it may go before the answer comes, and then nobody
+    learns of a refusal: that is no fault, and asyncio does not tell of it."""
+    future = asyncio.get_running_loop().create_future()
+    future.add_done_callback(lambda done: None if done.cancelled() else done.exception())
+    return future
+
+
 async def serve(path: Path, methods: dict[str, Method]) -> asyncio.AbstractServer:
     """Answer requests {"id", "method", "arguments"}; a method may be a coroutine, and several run at a time."""
 
@@ -76,7 +84,7 @@ class Client:
         """The method's result. Raises RemoteError for its failure, its silence, or its end."""
         self._last_id += 1
         request = self._last_id
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        future = answer_future()
         self._pending[request] = future
         try:
             if self._task.done():

@@ -13,7 +13,7 @@ import nvo3sec
 import pytest
 
 ROOT = Path(nvo3sec.__file__).parent
-FOREIGN = ("p4softswitch", "nvo3lab", "scapy", "ptf", "harness")
+FOREIGN = ("p4softswitch", "nvo3lab", "nvo3ref", "scapy", "ptf", "harness")
 
 ARROWS = {
     "__init__": set(),

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 
 from nvo3ref import tenant_frames as frames
 
+from nvo3lab.rpc import answer_future
+
 FIN, SYN, RST, PSH, ACK = 0x01, 0x02, 0x04, 0x08, 0x10
 FIRST_CLIENT_PORT = 40000
 _MSS = 1460
@@ -94,7 +96,7 @@ class Connection:
         self._progress = asyncio.Event()
         self.digest = hashlib.sha256()
         self.received = 0
-        self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.finished: asyncio.Future[None] = answer_future()
 
     async def send(self, length: int) -> None:
         """Open, send random bytes, close. Raises ConnectionError where the peer resets."""

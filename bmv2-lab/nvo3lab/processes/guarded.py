@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from nvo3lab.errors import LabError, ProcessError
+from nvo3lab.rpc import answer_future
 
 #: Making namespaces and wires waits for the kernel, which takes its time on a busy machine.
 _START_TIMEOUT = 90.0
@@ -164,7 +165,7 @@ class Guarded:
             raise ProcessError(self._obituary(self._process.poll()))
         self._last_id += 1
         request = self._last_id
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        future = answer_future()
         self._pending[request] = future
         self._writer.write(json.dumps({"id": request, "method": method, "arguments": arguments}).encode() + b"\n")
         try:

@@ -47,6 +47,15 @@ class Backoff:
         return pause
 
 
+def answer_future() -> asyncio.Future[Any]:
+    """A future for what somebody else will answer. Whoever waits for it may go before the answer comes, cancelled or
+    failed at something else, and then nobody learns of a refusal: that is no fault, and asyncio does not tell of it.
+    """
+    future = asyncio.get_running_loop().create_future()
+    future.add_done_callback(lambda done: None if done.cancelled() else done.exception())
+    return future
+
+
 async def run_together(*coroutines: Coroutine[Any, Any, Any]) -> None:
     """Run all until the first one ends; then cancel the others, wait for them, and raise what the first one raised."""
     tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]

@@ -17,6 +17,7 @@ from nvo3sec.domain.messages.versions import Feature, Speaks
 from nvo3sec.errors import AuthorizationError, HistoryDisputed, NameInUse, NvaLoading
 from nvo3sec.nva.early_leases import EarlyLeases
 from nvo3sec.nva.store import Certificate
+from nvo3sec.system.aio import answer_future
 from nvo3sec.wire import checks
 
 LOADING = "the NVA is still loading"
@@ -76,7 +77,7 @@ class LoadingSessions:
                 raise NameInUse(f"another agent waits as {nve} for the NVA to load, from {present.place[1]}")
             if not present.loaded.done():
                 present.loaded.set_exception(AuthorizationError(f"a newer session of {nve} has taken over"))
-        loaded = asyncio.get_running_loop().create_future()
+        loaded = answer_future()
         held = Held(secrets.token_bytes(checks.SESSION_BYTES), certificate, place, loaded)
         self._held[nve] = held
         leases = self.leases

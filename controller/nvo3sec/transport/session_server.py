@@ -51,7 +51,7 @@ from nvo3sec.nva.service import Nva
 from nvo3sec.nva.store import Certificate
 from nvo3sec.nva.takeovers import Takeovers
 from nvo3sec.operator.calls import CALLS
-from nvo3sec.system.aio import run_together
+from nvo3sec.system.aio import answer_future, run_together
 from nvo3sec.transport import methods
 from nvo3sec.transport.early_sessions import LOADING, Held, LoadingSessions
 from nvo3sec.wire import checks, down, up, versions
@@ -104,7 +104,7 @@ class _Link:
         if len(self._waiting) >= QUESTIONS_AT_ONCE:
             raise OperatorError(f"{nve} has too many questions to answer already")
         number = next(self._numbers) & checks.UINT32
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        future = answer_future()
         self._waiting[number] = kind, future
         patience_s = SILENT_S if self._silent else STATUS_S if kind is QuestionKind.STATUS else ANSWER_S
         try:
@@ -124,7 +124,7 @@ class _Link:
         if self.session.ended.is_set():
             return False
         number = next(self._numbers) & checks.UINT32
-        probe: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        probe: asyncio.Future[bool] = answer_future()
         self._probes[number] = probe
         try:
             async with asyncio.timeout(ALIVE_S):

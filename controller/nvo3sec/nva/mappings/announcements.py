@@ -11,6 +11,7 @@ from nvo3sec.domain.mapping import Attach, Claimed, Detach, Event, Move, Outcome
 from nvo3sec.domain.messages.session import Announcement, Attachment, AttachmentAnswer, Release, Report, Sign
 from nvo3sec.domain.overlay.model import Domain
 from nvo3sec.nva.store.errors import ChangeRefused, StoreError
+from nvo3sec.system.aio import answer_future
 
 HandleAll = Callable[[Sequence[Event]], Sequence[Outcome]]
 """Makes events durable and tells everybody; returns an outcome for each. Raises StoreError."""
@@ -110,10 +111,9 @@ class Announcing:
 
     async def announce(self, event: Event) -> AttachmentAnswer:
         """The answer, once it is durable. Raises StoreError."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[AttachmentAnswer] = loop.create_future()
+        future: asyncio.Future[AttachmentAnswer] = answer_future()
         if not self._waiting:
-            loop.call_soon(self._flush)
+            asyncio.get_running_loop().call_soon(self._flush)
         self._waiting.append((event, future))
         return await future
 
