@@ -264,11 +264,19 @@ class RandomKills:
             self.acknowledged[mac] = leaf
 
     async def _ready(self) -> None:
-        async with asyncio.timeout(PATIENCE_S):
-            while True:
-                with contextlib.suppress(AssertionError):
-                    await self.world.ready()
-                    return
+        why: object = "nothing was said"
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                while True:
+                    ended = [name for name, one in self.world.processes.items() if one.poll() is not None]
+                    assert not ended, f"{ended} ended by themselves: {[self.world.log(one)[-2000:] for one in ended]}"
+                    try:
+                        await self.world.ready()
+                        return
+                    except AssertionError as error:
+                        why = error
+        except TimeoutError:
+            raise AssertionError(f"not ready after {PATIENCE_S:g} s: {why}") from None
 
     # --- what has to be so ------------------------------------------------------------------------------------------
 
