@@ -101,6 +101,8 @@ bare:
 	@.ci/bare-debian bookworm --no-compiler
 	@.ci/bare-debian trixie --no-compiler -- run
 
+# What they share with the tests.
+bench: export PYTHONPATH := $(CURDIR)/ptf-tests
 bench: $(VENV)/.test compiler
 	@$(BIN)/python bench/pipeline.py
 	@$(BIN)/python ptf-tests/bench/entries.py

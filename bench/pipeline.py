@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The NVE program on both targets, in one run: encapsulate + protect, and verify + decapsulate.
 
-    python bench/pipeline.py [--no-bmv2] [C compiler flag...]
+    PYTHONPATH=ptf-tests python bench/pipeline.py [--no-bmv2] [C compiler flag...]
 
 Embedded switch: in memory, one thread, packets handed over in-process, no input or output; the floor is the bare
 cipher (same bytes, same compiler flags, same run) plus bridging of the same frame between two local VAPs of the same
@@ -22,9 +22,6 @@ import threading
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "ptf-tests"))
-
 from harness.p4runtime import P4Runtime
 from harness.ports import PacketStream
 from harness.schema import Entry, Schema, entry, update
@@ -36,6 +33,7 @@ from p4softswitch.engine.compiler import FLAGS, find_compiler
 from p4softswitch.engine.engine import CompiledEngine, EngineConfig, load
 from p4softswitch.engine_api import ActionCall, KeyPart
 
+ROOT = Path(__file__).resolve().parents[1]
 PROGRAM = ROOT / "p4src" / "nvo3sec_p4"
 SIZES = (64, 128, 512, 1024, 1500)
 MARK = 1.3

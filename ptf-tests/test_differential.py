@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A short differential run: some packets through both targets. ptf-tests/differential/run.py makes long ones."""
+"""A short differential run: some packets through both targets. ptf-tests/run_differential.py makes long ones."""
 
 from __future__ import annotations
 

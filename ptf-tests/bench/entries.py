@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Table entries written per second over P4Runtime, and the memory of a switch with 10,000 SAs, on each target.
 
-    python ptf-tests/bench/entries.py [--target embedded|bmv2]
+    PYTHONPATH=ptf-tests python ptf-tests/bench/entries.py [--target embedded|bmv2]
 
 One client, one Write after another, 100 updates in each, entries of `sa_rx` (the widest action data of the program),
 then of `bridge`. Each target gets a switch process of its own; the ratio is of one run on one machine.
@@ -13,8 +13,6 @@ import argparse
 import sys
 import time
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from harness.p4runtime import P4Runtime
 from harness.schema import Entry, Schema, entry, update

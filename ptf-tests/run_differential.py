@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Differential runs of the NVE program on two targets.
 
-    python ptf-tests/differential/run.py --packets 100000 --seed 1 --jobs 2 --json report.json
-    python ptf-tests/differential/run.py --replay finding.json
+    python ptf-tests/run_differential.py --packets 100000 --seed 1 --jobs 2 --json report.json
+    python ptf-tests/run_differential.py --replay finding.json
 
 Exit status: 0 without a difference, 1 with one, 2 if a target is missing.
 """
@@ -21,14 +21,11 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from harness import switches
-from harness.session import pipeline_directory
-
 from differential.campaign import Campaign, Report
 from differential.pair import Pair
 from differential.steps import from_json
+from harness import switches
+from harness.session import pipeline_directory
 
 
 def _arguments() -> argparse.Namespace:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Takes every check out of the P4 program, one at a time, and runs the packet tests: one of them must fail.
 
-    python ptf-tests/mutants/run.py [--only TEXT] [--jobs 2] [--target embedded|bmv2] [--json OUT] [--list]
+    python ptf-tests/run_mutants.py [--only TEXT] [--jobs 2] [--target embedded|bmv2] [--json OUT] [--list]
 
 Needs p4c-bm2-ss on PATH. Exit status: 0 if every mutant was killed or is on the list of those that nobody can tell
 from the program, 1 if one survived (or one of that list was killed), 2 if tests fail without any mutation, or something
@@ -28,14 +28,12 @@ from dataclasses import asdict, dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from mutants import tests
 from mutants.semantic import EQUIVALENT, semantic_mutants
 from mutants.sources import PLACEHOLDER, AllInOne, Mutant, Sources
 from mutants.tests import Extent
 
-TESTS = Path(__file__).resolve().parents[1]
+TESTS = Path(__file__).resolve().parent
 P4SRC = TESTS.parent / "p4src"
 COMPILER = "p4c-bm2-ss"
 SECONDS = 900
