@@ -1,17 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lets the test modules import the helpers that stand beside them; switches under test as fixtures."""
+"""Switches under test as fixtures."""
 
 from __future__ import annotations
 
 import itertools
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from server_harness import (
     OTHER,
     Controller,

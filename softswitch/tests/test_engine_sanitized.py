@@ -41,7 +41,7 @@ def test_random_and_damaged_packets() -> None:
         "UBSAN_OPTIONS": "print_stacktrace=1",
         "P4SOFTSWITCH_CC": "gcc",
     }
-    script = Path(__file__).with_name("engine_fuzz.py")
+    script = Path(__file__).parent / "support" / "engine_fuzz.py"
     result = subprocess.run(
         [sys.executable, str(script), str(PACKETS), *FLAGS, "--"],
         env=environment, capture_output=True, text=True, timeout=500, check=False,

@@ -24,7 +24,7 @@ def session(fresh_target: Target) -> Iterator[subprocess.Popen[str]]:
     if not PYTHON.exists():
         pytest.skip("there is no .venv-shell; `make setup` makes it")
     fresh_target.controller().close()  # it answers: this client tries only once
-    command = [str(PYTHON), str(HERE / "foreign_client_session.py"), fresh_target.address]
+    command = [str(PYTHON), str(HERE / "support" / "foreign_client_session.py"), fresh_target.address]
     command += [str(PROGRAMS / f"with_arrays.{suffix}") for suffix in ("p4info.txtpb", "json")]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     watchdog = threading.Timer(2 * TIMEOUT, process.kill)

@@ -3,14 +3,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import signal
 import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,48 +15,13 @@ from typing import Any
 import pytest
 from p4softswitch import cli
 from p4softswitch.server import PortSpec, parse_port
+from server_command import FRAME, MAC, end, running
 from server_harness import PROGRAMS, TIMEOUT, Controller, Insert, Program, Push, engine_missing, update
 
-MAC = b"\x02\x00\x00\x00\x00\x01"
-FRAME = MAC + b"\x02\x00\x00\x00\x00\x02" + b"\x08\x00" + bytes(range(50))
 KEY = bytes.fromhex("5ec2e7c0ffee")
 """Stands for a key: an action parameter that must not be seen in any output."""
 
 needs_engine = pytest.mark.skipif(engine_missing() is not None, reason=str(engine_missing()))
-
-
-@contextlib.contextmanager
-def running(
-    directory: Path, general: Sequence[str] = (), target: Sequence[str] = ()
-) -> Iterator[subprocess.Popen[str]]:
-    """The command, once it has said that it serves."""
-    address = f"unix:{directory / 'p4rt'}"
-    command = [sys.executable, "-m", "p4softswitch.cli", "--device-id", "1", *general, "--"]
-    command += ["--grpc-server-addr", address, *target]
-    read, write = os.pipe()
-    process = subprocess.Popen(
-        [*command[:3], "--ready-fd", str(write), *command[3:]],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        pass_fds=[write],
-        cwd=directory,
-    )
-    os.close(write)
-    try:
-        with os.fdopen(read) as ready:
-            assert ready.read() == "ready\n", process.communicate()
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def end(process: subprocess.Popen[str], number: signal.Signals = signal.SIGTERM) -> tuple[int, str, str]:
-    process.send_signal(number)
-    out, error = process.communicate(timeout=TIMEOUT)
-    return process.returncode, out, error
 
 
 class TestPortSyntax:

@@ -122,7 +122,7 @@ class TestOutbox:
 
 @pytest.mark.parametrize("name", compile_program.VARIANTS)
 def test_committed_program_is_what_p4c_makes(name: str, tmp_path: Path) -> None:
-    """After a change: `python softswitch/tests/server_program/compile.py`."""
+    """After a change: `python softswitch/tests/support/server_program/compile.py`."""
     import shutil
 
     if shutil.which("p4c-bm2-ss") is None:

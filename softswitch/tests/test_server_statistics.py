@@ -12,8 +12,8 @@ from typing import Any
 import grpc
 import pytest
 from engine_network import can_make_veth, ip, own_network, unfinished_sender, virtio_header
+from server_command import FRAME, MAC, end, running
 from server_harness import DEVICE_ID, TIMEOUT, Controller, Insert, Program, engine_missing, update
-from test_server_cli import FRAME, MAC, end, running
 
 pytestmark = pytest.mark.skipif(engine_missing() is not None, reason=str(engine_missing()))
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Faults planted into translator and runtime, one at a time; the traces and the random expressions must find each.
 
-usage: python softswitch/tests/seeded_faults.py [part of a name]
+usage: python softswitch/tests/support/seeded_faults.py [part of a name]
 
 Exits with 1 if one survives. It works on a copy of the package; every fault costs a few seconds of compilation.
 """
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).parent
-PACKAGE = HERE.parent / "p4softswitch"
+PACKAGE = HERE.parents[1] / "p4softswitch"
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Traces of BMv2: what it did with the scenarios, packet by packet, in files that are replayed without it.
 
-usage, with simple_switch_grpc on the path: python softswitch/tests/engine_traces.py
+usage, with simple_switch_grpc on the path: python softswitch/tests/support/engine_traces.py
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ import sys
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 from engine_bmv2 import Bmv2, simple_switch
 from engine_scenarios import SCENARIOS, Clone, Default, Group, Insert, Meter, Scenario, Setup, apply

@@ -11,8 +11,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-
 from engine_random import random_packets, random_program
 from engine_scenarios import PROGRAMS, SCENARIOS, apply
 from p4softswitch.engine.engine import CompiledEngine, EngineConfig, load

@@ -26,7 +26,7 @@ def strip(node: Any) -> Any:
 
 
 def main() -> None:
-    for source in sorted([*HERE.glob("*.p4"), *(HERE.parent.parent / "bench").glob("*.p4")]):
+    for source in sorted([*HERE.glob("*.p4"), *(HERE.parents[2] / "bench").glob("*.p4")]):
         output, p4info = source.with_suffix(".json"), source.with_suffix(".p4info.txtpb")
         subprocess.run(
             ["p4c-bm2-ss", "--p4runtime-files", p4info.name, "-o", output.name, source.name],
