@@ -102,7 +102,7 @@ bare:
 	@.ci/bare-debian trixie --no-compiler -- run
 
 # What they share with the tests.
-bench: export PYTHONPATH := $(CURDIR)/ptf-tests
+bench: export PYTHONPATH := $(CURDIR)/ptf-tests:$(CURDIR)/controller/tests/support
 bench: $(VENV)/.test compiler
 	@$(BIN)/python bench/pipeline.py
 	@$(BIN)/python ptf-tests/bench/entries.py

@@ -7,6 +7,8 @@
     python controller/bench/control_plane.py many [--agents 1000] [--mappings 100000]
     python controller/bench/control_plane.py register [--times 5]
 
+PYTHONPATH has to have controller/tests/support, as `make bench` sets it.
+
 The NVA is a process of its own, with TLS; agents are simulated in this process and have no switches, all else of them
 is real. `floods` calls a bare echo of gRPC over the same TLS from the same process at the same time: what both lose is
 the machine's, and an attacker needs one of its cores. `newcomers` floods with connections, counts tries of devices that
@@ -31,9 +33,6 @@ from collections.abc import AsyncIterator, Coroutine
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
-
-TESTS = Path(__file__).parents[1] / "tests"
-sys.path[:0] = [str(TESTS / "attacks"), str(TESTS / "secure"), str(TESTS)]
 
 import grpc
 import structlog
@@ -63,8 +62,7 @@ from pathlib import Path
 import grpc
 async def echo(request, _context):
     return request
-async def main(port, device, anchors, here):
-    sys.path.insert(0, here)
+async def main(port, device, anchors):
     from attackers import key_and_chain
     server = grpc.aio.server()
     handler = grpc.unary_unary_rpc_method_handler(echo)
@@ -88,7 +86,7 @@ async def bare_echo(fleet: Fleet) -> AsyncIterator[list[float]]:
     """Calls of a bare echo, a hundred a second; how long each took."""
     port, took = free_port(), []
     anchors = str(fleet.identities.authority.anchors_file)
-    words = [str(port), fleet.device_file(Role.NVA, "nva1"), anchors, str(TESTS / "attacks")]
+    words = [str(port), fleet.device_file(Role.NVA, "nva1"), anchors]
     process = subprocess.Popen([sys.executable, "-c", ECHO, *words], stdin=subprocess.DEVNULL)
     credentials = grpc.ssl_channel_credentials(
         Path(anchors).read_bytes(), *key_and_chain(fleet.device_file(Role.NVE, "leaf9"))

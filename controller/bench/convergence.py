@@ -3,6 +3,8 @@
 
     python controller/bench/convergence.py [--moves 100] [--rotations 100] [--revocations 5]
 
+PYTHONPATH has to have controller/tests/support, as `make bench` sets it.
+
 One NVA, three agents, three switches on this machine, and tenants that send all the time.
 
 move        from the old place's release (the new place has announced already) to the first packet there
@@ -17,16 +19,12 @@ import argparse
 import asyncio
 import contextlib
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
-
-TESTS = Path(__file__).parents[1] / "tests"
-sys.path[:0] = [str(TESTS), str(TESTS / "secure")]
 
 from nvo3sec.domain.overlay.addresses import format_mac
 from nvo3sec.operator.console import ask

@@ -3,6 +3,8 @@
 
     python controller/bench/revocation.py [--nves 60] [--times 20]
 
+PYTHONPATH has to have controller/tests/support, as `make bench` sets it.
+
 The NVA is a process of its own with TLS and its store on disk. Agents are simulated in this process: real sessions,
 which confirm at once what they are told, in place of a switch. What a switch takes is in `convergence.py`.
 """
@@ -15,14 +17,10 @@ import logging
 import os
 import resource
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
-
-TESTS = Path(__file__).parents[1] / "tests"
-sys.path[:0] = [str(TESTS / "attacks"), str(TESTS / "secure"), str(TESTS)]
 
 import structlog
 from attack_world import Fleet, fleet_of

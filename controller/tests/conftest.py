@@ -3,16 +3,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from switches import EXECUTABLES, NAMES, SwitchProcess  # found through the line above
+from switches import EXECUTABLES, NAMES, SwitchProcess
 
 settings.register_profile("untimed", deadline=None)  # how long an example takes is the machine's business
 settings.load_profile("untimed")

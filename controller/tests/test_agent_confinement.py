@@ -22,7 +22,7 @@ from nvo3sec.nve.plan import MANAGED_TABLES
 from nvo3sec.p4runtime import Entry, Operation, Table, Update
 from nvo3sec.program.entry import CounterValue
 from nvo3sec.program.generated import Counter, DropReason
-from test_faults import working
+from working_agent import working
 
 INCARNATION, OTHER = b"i" * 16, b"o" * 16
 

@@ -15,7 +15,7 @@ from nvo3sec.nve.audit import OFTEN, Audit, Leases
 from nvo3sec.nve.plan import MANAGED_TABLES
 from nvo3sec.p4runtime import Operation, SwitchState, Table, Update
 from nvo3sec.program import generated as p4
-from test_faults import working
+from working_agent import working
 
 INTRUDER = p4.authorized_nve_permit(source=0x0A000001, destination=0xC0000202)
 INCARNATION = bytes(range(16))

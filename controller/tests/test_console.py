@@ -10,14 +10,13 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
+from console_world import COUNTERS, EMPTY_STATUS, echo, serving
 from nvo3sec.cli.operate import Where
 from nvo3sec.config import example_path
 from nvo3sec.errors import NoController, OperatorError
@@ -33,47 +32,6 @@ from nvo3sec.operator.console import (
     socket_path,
 )
 from nvo3sec.system import logs
-
-
-async def echo(**params) -> dict:
-    return params
-
-
-async def refuse(**params) -> None:
-    raise OperatorError("not today")
-
-
-async def fail(**params) -> None:
-    raise RuntimeError("a secret detail")
-
-
-METHODS = {"echo": echo, "refuse": refuse, "fail": fail}
-
-
-@contextmanager
-def serving(directory: Path, methods=METHODS) -> Iterator[None]:
-    """A server in a thread of its own, as the clients are synchronous."""
-    started, stop = threading.Event(), None
-    loop = asyncio.new_event_loop()
-
-    async def serve() -> None:
-        nonlocal stop
-        stop = asyncio.Event()
-        server = ConsoleServer(directory, methods)
-        await server.start()
-        started.set()
-        await stop.wait()
-        await server.stop()
-
-    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
-    thread.start()
-    assert started.wait(60)
-    try:
-        yield
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(60)
-        loop.close()
 
 
 class TestSocket:
@@ -354,29 +312,6 @@ class TestDiscovery:
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", "from nvo3sec.cli import main; main()", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-
-
-COUNTERS = [
-    {
-        "nve": "leaf1",
-        "drops": {"ingress": {"BAD_ICV": {"packets": 3, "bytes": 300}}, "egress": {}},
-        "sa_rx": [{"source": "192.0.2.2", "destination": "192.0.2.1", "spi": "80000001", "packets": 1, "bytes": 2}],
-        "sa_tx": [],
-        "vap": [],
-        "vn": [],
-        "last_sequence": {"leaf2": 7},
-        "switch": {
-            "engine": {"packets_in": 9},
-            "ports": {
-                "1": {"interface": "access1", "checksum_unfinished": 5, "beyond_mtu": 0},
-                "2": {"interface": "access2", "checksum_unfinished": 0, "beyond_mtu": 0},
-            },
-        },
-    }
-]
-
-
-EMPTY_STATUS = {"domain": "lab.example", "switches": [], "keys": [], "reports": []}
 
 
 class TestCommands:

@@ -11,6 +11,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any
 
 import pytest
+from domain_variants import without
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nvo3sec.config import example_path, load_domain, parse_domain
@@ -37,20 +38,6 @@ def with_one(domain: Domain, collection: str, name: str, **changes: Any) -> Doma
     index = of(domain, name)
     items[index] = replace(items[index], **changes)
     return replace(domain, **{collection: tuple(items)})
-
-
-def without(domain: Domain, nve: str) -> Domain:
-    """A domain as its file would give it without one NVE."""
-    return replace(
-        domain,
-        nves=tuple(
-            replace(one, routes=tuple(route for route in one.routes if route.peer != nve))
-            for one in domain.nves
-            if one.name != nve
-        ),
-        tenant_systems=tuple(system for system in domain.tenant_systems if system.nve != nve),
-        tunnels=tuple(tunnel for tunnel in domain.tunnels if nve not in tunnel.ends),
-    )
 
 
 def stated(domain: Domain) -> MappingState:

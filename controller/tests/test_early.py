@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from nva_agents import DOMAIN, INCARNATIONS, Agents, certificate_of
+from domain_variants import NO_RED, without_nve
+from nva_agents import DOMAIN, INCARNATIONS, Agents, certificate_of, hang
 from nvo3sec.domain.messages.session import ReadBack, Registration, StoreMark
 from nvo3sec.errors import AuthorizationError, HistoryDisputed
 from nvo3sec.nva.early_leases import EARLY_LEASE_S, LOADING_S, EarlyLeases
 from nvo3sec.nva.store import MemoryStore, Revocation, Revoke, StoreRolledBack, open_store
-from test_held import NO_RED, hang, without_nve
 
 LEAVES = ("leaf1", "leaf2", "leaf3")
 LEASE_S = DOMAIN.lifetimes.lease_s

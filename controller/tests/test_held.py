@@ -8,13 +8,14 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 
 import pytest
-from nva_agents import DOMAIN, INCARNATIONS, Agents, Failing, certificate_of
+from domain_variants import NO_RED, without_nve, without_vn
+from nva_agents import DOMAIN, INCARNATIONS, Agents, Failing, certificate_of, hang
 from nvo3sec.config import DomainText, example_path
 from nvo3sec.domain.messages.session import ReadBack, Registration, Report
 from nvo3sec.domain.overlay.difference import difference
 from nvo3sec.domain.overlay.meanings import Meaning, Sort, Told, is_told, let_go, meanings
 from nvo3sec.domain.overlay.membership import Membership
-from nvo3sec.domain.overlay.model import Domain, Vap
+from nvo3sec.domain.overlay.model import Vap
 from nvo3sec.domain.switch.status import unknown_status
 from nvo3sec.errors import OperatorError
 from nvo3sec.nva.cutoffs import DEADLINE_S
@@ -28,41 +29,6 @@ RED_VNI = Meaning(Sort.VNI, "5002", "red")
 """leaf1 and leaf3 serve it."""
 
 
-def without_vn(domain: Domain, name: str, *nves: str) -> Domain:
-    """Without a VN; or, if NVEs are named, without their VAPs of it."""
-    changed = tuple(
-        replace(nve, vaps=tuple(vap for vap in nve.vaps if vap.vn != name)) if nve.name in (nves or [nve.name]) else nve
-        for nve in domain.nves
-    )
-    stay = tuple(s for s in domain.tenant_systems if s.vn != name or (nves and s.nve not in nves))
-    kept = tuple(vn for vn in domain.vns if nves or vn.name != name)
-    return replace(
-        domain, vns=kept, nves=changed, tenant_systems=stay, reservations=() if not nves else domain.reservations
-    )
-
-
-def without_nve(domain: Domain, name: str) -> Domain:
-    nves = tuple(
-        replace(nve, routes=tuple(route for route in nve.routes if route.peer != name))
-        for nve in domain.nves
-        if nve.name != name
-    )
-    systems = tuple(system for system in domain.tenant_systems if system.nve != name)
-    return replace(domain, nves=nves, tenant_systems=systems, reservations=(), tunnels=())
-
-
-def renamed(domain: Domain, old: str, new: str) -> Domain:
-    """Another VN in the place of one: its number, its VAPs."""
-    vns = tuple(replace(vn, name=new) if vn.name == old else vn for vn in domain.vns)
-    nves = tuple(
-        replace(nve, vaps=tuple(replace(vap, vn=new) if vap.vn == old else vap for vap in nve.vaps))
-        for nve in domain.nves
-    )
-    systems = tuple(system for system in domain.tenant_systems if system.vn != old)
-    return replace(domain, vns=vns, nves=nves, tenant_systems=systems, reservations=())
-
-
-NO_RED = without_vn(DOMAIN, "red")
 GREEN_VN = replace(DOMAIN.vn_by_name["red"], name="green")
 GREEN = replace(
     NO_RED,
@@ -70,11 +36,6 @@ GREEN = replace(
     nves=tuple(replace(nve, vaps=(*nve.vaps, Vap(9, 0, "green", nve.vaps[0].meter))) for nve in NO_RED.nves),
 )
 """Green has red's number, and VAPs that were nobody's."""
-
-
-def hang(agents: Agents, nve: str):
-    """From now on its agent takes nothing and says nothing. Returns its session, which the NVA still has."""
-    return agents.sessions.pop(nve)
 
 
 async def settle(agents: Agents) -> None:

@@ -10,6 +10,7 @@ import shutil
 from dataclasses import replace
 
 import pytest
+from domain_variants import without
 from nva_agents import DOMAIN, INCARNATIONS, Agents
 from nvo3sec.domain.mapping import SetVersion
 from nvo3sec.domain.messages.history import not_in_history
@@ -20,7 +21,6 @@ from nvo3sec.nva.store import Point, StoreError, open_store
 from nvo3sec.nve import AgentMemory
 from nvo3sec.transport import methods
 from nvo3sec.wire import checks, up
-from test_difference import without
 
 LEAVES = ("leaf1", "leaf2", "leaf3")
 ONE, OTHER = StoreMark(1, 7, b"1" * 32), StoreMark(1, 7, b"2" * 32)

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from console_world import COUNTERS, EMPTY_STATUS, serving
 from nvo3sec.config import example_path
 from nvo3sec.errors import OperatorError
-from test_console import COUNTERS, EMPTY_STATUS, serving
 
 ENDS = "from nvo3sec.cli import main; main()"
 NO_SPACE = "nvo3sec: done, but the result could not be written: No space left on device\n"

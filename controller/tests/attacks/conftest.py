@@ -3,15 +3,10 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parents[1] / "secure"))
-
-from overlay_world import Identities  # found through the lines above
+from overlay_world import Identities
 
 
 @pytest.fixture

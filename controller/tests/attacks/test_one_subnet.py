@@ -6,12 +6,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from places import SUPPORT
 
 ALONE = ["unshare", "--map-root-user", "--net"]
-SCRIPT = Path(__file__).with_name("one_subnet.py")
+
+SCRIPT = SUPPORT / "one_subnet.py"
 
 
 def test_a_neighbor_that_floods_shuts_nobody_out(tmp_path):

@@ -28,7 +28,7 @@ from nvo3sec.processes.nva_start import DATABASE_FILE
 from nvo3sec.transport import methods
 from overlay_world import LEAVES, Identities, Overlay, overlay, until
 from raw_switch import RawSwitch
-from test_processes import BLUE3, Traffic, frame
+from tenant_traffic import BLUE3, Traffic, frame
 
 CALL_S = 120.0
 NVA_CONSOLE = {"status": {}, "counters": {}, "reconcile": {"dry_run": True}, "key_list": {}, "key_audit": {}}

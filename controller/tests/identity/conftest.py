@@ -3,14 +3,10 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from identity_world import World  # found through the line above
+from identity_world import World
 
 
 @pytest.fixture

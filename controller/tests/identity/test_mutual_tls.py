@@ -46,6 +46,7 @@ from nvo3sec.identity.device import DeviceFiles
 from nvo3sec.identity.errors import PeerRefused, Reason
 from nvo3sec.identity.gate.authenticate import Authenticator, authenticated_identity
 from nvo3sec.identity.names import DeviceName, Role
+from places import SUPPORT
 
 LEAF1 = DeviceName(DOMAIN, Role.NVE, "leaf1")
 
@@ -316,7 +317,7 @@ class TestTls13Only:
         """
         client, server = world.issue(Role.NVE, "leaf1"), world.issue(Role.NVA, "nva1")
         result = subprocess.run(
-            [sys.executable, str(Path(__file__).with_name("tls12_probe.py")), "held" if held else "free"]
+            [sys.executable, str(SUPPORT / "tls12_probe.py"), "held" if held else "free"]
             + [str(path) for path in (client.certificate, server.certificate, client.anchors)]
             + [str(world.authority.revocation_file)],
             env={name: value for name, value in os.environ.items() if name != tls13.VARIABLE},

@@ -15,10 +15,7 @@ from pathlib import Path
 
 import pytest
 import structlog
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from model_client import connect  # found through the line above, like the next two
+from model_client import connect
 from model_time import CURRENT
 from model_world import World
 from nvo3sec.nve import agent

@@ -13,8 +13,7 @@ import pytest
 from model_fabric import restore
 from model_scene import SETTLE_S
 from model_world import World
-
-HERE = Path(__file__).parent
+from places import SUPPORT
 
 
 class Mortals:
@@ -22,7 +21,7 @@ class Mortals:
 
     def __init__(self, start: Path) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, str(HERE / "model_dying.py"), str(start)],
+            [sys.executable, str(SUPPORT / "model_dying.py"), str(start)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

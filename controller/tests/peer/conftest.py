@@ -3,15 +3,8 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "identity"))
-sys.path.insert(0, str(Path(__file__).parent))
-
-from peer_world import PeerWorld  # found through the line above
+from peer_world import PeerWorld
 
 
 @pytest.fixture(scope="module")

@@ -17,10 +17,9 @@ from nvo3sec.nve.agent_memory import AgentMemory
 from nvo3sec.nve.contributions import Peering
 from nvo3sec.nve.relayed import LOOKED_AT_ONCE
 from nvo3sec.system.repeats import AGAIN_S
-from peer_world import ADDRESSES, EPOCH, INCARNATIONS, SPI, PeerWorld, peer
+from peer_world import ADDRESSES, EPOCH, INCARNATIONS, NVA_KEY, SPI, PeerWorld, peer
 
 SUITE = Suite.CHASKEY12
-NVA_KEY = Secret(b"\xaa" * 16)
 
 
 def view(tunnel_keys: TunnelKeys = TunnelKeys.NVA_AND_PEER) -> NveView:

@@ -21,7 +21,7 @@ from nvo3sec.domain.keys.derivation import Purpose
 from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.overlay.model import Suite
 from nvo3sec.errors import DerivationError
-from test_statement import LOW_ORDER
+from peer_world import LOW_ORDER
 
 VECTORS = json.loads((Path(__file__).parents[1] / "data" / "contribution_vectors.json").read_text())
 

@@ -22,8 +22,7 @@ from nvo3sec.nve.contributions import Peering
 from nvo3sec.nve.keyring import Keyring
 from nvo3sec.p4runtime import SwitchState
 from nvo3sec.program import generated as p4
-from peer_world import ADDRESSES, EPOCH, INCARNATIONS, SPI, PeerWorld, peer
-from test_agent_peering import NVA_KEY
+from peer_world import ADDRESSES, EPOCH, INCARNATIONS, NVA_KEY, SPI, PeerWorld, peer
 
 SUITE = Suite.CHASKEY12
 GENERATION = 300

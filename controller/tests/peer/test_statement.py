@@ -35,21 +35,9 @@ from nvo3sec.domain.keys.contribution.statement import (
 )
 from nvo3sec.errors import DerivationError
 from nvo3sec.identity.names import DeviceName, Role
-from peer_world import ADDRESSES, DOMAIN, EPOCH, INCARNATIONS, PeerWorld
+from peer_world import ADDRESSES, DOMAIN, EPOCH, INCARNATIONS, LOW_ORDER, PeerWorld
 
 VECTORS = json.loads((Path(__file__).parents[1] / "data" / "contribution_vectors.json").read_text())
-P = 2**255 - 19
-
-LOW_ORDER = [
-    0,
-    1,
-    325606250916557431795983626356110631294008115727848805560023387167927233504,
-    39382357235489614581723060781553021112529911719440698176882885853963445705823,
-    P - 1,
-    P,
-    P + 1,
-]
-"""The u-coordinates of order 1, 2, 4, 8 on the curve and its twist, and their other encodings below 2^255."""
 
 
 class Trusting:

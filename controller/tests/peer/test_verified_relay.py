@@ -14,7 +14,7 @@ from nvo3sec.domain.keys.contribution import Contribution, ContributionRefused, 
 from nvo3sec.nva.keys.contribution_relay import PUBLISH_EVERY_S, PUBLISHED_AT_ONCE
 from nvo3sec.nva.keys.contribution_verification import RelayedOnly
 from peer_world import PeerWorld
-from test_relay import LEAVES, Overlay
+from relayed_overlay import LEAVES, Overlay
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 from overlay_world import Overlay, overlay, until
-from test_processes import Traffic
+from tenant_traffic import Traffic
 
 
 def rewritten(world: Overlay, path: Path, change) -> Path:

@@ -14,8 +14,7 @@ from frames_of_tenants import advertisement, gratuitous_arp, vrrp
 from nvo3sec.domain.overlay.addresses import format_mac
 from nvo3sec.operator.console import ask
 from overlay_world import Identities, Overlay, overlay
-from test_processes import BLUE1, BLUE2, BLUE3, frame
-from test_tenants import settled
+from tenant_traffic import BLUE1, BLUE2, BLUE3, frame, settled
 
 VMAC, VIP = 0x0000_5E00_0107, "10.1.0.250"
 FLOATING, FLOATING_IPV6 = "10.1.0.251", "fd00:1::251"

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from overlay_world import LEAVES, READY_S, Identities, Overlay, overlay, until
 from raw_switch import RawSwitch
-from test_processes import BLUE1, BLUE2, BLUE3, Traffic, blue, frame
+from tenant_traffic import BLUE1, BLUE2, BLUE3, Traffic, blue, frame
 
 ALL = {(one, other) for one in LEAVES for other in LEAVES if one != other}
 

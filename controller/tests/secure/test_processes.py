@@ -12,51 +12,10 @@ from nvo3sec.identity.names import Role
 from nvo3sec.p4runtime import DropReason
 from overlay_world import LEAVES, READY_S, Overlay, command, overlay, until
 from raw_switch import RawSwitch
+from tenant_traffic import BLUE1, BLUE3, Traffic, frame
 
 NAMING_NVES = ("authorized_nve", "sa_rx", "peer_meter", "vn_ingress_authorization", "tunnel_route", "tunnel")
 """Tables whose entries name other NVEs by their addresses."""
-BLUE1, BLUE2, BLUE3 = 0x02AA00000001, 0x02AA00000002, 0x02AA00000003
-
-
-def frame(source: int, destination: int, source_ip: str, destination_ip: str, number: int) -> bytes:
-    payload = number.to_bytes(8, "big") + bytes(24)
-    length = (20 + len(payload)).to_bytes(2, "big")
-    packet = b"\x45\x00" + length + bytes(4) + b"\x40\xfd\x00\x00"
-    packet += IPv4Address(source_ip).packed + IPv4Address(destination_ip).packed + payload
-    return destination.to_bytes(6, "big") + source.to_bytes(6, "big") + b"\x08\x00" + packet
-
-
-def blue(number: int) -> bytes:
-    return frame(BLUE1, BLUE2, "10.1.0.1", "10.1.0.2", number)
-
-
-class Traffic:
-    """Packets of a tenant from leaf1 to leaf2, as long as the context lasts; each must arrive once, in order."""
-
-    def __init__(self, world: Overlay) -> None:
-        self._world = world
-        self.sent = 0
-        self._stopping = False
-
-    async def _send(self) -> None:
-        while not self._stopping:  # between two packets, so that all that are sent are counted
-            await self._world.ports["leaf1"].send(1, blue(self.sent))
-            self.sent += 1
-            await asyncio.sleep(0.005)
-
-    async def __aenter__(self) -> Traffic:
-        # The first packet has the agent look up where its destination is, and needs the NVA for that.
-        await self._world.ports["leaf1"].send(1, blue(2**32))
-        assert await self._world.ports["leaf2"].receive(1) == blue(2**32)
-        self._task = asyncio.create_task(self._send())
-        return self
-
-    async def __aexit__(self, *_exception: object) -> None:
-        self._stopping = True
-        await self._task
-        for number in range(self.sent):
-            assert await self._world.ports["leaf2"].receive(1) == blue(number)
-        assert self._world.ports["leaf2"].waiting(1) == 0
 
 
 class TestKilled:

@@ -14,8 +14,7 @@ import yaml
 from nvo3sec.domain.overlay.addresses import format_mac
 from nvo3sec.operator.console import ask
 from overlay_world import READY_S, Overlay, overlay
-from test_processes import frame
-from test_tenants import IP, MAC, arrives, settled, tenant, until_registered
+from tenant_traffic import IP, MAC, arrives, frame, settled, tenant, until_registered
 
 NEAR, NEAR_IP = 0x02AA00000078, "10.1.0.78"
 """At port 2 of leaf1; the other one is at port 1 of leaf2, which has no other VAP."""

@@ -14,8 +14,8 @@ from nvo3sec.identity.names import Role
 from nvo3sec.nva.takeovers import SEVERAL
 from nvo3sec.transport import session_server as transport
 from overlay_world import READY_S, command, overlay, until
-from test_processes import Traffic
-from test_session import INCARNATION, Service, fails, run, serving, session
+from session_world import INCARNATION, Service, fails, run, serving, session
+from tenant_traffic import Traffic
 
 OTHER = bytes(range(17, 33))
 CONNECT = "/nvo3sec.v1.Nva/Connect"

@@ -8,7 +8,6 @@ import json
 import shutil
 import subprocess
 from ipaddress import IPv4Address
-from typing import Any
 
 from nvo3sec.domain.mapping import SetVersion
 from nvo3sec.domain.overlay.addresses import format_mac
@@ -16,14 +15,7 @@ from nvo3sec.nva.store import open_store
 from nvo3sec.operator.console import ask
 from nvo3sec.processes.nva_start import DATABASE_FILE
 from overlay_world import READY_S, Overlay, command, overlay, until
-from test_processes import BLUE1, frame
-
-MAC, IP = 0x02AA00000077, "10.1.0.77"
-WHERE = {"vn": "blue", "port": 1, "vlan": 0, "mac": format_mac(MAC)}
-
-
-def to_it(number: int) -> bytes:
-    return frame(BLUE1, MAC, "10.1.0.1", IP, number)
+from tenant_traffic import BLUE1, IP, MAC, arrives, frame, settled, tenant, to_it, until_registered
 
 
 def question() -> bytes:
@@ -32,21 +24,9 @@ def question() -> bytes:
     return head + BLUE1.to_bytes(6, "big") + IPv4Address("10.1.0.1").packed + bytes(6) + IPv4Address(IP).packed
 
 
-async def tenant(world: Overlay, leaf: str, method: str, **params: Any) -> Any:
-    return await asyncio.to_thread(ask, world.run_directory(leaf), method, **WHERE, **params)
-
-
 async def attach(world: Overlay, leaf: str) -> dict[str, str]:
     answer: dict[str, str] = await tenant(world, leaf, "attach", ips=[IP])
     return answer
-
-
-async def arrives(world: Overlay, leaf: str, number: int) -> None:
-    """A packet of blue1's to it arrives at `leaf`, and nowhere else."""
-    others = [name for name in ("leaf2", "leaf3") if name != leaf]
-    await world.ports["leaf1"].send(1, to_it(number))
-    assert await world.ports[leaf].receive(1) == to_it(number)
-    assert not any(world.ports[other].waiting(1) for other in others)
 
 
 def test_it_comes_and_moves_and_everybody_knows(identities, start_switch):
@@ -74,20 +54,6 @@ def test_it_comes_and_moves_and_everybody_knows(identities, start_switch):
             assert not world.ports["leaf3"].waiting(1)
 
     asyncio.run(run())
-
-
-async def settled(world: Overlay, leaf: str) -> None:
-    """Until an agent has nothing to do any more; what it was told before, it has done."""
-
-    def is_settled() -> bool:
-        (switch,) = ask(world.run_directory(leaf), "status")["switches"]
-        return bool(switch["in_sync"])
-
-    # Twice: what is on its way to the agent takes less time than a question and its answer.
-    for _ in range(2):
-        while not await asyncio.to_thread(is_settled):
-            await asyncio.sleep(0.02)
-        await world.ready()
 
 
 def test_a_negative_answer_ends_with_the_attach(identities, start_switch):
@@ -156,12 +122,6 @@ def test_kills_lose_nothing_that_was_acknowledged(identities, start_switch):
             assert [(one["mac"], one["active"]) for one in listed if one["announced"]] == [(format_mac(MAC), True)]
 
     asyncio.run(run())
-
-
-async def until_registered(world: Overlay) -> None:
-    async with asyncio.timeout(READY_S):
-        while await world.registered() != {"leaf1", "leaf2", "leaf3"}:
-            await asyncio.sleep(0.05)
 
 
 def test_an_old_backup_is_noticed(identities, start_switch):

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from loading_nva import Process
 from nvo3sec.domain.messages.session import NveView
 from nvo3sec.errors import AuthorizationError, NvaUnreachable
 from nvo3sec.identity.anchors import Anchors
@@ -21,8 +22,7 @@ from nvo3sec.nva.store import Certificate
 from nvo3sec.processes import nva_start as starting
 from nvo3sec.processes import nva_trust as trust
 from overlay_world import Identities, until
-from test_loading import Process
-from test_session import run
+from session_world import run
 
 OTHER = "leaf3"
 

@@ -11,7 +11,7 @@ from ipaddress import ip_address
 from typing import Any
 
 import pytest
-import test_session
+import session_world
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from nvo3sec.domain.messages.credential_terms import CredentialTerms, Term, TermKind
 from nvo3sec.domain.messages.session import (
@@ -34,7 +34,7 @@ from nvo3sec.transport.credentials import NvaAddress
 from nvo3sec.transport.methods import access_table
 from nvo3sec.wire import checks, down, nva_pb2, up, versions
 from overlay_world import until
-from test_session import INCARNATION, fails, run, serving, session
+from session_world import INCARNATION, fails, run, serving, session
 
 BEFORE = Speaks()
 HERE = versions.here()
@@ -229,7 +229,7 @@ class TestOperators:
             methods=[one for one in table.methods if one.name != methods.RESET_MARKS],
             rules=[one for one in table.rules if one.method != methods.RESET_MARKS],
         )
-        monkeypatch.setattr(test_session, "access_table", lambda: known)
+        monkeypatch.setattr(session_world, "access_table", lambda: known)
 
         async def check():
             async with serving(identities) as service:

@@ -15,7 +15,7 @@ from nvo3sec.identity.names import Role
 from nvo3sec.identity.storage import put_public
 from overlay_world import LEAVES
 from switches import EXECUTABLES
-from test_processes import BLUE1, BLUE2, BLUE3, frame
+from tenant_traffic import BLUE1, BLUE2, BLUE3, frame
 from walk_world import (
     NEW_INCARNATION,
     SESSION_ENDS,

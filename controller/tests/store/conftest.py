@@ -5,15 +5,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from scenarios import open_at  # found through the line above
+from store_scenarios import open_at
 
 
 @pytest.fixture

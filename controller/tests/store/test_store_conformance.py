@@ -23,7 +23,7 @@ from nvo3sec.nva.store import (
     SetGeneration,
     StoreUnavailable,
 )
-from scenarios import COMMITS, NEW, OLD, SECRETS, contents, expected, open_at
+from store_scenarios import COMMITS, NEW, OLD, SECRETS, contents, expected, open_at
 
 MAKERS = {"memory": lambda _: MemoryStore(b"h" * 16), "sqlite": open_at}
 DURABLE = {"memory": False, "sqlite": True}

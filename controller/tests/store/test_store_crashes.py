@@ -19,9 +19,9 @@ import pytest
 from nvo3sec.nva.store import Point, SqliteStore, StoreRolledBack
 from nvo3sec.nva.store.records import Revoke
 from nvo3sec.nva.store.tables import stored
-from scenarios import COMMITS, MIGRATED, SECRETS, commit_all, contents, expected, open_at
+from places import SUPPORT
+from store_scenarios import COMMITS, MIGRATED, SECRETS, commit_all, contents, expected, open_at
 
-HERE = Path(__file__).parent
 EXPECTED = expected()
 
 
@@ -36,12 +36,12 @@ class Death:
 
 
 class Mortals:
-    """Runs `dying.py`."""
+    """Runs `store_dying.py`."""
 
     def __init__(self, library: Path | None) -> None:
         environment = os.environ | ({"LD_PRELOAD": str(library)} if library else {})
         self._process = subprocess.Popen(
-            [sys.executable, str(HERE / "dying.py")],
+            [sys.executable, str(SUPPORT / "store_dying.py")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -78,7 +78,9 @@ def library(tmp_path_factory):
     if compiler is None or sys.platform != "linux":
         pytest.skip("needs a C compiler and Linux")
     made = tmp_path_factory.mktemp("faults") / "faults.so"
-    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", made, HERE / "faults.c", "-ldl"], check=True, timeout=60)
+    subprocess.run(
+        [compiler, "-shared", "-fPIC", "-O1", "-o", made, SUPPORT / "store_faults.c", "-ldl"], check=True, timeout=60
+    )
     return made
 
 

@@ -36,7 +36,7 @@ from nvo3sec.nva.store.sqlite import database
 from nvo3sec.nva.store.sqlite.database import Database
 from nvo3sec.nva.store.sqlite.schema import MIGRATIONS
 from nvo3sec.nva.store.tables import TABLES, plan
-from scenarios import COMMITS, DOMAIN, MIGRATED, OLD, PLACES, SECRETS, commit_all, contents, expected, open_at
+from store_scenarios import COMMITS, DOMAIN, MIGRATED, OLD, PLACES, SECRETS, commit_all, contents, expected, open_at
 
 
 def everything(directory):

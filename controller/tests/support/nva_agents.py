@@ -99,3 +99,8 @@ class Agents:
     def after(self, seconds: float) -> None:
         self.now += seconds
         self.nva.tick()
+
+
+def hang(agents: Agents, nve: str):
+    """From now on its agent takes nothing and says nothing. Returns its session, which the NVA still has."""
+    return agents.sessions.pop(nve)

@@ -20,8 +20,6 @@ from nvo3sec.identity import tls13  # isort: skip
 
 import grpc  # isort: skip
 
-sys.path.insert(0, str(Path(__file__).parent))
-
 from identity_world import DOMAIN, ECHO, Served, Service, table, tls_context
 from nvo3sec.identity.certificate import Purpose
 from nvo3sec.identity.device import Device, DeviceFiles

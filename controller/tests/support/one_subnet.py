@@ -15,9 +15,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "identity"))
-sys.path.insert(0, str(Path(__file__).parent))
-
 import http2
 from identity_world import ECHO, Running, World, serving, tls_context
 from nvo3sec.identity.device import DeviceFiles

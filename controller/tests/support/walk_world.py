@@ -23,8 +23,9 @@ from typing import Any
 import yaml
 from nvo3sec.operator.console import ask
 from overlay_world import LEAVES, READY_S, Overlay, command, ending, until
+from places import ROOT
 
-DOCUMENT = (Path(__file__).parents[3] / "docs" / "operating.md").read_text(encoding="utf-8")
+DOCUMENT = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
 LEVELS = ("warning", "error", "critical")
 _SWITCH_LINE = re.compile(r"\[[^]]+\] \[(?P<level>[A-Z]+)\] (?P<said>.*)")
 

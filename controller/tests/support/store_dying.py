@@ -14,9 +14,7 @@ import signal
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from scenarios import SCENARIOS  # found through the line above
+from store_scenarios import SCENARIOS
 
 
 def say(text: str) -> None:

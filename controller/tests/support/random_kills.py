@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """NVA, agents and switches killed at random moments, under traffic, with intruders that never stop.
 
-    python controller/tests/attacks/random_kills.py --kills 200 --seed 7
+    python controller/tests/support/random_kills.py --kills 200 --seed 7
 
 Three embedded switches with wires between them, an agent for each, an NVA with a database: seven processes. One after
 another, chosen by the seed, gets SIGKILL and is started again. When all is ready, what has to be so is looked at:
@@ -18,7 +18,6 @@ import argparse
 import asyncio
 import contextlib
 import random
-import sys
 import tempfile
 import time
 from collections import Counter, deque
@@ -26,10 +25,6 @@ from collections.abc import Callable
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
-
-if __name__ == "__main__":
-    for place in (Path(__file__).parents[1], Path(__file__).parents[1] / "secure"):
-        sys.path.insert(0, str(place))
 
 import grpc
 from nvo3sec.errors import OperatorError

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the front and the client's tunnel cost, and what a neighbor notices of a flood.
 
-    python controller/tests/identity/bench/front_overhead.py [--seconds 3]
+    python controller/bench/front_overhead.py [--seconds 3]
+
+PYTHONPATH has to have controller/tests/support, as `make bench` sets it.
 
 Prints one line for each path: small calls (rate, median and 99th percentile of the latency) and bulk (echoed 1 MB
 messages, both directions together). Then the latency of a neighbor's calls while another process opens connections as
@@ -18,8 +20,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import grpc
 from identity_world import ECHO, World, call, connected, grpc_channel, serving

@@ -16,10 +16,8 @@ import time
 import types
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-
 import structlog
-from model_client import connect  # found through the line above, like the next four
+from model_client import connect
 from model_domain import LIFE
 from model_fabric import dump, restore
 from model_time import CURRENT

@@ -34,6 +34,18 @@ ADDRESSES = {"leaf1": IPv4Address("192.0.2.1"), "leaf2": IPv4Address("192.0.2.2"
 INCARNATIONS = {"leaf1": b"\x11" * 16, "leaf2": b"\x22" * 16, "leaf3": b"\x33" * 16}
 EPOCH = 7
 SPI = 0x8000_1234
+P = 2**255 - 19
+LOW_ORDER = [
+    0,
+    1,
+    325606250916557431795983626356110631294008115727848805560023387167927233504,
+    39382357235489614581723060781553021112529911719440698176882885853963445705823,
+    P - 1,
+    P,
+    P + 1,
+]
+"""The u-coordinates of order 1, 2, 4, 8 on the curve and its twist, and their other encodings below 2^255."""
+NVA_KEY = Secret(b"\xaa" * 16)
 
 
 class PeerWorld(World):
