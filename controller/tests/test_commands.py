@@ -20,6 +20,7 @@ import pytest
 import typer
 from nvo3sec.cli import tell
 from nvo3sec.errors import OperatorError
+from places import ROOT
 
 cli: Any = importlib.import_module("nvo3sec.cli.main")
 NO_RESULT = {"nva run", "nve run", "controller run", "shell", "lab shell"}
@@ -77,7 +78,7 @@ def test_what_cannot_be_taken_back_asks_and_can_be_told_not_to(name):
 @pytest.mark.parametrize("name", sorted(ASK_FIRST))
 def test_what_asks_says_so(name):
     assert "Asks first." in COMMANDS[name].help
-    document = (Path(__file__).parents[2] / "docs" / "operating.md").read_text(encoding="utf-8")
+    document = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
     listed = document.partition("What cannot be taken back (")[2].partition(")")[0]
     assert f"`{name}`" in " ".join(listed.split()) or name == "shell", "there it shows keys, and takes nothing away"
 

@@ -7,7 +7,6 @@ import dataclasses
 import json
 import pickle
 from ipaddress import IPv4Address, IPv6Address
-from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -18,8 +17,9 @@ from nvo3sec.domain.keys.derivation import EpochKey, KeyContext, Party, Purpose,
 from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.overlay.model import Suite
 from nvo3sec.errors import DerivationError
+from places import DATA
 
-VECTORS = json.loads((Path(__file__).parent / "data" / "key_vectors.json").read_text())
+VECTORS = json.loads((DATA / "key_vectors.json").read_text())
 
 
 def context(**changes) -> KeyContext:

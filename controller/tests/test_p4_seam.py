@@ -6,12 +6,11 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
+from places import DATA, P4SRC
 
-P4SRC = Path(__file__).resolve().parents[2] / "p4src"
-OTHER = Path(__file__).parent / "data" / "psa"
+OTHER = DATA / "psa"
 SHARED = sorted([*P4SRC.glob("common/*.p4"), *P4SRC.glob("crypto/*.p4")])
 V1MODEL = re.compile(
     r"standard_metadata|mark_to_drop|\bdirect_(?:meter|counter)\b|\bregister<|\bMeterType\b|\bCounterType\b|\bcounter\("

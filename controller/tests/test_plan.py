@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import itertools
 from ipaddress import IPv4Address
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -18,8 +17,8 @@ from nvo3sec.nve.plan import MANAGED_TABLES, Stage, make_plan
 from nvo3sec.nve.translate import held_keys, numbers_of
 from nvo3sec.p4runtime import Entry, Group, Meter, Operation, SwitchState, Table
 from nvo3sec.program import generated as p4
+from places import P4SRC
 
-P4SRC = Path(__file__).parents[2] / "p4src"
 SMALL = st.integers(0, 2)
 METERS = st.builds(Meter, st.integers(1, 2), st.integers(1, 2))
 ENTRIES = st.one_of(

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from nvo3lab.rundir import operators_directory
 from nvo3sec.operator.console.rundir import base_directory
+from places import ROOT
 
-CONFTEST = Path(__file__).parents[3] / "conftest.py"
+CONFTEST = ROOT / "conftest.py"
 
 ASKING = """
 import os

@@ -11,8 +11,9 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from places import ROOT
 
-CONFTEST = Path(__file__).parents[3] / "conftest.py"
+CONFTEST = ROOT / "conftest.py"
 
 SKIPPING = """
 import pytest

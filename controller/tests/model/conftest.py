@@ -1,13 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes the modules of the model importable, and gives each test a world whose time is its own."""
+"""Gives each test a world whose time is its own."""
 
 from __future__ import annotations
 
 import logging
-import os
-import shutil
 import sys
-import tempfile
 import time
 import types
 from collections.abc import Callable, Iterator
@@ -20,17 +17,6 @@ from model_time import CURRENT
 from model_world import World
 from nvo3sec.nve import agent
 from nvo3sec.system import aio
-
-
-@pytest.fixture
-def memory_path(tmp_path: Path) -> Iterator[Path]:
-    """A directory in memory where there is one: stores are opened and copied there by the hundred."""
-    if not os.access("/dev/shm", os.W_OK):
-        yield tmp_path
-        return
-    path = Path(tempfile.mkdtemp(prefix="nvo3sec-model-", dir="/dev/shm"))
-    yield path
-    shutil.rmtree(path)
 
 
 @pytest.fixture

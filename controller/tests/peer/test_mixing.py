@@ -8,7 +8,6 @@ import dataclasses
 import hmac
 import json
 import pickle
-from pathlib import Path
 
 import peer_oracle
 import pytest
@@ -22,8 +21,9 @@ from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.overlay.model import Suite
 from nvo3sec.errors import DerivationError
 from peer_world import LOW_ORDER
+from places import DATA
 
-VECTORS = json.loads((Path(__file__).parents[1] / "data" / "contribution_vectors.json").read_text())
+VECTORS = json.loads((DATA / "contribution_vectors.json").read_text())
 
 
 def half(private: bytes) -> PrivateHalf:

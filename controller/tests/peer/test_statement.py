@@ -6,7 +6,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from ipaddress import IPv4Address, IPv6Address
-from pathlib import Path
 
 import peer_oracle
 import pytest
@@ -36,8 +35,9 @@ from nvo3sec.domain.keys.contribution.statement import (
 from nvo3sec.errors import DerivationError
 from nvo3sec.identity.names import DeviceName, Role
 from peer_world import ADDRESSES, DOMAIN, EPOCH, INCARNATIONS, LOW_ORDER, PeerWorld
+from places import DATA
 
-VECTORS = json.loads((Path(__file__).parents[1] / "data" / "contribution_vectors.json").read_text())
+VECTORS = json.loads((DATA / "contribution_vectors.json").read_text())
 
 
 class Trusting:

@@ -10,6 +10,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
+import pytest
 from identity_world import DOMAIN, FakeClock, World
 from nvo3sec.domain.keys.contribution import (
     Contribution,
@@ -135,3 +136,9 @@ class Pair:
             PeerSa(KeyName("leaf2", suite, spi, End.SENDER), generation, one, two),
             PeerSa(KeyName("leaf1", suite, spi, End.RECEIVER), generation, two, one),
         )
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> PeerWorld:
+    """An authority and two NVEs with certificates."""
+    return PeerWorld(tmp_path_factory.mktemp("peers"))
