@@ -23,6 +23,12 @@ URI = nve_uri(DOMAIN, "leaf2")
 DER = serialization.Encoding.DER
 
 
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> PeerWorld:
+    """Not the one of the other tests of identities: its NVEs have devices."""
+    return PeerWorld(tmp_path_factory.mktemp("peers"))
+
+
 def der(certificate: x509.Certificate) -> bytes:
     return certificate.public_bytes(DER)
 

@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures of the tests that are about peer contributions."""
+
+from peer_world import world
+
+__all__ = ["world"]
