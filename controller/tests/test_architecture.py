@@ -4,13 +4,18 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import nvo3sec
 import pytest
+from documents import FILES, name_of
+from places import ROOT as REPOSITORY
+from places import UNIT
 
 ROOT = Path(nvo3sec.__file__).parent
 FOREIGN = ("p4softswitch", "nvo3lab", "nvo3ref", "scapy", "ptf", "harness")
@@ -233,3 +238,36 @@ def test_a_process_loads_only_what_is_its_own(module):
     assert module in names
     strangers = PROCESSES[module]
     assert not [name for name in names if any(name == one or name.startswith(f"{one}.") for one in strangers)]
+
+
+def folders_of_units() -> list[Path]:
+    return sorted(path for path in UNIT.rglob("*") if path.is_dir() and path.name != "__pycache__")
+
+
+def test_units_stand_where_their_modules_stand():
+    """A folder of unit tests is a package of the product; what takes several parts is in `stories`."""
+    folders = folders_of_units()
+    assert len(folders) > 20
+    assert [path for path in folders if not (ROOT / path.relative_to(UNIT) / "__init__.py").is_file()] == []
+
+
+PATH_EDIT = re.compile(r"\bsys\.path(?:\.\w+\(|\[[^]]*\]\s*=(?!=)|\s*\+?=(?!=))|\bsyspath_prepend\(|\baddsitedir\(")
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.suffix == ".py"], ids=name_of)
+def test_nobody_edits_the_path_of_imports(path):
+    """It is set from outside, once: by the installation, by pytest's `pythonpath`, by `make bench`."""
+    assert not PATH_EDIT.search(path.read_text(encoding="utf-8")), (
+        "what it imports belongs beside it, or into `pythonpath`"
+    )
+
+
+def test_no_two_helpers_have_one_name():
+    """All that tests import from folders is on one path, before what Python itself has."""
+    settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
+    places = settings["tool"]["pytest"]["ini_options"]["pythonpath"]
+    names = [
+        path.stem for place in places for path in FILES if path.parent == REPOSITORY / place and path.suffix == ".py"
+    ]
+    assert len(names) > 60
+    assert {name for name in names if names.count(name) > 1 or name in sys.stdlib_module_names} == set()
