@@ -20,7 +20,7 @@ each."""
 
 LONGEST = (
     "bmv2-lab/tests/test_lab.py::TestWhole::test_run[",
-    "controller/tests/secure/test_takeovers.py::test_a_second_agent_of_one_name[",
+    "controller/tests/stories/processes/test_takeovers.py::test_a_second_agent_of_one_name[",
 )
 """Tests, by the beginning of their ids, that take a minute and more: begun first, since at the end all would wait for
 one."""

@@ -8,15 +8,13 @@ import asyncio
 import gc
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 from nvo3lab import rpc
 from nvo3sec.errors import OperatorError
 from nvo3sec.system import aio
-
-ROOT = Path(__file__).parents[2]
+from places import ROOT
 
 
 def said(make: Callable[[], asyncio.Future[Any]], end: Callable[[asyncio.Future[Any]], object]) -> list[str]:
