@@ -42,6 +42,7 @@ from nvo3sec.nve.reconcile import Reconciler
 from nvo3sec.nve.service import RETRY_FIRST_S, RETRY_LAST_S, Kept, Serving
 from nvo3sec.p4runtime import Artifacts, SwitchClient, Table
 from nvo3sec.system.aio import Backoff, run_together
+from nvo3sec.system.repeats import Repeats
 
 CONNECT_TIMEOUT_S = 5.0
 
@@ -83,8 +84,8 @@ class NveAgent:
         self._announcer = Announcer(nve.name, self._memory)
         self._retired = b""
         self._fault = "not started"
-        self._told = ""
-        """Why it was said last that the switch is not served; nothing once it has been. It is tried again for ever."""
+        self._told = Repeats()
+        """Why it was said that the switch is not served; nothing once it has been. It is tried again for ever."""
         self.broken = 0
         """How often something went wrong that nobody had thought of."""
 
@@ -106,12 +107,12 @@ class NveAgent:
         self.broken += is_unforeseen
         why = cause_of(error)
         self._fault = why
-        if why == self._told:
+        again = self._told.again(why, time.monotonic())
+        if again is None:
             return
-        self._told = why
         alarming = is_unforeseen or isinstance(error, NotPrimary | NvaGoneBack | PipelineRefused | VersionMismatch)
         log = self._log.error if alarming else self._log.warning
-        log("not serving", error=why, kind=type(error).__name__)
+        log("not serving", error=why + again, kind=type(error).__name__)
 
     async def _hold_switch(self) -> None:
         nve = self.nve
@@ -177,7 +178,7 @@ class NveAgent:
             await self._serving.run()
         finally:
             if self._serving is not None and self._serving.outcome is not None:
-                self._told = ""
+                self._told = Repeats()
             self._serving = None
             await session.close()
 

@@ -9,7 +9,7 @@ import dataclasses
 import grpc
 from finsy.proto import U128, p4r, p4r_grpc
 from nvo3sec.domain.messages.session import Registration
-from nvo3sec.errors import AuthorizationError
+from nvo3sec.errors import AuthorizationError, NvaUnreachable
 from nvo3sec.nve.nva_session import NvaSession
 from nvo3sec.nve.reconcile import TENANT_TABLES
 from nvo3sec.p4runtime import Operation, Table, Update, load_artifacts
@@ -162,6 +162,8 @@ class TestNva:
                     async def refused(registration: Registration) -> None:
                         nonlocal tried
                         tried += 1
+                        if shut_out and tried % 2:  # two causes that take turns are not news either
+                            raise NvaUnreachable("nobody answers")
                         if shut_out:
                             raise AuthorizationError("leaf2 is shut out")
                         await register(registration)
@@ -172,18 +174,18 @@ class TestNva:
                 one.nva.open_session = opened
                 with capture_logs() as lines:
 
-                    async def said_after_three() -> int:
+                    async def said_after_five() -> int:
                         first = tried
-                        await one.until(lambda: tried >= first + 3)
-                        assert one.agent.status().fault in ("", "leaf2 is shut out")
+                        await one.until(lambda: tried >= first + 5)
+                        assert one.agent.status().fault in ("", "leaf2 is shut out", "nobody answers")
                         return sum(line["event"] == "not serving" and "shut out" in line["error"] for line in lines)
 
-                    assert await said_after_three() == 1
+                    assert await said_after_five() == 1
                     shut_out = False
                     await one.until(one.is_ready)
                     shut_out = True
                     one.nva.register(open_session("leaf2"), Registration(one.agent._serving._incarnation))
-                    assert await said_after_three() == 2, "what is over is news when it comes back"
+                    assert await said_after_five() == 2, "what is over is news when it comes back"
 
         asyncio.run(run())
 
