@@ -152,6 +152,10 @@ class RemoteNva:
         raise NvaUnreachable("; ".join(failures) or "no NVA was named")
 
 
+FAILED_WRITE = "Internal error from Core"
+"""What gRPC says of a stream that ended while it was written to, in the place of the status that it ended with."""
+
+
 class RemoteSession:
     """A session over a channel that is connected. Satisfies `nve.nva_session.NvaSession`."""
 
@@ -456,6 +460,8 @@ class RemoteSession:
     def _end_of_stream(self, code: Any, details: str | None) -> Nvo3secError:
         why = self._peer.last_error
         text = _one_line(details) or "the NVA has ended it"
+        if code is grpc.StatusCode.INTERNAL and text == FAILED_WRITE:
+            text = "the NVA has ended it, and why is not known: something was being written to it"
         if code in _OUR_FAULT:
             return AuthorizationError(f"{self._peer.expected}: {text}")
         if code is grpc.StatusCode.FAILED_PRECONDITION and text.startswith(f"{VERSION_REASON}: "):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from types import MappingProxyType
 
 from nvo3sec.config import example_path, load_domain
 from nvo3sec.domain.messages import key_changes
@@ -23,7 +24,13 @@ from nvo3sec.nva import Nva
 from nvo3sec.nva.store import Certificate, MemoryStore, StoreUnavailable
 
 DOMAIN = load_domain(example_path())
-INCARNATIONS = {name: name.encode().ljust(16, b".") for name in ("leaf1", "leaf2", "leaf3")}
+
+
+def incarnation_of(name: str) -> bytes:
+    return name.encode().ljust(16, b".")
+
+
+INCARNATIONS = MappingProxyType({name: incarnation_of(name) for name in ("leaf1", "leaf2", "leaf3")})
 
 
 def counting_bytes():
@@ -62,7 +69,7 @@ class Agents:
     async def join(self, *names: str, registration: Registration | None = None, certificates: bool = False) -> None:
         for name in names:
             session = self.nva.open_session(name, certificate_of(name) if certificates else None)
-            await session.register(registration or Registration(INCARNATIONS[name]))
+            await session.register(registration or Registration(incarnation_of(name)))
             self.sessions[name] = session
         await self.settle()
 

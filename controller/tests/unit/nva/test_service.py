@@ -275,7 +275,6 @@ class TestScale:
             ),
             (),
         )
-        INCARNATIONS.update({name: name.encode().ljust(16, b".") for name in names})
 
         async def run() -> float:
             agents = Agents(domain)
