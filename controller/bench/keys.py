@@ -124,64 +124,64 @@ class Fleet:
             random_bytes=os.urandom,
             wall_seconds=lambda: 1_700_000_000 + self.now,
             now=self.now,
+            tell=lambda nve, tunnel: self.changed.setdefault(nve, {}).update({tunnel: None}),
         )
+        self.changed: dict[str, dict[Tunnel, None]] = {}
         self.store = store
         self.messages = 0
         self.handed_out = 0
         self.events = 0
 
-    def join(self) -> set[str]:
+    def join(self) -> None:
         """All agents register."""
-        changed: set[str] = set()
         incarnations = {name: os.urandom(16) for name in self.names}
         for name in self.names:
             for tunnel in self.keys.tunnels_of(name):
                 up = ReceiverUp if tunnel.receiver == name else SenderUp
-                changed |= self.keys.feed(tunnel, up(incarnations[name]), self.now)
-        return changed
+                self.keys.feed(tunnel, up(incarnations[name]), self.now)
 
-    def settle(self, changed: set[str]) -> None:
+    def settle(self) -> None:
         """Until nothing is new."""
-        while changed:
-            now, changed = changed, set()
-            for name in now:
-                changed |= self.fetch(name)
+        while self.changed:
+            for name in list(self.changed):
+                self.fetch(name)
 
-    def fetch(self, name: str) -> set[str]:
+    def fetch(self, name: str) -> None:
         """One message to an agent, and its answer."""
+        new = self.changed.pop(name, {})
         self.messages += 2
         if self.whole:
             tunnels: tuple[Tunnel, ...] = self.keys.tunnels_of(name)
             receive, send = self.keys.for_nve(name, self.now)
         else:
-            changes = self.keys.changes_for(name, self.now)
+            changes = self.keys.changes_for(name, new, self.now)
             tunnels, receive, send = changes.tunnels, changes.receive, changes.send
         self.handed_out += len(receive) + len(send)
         receives: dict[str, list[int]] = {}
         for sa in receive:
             receives.setdefault(sa.peer, []).append(sa.spi)
         sends = {sa.peer: sa.spi for sa in send}
-        changed: set[str] = set()
         self.events += len(tunnels)
         for tunnel in tunnels:
             if tunnel.receiver == name:
                 read = ReceiverRead(frozenset(receives.get(tunnel.sender, ())))
-                changed |= self.keys.feed(tunnel, read, self.now)
+                self.keys.feed(tunnel, read, self.now)
             else:
-                changed |= self.keys.feed(tunnel, SenderRead(sends.get(tunnel.receiver)), self.now)
-        return changed
+                self.keys.feed(tunnel, SenderRead(sends.get(tunnel.receiver)), self.now)
 
     def rotate(self) -> None:
         """A new key in every direction, and every old one gone."""
         self.now += 2
         asked = self.now
-        self.settle(self.keys.rotate(list(self.keys.directions), asked))
+        self.keys.rotate(list(self.keys.directions), asked)
+        self.settle()
         while not all(
             len(d.sas) == 1 and d.sas[0].confirmed and d.sas[0].planned_at >= asked
             for d in self.keys.directions.values()
         ):
             self.now += 1
-            self.settle(self.keys.tick(self.now))
+            self.keys.tick(self.now)
+            self.settle()
 
 
 def resident_bytes() -> int:
@@ -196,7 +196,8 @@ def rotation(count: int, at_once: int, *, whole: bool, profile: bool) -> dict[st
     before = resident_bytes()
     began = time.process_time()
     fleet = Fleet(count, at_once, whole=whole)
-    fleet.settle(fleet.join())
+    fleet.join()
+    fleet.settle()
     joined = time.process_time() - began
     directions = count * (count - 1)
     assert all(direction.is_established for direction in fleet.keys.directions.values())

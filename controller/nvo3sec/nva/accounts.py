@@ -6,7 +6,7 @@ Whatever an agent says about its switch counts for that switch, and for no other
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Protocol
 
 from nvo3sec.domain.keys.sa import Event
@@ -35,20 +35,18 @@ class Note(Protocol):
 
 
 class SwitchAccounts:
-    """Of one NVA. feed: gives an event to a direction. note: tells operators something about an NVE."""
+    """Of one NVA. note: tells operators something about an NVE."""
 
     def __init__(
         self,
         keys: KeyService,
         cut_offs: CutOffs,
         held: HeldNumbers,
-        feed: Callable[[Tunnel, Event, float], None],
         note: Note,
     ) -> None:
         self._keys = keys
         self._cut_offs = cut_offs
         self._held = held
-        self._feed = feed
         self._note = note
         self.incarnations: dict[str, bytes] = {}
         """Of every NVE that has registered, with an incarnation that there are keys for."""
@@ -140,4 +138,4 @@ class SwitchAccounts:
 
     def _give(self, events: Iterable[tuple[Tunnel, Event]], now: float) -> None:
         for tunnel, event in events:
-            self._feed(tunnel, event, now)
+            self._keys.feed(tunnel, event, now)

@@ -28,6 +28,7 @@ from nvo3sec.domain.messages.session import (
     Update,
     Use,
 )
+from nvo3sec.domain.overlay.membership import Tunnel
 from nvo3sec.nva.history_marks import Marks
 from nvo3sec.nva.store.records import Certificate
 
@@ -59,8 +60,9 @@ class NvaSideSession:
     """A session of NVE `nve`. State is made when it is fetched, however often it changed before: nothing piles up.
 
     positions: what the agent has been sent of each VN, or has from before; beginnings: VNs of which it does not know
-    its position yet. keys_version: of the last message about keys; 0 before the first. has_read: whether its switch was
-    read back. certificate: that it has shown, if any. ended: set when the NVA wants the session over; `why` says why.
+    its position yet. keys_version: of the last message about keys, 0 before the first; tunnels: directions in which
+    keys have changed since. has_read: whether its switch was read back. certificate: that it has shown, if any. ended:
+    set when the NVA wants the session over; `why` says why.
     """
 
     def __init__(self, nve: str, handler: Handler, certificate: Certificate | None = None) -> None:
@@ -69,6 +71,7 @@ class NvaSideSession:
         self.positions: dict[int, Position] = {}
         self.beginnings: set[int] = set()
         self.keys_version = 0
+        self.tunnels: dict[Tunnel, None] = {}
         self.has_read = False
         self.ended = asyncio.Event()
         self.why = ""
@@ -113,8 +116,9 @@ class NvaSideSession:
         self._peers_changed = True
         self._news.set()
 
-    def push_keys(self) -> None:
-        """Have the keys delivered."""
+    def push_keys(self, *tunnels: Tunnel) -> None:
+        """Have the keys delivered that have changed in these directions; all, if none were before."""
+        self.tunnels.update(dict.fromkeys(tunnels))
         self._keys_changed = True
         self._news.set()
 

@@ -20,11 +20,10 @@ import time
 from collections.abc import Callable, Collection, Sequence
 
 from nvo3sec.domain.keys.contribution import nve_uri
-from nvo3sec.domain.mapping import LeaseRenewed
 from nvo3sec.domain.messages.history import not_in_history
 from nvo3sec.domain.messages.session import LeaseGrant, StoreMark
 from nvo3sec.errors import AuthorizationError, HistoryDisputed
-from nvo3sec.nva.service import Nva
+from nvo3sec.nva.service import AgentService
 from nvo3sec.nva.store.records import Certificate, Revocation, SetEarlyLease, Store, Stored
 
 EARLY_LEASE_S = 60.0
@@ -131,10 +130,7 @@ class EarlyLeases:
         self.granted[nve] = self._clock()
         return LeaseGrant(self._lease_s, self.mark_of(nve), early=True)
 
-    def hand_over(self, nva: Nva) -> None:
+    def hand_over(self, agents: AgentService) -> None:
         """The NVA is there: it takes into account what was given. Nothing is given any more. Raises StoreError."""
         self._until = float("-inf")
-        for nve, at in self.granted.items():
-            if nve in nva.domain.nve_by_name:
-                nva.held.granted(nve, at)
-                nva.decide(LeaseRenewed(nve, at + max(self._lease_s, nva.domain.lifetimes.lease_s)))
+        agents.granted_before(self.granted, self._lease_s)

@@ -4,14 +4,14 @@ has."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection
 
 from nvo3sec.domain.mapping import MappingSet
 from nvo3sec.domain.messages.session import KeyState, KeyUpdate, MappingUpdate, RemoteMapping
 from nvo3sec.nva.agent_session import NvaSideSession
 from nvo3sec.nva.confinement import Confinement
 from nvo3sec.nva.keys.service import KeyService
-from nvo3sec.nva.mappings.attachments import Attachments, Handled
+from nvo3sec.nva.mappings.attachments import Attachments
 
 
 def mapping_update(
@@ -64,27 +64,17 @@ def begin_mappings(attachments: Attachments, session: NvaSideSession, vnis: Coll
             session.push_mappings(vni)
 
 
-def push_changes(
-    handled: Handled, sessions: Mapping[str, NvaSideSession], members: Callable[[int], Iterable[str]]
-) -> None:
-    """Have sessions fetch what changed behind their NVEs, and in the VNs whose members they are."""
-    for nve in handled.nves:
-        if (session := sessions.get(nve)) is not None:
-            session.push_tenants()
-    for vni in handled.changed:
-        for nve in members(vni):
-            if (session := sessions.get(nve)) is not None:
-                session.push_mappings(vni)
-
-
 def key_news(
     keys: KeyService, session: NvaSideSession, incarnation: bytes, version: int, now: float
 ) -> KeyState | KeyUpdate | None:
     """Message `version` to the agent of a session, about keys; None if there is nothing to say. Raises StoreError."""
     nve, base = session.nve, session.keys_version
     if not base:
-        return KeyState(version, incarnation, *keys.for_nve(nve, now))
-    changes = keys.changes_for(nve, now)
+        whole = KeyState(version, incarnation, *keys.for_nve(nve, now))
+        session.tunnels.clear()
+        return whole
+    changes = keys.changes_for(nve, tuple(session.tunnels), now)
+    session.tunnels.clear()
     if not changes.tunnels:
         return None
     receives = tuple((one.sender, one.suite) for one in changes.tunnels if one.receiver == nve)

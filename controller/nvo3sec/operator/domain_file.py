@@ -20,7 +20,7 @@ from nvo3sec.domain.overlay.difference import Change, Difference, difference
 from nvo3sec.domain.overlay.meanings import Meaning
 from nvo3sec.domain.overlay.model import Domain
 from nvo3sec.errors import ConfigError, OperatorError
-from nvo3sec.nva import Nva
+from nvo3sec.nva.administration import Administration
 from nvo3sec.system import garbage
 
 APPLIED = "the domain file that was applied"
@@ -76,7 +76,7 @@ def at_start(
 class Applying:
     """Shows and changes the domain of a running NVA. `file`: the one that it runs."""
 
-    def __init__(self, nva: Nva, file: DomainText) -> None:
+    def __init__(self, nva: Administration, file: DomainText) -> None:
         self._nva = nva
         self._file = file
         self._one_at_a_time = asyncio.Lock()
@@ -100,7 +100,7 @@ class Applying:
         """What would change with this file. Raises ConfigError."""
         base, running, same_text = self.base, self._nva.domain, text == self._file.text
         _, wanted = await self._parsed(text)
-        held = self._nva.held.waiting
+        held = self._nva.held
         return await asyncio.to_thread(compared, running, wanted, base=base, same_text=same_text, held=held)
 
     async def domain_apply(self, text: str, base: str) -> dict[str, Any]:
@@ -112,7 +112,7 @@ class Applying:
         async with self._one_at_a_time:
             file, wanted = await self._parsed(text)
             running = self._nva.domain
-            changes = await asyncio.to_thread(difference, running, wanted, self._nva.held.waiting)
+            changes = await asyncio.to_thread(difference, running, wanted, self._nva.held)
             if base != self.base:
                 raise OperatorError("another file was applied meanwhile; look at the difference again")
             _require_none(changes.refused)

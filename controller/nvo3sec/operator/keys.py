@@ -11,7 +11,7 @@ from typing import Any
 from nvo3sec.domain.keys.holdings import Holdings, holdings_from_json
 from nvo3sec.domain.messages.session import QuestionKind
 from nvo3sec.errors import OperatorError
-from nvo3sec.nva.service import Nva
+from nvo3sec.nva.administration import Administration
 from nvo3sec.nva.tunnel_choice import choose_tunnels
 from nvo3sec.operator.key_views import differences, key_list
 
@@ -26,7 +26,7 @@ Ask = Callable[[str, QuestionKind], Awaitable[Any]]
 class KeyOperations:
     """Of one NVA. Every coroutine raises OperatorError for what does not exist."""
 
-    def __init__(self, nva: Nva, ask: Ask) -> None:
+    def __init__(self, nva: Administration, ask: Ask) -> None:
         self._nva = nva
         self._ask = ask
 
@@ -55,7 +55,7 @@ class KeyOperations:
         answers = dict(zip(ends, await asyncio.gather(*(self._holdings(nve) for nve in ends)), strict=True))
         wanted = set(chosen)
         directions = [one for one in self._nva.directions() if one.tunnel in wanted]
-        return key_list(directions, answers, time.monotonic(), self._nva.relay.is_mixed)
+        return key_list(directions, answers, time.monotonic(), self._nva.is_mixed)
 
     async def key_audit(self, nve: str | None = None) -> dict[str, Any]:
         """What every switch holds, read by its agent now, against what the NVA wants there.

@@ -9,14 +9,14 @@ from typing import Any
 from nvo3sec.domain.mapping import Admit, ClaimKey, Event, Evict, Status
 from nvo3sec.domain.mapping.reasons import REASONS
 from nvo3sec.errors import OperatorError
-from nvo3sec.nva.service import Nva
+from nvo3sec.nva.administration import Administration
 from nvo3sec.operator import mapping_views
 
 
 class Operations:
     """Of one NVA. Every coroutine raises OperatorError for what does not exist."""
 
-    def __init__(self, nva: Nva) -> None:
+    def __init__(self, nva: Administration) -> None:
         self._nva = nva
 
     @property
@@ -55,7 +55,7 @@ class Operations:
     ) -> dict[str, Any]:
         """This tenant system is right: it gets its addresses, and whoever had them is frozen."""
         key = self._find(mac, nve, vn, port, vlan)
-        self._nva.intent.must_be_in([nve])
+        self._nva.must_be_in([nve])
         return self._decided(key, Admit(key))
 
     async def map_evict(
@@ -72,7 +72,7 @@ class Operations:
             names = ", ".join(sorted(self._nva.domain.nve_by_name))
             raise OperatorError(f"no such NVE: {successor}; there are: {names}")
         key = self._find(mac, nve, vn, port, vlan)
-        self._nva.intent.must_be_in([] if successor is None else [successor])
+        self._nva.must_be_in([] if successor is None else [successor])
         return self._decided(key, Evict(key, successor))
 
     def _find(self, mac: str, nve: str, vn: str | None, port: int | None, vlan: int | None) -> ClaimKey:

@@ -52,7 +52,7 @@ class Controller:
             )
             for nve in domain.nves
         }
-        self.keys = KeyOperations(self._nva, self._ask)
+        self.keys = KeyOperations(self._nva.administration, self._ask)
         self._console = ConsoleServer(
             run_directory,
             {
@@ -61,14 +61,14 @@ class Controller:
                 "counters": self.counters,
                 "reconcile": self.reconcile,
                 **self.keys.methods,
-                **Operations(self._nva).methods,
+                **Operations(self._nva.administration).methods,
             },
             "the development controller",
         )
 
     def _connector(self, nve: str) -> Any:
         async def connect() -> NvaSideSession:
-            return self._nva.open_session(nve)
+            return self._nva.agents.open_session(nve)
 
         return connect
 
@@ -86,15 +86,15 @@ class Controller:
 
     async def status(self) -> dict[str, Any]:
         """Switches, keys, reports."""
-        agents = {name: agent.status() for name, agent in self._agents.items()}
+        nva, agents = self._nva.administration, {name: agent.status() for name, agent in self._agents.items()}
         return status_report(
             self._domain,
             agents,
-            self._nva.directions(),
-            list(self._nva.reports),
-            self._nva.registered,
+            nva.directions(),
+            nva.reports,
+            nva.registered,
             time.monotonic(),
-            alarms=self._nva.accounts.alarms(self._domain.nve_by_name),
+            alarms=nva.alarms(),
         )
 
     async def wait(self, wait_s: float = 30.0) -> dict[str, Any]:

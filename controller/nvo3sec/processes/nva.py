@@ -28,6 +28,7 @@ from nvo3sec.identity.server import SecureServer
 from nvo3sec.identity.signing import DeviceVerifier
 from nvo3sec.identity.terms import TermLog, terms_of
 from nvo3sec.nva import Nva
+from nvo3sec.nva.administration import Administration
 from nvo3sec.nva.cutoffs import DEADLINE_S
 from nvo3sec.nva.keys.contribution_verification import RelayedOnly
 from nvo3sec.nva.store import Certificate
@@ -125,7 +126,7 @@ class NvaProcess:
         self._server: SecureServer | None = None
         self._served = Served(self._starting, lambda: self._loaded)
         self._sessions = None if isinstance(early, str) else LoadingSessions(early)
-        serving = self._sessions if ready is None else ready[1]
+        serving = self._sessions if ready is None else ready[1].agents
         assert serving is not None
         self._transport = NvaTransport(serving, self._methods)
         self._trust = trust.TrustWatch(self._live, self._transport.identities)
@@ -138,9 +139,13 @@ class NvaProcess:
             raise OperatorError(f"{LOADING}: ask again")
         return self._loaded
 
+    @property
+    def _operators(self) -> Administration:
+        return self._nva.administration
+
     def _take(self, start: Start, nva: Nva) -> None:
         """Everything is loaded."""
-        self._loaded = nva
+        self._loaded, operators = nva, nva.administration
         methods: dict[str, Callable[..., Awaitable[Any]]] = {
             "status": self.status,
             "wait": self.wait,
@@ -148,9 +153,9 @@ class NvaProcess:
             "reconcile": self.reconcile,
             "revoke": self.revoke,
             "authz_probe": self.authz_probe,
-            **Operations(nva).methods,
-            **KeyOperations(nva, self._ask_agent).methods,
-            **Applying(nva, start.file).methods,
+            **Operations(operators).methods,
+            **KeyOperations(operators, self._ask_agent).methods,
+            **Applying(operators, start.file).methods,
         }
         over_tls: dict[str, Callable[..., Awaitable[Any]]] = {
             "status": partial(self.status, room=ANSWERS_BYTES),
@@ -161,9 +166,10 @@ class NvaProcess:
         self._console.add(methods)
         self._suspend_revoked()  # before anybody is served: what was revoked while no NVA ran is out as well
         if not isinstance(self._starting.early, str):
-            self._starting.early.hand_over(nva)
-        nva.relay.check = RelayedOnly(nva, DeviceVerifier(nva.domain.name, self._live, self._device.anchors))
-        self._transport.loaded(nva)
+            self._starting.early.hand_over(nva.agents)
+        verifier = DeviceVerifier(operators.domain.name, self._live, self._device.anchors)
+        nva.state.contributing.relay.check = RelayedOnly(nva.state.intent, verifier)
+        self._transport.loaded(nva.agents)
 
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT. Agents keep what they have, and their leases end by themselves."""
@@ -214,13 +220,14 @@ class NvaProcess:
         """Suspend NVEs whose certificate is revoked, or whose authority is trusted no more: their switches may go on,
         but nobody takes anything from them."""
         while True:
-            with self._nva.confinement.around("certificates"):
+            state = self._nva.state
+            with state.confinement.around("certificates"):
                 self._suspend_revoked()
-                self._nva.suspend(self._trust.due(self._nva.intent.certificates), trust.WHY, for_good=False)
+                self._operators.suspend(self._trust.due(state.intent.certificates), trust.WHY, for_good=False)
             await asyncio.sleep(WATCH_S)
 
     def _suspend_revoked(self) -> None:
-        self._nva.suspend(self._revoked_of(self._nva.intent.certificates), "its certificate was revoked")
+        self._operators.suspend(self._revoked_of(self._nva.state.intent.certificates), "its certificate was revoked")
 
     def _to_shut_out(self, known: Collection[Certificate]) -> list[str]:
         """The NVEs among these that are to be shut out, at once or soon."""
@@ -255,19 +262,20 @@ class NvaProcess:
             else status_from_json(name, answer)
             for name, answer in (await self._ask_all(QuestionKind.STATUS, room)).items()
         }
+        nva = self._operators
         report = status_report(
-            self._nva.domain,
+            nva.domain,
             agents,
-            self._nva.directions(),
-            list(self._nva.reports),
-            self._nva.registered,
+            nva.directions(),
+            nva.reports,
+            nva.registered,
             time.monotonic(),
-            self._nva.excluded,
-            self._nva.marks.disputes,
-            self._nva.accounts.alarms(self._nva.domain.nve_by_name.keys() - self._nva.excluded),
-            self._nva.held.waiting,
-            self._transport.takeovers.contested(self._nva.domain.nve_by_name.keys() - self._nva.excluded.keys()),
-            self._nva.intent.awaited,
+            nva.excluded,
+            nva.disputes,
+            nva.alarms(),
+            nva.held,
+            self._transport.takeovers.contested(nva.domain.nve_by_name.keys() - nva.excluded.keys()),
+            nva.awaited,
         )
         said = {str(self._device.identity): self._terms()}
         said |= {f"{Role.NVE.value}/{name}": terms for name, terms in sorted(self._transport.terms.items())}
@@ -281,7 +289,7 @@ class NvaProcess:
 
     def _out(self) -> frozenset[str]:
         """Processes of which nothing is expected: those of NVEs that are shut out, or that the domain has no more."""
-        present = {nve.name for nve in self._nva.domain.nves} - set(self._nva.excluded)
+        present = {nve.name for nve in self._operators.domain.nves} - set(self._operators.excluded)
         return frozenset(f"{Role.NVE.value}/{name}" for name in self._transport.terms if name not in present)
 
     async def wait(self, wait_s: float = 30.0, *, room: int | None = None) -> dict[str, Any]:
@@ -314,7 +322,7 @@ class NvaProcess:
     async def revoke(self, nve: str) -> dict[str, float]:
         """Shut an NVE out for good. Returns how long it took (seconds) until every other switch was without it."""
         began = time.monotonic()
-        self._nva.revoke(nve)
+        self._operators.revoke(nve)
         return {"cut_off_s": await self._cut_off(nve, began)}
 
     async def authz_probe(self, device: str, method: str, vn: str | None = None) -> dict[str, Any]:
@@ -322,15 +330,15 @@ class NvaProcess:
         return probe(
             access_table(),
             self._served,
-            self._nva.domain,
-            self._nva.excluded,
+            self._operators.domain,
+            self._operators.excluded,
             device=device,
             method=method,
             vn=vn,
         )
 
     async def _cut_off(self, nve: str, began: float) -> float:
-        while waiting := self._nva.not_yet_without(nve):
+        while waiting := self._operators.not_yet_without(nve):
             if time.monotonic() >= began + DEADLINE_S:
                 raise OperatorError(
                     f"{nve} is revoked; these have not confirmed within {DEADLINE_S:g} s, and get no lease until they"
@@ -345,8 +353,8 @@ class NvaProcess:
             raise OperatorError("the NVA does not serve yet")
         own: dict[str, Any] = {"answers_refused": dict(self._transport.answers_refused)}
         if self._loaded is not None:
-            own["reports_left_out"] = dict(self._loaded.reports.left_out)
-            own["confined"] = dict(self._loaded.confinement.counts)
+            own["reports_left_out"] = dict(self._loaded.state.reports.left_out)
+            own["confined"] = dict(self._loaded.state.confinement.counts)
         return self._server.admission_report() | own
 
     async def _ask_agent(self, nve: str, kind: QuestionKind) -> Any:
@@ -360,12 +368,12 @@ class NvaProcess:
 
     async def _ask_all(self, kind: QuestionKind, room: int | None) -> dict[str, Any]:
         """What each agent answers, or the OperatorError that says why it does not: one must not hide the others."""
-        names = [one.name for one in self._nva.domain.nves]
+        names = [one.name for one in self._operators.domain.nves]
         answers = dict(zip(names, await asyncio.gather(*(self._ask(name, kind) for name in names)), strict=True))
         return answers if room is None else without_the_longest(answers, room)
 
     def _known(self, nve: str) -> str:
-        names = [one.name for one in self._nva.domain.nves]
+        names = [one.name for one in self._operators.domain.nves]
         if nve not in names:
             raise OperatorError(f"no such NVE: {nve}; there are: {', '.join(sorted(names))}")
         return nve

@@ -121,7 +121,7 @@ class Served:
         nva = self._loaded()
         if nva is not None:
             if self._membership is None:
-                self._membership = DomainMembership(nva.domain.name, lambda: nva.membership)
+                self._membership = DomainMembership(nva.state.domain.name, lambda: nva.state.membership)
             return self._membership.vnis_of(device)
         early = self._starting.early
         if isinstance(early, str) or device.domain != self._starting.domain or device.role is not Role.NVE:

@@ -47,7 +47,7 @@ from nvo3sec.identity.certificate import Identity
 from nvo3sec.identity.gate.authenticate import authenticated_identity
 from nvo3sec.nva.agent_session import NvaSideSession
 from nvo3sec.nva.mappings.attachments import BUSY_S
-from nvo3sec.nva.service import Nva
+from nvo3sec.nva.service import AgentService
 from nvo3sec.nva.store import Certificate
 from nvo3sec.nva.takeovers import Takeovers
 from nvo3sec.operator.calls import CALLS
@@ -170,12 +170,12 @@ class NvaTransport:
     """Serves one NVA. `operator`: what operators may ask, by the names of `operator.calls.CALLS`."""
 
     def __init__(
-        self, nva: Nva | LoadingSessions, operator: Mapping[str, OperatorMethod], speaks: Speaks | None = None
+        self, nva: AgentService | LoadingSessions, operator: Mapping[str, OperatorMethod], speaks: Speaks | None = None
     ) -> None:
         """nva: or the sessions of agents while it is loading, until `loaded`. operator: those that are not there yet
         are refused. speaks: what the NVA says that it speaks; what this program does, unless told."""
         self._loading = nva if isinstance(nva, LoadingSessions) else None
-        self._loaded = nva if isinstance(nva, Nva) else None
+        self._loaded = nva if isinstance(nva, AgentService) else None
         self._operator = operator
         self._links: dict[str, _Link] = {}
         self.ours = speaks or versions.here()
@@ -215,12 +215,12 @@ class NvaTransport:
         )
 
     @property
-    def _nva(self) -> Nva:
+    def _nva(self) -> AgentService:
         if self._loaded is None:
             raise NvaLoading(LOADING)
         return self._loaded
 
-    def loaded(self, nva: Nva) -> None:
+    def loaded(self, nva: AgentService) -> None:
         """The NVA is there: agents that were held are registered with it."""
         self._loaded = nva
         if self._loading is not None:
@@ -243,7 +243,7 @@ class NvaTransport:
         if self._loaded is None and self._loading is not None:
             self._loading.leases.check(nve, certificate)
         else:
-            self._nva.intent.check(nve, certificate)
+            self._nva.check(nve, certificate)
         try:
             async with asyncio.timeout(REGISTER_S):
                 first = await anext(messages, None)

@@ -31,7 +31,8 @@ def begin(world: World) -> None:
 
 def rotate(world: World) -> None:
     world.after(2)
-    world.settle(world.keys.rotate(world.keys.directions, world.now))
+    world.keys.rotate(world.keys.directions, world.now)
+    world.settle()
     world.after(LIFE.grace_s + 2)
 
 
@@ -45,7 +46,8 @@ def use_up(world: World) -> None:
     world.after(2)
     tunnel = Tunnel("nve0", "nve1", SUITE)
     current = world.keys.directions[tunnel].current
-    world.settle(world.keys.feed(tunnel, Used(current.spi, LIFE.key_hard_packets, 0), world.now))
+    world.keys.feed(tunnel, Used(current.spi, LIFE.key_hard_packets, 0), world.now)
+    world.settle()
     world.after(LIFE.grace_s + 2)
 
 
@@ -55,7 +57,8 @@ def grow_old(world: World) -> None:
 
 def revoke(world: World) -> None:
     world.membership = Membership(world.domain, ["nve2"])
-    world.settle(world.keys.reconfigure(world.domain, world.membership, world.now))
+    world.keys.reconfigure(world.domain, world.membership, world.now)
+    world.settle()
     world.after(LIFE.grace_s + 2)
 
 

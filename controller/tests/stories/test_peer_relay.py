@@ -42,7 +42,7 @@ def scenario(lab, what, *names: str, **options) -> None:
 
 
 def _is_planned(overlay: Overlay) -> bool:
-    return any(one.planned for one in overlay.nva.directions() if one.tunnel.receiver == "leaf2")
+    return any(one.planned for one in overlay.nva.administration.directions() if one.tunnel.receiver == "leaf2")
 
 
 def sending(overlay: Overlay) -> dict[tuple[str, str], tuple[int, bytes]]:
@@ -57,7 +57,7 @@ class TestHonest:
             keys = {key for _, key in sending(overlay).values()}
             assert len(keys) == 6
             for name in LEAVES:
-                receive, send = overlay.nva._keys.for_nve(name, overlay.now)
+                receive, send = overlay.nva.state.keys.for_nve(name, overlay.now)
                 assert not keys & {sa.key.reveal() for sa in (*receive, *send)}
                 assert overlay.agents[name].reports == []
 
@@ -69,7 +69,7 @@ class TestHonest:
             halves = {name: agent.peering._keys._halves for name, agent in overlay.agents.items()}
             first = {name: next(iter(known.values())).private for name, known in halves.items()}
             overlay.now += 2
-            overlay.nva.rotate()
+            overlay.nva.administration.rotate()
             await overlay.settle()  # which looks after each step
             after = sending(overlay)
             assert overlay.open_tunnels() == ALL
@@ -77,7 +77,7 @@ class TestHonest:
             assert not {key for _, key in after.values()} & {key for _, key in before.values()}
             assert {len(known) for known in halves.values()} == {2}
             await overlay.after(contribution_peers.HALF_GRACE_S)
-            overlay.nva.rotate()
+            overlay.nva.administration.rotate()
             await overlay.settle()
             assert all(private.is_erased for private in first.values())
             assert overlay.open_tunnels() == ALL
@@ -96,7 +96,7 @@ class TestHonest:
             before = sending(overlay)
             overlay.tamper = withhold
             overlay.now += 2
-            overlay.nva.rotate()
+            overlay.nva.administration.rotate()
             await overlay.settle()
             assert sending(overlay) == before
             assert withheld
@@ -104,11 +104,11 @@ class TestHonest:
             assert overlay.open_tunnels() == ALL
             overlay.tamper = lambda _name, update: update
             for name, agent in overlay.agents.items():
-                overlay.nva._contributing.relay.joined(
+                overlay.nva.state.contributing.relay.joined(
                     name,
                     agent.incarnation,
-                    overlay.nva.membership.peers_of(name),
-                    overlay.nva._keys.tunnels_of(name),
+                    overlay.nva.state.membership.peers_of(name),
+                    overlay.nva.state.keys.tunnels_of(name),
                 )
                 agent.session.push_peers()
             await overlay.settle()
@@ -127,7 +127,7 @@ class TestRestarts:
             assert sending(overlay) == before
             assert overlay.open_tunnels() == ALL
             overlay.now += 2
-            overlay.nva.rotate()
+            overlay.nva.administration.rotate()
             await overlay.settle()
             assert overlay.open_tunnels() == ALL
             assert all(spi != before[one][0] for one, (spi, _) in sending(overlay).items())
@@ -139,7 +139,7 @@ class TestRestarts:
 
         async def what(overlay):
             for _ in range(3):
-                overlay.nva.rotate()
+                overlay.nva.administration.rotate()
                 await overlay.after(DOMAIN.lifetimes.grace_s + 2)
             before = sending(overlay)
             overlay.start_nva()
@@ -148,7 +148,7 @@ class TestRestarts:
             await overlay.settle()
             assert overlay.open_tunnels() == ALL
             await overlay.after(DOMAIN.lifetimes.grace_s + 2)
-            overlay.nva.rotate()
+            overlay.nva.administration.rotate()
             await overlay.settle()
             await overlay.after(2)
             assert overlay.open_tunnels() == ALL
@@ -180,7 +180,7 @@ class TestRestarts:
         async def what(overlay):
             before = sending(overlay)
             overlay.now += 2
-            overlay.nva.rotate()
+            overlay.nva.administration.rotate()
             while len(overlay.agents["leaf2"].receive) == 1:
                 for name in ("leaf1", "leaf2"):
                     overlay.agents[name].ends_at = ends_at if name == "leaf2" and _is_planned(overlay) else 0
@@ -200,7 +200,7 @@ class TestRestarts:
             before = sending(overlay)
             overlay.tamper = lambda _name, update: dataclasses.replace(update, proofs=())
             overlay.now += 2
-            overlay.nva.rotate()
+            overlay.nva.administration.rotate()
             await overlay.settle()
             assert sending(overlay) == before
             overlay.tamper = lambda _name, update: update
@@ -223,7 +223,7 @@ class TestRestarts:
                 match move:
                     case "rotate":
                         overlay.now += 2
-                        overlay.nva.rotate()
+                        overlay.nva.administration.rotate()
                     case "end":
                         overlay.agents["leaf1"].ends_at = 2
                     case name:
@@ -256,7 +256,7 @@ class TestRestarts:
                         overlay.agents[name].ends_at = data.draw(st.sampled_from([1, 2]))
                     case "rotate":
                         overlay.now += 2
-                        overlay.nva.rotate()
+                        overlay.nva.administration.rotate()
                     case "later":
                         overlay.now += 7
                         overlay.nva.tick()
@@ -269,7 +269,7 @@ class TestRestarts:
             expected = {("leaf1", "leaf2"), ("leaf2", "leaf1")}
             assert overlay.open_tunnels() == expected
             before = sending(overlay)
-            overlay.nva.rotate()
+            overlay.nva.administration.rotate()
             await overlay.settle()
             await overlay.after(2)
             assert overlay.open_tunnels() == expected
@@ -320,7 +320,7 @@ class TestLyingNva:
             take = keys.take
             keys.take = lambda *_: (_ for _ in ()).throw(ContributionRefused(Fault.REVOCATION_UNKNOWN, "too old"))
             overlay.now += 2
-            overlay.nva.rotate()
+            overlay.nva.administration.rotate()
             await overlay.settle()
             for _ in range(3):
                 await overlay.after(DOMAIN.lifetimes.confirm_s + 1)
@@ -379,12 +379,12 @@ class TestAnotherDomainFile:
     def test_there_and_back_while_packets_flow(self, lab):
         async def what(overlay):
             def plain() -> set[bytes]:
-                keys = [overlay.nva._keys.for_nve(name, overlay.now) for name in LEAVES]
+                keys = [overlay.nva.state.keys.for_nve(name, overlay.now) for name in LEAVES]
                 return {sa.key.reveal() for both in keys for some in both for sa in some if sa.key is not None}
 
             async def apply(tunnel_keys: TunnelKeys) -> None:
                 overlay.now += 10
-                overlay.nva.configure(dataclasses.replace(DOMAIN, tunnel_keys=tunnel_keys))
+                overlay.nva.administration.configure(dataclasses.replace(DOMAIN, tunnel_keys=tunnel_keys))
                 for _ in range(3):
                     await overlay.settle()  # which looks after each step whether something is lost
                     await overlay.after(DOMAIN.lifetimes.grace_s + 1)
@@ -410,7 +410,7 @@ class TestAnotherDomainFile:
         async def what(overlay):
             before = sending(overlay)
             overlay.now += 10
-            overlay.nva.configure(dataclasses.replace(DOMAIN, tunnel_keys=TunnelKeys.NVA))
+            overlay.nva.administration.configure(dataclasses.replace(DOMAIN, tunnel_keys=TunnelKeys.NVA))
             for _ in range(3):
                 await overlay.settle()
                 await overlay.after(DOMAIN.lifetimes.grace_s + 1)

@@ -158,6 +158,8 @@ class World:
         self.ledger = Ledger()
         self.up: set[str] = set()
         self.told: dict[str, dict[Tunnel, list[tuple[int, Secret | None]]]] = {}
+        self.changed: dict[str, set[Tunnel]] = {}
+        """Of what is new to each NVE, the directions."""
         self.store: WatchedStore
         self.keys: KeyService
 
@@ -166,6 +168,7 @@ class World:
         self.store = WatchedStore(store)
         self.up = set()
         self.told = {}
+        self.changed = {}
         self.keys = KeyService(
             self.domain,
             self.membership,
@@ -174,13 +177,13 @@ class World:
             random_bytes=self.random.randbytes,
             wall_seconds=lambda: self.wall,
             now=self.now,
+            tell=lambda nve, tunnel: self.changed.setdefault(nve, set()).add(tunnel),
         )
 
     # --- agents -----------------------------------------------------------------------------------------------------
 
     def register(self, *names: str) -> set[str]:
-        """The agents introduce their switches."""
-        changed = set(names)
+        """The agents introduce their switches; returns `names`, which have everything to fetch."""
         for name in names:
             seen = max(
                 [
@@ -202,12 +205,12 @@ class World:
                         for spi, (generation, _, end) in switch.receive.get(tunnel, {}).items()
                         if end > self.now
                     )
-                    changed |= self.keys.feed(tunnel, ReceiverUp(switch.incarnation, held), self.now)
+                    self.keys.feed(tunnel, ReceiverUp(switch.incarnation, held), self.now)
                 else:
                     sends = switch.send.get(tunnel)
                     one = None if sends is None or sends[2] <= self.now else Held(sends[0], 0, sends[2] - self.now)
-                    changed |= self.keys.feed(tunnel, SenderUp(switch.incarnation, one), self.now)
-        return changed
+                    self.keys.feed(tunnel, SenderUp(switch.incarnation, one), self.now)
+        return set(names)
 
     def leave(self, name: str) -> None:
         self.up.discard(name)
@@ -225,7 +228,7 @@ class World:
         self.ledger.begin_anew(name)
         self.settle(self.register(name))
 
-    def fetch(self, name: str, says: bool = True) -> set[str]:
+    def fetch(self, name: str, says: bool = True) -> None:
         """An agent gets its keys, has its switch hold them and no others, and says so."""
         receive, send = self._told(name)
         switch, old = self.switches[name], replace(self.switches[name])
@@ -250,7 +253,8 @@ class World:
                 direction = self.keys.directions[tunnel]
                 self._note(tunnel, out.spi, direction.current.generation, out.key)
                 switch.send[tunnel] = (out.spi, out.key, self.now + out.remaining_s)
-        return self.read_back(name) if says else set()
+        if says:
+            self.read_back(name)
 
     def _told(self, name: str) -> tuple[tuple[ReceiveSa, ...], tuple[SendSa, ...]]:
         """What an agent is told: everything at first, and then changes, which must come to the same."""
@@ -258,7 +262,7 @@ class World:
             whole = self.keys.for_nve(name, self.now)
         else:
             told = self.told[name]
-            changes = self.keys.changes_for(name, self.now)
+            changes = self.keys.changes_for(name, self.changed.get(name, ()), self.now)
             by_tunnel = _by_tunnel(name, changes.receive, changes.send)
             assert set(by_tunnel) <= set(changes.tunnels)
             for tunnel in changes.tunnels:
@@ -266,6 +270,7 @@ class World:
             whole = self.keys.for_nve(name, self.now)
             assert {tunnel: sas for tunnel, sas in told.items() if sas} == _by_tunnel(name, *whole)
         self.told[name] = _by_tunnel(name, *whole)
+        self.changed.pop(name, None)
         return whole
 
     def _note(self, tunnel: Tunnel, spi: int, generation: int, key: Secret) -> None:
@@ -289,24 +294,22 @@ class World:
         self.ledger.note(context, key)
         self.ledger.of_epoch.setdefault(sa.epoch, set()).add(key)
 
-    def read_back(self, name: str) -> set[str]:
-        switch, changed = self.switches[name], set()
+    def read_back(self, name: str) -> None:
+        switch = self.switches[name]
         for tunnel in self.keys.tunnels_of(name):
             if tunnel.receiver == name:
-                changed |= self.keys.feed(tunnel, ReceiverRead(frozenset(switch.receive.get(tunnel, {}))), self.now)
+                self.keys.feed(tunnel, ReceiverRead(frozenset(switch.receive.get(tunnel, {}))), self.now)
             else:
                 spi = switch.send[tunnel][0] if tunnel in switch.send else None
-                changed |= self.keys.feed(tunnel, SenderRead(spi), self.now)
-        return changed
+                self.keys.feed(tunnel, SenderRead(spi), self.now)
 
-    def settle(self, changed: Iterable[str] = ()) -> None:
-        """Agents fetch and confirm until nothing is new."""
-        waiting = set(changed)
+    def settle(self, names: Iterable[str] = ()) -> None:
+        """Agents fetch and confirm until nothing is new. names: those that do in any case."""
+        waiting = self.up & {*names, *self.changed}
         while waiting:
             for name in sorted(waiting):
-                waiting.discard(name)
-                if name in self.up:
-                    waiting |= self.fetch(name)
+                self.fetch(name)
+            waiting = self.up & self.changed.keys()
 
     def after(self, seconds: float) -> None:
         """Time goes by, in steps that are shorter than any limit."""
@@ -315,7 +318,8 @@ class World:
             step = min(2.0, end - self.now)
             self.now += step
             self.wall += step
-            self.settle(self.keys.tick(self.now))
+            self.keys.tick(self.now)
+            self.settle()
 
     # --- what holds -------------------------------------------------------------------------------------------------
 

@@ -85,7 +85,7 @@ class Process:
                 session = await stack.enter_async_context(self.session(leaf))
                 while not isinstance(await session.next_update(), KeyState):
                     pass
-            await until(lambda: self.nva._nva.held._stored_early_s > 0)
+            await until(lambda: self.nva._nva.state.held._stored_early_s > 0)
         await self.stop()
         self.may_load.clear()
         await self.start()

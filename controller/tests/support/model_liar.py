@@ -59,27 +59,27 @@ def registration(kind: str, incarnation: bytes, addresses: list[IPv4Address], ge
 
 def lie(nva: Nva, name: str, kind: str, incarnation: bytes) -> None:
     """A session of `name`, in which everything that is said is wrong. Nothing but refusals may come of it."""
-    peers = [nve for nve in nva.domain.nves if nve.name != name]
-    generations = [sa.generation for one in nva.directions() for sa in one.sas]
+    peers = [nve for nve in nva.state.domain.nves if nve.name != name]
+    generations = [sa.generation for one in nva.administration.directions() for sa in one.sas]
     wild = registration(kind, incarnation, [nve.address for nve in peers], max(generations, default=1))
     try:
-        session = nva.open_session(name)
+        session = nva.agents.open_session(name)
     except Nvo3secError:
         return
     try:
-        nva.register(session, wild)
+        nva.agents.register(session, wild)
         everybody = [*(nve.name for nve in peers), name, "nobody"]
-        spis = [0, 2**32 - 1, *(sa.spi for one in nva.directions() for sa in one.sas)]
+        spis = [0, 2**32 - 1, *(sa.spi for one in nva.administration.directions() for sa in one.sas)]
         named = tuple((peer, SUITE, spi) for peer in everybody for spi in spis)
-        nva.read_back(session, ReadBack(incarnation, named, named, LIMIT))
-        nva.used(session, Use(incarnation, tuple(KeyUse(*one, LIMIT, LIMIT) for one in named)))
-        nva.read_back(session, ReadBack(incarnation, (), ()))
-        nva.report(session, Report("all-is-well", "x" * 2000))
+        nva.agents.read_back(session, ReadBack(incarnation, named, named, LIMIT))
+        nva.agents.used(session, Use(incarnation, tuple(KeyUse(*one, LIMIT, LIMIT) for one in named)))
+        nva.agents.read_back(session, ReadBack(incarnation, (), ()))
+        nva.agents.report(session, Report("all-is-well", "x" * 2000))
         for vni in (0, 1, 2, 0xFFFFFF):
-            nva.look_up(session, Lookup(vni, mac=0))
+            nva.agents.look_up(session, Lookup(vni, mac=0))
         there = Attachment(511, 4094, 0xFFFFFF, 2**48 - 1, (IPv4Address(0),), "nobody")
         for said in (there, Release(0, 0, 1, 0, "nobody"), Relocation(0, 0, there)):
-            coroutine = nva.announce(session, said)
+            coroutine = nva.agents.announce(session, said)
             try:
                 coroutine.send(None)  # nobody waits for the answer
             except (StopIteration, Nvo3secError):
@@ -91,4 +91,4 @@ def lie(nva: Nva, name: str, kind: str, incarnation: bytes) -> None:
     except Nvo3secError:
         pass
     finally:
-        nva.closed(session)
+        nva.agents.closed(session)

@@ -36,7 +36,8 @@ from nvo3sec.domain.overlay.model import Domain
 from nvo3sec.errors import AuthorizationError, NvaUnreachable
 from nvo3sec.nva import Nva
 from nvo3sec.nva.agent_session import NvaSideSession
-from nvo3sec.nva.service import TICK_S
+from nvo3sec.nva.authority import TICK_S
+from nvo3sec.nva.service import AgentService
 from nvo3sec.nva.store import Point, SqliteStore, StoreError, open_store
 from nvo3sec.nve.agent_memory import AgentMemory
 
@@ -84,6 +85,11 @@ class NvaHost:
             self.directory.mkdir(parents=True)
         else:
             shutil.copytree(store, self.directory)
+
+    @property
+    def agents(self) -> AgentService | None:
+        """What serves agents in the process that lives."""
+        return None if self.nva is None else self.nva.agents
 
     @property
     def directory(self) -> Path:
@@ -250,15 +256,15 @@ class Line:
         """The agent ends it, or has died; the NVA notices at once if there is a way, or after a while."""
         side, self._side = self._side, None
         self._end(NvaUnreachable("closed"))
-        if side is not None and self._host.nva is side._handler:
+        if side is not None and self._host.agents is side._handler:
             if self._link.is_open:
                 self._host.do(lambda _: side._handler.closed(side))
             else:
                 asyncio.get_running_loop().call_later(CALL_S, self._noticed, side)
 
     def _noticed(self, side: NvaSideSession) -> None:
-        if self._host.nva is side._handler:
-            self._host.do(lambda nva: nva.closed(side))
+        if self._host.agents is side._handler:
+            self._host.do(lambda nva: nva.agents.closed(side))
 
     async def _watch_link(self) -> None:
         """Either end gives up when nothing comes for too long."""
@@ -296,11 +302,11 @@ class Line:
         async def there_and_back() -> T:
             await self._link.cross()
             side = self._side
-            if side is None or self._host.nva is not side._handler:
+            if side is None or self._host.agents is not side._handler:
                 raise NvaUnreachable("the connection was reset")
             result = self._host.do(lambda _: what(side))
             await self._link.cross()
-            if self._host.nva is not side._handler:
+            if self._host.agents is not side._handler:
                 raise NvaUnreachable("the connection was reset")
             return result  # type: ignore[return-value]  # None only if the NVA has died
 
@@ -313,13 +319,13 @@ class Line:
         await self._until_ended(self._link.cross())
         if not self._link.admitted:
             raise AuthorizationError(f"the certificate of {self._nve} is revoked")
-        side = self._side = self._host.do(lambda nva: nva.open_session(self._nve))
+        side = self._side = self._host.do(lambda nva: nva.agents.open_session(self._nve))
         if side is None:
             raise NvaUnreachable("the connection was reset")
         self._memory.compare(side.mark, side.known(registration.seen))
         self._memory.see(side.mark)
-        self._host.do(lambda nva: nva.register(side, registration))
-        if self._host.nva is not side._handler:
+        self._host.do(lambda nva: nva.agents.register(side, registration))
+        if self._host.agents is not side._handler:
             raise NvaUnreachable("the connection was reset")
         self.registered = True
         loop = asyncio.get_running_loop()

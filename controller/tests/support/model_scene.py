@@ -183,8 +183,10 @@ class Scene:
             if task is not None and task.done() and not task.cancelled():
                 raise AssertionError(f"the agent of {name} ended") from task.exception()
         nva = self.host.nva
-        if nva is not None and not self.went_back and not self.revoked <= set(nva.excluded):
-            self.observer.fail(UNREVOKED, f"{self.revoked} are revoked, and the NVA shuts out {set(nva.excluded)}")
+        if nva is not None and not self.went_back and not self.revoked <= set(nva.administration.excluded):
+            self.observer.fail(
+                UNREVOKED, f"{self.revoked} are revoked, and the NVA shuts out {set(nva.administration.excluded)}"
+            )
 
     async def _background(self) -> None:
         while True:

@@ -49,7 +49,7 @@ class World(Traffic):
         """Somebody with the certificate of an NVE lies to the NVA. own: of the incarnation that its switch has."""
         self.disturb(name)
         nva = self.host.nva
-        known = b"" if nva is None else nva.accounts.incarnations.get(name, b"")
+        known = b"" if nva is None else nva.state.accounts.incarnations.get(name, b"")
         incarnation = known if own and known else bytes([7]) * 16
         self._told(lambda nva: lie(nva, name, kind, incarnation))
         for line in [one for one in self.host.lines if one is self.sites[name].line]:
@@ -58,18 +58,18 @@ class World(Traffic):
     def reset_marks(self, name: str) -> None:
         """An operator has the generations of what an NVE receives begin anew."""
         self.disturb(name)
-        self._told(lambda nva: nva.reset_marks(name))
+        self._told(lambda nva: nva.administration.reset_marks(name))
 
     def rotate(self, *names: str) -> None:
         """New keys for directions between these; see `Nva.rotate`."""
         with contextlib.suppress(OperatorError):  # there are none between these now
-            self._told(lambda nva: nva.rotate(names))
+            self._told(lambda nva: nva.administration.rotate(names))
 
     def revoke(self, name: str) -> bool:
         """Shut out for good; whether it was done. If the NVA dies of it, nobody knows, and the operator asks again."""
         self.disturb(name)
         self.being_revoked.add(name)
-        if not self._told(lambda nva: nva.revoke(name)):
+        if not self._told(lambda nva: nva.administration.revoke(name)):
             return False
         self.being_revoked.discard(name)
         self.revoked.add(name)
@@ -81,7 +81,7 @@ class World(Traffic):
         self.sites[name].link.admitted = False
         self.disturb(name)
         self.suspended.add(name)
-        if self._told(lambda nva: nva.suspend([name], "its certificate is revoked")):
+        if self._told(lambda nva: nva.administration.suspend([name], "its certificate is revoked")):
             self.observer.shut_out.setdefault(name, self.loop.moment)
 
     def readmit(self, name: str) -> None:
@@ -107,7 +107,7 @@ class World(Traffic):
     def _configure(self) -> None:
         """Apply the domain file; if there is no NVA, it is what the next one starts with."""
         domain = self.host.domain = make_domain(self.names, self.absent, self.readdressed)
-        self._told(lambda nva: nva.configure(domain))
+        self._told(lambda nva: nva.administration.configure(domain))
 
     def _take_membership(self, absent: set[tuple[str, str]]) -> None:
         before, self.absent = self.absent, absent

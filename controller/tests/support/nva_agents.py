@@ -68,7 +68,7 @@ class Agents:
 
     async def join(self, *names: str, registration: Registration | None = None, certificates: bool = False) -> None:
         for name in names:
-            session = self.nva.open_session(name, certificate_of(name) if certificates else None)
+            session = self.nva.agents.open_session(name, certificate_of(name) if certificates else None)
             await session.register(registration or Registration(incarnation_of(name)))
             self.sessions[name] = session
         await self.settle()

@@ -82,7 +82,7 @@ class Agent:
         send = [
             HeldSend(address[sa.peer], sa.suite, Held(sa.spi, 0, (sa.not_after_us / 1e6) - now)) for sa in self.send
         ]
-        self.session = self.overlay.nva.open_session(self.name)
+        self.session = self.overlay.nva.agents.open_session(self.name)
         await self.session.register(Registration(self.incarnation, tuple(receive), tuple(send)))
 
     async def step(self) -> bool:

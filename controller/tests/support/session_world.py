@@ -41,9 +41,9 @@ class Service:
         self.nva = Nva(identities.domain, MemoryStore(b"h" * 16), random_bytes=secrets.token_bytes)
         place = identities.place(Role.NVA, "nva1")
         device = load_device(place, identities.domain.name, Purpose.SERVER, Role.NVA)
-        membership = DomainMembership(identities.domain.name, lambda: self.nva.membership)
+        membership = DomainMembership(identities.domain.name, lambda: self.nva.state.membership)
         self.server = SecureServer(device, live_peers(place, device), access_table(), membership)
-        self.transport = NvaTransport(self.nva, dict.fromkeys(CALLS, refuse), speaks)
+        self.transport = NvaTransport(self.nva.agents, dict.fromkeys(CALLS, refuse), speaks)
         self.transport.add_to(self.server.grpc)
         self.port = 0
 

@@ -37,7 +37,7 @@ class One:
     async def connect(self) -> NvaSession:
         if not self.reachable:
             raise NvaUnreachable("the NVA does not answer")
-        return self.nva.open_session("leaf2")
+        return self.nva.agents.open_session("leaf2")
 
     async def until(self, condition: Callable[[], bool] | Callable[[], Awaitable[bool]]) -> None:
         async with asyncio.timeout(WAIT_S):
@@ -50,7 +50,7 @@ class One:
     async def has_peers(self) -> None:
         """Its switch has keys to receive with: the peers are connected, and do nothing."""
         for name in ("leaf1", "leaf3"):
-            self.nva.register(self.nva.open_session(name), Registration(name.encode().ljust(16, b".")))
+            self.nva.agents.register(self.nva.agents.open_session(name), Registration(name.encode().ljust(16, b".")))
         await self.until(lambda: self.is_ready() and bool(self.agent._serving.keyring.receive))
 
     def is_ready(self) -> bool:

@@ -10,23 +10,23 @@ import time
 from collections.abc import Callable
 
 from nvo3sec.domain.keys.contribution import Contribution, ContributionRefused, Expected, Fault, Verifier, verify
-from nvo3sec.nva.service import Nva
+from nvo3sec.nva.intent import Intent
 
 
 class RelayedOnly:
-    """What `nva` relays has to be signed by its NVE, and to be what its peers expect of it.
+    """What the NVA of `intent` relays has to be signed by its NVE, and to be what its peers expect of it.
 
     wall_seconds: since 1970.
     """
 
-    def __init__(self, nva: Nva, verifier: Verifier, wall_seconds: Callable[[], float] = time.time) -> None:
-        self._nva = nva
+    def __init__(self, intent: Intent, verifier: Verifier, wall_seconds: Callable[[], float] = time.time) -> None:
+        self._intent = intent
         self._verifier = verifier
         self._wall_seconds = wall_seconds
 
     def __call__(self, nve: str, incarnation: bytes, epoch: int, contribution: Contribution) -> None:
         """Raises ContributionRefused. Costs about half a millisecond."""
-        domain = self._nva.domain
+        domain = self._intent.domain
         known = domain.nve_by_name.get(nve)
         if known is None:
             raise ContributionRefused(Fault.DEVICE, f"{nve} is no NVE of {domain.name}")

@@ -80,26 +80,22 @@ class Contributing:
             ):  # it was reported when it came, or is reported when it is sent
                 self._push(self.relay.publish(nve, contributions, membership.peers_of(nve)))
             self._tell_refused(nve)
-            for other in keys.contributed(nve, self._clock()):
-                if (session := self._sessions.get(other)) is not None:
-                    session.push_keys()
+            keys.contributed(nve, self._clock())
         self.follow(keys)
 
     def configured(
         self, domain: Domain, excluded: Iterable[str], membership: Membership, keys: KeyService, now: float
-    ) -> set[str]:
-        """Who shares a VN with whom has changed, or who makes the keys; returns the NVEs whose keys changed."""
-        changed: set[str] = set()
+    ) -> None:
+        """Who shares a VN with whom has changed, or who makes the keys."""
         for nve in excluded:
             self.relay.removed(nve)
         is_asking = domain.tunnel_keys is TunnelKeys.NVA_AND_PEER
         if is_asking is not self.relay.is_asking:
             self.relay.is_asking = is_asking
             self._push(self._sessions)
-            changed = keys.other_makers(now)
+            keys.other_makers(now)
         self._push([nve for nve in self._sessions if self.relay.meets(nve, membership.peers_of(nve))])
         self.follow(keys)
-        return changed
 
     def _push(self, nves: Iterable[str]) -> None:
         for nve in nves:

@@ -2,24 +2,20 @@
 """The key service: runs the state machine of every direction, names keys, and derives them when they are handed out.
 
 Nothing is handed out before what must never be repeated is stored: the epoch that a key is derived from, and a mark
-above its generation. That is enforced in one place, at the door (`for_nve`), for everything that has come up since the
-last time, so that a rotation of many thousand keys costs a commit or two. Keys themselves exist only in what leaves.
+above its generation. That is enforced in one place, at the door (`door`), for everything that has come up since the
+last time. Keys themselves exist only in what leaves.
 
 docs/keys.md says why no more than that has to be stored.
 """
 
 from __future__ import annotations
 
-import heapq
 import itertools
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 import structlog
 
-from nvo3sec.domain.keys.contribution import Pair
-from nvo3sec.domain.keys.derivation import Party, tunnel_info
 from nvo3sec.domain.keys.sa import (
     Direction,
     Event,
@@ -46,7 +42,6 @@ from nvo3sec.domain.keys.sa import (
     sender_sa,
     step,
 )
-from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.keys.spi import choose_spi
 from nvo3sec.domain.keys.turns import Turns
 from nvo3sec.domain.messages.session import ReceiveSa, SendSa
@@ -56,11 +51,13 @@ from nvo3sec.errors import DerivationError
 from nvo3sec.nva.confinement import Confinement
 from nvo3sec.nva.keys import mixed
 from nvo3sec.nva.keys.contribution_relay import PeerRelay
+from nvo3sec.nva.keys.deadlines import Deadlines
+from nvo3sec.nva.keys.door import Door
 from nvo3sec.nva.keys.epochs import Epochs
 from nvo3sec.nva.keys.generations import TERM_LEAD, Generations, inherited_from_before
 from nvo3sec.nva.keys.limits import limits_of
 from nvo3sec.nva.keys.log import log_effect
-from nvo3sec.nva.keys.messages import KeyChanges, receive_sa, send_sa
+from nvo3sec.nva.keys.messages import KeyChanges
 from nvo3sec.nva.store.records import Store, Stored
 
 GENERATION_ZERO_S = 1_700_000_000
@@ -75,9 +72,10 @@ class KeyService:
     """The keys of all tunnels of a domain.
 
     stored: what `store.load()` gave. random_bytes: a cryptographic source. wall_seconds: coarse wall time, seconds
-    since 1970. now: seconds, monotonic, as in every call. Methods that return names name the NVEs whose keys changed:
-    they are to fetch them with `for_nve`. After a StoreError nothing new is handed out any more. relay: knows what the
-    NVEs contribute to keys; None where the NVA always makes them alone. confinement: around each direction.
+    since 1970. now: seconds, monotonic, as in every call. After a StoreError nothing new is handed out any more. relay:
+    knows what the NVEs contribute to keys; None where the NVA always makes them alone. confinement: around each
+    direction. tell: hears of each NVE whose keys have changed, and in which direction; it remembers that until it has
+    fetched them, with `changes_for`.
     """
 
     def __init__(
@@ -92,11 +90,12 @@ class KeyService:
         now: float,
         relay: PeerRelay | None = None,
         confinement: Confinement | None = None,
+        tell: Callable[[str, Tunnel], None] = lambda _nve, _tunnel: None,
     ) -> None:
         self._domain = domain
         self._relay = relay
         self._confinement = confinement or Confinement(domain.name)
-        self._store = store
+        self._tell = tell
         self._random_bytes = random_bytes
         self._wall_seconds = wall_seconds
         self._lead = (stored.term - 1) * TERM_LEAD
@@ -106,18 +105,15 @@ class KeyService:
         self._epochs = Epochs(random_bytes, stored, now=now, wall=wall, life_s=self._limits.soft_s)
         self._epochs.tick(now, wall)
         self._generations = Generations(stored.generations)
+        self._door = Door(domain, store, self._epochs, self._generations, relay, self._confinement)
         self._retired: dict[str, bytes] = {}  # incarnations that are to end; b"": whatever it comes with first
         self.starved: dict[str, str] = {}
         """Receivers for which no key can be made, and why."""
         self._turns = Turns(domain.lifetimes.rotations_at_once)
         self._directions: dict[Tunnel, Direction] = {}
         self._of_nve: dict[str, dict[Tunnel, None]] = {}
-        self._changed: dict[str, dict[Tunnel, None]] = {}
         self._incarnations: dict[str, bytes] = {}
-        self._parties: dict[str, Party] = {}
-        self._deadlines: list[tuple[float, int, Tunnel]] = []
-        self._due: dict[Tunnel, float] = {}  # for when a direction is in the queue of deadlines: never after its next
-        self._count = itertools.count()
+        self._deadlines = Deadlines()
         for tunnel in sorted(membership.tunnels()):
             self._add(tunnel)
 
@@ -141,8 +137,8 @@ class KeyService:
         direction = self._directions.pop(tunnel)
         for nve in (tunnel.sender, tunnel.receiver):
             del self._of_nve[nve][tunnel]
-            self._touch(nve, tunnel)
-        self._due.pop(tunnel, None)
+            self._tell(nve, tunnel)
+        self._deadlines.forget(tunnel)
         self._turns.leave(tunnel)
         self._let_go(tunnel, direction.sas, ())
 
@@ -179,9 +175,9 @@ class KeyService:
         self._generations.forget(nve)
         self._epochs.begin(now, self._wall_seconds())
         self.starved.pop(nve, None)
-        self._commit()
+        self._door.commit()
 
-    def reconfigure(self, domain: Domain, membership: Membership, now: float) -> set[str]:
+    def reconfigure(self, domain: Domain, membership: Membership, now: float) -> None:
         """The domain or its membership has changed: by a new domain file, or because an NVE was revoked.
 
         Directions that are no more end at once at both ends, without grace, and so do those whose outer addresses
@@ -192,13 +188,12 @@ class KeyService:
         old = self._domain.nve_by_name
         moved = {nve.name for nve in domain.nves if nve.name in old and nve.address != old[nve.name].address}
         ended = [t for t in self._directions if t not in wanted or t.sender in moved or t.receiver in moved]
-        changed = {nve for tunnel in ended for nve in (tunnel.sender, tunnel.receiver)}
         for tunnel in ended:
             self._remove(tunnel)
         if ended:
             self._epochs.begin(now, self._wall_seconds())
         self._domain = domain
-        self._parties.clear()
+        self._door.configure(domain)
         self._turns.places = domain.lifetimes.rotations_at_once
         limits = limits_of(domain.lifetimes)
         if limits != self._limits:
@@ -210,31 +205,26 @@ class KeyService:
         for tunnel in sorted(wanted - self._directions.keys()):
             self._add(tunnel)
             if tunnel.sender in self._incarnations:
-                changed |= self._feed(tunnel, SenderUp(self._incarnations[tunnel.sender]), now)
+                self._feed(tunnel, SenderUp(self._incarnations[tunnel.sender]), now)
             if tunnel.receiver in self._incarnations:
-                changed |= self._feed(tunnel, ReceiverUp(self._incarnations[tunnel.receiver]), now)
-        return changed | self._give_turns(now)
+                self._feed(tunnel, ReceiverUp(self._incarnations[tunnel.receiver]), now)
+        self._give_turns(now)
 
     # --- events -----------------------------------------------------------------------------------------------------
 
-    def tick(self, now: float) -> set[str]:
+    def tick(self, now: float) -> None:
         """Let time go by. Raises StoreError when the secret of an epoch that is over cannot be destroyed."""
         self._epochs.tick(now, self._wall_seconds())
-        changed: set[str] = set()
-        while self._deadlines and self._deadlines[0][0] <= now:
-            at, _, tunnel = heapq.heappop(self._deadlines)
-            if self._due.get(tunnel) == at:
-                del self._due[tunnel]
-                changed |= self._feed(tunnel, Tick(), now)
-        changed |= self._give_turns(now)
+        for tunnel in self._deadlines.passed(now):
+            self._feed(tunnel, Tick(), now)
+        self._give_turns(now)
         if self._epochs.has_ended:
-            self._commit()
-        return changed
+            self._door.commit()
 
-    def feed(self, tunnel: Tunnel, event: Event, now: float) -> set[str]:
+    def feed(self, tunnel: Tunnel, event: Event, now: float) -> None:
         """Give an event to a direction; to one that is no more, nothing happens."""
         if tunnel not in self._directions:
-            return set()
+            return
         if self._relay is not None:
             event = mixed.as_proved(self._relay, self._directions[tunnel], event)
         match event:
@@ -248,57 +238,54 @@ class KeyService:
                     event = replace(event, jitter_s=self._jitter())
             case ReceiverRead(spis=spis):
                 if self._directions[tunnel].receiver.holds == tuple(sorted(spis)):
-                    return set()  # of an agent that reads everything back, nearly everything is as it was
+                    return  # of an agent that reads everything back, nearly everything is as it was
             case SenderRead(spi=spi):
                 if self._directions[tunnel].sender.holds == (() if spi is None else (spi,)):
-                    return set()
+                    return
             case SenderDown():
                 self._incarnations.pop(tunnel.sender, None)
             case ReceiverDown():
                 self._incarnations.pop(tunnel.receiver, None)
             case _:
                 pass
-        changed = self._feed(tunnel, event, now)
+        self._feed(tunnel, event, now)
         if isinstance(event, SenderUp | ReceiverUp):
             if self._directions[tunnel].postponed:
-                changed |= self._feed(tunnel, Resumed(), now)
+                self._feed(tunnel, Resumed(), now)
             if self._lead and inherited_from_before(self._directions[tunnel], self._seconds()):
-                changed |= self._feed(tunnel, Rotate(), now)
-        return changed | self._give_turns(now)
+                self._feed(tunnel, Rotate(), now)
+        self._give_turns(now)
 
-    def contributed(self, nve: str, now: float) -> set[str]:
+    def contributed(self, nve: str, now: float) -> None:
         """What `nve` can mix keys with has changed."""
-        changed: set[str] = set()
         if self._relay is None:
-            return changed
+            return
         for tunnel in self.tunnels_of(nve):
             direction = self._directions[tunnel]
             for sa in direction.sas:
                 if mixed.is_lost(self._relay, nve, direction, sa):
-                    changed |= self._feed(tunnel, Unusable(sa.spi), now)
+                    self._feed(tunnel, Unusable(sa.spi), now)
             if direction.postponed and self._relay.pair(tunnel, self._epochs.current) is not None:
-                changed |= self._feed(tunnel, Resumed(), now)
-        return changed | self._give_turns(now)
+                self._feed(tunnel, Resumed(), now)
+        self._give_turns(now)
 
-    def other_makers(self, now: float) -> set[str]:
+    def other_makers(self, now: float) -> None:
         """Who makes the keys has changed: every key is replaced."""
-        changed: set[str] = set()
         for tunnel, direction in self._directions.items():
             if direction.postponed:
-                changed |= self._feed(tunnel, Resumed(), now)
-        return changed | self.rotate(self._directions, now)
+                self._feed(tunnel, Resumed(), now)
+        self.rotate(self._directions, now)
 
-    def rotate(self, tunnels: Iterable[Tunnel], now: float) -> set[str]:
+    def rotate(self, tunnels: Iterable[Tunnel], now: float) -> None:
         """An operator wants new keys in these directions, from a secret that no earlier key came from.
 
         Each rotates when it is its turn and both its ends are there, unless it has had a new key by then.
         """
         self._epochs.begin(now, self._wall_seconds())
         self._turns.want((tunnel for tunnel in tunnels if tunnel in self._directions), now)
-        return self._give_turns(now)
+        self._give_turns(now)
 
-    def _give_turns(self, now: float) -> set[str]:
-        changed: set[str] = set()
+    def _give_turns(self, now: float) -> None:
         for _ in range(PICKED_AT_ONCE):
             picked = self._turns.pick()
             if picked is None:
@@ -308,21 +295,19 @@ class KeyService:
             if direction is None:
                 continue
             if wanted_at is None:
-                changed |= self._feed(tunnel, TurnGiven(), now)
+                self._feed(tunnel, TurnGiven(), now)
             elif direction.last_planned_at is None or direction.last_planned_at <= wanted_at:
-                changed |= self._feed(tunnel, Rotate(), now)
-        return changed
+                self._feed(tunnel, Rotate(), now)
 
-    def _feed(self, tunnel: Tunnel, event: Event, now: float) -> set[str]:
+    def _feed(self, tunnel: Tunnel, event: Event, now: float) -> None:
         """Let an event happen to a direction; if that goes wrong the direction stays as it was, and no other does."""
         try:
-            return self._step(tunnel, event, now)
+            self._step(tunnel, event, now)
         except Exception as error:  # noqa: BLE001  # nothing is stored in here
             self._confinement.note("keys", tunnel.receiver, str(tunnel), error)
-            self._wake(tunnel, now + RETRY_S)
-            return set()
+            self._deadlines.set(tunnel, now + RETRY_S)
 
-    def _step(self, tunnel: Tunnel, event: Event, now: float) -> set[str]:
+    def _step(self, tunnel: Tunnel, event: Event, now: float) -> None:
         before = after = self._directions[tunnel]
         pending: list[Event] = [event]
         while pending:
@@ -344,30 +329,18 @@ class KeyService:
             elif before.turn is Turn.TAKEN:
                 self._turns.leave(tunnel)
         if after.sas is before.sas:
-            return set()
-        changed = set()
+            return
         if [sa.spi for sa in receiver_sas(before)] != [sa.spi for sa in receiver_sas(after)]:
             self._let_go(tunnel, before.sas, after.sas)
-            self._touch(tunnel.receiver, tunnel)
-            changed.add(tunnel.receiver)
+            self._tell(tunnel.receiver, tunnel)
         old, new = sender_sa(before), sender_sa(after)
         if (None if old is None else old.spi) != (None if new is None else new.spi):
-            self._touch(tunnel.sender, tunnel)
-            changed.add(tunnel.sender)
-        return changed
-
-    def _touch(self, nve: str, tunnel: Tunnel) -> None:
-        self._changed.setdefault(nve, {})[tunnel] = None
+            self._tell(tunnel.sender, tunnel)
 
     def _schedule(self, tunnel: Tunnel, now: float) -> None:
         at = next_deadline(self._directions[tunnel], now)
         if at is not None:
-            self._wake(tunnel, at)
-
-    def _wake(self, tunnel: Tunnel, at: float) -> None:
-        if at < self._due.get(tunnel, math.inf):
-            self._due[tunnel] = at  # what is in the queue for a later time means nothing any more
-            heapq.heappush(self._deadlines, (at, next(self._count), tunnel))
+            self._deadlines.set(tunnel, at)
 
     # --- keys -------------------------------------------------------------------------------------------------------
 
@@ -419,58 +392,12 @@ class KeyService:
         while True:
             yield int.from_bytes(self._random_bytes(4), "big")
 
-    def _party(self, nve: str, incarnation: bytes) -> Party:
-        party = self._parties.get(nve)
-        if party is None or party.incarnation != incarnation:
-            party = self._parties[nve] = Party(nve, self._domain.nve_by_name[nve].address, incarnation)
-        return party
-
-    def _key(self, direction: Direction, sa: Sa) -> Secret | None:
-        if sa.inherited:
-            return None
-        tunnel = direction.tunnel
-        sender = self._party(tunnel.sender, direction.sender.incarnation)
-        receiver = self._party(tunnel.receiver, direction.receiver.incarnation)
-        return self._epochs.key(sa.epoch).expand(tunnel_info(tunnel.suite, sender, receiver, sa.spi, sa.generation))
-
-    def _pair(self, nve: str, tunnel: Tunnel, sa: Sa) -> Pair | None:
-        return None if self._relay is None else self._relay.pair_of(nve, tunnel, sa.spi)
-
-    def _commit(self) -> None:
-        changes = (*self._epochs.changes, *self._generations.changes)
-        if changes:
-            self._store.commit(changes)
-            self._epochs.stored()
-            self._generations.stored()
-
     def for_nve(self, nve: str, now: float) -> tuple[tuple[ReceiveSa, ...], tuple[SendSa, ...]]:
         """Every key that the switch of `nve` should hold, and no other. Raises StoreError, and hands out nothing."""
-        self._commit()
-        self._changed.pop(nve, None)
-        return self._handed_out(nve, self._of_nve.get(nve, ()), now)
+        return self._door.hand_out(nve, (self._directions[tunnel] for tunnel in self._of_nve.get(nve, ())), now)
 
-    def changes_for(self, nve: str, now: float) -> KeyChanges:
-        """What changed for `nve` since it was last told, by this or by `for_nve`. Raises StoreError, as `for_nve`."""
-        self._commit()
-        tunnels = self._changed.pop(nve, {})
-        return KeyChanges(tuple(tunnels), *self._handed_out(nve, filter(self._directions.__contains__, tunnels), now))
-
-    def _handed_out(
-        self, nve: str, tunnels: Iterable[Tunnel], now: float
-    ) -> tuple[tuple[ReceiveSa, ...], tuple[SendSa, ...]]:
-        receive: list[ReceiveSa] = []
-        send: list[SendSa] = []
-        for tunnel in tunnels:
-            direction = self._directions[tunnel]
-            current = None if tunnel.receiver == nve else sender_sa(direction)
-            sas = receiver_sas(direction) if tunnel.receiver == nve else () if current is None else (current,)
-            try:
-                told = [(sa, self._key(direction, sa), sa.hard_at - now, self._pair(nve, tunnel, sa)) for sa in sas]
-            except Exception as error:  # noqa: BLE001  # not told: the direction closes, and the others go on
-                self._confinement.note("keys", nve, str(tunnel), error)
-                continue
-            if tunnel.receiver == nve:
-                receive += [receive_sa(tunnel, *one) for one in told]
-            else:
-                send += [send_sa(tunnel, *one) for one in told]
-        return tuple(receive), tuple(send)
+    def changes_for(self, nve: str, tunnels: Collection[Tunnel], now: float) -> KeyChanges:
+        """The same in those directions in which something changed since `nve` was told. Raises StoreError, as
+        `for_nve`."""
+        left = (self._directions[tunnel] for tunnel in tunnels if tunnel in self._directions)
+        return KeyChanges(tuple(tunnels), *self._door.hand_out(nve, left, now))

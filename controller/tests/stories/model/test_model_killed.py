@@ -47,7 +47,7 @@ def survive(directory: Path, worlds: list[World]) -> None:
     restore(world, (directory / "fabric").read_bytes())
     world.begin(settle_s=3.0)
     world.replay()
-    excluded = set(world.host.nva.excluded)
+    excluded = set(world.host.nva.administration.excluded)
     if not excluded:
         world.being_revoked.clear()  # it never was, and nobody was told that it was
     world.pass_time(2 * SETTLE_S)

@@ -476,8 +476,8 @@ class TestSecrets:
                 await fabric.controller.reconcile("leaf1")
                 shown.append(json.dumps(await fabric.controller.status()))
                 shown.append(json.dumps(await fabric.controller.counters()))
-                shown.extend(map(repr, fabric.controller._nva._keys.directions.values()))
-                epochs = fabric.controller._nva._keys._store.load().epochs
+                shown.extend(map(repr, fabric.controller._nva.state.keys.directions.values()))
+                epochs = fabric.controller._nva.state.keys._store.load().epochs
                 keys.update(int.from_bytes(secret.reveal(), "big") for _, secret, _ in epochs)
             return keys, "\n".join(shown)
 

@@ -67,7 +67,7 @@ class TestWhileItLoads:
                 grant = await leaf1.renew_lease()
                 assert not grant.early
                 assert grant.duration_s == process.identities.domain.lifetimes.lease_s
-                assert process.nva._nva.registered == ("leaf1", "leaf2")
+                assert process.nva._nva.administration.registered == ("leaf1", "leaf2")
 
         loading(process, check)
 
@@ -144,14 +144,14 @@ class TestWhileItLoads:
                 assert (await leaf1.renew_lease()).duration_s == 0, "it has still to let go of leaf3"
                 process.may_load.set()
                 assert isinstance(await leaf1.next_update(), NveView)
-                assert "leaf3" in process.nva._nva.excluded
+                assert "leaf3" in process.nva._nva.administration.excluded
 
         loading(process, check)
 
     def test_a_wrong_file_ends_the_process_and_the_next_start_gives_nothing(self, process):
         async def check():
             process.may_load.set()
-            await until(lambda: process.nva._loaded is not None and process.nva._nva.held._stored_early_s > 0)
+            await until(lambda: process.nva._loaded is not None and process.nva._nva.state.held._stored_early_s > 0)
             await process.stop()
             process.may_load.clear()
             good = process.identities.domain_file.read_text()
@@ -192,7 +192,7 @@ class TestSwitches:
                     world.start(leaf)
                 while not await is_ready():
                     await asyncio.sleep(0.05)
-                await until(lambda: process.nva._nva.held._stored_early_s > 0)
+                await until(lambda: process.nva._nva.state.held._stored_early_s > 0)
                 before = {leaf: await ends(leaf) for leaf in LEAVES}
                 await process.stop()
                 world.kill("leaf3")

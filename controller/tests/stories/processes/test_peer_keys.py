@@ -21,9 +21,9 @@ ALL = {(one, other) for one in LEAVES for other in LEAVES if one != other}
 
 RECORD = """
 import json, os
-from nvo3sec.nva.keys import service as keys
+from nvo3sec.nva.keys import door
 
-make = keys.KeyService._handed_out
+make = door.Door.hand_out
 
 def handed_out(self, *arguments):
     receive, send = make(self, *arguments)
@@ -33,7 +33,7 @@ def handed_out(self, *arguments):
                 print(json.dumps([sa.spi, sa.key.reveal().hex()]), file=file)
     return receive, send
 
-keys.KeyService._handed_out = handed_out
+door.Door.hand_out = handed_out
 """
 """An NVA of which somebody learns every key that it derives."""
 
@@ -65,9 +65,9 @@ peering.PeerRelay.fetch = lying
 REOPEN = """
 import os
 from dataclasses import replace
-from nvo3sec.nva.keys import service as keys
+from nvo3sec.nva.keys import door
 
-make = keys.KeyService._handed_out
+make = door.Door.hand_out
 
 def handed_out(self, nve, *arguments):
     receive, send = make(self, nve, *arguments)
@@ -77,7 +77,7 @@ def handed_out(self, nve, *arguments):
         return replace(sa, key=None, pair=None, generation=sa.generation + 1000) if sa.peer == "leaf1" else sa
     return tuple(map(lie, receive)), send
 
-keys.KeyService._handed_out = handed_out
+door.Door.hand_out = handed_out
 """
 """An NVA that names what leaf1 sends to leaf2 with under a higher generation, and does not know the key."""
 

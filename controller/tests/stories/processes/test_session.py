@@ -42,8 +42,8 @@ class TestSession:
                 assert keys.incarnation == INCARNATION
                 assert (await leaf1.renew_lease()).duration_s == identities.domain.lifetimes.lease_s
                 await leaf1.report(Report("foreign-entry", "something"))
-                await until(lambda: service.nva.reports)
-                assert service.nva.reports[0].nve == "leaf1"
+                await until(lambda: service.nva.state.reports)
+                assert service.nva.state.reports[0].nve == "leaf1"
                 async with session(service, "leaf2"):
                     state = await leaf1.next_update()
                     while not state.receive:
@@ -52,11 +52,11 @@ class TestSession:
                     assert sa.peer == "leaf2"
                     assert sa.key is not None
                     await leaf1.read_back(ReadBack(INCARNATION, ((sa.peer, sa.suite, sa.spi),), ()))
-                    tunnel = next(d for d in service.nva.directions() if d.tunnel.receiver == "leaf1")
+                    tunnel = next(d for d in service.nva.administration.directions() if d.tunnel.receiver == "leaf1")
                     await until(
                         lambda: any(
                             sa.spi in (d.receiver.holds or ())
-                            for d in service.nva.directions()
+                            for d in service.nva.administration.directions()
                             if d.tunnel.receiver == "leaf1"
                         )
                     )
@@ -85,7 +85,7 @@ class TestSession:
         async def check():
             async with serving(identities) as service, session(service, "leaf1") as leaf1:
                 await until(lambda: leaf1._keys_version)
-                service.nva._sessions["leaf1"].keys_version -= 1
+                service.nva.sessions["leaf1"].keys_version -= 1
                 async with session(service, "leaf2") as leaf2:
                     assert "changes keys of version" in str(await fails(leaf1.next_update))
                     assert (await leaf2.renew_lease()).duration_s
@@ -114,7 +114,7 @@ class TestSession:
 
         async def check():
             async with serving(identities) as service, session(service, "leaf1") as leaf1:
-                vni = service.nva.membership.vns_of("leaf1")[0].vni
+                vni = service.nva.state.membership.vns_of("leaf1")[0].vni
                 asked = [asyncio.create_task(leaf1.look_up(Lookup(vni, mac=0x02FF00000000 + n))) for n in range(2000)]
                 await asyncio.sleep(0)
                 for _ in range(3):
@@ -140,8 +140,8 @@ class TestSession:
                     with pytest.raises(AuthorizationError):
                         await first.report(Report("a", "b"))
                     assert (await second.renew_lease()).duration_s
-                    assert service.nva.registered == ("leaf1",)
-                await until(lambda: service.nva.registered == ())
+                    assert service.nva.administration.registered == ("leaf1",)
+                await until(lambda: service.nva.administration.registered == ())
 
         run(check())
 
@@ -185,7 +185,7 @@ class TestEnd:
                     error = await fails(leaf1.next_update)
                     assert "revoked" in str(error)
                     assert (await leaf2.renew_lease()).duration_s
-                    await until(lambda: service.nva.registered == ("leaf2",))
+                    await until(lambda: service.nva.administration.registered == ("leaf2",))
                 with pytest.raises((NvaUnreachable, AuthorizationError)):
                     async with session(service, "leaf1"):
                         pass

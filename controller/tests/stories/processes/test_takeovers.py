@@ -49,10 +49,12 @@ class TestSession:
                             await come(service)
                     assert service.server.gate.outcomes[CONNECT, "name-in-use"] == 2
                     assert (await first.renew_lease()).duration_s
-                    assert service.nva.accounts.incarnations["leaf1"] == INCARNATION, "its keys stay what they are"
-                await until(lambda: service.nva.registered == ())
+                    assert service.nva.state.accounts.incarnations["leaf1"] == INCARNATION, (
+                        "its keys stay what they are"
+                    )
+                await until(lambda: service.nva.administration.registered == ())
                 await come(service)
-                assert service.nva.accounts.incarnations["leaf1"] == OTHER
+                assert service.nva.state.accounts.incarnations["leaf1"] == OTHER
 
         run(check())
 
@@ -62,7 +64,7 @@ class TestSession:
         async def check():
             async with serving(identities) as service, session(service, "leaf1", answer=is_silent) as first:
                 await come(service)
-                assert service.nva.accounts.incarnations["leaf1"] == OTHER
+                assert service.nva.state.accounts.incarnations["leaf1"] == OTHER
                 assert isinstance(await fails(first.next_update), AuthorizationError)
 
         run(check())
@@ -83,7 +85,7 @@ class TestSession:
                     await asked.wait()
                     assert not coming.done()
                 await coming
-                assert service.nva.accounts.incarnations["leaf1"] == OTHER
+                assert service.nva.state.accounts.incarnations["leaf1"] == OTHER
 
         run(check())
 
@@ -98,7 +100,7 @@ class TestSession:
                 outcomes = await asyncio.gather(*registering, return_exceptions=True)
                 assert sorted(type(one) for one in outcomes if one is not None) == [NvaUnreachable]
                 won = said[outcomes.index(None)].incarnation
-                assert service.nva.accounts.incarnations["leaf1"] == won
+                assert service.nva.state.accounts.incarnations["leaf1"] == won
                 for one in newcomers:
                     await one.close()
 
@@ -115,7 +117,7 @@ class TestSession:
             async with serving(identities) as service, session(service, "leaf1"):
                 with pytest.raises(AuthorizationError, match="revoked"):
                     await come(service)
-                assert service.nva.accounts.incarnations["leaf1"] == INCARNATION
+                assert service.nva.state.accounts.incarnations["leaf1"] == INCARNATION
 
         run(check())
 
@@ -123,10 +125,10 @@ class TestSession:
         async def check():
             async with serving(identities) as service, session(service, "leaf1"):
                 for _ in range(SEVERAL + 2):
-                    assert not service.nva.reports or service.transport.takeovers.contested(["leaf1"])
+                    assert not service.nva.state.reports or service.transport.takeovers.contested(["leaf1"])
                     with pytest.raises(NvaUnreachable):
                         await come(service)
-                (report,) = service.nva.reports
+                (report,) = service.nva.state.reports
                 assert (report.nve, report.report.event) == ("leaf1", "two-agents")
                 assert "two agents use nve/leaf1: all from 127.0.0.1" in report.report.detail
                 assert set(service.transport.takeovers.contested(["leaf1", "leaf2"])) == {"leaf1"}
@@ -142,7 +144,7 @@ class TestSession:
                 for one in agents:
                     await one.register(Registration(INCARNATION))
                 assert "taken over" in service.transport.takeovers.contested(["leaf1"])["leaf1"]
-                assert [one.report.event for one in service.nva.reports] == ["two-agents"]
+                assert [one.report.event for one in service.nva.state.reports] == ["two-agents"]
                 for one in agents:
                     await one.close()
 

@@ -91,14 +91,14 @@ def test_its_peers_let_go_and_it_comes_back_with_the_anchor(site, monkeypatch):
                     await ends(leaf3)
                     while OTHER in await peers_of(leaf1):
                         pass
-                assert process.nva._nva.excluded == {OTHER: trust.WHY}
-                assert not any(OTHER in one.tunnel for one in process.nva._nva.directions())
+                assert process.nva._nva.administration.excluded == {OTHER: trust.WHY}
+                assert not any(OTHER in one.tunnel for one in process.nva._nva.administration.directions())
                 status = await process.nva.status()
                 assert f"{OTHER}: suspended: {trust.WHY}" in status["not_ready"]
                 switches = {one["nve"]: one for one in status["switches"]}
                 assert switches[OTHER]["excluded"] == trust.WHY
                 assert not switches["leaf1"]["excluded"]
-                reports = [(one.nve, one.report.event, one.report.detail) for one in process.nva._nva.reports]
+                reports = [(one.nve, one.report.event, one.report.detail) for one in process.nva._nva.state.reports]
                 assert (OTHER, "nve-suspended", trust.WHY) in reports
                 assert (await leaf1.renew_lease()).duration_s, "nobody else is touched"
                 with pytest.raises((NvaUnreachable, AuthorizationError)):
@@ -111,7 +111,7 @@ def test_its_peers_let_go_and_it_comes_back_with_the_anchor(site, monkeypatch):
                     while OTHER not in await peers_of(leaf1):
                         pass
                     assert (await leaf3.renew_lease()).duration_s
-                    assert process.nva._nva.excluded == {}
+                    assert process.nva._nva.administration.excluded == {}
                     assert not any("suspended" in one for one in (await process.nva.status())["not_ready"])
         finally:
             await process.stop()
@@ -135,9 +135,9 @@ def test_one_that_comes_with_another_certificate_in_time_is_not_suspended(site):
                 watch = process.nva._trust
                 await until(lambda: watch._since == {} or set(watch._since) == {OTHER})
                 async with process.session(OTHER):
-                    await until(lambda: not watch.gone(process.nva._nva.intent.certificates))
-                    assert not watch.due(process.nva._nva.intent.certificates)
-                    assert process.nva._nva.excluded == {}
+                    await until(lambda: not watch.gone(process.nva._nva.state.intent.certificates))
+                    assert not watch.due(process.nva._nva.state.intent.certificates)
+                    assert process.nva._nva.administration.excluded == {}
         finally:
             await process.stop()
 

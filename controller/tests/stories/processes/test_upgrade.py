@@ -126,11 +126,11 @@ class TestWithTheVersionBefore:
         async def check():
             async with serving(identities) as service, session(service, "leaf1", speaks=BEFORE) as leaf1:
                 await serves(service, leaf1)
-                service.nva.reset_marks("leaf1")
+                service.nva.administration.reset_marks("leaf1")
                 error = await fails(leaf1.next_update)
                 assert isinstance(error, VersionMismatch), error
                 assert str(error).endswith("the agent of leaf1 is to be upgraded")
-                await until(lambda: not service.nva.registered)
+                await until(lambda: not service.nva.administration.registered)
                 with pytest.raises(OperatorError, match=r"not connected .*another incarnation.* is to be upgraded"):
                     await service.transport.ask("leaf1", QuestionKind.STATUS)
 
@@ -140,7 +140,7 @@ class TestWithTheVersionBefore:
         async def check():
             async with serving(identities) as service, session(service, "leaf1") as leaf1:
                 await serves(service, leaf1)
-                service.nva.reset_marks("leaf1")
+                service.nva.administration.reset_marks("leaf1")
                 while not isinstance(update := await leaf1.next_update(), NewIncarnation):
                     pass
                 assert update.instead_of == INCARNATION
@@ -159,7 +159,7 @@ class TestWithTheVersionBefore:
                 with pytest.raises(VersionMismatch, match=r"announced-again.*the NVA is to be upgraded"):
                     await leaf1.announce(again)
                 assert (await leaf1.renew_lease()).duration_s, "the session goes on"
-                assert all(claim.key.mac != sign.mac for claim in service.nva.mappings.behind("leaf1"))
+                assert all(claim.key.mac != sign.mac for claim in service.nva.state.mappings.behind("leaf1"))
 
         run(check())
 
@@ -172,7 +172,7 @@ class TestTooFarApart:
                 with pytest.raises(VersionMismatch, match="the agent of leaf1 is to be upgraded"):
                     await remote.register(Registration(INCARNATION))
                 await remote.close()
-                assert service.nva.registered == ()
+                assert service.nva.administration.registered == ()
                 assert service.server.gate.outcomes["/nvo3sec.v1.Nva/Connect", "version"] == 1
                 with pytest.raises(OperatorError, match=r"not connected .*protocol 8 to 9.* is to be upgraded"):
                     await service.transport.ask("leaf1", QuestionKind.STATUS)
@@ -192,8 +192,8 @@ class TestTooFarApart:
             async with serving(identities) as service:
                 await refused_to_a_later_one(service)
                 async with session(service, "leaf1"):
-                    await until(lambda: service.nva.registered == ("leaf1",))
-                await until(lambda: service.nva.registered == ())
+                    await until(lambda: service.nva.administration.registered == ("leaf1",))
+                await until(lambda: service.nva.administration.registered == ())
                 with pytest.raises(OperatorError) as caught:
                     await service.transport.ask("leaf1", QuestionKind.STATUS)
                 assert str(caught.value) == "leaf1 is not connected to the NVA"

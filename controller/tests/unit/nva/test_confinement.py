@@ -53,11 +53,11 @@ def climb(low: int = 0) -> Registration:
 
 
 def between(agents: Agents, *names: str) -> list:
-    return [d for d in agents.nva.directions() if {d.tunnel.sender, d.tunnel.receiver} <= set(names)]
+    return [d for d in agents.nva.administration.directions() if {d.tunnel.sender, d.tunnel.receiver} <= set(names)]
 
 
 def events(agents: Agents, nve: str) -> list[str]:
-    return [one.report.event for one in agents.nva.reports if one.nve == nve]
+    return [one.report.event for one in agents.nva.state.reports if one.nve == nve]
 
 
 class TestRegistrationThatClimbs:
@@ -68,13 +68,13 @@ class TestRegistrationThatClimbs:
             for one in climb().receive:
                 await agents.join("leaf3", registration=Registration(INCARNATIONS["leaf3"], (one,)))
             await agents.join("leaf3")
-            agents.nva.rotate()
+            agents.nva.administration.rotate()
             for _ in range(3):
                 await agents.settle()
                 agents.after(6.0)
-            assert not agents.nva.accounts.alarms(DOMAIN.nve_by_name)
-            assert all(direction.is_established for direction in agents.nva.directions())
-            assert all(sa.generation < 2 * TRUSTED_LEAD for d in agents.nva.directions() for sa in d.sas)
+            assert not agents.nva.state.accounts.alarms(DOMAIN.nve_by_name)
+            assert all(direction.is_established for direction in agents.nva.administration.directions())
+            assert all(sa.generation < 2 * TRUSTED_LEAD for d in agents.nva.administration.directions() for sa in d.sas)
 
         run(check())
 
@@ -87,13 +87,15 @@ class TestRegistrationThatClimbs:
                 await agents.join("leaf3", registration=climb(number))
             assert events(agents, "leaf3") == ["incarnation-retired"] * messages
             for _ in range(3):
-                agents.nva.rotate()
+                agents.nva.administration.rotate()
                 await agents.settle()
                 agents.after(5.0)
                 await agents.settle()
             assert all(direction.is_established for direction in between(agents, "leaf1", "leaf2"))
-            assert agents.nva.accounts.alarms(["leaf3"]) == ["leaf3: its switch has not taken another incarnation yet"]
-            assert not agents.nva.accounts.alarms(["leaf1", "leaf2"])
+            assert agents.nva.state.accounts.alarms(["leaf3"]) == [
+                "leaf3: its switch has not taken another incarnation yet"
+            ]
+            assert not agents.nva.state.accounts.alarms(["leaf1", "leaf2"])
             assert (await agents.sessions["leaf3"].renew_lease()).duration_s > 0
 
         run(check())
@@ -102,14 +104,14 @@ class TestRegistrationThatClimbs:
         async def check():
             agents = Agents()
             await agents.join("leaf1", "leaf2")
-            session = agents.nva.open_session("leaf3")
+            session = agents.nva.agents.open_session("leaf3")
             await session.register(climb())
             assert session.update_now() == NewIncarnation(INCARNATIONS["leaf3"])
             await session.read_back(ReadBack(INCARNATIONS["leaf3"], (("leaf1", SUITE, 1),), ()))
             assert not any(d.is_established for d in between(agents, "leaf1", "leaf3"))
             await agents.join("leaf3", registration=Registration(b"a new one".ljust(16)))
-            assert all(direction.is_established for direction in agents.nva.directions())
-            assert not agents.nva.accounts.alarms(DOMAIN.nve_by_name)
+            assert all(direction.is_established for direction in agents.nva.administration.directions())
+            assert not agents.nva.state.accounts.alarms(DOMAIN.nve_by_name)
 
         run(check())
 
@@ -123,18 +125,18 @@ class TestRegistrationThatClimbs:
             await agents.join("leaf1", "leaf2", "leaf3")
             agents.after(5.0)
             assert all(direction.is_established for direction in between(agents, "leaf1", "leaf2"))
-            (alarm,) = agents.nva.accounts.alarms(DOMAIN.nve_by_name)
+            (alarm,) = agents.nva.state.accounts.alarms(DOMAIN.nve_by_name)
             assert alarm.startswith("leaf3: no key can be made for it: generations have run out")
             assert "confined" in events(agents, "leaf3")
             with pytest.raises(OperatorError, match="no such NVE: leaf9"):
-                agents.nva.reset_marks("leaf9")
-            assert agents.nva.reset_marks("leaf3") == INCARNATIONS["leaf3"].hex()
+                agents.nva.administration.reset_marks("leaf9")
+            assert agents.nva.administration.reset_marks("leaf3") == INCARNATIONS["leaf3"].hex()
             await_update = agents.sessions["leaf3"].update_now
             assert await_update() == NewIncarnation(INCARNATIONS["leaf3"])
             again = Agents(store=store)
             await again.join("leaf1", "leaf2")
             await again.join("leaf3", registration=Registration(b"a new one".ljust(16)))
-            assert all(direction.is_established for direction in again.nva.directions())
+            assert all(direction.is_established for direction in again.nva.administration.directions())
             assert dict(store.load().generations)["leaf3"] < LAST_GENERATION // 2
 
         run(check())
@@ -146,7 +148,7 @@ class TestRegistrationThatClimbs:
             await agents.join("leaf1", "leaf3")
             store.broken = True
             with pytest.raises(StoreUnavailable):
-                agents.nva.reset_marks("leaf3")
+                agents.nva.administration.reset_marks("leaf3")
             with pytest.raises(StoreUnavailable):
                 await agents.nva.run()
 
@@ -179,7 +181,7 @@ class TestPeerThatLies:
             await agents.join("leaf1", "leaf2", "leaf3")
             before = {d.tunnel: d for d in between(agents, "leaf1", "leaf2")}
             for _ in range(3):
-                session = agents.nva.open_session("leaf3")
+                session = agents.nva.agents.open_session("leaf3")
                 try:
                     await session.register(registration)
                 except HistoryDisputed:
@@ -194,13 +196,13 @@ class TestPeerThatLies:
             agents.after(5.0)
             await agents.settle()
             assert before == {d.tunnel: d for d in between(agents, "leaf1", "leaf2")}
-            agents.nva.rotate()
+            agents.nva.administration.rotate()
             for _ in range(3):
                 agents.after(10.0)
                 await agents.settle()
             assert all(d.is_established for d in between(agents, "leaf1", "leaf2"))
             assert all(before[d.tunnel].current != d.current for d in between(agents, "leaf1", "leaf2"))
-            assert sum(agents.nva.confinement.counts.values()) == 0, "foreseen, all of it"
+            assert sum(agents.nva.state.confinement.counts.values()) == 0, "foreseen, all of it"
 
         run(check())
 
@@ -209,9 +211,9 @@ class TestPeerThatLies:
             agents = Agents()
             await agents.join("leaf1", "leaf2", "leaf3")
             session = agents.sessions.pop("leaf1")
-            agents.nva.revoke("leaf3")
+            agents.nva.administration.revoke("leaf3")
             await session.read_back(ReadBack(INCARNATIONS["leaf1"], (), (), LIMIT))
-            assert "leaf1" in agents.nva.not_yet_without("leaf3")
+            assert "leaf1" in agents.nva.administration.not_yet_without("leaf3")
             assert events(agents, "leaf1") == ["view-unknown"]
 
         run(check())
@@ -220,35 +222,35 @@ class TestPeerThatLies:
 class TestTick:
     @pytest.mark.parametrize(
         ("owner", "name"),
-        [("_keys", "tick"), ("marks", "tick"), ("_contributing", "follow"), ("mappings", "next_deadline")],
+        [("keys", "tick"), ("marks", "tick"), ("contributing", "follow"), ("mappings", "next_deadline")],
         ids=lambda value: value,
     )
     def test_one_part_that_breaks_is_the_only_one(self, owner, name, monkeypatch):
         async def check():
             agents = Agents()
             await agents.join("leaf1", "leaf2", "leaf3")
-            whose = type(getattr(agents.nva, owner))
+            whose = type(getattr(agents.nva.state, owner))
 
             def broken(*_arguments, **_named):
                 raise ZeroDivisionError("of nobody's making")
 
             ticked = []
-            for other, method in (("_keys", "tick"), ("marks", "tick"), ("_contributing", "follow")):
-                part = getattr(agents.nva, other)
+            for other, method in (("keys", "tick"), ("marks", "tick"), ("contributing", "follow")):
+                part = getattr(agents.nva.state, other)
                 real = getattr(part, method)
                 monkeypatch.setattr(
                     part, method, lambda *a, real=real, at=other, **n: (ticked.append(at), real(*a, **n))[1]
                 )
-            monkeypatch.setattr(whose if owner == "mappings" else getattr(agents.nva, owner), name, broken)
+            monkeypatch.setattr(whose if owner == "mappings" else getattr(agents.nva.state, owner), name, broken)
             agents.nva.tick()
-            assert ticked == [one for one in ("_keys", "marks", "_contributing") if one != owner]
-            assert sum(agents.nva.confinement.counts.values()) == 1
+            assert ticked == [one for one in ("keys", "marks", "contributing") if one != owner]
+            assert sum(agents.nva.state.confinement.counts.values()) == 1
             agents.nva.tick()
-            told = [one for one in agents.nva.reports if one.report.event == "confined"]
+            told = [one for one in agents.nva.state.reports if one.report.event == "confined"]
             assert len(told) == 1, "the same cause is told once, and counted"
             assert "ZeroDivisionError" in told[0].report.detail
             assert "nobody" not in told[0].report.detail, "what an error says could be anything"
-            assert sum(agents.nva.confinement.counts.values()) == 2
+            assert sum(agents.nva.state.confinement.counts.values()) == 2
 
         run(check())
 
@@ -257,10 +259,10 @@ class TestTick:
             store = Failing(b"h" * 16)
             agents = Agents(store=store)
             await agents.join("leaf1", "leaf2")
-            agents.nva.rotate()
+            agents.nva.administration.rotate()
             store.broken = True
             with pytest.raises(StoreUnavailable):
-                agents.nva.key_news(agents.sessions["leaf1"])
+                agents.nva.agents.key_news(agents.sessions["leaf1"])
             with pytest.raises(StoreUnavailable):
                 await agents.nva.run()
 
@@ -282,7 +284,7 @@ class TestPushes:
             await agents.settle()
             later = agents.mappings.get("leaf1", [])[before:]
             assert all(isinstance(one, MappingUpdate) and one.base is None for one in later)
-            agents.nva.rotate()
+            agents.nva.administration.rotate()
             await agents.settle()
             assert all(d.is_established for d in between(agents, "leaf1", "leaf2"))
 

@@ -34,9 +34,9 @@ WHY = "its certificate was revoked"
 def shut_out(agents: Agents, how: str) -> None:
     """leaf3."""
     if how == "revoke":
-        agents.nva.revoke("leaf3")
+        agents.nva.administration.revoke("leaf3")
     else:
-        agents.nva.suspend(["leaf3"], WHY)
+        agents.nva.administration.suspend(["leaf3"], WHY)
 
 
 async def without_leaf3(how: str) -> Agents:
@@ -63,11 +63,11 @@ class TestShutOut:
             old = {sa.spi for sa in (*agents.keys["leaf1"].receive, *agents.keys["leaf1"].send) if sa.peer == "leaf3"}
             kept = [sa.spi for sa in agents.keys["leaf1"].send if sa.peer == "leaf2"]
             assert old
-            agents.nva.revoke("leaf3")
+            agents.nva.administration.revoke("leaf3")
             assert agents.sessions.pop("leaf3").ended.is_set()
-            assert agents.nva.not_yet_without("leaf3") == ("leaf1", "leaf2")
+            assert agents.nva.administration.not_yet_without("leaf3") == ("leaf1", "leaf2")
             await agents.settle()
-            assert agents.nva.not_yet_without("leaf3") == ()
+            assert agents.nva.administration.not_yet_without("leaf3") == ()
             for name in ("leaf1", "leaf2"):
                 assert "leaf3" not in {peer.name for peer in agents.views[name].peers}
                 assert "leaf3" not in {sa.peer for sa in (*agents.keys[name].receive, *agents.keys[name].send)}
@@ -75,8 +75,8 @@ class TestShutOut:
             assert (await agents.sessions["leaf2"].look_up(Lookup(BLUE, mac=MAC))).result is LookupResult.UNKNOWN
             for nva in (agents.nva, Agents(store=store).nva):
                 with pytest.raises(AuthorizationError, match="revoked for good"):
-                    nva.open_session("leaf3")
-                assert nva.excluded == {"leaf3": "revoked"}
+                    nva.agents.open_session("leaf3")
+                assert nva.administration.excluded == {"leaf3": "revoked"}
 
         run(check())
 
@@ -85,12 +85,12 @@ class TestShutOut:
             agents = Agents()
             await agents.join("leaf1", "leaf2", "leaf3")
             await agents.sessions.pop("leaf2").close()
-            agents.nva.revoke("leaf3")
+            agents.nva.administration.revoke("leaf3")
             agents.sessions.pop("leaf3")
             await agents.settle()
-            assert agents.nva.not_yet_without("leaf3") == ("leaf2",)
+            assert agents.nva.administration.not_yet_without("leaf3") == ("leaf2",)
             agents.after(DOMAIN.lifetimes.lease_s)
-            assert agents.nva.not_yet_without("leaf3") == ()
+            assert agents.nva.administration.not_yet_without("leaf3") == ()
 
         run(check())
 
@@ -98,10 +98,10 @@ class TestShutOut:
     def test_an_operator_who_asks_again_waits_for_the_same_switches(self, before):
         async def check():
             agents = await without_leaf3(before)
-            agents.nva.revoke("leaf3")
-            assert agents.nva.not_yet_without("leaf3") == ("leaf1", "leaf2")
+            agents.nva.administration.revoke("leaf3")
+            assert agents.nva.administration.not_yet_without("leaf3") == ("leaf1", "leaf2")
             await agents.settle()
-            assert agents.nva.not_yet_without("leaf3") == ()
+            assert agents.nva.administration.not_yet_without("leaf3") == ()
 
         run(check())
 
@@ -116,10 +116,10 @@ class TestShutOut:
             agents.after(1)
             assert (await silent.renew_lease()).duration_s == 0, "left behind, and closed"
             assert (await agents.sessions["leaf1"].renew_lease()).duration_s == full
-            assert [one.nve for one in agents.nva.reports if one.report.event == "lease-withheld"] == ["leaf2"]
+            assert [one.nve for one in agents.nva.state.reports if one.report.event == "lease-withheld"] == ["leaf2"]
             agents.sessions["leaf2"] = silent
             await agents.settle()
-            assert agents.nva.not_yet_without("leaf3") == ()
+            assert agents.nva.administration.not_yet_without("leaf3") == ()
             assert (await silent.renew_lease()).duration_s == full
 
         run(check())
@@ -130,13 +130,13 @@ class TestShutOut:
             silent, old = agents.sessions.pop("leaf2"), agents.views["leaf2"].version
             await agents.settle()
             await silent.read_back(ReadBack(INCARNATIONS["leaf2"], (), (), old))
-            assert agents.nva.not_yet_without("leaf3") == ("leaf2",)
+            assert agents.nva.administration.not_yet_without("leaf3") == ("leaf2",)
             agents.after(DEADLINE_S)
             assert (await silent.renew_lease()).duration_s == 0
             while not isinstance(update := silent.update_now(), NveView):
                 assert update is not None
             await silent.read_back(ReadBack(INCARNATIONS["leaf2"], (), (), update.version))
-            assert agents.nva.not_yet_without("leaf3") == ()
+            assert agents.nva.administration.not_yet_without("leaf3") == ()
             assert (await silent.renew_lease()).duration_s == DOMAIN.lifetimes.lease_s
 
         run(check())
@@ -150,7 +150,7 @@ class TestShutOut:
             await agents.settle()
             agents.after(DEADLINE_S)
             for name, lease_s in (("leaf1", DOMAIN.lifetimes.lease_s), ("leaf2", 0)):
-                session = agents.nva.open_session(name)
+                session = agents.nva.agents.open_session(name)
                 await session.register(Registration(INCARNATIONS[name]))
                 assert (await session.renew_lease()).duration_s == lease_s
             assert silent.ended.is_set()
@@ -166,9 +166,9 @@ class TestShutOut:
             shut_out(agents, how)
             again = Agents(store=store)
             await again.join("leaf1")
-            silent = again.nva.open_session("leaf2")
+            silent = again.nva.agents.open_session("leaf2")
             await silent.register(Registration(INCARNATIONS["leaf2"]))
-            assert again.nva.not_yet_without("leaf3") == ("leaf2",)
+            assert again.nva.administration.not_yet_without("leaf3") == ("leaf2",)
             again.after(max(DEADLINE_S, full) - 1)
             assert (await silent.renew_lease()).duration_s == full
             again.after(1)
@@ -185,12 +185,12 @@ class TestShutOut:
             agents = Agents()
             await agents.join("leaf1", "leaf2", "leaf3")
             version = agents.views["leaf1"].version
-            follow, times = agents.nva._follow_intent, []
-            agents.nva._follow_intent = lambda now: (times.append(now), follow(now))
-            agents.nva.suspend(["leaf2", "leaf3", "leaf9"], "their certificates were revoked")
-            agents.nva.suspend(["leaf2"], "again")
+            follow, times = agents.nva.state.follow_intent, []
+            agents.nva.state.follow_intent = lambda now: (times.append(now), follow(now))
+            agents.nva.administration.suspend(["leaf2", "leaf3", "leaf9"], "their certificates were revoked")
+            agents.nva.administration.suspend(["leaf2"], "again")
             assert len(times) == 1
-            assert set(agents.nva.excluded) == {"leaf2", "leaf3"}
+            assert set(agents.nva.administration.excluded) == {"leaf2", "leaf3"}
             del agents.sessions["leaf2"], agents.sessions["leaf3"]
             await agents.settle()
             assert agents.views["leaf1"].version > version
@@ -205,14 +205,14 @@ class TestShutOut:
             store = MemoryStore(b"h" * 16)
             agents = Agents(store=store)
             await agents.join("leaf3", certificates=True)
-            agents.nva.suspend(["leaf3"], WHY)
+            agents.nva.administration.suspend(["leaf3"], WHY)
             renewed = replace(certificate_of("leaf3"), serial="ff")
-            session = agents.nva.open_session("leaf3", renewed)
+            session = agents.nva.agents.open_session("leaf3", renewed)
             await session.register(Registration(INCARNATIONS["leaf3"]))
             for nva in (agents.nva, Agents(store=store).nva):
                 with pytest.raises(AuthorizationError, match="needs another certificate"):
-                    nva.open_session("leaf3", certificate_of("leaf3"))
-                nva.open_session("leaf3", renewed)
+                    nva.agents.open_session("leaf3", certificate_of("leaf3"))
+                nva.agents.open_session("leaf3", renewed)
 
         run(check())
 
@@ -221,13 +221,13 @@ class TestShutOut:
 
         async def check():
             store = MemoryStore(b"h" * 16)
-            Agents(store=store).nva.revoke("leaf3")
+            Agents(store=store).nva.administration.revoke("leaf3")
             agents = Agents(store=store)
             agents.after(1000)
-            session = agents.nva.open_session("leaf1")
+            session = agents.nva.agents.open_session("leaf1")
             await session.register(Registration(INCARNATIONS["leaf1"]))
             assert (await session.renew_lease()).duration_s == 0, "nothing is known of its switch"
-            assert list(agents.nva.reports) == []
+            assert list(agents.nva.state.reports) == []
             agents.sessions["leaf1"] = session
             await agents.settle()
             assert (await session.renew_lease()).duration_s == DOMAIN.lifetimes.lease_s
@@ -248,10 +248,12 @@ class TestShutOut:
         async def check():
             store = MemoryStore(b"h" * 16)
             agents = Agents(store=store)
-            agents.nva.revoke("leaf3")
-            assert agents.nva.not_yet_without("leaf3") == ("leaf1", "leaf2"), "switches may have one of an earlier NVA"
+            agents.nva.administration.revoke("leaf3")
+            assert agents.nva.administration.not_yet_without("leaf3") == ("leaf1", "leaf2"), (
+                "switches may have one of an earlier NVA"
+            )
             agents.after(DOMAIN.lifetimes.lease_s)
-            assert agents.nva.not_yet_without("leaf3") == ()
+            assert agents.nva.administration.not_yet_without("leaf3") == ()
 
         run(check())
 
@@ -259,15 +261,15 @@ class TestShutOut:
         async def check():
             agents = Agents()
             await agents.join("leaf1", "leaf2", "leaf3")
-            agents.nva.suspend(["leaf2", "leaf3"], WHY)
-            assert agents.nva.intent.awaited == {"leaf2", "leaf3"}
-            agents.nva.revoke("leaf2")
-            assert agents.nva.intent.awaited == {"leaf3"}
+            agents.nva.administration.suspend(["leaf2", "leaf3"], WHY)
+            assert agents.nva.state.intent.awaited == {"leaf2", "leaf3"}
+            agents.nva.administration.revoke("leaf2")
+            assert agents.nva.state.intent.awaited == {"leaf3"}
             without = replace(DOMAIN, nves=tuple(nve for nve in DOMAIN.nves if nve.name != "leaf3"))
-            agents.nva.configure(replace(without, tenant_systems=(), reservations=(), tunnels=()))
-            assert agents.nva.intent.awaited == set()
-            agents.nva.configure(DOMAIN)
-            assert agents.nva.intent.awaited == {"leaf3"}, "it needs another certificate still"
+            agents.nva.administration.configure(replace(without, tenant_systems=(), reservations=(), tunnels=()))
+            assert agents.nva.state.intent.awaited == set()
+            agents.nva.administration.configure(DOMAIN)
+            assert agents.nva.state.intent.awaited == {"leaf3"}, "it needs another certificate still"
 
         run(check())
 
@@ -276,7 +278,7 @@ class TestShutOut:
             agents = Agents()
             await agents.join("leaf1", "leaf2", "leaf3")
             before = {sa.spi for sa in agents.keys["leaf1"].receive if sa.peer == "leaf3"}
-            agents.nva.suspend(["leaf3"], WHY)
+            agents.nva.administration.suspend(["leaf3"], WHY)
             agents.sessions.pop("leaf3")
             await agents.settle()
             assert {peer.name for peer in agents.views["leaf1"].peers} == {"leaf2"}
@@ -285,7 +287,7 @@ class TestShutOut:
             after = {sa.spi for sa in agents.keys["leaf1"].receive if sa.peer == "leaf3"}
             assert after
             assert not after & before, "what it may have given away opens nothing"
-            assert all(direction.is_established for direction in agents.nva.directions())
+            assert all(direction.is_established for direction in agents.nva.administration.directions())
 
         run(check())
 
@@ -300,9 +302,9 @@ class TestShutOut:
             await agents.settle()
             await agents.sessions.pop("leaf2").close()
             held = agents.keys["leaf2"]
-            agents.nva.suspend(["leaf3"], WHY)
+            agents.nva.administration.suspend(["leaf3"], WHY)
             again = Agents(store=store)
-            assert again.nva.excluded == {"leaf3": WHY}
+            assert again.nva.administration.excluded == {"leaf3": WHY}
             peers = {peer.name: peer.address for peer in agents.views["leaf2"].peers}
             receive = tuple(
                 HeldReceive(peers[sa.peer], sa.suite, Held(sa.spi, sa.generation, 900.0)) for sa in held.receive
@@ -315,7 +317,10 @@ class TestShutOut:
                 keys = again.keys[name]
                 assert "leaf3" not in {sa.peer for sa in (*keys.receive, *keys.send)}
             assert (await again.sessions["leaf2"].look_up(Lookup(BLUE, mac=MAC))).result is LookupResult.UNKNOWN
-            assert {direction.tunnel.sender for direction in again.nva.directions()} == {"leaf1", "leaf2"}
+            assert {direction.tunnel.sender for direction in again.nva.administration.directions()} == {
+                "leaf1",
+                "leaf2",
+            }
 
         run(check())
 
@@ -324,21 +329,21 @@ class TestShutOut:
             store = MemoryStore(b"h" * 16)
             agents = Agents(store=store)
             await agents.join("leaf1", "leaf3", certificates=True)
-            agents.nva.suspend(["leaf3"], WHY)
+            agents.nva.administration.suspend(["leaf3"], WHY)
             for nva in (agents.nva, Agents(store=store).nva):
                 with pytest.raises(AuthorizationError, match="needs another certificate"):
-                    nva.open_session("leaf3", certificate_of("leaf3"))
-            waiting = agents.nva.open_session("leaf1", certificate_of("leaf1"))
-            agents.nva.suspend(["leaf1"], WHY)
+                    nva.agents.open_session("leaf3", certificate_of("leaf3"))
+            waiting = agents.nva.agents.open_session("leaf1", certificate_of("leaf1"))
+            agents.nva.administration.suspend(["leaf1"], WHY)
             with pytest.raises(AuthorizationError, match="needs another certificate"):
                 await waiting.register(Registration(INCARNATIONS["leaf1"]))
-            assert set(agents.nva.excluded) == {"leaf1", "leaf3"}, "suspended between its two messages"
+            assert set(agents.nva.administration.excluded) == {"leaf1", "leaf3"}, "suspended between its two messages"
             renewed = replace(certificate_of("leaf3"), serial="ff")
-            session = agents.nva.open_session("leaf3", renewed)
+            session = agents.nva.agents.open_session("leaf3", renewed)
             await session.register(Registration(INCARNATIONS["leaf3"]))
             for nva in (agents.nva, Agents(store=store).nva):
-                assert set(nva.excluded) == {"leaf1"}
-                assert nva.intent.certificates == (renewed,), "what is looked for in revocation lists from now on"
+                assert set(nva.administration.excluded) == {"leaf1"}
+                assert nva.state.intent.certificates == (renewed,), "what is looked for in revocation lists from now on"
 
         run(check())
 
@@ -351,7 +356,7 @@ class TestShutOut:
             for _ in range(3):
                 await agents.join("leaf1", certificates=True)
             assert store.version == version
-            assert agents.nva.intent.certificates == (certificate_of("leaf1"),)
+            assert agents.nva.state.intent.certificates == (certificate_of("leaf1"),)
 
         run(check())
 
@@ -363,9 +368,9 @@ class TestShutOut:
             running = asyncio.create_task(agents.nva.run())
             store.broken = True
             with pytest.raises(StoreUnavailable):
-                agents.nva.suspend(["leaf2"], WHY)
+                agents.nva.administration.suspend(["leaf2"], WHY)
             store.broken = False
-            assert agents.nva.excluded == {}
+            assert agents.nva.administration.excluded == {}
             with pytest.raises(StoreUnavailable):
                 await running
 
@@ -375,7 +380,7 @@ class TestShutOut:
         async def check():
             agents = Agents()
             for name in ("leaf2", "leaf3"):
-                agents.nva.suspend([name], WHY)
+                agents.nva.administration.suspend([name], WHY)
             await agents.join("leaf1")
             assert agents.views["leaf1"].peers == ()
             await agents.join("leaf2")
@@ -395,7 +400,7 @@ class TestShutOut:
             running = asyncio.create_task(agents.nva.run())
             store.broken = True
             with pytest.raises(StoreUnavailable):
-                agents.nva.revoke("leaf2")
+                agents.nva.administration.revoke("leaf2")
             store.broken = False
             with pytest.raises(StoreUnavailable):
                 await running

@@ -64,39 +64,39 @@ def world(tmp_path) -> World:
 class TestGiven:
     def test_who_is_as_it_was_told_has_its_lease_prolonged(self, world):
         agents = world.runs()
-        agents.nva._store.close()
+        agents.nva.state.store.close()
         early = world.starts()
         assert world.gives(early) == list(LEAVES)
         grant = early.renew("leaf1", certificate_of("leaf1"), ())
         assert grant.early
         assert grant.duration_s == min(LEASE_S, EARLY_LEASE_S)
-        assert early.vnis_of("leaf1") == {vn.vni for vn in agents.nva.membership.vns_of("leaf1")}
+        assert early.vnis_of("leaf1") == {vn.vni for vn in agents.nva.state.membership.vns_of("leaf1")}
         assert early.vnis_of("leaf9") == frozenset()
 
     def test_never_longer_than_the_lease_of_the_domain(self, world):
         short = replace(DOMAIN, lifetimes=replace(DOMAIN.lifetimes, lease_s=7.5, lease_renew_s=2.5))
         agents = world.runs()
-        agents.nva.configure(short, "shorter")  # durable at once: not only with the next tick
-        agents.nva._store.close()
+        agents.nva.administration.configure(short, "shorter")  # durable at once: not only with the next tick
+        agents.nva.state.store.close()
         early = world.starts()
         assert early.renew("leaf1", certificate_of("leaf1"), ()).duration_s == 7.5
 
     def test_what_was_given_counts_when_everything_is_loaded(self, world):
-        world.runs().nva._store.close()
+        world.runs().nva.state.store.close()
         early = world.starts()
         assert world.gives(early)
         later = Agents(DOMAIN, world.store)
         later.now = world.now
-        early.hand_over(later.nva)
+        early.hand_over(later.nva.agents)
         for leaf in LEAVES:
-            assert later.nva.mappings.leases.get(leaf) == world.now + LEASE_S
-            assert later.nva.held._granted[leaf] == world.now + LEASE_S
+            assert later.nva.state.mappings.leases.get(leaf) == world.now + LEASE_S
+            assert later.nva.state.held._granted[leaf] == world.now + LEASE_S
         assert world.gives(early) == [], "from now on the NVA itself decides"
 
 
 class TestNotGiven:
     def test_a_start_that_did_not_come_to_its_end_gives_nothing_again(self, world):
-        world.runs().nva._store.close()
+        world.runs().nva.state.store.close()
         assert world.gives(world.starts()) == list(LEAVES)
         world.store.close()
         assert world.starts() == "the start before has not come to its end"
@@ -116,11 +116,11 @@ class TestNotGiven:
 
     def test_not_for_one_that_was_revoked_or_suspended(self, world):
         agents = world.runs()
-        agents.nva.revoke("leaf3")
-        agents.nva.suspend(["leaf2"], "its certificate was revoked")
+        agents.nva.administration.revoke("leaf3")
+        agents.nva.administration.suspend(["leaf2"], "its certificate was revoked")
         asyncio.run(agents.settle())
         agents.after(LEASE_S + 1)  # they have let go of the others by then
-        agents.nva._store.close()
+        agents.nva.state.store.close()
         early = world.starts()
         assert world.gives(early) == ["leaf1"]
         for leaf in ("leaf2", "leaf3"):
@@ -129,8 +129,8 @@ class TestNotGiven:
 
     def test_not_for_one_that_the_applied_file_has_no_more(self, world):
         agents = world.runs()
-        agents.nva.configure(without_nve(DOMAIN, "leaf3"), "without leaf3")
-        agents.nva._store.close()
+        agents.nva.administration.configure(without_nve(DOMAIN, "leaf3"), "without leaf3")
+        agents.nva.state.store.close()
         early = world.starts()
         assert world.gives(early) == [], "all have to let go of it"
         with pytest.raises(AuthorizationError, match="serves nothing"):
@@ -139,10 +139,10 @@ class TestNotGiven:
     def test_not_for_one_that_has_not_let_go(self, world):
         agents = world.runs()
         hang(agents, "leaf3")
-        agents.nva.configure(NO_RED, "without red")
+        agents.nva.administration.configure(NO_RED, "without red")
         asyncio.run(agents.settle())
         agents.nva.tick()
-        agents.nva._store.close()
+        agents.nva.state.store.close()
         early = world.starts()
         assert world.gives(early) == ["leaf2"], "who does not serve red has nothing to let go of"
         assert "has not confirmed" in early.withheld("leaf3", certificate_of("leaf3"))
@@ -150,32 +150,32 @@ class TestNotGiven:
 
     def test_again_once_all_have_let_go(self, world):
         agents = world.runs()
-        agents.nva.configure(NO_RED, "without red")
+        agents.nva.administration.configure(NO_RED, "without red")
         asyncio.run(agents.settle())
         for leaf in LEAVES:
             confirmed = ReadBack(INCARNATIONS[leaf], (), (), agents.views[leaf].version)
             asyncio.run(agents.sessions[leaf].read_back(confirmed))
         agents.nva.tick()
-        agents.nva._store.close()
+        agents.nva.state.store.close()
         assert world.gives(world.starts()) == list(LEAVES)
 
     def test_not_for_the_peers_of_one_that_was_shut_out_while_they_hung(self, world):
         agents = world.runs()
         hang(agents, "leaf1")
-        agents.nva.revoke("leaf3")
+        agents.nva.administration.revoke("leaf3")
         asyncio.run(agents.settle())
         agents.nva.tick()
-        agents.nva._store.close()
+        agents.nva.state.store.close()
         assert "leaf1" not in world.gives(world.starts())
 
     def test_nobody_gets_one_where_a_crash_came_between_revoking_and_telling(self, world):
         agents = world.runs()
-        agents.nva._store.commit([Revoke(Revocation(f"nvo3://{DOMAIN.name}/nve/leaf3"))])
-        agents.nva._store.close()
+        agents.nva.state.store.commit([Revoke(Revocation(f"nvo3://{DOMAIN.name}/nve/leaf3"))])
+        agents.nva.state.store.close()
         assert world.starts() == "leaf3 were being shut out when the NVA ended"
 
     def test_nobody_gets_one_where_a_certificate_was_revoked_meanwhile(self, world):
-        world.runs().nva._store.close()
+        world.runs().nva.state.store.close()
         lists: list[str] = []
         early = world.starts(lambda known: [one.nve for one in known if one.nve in lists])
         assert world.gives(early) == list(LEAVES)
@@ -184,7 +184,7 @@ class TestNotGiven:
         assert "leaf3 are to be shut out" in early.withheld("leaf1", certificate_of("leaf1"))
 
     def test_not_with_another_certificate_than_last_time(self, world):
-        world.runs().nva._store.close()
+        world.runs().nva.state.store.close()
         early = world.starts()
         other = replace(certificate_of("leaf1"), serial="abc")
         assert early.renew("leaf1", other, ()).duration_s == 0
@@ -192,16 +192,16 @@ class TestNotGiven:
 
     def test_not_for_one_whose_suspended_certificate_comes_back(self, world):
         agents = world.runs()
-        agents.nva.suspend(["leaf2"], "its certificate was revoked")
+        agents.nva.administration.suspend(["leaf2"], "its certificate was revoked")
         fresh = replace(certificate_of("leaf2"), serial="abc")
-        asyncio.run(agents.nva.open_session("leaf2", fresh).register(Registration(INCARNATIONS["leaf2"])))
+        asyncio.run(agents.nva.agents.open_session("leaf2", fresh).register(Registration(INCARNATIONS["leaf2"])))
         asyncio.run(agents.settle())
-        agents.nva._store.close()
+        agents.nva.state.store.close()
         with pytest.raises(AuthorizationError, match="was suspended with this certificate"):
             world.starts().renew("leaf2", certificate_of("leaf2"), ())
 
     def test_not_for_ever(self, world):
-        world.runs().nva._store.close()
+        world.runs().nva.state.store.close()
         early = world.starts()
         world.now += LOADING_S
         assert world.gives(early) == []
@@ -209,11 +209,11 @@ class TestNotGiven:
 
 class TestHistory:
     def test_a_store_that_went_back_gives_nothing(self, world):
-        world.runs().nva._store.close()
+        world.runs().nva.state.store.close()
         copies = {one: one.read_bytes() for one in (world.directory / "database").iterdir()}
         again = Agents(DOMAIN, world.open())
-        again.nva.revoke("leaf3")
-        again.nva._store.close()
+        again.nva.administration.revoke("leaf3")
+        again.nva.state.store.close()
         for path in (world.directory / "database").iterdir():
             path.unlink()
         for path, content in copies.items():
@@ -224,8 +224,8 @@ class TestHistory:
 
     def test_who_remembers_another_history_gets_nothing(self, world):
         agents = world.runs()
-        told = agents.nva.marks.of("leaf1")
-        agents.nva._store.close()
+        told = agents.nva.state.marks.of("leaf1")
+        agents.nva.state.store.close()
         early = world.starts()
         assert early.renew("leaf1", certificate_of("leaf1"), [told]).duration_s
         assert early.mark_of("leaf1") == told
@@ -240,5 +240,5 @@ class TestHistory:
         strange = StoreMark(1, 10**6, b"s" * 32)
         with pytest.raises(HistoryDisputed):
             asyncio.run(agents.sessions["leaf1"].renew_lease([strange]))
-        agents.nva._store.close()
+        agents.nva.state.store.close()
         assert world.gives(world.starts()) == ["leaf2", "leaf3"]

@@ -72,7 +72,7 @@ class World:
     async def welcome(self, name) -> Welcome:
         """What an NVA says to who comes, whether it serves him or not."""
         memory = self.memories[name]
-        session = self.nva.open_session(name)
+        session = self.nva.agents.open_session(name)
         return Welcome(bytes(16), session.mark, session.known(memory.marks))
 
     async def come(self, name) -> None:
@@ -110,11 +110,11 @@ async def lost(world) -> None:
     world.copy("old")
     for name in LEAVES:
         await world.come(name)
-    world.nva.revoke("leaf3")
+    world.nva.administration.revoke("leaf3")
     await world.live("leaf1", "leaf2")
     world.put_back("old")
     world.start()
-    assert world.nva.excluded == {}, "the NVA cannot know it"
+    assert world.nva.administration.excluded == {}, "the NVA cannot know it"
     world.grow()
 
 
@@ -131,13 +131,13 @@ class TestAnOldStore:
             for _ in range(2):
                 with pytest.raises(HistoryDisputed, match="no such version in its history"):
                     await world.come("leaf2")
-            assert world.nva.registered == ()
-            assert set(world.nva.marks.disputes) == {"leaf2"}
-            reports = [(one.nve, one.report.event) for one in world.nva.reports]
+            assert world.nva.administration.registered == ()
+            assert set(world.nva.state.marks.disputes) == {"leaf2"}
+            reports = [(one.nve, one.report.event) for one in world.nva.state.reports]
             assert ("leaf2", "store-disputed") in reports
-            said = world.nva.marks.disputes
+            said = world.nva.state.marks.disputes
             world.start()
-            assert world.nva.marks.disputes == said, "also after a restart"
+            assert world.nva.state.marks.disputes == said, "also after a restart"
 
         run(check())
 
@@ -207,8 +207,8 @@ class TestAnOldStore:
             with pytest.raises(HistoryDisputed):
                 await world.come("leaf2")
             world.start(start_new_term=True)
-            assert world.nva.marks.disputes == {}
-            world.nva.revoke("leaf3")
+            assert world.nva.state.marks.disputes == {}
+            world.nva.administration.revoke("leaf3")
             for name in ("leaf1", "leaf2"):
                 await world.come(name)
             await world.live("leaf1", "leaf2")
@@ -228,9 +228,9 @@ class TestAnOldStore:
             with pytest.raises(HistoryDisputed):
                 await forgetful.join("leaf1", registration=Registration(INCARNATIONS["leaf1"], seen=memory.marks))
             with pytest.raises(NvaGoneBack, match="has gone back"):
-                memory.compare(forgetful.nva.marks.of("leaf1"), ())
+                memory.compare(forgetful.nva.state.marks.of("leaf1"), ())
             with pytest.raises(NvaGoneBack, match="has gone back"):
-                memory.see(forgetful.nva.marks.of("leaf1"))
+                memory.see(forgetful.nva.state.marks.of("leaf1"))
             await forgetful.join("leaf2")
 
         run(check())
@@ -251,7 +251,7 @@ class TestLegitimate:
                     world.memories |= {name: world.memory(name) for name in LEAVES}
                 for name in LEAVES:
                     await world.come(name)
-            assert world.nva.marks.disputes == {}
+            assert world.nva.state.marks.disputes == {}
 
         run(check())
 
@@ -365,9 +365,9 @@ class TestLegitimate:
                 await world.come("leaf1")
             world.memories["leaf1"].mark = good
             await world.come("leaf1")
-            assert world.nva.marks.disputes == {}
+            assert world.nva.state.marks.disputes == {}
             world.start()
-            assert world.nva.marks.disputes == {}
+            assert world.nva.state.marks.disputes == {}
 
         run(check())
 
@@ -376,8 +376,8 @@ class TestLegitimate:
             world.memories["leaf3"].mark = StoreMark(1, 3, b"x" * 32)
             with pytest.raises(HistoryDisputed):
                 await world.come("leaf3")
-            world.nva.revoke("leaf3")
-            assert world.nva.marks.disputes == {}
+            world.nva.administration.revoke("leaf3")
+            assert world.nva.state.marks.disputes == {}
             assert world.store.load().told == ()
 
         run(check())
@@ -467,7 +467,7 @@ class TestBounds:
             await world.live(*LEAVES)
             world.grow(1)
             world.agents.after(INTERVAL_S)  # something is ready to be told, and was not asked for yet
-            world.nva.revoke("leaf3")
+            world.nva.administration.revoke("leaf3")
             revoked = world.store.version
             await world.renew("leaf1")
             assert world.memories["leaf1"].mark.version >= revoked - 2
@@ -493,7 +493,7 @@ class TestBounds:
                 with pytest.raises(HistoryDisputed):
                     await session.renew_lease((StoreMark(1, number + 1, b"x" * 32),))
             assert session.ended.is_set()
-            assert world.nva.reports.left_out["leaf1"] > 100
+            assert world.nva.state.reports.left_out["leaf1"] > 100
 
         run(check())
 
@@ -502,16 +502,16 @@ class TestBounds:
             world.memories["leaf3"].mark = StoreMark(1, 1, b"x" * 32)
             with pytest.raises(HistoryDisputed):
                 await world.come("leaf3")
-            domain = world.nva.domain
-            world.nva.configure(without(domain, "leaf3"))
-            assert world.nva.marks.disputes == {}
+            domain = world.nva.state.domain
+            world.nva.administration.configure(without(domain, "leaf3"))
+            assert world.nva.state.marks.disputes == {}
             world.start()
-            assert world.nva.marks.disputes == {}
+            assert world.nva.state.marks.disputes == {}
             # Or it goes with the file that an NVA is started with.
             with pytest.raises(HistoryDisputed):
                 await world.come("leaf3")
-            assert set(world.nva.marks.disputes) == {"leaf3"}
-            assert Agents(without(domain, "leaf3"), store=world.store).nva.marks.disputes == {}
+            assert set(world.nva.state.marks.disputes) == {"leaf3"}
+            assert Agents(without(domain, "leaf3"), store=world.store).nva.state.marks.disputes == {}
 
         run(check())
 
@@ -535,7 +535,7 @@ class TestBounds:
                 world.store._at = at
                 with pytest.raises(Died):
                     world.agents.after(INTERVAL_S)
-                world.memories["leaf1"].see(world.nva.marks.of("leaf1"))
+                world.memories["leaf1"].see(world.nva.state.marks.of("leaf1"))
                 world.store.close()
                 world.start()
                 await world.come("leaf1")

@@ -58,7 +58,7 @@ class TestKeys:
                 sa.spi,
                 sa.generation,
             )
-            assert sa.key == agents.nva._keys._epochs.key(1).expand(hkdf_info(context))
+            assert sa.key == agents.nva.state.keys._epochs.key(1).expand(hkdf_info(context))
             assert sa.remaining_s == DOMAIN.lifetimes.key_hard_s
 
         asyncio.run(run())
@@ -69,7 +69,7 @@ class TestKeys:
             await agents.join("leaf1", "leaf2")
             (before,) = agents.keys["leaf1"].send
             agents.after(2)
-            assert agents.nva.rotate() == 6
+            assert agents.nva.administration.rotate() == 6
             await agents.settle()
             (after,) = agents.keys["leaf1"].send
             assert after.spi != before.spi
@@ -78,8 +78,8 @@ class TestKeys:
             agents.after(1)
             await agents.settle()
             with pytest.raises(DerivationError):
-                agents.nva._keys._epochs.key(1)
-            agents.after(agents.nva.domain.lifetimes.lease_s)
+                agents.nva.state.keys._epochs.key(1)
+            agents.after(agents.nva.state.domain.lifetimes.lease_s)
 
         asyncio.run(run())
 
@@ -87,10 +87,10 @@ class TestKeys:
         async def run():
             agents = Agents()
             await agents.join("leaf1", "leaf2", "leaf3")
-            assert agents.nva.rotate(["leaf1"]) == 4
-            assert agents.nva.rotate(["leaf1", "leaf2"]) == 2
+            assert agents.nva.administration.rotate(["leaf1"]) == 4
+            assert agents.nva.administration.rotate(["leaf1", "leaf2"]) == 2
             with pytest.raises(OperatorError, match="leaf1, leaf2, leaf3"):
-                agents.nva.rotate(["leaf9"])
+                agents.nva.administration.rotate(["leaf9"])
 
         asyncio.run(run())
 
@@ -101,7 +101,7 @@ class TestKeys:
             seen = [(sa.spi, sa.generation) for sa in agents.keys["leaf2"].receive]
             for _ in range(20):
                 agents.after(10)
-                agents.nva.rotate()
+                agents.nva.administration.rotate()
                 await agents.settle()
                 seen += [(sa.spi, sa.generation) for sa in agents.keys["leaf2"].receive]
                 agents.after(10)
@@ -133,7 +133,7 @@ class TestKeys:
             receive = (HeldReceive(IPv4Address("192.0.2.1"), SUITE, Held(spi, 9, 60.0)),)
             send = (HeldSend(IPv4Address("192.0.2.2"), SUITE, Held(spi, 0, 60.0)),)
             agents = Agents()
-            agents.sessions["leaf1"] = agents.nva.open_session("leaf1")
+            agents.sessions["leaf1"] = agents.nva.agents.open_session("leaf1")
             await agents.sessions["leaf1"].register(Registration(INCARNATIONS["leaf1"], (), send))
             await agents.settle()
             (kept,) = agents.keys["leaf1"].send
@@ -150,12 +150,12 @@ class TestKeys:
 class TestSessions:
     def test_only_nves_of_the_domain(self):
         with pytest.raises(AuthorizationError, match="leaf9"):
-            Agents().nva.open_session("leaf9")
+            Agents().nva.agents.open_session("leaf9")
 
     def test_a_lease_needs_a_registration_through_this_session(self):
         async def run():
             agents = Agents()
-            stranger = agents.nva.open_session("leaf1")
+            stranger = agents.nva.agents.open_session("leaf1")
             with pytest.raises(AuthorizationError):
                 await stranger.renew_lease()
             await agents.join("leaf1")
@@ -174,7 +174,9 @@ class TestSessions:
             with pytest.raises(AuthorizationError):
                 await first.renew_lease()
             await first.close()
-            assert agents.nva.registered == ("leaf1",), "the end of the old one is not the end of the new one"
+            assert agents.nva.administration.registered == ("leaf1",), (
+                "the end of the old one is not the end of the new one"
+            )
 
         asyncio.run(run())
 
@@ -182,15 +184,15 @@ class TestSessions:
         async def run():
             agents = Agents()
             await agents.join("leaf1")
-            session = agents.nva.open_session("leaf2")
+            session = agents.nva.agents.open_session("leaf2")
             await session.register(Registration(INCARNATIONS["leaf2"]))
             while not isinstance(keys := await session.next_update(), KeyState):
                 pass
             claims = tuple((sa.peer, sa.suite, sa.spi) for sa in keys.receive)
             await session.read_back(ReadBack(b"x" * 16, claims, ()))
-            assert all(direction.current is None for direction in agents.nva.directions())
+            assert all(direction.current is None for direction in agents.nva.administration.directions())
             await session.read_back(ReadBack(INCARNATIONS["leaf2"], claims, ()))
-            assert any(direction.current for direction in agents.nva.directions())
+            assert any(direction.current for direction in agents.nva.administration.directions())
 
         asyncio.run(run())
 
@@ -199,7 +201,7 @@ class TestSessions:
             agents = Agents()
             await agents.join("leaf1")
             await agents.sessions["leaf1"].report(Report("foreign-entry", "unknown x"))
-            (record,) = agents.nva.reports
+            (record,) = agents.nva.state.reports
             assert (record.nve, record.report.event) == ("leaf1", "foreign-entry")
 
         asyncio.run(run())
@@ -232,7 +234,9 @@ class TestLookups:
                 assert (answer.nve, answer.mac) == ("leaf2", 0x02AA00000002)
             else:
                 assert (answer.nve, answer.mac, answer.ips) == ("", 0, ())
-            assert [r.report.event for r in agents.nva.reports] == ["lookup-refused"] * (result is LookupResult.REFUSED)
+            assert [r.report.event for r in agents.nva.state.reports] == ["lookup-refused"] * (
+                result is LookupResult.REFUSED
+            )
 
         asyncio.run(run())
 
@@ -280,7 +284,9 @@ class TestScale:
             agents = Agents(domain)
             began = time.process_time()
             await agents.join(*names)
-            assert sum(direction.is_established for direction in agents.nva.directions()) == count * (count - 1)
+            assert sum(direction.is_established for direction in agents.nva.administration.directions()) == count * (
+                count - 1
+            )
             return time.process_time() - began
 
         assert asyncio.run(run()) < 30

@@ -80,13 +80,13 @@ class TestOfItsVn:
             assert (await agents.sessions["leaf2"].announce(known)).standing is Standing.FROZEN
             if away:
                 await agents.sessions.pop("leaf1").close()
-            agents.nva.configure(domain)
+            agents.nva.administration.configure(domain)
             if away:
                 again = Registration(INCARNATIONS["leaf1"], attachments=(known,))
                 await agents.join("leaf1", registration=again)
             await agents.settle()
             assert (MAC in attached(agents.views["leaf1"]), MAC in attached(agents.views["leaf2"])) == (True, False)
-            assert agents.nva.mappings.find((6001, NEW.ips[0])).place.nve == "leaf1"
+            assert agents.nva.state.mappings.find((6001, NEW.ips[0])).place.nve == "leaf1"
 
         run(check())
 
@@ -190,7 +190,7 @@ class TestTold:
             agents = Agents()
             await agents.join("leaf1")
             await agents.sessions["leaf1"].announce(NEW)
-            session = agents.nva.open_session("leaf2")
+            session = agents.nva.agents.open_session("leaf2")
             await session.register(Registration(INCARNATIONS["leaf2"]))
             assert (await session.look_up(Lookup(BLUE, mac=MAC))).nve == "leaf1"
             await agents.sessions["leaf1"].announce(Release(NEW.port, NEW.vlan, BLUE, MAC))
@@ -211,7 +211,7 @@ class TestTold:
             await agents.join("leaf1", "leaf2")
             assert "leaf2" not in agents.mappings
             await agents.sessions["leaf1"].announce(NEW)
-            agents.nva.configure(with_vap)
+            agents.nva.administration.configure(with_vap)
             await agents.settle()
             assert (await agents.sessions["leaf2"].look_up(Lookup(BLUE, mac=MAC))).nve == "leaf1"
             await agents.sessions["leaf1"].announce(Release(NEW.port, NEW.vlan, BLUE, MAC))
@@ -243,7 +243,7 @@ class TestMoves:
             thief = await agents.sessions["leaf2"].announce(NEW)
             assert (thief.standing, thief.reason) == (Standing.FROZEN, "owned")
             assert (await agents.sessions["leaf3"].look_up(query)).nve == "leaf1", "the incumbent stays"
-            (report,) = (record for record in agents.nva.reports if record.report.event == "mapping-frozen")
+            (report,) = (record for record in agents.nva.state.reports if record.report.event == "mapping-frozen")
             assert (report.nve, "leaf1" in report.report.detail) == ("leaf2", True)
             gone = await agents.sessions["leaf1"].announce(Release(NEW.port, NEW.vlan, BLUE, MAC, successor="leaf2"))
             assert gone.standing is Standing.DONE
@@ -295,10 +295,10 @@ class TestMoves:
             await agents.sessions["leaf1"].announce(NEW)
             await agents.sessions["leaf2"].announce(NEW)
             there, here = (ClaimKey(Place(name, 1, 0), MAC) for name in ("leaf2", "leaf1"))
-            assert agents.nva.decide(Admit(there)).status is Standing.ACTIVE
+            assert agents.nva.administration.decide(Admit(there)).status is Standing.ACTIVE
             assert (await agents.sessions["leaf1"].look_up(Lookup(BLUE, mac=MAC))).nve == "leaf2"
-            assert agents.nva.decide(Evict(here)).status is Standing.DONE
-            assert agents.nva.mappings.frozen() == ()
+            assert agents.nva.administration.decide(Evict(here)).status is Standing.DONE
+            assert agents.nva.state.mappings.frozen() == ()
 
         run(check())
 
@@ -345,8 +345,8 @@ class TestRefused:
             await agents.join("leaf2", "leaf3")
             gone = [one for one in DOMAIN.nves if one.name != "leaf3"]
             stated = [one for one in DOMAIN.tenant_systems if one.nve != "leaf3"]
-            agents.nva.revoke("leaf2")
-            agents.nva.configure(replace(DOMAIN, nves=tuple(gone), tenant_systems=tuple(stated)))
+            agents.nva.administration.revoke("leaf2")
+            agents.nva.administration.configure(replace(DOMAIN, nves=tuple(gone), tenant_systems=tuple(stated)))
             assert agents.sessions["leaf2"].why == "leaf2 is shut out of lab.example"
             assert agents.sessions["leaf3"].why == "leaf3 is not an NVE of lab.example"
 
@@ -375,9 +375,11 @@ class TestTooMuch:
             many = tuple(Attachment(1, 0, BLUE, MAC + number) for number in range(20_000))
             await agents.join("leaf1", registration=Registration(INCARNATIONS["leaf1"], attachments=many))
             limits = DOMAIN.mapping_limits
-            announced = [claim for claim in agents.nva.mappings.behind("leaf1") if not claim.static]
+            announced = [claim for claim in agents.nva.state.mappings.behind("leaf1") if not claim.static]
             assert len(announced) == limits.claims_per_vap
-            records = [record.report for record in agents.nva.reports if record.report.event == "attachments-left-out"]
+            records = [
+                record.report for record in agents.nva.state.reports if record.report.event == "attachments-left-out"
+            ]
             assert [record.detail.split(",")[0] for record in records] == ["20000"]
 
         run(check())
@@ -391,13 +393,13 @@ class TestTooMuch:
             held = tuple(HeldReceive(leaf2.address, Suite.CHASKEY12, Held(spi, spi, 60.0)) for spi in range(1, 5000))
             await agents.join("leaf1", registration=Registration(INCARNATIONS["leaf1"], receive=held))
             await agents.join("leaf2")
-            assert max(len(direction.sas) for direction in agents.nva.directions()) < 100
+            assert max(len(direction.sas) for direction in agents.nva.administration.directions()) < 100
             (sa,) = (sa for sa in agents.keys["leaf1"].send if sa.peer == "leaf2")
             spis = [sa.spi if number % 2 else number for number in range(5000)]
             sent = [KeyUse("leaf2", sa.suite, spi, number, 1) for number, spi in enumerate(spis)]
             sent += [KeyUse(name, sa.suite, 1, 1, 1) for name in ("leaf3", "nobody")]
             use = Use(INCARNATIONS["leaf1"], tuple(sent))
-            known = {direction.tunnel: direction for direction in agents.nva.directions()}
+            known = {direction.tunnel: direction for direction in agents.nva.administration.directions()}
             events = list(switches.used("leaf1", known, use))
             assert events == [(Tunnel("leaf1", "leaf2", sa.suite), Used(sa.spi, 4999, 1))]
 
@@ -456,7 +458,7 @@ class TestStore:
             assert (await third.sessions["leaf2"].look_up(Lookup(BLUE, mac=MAC))).nve == "leaf1"
 
         def store_of(agents):
-            return agents.nva._store
+            return agents.nva.state.store
 
         run(check())
 
@@ -475,4 +477,4 @@ class TestStore:
         run(check())
 
     def test_memory_says_that_it_is_none(self):
-        assert Agents().nva.marks.of("leaf1") == StoreMark(0, 0)
+        assert Agents().nva.state.marks.of("leaf1") == StoreMark(0, 0)

@@ -113,7 +113,7 @@ class World:
     async def apply(self, *domains: Domain) -> None:
         """One file after the other. Everybody hears of the last one only."""
         for domain in domains:
-            self.agents.nva.configure(domain)
+            self.agents.nva.administration.configure(domain)
         await self.follow()
 
     async def follow(self, *, whole: bool = True) -> None:
@@ -122,7 +122,7 @@ class World:
             await site.follow(whole=whole)
 
     def where(self, vni: int = BLUE, address: Any = IP) -> str | None:
-        found = self.agents.nva.mappings.find((vni, address))
+        found = self.agents.nva.state.mappings.find((vni, address))
         return None if found is None else found.place.nve
 
 
@@ -225,7 +225,7 @@ class TestItDoesNot:
         """It is forgotten, so that no later session brings it back either; and the operator need not be told."""
 
         async def tell(world, site):
-            world.agents.nva.decide(Evict(ClaimKey(Place("leaf1", 1, 0), MAC)))
+            world.agents.nva.administration.decide(Evict(ClaimKey(Place("leaf1", 1, 0), MAC)))
             with capture_logs() as logs:
                 await world.follow(whole=False)
             assert (world.where(), site.memory.attachments) == (None, {})
@@ -267,7 +267,7 @@ class TestItDoesNot:
             assert (await site.session.announce(OTHER)).standing is Standing.ACTIVE
             await world.follow(whole=False)
             await site.attach(OTHER)
-            world.agents.nva.decide(Evict(ClaimKey(Place("leaf1", 1, 0), OTHER.mac)))
+            world.agents.nva.administration.decide(Evict(ClaimKey(Place("leaf1", 1, 0), OTHER.mac)))
             await world.follow(whole=False)
             assert list(site.memory.attachments.values()) == [ONE]
 
@@ -276,7 +276,7 @@ class TestItDoesNot:
     def test_when_it_was_evicted_while_the_agent_was_away(self):
         async def tell(world, site):
             await world.agents.sessions.pop("leaf1").close()
-            world.agents.nva.decide(Evict(ClaimKey(Place("leaf1", 1, 0), MAC)))
+            world.agents.nva.administration.decide(Evict(ClaimKey(Place("leaf1", 1, 0), MAC)))
             await world.agents.join("leaf1", registration=Registration(INCARNATIONS["leaf1"], attachments=(ONE,)))
             await world.follow()
             assert (world.where(), site.memory.attachments) == (None, {})
@@ -286,7 +286,7 @@ class TestItDoesNot:
     def test_when_another_one_was_found_right(self):
         async def tell(world, site):
             await world.sites["leaf2"].attach(ONE)
-            world.agents.nva.decide(Admit(ClaimKey(Place("leaf2", 1, 0), MAC)))
+            world.agents.nva.administration.decide(Admit(ClaimKey(Place("leaf2", 1, 0), MAC)))
             await world.follow(whole=False)
             assert world.where() == "leaf2"
             assert site.state() == ("waiting", "another tenant system has an address of it")
@@ -303,7 +303,7 @@ class TestItDoesNot:
         async def tell(world, site):
             await world.apply(NO_VAP)
             await world.agents.settle()
-            world.agents.nva.configure(STATES_NOTHING)
+            world.agents.nva.administration.configure(STATES_NOTHING)
             await world.agents.settle()
             async with site.announcer.lock:  # as an operator's announcement, which has come first
                 site.announcer.follow(world.agents.views["leaf1"], whole=True)
@@ -400,7 +400,7 @@ class TestOthersGoOn:
                     raise failures.pop()
 
             site.before_it_is_asked = fail
-            world.agents.nva.configure(STATES_NOTHING)
+            world.agents.nva.administration.configure(STATES_NOTHING)
             await world.agents.settle()
             site.announcer.follow(world.agents.views["leaf1"], whole=True)
             work = asyncio.create_task(site.announcer.run(site))

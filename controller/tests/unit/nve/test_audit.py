@@ -23,7 +23,7 @@ MINE = p4.authorized_nve_permit(source=0xC0000201, destination=0xC0000202)
 
 
 def reported(one) -> list[tuple[str, str]]:
-    return [(record.report.event, record.report.detail) for record in one.nva.reports]
+    return [(record.report.event, record.report.detail) for record in one.nva.state.reports]
 
 
 def no_whole_audit(monkeypatch) -> None:

@@ -192,7 +192,7 @@ def test_one_that_came_too_soon_is_not_lost(monkeypatch):
     async def story(world):
         await world.heard(GARP)
         await world.back()
-        world.agents.now = world.agents.nva.mappings.moved_at["gateway"][-1] + 0.5
+        world.agents.now = world.agents.nva.state.mappings.moved_at["gateway"][-1] + 0.5
         told = world.announce
 
         async def announce(sign):
@@ -222,7 +222,7 @@ def test_what_is_refused_is_asked_for_less_and_less():
         assert not world.is_here()
         assert 5 + 60 / LAST_PAUSE_S <= len(world.signs) <= 5 + 4 + 60 / LAST_PAUSE_S
         assert world.counts["claim-refused"] == len(world.signs) - 5
-        events = [record.report.event for record in world.agents.nva.reports]
+        events = [record.report.event for record in world.agents.nva.state.reports]
         assert "mapping-unsteady" in events
 
     run(story)

@@ -28,7 +28,7 @@ INCARNATION, OTHER = b"i" * 16, b"o" * 16
 
 
 def events(one) -> list[str]:
-    return [record.report.event for record in one.nva.reports]
+    return [record.report.event for record in one.nva.state.reports]
 
 
 class TestNewIncarnation:
@@ -38,12 +38,12 @@ class TestNewIncarnation:
             async with working(switch) as one:
                 await one.until(one.is_ready)
                 before = one.agent.status().incarnation
-                epoch = one.nva._keys.epoch
-                assert one.nva.reset_marks("leaf2").startswith(before)
+                epoch = one.nva.state.keys.epoch
+                assert one.nva.administration.reset_marks("leaf2").startswith(before)
                 await one.until(lambda: one.agent.status().incarnation not in ("", before) and one.is_ready())
                 assert not one.agent.status().adopted
-                assert one.nva._keys.epoch >= epoch
-                assert not one.nva.accounts.alarms(["leaf2"])
+                assert one.nva.state.keys.epoch >= epoch
+                assert not one.nva.state.accounts.alarms(["leaf2"])
 
         asyncio.run(run())
 
@@ -72,12 +72,12 @@ class TestMessages:
                 serving = one.agent._serving
                 with monkeypatch.context() as patch:
                     patch.setattr(serving.keyring, "follow", lambda _view: 1 // 0)
-                    one.nva._sessions["leaf2"].push_view()
+                    one.nva.sessions["leaf2"].push_view()
                     await one.until(lambda: "confined" in events(one))
                 assert one.agent._serving is serving
-                one.nva._sessions["leaf2"].push_view()
+                one.nva.sessions["leaf2"].push_view()
                 await one.until(one.is_ready)
-                (told,) = [r.report.detail for r in one.nva.reports if r.report.event == "confined"]
+                (told,) = [r.report.detail for r in one.nva.state.reports if r.report.event == "confined"]
                 assert told.startswith("message NveView: ZeroDivisionError")
 
         asyncio.run(run())
@@ -90,8 +90,8 @@ class TestMessages:
                 serving = one.agent._serving
                 with monkeypatch.context() as patch:
                     patch.setattr(serving.learning, "apply", lambda _update: 1 // 0)
-                    one.nva._sessions["leaf2"].positions.clear()
-                    one.nva._sessions["leaf2"].push_mappings(5001)
+                    one.nva.sessions["leaf2"].positions.clear()
+                    one.nva.sessions["leaf2"].push_mappings(5001)
                     await one.until(lambda: one.agent._serving not in (None, serving))
                 await one.until(one.is_ready)
                 assert one.agent.broken == 0
@@ -158,22 +158,24 @@ class TestEntries:
                     if len(kept) < len(updates):
                         raise WriteRefused("leaf2", [RefusedUpdate("bridge", "RESOURCE_EXHAUSTED")], len(kept))
 
-                real = one.nva.read_back
+                real = one.nva.agents.read_back
 
                 def read_back(session, report):
                     said.append(report)
                     return real(session, report)
 
-                monkeypatch.setattr(one.nva, "read_back", read_back)
+                monkeypatch.setattr(one.nva.agents, "read_back", read_back)
                 # Somebody has removed what bridges to the tenants, and now there is no room for it.
                 state = await client.read((Table.BRIDGE,), groups=False)
                 await write([Update(Operation.DELETE, entry) for entry in state.of_table(Table.BRIDGE)])
                 monkeypatch.setattr(client, "write", full)
                 serving._mark(MANAGED_TABLES)
                 await one.until(lambda: "updates-refused" in events(one))
-                one.nva.revoke("leaf3")
-                await one.until(lambda: not one.nva.not_yet_without("leaf3"))  # its switch has let go, and says so
-                await one.nva.open_session("leaf1").register(Registration(OTHER))
+                one.nva.administration.revoke("leaf3")
+                await one.until(
+                    lambda: not one.nva.administration.not_yet_without("leaf3")
+                )  # its switch has let go, and says so
+                await one.nva.agents.open_session("leaf1").register(Registration(OTHER))
                 await one.until(lambda: any(report.receive for report in said))
                 assert not one.agent.status().in_sync, "and it is told that it is not as it should be"
 

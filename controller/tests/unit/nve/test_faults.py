@@ -78,7 +78,7 @@ class TestSwitch:
                 await one.agent._serving.driver.set_incarnation(bytes(15) + b"\x01")
                 await one.until(lambda: one.agent.status().incarnation not in ("", before) and one.is_ready())
                 assert not one.agent.status().adopted
-                assert [r.report.event for r in one.nva.reports] == ["incarnation-lost"]
+                assert [r.report.event for r in one.nva.state.reports] == ["incarnation-lost"]
 
         asyncio.run(run())
 
@@ -105,8 +105,8 @@ class TestSwitch:
 
                 monkeypatch.setattr(client, "read", read_then_intrude)
                 serving._mark((Table.BRIDGE, Table.VAP))
-                await one.until(lambda: any(r.report.event == "updates-refused" for r in one.nva.reports))
-                report = next(r for r in one.nva.reports if r.report.event == "updates-refused")
+                await one.until(lambda: any(r.report.event == "updates-refused" for r in one.nva.state.reports))
+                report = next(r for r in one.nva.state.reports if r.report.event == "updates-refused")
                 assert "neighbor[vni=5001, ip=167837698]" in report.report.detail
                 assert "ALREADY_EXISTS" in report.report.detail
                 await one.until(lambda: one.is_ready() and one.agent.status().fault == "")
@@ -139,7 +139,7 @@ class TestNva:
             async with working(switch) as one:
                 await one.until(one.is_ready)
                 first = one.agent._serving
-                one.nva.register(one.nva.open_session("leaf2"), Registration(first._incarnation))
+                one.nva.agents.register(one.nva.agents.open_session("leaf2"), Registration(first._incarnation))
                 await one.until(lambda: one.agent._serving not in (None, first) and one.is_ready())
                 assert one.agent.status().adopted is False
                 assert one.agent.status().entries_expected == one.agent.status().entries_actual
@@ -153,7 +153,7 @@ class TestNva:
         async def run():
             async with working(start_switch("leaf2", 2)) as one:
                 tried, shut_out = 0, True
-                open_session = one.nva.open_session
+                open_session = one.nva.agents.open_session
 
                 def opened(nve: str) -> NvaSession:
                     session = open_session(nve)
@@ -171,7 +171,7 @@ class TestNva:
                     session.register = refused
                     return session
 
-                one.nva.open_session = opened
+                one.nva.agents.open_session = opened
                 with capture_logs() as lines:
 
                     async def said_after_five() -> int:
@@ -184,7 +184,7 @@ class TestNva:
                     shut_out = False
                     await one.until(one.is_ready)
                     shut_out = True
-                    one.nva.register(open_session("leaf2"), Registration(one.agent._serving._incarnation))
+                    one.nva.agents.register(open_session("leaf2"), Registration(one.agent._serving._incarnation))
                     assert await said_after_five() == 2, "what is over is news when it comes back"
 
         asyncio.run(run())
@@ -196,12 +196,14 @@ class TestCorrectOperation:
             async with working(start_switch("leaf2", 2)) as one:
                 await one.until(one.is_ready)
                 serving = one.agent._serving
-                one.nva.configure(without_blue(one.nva.domain))
+                one.nva.administration.configure(without_blue(one.nva.state.domain))
                 await one.until(lambda: serving.view is not None and not serving.view.vns)
                 await one.until(one.is_ready)
                 state = await serving.driver.client.read((Table.FLOOD, Table.VAP))
                 assert not state.entries
-                assert [record.report.detail for record in one.nva.reports if "foreign" in record.report.event] == []
+                assert [
+                    record.report.detail for record in one.nva.state.reports if "foreign" in record.report.event
+                ] == []
                 assert serving.reconciler.foreign == ()
 
                 # What really is somebody else's is still found.

@@ -48,7 +48,7 @@ class World(Agents):
     def __init__(self, store=None) -> None:
         self.store = store or MemoryStore(b"h" * 16)
         super().__init__(GIVEN.parse(), self.store, file=TEXT)
-        self.applying = Applying(self.nva, GIVEN)
+        self.applying = Applying(self.nva.administration, GIVEN)
 
     async def apply(self, text: str):
         base = (await self.applying.domain_diff(text))["base"]
@@ -57,7 +57,7 @@ class World(Agents):
         return done
 
     def what_there_is(self):
-        return (self.nva.domain, self.nva.mappings.scope, self.store.domain_file, self.applying.base)
+        return (self.nva.state.domain, self.nva.state.mappings.scope, self.store.domain_file, self.applying.base)
 
 
 def run(coroutine) -> None:
@@ -88,10 +88,13 @@ class TestApply:
             world = World()
             await world.join("leaf1", "leaf2", "leaf3")
             await world.apply(without_leaf2())
-            assert world.nva.registered == ("leaf1", "leaf3")
+            assert world.nva.administration.registered == ("leaf1", "leaf3")
             assert world.sessions["leaf2"].ended.is_set()
             assert {peer.name for peer in world.views["leaf1"].peers} == {"leaf3"}
-            assert {direction.tunnel.sender for direction in world.nva.directions()} == {"leaf1", "leaf3"}
+            assert {direction.tunnel.sender for direction in world.nva.administration.directions()} == {
+                "leaf1",
+                "leaf3",
+            }
             assert Place("leaf2", 1, 0) not in dict(world.store.load().vaps)
 
         run(check())
@@ -176,7 +179,7 @@ class TestNothing:
             with pytest.raises(StoreUnavailable):
                 await world.apply(without_leaf2())
             assert world.what_there_is() == before
-            assert world.nva.registered == ("leaf1", "leaf2", "leaf3")
+            assert world.nva.administration.registered == ("leaf1", "leaf2", "leaf3")
             with pytest.raises(StoreUnavailable):
                 await world.nva.run()
 

@@ -25,7 +25,7 @@ def asked(check) -> None:
         await agents.join("leaf1", "leaf2", "leaf3")
         assert (await agents.sessions["leaf1"].announce(HERE)).standing is Standing.ACTIVE
         assert (await agents.sessions["leaf2"].announce(HERE)).standing is Standing.FROZEN
-        await check(agents, Operations(agents.nva))
+        await check(agents, Operations(agents.nva.administration))
 
     asyncio.run(asyncio.wait_for(run(), 30))
 
@@ -36,7 +36,7 @@ def test_vns():
         assert (blue["vn"], blue["mappings"], blue["frozen"]) == ("blue", 5, 1)
         assert (red["members"], red["frozen"]) == (["leaf1", "leaf3"], 0)
         assert (await operations.vn_show("red"))["served_by"][0]["nve"] == "leaf1"
-        agents.nva.revoke("leaf3")
+        agents.nva.administration.revoke("leaf3")
         assert (await operations.vn_show("red"))["members"] == ["leaf1"], "who is shut out is no member"
 
     asked(check)
@@ -56,7 +56,7 @@ def test_admit():
     async def check(agents, operations):
         done = await operations.map_admit(MAC_TEXT, "leaf2")
         assert done == {"claim": f"{MAC_TEXT} at leaf2 port 1", "status": "active"}
-        assert agents.nva.mappings.find((5001, MAC)).place.nve == "leaf2"
+        assert agents.nva.state.mappings.find((5001, MAC)).place.nve == "leaf2"
         (frozen,) = (await operations.map_list(frozen=True))["claims"]
         assert frozen["nve"] == "leaf1"
         await agents.settle()
@@ -78,7 +78,7 @@ def test_admit_of_what_the_domain_file_gives_to_another():
 def test_evict():
     async def check(agents, operations):
         await operations.map_evict(MAC_TEXT, "leaf1")
-        assert agents.nva.mappings.find((5001, MAC)).place.nve == "leaf2", "who waited has it"
+        assert agents.nva.state.mappings.find((5001, MAC)).place.nve == "leaf2", "who waited has it"
 
     asked(check)
 
@@ -86,7 +86,7 @@ def test_evict():
 def test_evict_with_a_successor():
     async def check(agents, operations):
         await operations.map_evict(MAC_TEXT, "leaf1", successor="leaf3")
-        assert agents.nva.mappings.find((5001, MAC)) is None
+        assert agents.nva.state.mappings.find((5001, MAC)) is None
         assert (await agents.sessions["leaf3"].announce(HERE)).standing is Standing.ACTIVE
 
     asked(check)
@@ -127,19 +127,19 @@ def test_of_who_is_shut_out(why):
 
     async def check(agents, operations):
         if why == "revoked":
-            agents.nva.revoke("leaf3")
+            agents.nva.administration.revoke("leaf3")
         else:
-            agents.nva.suspend(["leaf3"], why)
+            agents.nva.administration.suspend(["leaf3"], why)
         words = f"leaf3 is shut out: {why}"
         for name in (["leaf3"], ["leaf1", "leaf3"]):
             with pytest.raises(OperatorError, match=words):
-                agents.nva.rotate(name)
+                agents.nva.administration.rotate(name)
         with pytest.raises(OperatorError, match=words):
-            agents.nva.reset_marks("leaf3")
+            agents.nva.administration.reset_marks("leaf3")
         with pytest.raises(OperatorError, match=words):
             await operations.map_evict(MAC_TEXT, "leaf1", successor="leaf3")
-        assert agents.nva.mappings.find((5001, MAC)).place.nve == "leaf1"
-        agents.nva.revoke("leaf3")
-        assert agents.nva.excluded == {"leaf3": "revoked"}
+        assert agents.nva.state.mappings.find((5001, MAC)).place.nve == "leaf1"
+        agents.nva.administration.revoke("leaf3")
+        assert agents.nva.administration.excluded == {"leaf3": "revoked"}
 
     asked(check)

@@ -157,7 +157,7 @@ class TestNva:
             agents = Agents()
             await agents.join(*(nve.name for nve in DOMAIN.nves))
             for name, state in agents.keys.items():
-                tunnels = [one.tunnel for one in agents.nva.directions()]
+                tunnels = [one.tunnel for one in agents.nva.administration.directions()]
                 assert {(sa.peer, sa.suite) for sa in state.receive} == {
                     (one.sender, one.suite) for one in tunnels if one.receiver == name
                 }

@@ -40,7 +40,7 @@ class Verified(Overlay):
     def start_nva(self) -> None:
         super().start_nva()
         self.counting = Counting(self.lab.verifier())
-        self.nva.relay.check = RelayedOnly(self.nva, self.counting, self.lab.now)
+        self.nva.state.contributing.relay.check = RelayedOnly(self.nva.state.intent, self.counting, self.lab.now)
         self.delivered: list[tuple[str, Contribution]] = []
         self.tamper = self.noting
 
@@ -49,7 +49,9 @@ class Verified(Overlay):
         return update
 
     def reports(self, nve: str) -> list[str]:
-        return [r.report.detail for r in self.nva.reports if r.nve == nve and "peer-contribution" in r.report.event]
+        return [
+            r.report.detail for r in self.nva.state.reports if r.nve == nve and "peer-contribution" in r.report.event
+        ]
 
 
 def broken(contribution: Contribution) -> Contribution:
@@ -132,9 +134,9 @@ def test_one_wrong_one_does_not_keep_the_others_of_its_nve_back(lab):
         await overlay.join("leaf1", "leaf2")
         own = list(overlay.agents["leaf1"].peering._keys.contributions())
         wrong = signed(lab, own[-1], public_key=os.urandom(32))
-        overlay.nva.relay.publish("leaf1", [*own, broken(wrong)], ["leaf2"])
-        assert set(overlay.nva.relay._published["leaf1"].contributions) == {one.name for one in own}
-        assert overlay.nva.relay.refused.pop("leaf1").fault is Fault.SIGNATURE
+        overlay.nva.state.contributing.relay.publish("leaf1", [*own, broken(wrong)], ["leaf2"])
+        assert set(overlay.nva.state.contributing.relay._published["leaf1"].contributions) == {one.name for one in own}
+        assert overlay.nva.state.contributing.relay.refused.pop("leaf1").fault is Fault.SIGNATURE
 
     asyncio.run(run())
 
@@ -143,7 +145,7 @@ def test_what_was_held_back_as_too_much_is_verified_when_its_turn_comes(lab):
     async def run():
         overlay = Verified(lab)
         await overlay.join("leaf1", "leaf2")
-        relay, own = overlay.nva.relay, overlay.agents["leaf1"].peering._keys.contributions()[-1]
+        relay, own = overlay.nva.state.contributing.relay, overlay.agents["leaf1"].peering._keys.contributions()[-1]
         wrong = broken(signed(lab, own, public_key=os.urandom(32)))
         asked = len(overlay.counting.asked)
         refused = 0
@@ -170,7 +172,7 @@ def test_one_whose_certificate_has_ended_is_not_relayed(tmp_path):
         await overlay.join("leaf2")
         old = lab.contribution("leaf1")
         overlay.counting.verifier = lab.verifier(clock=lambda: lab.wall.now + timedelta(days=400))
-        check = overlay.nva.relay.check
+        check = overlay.nva.state.contributing.relay.check
         assert check is not None
         statement = Statement.decode(old.statement)
         with pytest.raises(ContributionRefused):

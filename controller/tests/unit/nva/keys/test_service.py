@@ -34,7 +34,8 @@ def started(count: int = 3, **life) -> World:
 
 
 def rotate(world: World, tunnels=None) -> None:
-    world.settle(world.keys.rotate(world.keys.directions if tunnels is None else tunnels, world.now))
+    world.keys.rotate(world.keys.directions if tunnels is None else tunnels, world.now)
+    world.settle()
 
 
 def begun_anew(store: MemoryStore) -> MemoryStore:
@@ -336,7 +337,8 @@ class TestReceiverThatLies:
         world.settle(world.register("nve1"))
         for _ in range(3):
             before = world.sending()
-            world.settle(world.keys.rotate(world.keys.directions, world.now))
+            world.keys.rotate(world.keys.directions, world.now)
+            world.settle()
             world.after(20)
             after = world.sending()
             assert all(before[tunnel] != after[tunnel] for tunnel in before), "everybody gets new keys"
@@ -416,7 +418,8 @@ class TestLostStore:
         for _ in range(restarts):
             world.start(world.store.store)
             world.settle(world.register(*nves(3)))
-            world.settle(world.keys.rotate(world.keys.directions, world.now))
+            world.keys.rotate(world.keys.directions, world.now)
+            world.settle()
             world.after(20)
         if not hold:
             for switch in world.switches.values():
@@ -431,7 +434,8 @@ class TestLostStore:
         before = {name: switch.incarnation for name, switch in world.switches.items()}
         world.settle(world.register(*nves(3)))
         for _ in range(4):
-            world.settle(world.keys.rotate(world.keys.directions, world.now))
+            world.keys.rotate(world.keys.directions, world.now)
+            world.settle()
             world.after(20)  # each key is installed into a ring that has seen nothing newer: `fetch` asserts it
         world.assert_traffic()
         assert before == {name: switch.incarnation for name, switch in world.switches.items()}
@@ -442,7 +446,8 @@ class TestLostStore:
         store.commit([SetGeneration("nve1", 3 * TRUSTED_LEAD)])
         world.start(store)
         world.settle(world.register(*nves(3)))
-        world.settle(world.keys.rotate(world.keys.directions, world.now))
+        world.keys.rotate(world.keys.directions, world.now)
+        world.settle()
         world.after(20)
         before = world.switches["nve1"].incarnation
         world.start(MemoryStore(b"n" * 16))
@@ -465,27 +470,29 @@ class TestConfined:
 
         monkeypatch.setattr(keys_module, "step", step)
         before = world.sending()
-        world.settle(world.keys.rotate(world.keys.directions, world.now))
+        world.keys.rotate(world.keys.directions, world.now)
+        world.settle()
         world.after(20)
         after = world.sending()
         assert [tunnel for tunnel in before if before[tunnel] == after[tunnel]] == [broken]
         assert world.keys._confinement.counts["keys"] > 0
         monkeypatch.setattr(keys_module, "step", real)
-        world.settle(world.keys.rotate([broken], world.now))
+        world.keys.rotate([broken], world.now)
+        world.settle()
         world.after(40)
         assert world.sending()[broken] != before[broken], "it goes on when it can"
 
     def test_a_key_that_cannot_be_derived_is_not_told_and_the_others_are(self, monkeypatch):
         world = started(3)
         broken = Tunnel("nve0", "nve1", world.domain.vns[0].level)
-        real = world.keys._key
+        real = world.keys._door._key
 
         def key(direction, sa):
             if direction.tunnel == broken:
                 raise DerivationError("its epoch is gone")
             return real(direction, sa)
 
-        monkeypatch.setattr(world.keys, "_key", key)
+        monkeypatch.setattr(world.keys._door, "_key", key)
         receive, send = world.keys.for_nve("nve1", world.now)
         assert {sa.peer for sa in receive} == {"nve2"}
         assert {sa.peer for sa in send} == {"nve0", "nve2"}
@@ -499,9 +506,9 @@ class TestReconfigure:
         world = started(4)
         world.after(10)
         before = world.sending()
-        changed = world.keys.reconfigure(world.domain, self.without(world, "nve3"), world.now)
-        assert changed == set(nves(4))
-        world.settle(changed)
+        world.keys.reconfigure(world.domain, self.without(world, "nve3"), world.now)
+        assert world.changed.keys() == set(nves(4))
+        world.settle()
         assert world.keys.for_nve("nve3", world.now) == ((), ())
         for name in nves(3):
             switch = world.switches[name]
@@ -513,7 +520,8 @@ class TestReconfigure:
         world = started(3)
         held = {key for by_spi in world.switches["nve2"].receive.values() for _, key, _ in by_spi.values()}
         (epoch,) = (number for number, keys in world.ledger.of_epoch.items() if held & keys)
-        world.settle(world.keys.reconfigure(world.domain, self.without(world, "nve2"), world.now))
+        world.keys.reconfigure(world.domain, self.without(world, "nve2"), world.now)
+        world.settle()
         world.boot("nve0")
         world.settle(world.register("nve0"))
         world.after(10)
@@ -523,7 +531,8 @@ class TestReconfigure:
     def test_nothing_ended_no_new_epoch(self):
         world = started(3)
         current = world.keys._epochs.current
-        assert world.keys.reconfigure(world.domain, world.membership, world.now) == set()
+        world.keys.reconfigure(world.domain, world.membership, world.now)
+        assert not world.changed
         assert world.keys._epochs.current == current
 
     def test_new_directions_begin_between_nves_that_are_there(self):
@@ -532,21 +541,25 @@ class TestReconfigure:
         world.start(MemoryStore(b"h" * 16))
         world.settle(world.register(*nves(2)))
         before = world.sending()
-        world.settle(world.keys.reconfigure(world.domain, whole, world.now))
+        world.keys.reconfigure(world.domain, whole, world.now)
+        world.settle()
         world.settle(world.register("nve2"))
         world.assert_traffic(nves(3))
         assert before.items() <= world.sending().items()
         grown = make_domain(nves(4))
         world.domain, world.membership = grown, Membership(grown)
         world.switches["nve3"] = replace(world.switches["nve0"], incarnation=b"n" * 16, receive={}, send={})
-        world.settle(world.keys.reconfigure(grown, world.membership, world.now))
+        world.keys.reconfigure(grown, world.membership, world.now)
+        world.settle()
         world.settle(world.register("nve3"))
         world.assert_traffic(nves(4))
 
     def test_an_nve_that_comes_back_while_connected_is_served(self):
         world = started(3)
-        world.settle(world.keys.reconfigure(world.domain, self.without(world, "nve2"), world.now))
-        world.settle(world.keys.reconfigure(world.domain, world.membership, world.now))
+        world.keys.reconfigure(world.domain, self.without(world, "nve2"), world.now)
+        world.settle()
+        world.keys.reconfigure(world.domain, world.membership, world.now)
+        world.settle()
         world.assert_traffic()
 
     def test_another_outer_address_means_other_keys(self):
@@ -557,7 +570,8 @@ class TestReconfigure:
             for nve in world.domain.nves
         )
         world.domain = replace(world.domain, nves=moved)
-        world.settle(world.keys.reconfigure(world.domain, world.membership, world.now))
+        world.keys.reconfigure(world.domain, world.membership, world.now)
+        world.settle()
         world.assert_traffic()
         for tunnel, spi in world.sending().items():
             assert (spi == before[tunnel]) == ("nve0" not in (tunnel.sender, tunnel.receiver))
@@ -566,7 +580,8 @@ class TestReconfigure:
         world = started(2)
         life = replace(LIFE, grace_s=50.0, rotations_at_once=2)
         world.domain = replace(world.domain, lifetimes=life)
-        world.settle(world.keys.reconfigure(world.domain, world.membership, world.now))
+        world.keys.reconfigure(world.domain, world.membership, world.now)
+        world.settle()
         world.after(2)
         rotate(world)
         world.after(40)
@@ -578,7 +593,9 @@ class TestReconfigure:
         world = started(2)
         gone = world.keys.tunnels_of("nve1")[0]
         world.keys.reconfigure(world.domain, self.without(world, "nve1"), world.now)
-        assert world.keys.feed(gone, Used(1, 1, 1), world.now) == set()
+        world.changed.clear()
+        world.keys.feed(gone, Used(1, 1, 1), world.now)
+        assert not world.changed
 
 
 class TestTurns:
@@ -592,11 +609,10 @@ class TestTurns:
         world = started(5, rotations_at_once=3)
         world.after(2)
         before = world.sending()
-        waiting = world.keys.rotate(world.keys.directions, world.now)
+        world.keys.rotate(world.keys.directions, world.now)
         assert self.taken(world) == 3
-        while waiting:
-            name = min(waiting)
-            waiting = (waiting - {name}) | world.fetch(name)
+        while world.changed:
+            world.fetch(min(world.changed))
             assert self.taken(world) <= 3
         assert self.taken(world) == 0
         assert all(spi != before[tunnel] for tunnel, spi in world.sending().items())
@@ -653,7 +669,8 @@ class TestTurns:
         world.keys.rotate(world.keys.directions, world.now)  # and nobody fetches: one has the turn
         (gone,) = (t for t, d in world.keys.directions.items() if d.turn is Turn.TAKEN)
         world.membership = Membership(world.domain, [gone.sender])
-        world.settle(world.keys.reconfigure(world.domain, world.membership, world.now))
+        world.keys.reconfigure(world.domain, world.membership, world.now)
+        world.settle()
         assert world.keys._turns.taken == 0
         assert all(spi != before[t] for t, spi in world.sending().items() if gone.sender not in (t.sender, t.receiver))
 
@@ -661,10 +678,11 @@ class TestTurns:
         world = started(3, rotations_at_once=1)
         tunnel = min(world.keys.directions)
         spi = world.keys.directions[tunnel].current.spi
-        assert world.keys.feed(tunnel, Used(spi, 1000, 1_000_000), world.now) == set(), "not twice in a second"
-        changed = world.keys.feed(tunnel, Used(spi, 1100, 0), world.now)
-        assert changed == {tunnel.sender}
-        world.settle(changed)
+        world.keys.feed(tunnel, Used(spi, 1000, 1_000_000), world.now)
+        assert not world.changed, "not twice in a second"
+        world.keys.feed(tunnel, Used(spi, 1100, 0), world.now)
+        assert world.changed == {tunnel.sender: {tunnel}}
+        world.settle()
         assert tunnel not in world.switches[tunnel.sender].send
         world.after(2)
         world.assert_traffic()
@@ -716,7 +734,8 @@ def test_whatever_happens(story, places):
         living = {sa.epoch for d in world.keys.directions.values() for sa in d.sas if not sa.inherited}
         assert set(world.keys._epochs._keys) == living | {world.keys._epochs.current}
     world.now += 4000
-    world.settle(world.keys.tick(world.now) | world.register(*nves(4)))
+    world.keys.tick(world.now)
+    world.settle(world.register(*nves(4)))
     world.after(60)
     world.assert_traffic({nve for t in world.keys.directions for nve in (t.sender, t.receiver)})
     assert all(sa.state is SaState.SENDING for d in world.keys.directions.values() for sa in d.sas)

@@ -46,7 +46,7 @@ async def settle(agents: Agents) -> None:
 
 
 def owed_by(agents: Agents, nve: str) -> list[Meaning]:
-    return [meaning for meaning, nves in agents.nva.held.waiting.items() if nve in nves]
+    return [meaning for meaning, nves in agents.nva.state.held.waiting.items() if nve in nves]
 
 
 async def renew(agents: Agents, *nves: str) -> None:
@@ -65,20 +65,20 @@ class TestVni:
             await agents.join("leaf1", "leaf2", "leaf3")
             await renew(agents, "leaf1", "leaf2", "leaf3")
             hung = hang(agents, "leaf3")
-            agents.nva.configure(NO_RED)
+            agents.nva.administration.configure(NO_RED)
             with pytest.raises(OperatorError, match=r"VNI 5002 may still be red's at leaf1, leaf3; wait until"):
-                agents.nva.configure(GREEN)
+                agents.nva.administration.configure(GREEN)
             await settle(agents)
             with pytest.raises(OperatorError, match=r"VNI 5002 may still be red's at leaf3; wait until"):
-                agents.nva.configure(GREEN)
-            assert agents.nva.domain is NO_RED
-            assert [one.refusal for one in difference(NO_RED, GREEN, agents.nva.held.waiting).refused]
+                agents.nva.administration.configure(GREEN)
+            assert agents.nva.state.domain is NO_RED
+            assert [one.refusal for one in difference(NO_RED, GREEN, agents.nva.state.held.waiting).refused]
             agents.after(LEASE_S - 0.1)
             await renew(agents, "leaf1", "leaf2")
             with pytest.raises(OperatorError, match="leaf3"):
-                agents.nva.configure(GREEN)
+                agents.nva.administration.configure(GREEN)
             agents.after(0.2)
-            agents.nva.configure(GREEN)
+            agents.nva.administration.configure(GREEN)
             await settle(agents)
             # It goes on where it was: first of all it would ask for time, with red still in its switch.
             assert (await hung.renew_lease()).duration_s == 0
@@ -92,10 +92,10 @@ class TestVni:
         async def check():
             agents = Agents()
             await agents.join("leaf1", "leaf2", "leaf3")
-            agents.nva.configure(NO_RED)
+            agents.nva.administration.configure(NO_RED)
             await settle(agents)
-            assert agents.nva.held.waiting == {}
-            agents.nva.configure(GREEN)
+            assert agents.nva.state.held.waiting == {}
+            agents.nva.administration.configure(GREEN)
 
         run(check())
 
@@ -105,9 +105,9 @@ class TestVni:
             await agents.join("leaf1", "leaf3")
             seen = agents.views["leaf3"].version
             hung = hang(agents, "leaf3")
-            agents.nva.configure(NO_RED)
+            agents.nva.administration.configure(NO_RED)
             await hung.read_back(ReadBack(INCARNATIONS["leaf3"], (), (), seen))
-            assert agents.nva.held.waiting[RED_VNI] == ("leaf1", "leaf3")
+            assert agents.nva.state.held.waiting[RED_VNI] == ("leaf1", "leaf3")
 
         run(check())
 
@@ -116,12 +116,12 @@ class TestVni:
             agents = Agents()
             await agents.join("leaf1", "leaf2", "leaf3")
             hang(agents, "leaf3")
-            agents.nva.configure(without_vn(DOMAIN, "red", "leaf3"))
-            agents.nva.configure(NO_RED)
+            agents.nva.administration.configure(without_vn(DOMAIN, "red", "leaf3"))
+            agents.nva.administration.configure(NO_RED)
             await settle(agents)
-            assert agents.nva.held.waiting[RED_VNI] == ("leaf3",)
+            assert agents.nva.state.held.waiting[RED_VNI] == ("leaf3",)
             with pytest.raises(OperatorError, match="leaf3"):
-                agents.nva.configure(GREEN)
+                agents.nva.administration.configure(GREEN)
 
         run(check())
 
@@ -130,7 +130,7 @@ class TestVni:
             agents = Agents()
             await agents.join("leaf1", "leaf2", "leaf3")
             silent = hang(agents, "leaf3")
-            agents.nva.configure(NO_RED)
+            agents.nva.administration.configure(NO_RED)
             await settle(agents)
             agents.after(DEADLINE_S - 0.1)
             assert (await silent.renew_lease()).duration_s == LEASE_S, "it still has time to confirm"
@@ -138,22 +138,22 @@ class TestVni:
             for _ in range(60):  # reports of its own do not keep this one from being told
                 await silent.report(Report("noise", "..."))
             assert (await silent.renew_lease()).duration_s == 0
-            told = [one.report.detail for one in agents.nva.reports if one.report.event == "lease-withheld"]
+            told = [one.report.detail for one in agents.nva.state.reports if one.report.event == "lease-withheld"]
             assert told == [f"its switch has not let go of {', '.join(map(str, owed_by(agents, 'leaf3')))}"]
             assert str(RED_VNI) in told[0]
-            assert agents.nva.accounts.alarms(["leaf3"]) == [f"leaf3: its lease is withheld: {told[0]}"]
+            assert agents.nva.state.accounts.alarms(["leaf3"]) == [f"leaf3: its lease is withheld: {told[0]}"]
             with pytest.raises(OperatorError, match=r"VNI 5002 may still be red's at leaf3"):
-                agents.nva.configure(GREEN)
+                agents.nva.administration.configure(GREEN)
             assert (await agents.sessions["leaf1"].renew_lease()).duration_s == LEASE_S
             agents.after(LEASE_S - 0.2)
             assert (await silent.renew_lease()).duration_s == 0
-            assert "leaf3" in agents.nva.held.waiting[RED_VNI], "what it got last has not run out"
+            assert "leaf3" in agents.nva.state.held.waiting[RED_VNI], "what it got last has not run out"
             agents.after(0.1)
-            agents.nva.configure(GREEN)
+            agents.nva.administration.configure(GREEN)
             agents.sessions["leaf3"] = silent
             await settle(agents)
             assert (await silent.renew_lease()).duration_s == LEASE_S
-            assert agents.nva.accounts.alarms(["leaf3"]) == []
+            assert agents.nva.state.accounts.alarms(["leaf3"]) == []
 
         run(check())
 
@@ -161,19 +161,21 @@ class TestVni:
         async def check():
             agents = Agents()
             await agents.join("leaf1", "leaf3")
-            agents.nva.configure(NO_RED)
+            agents.nva.administration.configure(NO_RED)
             hang(agents, "leaf3")
             await settle(agents)
             agents.after(DEADLINE_S)
             for _ in range(2):
-                session = agents.nva.open_session("leaf3")
+                session = agents.nva.agents.open_session("leaf3")
                 await session.register(Registration(INCARNATIONS["leaf3"]))
                 assert (await session.renew_lease()).duration_s == 0
-                assert not [one for one in agents.nva.reports if one.report.event == "lease-withheld"], "it may be back"
+                assert not [one for one in agents.nva.state.reports if one.report.event == "lease-withheld"], (
+                    "it may be back"
+                )
                 agents.after(DEADLINE_S / 2)
             for _ in range(3):  # what has not changed is told once, however often it asks
                 assert (await session.renew_lease()).duration_s == 0
-            assert [one.nve for one in agents.nva.reports if one.report.event == "lease-withheld"] == ["leaf3"]
+            assert [one.nve for one in agents.nva.state.reports if one.report.event == "lease-withheld"] == ["leaf3"]
 
         run(check())
 
@@ -185,7 +187,7 @@ class TestVni:
             await agents.join("leaf1", "leaf3")
             for number in range(4):
                 seen = agents.views["leaf3"].version
-                agents.nva.configure([NO_RED, DOMAIN][number % 2])
+                agents.nva.administration.configure([NO_RED, DOMAIN][number % 2])
                 agents.after(DEADLINE_S / 2)
                 await agents.sessions["leaf3"].read_back(ReadBack(INCARNATIONS["leaf3"], (), (), seen))
                 assert (await agents.sessions["leaf3"].renew_lease()).duration_s == LEASE_S
@@ -197,9 +199,9 @@ class TestVni:
         async def check():
             agents = Agents()
             await agents.join("leaf1", "leaf3")
-            agents.nva.configure(NO_RED)
-            agents.nva.configure(DOMAIN)
-            assert agents.nva.held.waiting == {}, "all that held it are told of it again"
+            agents.nva.administration.configure(NO_RED)
+            agents.nva.administration.configure(DOMAIN)
+            assert agents.nva.state.held.waiting == {}, "all that held it are told of it again"
 
         run(check())
 
@@ -209,13 +211,13 @@ class TestVni:
             await agents.join("leaf1", "leaf3")
             await renew(agents, "leaf1", "leaf3")
             hung = hang(agents, "leaf3")
-            agents.nva.configure(NO_RED)
+            agents.nva.administration.configure(NO_RED)
             await settle(agents)
             await hung.close()
             agents.after(LEASE_S / 2)
-            assert RED_VNI in agents.nva.held.waiting, "its switch goes on without its agent"
+            assert RED_VNI in agents.nva.state.held.waiting, "its switch goes on without its agent"
             agents.after(LEASE_S / 2)
-            assert agents.nva.held.waiting == {}
+            assert agents.nva.state.held.waiting == {}
             await agents.join("leaf3")
             assert (await agents.sessions["leaf3"].renew_lease()).duration_s == LEASE_S
 
@@ -226,12 +228,12 @@ class TestVni:
             agents = Agents()
             await agents.join("leaf1", "leaf3", certificates=True)
             await renew(agents, "leaf3")
-            agents.nva.suspend(["leaf3"], "its certificate was revoked")
-            agents.nva.configure(NO_RED)
+            agents.nva.administration.suspend(["leaf3"], "its certificate was revoked")
+            agents.nva.administration.configure(NO_RED)
             await settle(agents)
-            assert "leaf3" in agents.nva.held.waiting[RED_VNI]
+            assert "leaf3" in agents.nva.state.held.waiting[RED_VNI]
             agents.after(LEASE_S)
-            agents.nva.configure(GREEN)
+            agents.nva.administration.configure(GREEN)
 
         run(check())
 
@@ -255,12 +257,12 @@ class TestAddressAndVap:
             agents = Agents()
             await agents.join("leaf1", "leaf2", "leaf3")
             hang(agents, "leaf1")
-            agents.nva.configure(moved)
+            agents.nva.administration.configure(moved)
             await settle(agents)
             with pytest.raises(OperatorError, match=r"address 192\.0\.2\.3 may still be leaf3's at leaf1; wait"):
-                agents.nva.configure(taken)
+                agents.nva.administration.configure(taken)
             agents.after(LEASE_S)
-            agents.nva.configure(taken)
+            agents.nva.administration.configure(taken)
 
         run(check())
         assert "192.0.2.3 is leaf3's" in difference(DOMAIN, replace(taken, nves=taken.nves[:2])).refused[0].refusal
@@ -280,11 +282,11 @@ class TestAddressAndVap:
             agents = Agents()
             await agents.join("leaf1", "leaf2", "leaf3")
             hang(agents, "leaf3")
-            agents.nva.configure(NO_RED)
+            agents.nva.administration.configure(NO_RED)
             with pytest.raises(OperatorError, match=r"VAP leaf3 port \d+ VLAN \d+ may still be red's at leaf3; wait"):
-                agents.nva.configure(other)
+                agents.nva.administration.configure(other)
             agents.after(LEASE_S)
-            agents.nva.configure(other)
+            agents.nva.administration.configure(other)
 
         run(check())
         (refused,) = difference(DOMAIN, replace(other, vns=DOMAIN.vns)).refused
@@ -295,11 +297,11 @@ class TestAddressAndVap:
             agents = Agents()
             await agents.join("leaf1", "leaf2", "leaf3")
             await renew(agents, "leaf3")
-            agents.nva.configure(without_nve(DOMAIN, "leaf3"))
+            agents.nva.administration.configure(without_nve(DOMAIN, "leaf3"))
             await settle(agents)
-            assert agents.nva.held.waiting[RED_VNI] == ("leaf3",)
+            assert agents.nva.state.held.waiting[RED_VNI] == ("leaf3",)
             agents.after(LEASE_S)
-            assert agents.nva.held.waiting == {}
+            assert agents.nva.state.held.waiting == {}
 
         run(check())
 
@@ -311,7 +313,7 @@ class TestRestarts:
             agents = Agents(store=store)
             await agents.join("leaf1", "leaf2", "leaf3")
             hang(agents, "leaf3")
-            agents.nva.configure(NO_RED)
+            agents.nva.administration.configure(NO_RED)
             await settle(agents)
             agents.after(1)
             store.close()
@@ -319,11 +321,11 @@ class TestRestarts:
             again = Agents(NO_RED, store)
             await again.join("leaf1", "leaf2")
             with pytest.raises(OperatorError, match="VNI 5002 may still be red's at leaf3"):
-                again.nva.configure(GREEN)
+                again.nva.administration.configure(GREEN)
             await again.join("leaf3")
             await settle(again)
             again.after(1)
-            again.nva.configure(GREEN)
+            again.nva.administration.configure(GREEN)
             assert all(meaning.owner != "red" for meaning, _ in store.held), "what is over is not kept"
             store.close()
 
@@ -337,7 +339,7 @@ class TestRestarts:
             again = Agents(NO_RED, store, before=DOMAIN)
             await again.join("leaf1")
             with pytest.raises(OperatorError, match="VNI 5002 may still be red's at leaf3"):
-                again.nva.configure(GREEN)
+                again.nva.administration.configure(GREEN)
 
         run(check())
 
@@ -360,14 +362,14 @@ class TestRestarts:
             long = replace(DOMAIN, lifetimes=replace(DOMAIN.lifetimes, lease_s=300.0))
             agents = Agents(long, store)
             await agents.join("leaf1", "leaf3")
-            agents.nva.configure(replace(NO_RED, lifetimes=DOMAIN.lifetimes))
+            agents.nva.administration.configure(replace(NO_RED, lifetimes=DOMAIN.lifetimes))
             again = Agents(replace(NO_RED, lifetimes=DOMAIN.lifetimes), store)
             again.after(LEASE_S + 1)
-            assert "leaf3" in again.nva.held.waiting[RED_VNI]
+            assert "leaf3" in again.nva.state.held.waiting[RED_VNI]
             again.after(300 - LEASE_S - 1)
-            assert again.nva.held.waiting == {}
+            assert again.nva.state.held.waiting == {}
             third = Agents(NO_RED, store)
-            assert third.nva.held.longest_lease_s == LEASE_S, "long enough ago"
+            assert third.nva.state.held.longest_lease_s == LEASE_S, "long enough ago"
 
         run(check())
 
@@ -376,10 +378,10 @@ class TestRestarts:
             store = MemoryStore(b"h" * 16)
             agents = Agents(store=store)
             await agents.join("leaf1", "leaf3")
-            agents.nva.configure(NO_RED)
+            agents.nva.administration.configure(NO_RED)
             again = Agents(NO_RED, store)
             await again.join("leaf1")
-            silent = again.nva.open_session("leaf3")
+            silent = again.nva.agents.open_session("leaf3")
             await silent.register(Registration(INCARNATIONS["leaf3"]))
             again.after(LEASE_S - 1)
             given = (await silent.renew_lease()).duration_s
@@ -395,8 +397,8 @@ class TestRestarts:
             await agents.join("leaf1", "leaf3")
             store.broken = True
             with pytest.raises(StoreUnavailable):
-                agents.nva.configure(NO_RED)
-            assert agents.nva.held.waiting == {}
+                agents.nva.administration.configure(NO_RED)
+            assert agents.nva.state.held.waiting == {}
 
         run(check())
 
@@ -405,12 +407,12 @@ class TestRestarts:
             store = Failing(b"h" * 16)
             agents = Agents(store=store)
             await agents.join("leaf1", "leaf3", certificates=True)
-            agents.nva.intent.suspend(["leaf3"], "its certificate was revoked")
+            agents.nva.state.intent.suspend(["leaf3"], "its certificate was revoked")
             again = Agents(store=store)
-            assert again.nva.held.waiting[RED_VNI] == ("leaf3",)
-            session = again.nva.open_session("leaf3", replace(certificate_of("leaf3"), serial="77"))
+            assert again.nva.state.held.waiting[RED_VNI] == ("leaf3",)
+            session = again.nva.agents.open_session("leaf3", replace(certificate_of("leaf3"), serial="77"))
             await session.register(Registration(INCARNATIONS["leaf3"]))
-            assert again.nva.held.waiting.get(RED_VNI) is None, "it is told of red again"
+            assert again.nva.state.held.waiting.get(RED_VNI) is None, "it is told of red again"
 
         run(check())
 
