@@ -201,7 +201,7 @@ class NveAgent:
     def _serving_status(self, known: AgentStatus, serving: Serving) -> AgentStatus:
         now = time.monotonic()
         outcome, keyring = serving.outcome, serving.keyring
-        lease = serving.lease_not_after_us
+        lease = serving.lease.not_after_us
         limits = {f"receive {sa.peer} {sa.spi:08x}": sa.not_after_us for sa in keyring.receive}
         limits |= {f"send {sa.peer} {sa.spi:08x}": sa.not_after_us for sa in keyring.send}
         return AgentStatus(
@@ -210,8 +210,8 @@ class NveAgent:
             nva=True,
             adopted=known.adopted,
             incarnation=known.incarnation,
-            incarnation_agrees=serving.agrees,
-            lease_left_s=None if lease is None else serving.reading.remaining_s(lease, now),
+            incarnation_agrees=serving.lease.agrees,
+            lease_left_s=None if lease is None else serving.lease.reading.remaining_s(lease, now),
             in_sync=serving.is_in_sync,
             entries_expected=len(outcome.desired) if outcome else 0,
             entries_actual=len(outcome.actual.entries) + len(outcome.actual.groups) if outcome else 0,
@@ -222,7 +222,7 @@ class NveAgent:
             packets_lost=serving.driver.client.packets_lost + serving.driver.punts_lost,
             fault=serving.fault or known.fault,
             alarms=serving.drops.alarms(now),
-            limits_s={name: serving.reading.remaining_s(end, now) for name, end in limits.items()},
+            limits_s={name: serving.lease.reading.remaining_s(end, now) for name, end in limits.items()},
         )
 
     def _working(self) -> Serving:

@@ -14,13 +14,13 @@ import itertools
 import time
 from collections.abc import Awaitable, Callable, Iterable
 
-from nvo3sec.domain.messages.session import LeaseGrant, Report
+from nvo3sec.domain.messages.session import Report
 from nvo3sec.errors import IncarnationLost
-from nvo3sec.nve.clock import ClockReading
+from nvo3sec.nve.lease import Leases
 from nvo3sec.nve.plan import MANAGED_TABLES
 from nvo3sec.nve.reconcile import Reconciler
 from nvo3sec.nve.translate import incarnation_of
-from nvo3sec.p4runtime import Operation, SwitchClient, SwitchState, Table, Update
+from nvo3sec.p4runtime import SwitchClient, SwitchState, Table
 from nvo3sec.program import generated as p4
 
 TURN_S = 1.0
@@ -36,61 +36,6 @@ OFTEN = (
 )
 """What lets somebody in: who may send to us and into what, under which keys and for how long, from which VAPs."""
 EVENT = "foreign-entry"
-AGAIN_S = 0.2
-"""How often is looked whether the switch holds what the NVA wants, where a lease waits for that."""
-LOADING_S = 5.0
-"""How often an NVA that is loading is asked for a lease, at most."""
-
-
-class Leases:
-    """What the agent has written into its switch as the end of its lease (microseconds of the switch's clock)."""
-
-    def __init__(self, found: SwitchState | None = None) -> None:
-        """found: the switch as it was when the session began."""
-        entry = None if found is None else found.defaults.get(Table.LEASE)
-        self._found = None if entry is None else dict(entry.params).get("not_after")
-        self._last: tuple[int, ...] = ()
-
-    async def write(self, client: SwitchClient, not_after: int) -> None:
-        """Write one. Raises SwitchError, and then either it or the one before is there."""
-        self._last = (*self._last[-1:], not_after)
-        await client.write([Update(Operation.MODIFY, p4.lease_grant(not_after=not_after))])
-
-    async def prolong(
-        self, client: SwitchClient, asked_at: float, grant: LeaseGrant, reading: ClockReading
-    ) -> int | None:
-        """Let the lease that is in the switch end later, if it runs; returns when it ends then, None if it stays.
-
-        The grant is of an NVA that has not said yet what the switch is to hold. asked_at: when it was asked for.
-        reading: of the switch's clock, taken after the grant had come. Until then the NVA counts on it that a lease
-        which has run out is not given back to what the switch held: so one that has run out stays so. Raises
-        SwitchError.
-        """
-        ends = self._last[-1] if self._last else self._found
-        not_after = reading.deadline_us(asked_at, grant.duration_s)
-        if ends is None or reading.switch_us >= ends or not_after <= ends:
-            return None
-        self._last = self._last or (ends,)
-        await self.write(client, not_after)
-        return not_after
-
-    @staticmethod
-    async def pause(grant: LeaseGrant, is_over: Callable[[], bool]) -> None:
-        """Until a lease is to be asked for again where the switch does not hold yet what the NVA wants: now and then
-        while the NVA loads, at once when it `is_over`."""
-        await asyncio.sleep(AGAIN_S)
-        at = time.monotonic() + max(LOADING_S, grant.duration_s / 3)
-        while grant.early and not is_over() and time.monotonic() < at:
-            await asyncio.sleep(AGAIN_S)
-
-    @property
-    def possible(self) -> frozenset[int]:
-        """What may be in the switch; nothing before the first one was written."""
-        return frozenset(self._last)
-
-    async def again(self, client: SwitchClient) -> None:
-        """Write the last one once more."""
-        await self.write(client, self._last[-1])
 
 
 class Audit:

@@ -7,7 +7,13 @@ of the directions towards it that is, is not known.
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
 from nvo3sec.domain.messages.session import Report
+from nvo3sec.errors import ReadRefused
+from nvo3sec.nve.confinement import Confinement
 from nvo3sec.p4runtime import SwitchClient
 from nvo3sec.program.generated import DropReason
 
@@ -15,10 +21,12 @@ REASONS = (DropReason.REPLAY_GENERATION, DropReason.COMMIT_GENERATION)
 ALARM_S = 60.0
 """How long an alarm stays after the last frame that was dropped so. Also between two reports."""
 EVENT = "replay-generation"
+DROPS_S = 5.0
+"""How often is looked."""
 
 
 class DropWatch:
-    """Watches one switch. `look` at it every now and then; now: seconds, monotonic."""
+    """Watches one switch. now: seconds, monotonic."""
 
     def __init__(self, client: SwitchClient) -> None:
         self._client = client
@@ -26,6 +34,18 @@ class DropWatch:
         self._last: float | None = None
         self._reported: float | None = None
         self._lost = 0
+
+    async def run(self, found: Callable[[Report], Awaitable[None]], confinement: Confinement) -> None:
+        """Look every now and then. found: tells what the operator has to hear. Raises SwitchError."""
+        while True:
+            try:
+                report = await self.look(time.monotonic())
+            except ReadRefused as error:
+                await confinement.note("drop counters", str(error))
+            else:
+                if report is not None:
+                    await found(report)
+            await asyncio.sleep(DROPS_S)
 
     async def look(self, now: float) -> Report | None:
         """Read the counters; returns what the operator has to hear. Raises SwitchError."""

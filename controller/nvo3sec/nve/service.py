@@ -17,9 +17,7 @@ import structlog
 
 from nvo3sec.domain.keys.contribution import PeerUpdate
 from nvo3sec.domain.keys.holdings import Holdings
-from nvo3sec.domain.keys.usage import Amount
 from nvo3sec.domain.mapping.learned import LearnedMappings
-from nvo3sec.domain.messages import key_changes
 from nvo3sec.domain.messages.session import (
     Announcement,
     AttachmentAnswer,
@@ -32,54 +30,46 @@ from nvo3sec.domain.messages.session import (
     Registration,
     Report,
     TenantState,
-    Use,
 )
 from nvo3sec.domain.messages.session import Update as Message
 from nvo3sec.domain.overlay.consistency import consistent
 from nvo3sec.domain.switch.numbers import Numbers
 from nvo3sec.errors import (
-    IncarnationLost,
     IncarnationRetired,
     NvaUnreachable,
     Nvo3secError,
     OperatorError,
-    ReadRefused,
     WriteRefused,
     cause_of,
 )
 from nvo3sec.nve.agent_memory import CANNOT, AgentMemory
 from nvo3sec.nve.announcer import Announcer
-from nvo3sec.nve.audit import EVENT, Audit, Leases
+from nvo3sec.nve.audit import EVENT, Audit
 from nvo3sec.nve.bringup import BroughtUp
 from nvo3sec.nve.clock import ClockReading
+from nvo3sec.nve.confinement import Confinement
 from nvo3sec.nve.contributions import Peering, Place
 from nvo3sec.nve.driver import SwitchDriver
 from nvo3sec.nve.drops import DropWatch
 from nvo3sec.nve.holdings import TABLES as HOLDINGS_TABLES
 from nvo3sec.nve.holdings import holdings_of
 from nvo3sec.nve.keyring import Keyring, highest_generation
+from nvo3sec.nve.lease import Lease
 from nvo3sec.nve.mappings import Learning
 from nvo3sec.nve.nva_session import NvaSession
 from nvo3sec.nve.places import vap_places
 from nvo3sec.nve.plan import MANAGED_TABLES, Plan
 from nvo3sec.nve.punts import PuntHandler
 from nvo3sec.nve.reconcile import KEY_TABLES, MAPPING_TABLES, TENANT_TABLES, Outcome, Reconciler, Wanted
-from nvo3sec.nve.translate import SaName, held_keys, learned_addresses, sending_entries
+from nvo3sec.nve.told import Dirty, Told
+from nvo3sec.nve.translate import held_keys, learned_addresses, sending_entries
 from nvo3sec.nve.use import KeptUse, SendingUse
 from nvo3sec.p4runtime import SwitchState, Table
 from nvo3sec.system.aio import run_together
 
 SETTLE_S = 3.0
 """How long is asked about what a switch was found with, before it is reconciled."""
-USE_S = 2.0
-"""How often is read how much each key has protected."""
-DROPS_S = 5.0
-"""How often is read whether frames are dropped that never should be."""
 RETRY_FIRST_S, RETRY_LAST_S = 0.2, 5.0
-OVER_S = 60.0
-"""What has not gone wrong for so long is over: if it comes back, it is told again."""
-CONFINED_KNOWN = 256
-"""Things that went wrong which are told, in one session."""
 
 
 @dataclass
@@ -112,18 +102,12 @@ class Serving:
     ) -> None:
         self.driver = driver
         self.reconciler = kept.reconciler
-        self.reading = reading
+        self.lease = Lease(driver, session, memory, reading, found)
         self.keyring = Keyring(found)
-        self.view: NveView | None = None
-        self.keys: KeyState | None = None
-        self.numbers: Numbers | None = None
+        self.told = Told()
         self.outcome: Outcome | None = None
-        self.lease_not_after_us: int | None = None
-        self._leases = Leases(found)
-        self.agrees = True
         self.fault = ""
         self.drops = DropWatch(driver.client)
-        self._confined: dict[str, tuple[float, int]] = {}
         self._session = session
         self._incarnation = brought.incarnation
         self._peering = kept.peering
@@ -131,18 +115,16 @@ class Serving:
         self._found = found
         self._memory = memory
         self._announcer = announcer
-        self._keys_at = 0.0
         self._confirmed_view = 0
-        self._has_said = False
         self._places: set[tuple[int, int, str, int]] = set()
-        self._dirty: set[Table] = set()
-        self._wake = asyncio.Event()
+        self._dirty = Dirty()
         self._lock = asyncio.Lock()
         self._log = structlog.get_logger("nve").bind(nve=driver.client.name)
+        self._confinement = Confinement(session, self._log)
         self.learning = Learning(
             session,
             kept.mappings,
-            lambda: self._mark(MAPPING_TABLES),
+            lambda: self._dirty.mark(MAPPING_TABLES),
             lambda wanted: self.punts.forget(wanted),
             lambda vni: self.punts.forget_vn(vni),
         )
@@ -152,7 +134,7 @@ class Serving:
     async def run(self) -> None:
         """Register, and serve until something breaks. Raises SwitchError, NvaUnreachable, AuthorizationError."""
         now = time.monotonic()
-        receive, send = held_keys(self._found, self._incarnation, self.reading, now)
+        receive, send = held_keys(self._found, self._incarnation, self.lease.reading, now)
         mappings = self.learning.mappings
         attached, seen = tuple(self._memory.attachments.values()), self._memory.marks
         generation = self._memory.generation(self._incarnation) or 0
@@ -164,31 +146,43 @@ class Serving:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SETTLE_S):
                 await self.learning.settle_doubts()
-        client, found = self.driver.client, self._tell_of_foreign
-        audit = Audit(client, self.reconciler, self._leases, self._lock, self._incarnation, self._mark, found)
+        client, mark, lock = self.driver.client, self._dirty.mark, self._lock
+        leases, found = self.lease.leases, self._tell_of_foreign
+        audit = Audit(client, self.reconciler, leases, lock, self._incarnation, mark, found)
         await run_together(
             self._follow_nva(),
             self._work(),
-            self._keep_lease(),
+            self.lease.keep(self._renew_s, lambda: mark(KEY_TABLES)),
             self._announcer.run(self._session),
             audit.run(),
-            self._report_use(),
-            self._watch_drops(),
-            self._peering.look(lambda: self._mark(KEY_TABLES)),
+            self._use.report(self._session, self._incarnation, lock, self._current),
+            self.drops.run(self._tell_of_drops, self._confinement),
+            self._peering.look(lambda: mark(KEY_TABLES)),
             self.learning.run(),
             self.punts.run(),
         )
 
+    @property
+    def view(self) -> NveView | None:
+        """What the NVE serves, as the NVA said last."""
+        return self.told.view
+
     def context(self) -> tuple[NveView, Numbers] | None:
         """View and numbers, once the switch has them."""
-        return (self.view, self.numbers) if self.view is not None and self.numbers is not None else None
+        view, outcome = self.told.view, self.outcome
+        return (view, outcome.numbers) if view is not None and outcome is not None else None
+
+    def _current(self) -> tuple[SwitchState, NveView] | None:
+        return (self.outcome.actual, self.view) if self.outcome is not None and self.view is not None else None
+
+    def _renew_s(self) -> float:
+        return self.view.lease_renew_s if self.view is not None else RETRY_FIRST_S
 
     @property
     def is_in_sync(self) -> bool:
         """Was the switch read back as it should be, with nothing waiting, and is what it sends up taken?"""
-        return (
-            self.outcome is not None and self.outcome.left.is_empty and not self._wake.is_set() and self.punts.is_open
-        )
+        outcome = self.outcome
+        return outcome is not None and outcome.left.is_empty and not self._dirty.is_waiting and self.punts.is_open
 
     # --- what to do -------------------------------------------------------------------------------------------------
 
@@ -200,12 +194,12 @@ class Serving:
             except Nvo3secError:
                 raise
             except Exception as error:  # noqa: BLE001  # one bad message: what was taken before it is still so
-                await self._confine(f"message {type(update).__name__}", cause_of(error))
+                await self._confinement.note(f"message {type(update).__name__}", cause_of(error))
                 if not isinstance(update, NveView | TenantState):
                     raise NvaUnreachable("what the NVA sends adds up, and cannot be taken; asking anew") from None
                 continue
             for what in left_out:
-                await self._confine("view", f"{what} does not fit to the rest of it, and is left out")
+                await self._confinement.note("view", f"{what} does not fit to the rest of it, and is left out")
             if isinstance(update, NveView | PeerUpdate):
                 await self._tell_peers()
 
@@ -222,40 +216,29 @@ class Serving:
                 self.keyring.follow(view)
                 self._follow_vns(view)
                 self._peering.follow(view, time.monotonic())
-                self.view = view
+                self.told.view = view
                 self._announcer.follow(view, whole=True)
-                self._mark(MANAGED_TABLES)
+                self._dirty.mark(MANAGED_TABLES)
             case TenantState() if self.view is not None:
-                self.view, left_out = consistent(
+                view, left_out = consistent(
                     replace(self.view, tenant_systems=update.tenant_systems, guards=update.guards)
                 )
-                self._announcer.follow(self.view, whole=False)
-                self._mark(TENANT_TABLES)
+                self.told.view = view
+                self._announcer.follow(view, whole=False)
+                self._dirty.mark(TENANT_TABLES)
             case MappingUpdate():
                 self.learning.apply(update)
                 self._announcer.changed(update.vni)
             case PeerUpdate():
                 self._peering.take(update, time.monotonic())
-                self._mark(KEY_TABLES if update.proofs else ())
+                self._dirty.mark(KEY_TABLES if update.proofs else ())
             case KeyState() if update.incarnation == self._incarnation:
-                self.keys, self._keys_at = update, time.monotonic()
-                self._mark(KEY_TABLES)
+                self.told.take_keys(update, time.monotonic())
+                self._dirty.mark(KEY_TABLES)
             case KeyUpdate():
-                self._change_keys(update)
-                self._mark(KEY_TABLES)
+                self.told.change_keys(update, time.monotonic())
+                self._dirty.mark(KEY_TABLES)
         return left_out
-
-    async def _confine(self, part: str, why: str) -> None:
-        """Something went wrong that is nothing to the rest; operators hear of it once, and again if it comes back."""
-        text, now = f"{part}: {why}", time.monotonic()
-        if text not in self._confined and len(self._confined) >= CONFINED_KNOWN:
-            return
-        last, count = self._confined.get(text, (float("-inf"), 0))
-        self._confined[text] = now, count + 1
-        if now >= last + OVER_S:
-            again = f" (again, {count + 1} times in all)" if count else ""
-            self._log.error("confined", part=part, error=why, count=count + 1)
-            await self._session.report(Report("confined", text + again))
 
     def _follow_vns(self, view: NveView) -> None:
         """What is known of a VN, and what came from a VAP, is nothing of another VN with its number or its place."""
@@ -268,31 +251,14 @@ class Serving:
             self._places = places
             self.punts.close()
 
-    def _change_keys(self, update: KeyUpdate) -> None:
-        now = time.monotonic()
-        try:
-            if self.keys is None:
-                raise ValueError("a change of keys, where none are known")
-            self.keys = key_changes.after(self.keys, update, now - self._keys_at)
-        except ValueError as error:
-            raise NvaUnreachable(f"the NVA sends {error}; asking for all of them") from None
-        self._keys_at = now
-
-    def _mark(self, tables: Iterable[Table]) -> None:
-        if chosen := set(tables):
-            self._dirty |= chosen
-            self._wake.set()
-
     async def _work(self) -> None:
         delay = RETRY_FIRST_S
         while True:
-            await self._wake.wait()
-            self._wake.clear()
-            if self.view is None or self.keys is None:
+            await self._dirty.wait()
+            if self.view is None or self.told.keys is None:
                 continue  # half a picture is no reason to touch the switch
-            tables, self._dirty = self._dirty, set()
             try:
-                await self.reconcile(tables)
+                await self.reconcile(self._dirty.take())
                 delay = RETRY_FIRST_S
             except WriteRefused as error:
                 refused = [str(one) for one in error.refused]
@@ -307,27 +273,28 @@ class Serving:
                 raise
             except Exception as error:  # noqa: BLE001  # the switch goes on with what it has; nothing is confirmed
                 self.fault = cause_of(error)
-                await self._confine("reconciliation", self.fault)
+                await self._confinement.note("reconciliation", self.fault)
                 delay = await self._later(delay)
 
     async def _later(self, delay: float) -> float:
         """Reconcile everything after `delay` (seconds); returns how long to wait the next time."""
         await asyncio.sleep(delay)
-        self._mark(MANAGED_TABLES)
+        self._dirty.mark(MANAGED_TABLES)
         return min(delay * 2, RETRY_LAST_S)
 
     def _wanted(self) -> Wanted:
-        if self.view is None or self.keys is None:
+        view, told = self.view, self.told
+        if view is None or told.keys is None:
             raise OperatorError(f"{self.driver.client.name}: the NVA has not said yet what this NVE serves")
-        receive, send = self._peering.sort(self.keys, self.view, time.monotonic())
-        keys = replace(self.keys, receive=receive, send=send)
-        self._peering.refused(self.keyring.take(keys, self.view, self.reading, self._keys_at))
+        receive, send = self._peering.sort(told.keys, view, time.monotonic())
+        keys = replace(told.keys, receive=receive, send=send)
+        self._peering.refused(self.keyring.take(keys, view, self.lease.reading, told.keys_at))
         # Before the switch has them: what its replay rings can have seen is remembered longer than keys are held.
         wanted = self.keyring.receive
         remembered = self._memory.rings(self._incarnation, max((sa.generation for sa in wanted), default=0))
         seen = highest_generation(self.outcome.actual if self.outcome else self._found, self._incarnation)
         wanted = tuple(sa for sa in wanted if sa.generation <= max(remembered, seen))
-        return Wanted(self.view, self._incarnation, wanted, self.keyring.send, self.learning.mappings.all)
+        return Wanted(view, self._incarnation, wanted, self.keyring.send, self.learning.mappings.all)
 
     async def reconcile(self, tables: Iterable[Table] = MANAGED_TABLES) -> Outcome:
         """Make the switch what it should be, in `tables`. Raises WriteRefused, IncarnationLost, SwitchError."""
@@ -338,12 +305,12 @@ class Serving:
             wanted = self._wanted()
             if len(wanted.receive) < len(self.keyring.receive):
                 why = f"{CANNOT}: {self._memory.fault}"
-                await self._confine("keys", f"new keys to receive with are not installed: {why}")
+                await self._confinement.note("keys", f"new keys to receive with are not installed: {why}")
             await self._tell_peers()  # a sender proves a key before its switch has it, a receiver after
-            if self._another_key_follows(wanted):
-                await self._read_use_now()  # else it would be credited with what its predecessor has sent since
+            if (now := self._current()) is not None and self._another_key_follows(wanted):
+                await self._use.read(*now)  # else it would be credited with what its predecessor has sent since
             outcome = await self.reconciler.apply(wanted, [table for table in MANAGED_TABLES if table in scope])
-            self.numbers, self.outcome = outcome.numbers, outcome
+            self.outcome = outcome
             self._use.written(outcome.done.updates)
             if scope == set(MANAGED_TABLES):
                 # What only could not be added keeps nothing that should be gone.
@@ -363,13 +330,17 @@ class Serving:
             # The proof of a key before the word that it is in the switch: with that the sender is told to use it.
             await self._tell_peers(read_back.receive)
             await self._session.read_back(read_back)
-            self._has_said = True
+            self.lease.ready()
             if outcome.refused is not None:
                 raise outcome.refused
             return outcome
 
     async def _tell_of_foreign(self, report: Report) -> None:
         self._log.error("not as it was left", what=report.event, detail=report.detail)
+        await self._session.report(report)
+
+    async def _tell_of_drops(self, report: Report) -> None:
+        self._log.error("frames dropped", what=report.event, detail=report.detail)
         await self._session.report(report)
 
     def _another_key_follows(self, wanted: Wanted) -> bool:
@@ -391,7 +362,7 @@ class Serving:
 
     def _read_back(self, outcome: Outcome) -> ReadBack:
         """What the NVA may take as confirmed: keys of this incarnation that were read from the switch."""
-        receive, send = held_keys(outcome.actual, self._incarnation, self.reading, time.monotonic())
+        receive, send = held_keys(outcome.actual, self._incarnation, self.lease.reading, time.monotonic())
         names = {peer.address: peer.name for peer in self.view.peers} if self.view else {}
         return ReadBack(
             self._incarnation,
@@ -428,62 +399,9 @@ class Serving:
         try:
             await self.reconcile(MAPPING_TABLES)
         except WriteRefused:
-            self._mark(MANAGED_TABLES)  # what the switch holds now is for the worker to find out
+            self._dirty.mark(MANAGED_TABLES)  # what the switch holds now is for the worker to find out
             raise
 
     async def announce(self, announcement: Announcement) -> AttachmentAnswer:
         """Tell the NVA of a tenant system that comes, goes or moves. Raises NvaUnreachable, AuthorizationError."""
         return await self._session.announce(announcement)
-
-    # --- what keeps going -------------------------------------------------------------------------------------------
-
-    async def _keep_lease(self) -> None:
-        """Renew the lease as long as the NVA answers and the switch is what it was."""
-        client = self.driver.client
-        while True:
-            asked_at, had_said, could_not = time.monotonic(), self._has_said, self._memory.fault
-            grant = await self._session.renew_lease(self._memory.marks)
-            self._mark(KEY_TABLES if could_not else ())  # it may be able to remember now
-            answer = await self.driver.ask_state()
-            self.reading, self.agrees = answer.reading, answer.agrees
-            if not answer.agrees:
-                await self._session.report(Report("incarnation-lost", "registers and entry disagree"))
-                raise IncarnationLost(f"{client.name}: registers and entry disagree; the pipeline was reset")
-            if not had_said:
-                # Nothing is in the switch yet that a lease could open, or the NVA did not know of it when it answered.
-                # But a lease that runs can go on while the NVA loads.
-                if grant.early and (ends := await self._leases.prolong(client, asked_at, grant, answer.reading)):
-                    self.lease_not_after_us = ends
-                await self._leases.pause(grant, lambda: self._has_said)
-                continue
-            not_after = answer.reading.deadline_us(asked_at, grant.duration_s)
-            await self._leases.write(client, not_after)
-            self.lease_not_after_us = not_after
-            # What is withheld may be given as soon as the NVA has heard that the switch has let go of somebody.
-            await asyncio.sleep(self.view.lease_renew_s if self.view and grant.duration_s else RETRY_FIRST_S)
-
-    async def _report_use(self) -> None:
-        """Tell the NVA how much each sending key has protected, when that has changed."""
-        while True:
-            await asyncio.sleep(USE_S)
-            async with self._lock:  # no entry gets another key between the entry and its counter
-                used = await self._read_use_now()
-            if changed := self._use.changed(used, time.monotonic()):
-                await self._session.used(Use(self._incarnation, changed))
-
-    async def _read_use_now(self) -> dict[SaName, Amount]:
-        if self.outcome is None or self.view is None:
-            return {}
-        return await self._use.read(self.outcome.actual, self.view)
-
-    async def _watch_drops(self) -> None:
-        while True:
-            try:
-                report = await self.drops.look(time.monotonic())
-            except ReadRefused as error:
-                await self._confine("drop counters", str(error))
-            else:
-                if report is not None:
-                    self._log.error("frames dropped", what=report.event, detail=report.detail)
-                    await self._session.report(report)
-            await asyncio.sleep(DROPS_S)

@@ -3,15 +3,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from nvo3sec.domain.keys.usage import Amount, UseMeter
-from nvo3sec.domain.messages.session import KeyUse, NveView
+from nvo3sec.domain.messages.session import KeyUse, NveView, Use
 from nvo3sec.nve.driver import SwitchDriver
+from nvo3sec.nve.nva_session import NvaSession
 from nvo3sec.nve.translate import SaName, sending_entries
 from nvo3sec.p4runtime import Entry, Operation, SwitchState, Table, Update
 from nvo3sec.program.entry import CounterValue, Pairs
+
+USE_S = 2.0
+"""How often is read how much each key has protected."""
 
 
 @dataclass
@@ -70,3 +76,22 @@ class SendingUse:
             del self._last[name]
         self._told = dict(used)
         return tuple(KeyUse(*name, one.packets, one.octets, one.at_most) for name, one in changed.items())
+
+    async def report(
+        self,
+        session: NvaSession,
+        incarnation: bytes,
+        lock: asyncio.Lock,
+        current: Callable[[], tuple[SwitchState, NveView] | None],
+    ) -> None:
+        """Tell the NVA how much each sending key has protected, for ever, when that has changed. Raises SwitchError.
+
+        lock: is held while the switch is written. current: what the switch was read back with last, and the view of it.
+        """
+        while True:
+            await asyncio.sleep(USE_S)
+            async with lock:  # no entry gets another key between the entry and its counter
+                known = current()
+                used = await self.read(*known) if known is not None else {}
+            if changed := self.changed(used, time.monotonic()):
+                await session.used(Use(incarnation, changed))

@@ -15,7 +15,7 @@ from model_traffic import Traffic
 from nvo3sec.domain.messages.session import Attachment, Release
 from nvo3sec.errors import Nvo3secError, OperatorError
 from nvo3sec.nva.store import StoreRolledBack
-from nvo3sec.nve.service import USE_S
+from nvo3sec.nve.use import USE_S
 from nvo3sec.p4runtime import Entry, Table
 
 

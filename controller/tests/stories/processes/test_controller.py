@@ -459,7 +459,7 @@ class TestSecrets:
                         entries = [*state.entries.values(), *state.defaults.values()]
                         keys.update(dict(entry.params)["key"] for entry in entries)
                         live = agent._serving
-                        shown.extend(map(repr, (state, agent, live, live.keys, live.view, live.keyring.receive)))
+                        shown.extend(map(repr, (state, agent, live, live.told.keys, live.view, live.keyring.receive)))
                         shown.extend(entry.describe() for entry in entries)
 
                 await fabric.arrives(blue(b"traffic"), ("leaf2", 1))

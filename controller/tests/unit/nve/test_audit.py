@@ -11,7 +11,8 @@ import pytest
 from nvo3sec.domain.messages.session import Report
 from nvo3sec.errors import IncarnationLost
 from nvo3sec.nve import audit
-from nvo3sec.nve.audit import OFTEN, Audit, Leases
+from nvo3sec.nve.audit import OFTEN, Audit
+from nvo3sec.nve.lease import Leases
 from nvo3sec.nve.plan import MANAGED_TABLES
 from nvo3sec.p4runtime import Operation, SwitchState, Table, Update
 from nvo3sec.program import generated as p4
@@ -96,7 +97,7 @@ class TestBehindTheAgentsBack:
                 client = serving.driver.client
                 await client.write([Update(Operation.MODIFY, entry)])
                 await one.until(lambda: ("foreign-entry", f"altered {entry.describe()}") in reported(one))
-                mine = p4.lease_grant(not_after=serving.lease_not_after_us)
+                mine = p4.lease_grant(not_after=serving.lease.not_after_us)
 
                 async def is_mine() -> bool:
                     return (await client.read((Table.LEASE,))).defaults[Table.LEASE] == mine

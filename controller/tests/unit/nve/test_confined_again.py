@@ -7,8 +7,8 @@ import asyncio
 from types import SimpleNamespace
 
 import structlog
-from nvo3sec.nve import service as serving
-from nvo3sec.nve.service import OVER_S, Serving
+from nvo3sec.nve import confinement
+from nvo3sec.nve.confinement import OVER_S, Confinement
 
 
 def test_what_comes_back_is_told_again(monkeypatch):
@@ -19,15 +19,14 @@ def test_what_comes_back_is_told_again(monkeypatch):
         async def report(one) -> None:
             told.append(one.detail)
 
-        one = object.__new__(Serving)
-        one._confined, one._session, one._log = {}, SimpleNamespace(report=report), structlog.get_logger()
-        monkeypatch.setattr(serving, "time", SimpleNamespace(monotonic=lambda: now))
+        one = Confinement(SimpleNamespace(report=report), structlog.get_logger())
+        monkeypatch.setattr(confinement, "time", SimpleNamespace(monotonic=lambda: now))
         for _ in range(3):
-            await one._confine("view", "odd")
+            await one.note("view", "odd")
             now += OVER_S - 1
         assert told == ["view: odd"], "it goes on"
         now += OVER_S
-        await one._confine("view", "odd")
+        await one.note("view", "odd")
         assert told == ["view: odd", "view: odd (again, 4 times in all)"]
 
     asyncio.run(run())

@@ -103,12 +103,12 @@ class TestMessages:
             switch = start_switch("leaf2", 2)
             async with working(switch) as one:
                 await one.until(one.is_ready)
-                serving, lease = one.agent._serving, one.agent._serving.lease_not_after_us
+                serving, lease = one.agent._serving, one.agent._serving.lease.not_after_us
                 with monkeypatch.context() as patch:
                     patch.setattr(serving.reconciler, "apply", lambda *_: 1 // 0)
-                    serving._mark((Table.BRIDGE,))
+                    serving._dirty.mark((Table.BRIDGE,))
                     await one.until(lambda: "ZeroDivisionError" in one.agent.status().fault)
-                    await one.until(lambda: serving.lease_not_after_us > lease)
+                    await one.until(lambda: serving.lease.not_after_us > lease)
                 await one.until(lambda: one.is_ready() and one.agent.status().fault == "")
                 assert one.agent._serving is serving
 
@@ -169,7 +169,7 @@ class TestEntries:
                 state = await client.read((Table.BRIDGE,), groups=False)
                 await write([Update(Operation.DELETE, entry) for entry in state.of_table(Table.BRIDGE)])
                 monkeypatch.setattr(client, "write", full)
-                serving._mark(MANAGED_TABLES)
+                serving._dirty.mark(MANAGED_TABLES)
                 await one.until(lambda: "updates-refused" in events(one))
                 one.nva.administration.revoke("leaf3")
                 await one.until(

@@ -104,7 +104,7 @@ class TestSwitch:
                     return state
 
                 monkeypatch.setattr(client, "read", read_then_intrude)
-                serving._mark((Table.BRIDGE, Table.VAP))
+                serving._dirty.mark((Table.BRIDGE, Table.VAP))
                 await one.until(lambda: any(r.report.event == "updates-refused" for r in one.nva.state.reports))
                 report = next(r for r in one.nva.state.reports if r.report.event == "updates-refused")
                 assert "neighbor[vni=5001, ip=167837698]" in report.report.detail

@@ -8,11 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 from nvo3sec.domain.messages.session import LeaseGrant, StoreMark
-from nvo3sec.nve import audit
-from nvo3sec.nve import service as serving
-from nvo3sec.nve.audit import Leases
+from nvo3sec.nve import lease
 from nvo3sec.nve.clock import ClockReading
-from nvo3sec.nve.service import Serving
+from nvo3sec.nve.lease import Lease, Leases
 from nvo3sec.p4runtime import SwitchState, Table
 from nvo3sec.program import generated as p4
 
@@ -29,15 +27,9 @@ class World:
         self.early = False
         self.says = True
         self.waiting = asyncio.Event()
-        self.serving = object.__new__(Serving)
-        self.serving._has_said = False
-        self.serving._leases = Leases()
-        self.serving._session = self
-        self.serving._memory = SimpleNamespace(marks=(), fault="")
-        self.serving._mark = lambda _tables: None
-        self.serving.view = SimpleNamespace(lease_renew_s=NEVER_S)
         client = SimpleNamespace(name="leaf1", write=self.write)
-        self.serving.driver = SimpleNamespace(client=client, ask_state=self.ask_state)
+        driver, memory = SimpleNamespace(client=client, ask_state=self.ask_state), SimpleNamespace(marks=(), fault="")
+        self.lease = Lease(driver, self, memory, ClockReading(0, 0.0, 0.0))
 
     async def renew_lease(self, _seen) -> LeaseGrant:
         self.asked += 1
@@ -48,14 +40,16 @@ class World:
 
     async def ask_state(self):
         """Between the question and the use of its answer the switch is read back for the first time."""
-        self.serving._has_said = self.says
+        if self.says:
+            self.lease.ready()
         return SimpleNamespace(reading=ClockReading(0, 0.0, 0.0), agrees=True)
 
     async def write(self, updates) -> None:
         self.written += updates
 
     async def until_silent(self) -> None:
-        task, silent = asyncio.create_task(self.serving._keep_lease()), asyncio.create_task(self.waiting.wait())
+        keep = self.lease.keep(lambda: NEVER_S, lambda: None)
+        task, silent = asyncio.create_task(keep), asyncio.create_task(self.waiting.wait())
         try:
             async with asyncio.timeout(60):
                 await asyncio.wait((task, silent), return_when=asyncio.FIRST_COMPLETED)
@@ -92,9 +86,9 @@ class TestKeepLease:
             async def sleep(seconds: float) -> None:
                 slept.append(seconds)
 
-            monkeypatch.setattr(serving.asyncio, "sleep", sleep)
+            monkeypatch.setattr(lease.asyncio, "sleep", sleep)
             await world.until_silent()
-            assert slept == [serving.RETRY_FIRST_S, NEVER_S]
+            assert slept == [lease.RETRY_S, NEVER_S]
 
         asyncio.run(run())
 
@@ -139,12 +133,12 @@ class TestEarly:
         asyncio.run(run())
 
     def test_they_are_used_before_the_first_read_back(self, monkeypatch):
-        monkeypatch.setattr(audit, "LOADING_S", 0.0)
+        monkeypatch.setattr(lease, "LOADING_S", 0.0)
 
         async def run():
             world = World(0.3)
             world.early = True
-            world.serving._leases = Leases(found(5_000_000))
+            world.lease.leases = Leases(found(5_000_000))
             world.says = False
             await world.until_silent()
             assert len(world.written) == 1

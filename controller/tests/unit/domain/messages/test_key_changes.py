@@ -16,7 +16,7 @@ from nvo3sec.domain.messages.key_changes import after
 from nvo3sec.domain.messages.session import KeyState, KeyUpdate, ReceiveSa, Registration, SendSa
 from nvo3sec.domain.overlay.model import Suite
 from nvo3sec.errors import NvaUnreachable
-from nvo3sec.nve.service import Serving
+from nvo3sec.nve.told import Told
 
 INCARNATION = b"i" * 16
 PLACES = [(peer, suite) for peer in ("leaf2", "leaf3") for suite in Suite]
@@ -104,17 +104,17 @@ class TestAgent:
 
     @pytest.mark.parametrize("known", [None, KeyState(1, INCARNATION, (), ()), KeyState(2, b"j" * 16, (), ())])
     def test_asks_anew_where_it_cannot_follow(self, known):
-        serving = object.__new__(Serving)
-        serving.keys, serving._keys_at = known, 0.0
+        told = Told()
+        told.keys = known
         with pytest.raises(NvaUnreachable, match="asking for all of them"):
-            serving._change_keys(KeyUpdate(3, 2, INCARNATION, (), (), (), ()))
-        assert serving.keys is known
+            told.change_keys(KeyUpdate(3, 2, INCARNATION, (), (), (), ()), 0.0)
+        assert told.keys is known
 
     def test_follows(self):
-        serving = object.__new__(Serving)
-        serving.keys, serving._keys_at = KeyState(2, INCARNATION, (), ()), 0.0
-        serving._change_keys(KeyUpdate(3, 2, INCARNATION, (PLACES[0],), (), (receive_sa(PLACES[0], 7),), ()))
-        assert [sa.spi for sa in serving.keys.receive] == [7]
+        told = Told()
+        told.take_keys(KeyState(2, INCARNATION, (), ()), 0.0)
+        told.change_keys(KeyUpdate(3, 2, INCARNATION, (PLACES[0],), (), (receive_sa(PLACES[0], 7),), ()), 1.0)
+        assert [sa.spi for sa in told.keys.receive] == [7]
 
 
 class TestNva:
