@@ -177,7 +177,6 @@ MODES = {f"{mode}{kind}" for mode in ("r", "w", "a", "x", "r+") for kind in ("",
 MOST_METHODS, MOST_ATTRIBUTES = 30, 24
 LARGER = {
     "Draft": (30, 26),  # a measured million steps of the mapping machine go through its slots
-    "RemoteSession": (30, 32),
 }
 """Classes that are larger, and how large: no more than today."""
 

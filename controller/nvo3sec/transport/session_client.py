@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import json
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
@@ -15,23 +14,17 @@ from typing import Any, Protocol, TypeVar
 import grpc
 import structlog
 
-from nvo3sec.domain.keys.contribution import PeerNews, PeerUpdate
-from nvo3sec.domain.messages import key_changes
+from nvo3sec.domain.keys.contribution import PeerNews
 from nvo3sec.domain.messages.credential_terms import CredentialTerms
 from nvo3sec.domain.messages.session import (
     Announcement,
     Answer,
     Attachment,
     AttachmentAnswer,
-    KeyState,
-    KeyUpdate,
     LeaseGrant,
     Lookup,
     LookupAnswer,
     LookupResult,
-    MappingUpdate,
-    NewIncarnation,
-    NveView,
     Question,
     QuestionKind,
     ReadBack,
@@ -40,7 +33,6 @@ from nvo3sec.domain.messages.session import (
     Report,
     Sign,
     StoreMark,
-    TenantState,
     Update,
     Use,
     Welcome,
@@ -58,6 +50,7 @@ from nvo3sec.identity.live import LivePeers
 from nvo3sec.system.plain import plain_value
 from nvo3sec.transport import methods
 from nvo3sec.transport.credentials import NvaAddress
+from nvo3sec.transport.inbox import Inbox
 from nvo3sec.wire import down, up, versions
 
 T = TypeVar("T")
@@ -65,10 +58,6 @@ T = TypeVar("T")
 CALL_S = 5.0
 """Until a call is given up. A lease of which nothing is heard for so long is better asked for anew."""
 QUESTIONS_AT_ONCE = 8
-MAPPINGS_QUEUED = 4096
-"""Updates of VNs that wait for the switch."""
-PEERS_QUEUED = 128
-"""Updates about peers that wait for the agent. A new session with 4,096 peers begins with half as many."""
 LOOKUP_RATE = Rate(150, 800)
 """Lookups that are sent: below what the NVA takes of one NVE. Whoever is refused there is read from more slowly, and so
 are the renewals of its lease on the same connection: tenants that scan must not close the tunnels of others."""
@@ -188,17 +177,7 @@ class RemoteSession:
         self._lookups = TokenBucket(LOOKUP_RATE, time.monotonic())
         self._lookup_places = asyncio.Semaphore(LOOKUPS_AT_ONCE)
         self._session = b""
-        self._retired: NewIncarnation | None = None
-        self._view: NveView | None = None
-        self._tenants: TenantState | None = None
-        self._mappings: deque[MappingUpdate] = deque()
-        self._peers: deque[PeerUpdate] = deque()
-        self._keys: KeyState | KeyUpdate | None = None
-        self._keys_at = 0.0
-        self._keys_version = 0
-        self._version = 0
-        self._news = asyncio.Event()
-        self._ended: Nvo3secError | None = None
+        self._inbox = Inbox(nve, str(channel.expected))
         self._reader: asyncio.Task[None] | None = None
         self._answering: set[asyncio.Task[None]] = set()
         self._writing = asyncio.Lock()
@@ -227,32 +206,7 @@ class RemoteSession:
 
     async def next_update(self) -> Update:
         """The next state; waits for it. Raises NvaUnreachable, AuthorizationError once the stream has ended."""
-        await self._news.wait()
-        if self._ended is not None:
-            raise self._ended
-        update = self._oldest()
-        if update is None:
-            raise NvaUnreachable(f"{self._peer.expected}: two wait for its updates")
-        if not (self._retired or self._view or self._tenants or self._mappings or self._peers or self._keys):
-            self._news.clear()
-        return update
-
-    def _oldest(self) -> Update | None:
-        """What the NVE serves before what it is filled with; a newer whole state has replaced the older."""
-        update: Update | None
-        if self._retired is not None:
-            update, self._retired = self._retired, None
-        elif self._view is not None:
-            update, self._view = self._view, None
-        elif self._tenants is not None:
-            update, self._tenants = self._tenants, None
-        elif self._mappings:
-            update = self._mappings.popleft()
-        elif self._peers:
-            update = self._peers.popleft()
-        else:
-            update, self._keys = self._keys, None
-        return update
+        return await self._inbox.next()
 
     async def read_back(self, report: ReadBack) -> None:
         """Say what the switch was read back with."""
@@ -325,23 +279,15 @@ class RemoteSession:
                 match message:
                     case Question():
                         self._begin_to_answer(message)
-                    case NveView() | TenantState() | KeyState() | KeyUpdate():
-                        self._take(message)
-                    case NewIncarnation():
-                        self._retired = message
-                        self._news.set()
-                    case MappingUpdate():
-                        self._queue(message)
-                    case PeerUpdate():
-                        self._queue_peers(message)
                     case Welcome():
                         raise NvaUnreachable(f"{self._peer.expected}: it welcomes twice")
+                    case _:
+                        self._inbox.put(message)
         except Nvo3secError as error:
-            self._ended = error
+            self._inbox.end(error)
         except Exception as error:  # noqa: BLE001  # whatever it is, the session is over; nobody awaits this task
             self._log.error("session broke", error=whereabouts(error))
-            self._ended = NvaUnreachable(f"{self._peer.expected}: the session broke")
-        self._news.set()
+            self._inbox.end(NvaUnreachable(f"{self._peer.expected}: the session broke"))
 
     async def _tell_terms(self) -> None:
         """Say what ends, and again whenever it changes."""
@@ -352,47 +298,6 @@ class RemoteSession:
                     await self._write(now)
                     said = now
                 await asyncio.sleep(TERMS_S)
-
-    def _queue(self, update: MappingUpdate) -> None:
-        """Differences add up, so none may be left out; who does not take them for so long begins anew."""
-        if len(self._mappings) >= MAPPINGS_QUEUED:
-            raise NvaUnreachable(f"{self._peer.expected}: more changes of mappings than can be taken")
-        self._mappings.append(update)
-        self._news.set()
-
-    def _queue_peers(self, update: PeerUpdate) -> None:
-        """These add up, too."""
-        if len(self._peers) >= PEERS_QUEUED:
-            raise NvaUnreachable(f"{self._peer.expected}: more of peers than can be taken")
-        self._peers.append(update)
-        self._news.set()
-
-    def _take(self, update: NveView | TenantState | KeyState | KeyUpdate) -> None:
-        if update.version <= self._version:
-            raise NvaUnreachable(f"{self._peer.expected}: its state goes back from version {self._version}")
-        if isinstance(update, NveView):
-            if update.name != self._nve:
-                raise NvaUnreachable(f"{self._peer.expected}: it sends the state of another NVE")
-            self._view, self._tenants = update, None  # it has the tenant systems of its time
-        elif isinstance(update, TenantState):
-            self._tenants = update
-        else:
-            self._take_keys(update)
-        self._version = update.version
-        self._news.set()
-
-    def _take_keys(self, update: KeyState | KeyUpdate) -> None:
-        """Changes add up to what was not fetched yet."""
-        now, news = time.monotonic(), update
-        if isinstance(update, KeyUpdate):
-            if update.base != self._keys_version:
-                raise NvaUnreachable(f"{self._peer.expected}: it changes keys of version {update.base}, not the last")
-            if self._keys is not None:
-                try:
-                    news = key_changes.after(self._keys, update, now - self._keys_at)
-                except ValueError as error:
-                    raise NvaUnreachable(f"{self._peer.expected}: {error}") from None
-        self._keys, self._keys_at, self._keys_version = news, now, update.version
 
     def _begin_to_answer(self, question: Question) -> None:
         if len(self._answering) >= QUESTIONS_AT_ONCE:
@@ -424,8 +329,8 @@ class RemoteSession:
         return self._decoded(down.decode_down, raw)
 
     async def _write(self, message: up.Up) -> None:
-        if self._ended is not None:
-            raise self._ended
+        if self._inbox.ended is not None:
+            raise self._inbox.ended
         try:
             async with self._writing, asyncio.timeout(CALL_S):
                 await self._stream.write(up.encode_up(message))
@@ -439,8 +344,8 @@ class RemoteSession:
     # --- errors -----------------------------------------------------------------------------------------------------
 
     async def _call(self, method: Any, request: bytes) -> bytes:
-        if self._ended is not None:
-            raise self._ended
+        if self._inbox.ended is not None:
+            raise self._inbox.ended
         try:
             return bytes(await method(request, timeout=CALL_S))
         except grpc.aio.AioRpcError as error:

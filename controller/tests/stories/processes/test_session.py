@@ -68,7 +68,7 @@ class TestSession:
         async def check():
             async with serving(identities) as service, session(service, "leaf1") as leaf1, session(service, "leaf2"):
                 # Not fetched yet: it adds up to one.
-                await until(lambda: leaf1._keys_version > 1 and leaf1._keys and leaf1._keys.receive)
+                await until(lambda: leaf1._inbox.keys_version > 1 and leaf1._inbox.keys and leaf1._inbox.keys.receive)
                 keys = await leaf1.next_update()
                 while not isinstance(keys, KeyState):
                     keys = await leaf1.next_update()
@@ -84,7 +84,7 @@ class TestSession:
     def test_a_change_of_keys_that_it_does_not_have_ends_it(self, identities):
         async def check():
             async with serving(identities) as service, session(service, "leaf1") as leaf1:
-                await until(lambda: leaf1._keys_version)
+                await until(lambda: leaf1._inbox.keys_version)
                 service.nva.sessions["leaf1"].keys_version -= 1
                 async with session(service, "leaf2") as leaf2:
                     assert "changes keys of version" in str(await fails(leaf1.next_update))
