@@ -10,7 +10,7 @@ import pytest
 from nvo3lab.errors import LabError
 from nvo3lab.processes import nvo3sec_command as controller
 from nvo3sec.errors import OperatorError
-from nvo3sec.operator.console import ConsoleServer
+from nvo3sec.operator.console.server import ConsoleServer
 
 
 def ask(directory: Path, methods: dict[str, Callable[..., Awaitable[Any]]], *words: str) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +21,7 @@ from nvo3sec.domain.overlay.meanings import Meaning
 from nvo3sec.domain.overlay.model import Domain
 from nvo3sec.errors import ConfigError, OperatorError
 from nvo3sec.nva.administration import Administration
+from nvo3sec.operator.calls import Method, answered_by
 from nvo3sec.system import garbage
 
 APPLIED = "the domain file that was applied"
@@ -83,9 +84,9 @@ class Applying:
         self._log = structlog.get_logger("nva")
 
     @property
-    def methods(self) -> dict[str, Callable[..., Awaitable[Any]]]:
+    def methods(self) -> dict[str, Method]:
         """What operators may ask, by name."""
-        return {"domain_show": self.domain_show, "domain_diff": self.domain_diff, "domain_apply": self.domain_apply}
+        return answered_by(self)
 
     @property
     def base(self) -> str:

@@ -13,6 +13,7 @@ from nvo3sec.domain.messages.session import QuestionKind
 from nvo3sec.errors import OperatorError
 from nvo3sec.nva.administration import Administration
 from nvo3sec.nva.tunnel_choice import choose_tunnels
+from nvo3sec.operator.calls import Method, answered_by
 from nvo3sec.operator.key_views import differences, key_list
 
 LOOKS = 3
@@ -31,14 +32,9 @@ class KeyOperations:
         self._ask = ask
 
     @property
-    def methods(self) -> dict[str, Callable[..., Awaitable[Any]]]:
+    def methods(self) -> dict[str, Method]:
         """By name."""
-        return {
-            "rotate": self.rotate,
-            "key_list": self.key_list,
-            "key_audit": self.key_audit,
-            "reset_marks": self.reset_marks,
-        }
+        return answered_by(self)
 
     async def rotate(self, nves: list[str] | None = None, vn: str | None = None) -> dict[str, int]:
         """New keys, make before break."""

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from nvo3sec.domain.mapping import Admit, ClaimKey, Event, Evict, Status
@@ -11,6 +10,7 @@ from nvo3sec.domain.mapping.reasons import REASONS
 from nvo3sec.errors import OperatorError
 from nvo3sec.nva.administration import Administration
 from nvo3sec.operator import mapping_views
+from nvo3sec.operator.calls import Method, answered_by
 
 
 class Operations:
@@ -20,15 +20,9 @@ class Operations:
         self._nva = nva
 
     @property
-    def methods(self) -> dict[str, Callable[..., Awaitable[Any]]]:
+    def methods(self) -> dict[str, Method]:
         """By name."""
-        return {
-            "vn_list": self.vn_list,
-            "vn_show": self.vn_show,
-            "map_list": self.map_list,
-            "map_admit": self.map_admit,
-            "map_evict": self.map_evict,
-        }
+        return answered_by(self)
 
     async def vn_list(self) -> list[dict[str, Any]]:
         """Every VN."""

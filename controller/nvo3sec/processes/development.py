@@ -22,7 +22,8 @@ from nvo3sec.nva import Nva, NvaSideSession
 from nvo3sec.nva.store import MemoryStore
 from nvo3sec.nve import NveAgent, SwitchAddress
 from nvo3sec.nve.counters import counters_report
-from nvo3sec.operator.console import ConsoleServer
+from nvo3sec.operator.calls import answered_by
+from nvo3sec.operator.console.server import ConsoleServer
 from nvo3sec.operator.keys import KeyOperations
 from nvo3sec.operator.mappings import Operations
 from nvo3sec.operator.status import status_report
@@ -56,10 +57,8 @@ class Controller:
         self._console = ConsoleServer(
             run_directory,
             {
-                "status": self.status,
                 "wait": self.wait,
-                "counters": self.counters,
-                "reconcile": self.reconcile,
+                **answered_by(self),
                 **self.keys.methods,
                 **Operations(self._nva.administration).methods,
             },

@@ -8,7 +8,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -33,7 +33,8 @@ from nvo3sec.nva.cutoffs import DEADLINE_S
 from nvo3sec.nva.keys.contribution_verification import RelayedOnly
 from nvo3sec.nva.store import Certificate
 from nvo3sec.operator.access import probe
-from nvo3sec.operator.console import ConsoleServer
+from nvo3sec.operator.calls import Method, answered_by
+from nvo3sec.operator.console.server import ConsoleServer
 from nvo3sec.operator.domain_file import Applying, Start
 from nvo3sec.operator.ends import with_terms
 from nvo3sec.operator.keys import KeyOperations
@@ -47,6 +48,7 @@ from nvo3sec.system.aio import run_together, until_stopped
 from nvo3sec.transport.credentials import live_peers, load_device
 from nvo3sec.transport.early_sessions import LOADING, LoadingSessions
 from nvo3sec.transport.methods import access_table
+from nvo3sec.transport.operator_server import OperatorTransport
 from nvo3sec.transport.session_server import NvaTransport
 
 PROGRESS_S = 0.1
@@ -116,7 +118,7 @@ class NvaProcess:
             settings.credentials, self._starting.domain, Purpose.SERVER, Role.NVA, issued=settings.issued
         )
         self._live = live_peers(settings.credentials, self._device, settings.keys)
-        self._methods: dict[str, Callable[..., Awaitable[Any]]] = {"status": partial(self.status, room=ANSWERS_BYTES)}
+        self._methods: dict[str, Method] = {"status": partial(self.status, room=ANSWERS_BYTES)}
         self._console = ConsoleServer(
             settings.run_directory,
             {"status": self.status, "wait": self.wait, "admission": self.admission},
@@ -128,7 +130,7 @@ class NvaProcess:
         self._sessions = None if isinstance(early, str) else LoadingSessions(early)
         serving = self._sessions if ready is None else ready[1].agents
         assert serving is not None
-        self._transport = NvaTransport(serving, self._methods)
+        self._transport = NvaTransport(serving)
         self._trust = trust.TrustWatch(self._live, self._transport.identities)
         if ready is not None:
             self._take(*ready)
@@ -146,18 +148,14 @@ class NvaProcess:
     def _take(self, start: Start, nva: Nva) -> None:
         """Everything is loaded."""
         self._loaded, operators = nva, nva.administration
-        methods: dict[str, Callable[..., Awaitable[Any]]] = {
-            "status": self.status,
+        methods: dict[str, Method] = {
             "wait": self.wait,
-            "counters": self.counters,
-            "reconcile": self.reconcile,
-            "revoke": self.revoke,
-            "authz_probe": self.authz_probe,
+            **answered_by(self),
             **Operations(operators).methods,
             **KeyOperations(operators, self._ask_agent).methods,
             **Applying(operators, start.file).methods,
         }
-        over_tls: dict[str, Callable[..., Awaitable[Any]]] = {
+        over_tls: dict[str, Method] = {
             "status": partial(self.status, room=ANSWERS_BYTES),
             "counters": partial(self.counters, room=ANSWERS_BYTES),
             "reconcile": partial(self.reconcile, room=ANSWERS_BYTES),
@@ -188,6 +186,7 @@ class NvaProcess:
         )
         self._server = server
         self._transport.add_to(server.grpc)
+        OperatorTransport(self._methods).add_to(server.grpc)
         await self._console.start()
         try:
             port = await self._listen(server)

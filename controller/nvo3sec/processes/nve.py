@@ -26,7 +26,7 @@ from nvo3sec.identity.terms import TermLog, terms_of
 from nvo3sec.nve import CANNOT, AgentMemory, NveAgent, SwitchAddress, tenant_methods
 from nvo3sec.nve.counters import counters_report
 from nvo3sec.nve.status import lines_to_json, status_to_json
-from nvo3sec.operator.console import ConsoleServer
+from nvo3sec.operator.console.server import ConsoleServer
 from nvo3sec.operator.ends import with_terms
 from nvo3sec.p4runtime import load_artifacts
 from nvo3sec.system import garbage

@@ -11,11 +11,10 @@ from nvo3sec.domain.overlay.model import Rate
 from nvo3sec.identity.gate.authorization import AccessTable, Method, Rule, Scope, Subject
 from nvo3sec.identity.gate.limits import MethodLimits
 from nvo3sec.identity.names import DeviceName, Role
-from nvo3sec.operator.calls import REQUEST_BYTES
+from nvo3sec.operator.calls import CALLS
 from nvo3sec.wire.checks import MARK_BYTES, MARKS_LIMIT
 
 NVA_SERVICE = "nvo3sec.v1.Nva"
-OPERATOR_SERVICE = "nvo3sec.v1.Operator"
 
 CONNECT = f"/{NVA_SERVICE}/Connect"
 RENEW_LEASE = f"/{NVA_SERVICE}/RenewLease"
@@ -23,24 +22,6 @@ LOOK_UP = f"/{NVA_SERVICE}/LookUp"
 ATTACH = f"/{NVA_SERVICE}/Attach"
 DETACH = f"/{NVA_SERVICE}/Detach"
 MOVE = f"/{NVA_SERVICE}/Move"
-STATUS = f"/{OPERATOR_SERVICE}/Status"
-COUNTERS = f"/{OPERATOR_SERVICE}/Counters"
-RECONCILE = f"/{OPERATOR_SERVICE}/Reconcile"
-ROTATE = f"/{OPERATOR_SERVICE}/Rotate"
-REVOKE = f"/{OPERATOR_SERVICE}/Revoke"
-KEY_LIST = f"/{OPERATOR_SERVICE}/KeyList"
-KEY_AUDIT = f"/{OPERATOR_SERVICE}/KeyAudit"
-DOMAIN_SHOW = f"/{OPERATOR_SERVICE}/DomainShow"
-DOMAIN_DIFF = f"/{OPERATOR_SERVICE}/DomainDiff"
-DOMAIN_APPLY = f"/{OPERATOR_SERVICE}/DomainApply"
-VN_LIST = f"/{OPERATOR_SERVICE}/VnList"
-VN_SHOW = f"/{OPERATOR_SERVICE}/VnShow"
-MAP_LIST = f"/{OPERATOR_SERVICE}/MapList"
-MAP_ADMIT = f"/{OPERATOR_SERVICE}/MapAdmit"
-MAP_EVICT = f"/{OPERATOR_SERVICE}/MapEvict"
-AUTHZ_PROBE = f"/{OPERATOR_SERVICE}/AuthzProbe"
-RESET_MARKS = f"/{OPERATOR_SERVICE}/ResetMarks"
-
 STREAM_LIMITS = MethodLimits(calls=Rate(2, 20), messages=Rate(100, 400), concurrent=4, message_bytes=2 << 20)
 """Of a session. Several at once, because one that broke may be noticed later than the one that follows it."""
 LEASE_LIMITS = MethodLimits(
@@ -53,9 +34,6 @@ many at once are for agents that start."""
 ANNOUNCE_LIMITS = MethodLimits(calls=Rate(40, 512), messages=Rate(40, 512), concurrent=128, message_bytes=1024)
 """Each is a write to the NVA's disk, and can cost it milliseconds where addresses are contested. A host full of tenant
 systems comes up within the burst."""
-OPERATOR_LIMITS = MethodLimits(calls=Rate(50, 200), messages=Rate(50, 200), concurrent=16, message_bytes=65536)
-FILE_LIMITS = MethodLimits(calls=Rate(2, 20), messages=Rate(2, 20), concurrent=2, message_bytes=REQUEST_BYTES)
-"""Of domain files: to read a large one takes seconds."""
 
 
 def _nothing(_message: Any) -> Subject:
@@ -81,23 +59,7 @@ def access_table() -> AccessTable:
             Method(ATTACH, ANNOUNCE_LIMITS, _announced_vn),
             Method(DETACH, ANNOUNCE_LIMITS, _announced_vn),
             Method(MOVE, ANNOUNCE_LIMITS, _announced_vn),
-            Method(STATUS, OPERATOR_LIMITS),
-            Method(COUNTERS, OPERATOR_LIMITS),
-            Method(RECONCILE, OPERATOR_LIMITS),
-            Method(ROTATE, OPERATOR_LIMITS),
-            Method(REVOKE, OPERATOR_LIMITS),
-            Method(KEY_LIST, OPERATOR_LIMITS),
-            Method(KEY_AUDIT, OPERATOR_LIMITS),
-            Method(DOMAIN_SHOW, OPERATOR_LIMITS),
-            Method(DOMAIN_DIFF, FILE_LIMITS),
-            Method(DOMAIN_APPLY, FILE_LIMITS),
-            Method(VN_LIST, OPERATOR_LIMITS),
-            Method(VN_SHOW, OPERATOR_LIMITS),
-            Method(MAP_LIST, OPERATOR_LIMITS),
-            Method(MAP_ADMIT, OPERATOR_LIMITS),
-            Method(MAP_EVICT, OPERATOR_LIMITS),
-            Method(AUTHZ_PROBE, OPERATOR_LIMITS),
-            Method(RESET_MARKS, OPERATOR_LIMITS),
+            *(Method(call.path, call.limits) for call in CALLS.values()),
         ),
         rules=(
             Rule(CONNECT, Role.NVE, Scope.SELF),
@@ -106,23 +68,7 @@ def access_table() -> AccessTable:
             Rule(ATTACH, Role.NVE, Scope.SERVED_VNS),
             Rule(DETACH, Role.NVE, Scope.SERVED_VNS),
             Rule(MOVE, Role.NVE, Scope.SERVED_VNS),
-            Rule(STATUS, Role.OPERATOR, Scope.ANYTHING),
-            Rule(COUNTERS, Role.OPERATOR, Scope.ANYTHING),
-            Rule(RECONCILE, Role.OPERATOR, Scope.ANYTHING),
-            Rule(ROTATE, Role.OPERATOR, Scope.ANYTHING),
-            Rule(REVOKE, Role.OPERATOR, Scope.ANYTHING),
-            Rule(KEY_LIST, Role.OPERATOR, Scope.ANYTHING),
-            Rule(KEY_AUDIT, Role.OPERATOR, Scope.ANYTHING),
-            Rule(DOMAIN_SHOW, Role.OPERATOR, Scope.ANYTHING),
-            Rule(DOMAIN_DIFF, Role.OPERATOR, Scope.ANYTHING),
-            Rule(DOMAIN_APPLY, Role.OPERATOR, Scope.ANYTHING),
-            Rule(VN_LIST, Role.OPERATOR, Scope.ANYTHING),
-            Rule(VN_SHOW, Role.OPERATOR, Scope.ANYTHING),
-            Rule(MAP_LIST, Role.OPERATOR, Scope.ANYTHING),
-            Rule(MAP_ADMIT, Role.OPERATOR, Scope.ANYTHING),
-            Rule(MAP_EVICT, Role.OPERATOR, Scope.ANYTHING),
-            Rule(AUTHZ_PROBE, Role.OPERATOR, Scope.ANYTHING),
-            Rule(RESET_MARKS, Role.OPERATOR, Scope.ANYTHING),
+            *(Rule(call.path, Role.OPERATOR, Scope.ANYTHING) for call in CALLS.values()),
         ),
     )
 

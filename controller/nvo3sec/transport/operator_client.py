@@ -19,7 +19,6 @@ from nvo3sec.identity.gate.authorization import NO_SUCH_CALL
 from nvo3sec.identity.names import Role
 from nvo3sec.operator.calls import CALLS
 from nvo3sec.system.aio import Backoff
-from nvo3sec.transport import methods
 from nvo3sec.transport.credentials import NvaAddress, live_peers, load_device
 from nvo3sec.wire import up
 
@@ -60,9 +59,7 @@ async def _ask_once(channel: PeerChannel, method: str, params: dict[str, Any]) -
         raw = await channel.start()
         await channel.ready()
         timeout_s = ANSWER_S + float(params.get("wait_s", 0.0))
-        answer = await raw.unary_unary(f"/{methods.OPERATOR_SERVICE}/{call.rpc}")(
-            call.encode(**params), timeout=timeout_s
-        )
+        answer = await raw.unary_unary(call.path)(call.encode(**params), timeout=timeout_s)
         return json.loads(up.decode_document(answer))
     except OSError as error:
         raise OperatorError(f"{channel.expected}: {error.strerror or error}") from None

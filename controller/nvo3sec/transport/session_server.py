@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The NVA's side of the wire: sessions of agents and calls of operators, behind the gate of `identity`."""
+"""The NVA's side of the wire to agents: their sessions, behind the gate of `identity`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import itertools
 import json
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager
 from typing import Any, NoReturn, cast
 
@@ -50,7 +50,6 @@ from nvo3sec.nva.mappings.attachments import BUSY_S
 from nvo3sec.nva.service import AgentService
 from nvo3sec.nva.store import Certificate
 from nvo3sec.nva.takeovers import Takeovers
-from nvo3sec.operator.calls import CALLS
 from nvo3sec.system.aio import answer_future, run_together
 from nvo3sec.transport import methods
 from nvo3sec.transport.early_sessions import LOADING, Held, LoadingSessions
@@ -68,8 +67,6 @@ ALIVE_S = STATUS_S
 """Until an agent whose name somebody else comes with has shown that it is there."""
 QUESTIONS_AT_ONCE = 16
 """Waiting for one agent."""
-
-OperatorMethod = Callable[..., Awaitable[Any]]
 
 
 class _Link:
@@ -167,16 +164,13 @@ class _Link:
 
 
 class NvaTransport:
-    """Serves one NVA. `operator`: what operators may ask, by the names of `operator.calls.CALLS`."""
+    """Serves the agents of one NVA."""
 
-    def __init__(
-        self, nva: AgentService | LoadingSessions, operator: Mapping[str, OperatorMethod], speaks: Speaks | None = None
-    ) -> None:
-        """nva: or the sessions of agents while it is loading, until `loaded`. operator: those that are not there yet
-        are refused. speaks: what the NVA says that it speaks; what this program does, unless told."""
+    def __init__(self, nva: AgentService | LoadingSessions, speaks: Speaks | None = None) -> None:
+        """nva: or the sessions of agents while it is loading, until `loaded`. speaks: what the NVA says that it speaks;
+        what this program does, unless told."""
         self._loading = nva if isinstance(nva, LoadingSessions) else None
         self._loaded = nva if isinstance(nva, AgentService) else None
-        self._operator = operator
         self._links: dict[str, _Link] = {}
         self.ours = speaks or versions.here()
         self.speaks: dict[str, Speaks] = {}
@@ -193,7 +187,7 @@ class NvaTransport:
         self._log = structlog.get_logger("nva")
 
     def add_to(self, server: Any) -> None:
-        """Add the services to a server of grpc.aio that has the gate."""
+        """Add the service to a server of grpc.aio that has the gate."""
         unary = grpc.unary_unary_rpc_method_handler
         # Parsing is strict conversion to dataclasses; the gate calls it once it knows that the caller may ask.
         agents = {
@@ -204,15 +198,7 @@ class NvaTransport:
             "Detach": unary(self._announce, up.decode_detach, down.encode_attachment_answer),
             "Move": unary(self._announce, up.decode_move, down.encode_attachment_answer),
         }
-        operators = {
-            call.rpc: unary(self._asked(name), call.decode, up.encode_document) for name, call in CALLS.items()
-        }
-        server.add_generic_rpc_handlers(
-            (
-                grpc.method_handlers_generic_handler(methods.NVA_SERVICE, agents),
-                grpc.method_handlers_generic_handler(methods.OPERATOR_SERVICE, operators),
-            )
-        )
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(methods.NVA_SERVICE, agents),))
 
     @property
     def _nva(self) -> AgentService:
@@ -406,19 +392,6 @@ class NvaTransport:
         if self._loaded is None:
             raise NvaLoading(f"{LOADING}; nothing was changed, ask again")
         return await self._link_of(request.session, context).session.announce(request.announcement)
-
-    # --- operators --------------------------------------------------------------------------------------------------
-
-    def _asked(self, name: str) -> Callable[[up.Ask, Any], Awaitable[str]]:
-        async def answer(request: up.Ask, context: Any) -> str:
-            method = self._operator.get(name)
-            if method is None:
-                raise NvaLoading(f"{LOADING}: ask again")
-            operator = str(authenticated_identity(context).device)
-            self._log.info("operator asks", operator=operator, method=name, arguments=request.parameters)
-            return json.dumps(await method(**request.parameters), allow_nan=False)
-
-        return answer
 
 
 def _welcomes(context: Any) -> Callable[[Welcome], Awaitable[None]]:

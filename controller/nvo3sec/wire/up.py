@@ -38,7 +38,6 @@ Up = Registration | ReadBack | Use | Report | Answer | PeerNews | CredentialTerm
 
 DETAIL_LIMIT = 2000
 JSON_LIMIT = 1 << 20
-WAIT_LIMIT_S = 600.0
 
 _EVENT = re.compile(r"[a-z][a-z0-9-]{0,63}")
 
@@ -357,89 +356,7 @@ def decode_move(raw: bytes) -> Announce:
     return Announce(checks.exactly(message.session, "request.session", checks.SESSION_BYTES), move)
 
 
-# --- calls of operators ---------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Ask:
-    """What an operator asks: keyword arguments of a method."""
-
-    parameters: dict[str, Any]
-
-
-def encode_status(wait_s: float = 0.0) -> bytes:
-    """The request of Status."""
-    return bytes(pb.StatusRequest(wait_s=wait_s).SerializeToString())
-
-
-def decode_status(raw: bytes) -> Ask:
-    """Raises WireError."""
-    wait_s = checks.seconds(checks.parse(pb.StatusRequest.FromString, raw, "request").wait_s, "request.wait_s")
-    if wait_s > WAIT_LIMIT_S:
-        raise WireError("request.wait_s", f"must be at most {WAIT_LIMIT_S:g}")
-    return Ask({"wait_s": wait_s})
-
-
-def encode_counters(nve: str | None = None) -> bytes:
-    """The request of Counters."""
-    return bytes(pb.CountersRequest(nve=nve or "").SerializeToString())
-
-
-def decode_counters(raw: bytes) -> Ask:
-    """Raises WireError."""
-    return Ask({"nve": _optional_name(checks.parse(pb.CountersRequest.FromString, raw, "request").nve)})
-
-
-def encode_reconcile(nve: str | None = None, dry_run: bool = False) -> bytes:
-    """The request of Reconcile."""
-    return bytes(pb.ReconcileRequest(nve=nve or "", dry_run=dry_run).SerializeToString())
-
-
-def decode_reconcile(raw: bytes) -> Ask:
-    """Raises WireError."""
-    message = checks.parse(pb.ReconcileRequest.FromString, raw, "request")
-    return Ask({"nve": _optional_name(message.nve), "dry_run": message.dry_run})
-
-
-def encode_rotate(nves: list[str] | None = None, vn: str | None = None) -> bytes:
-    """The request of Rotate."""
-    return bytes(pb.RotateRequest(nves=list(nves or ()), vn=vn).SerializeToString())
-
-
-def decode_rotate(raw: bytes) -> Ask:
-    """Raises WireError."""
-    return _tunnels(checks.parse(pb.RotateRequest.FromString, raw, "request"))
-
-
-def encode_key_list(nves: list[str] | None = None, vn: str | None = None) -> bytes:
-    """The request of KeyList."""
-    return bytes(pb.KeyListRequest(nves=list(nves or ()), vn=vn).SerializeToString())
-
-
-def decode_key_list(raw: bytes) -> Ask:
-    """Raises WireError."""
-    return _tunnels(checks.parse(pb.KeyListRequest.FromString, raw, "request"))
-
-
-def _tunnels(request: Any) -> Ask:
-    """The tunnels between NVEs, and of these those that carry a VN."""
-    nves = list(checks.items(request.nves, "request.nves", checks.label))
-    vn = {"vn": checks.label(request.vn, "request.vn")} if request.HasField("vn") else {}
-    return Ask({"nves": nves, **vn})
-
-
-def encode_revoke(nve: str) -> bytes:
-    """The request of Revoke."""
-    return bytes(pb.RevokeRequest(nve=nve).SerializeToString())
-
-
-def decode_revoke(raw: bytes) -> Ask:
-    """Raises WireError."""
-    return Ask({"nve": checks.label(checks.parse(pb.RevokeRequest.FromString, raw, "request").nve, "request.nve")})
-
-
-def _optional_name(name: str) -> str | None:
-    return checks.label(name, "request.nve") if name else None
+# --- answers to operators -------------------------------------------------------------------------------------------
 
 
 def encode_document(text: str) -> bytes:

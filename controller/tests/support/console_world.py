@@ -11,7 +11,6 @@ from pathlib import Path
 
 from nvo3sec.errors import OperatorError
 from nvo3sec.operator.console import (
-    ConsoleServer,
 )
 
 

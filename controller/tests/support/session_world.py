@@ -20,7 +20,7 @@ from nvo3sec.identity.names import Role
 from nvo3sec.identity.server import SecureServer
 from nvo3sec.nva import Nva
 from nvo3sec.nva.store import MemoryStore
-from nvo3sec.operator.calls import CALLS
+from nvo3sec.operator.calls import CALLS, Presence
 from nvo3sec.transport.credentials import NvaAddress, live_peers, load_device
 from nvo3sec.transport.methods import DomainMembership, access_table
 from nvo3sec.transport.session_client import RemoteNva
@@ -43,7 +43,7 @@ class Service:
         device = load_device(place, identities.domain.name, Purpose.SERVER, Role.NVA)
         membership = DomainMembership(identities.domain.name, lambda: self.nva.state.membership)
         self.server = SecureServer(device, live_peers(place, device), access_table(), membership)
-        self.transport = NvaTransport(self.nva.agents, dict.fromkeys(CALLS, refuse), speaks)
+        self.transport = NvaTransport(self.nva.agents, speaks)
         self.transport.add_to(self.server.grpc)
         self.port = 0
 

@@ -19,13 +19,11 @@ from nvo3sec.operator.console.rundir import (
     prepare_run_directory,
     socket_path,
 )
-from nvo3sec.operator.console.server import ConsoleServer
 
 __all__ = [
     "AGENT",
     "CONTROLLER",
     "NVA",
-    "ConsoleServer",
     "ask",
     "base_directory",
     "choose_run_directory",

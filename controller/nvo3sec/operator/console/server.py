@@ -10,39 +10,21 @@ import math
 import os
 import socket
 import struct
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import structlog
 
 from nvo3sec.errors import Nvo3secError, OperatorError
+from nvo3sec.operator.calls import CALLS, Method
 from nvo3sec.operator.console.rundir import prepare_run_directory, socket_path
 
 END_S = 1.0
 """How long whoever does not read keeps the end of the process waiting."""
 REQUEST_LIMIT_BYTES = 16 << 20
 """A domain file fits, however its characters are escaped."""
-Method: TypeAlias = Callable[..., Awaitable[Any]]
-
-
-LOOKS = frozenset(
-    {
-        "admission",
-        "attachments",
-        "authz_probe",
-        "counters",
-        "domain_diff",
-        "domain_show",
-        "key_audit",
-        "key_list",
-        "map_list",
-        "status",
-        "vn_list",
-        "vn_show",
-        "wait",
-    }
-)
+LOOKS = frozenset({"admission", "attachments", "wait", *(call.name for call in CALLS.values() if call.looks)})
 """Methods that change nothing."""
 _PEERCRED = struct.Struct("3i")
 """Process, user and group (unix(7), SO_PEERCRED)."""

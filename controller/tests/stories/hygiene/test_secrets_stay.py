@@ -23,9 +23,9 @@ from needles import Needle, Search
 from nvo3sec.errors import OperatorError
 from nvo3sec.identity.names import Role
 from nvo3sec.nva.store import open_store
+from nvo3sec.operator.calls import CALLS, Presence
 from nvo3sec.operator.console import ask
 from nvo3sec.processes.nva_start import DATABASE_FILE
-from nvo3sec.transport import methods
 from overlay_world import LEAVES, Identities, Overlay, overlay, until
 from raw_switch import RawSwitch
 from tenant_traffic import BLUE3, Traffic, frame
@@ -126,7 +126,7 @@ async def told_as(world: Overlay, nve: str) -> bytes:
         async with asyncio.timeout(CALL_S):
             while incarnation not in told:  # it stands in what has the keys
                 told += await stream.read()
-        for method in (methods.STATUS, methods.KEY_LIST, methods.KEY_AUDIT, methods.COUNTERS):
+        for method in (CALLS[name].path for name in ("status", "key_list", "key_audit", "counters")):
             with pytest.raises(grpc.aio.AioRpcError) as refused:
                 await channel.unary_unary(method)(b"", timeout=CALL_S)
             told += (refused.value.details() or "").encode()

@@ -27,8 +27,8 @@ from nvo3sec.domain.messages.versions import Speaks
 from nvo3sec.errors import AuthorizationError, OperatorError, VersionMismatch
 from nvo3sec.identity.gate.authorization import AccessTable
 from nvo3sec.identity.names import Role
+from nvo3sec.operator.calls import CALLS, Presence
 from nvo3sec.operator.status import with_versions
-from nvo3sec.transport import methods
 from nvo3sec.transport import operator_client as operators
 from nvo3sec.transport.credentials import NvaAddress
 from nvo3sec.transport.methods import access_table
@@ -226,8 +226,8 @@ class TestOperators:
     def test_a_command_that_the_nva_does_not_know(self, identities, monkeypatch):
         table = access_table()
         known = AccessTable(
-            methods=[one for one in table.methods if one.name != methods.RESET_MARKS],
-            rules=[one for one in table.rules if one.method != methods.RESET_MARKS],
+            methods=[one for one in table.methods if one.name != CALLS["reset_marks"].path],
+            rules=[one for one in table.rules if one.method != CALLS["reset_marks"].path],
         )
         monkeypatch.setattr(session_world, "access_table", lambda: known)
 

@@ -23,7 +23,6 @@ from nvo3sec.errors import NoController, OperatorError
 from nvo3sec.operator.console import (
     AGENT,
     NVA,
-    ConsoleServer,
     ask,
     base_directory,
     choose_run_directory,
@@ -31,6 +30,7 @@ from nvo3sec.operator.console import (
     prepare_run_directory,
     socket_path,
 )
+from nvo3sec.operator.console.server import ConsoleServer
 from nvo3sec.system import logs
 
 

@@ -11,8 +11,7 @@ from nvo3sec.errors import OperatorError
 from nvo3sec.identity.gate.authorization import Scope
 from nvo3sec.identity.names import DeviceName, Role
 from nvo3sec.operator.access import probe
-from nvo3sec.operator.calls import CALLS
-from nvo3sec.transport import methods
+from nvo3sec.operator.calls import CALLS, Presence
 from nvo3sec.transport.credentials import NvaAddress
 from nvo3sec.transport.methods import DomainMembership, access_table
 from nvo3sec.wire import nva_pb2, up
@@ -24,23 +23,23 @@ ALLOWED = {
     (methods.ATTACH, Role.NVE): Scope.SERVED_VNS,
     (methods.DETACH, Role.NVE): Scope.SERVED_VNS,
     (methods.MOVE, Role.NVE): Scope.SERVED_VNS,
-    (methods.STATUS, Role.OPERATOR): Scope.ANYTHING,
-    (methods.COUNTERS, Role.OPERATOR): Scope.ANYTHING,
-    (methods.RECONCILE, Role.OPERATOR): Scope.ANYTHING,
-    (methods.ROTATE, Role.OPERATOR): Scope.ANYTHING,
-    (methods.REVOKE, Role.OPERATOR): Scope.ANYTHING,
-    (methods.KEY_LIST, Role.OPERATOR): Scope.ANYTHING,
-    (methods.KEY_AUDIT, Role.OPERATOR): Scope.ANYTHING,
-    (methods.DOMAIN_SHOW, Role.OPERATOR): Scope.ANYTHING,
-    (methods.DOMAIN_DIFF, Role.OPERATOR): Scope.ANYTHING,
-    (methods.DOMAIN_APPLY, Role.OPERATOR): Scope.ANYTHING,
-    (methods.VN_LIST, Role.OPERATOR): Scope.ANYTHING,
-    (methods.VN_SHOW, Role.OPERATOR): Scope.ANYTHING,
-    (methods.MAP_LIST, Role.OPERATOR): Scope.ANYTHING,
-    (methods.MAP_ADMIT, Role.OPERATOR): Scope.ANYTHING,
-    (methods.MAP_EVICT, Role.OPERATOR): Scope.ANYTHING,
-    (methods.AUTHZ_PROBE, Role.OPERATOR): Scope.ANYTHING,
-    (methods.RESET_MARKS, Role.OPERATOR): Scope.ANYTHING,
+    ("/nvo3sec.v1.Operator/Status", Role.OPERATOR): Scope.ANYTHING,
+    ("/nvo3sec.v1.Operator/Counters", Role.OPERATOR): Scope.ANYTHING,
+    ("/nvo3sec.v1.Operator/Reconcile", Role.OPERATOR): Scope.ANYTHING,
+    ("/nvo3sec.v1.Operator/Rotate", Role.OPERATOR): Scope.ANYTHING,
+    ("/nvo3sec.v1.Operator/Revoke", Role.OPERATOR): Scope.ANYTHING,
+    ("/nvo3sec.v1.Operator/KeyList", Role.OPERATOR): Scope.ANYTHING,
+    ("/nvo3sec.v1.Operator/KeyAudit", Role.OPERATOR): Scope.ANYTHING,
+    ("/nvo3sec.v1.Operator/DomainShow", Role.OPERATOR): Scope.ANYTHING,
+    ("/nvo3sec.v1.Operator/DomainDiff", Role.OPERATOR): Scope.ANYTHING,
+    ("/nvo3sec.v1.Operator/DomainApply", Role.OPERATOR): Scope.ANYTHING,
+    ("/nvo3sec.v1.Operator/VnList", Role.OPERATOR): Scope.ANYTHING,
+    ("/nvo3sec.v1.Operator/VnShow", Role.OPERATOR): Scope.ANYTHING,
+    ("/nvo3sec.v1.Operator/MapList", Role.OPERATOR): Scope.ANYTHING,
+    ("/nvo3sec.v1.Operator/MapAdmit", Role.OPERATOR): Scope.ANYTHING,
+    ("/nvo3sec.v1.Operator/MapEvict", Role.OPERATOR): Scope.ANYTHING,
+    ("/nvo3sec.v1.Operator/AuthzProbe", Role.OPERATOR): Scope.ANYTHING,
+    ("/nvo3sec.v1.Operator/ResetMarks", Role.OPERATOR): Scope.ANYTHING,
 }
 
 
@@ -90,10 +89,15 @@ def test_membership_is_that_of_the_domain():
 
 
 def test_every_call_of_operators_is_served_and_asked_by_one_name():
-    described = {f"/{methods.OPERATOR_SERVICE}/{call.rpc}" for call in CALLS.values()}
+    described = {call.path for call in CALLS.values()}
     assert described == {name for (name, role), _ in ALLOWED.items() if role is Role.OPERATOR}
     for name, call in CALLS.items():
         assert name.replace("_", "") == call.rpc.lower()
+        request = getattr(nva_pb2, f"{call.rpc}Request").DESCRIPTOR
+        assert [field.name for field in request.fields] == list(call.fields), name
+        for field in request.fields:
+            is_plain = call.fields[field.name].presence is Presence.PLAIN
+            assert field.has_presence is not is_plain, f"{name}: {field.name}"
 
 
 class TestProbe:

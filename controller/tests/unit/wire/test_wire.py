@@ -17,7 +17,7 @@ from nvo3sec.domain.messages import session as m
 from nvo3sec.domain.messages.versions import Speaks
 from nvo3sec.domain.overlay.model import Rate, Suite, TenantSystem, TunnelKeys, Vap, Vn
 from nvo3sec.errors import WireError
-from nvo3sec.operator.calls import CALLS
+from nvo3sec.operator.calls import CALLS, Presence
 from nvo3sec.wire import down, generate, up
 from nvo3sec.wire import nva_pb2 as pb
 
@@ -166,6 +166,11 @@ found = st.builds(
 )
 
 
+def told(name: str, **parameters):
+    """What the method that answers a call is given."""
+    return CALLS[name].decode(CALLS[name].encode(**parameters)).parameters
+
+
 class TestRoundTrip:
     @given(
         views
@@ -227,12 +232,20 @@ class TestRoundTrip:
 
     @given(st.none() | labels, st.booleans(), st.lists(labels, max_size=3))
     def test_operators(self, nve, dry_run, nves):
-        assert up.decode_counters(up.encode_counters(nve)).parameters == {"nve": nve}
-        assert up.decode_reconcile(up.encode_reconcile(nve, dry_run)).parameters == {"nve": nve, "dry_run": dry_run}
-        assert up.decode_rotate(up.encode_rotate(nves)).parameters == {"nves": nves}
-        assert up.decode_key_list(up.encode_key_list(nves, "red")).parameters == {"nves": nves, "vn": "red"}
-        assert up.decode_status(up.encode_status(7.0)).parameters == {"wait_s": 7.0}
-        assert up.decode_revoke(up.encode_revoke("leaf3")).parameters == {"nve": "leaf3"}
+        assert told("counters", nve=nve) == {"nve": nve}
+        assert told("reconcile", nve=nve, dry_run=dry_run) == {"nve": nve, "dry_run": dry_run}
+        assert told("rotate", nves=nves) == {"nves": nves}
+        assert told("key_list", nves=nves, vn="red") == {"nves": nves, "vn": "red"}
+        assert told("status", wait_s=7.0) == {"wait_s": 7.0}
+        assert told("revoke", nve="leaf3") == {"nve": "leaf3"}
+
+    def test_what_is_not_said_to_operators_calls(self):
+        assert told("status") == {"wait_s": 0.0}
+        assert told("counters") == {"nve": None}
+        assert told("reconcile") == {"nve": None, "dry_run": False}
+        assert told("rotate") == {"nves": []}
+        with pytest.raises(WireError, match="nve"):
+            told("revoke")
 
     @pytest.mark.parametrize(
         ("name", "parameters"),
@@ -432,7 +445,7 @@ class TestRefused:
 
     def test_a_wait_has_an_end(self):
         with pytest.raises(WireError, match="wait_s"):
-            up.decode_status(up.encode_status(601.0))
+            told("status", wait_s=601.0)
 
     @given(st.binary(max_size=200))
     def test_garbage_is_refused_or_a_message(self, raw):
