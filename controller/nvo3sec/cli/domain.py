@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from nvo3sec.cli import render
-from nvo3sec.cli.operate import Where, not_ready_after, show
+from nvo3sec.cli.operate import Answer, Where, not_ready_after, show
 from nvo3sec.cli.options import (
     NvaOption,
     OperatorCredentials,
@@ -27,6 +27,8 @@ from nvo3sec.cli.options import (
 )
 from nvo3sec.cli.tell import confirm, counted, to_stderr
 from nvo3sec.errors import Nvo3secError, OperatorError
+from nvo3sec.operator.documents import AppliedFile, FileDifference
+from nvo3sec.operator.json_form import from_json, to_json
 from nvo3sec.system.plain import plain_lines
 
 app = typer.Typer(help="The domain file: check, compare, apply.", no_args_is_help=True)
@@ -54,11 +56,12 @@ def show_domain(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """The file that the NVA runs, as it was applied."""
-    result = Where(run_dir, nva, credentials).ask_exactly("domain_show")
+    exact = Where(run_dir, nva, credentials).ask_exactly("domain_show")
+    text = from_json(AppliedFile, exact).text
     if output is Output.JSON:
-        show(result, output)
+        show(exact, output)
     else:
-        print(plain_lines(result["text"]) if sys.stdout.isatty() else result["text"], end="")
+        print(plain_lines(text) if sys.stdout.isatty() else text, end="")
 
 
 @app.command("diff")
@@ -79,13 +82,14 @@ def diff(
     wanted = read_domain(file)
     domain = wanted.parse()  # here first, so that errors name the file and its lines
     if old is None:
-        result = Where(run_dir, nva, credentials).ask("domain_diff", text=wanted.text)
+        answer = Where(run_dir, nva, credentials).ask(FileDifference, "domain_diff", text=wanted.text)
     else:
         from nvo3sec.operator.domain_file import compared
 
         other = read_domain(old)
-        result = compared(other.parse(), domain, same_text=other.text == wanted.text)
-    show(result, output, *render.difference(result))
+        ours = compared(other.parse(), domain, same_text=other.text == wanted.text)
+        answer = Answer(to_json(ours), ours)
+    show(answer, output, *render.difference(answer.said))
 
 
 @app.command("apply")
@@ -113,36 +117,38 @@ def apply(
     wanted = read_domain(file)
     wanted.parse()
     where = Where(run_dir, nva, credentials)
-    found = where.ask("domain_diff", text=wanted.text)
-    if found["refused"]:
-        show(found, output, *render.difference(found))
-        raise OperatorError("nothing was applied: " + "; ".join(found["refused"][:10]))
-    if found["changes"] or not found["same_text"]:
+    shown = where.ask(FileDifference, "domain_diff", text=wanted.text)
+    found = shown.said
+    if found.refused:
+        show(shown, output, *render.difference(found))
+        raise OperatorError("nothing was applied: " + "; ".join(found.refused[:10]))
+    if found.changes or not found.same_text:
         if not yes:
             to_stderr(*render.difference(found))
         confirm("Apply?", yes=yes, nothing="nothing was applied")
-    result: dict[str, Any] = where.ask("domain_apply", text=wanted.text, base=found["base"])
-    show(result, output, *(render.difference(result) if yes and result["changes"] else ()), _done(result))
+    answer = where.ask(FileDifference, "domain_apply", text=wanted.text, base=found.base)
+    said = answer.said
+    show(answer, output, *(render.difference(said) if yes and said.changes else ()), _done(said))
     if wait > 0:
         sys.stdout.flush()  # it is done, whatever becomes of the rest
         _wait_until_ready(where, wait)
 
 
-def _done(result: dict[str, Any]) -> str:
+def _done(result: FileDifference) -> str:
     """How many changes there were: those that a difference shows, and routes beside them."""
-    if not result["total"]:
+    if not result.total:
         return "nothing to change"
-    unshown = result.get("unshown", 0)  # an older NVA does not say it
+    unshown = result.unshown or 0  # an older NVA does not say it
     routes = f" and {counted(unshown, 'route')} that came or went with an NVE" if unshown else ""
-    touched = ", ".join(result["nves"]) or "no NVE"
-    return f"applied: {counted(result['total'] - unshown, 'change')}{routes}; touched: {touched}"
+    touched = ", ".join(result.nves) or "no NVE"
+    return f"applied: {counted(result.total - unshown, 'change')}{routes}; touched: {touched}"
 
 
 def _wait_until_ready(where: Where, wait_s: float) -> None:
     """Raises OperatorError that says that the file is applied all the same."""
     try:
-        status = where.wait(wait_s)
+        status = where.wait(wait_s).said
     except Nvo3secError as error:
         raise OperatorError(f"the file is applied; whether all is ready is not known: {error}") from None
-    if not status["ready"]:
+    if not status.ready:
         raise OperatorError(f"the file is applied, and {not_ready_after(wait_s, status)}")

@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from nvo3sec.cli import known, render_keys
-from nvo3sec.cli.operate import Where, show
+from nvo3sec.cli.operate import Answer, Where, show
 from nvo3sec.cli.options import NvaOption, OperatorCredentials, Output, OutputOption, RunDirectory, YesOption
 from nvo3sec.cli.tell import confirm, counted
+from nvo3sec.operator.documents import KeyAtEnds, KeyAudit, MarksReset, Revoked, Rotated
 
 app = typer.Typer(help="Keys of the tunnels, by name.", no_args_is_help=True)
 
@@ -30,11 +31,14 @@ def key_list(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Every key: its life, its use, and at both ends what is expected and what the switch holds."""
-    result = Where(run_dir, nva, credentials).ask("key_list", nves=list(nves or ()), vn=vn)
+    kind = tuple[KeyAtEnds, ...]
+    answer: Answer[tuple[KeyAtEnds, ...]] = Where(run_dir, nva, credentials).ask(
+        kind, "key_list", nves=list(nves or ()), vn=vn
+    )
     *others, last = nves or [""]
     ends = f" between {', '.join(others)} and {last}" if others else f" of {last}" if last else ""
     which = ends + (f" that carry {vn}" if vn else "")
-    show(result, output, *render_keys.keys(result, which and f" of tunnels{which}"))
+    show(answer, output, *render_keys.keys(answer.said, which and f" of tunnels{which}"))
 
 
 @app.command("rotate")
@@ -47,8 +51,8 @@ def rotate(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """New keys, make before break: for all tunnels, those of one NVE, those between several, those that carry a VN."""
-    result = Where(run_dir, nva, credentials).ask("rotate", nves=list(nves or ()), vn=vn)
-    show(result, output, f"new keys asked for in {counted(result['directions'], 'direction')}")
+    answer = Where(run_dir, nva, credentials).ask(Rotated, "rotate", nves=list(nves or ()), vn=vn)
+    show(answer, output, f"new keys asked for in {counted(answer.said.directions, 'direction')}")
 
 
 @app.command("revoke")
@@ -64,8 +68,8 @@ def revoke(
     where = Where(run_dir, nva, credentials)
     known.some_nve(where, nve)
     confirm(f"Shut {nve} out for good? No device of this name can come back.", yes=yes)
-    result = where.ask("revoke", nve=nve)
-    show(result, output, f"{nve} is cut off; every other switch confirmed it within {result['cut_off_s']:.3f} s")
+    answer = where.ask(Revoked, "revoke", nve=nve)
+    show(answer, output, f"{nve} is cut off; every other switch confirmed it within {answer.said.cut_off_s:.3f} s")
 
 
 @app.command("reset-marks")
@@ -87,8 +91,8 @@ def reset_marks(
         known.some_nve(where, nve)
     question = f"All tunnels of {nve} end, and begin again under new keys. Reset its marks?"
     confirm(question, yes=yes, nothing="nothing was reset")
-    result = where.ask("reset_marks", nve=nve)
-    show(result, output, f"generations of what {nve} receives begin anew; its switch is to take a new incarnation")
+    answer = where.ask(MarksReset, "reset_marks", nve=nve)
+    show(answer, output, f"generations of what {nve} receives begin anew; its switch is to take a new incarnation")
 
 
 @app.command("audit")
@@ -100,7 +104,7 @@ def audit(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Have the switches read, and compare with what they should hold. Exit status 1 if anything differs."""
-    result = Where(run_dir, nva, credentials).ask("key_audit", nve=nve)
-    show(result, output, *render_keys.audit(result))
-    if not result["held"]:
+    answer = Where(run_dir, nva, credentials).ask(KeyAudit, "key_audit", nve=nve)
+    show(answer, output, *render_keys.audit(answer.said))
+    if not answer.said.held:
         raise typer.Exit(1)

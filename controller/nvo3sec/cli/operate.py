@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Generic, TypeVar, overload
 
 import typer
 from rich.console import Console
@@ -25,14 +25,35 @@ from nvo3sec.cli.options import (
 )
 from nvo3sec.errors import NoController, OperatorError
 from nvo3sec.operator.console import ask, choose_run_directory, has_been_an_nva
+from nvo3sec.operator.documents import Counters, NoCounters, NotDone, Reconciled, Status
+from nvo3sec.operator.json_form import from_json, to_json
 from nvo3sec.system.plain import plain_value
 
+T = TypeVar("T")
 APPEAR_S = 0.05
 NOT_READY, READY_WITH_WARNINGS = 1, 3
 """Exit statuses of `status`: something is missing; everything is ready, and something ends soon, or has no
 successor."""
 PIPE_WIDTH = 10_000
 """Columns where there is no terminal: nothing is folded in a log."""
+
+
+@dataclass(frozen=True)
+class Answer(Generic[T]):
+    """An answer: as a JSON value, for programs, with all that it has; and as what this program understands of it."""
+
+    json: Any
+    said: T
+
+
+@overload
+def answer_of(kind: type[T], value: Any) -> Answer[T]: ...
+@overload
+def answer_of(kind: Any, value: Any) -> Answer[Any]: ...
+def answer_of(kind: Any, value: Any) -> Answer[Any]:
+    """An answer that is a document of this kind, with texts as they may be shown. Raises OperatorError."""
+    told = plain_value(value)
+    return Answer(told, from_json(kind, told))
 
 
 @dataclass(frozen=True)
@@ -43,7 +64,7 @@ class Where:
     nva: str | None
     credentials: Path | None
 
-    def wait(self, wait_s: float) -> Any:
+    def wait(self, wait_s: float) -> Answer[Status]:
         """The status as soon as everything is ready, or the last one when the time is up; whoever is asked may still
         be starting. Raises OperatorError where there is no status.
 
@@ -53,7 +74,7 @@ class Where:
         deadline = time.monotonic() + wait_s
         if self.nva is not None:
             try:
-                return self.ask("wait", appear_s=wait_s, wait_s=wait_s)
+                return self.ask(Status, "wait", appear_s=wait_s, wait_s=wait_s)
             except NoController:
                 raise
             except OperatorError as error:
@@ -61,11 +82,11 @@ class Where:
         while True:
             try:
                 place = choose_run_directory(self.run_dir, nva=True)
-                return plain_value(ask(place, "wait", wait_s=max(0.0, deadline - time.monotonic())))
+                return answer_of(Status, ask(place, "wait", wait_s=max(0.0, deadline - time.monotonic())))
             except NoController:
                 is_late = time.monotonic() >= deadline
                 answer = self._of_an_agent_alone()
-                if answer is not None and (answer["ready"] or is_late):
+                if answer is not None and (answer.said.ready or is_late):
                     return answer
                 if is_late:
                     raise
@@ -73,24 +94,31 @@ class Where:
             except OperatorError as error:
                 return self._last(error, deadline)
 
-    def _last(self, refusal: OperatorError, deadline: float) -> Any:
+    def _last(self, refusal: OperatorError, deadline: float) -> Answer[Status]:
         """The status of now, if the time is up. Raises `refusal` before: that is about something else."""
         if time.monotonic() < deadline:
             raise refusal
-        return self.ask("status")
+        return self.ask(Status, "status")
 
-    def _of_an_agent_alone(self) -> Any:
+    def _of_an_agent_alone(self) -> Answer[Status] | None:
         """Its status; None if there is none, or several, or the directory of an NVA."""
         if has_been_an_nva(self.run_dir):
             return None
         try:
-            return self.ask("status")
+            return self.ask(Status, "status")
         except OperatorError:  # nobody, several, or one that has just ended
             return None
 
-    def ask(self, method: str, /, **params: Any) -> Any:
-        """The answer, whose texts are as they may be shown: agents, hypervisors and tenants have a part in them."""
-        return plain_value(self.ask_exactly(method, **params))
+    @overload
+    def ask(self, kind: type[T], method: str, /, **params: Any) -> Answer[T]: ...
+    @overload
+    def ask(self, kind: Any, method: str, /, **params: Any) -> Answer[Any]: ...
+    def ask(self, kind: Any, method: str, /, **params: Any) -> Answer[Any]:
+        """The answer, whose texts are as they may be shown: agents, hypervisors and tenants have a part in them.
+
+        kind: of document (`operator.documents`). Raises OperatorError, also for an answer that is none.
+        """
+        return answer_of(kind, self.ask_exactly(method, **params))
 
     def ask_exactly(self, method: str, /, **params: Any) -> Any:
         """The answer as it is."""
@@ -108,9 +136,9 @@ class Where:
 
 
 def show(result: Any, output: Output, *tables: Any) -> None:
-    """Print a result: as it is for programs, as `tables` for people."""
+    """Print a result: as it is for programs, as `tables` for people. result: an answer, or a document of our own."""
     if output is Output.JSON:
-        print(document(result))
+        print(document(result.json if isinstance(result, Answer) else to_json(result)))
         return
     # A text is a text: brackets are no styles and no links, and colons no pictures.
     console = Console(highlight=False, markup=False, emoji=False)
@@ -147,19 +175,20 @@ def status(
     Exit status 0: everything is ready. 1: it is not. 3: it is, and something ends soon.
     """
     where = Where(run_dir, nva, credentials)
-    result = where.wait(wait) if wait > 0 else where.ask("status")
-    show(result, output, *render.status(result))
-    if not result["ready"] and wait > 0:
-        raise OperatorError(not_ready_after(wait, result))
-    if not result["ready"]:
+    answer = where.wait(wait) if wait > 0 else where.ask(Status, "status")
+    said = answer.said
+    show(answer, output, *render.status(said))
+    if not said.ready and wait > 0:
+        raise OperatorError(not_ready_after(wait, said))
+    if not said.ready:
         raise typer.Exit(NOT_READY)
-    if result.get("warnings"):
+    if said.warnings:
         raise typer.Exit(READY_WITH_WARNINGS)
 
 
-def not_ready_after(wait_s: float, status: dict[str, Any]) -> str:
+def not_ready_after(wait_s: float, status: Status) -> str:
     """What is said of a status that was waited for, and is not ready: seconds as they were asked for."""
-    return f"not ready after {wait_s:g} s: {'; '.join(status['not_ready'])}"
+    return f"not ready after {wait_s:g} s: {'; '.join(status.not_ready)}"
 
 
 def counters(
@@ -170,9 +199,9 @@ def counters(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Drops by reason, and traffic of SAs, VAPs and VNs."""
-    result = Where(run_dir, nva, credentials).ask("counters", nve=nve)
-    show(result, output, *render.counters(result))
-    _fail_unless_complete(result)
+    answer: Answer[Counters] = Where(run_dir, nva, credentials).ask(Counters, "counters", nve=nve)
+    show(answer, output, *render.counters(answer.said))
+    _fail_unless_complete(answer.said)
 
 
 def reconcile(
@@ -184,12 +213,13 @@ def reconcile(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Read the switches, and make them what they should be."""
-    result = Where(run_dir, nva, credentials).ask("reconcile", nve=nve, dry_run=dry_run)
-    show(result, output, *render.updates(result, dry_run=dry_run))
-    _fail_unless_complete(result.values())
+    where = Where(run_dir, nva, credentials)
+    answer: Answer[Reconciled] = where.ask(Reconciled, "reconcile", nve=nve, dry_run=dry_run)
+    show(answer, output, *render.updates(answer.said, dry_run=dry_run))
+    _fail_unless_complete(answer.said.values())
 
 
 def _fail_unless_complete(answers: Iterable[Any]) -> None:
     """What there is has been shown; a program has to notice that it is not all."""
-    if any(isinstance(one, dict) and "unavailable" in one for one in answers):
+    if any(isinstance(one, NoCounters | NotDone) for one in answers):
         raise typer.Exit(1)

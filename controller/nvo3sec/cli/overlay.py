@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from nvo3sec.cli import known, render
-from nvo3sec.cli.operate import Where, show
+from nvo3sec.cli.operate import Answer, Where, show
 from nvo3sec.cli.options import (
     LAST_ACCESS_PORT,
     LAST_VLAN,
@@ -24,6 +24,7 @@ from nvo3sec.cli.options import (
 )
 from nvo3sec.cli.tell import confirm
 from nvo3sec.identity.names import Role
+from nvo3sec.operator.documents import Decided, Mappings, Verdict, VnLine, VnShown
 
 vn_app = typer.Typer(help="Virtual networks.", no_args_is_help=True)
 map_app = typer.Typer(help="Mappings: which tenant system is where.", no_args_is_help=True)
@@ -59,8 +60,8 @@ def vn_list(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Every VN: level, members, how many tenant systems it has and how many of them wait for something."""
-    result = Where(run_dir, nva, credentials).ask("vn_list")
-    show(result, output, *render.vns(result))
+    answer: Answer[tuple[VnLine, ...]] = Where(run_dir, nva, credentials).ask(tuple[VnLine, ...], "vn_list")
+    show(answer, output, *render.vns(answer.said))
 
 
 @vn_app.command("show")
@@ -72,8 +73,8 @@ def vn_show(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """One VN: its members with their VAPs, the level between each two of them, reserved addresses."""
-    result = Where(run_dir, nva, credentials).ask("vn_show", vn=vn)
-    show(result, output, *render.vn(result))
+    answer = Where(run_dir, nva, credentials).ask(VnShown, "vn_show", vn=vn)
+    show(answer, output, *render.vn(answer.said))
 
 
 @map_app.command("list")
@@ -91,9 +92,10 @@ def map_list(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Tenant systems: what they asked for, what they have, and where they are."""
-    result = Where(run_dir, nva, credentials).ask("map_list", vn=vn, nve=nve, frozen=frozen, limit=limit)
+    where = Where(run_dir, nva, credentials)
+    answer = where.ask(Mappings, "map_list", vn=vn, nve=nve, frozen=frozen, limit=limit)
     which = (f" of {vn}" if vn else "") + (f" behind {nve}" if nve else "") + (" that lack something" if frozen else "")
-    show(result, output, *render.claims(result, which))
+    show(answer, output, *render.claims(answer.said, which))
 
 
 @map_app.command("admit")
@@ -114,8 +116,8 @@ def map_admit(
     if not yes:
         known.tenant_system(where, mac, nve, vn=vn, port=port, vlan=vlan)
     confirm(f"Give {mac} at {nve} its addresses, and freeze who has them?", yes=yes)
-    result = where.ask("map_admit", mac=mac, nve=nve, vn=vn, port=port, vlan=vlan)
-    show(result, output, f"{result['claim']}: {result['status']}")
+    answer = where.ask(Decided, "map_admit", mac=mac, nve=nve, vn=vn, port=port, vlan=vlan)
+    show(answer, output, f"{answer.said.claim}: {answer.said.status}")
 
 
 @map_app.command("evict")
@@ -143,8 +145,8 @@ def map_evict(
             known.some_nve(where, successor)
     confirm(f"Take away what {nve} announced of {mac}?", yes=yes)
     asked = {"mac": mac, "nve": nve, "vn": vn, "port": port, "vlan": vlan, "successor": successor}
-    result = where.ask("map_evict", **asked)
-    show(result, output, f"{result['claim']}: gone")
+    answer = where.ask(Decided, "map_evict", **asked)
+    show(answer, output, f"{answer.said.claim}: gone")
 
 
 @authz_app.command("probe")
@@ -162,7 +164,8 @@ def authz_probe(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """What a call would be answered, and why: the table itself is asked, and no call is made."""
-    result = Where(run_dir, nva, credentials).ask("authz_probe", device=device, method=method, vn=vn)
+    answer = Where(run_dir, nva, credentials).ask(Verdict, "authz_probe", device=device, method=method, vn=vn)
     about = f" about VN {vn}" if vn else ""
-    answer = "allowed" if result["allowed"] else "refused"
-    show(result, output, f"{result['device']} calls {result['method']}{about}: {answer}: {result['reason']}")
+    said = answer.said
+    word = "allowed" if said.allowed else "refused"
+    show(answer, output, f"{said.device} calls {said.method}{about}: {word}: {said.reason}")

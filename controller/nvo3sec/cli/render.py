@@ -3,12 +3,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields
 from typing import Any
 
 from rich.text import Text
 
 from nvo3sec.cli.tables import Listing
+from nvo3sec.operator.documents import (
+    AttachmentLine,
+    Counters,
+    FileDifference,
+    Mappings,
+    NoCounters,
+    NotDone,
+    Reconciled,
+    Status,
+    SwitchCounters,
+    SwitchItself,
+    VnLine,
+    VnShown,
+)
+from nvo3sec.operator.json_form import Unsaid
 
 _SHOWN = 10
 _NUMBERS = ("VNI", "MTU", "mappings", "frozen", "sequence")
@@ -34,10 +50,10 @@ def new_table(
     return Listing(title, columns, right, prose, none)
 
 
-def status(result: dict[str, Any]) -> Iterator[Any]:
+def status(result: Status) -> Iterator[Any]:
     """The status."""
     switches = new_table(
-        f"Domain {result['domain']}: switches",
+        f"Domain {result.domain}: switches",
         *(
             "NVE",
             "connected",
@@ -54,25 +70,25 @@ def status(result: dict[str, Any]) -> Iterator[Any]:
         prose=("fault",),
         none="No switches",
     )
-    for one in result["switches"]:
+    for one in result.switches:
         switches.add_row(
-            one["nve"],
-            _yes(one["connected"]),
-            one["incarnation"] or "-",
-            _yes(one["incarnation_agrees"]),
-            seconds(one["lease_left_s"]),
-            _yes(one["in_sync"]),
-            str(one["entries_expected"]),
-            str(one["entries_actual"]),
-            str(one["learned"]),
-            one.get("excluded") or one.get("disputed") or one["fault"],
+            one.nve,
+            _yes(one.connected),
+            one.incarnation or "-",
+            _yes(one.incarnation_agrees),
+            seconds(one.lease_left_s),
+            _yes(one.in_sync),
+            str(one.entries_expected),
+            str(one.entries_actual),
+            str(one.learned),
+            one.excluded or one.disputed or one.fault,
         )
     yield switches
-    for one in result["switches"]:
-        for difference in one["differences"][:_SHOWN]:
-            yield Text(f"{one['nve']}: to do: {difference}", style="yellow")
-        for foreign in one["foreign"][:_SHOWN]:
-            yield Text(f"{one['nve']}: was not ours: {foreign}", style="bold red")
+    for one in result.switches:
+        for difference in one.differences[:_SHOWN]:
+            yield Text(f"{one.nve}: to do: {difference}", style="yellow")
+        for foreign in one.foreign[:_SHOWN]:
+            yield Text(f"{one.nve}: was not ours: {foreign}", style="bold red")
     keys = new_table(
         "\nKeys",
         *(
@@ -91,45 +107,45 @@ def status(result: dict[str, Any]) -> Iterator[Any]:
         right=("generation", "age", "to soft", "to hard"),
         none="No keys",
     )
-    for key in result["keys"]:
+    for key in result.keys:
         keys.add_row(
-            key["sender"],
-            key["receiver"],
-            key["suite"],
-            key["state"] + (" (inherited)" if key["inherited"] else ""),
-            key["spi"],
-            str(key["generation"]),
-            seconds(key["age_s"]),
-            seconds(key["to_soft_s"]),
-            seconds(key["to_hard_s"]),
-            _yes(key["at_receiver"]),
-            _yes(key["at_sender"]),
+            key.sender,
+            key.receiver,
+            key.suite,
+            key.state + (" (inherited)" if key.inherited else ""),
+            key.spi,
+            str(key.generation),
+            seconds(key.age_s),
+            seconds(key.to_soft_s),
+            seconds(key.to_hard_s),
+            _yes(key.at_receiver),
+            _yes(key.at_sender),
         )
     yield keys
-    for report in result["reports"][-_SHOWN:]:
-        over = " (over)" if report.get("over") else ""
-        said = f"{seconds(report['age_s'])} ago, {report['nve']}: {report['event']}{over}: {report['detail']}"
+    for report in result.reports[-_SHOWN:]:
+        over = " (over)" if report.over else ""
+        said = f"{seconds(report.age_s)} ago, {report.nve}: {report.event}{over}: {report.detail}"
         yield Text(said, style="dim" if over else "")
-    for reason in result["not_ready"]:
+    for reason in result.not_ready:
         yield Text(f"not ready: {reason}", style="yellow")
-    for warning in result.get("warnings", ()):
+    for warning in result.warnings or ():
         yield Text(f"warning: {warning}", style="bold yellow")
 
 
-def counters(result: list[dict[str, Any]]) -> Iterator[Any]:
+def counters(result: Counters) -> Iterator[Any]:
     """What there is to do something about first: whose are missing, frames that came unfinished. Then the counters."""
-    missing = [switch for switch in result if "unavailable" in switch]
-    result = [switch for switch in result if "unavailable" not in switch]
-    for switch in missing:
-        yield _unavailable(switch["nve"], switch["unavailable"])
-    for switch in result:
-        yield from _unfinished(switch["nve"], switch.get("switch"))
+    for one in result:
+        if isinstance(one, NoCounters):
+            yield _unavailable(one.nve, one.unavailable)
+    told = [one for one in result if isinstance(one, SwitchCounters)]
+    for switch in told:
+        yield from _unfinished(switch.nve, switch.switch)
     columns = ("NVE", "pipeline", "reason", "packets", "bytes")
     drops = new_table("Drops", *columns, right=("packets", "bytes"), none="No drops")
-    for switch in result:
-        for pipeline, reasons in switch["drops"].items():
+    for switch in told:
+        for pipeline, reasons in switch.drops.items():
             for reason, value in reasons.items():
-                drops.add_row(switch["nve"], pipeline, reason, str(value["packets"]), str(value["bytes"]))
+                drops.add_row(switch.nve, pipeline, reason, str(value.packets), str(value.bytes))
     yield drops
     titles = {
         "sa_tx": "Sent, by SA",
@@ -138,19 +154,19 @@ def counters(result: list[dict[str, Any]]) -> Iterator[Any]:
         "vn": "Into VNs",
     }
     for name, title in titles.items():
-        rows = [(switch["nve"], row) for switch in result for row in switch[name]]
+        rows = [(switch.nve, row) for switch in told for row in getattr(switch, name)]
         if not rows:
             continue
-        fields = [field for field in rows[0][1] if field not in ("packets", "bytes")]
-        headings = (_HEADINGS.get(field, field) for field in fields)
+        names = [one.name for one in fields(rows[0][1]) if one.name not in ("packets", "bytes")]
+        headings = (_HEADINGS.get(one, one) for one in names)
         table = new_table(f"\n{title}", "NVE", *headings, "packets", "bytes", right=("packets", "bytes"))
         for nve, row in rows:
-            table.add_row(nve, *(str(row[field]) for field in (*fields, "packets", "bytes")))
+            table.add_row(nve, *(str(getattr(row, one)) for one in (*names, "packets", "bytes")))
         yield table
 
-    for switch in result:
-        for peer, number in switch["last_sequence"].items():
-            yield f"{switch['nve']}: last sequence number to {peer}: {number}"
+    for switch in told:
+        for peer, number in switch.last_sequence.items():
+            yield f"{switch.nve}: last sequence number to {peer}: {number}"
 
 
 _HEADINGS = {"spi": "SPI", "vni": "VNI", "vlan": "VLAN", "vn": "VN", "mac": "MAC"}
@@ -165,8 +181,8 @@ _UNFINISHED = {
 """By the name of a count of a port."""
 
 
-def _unfinished(nve: str, switch: dict[str, Any] | None) -> Iterator[Text]:
-    for number, port in () if switch is None else switch["ports"].items():
+def _unfinished(nve: str, switch: SwitchItself | Unsaid | None) -> Iterator[Text]:
+    for number, port in switch.ports.items() if switch else ():
         for name, what in _UNFINISHED.items():
             if port.get(name):
                 yield Text(f"{nve}: port {number} ({port['interface']}): {port[name]} {what}", style="yellow")
@@ -180,7 +196,7 @@ _STATES = {"active": "active", "waiting": "waiting: {}", "not-served": "not serv
 """Of an attachment, with what it waits for, or what is missing."""
 
 
-def attachments(result: list[dict[str, Any]]) -> Iterator[Any]:
+def attachments(result: Iterable[AttachmentLine]) -> Iterator[Any]:
     """Tenant systems behind one NVE."""
     table = new_table(
         "Tenant systems",
@@ -190,23 +206,23 @@ def attachments(result: list[dict[str, Any]]) -> Iterator[Any]:
     )
     for one in result:
         table.add_row(
-            one["vn"],
-            str(one["port"]),
-            str(one["vlan"]),
-            one["mac"],
-            " ".join(one["ips"]),
-            one["host"],
-            _STATES[one["state"]].format(one["why"]),
-            "command" if one["announced"] else "domain file",
+            one.vn,
+            str(one.port),
+            str(one.vlan),
+            one.mac,
+            " ".join(one.ips),
+            one.host,
+            _STATES[one.state].format(one.why),
+            "command" if one.announced else "domain file",
         )
     yield table
 
 
-def updates(result: dict[str, Any], *, dry_run: bool) -> Iterator[Any]:
+def updates(result: Reconciled, *, dry_run: bool) -> Iterator[Any]:
     """What was done, or would be; and where it was not."""
     for nve, done in result.items():
-        if isinstance(done, dict):
-            yield _unavailable(nve, done["unavailable"])
+        if isinstance(done, NotDone):
+            yield _unavailable(nve, done.unavailable)
             continue
         if not done:
             yield f"{nve}: nothing to do"
@@ -217,18 +233,18 @@ def updates(result: dict[str, Any], *, dry_run: bool) -> Iterator[Any]:
 _STYLES = {"+": "green", "-": "red", "~": "yellow"}
 
 
-def difference(result: dict[str, Any]) -> Iterator[Any]:
+def difference(result: FileDifference) -> Iterator[Any]:
     """What differs between two domains."""
-    for line in result["lines"]:
+    for line in result.lines:
         is_note = line.lstrip().startswith("note: ")
         yield Text(line, style="" if is_note else _STYLES.get(line[:1], "bold red"))
-    if not result["lines"]:
-        yield "no difference" if result["same_text"] else "no difference in meaning; the texts differ"
-    elif result["nves"]:
-        yield f"touches {', '.join(result['nves'])}"
+    if not result.lines:
+        yield "no difference" if result.same_text else "no difference in meaning; the texts differ"
+    elif result.nves:
+        yield f"touches {', '.join(result.nves)}"
 
 
-def vns(result: list[dict[str, Any]]) -> Iterator[Any]:
+def vns(result: Iterable[VnLine]) -> Iterator[Any]:
     """All VNs."""
     table = new_table(
         "Virtual networks",
@@ -238,54 +254,52 @@ def vns(result: list[dict[str, Any]]) -> Iterator[Any]:
         none="No VNs",
     )
     for one in result:
-        numbers = (str(one["mappings"]), str(one["frozen"]))
-        table.add_row(one["vn"], str(one["vni"]), one["level"], str(one["mtu"]), _some(one["members"]), *numbers)
+        numbers = (str(one.mappings), str(one.frozen))
+        table.add_row(one.vn, str(one.vni), one.level, str(one.mtu), _some(one.members), *numbers)
     yield table
 
 
-def vn(result: dict[str, Any]) -> Iterator[Any]:
+def vn(result: VnShown) -> Iterator[Any]:
     """One VN."""
     yield from vns([result])
     members = new_table(
         "\nServed by", "NVE", "VAPs", "mappings", right=_NUMBERS, prose=("VAPs",), none="No NVE serves it"
     )
-    for one in result["served_by"]:
-        places = (f"port {vap['port']}" + (f" VLAN {vap['vlan']}" if vap["vlan"] else "") for vap in one["vaps"])
-        members.add_row(one["nve"], ", ".join(places), str(one["mappings"]))
+    for one in result.served_by:
+        places = (f"port {vap.port}" + (f" VLAN {vap.vlan}" if vap.vlan else "") for vap in one.vaps)
+        members.add_row(one.nve, ", ".join(places), str(one.mappings))
     yield members
-    if result["tunnels"]:
+    if result.tunnels:
         tunnels = new_table("\nLevels between members", "NVE", "NVE", "level")
-        for one in result["tunnels"]:
-            tunnels.add_row(*one["between"], one["level"])
+        for pair in result.tunnels:
+            tunnels.add_row(*pair.between, pair.level)
         yield tunnels
-    for one in result["reserved"]:
-        yield f"reserved: {one['address']} for {', '.join(one['nves'])}"
+    for reserved in result.reserved:
+        yield f"reserved: {reserved.address} for {', '.join(reserved.nves)}"
 
 
-def claims(result: dict[str, Any], which: str = "") -> Iterator[Any]:
+def claims(result: Mappings, which: str = "") -> Iterator[Any]:
     """Tenant systems of the whole domain, or those that were asked about: which, like ` of VN blue`."""
     columns = ("VN", "MAC", "place", "standing", "has", "asked for besides", "sequence", "in its way")
     wide = ("has", "asked for besides", "in its way")
     table = new_table("Tenant systems", *columns, right=_NUMBERS, prose=wide, none=f"No tenant systems{which}")
-    for one in result["claims"]:
-        place = f"{one['nve']} port {one['port']}" + (f" VLAN {one['vlan']}" if one["vlan"] else "")
-        besides = [ip for ip in one["asked"] if ip not in one["has"]]
-        standing = Text(one["standing"], style="green" if one["standing"] == "active" else "bold red")
-        way = one["in_its_way"] or one["why"]
-        table.add_row(
-            one["vn"], one["mac"], place, standing, " ".join(one["has"]), " ".join(besides), str(one["sequence"]), way
-        )
+    for one in result.claims:
+        place = f"{one.nve} port {one.port}" + (f" VLAN {one.vlan}" if one.vlan else "")
+        besides = [ip for ip in one.asked if ip not in one.has]
+        standing = Text(one.standing, style="green" if one.standing == "active" else "bold red")
+        way = one.in_its_way or one.why
+        table.add_row(one.vn, one.mac, place, standing, " ".join(one.has), " ".join(besides), str(one.sequence), way)
     yield table
-    if result["total"] > len(result["claims"]):
-        yield f"{len(result['claims'])} of {result['total']}; more with --limit"
-    if result["absent"]:
+    if result.total > len(result.claims):
+        yield f"{len(result.claims)} of {result.total}; more with --limit"
+    if result.absent:
         headings = ("VN", "address", "last owner", "kept from")
         absent = new_table("\nAddresses of who is absent", *headings, prose=("last owner", "kept from"))
-        for one in result["absent"]:
-            absent.add_row(one["vn"], one["address"], one["last_owner"], ", ".join(one["barred"]))
+        for gone in result.absent:
+            absent.add_row(gone.vn, gone.address, gone.last_owner, ", ".join(gone.barred))
         yield absent
 
 
-def _some(names: list[str]) -> str:
+def _some(names: Sequence[str]) -> str:
     more = len(names) - _SHOWN
     return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

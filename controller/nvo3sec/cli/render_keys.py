@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from rich.text import Text
 
 from nvo3sec.cli.render import new_table, seconds
+from nvo3sec.operator.documents import KeyAtEnds, KeyAudit, SwitchUnread
 
 
 def _end(should: bool, has: bool | None) -> Text:
@@ -24,7 +25,7 @@ def _amount(value: int | None, *, at_most: bool) -> str:
     return "-" if value is None else f"{'≤ ' if at_most else ''}{value}"
 
 
-def keys(result: list[dict[str, Any]], which: str = "") -> Iterator[Any]:
+def keys(result: Iterable[KeyAtEnds], which: str = "") -> Iterator[Any]:
     """Every SA, or those that were asked about: which, like ` of tunnels of leaf1`."""
     shown = new_table(
         "Keys",
@@ -35,26 +36,26 @@ def keys(result: list[dict[str, Any]], which: str = "") -> Iterator[Any]:
     )
     for one in result:
         shown.add_row(
-            one["sender"],
-            one["receiver"],
-            one["suite"],
-            one["state"] + (" (inherited)" if one["inherited"] else ""),
-            one["tunnel_keys"] or "-",
-            one["spi"],
-            str(one["generation"]),
-            seconds(one["age_s"]),
-            seconds(one["to_soft_s"]),
-            seconds(one["to_hard_s"]),
-            _end(one["receiver_should"], one["receiver_has"]),
-            _end(one["sender_should"], one["sender_has"]),
-            _amount(one["sent_packets"], at_most=one["sent_at_most"]),
-            _amount(one["sent_bytes"], at_most=one["sent_at_most"]),
-            "-" if one["idle_s"] is None else f"{seconds(one['idle_s'])} ago",
+            one.sender,
+            one.receiver,
+            one.suite,
+            one.state + (" (inherited)" if one.inherited else ""),
+            one.tunnel_keys or "-",
+            one.spi,
+            str(one.generation),
+            seconds(one.age_s),
+            seconds(one.to_soft_s),
+            seconds(one.to_hard_s),
+            _end(one.receiver_should, one.receiver_has),
+            _end(one.sender_should, one.sender_has),
+            _amount(one.sent_packets, at_most=one.sent_at_most),
+            _amount(one.sent_bytes, at_most=one.sent_at_most),
+            "-" if one.idle_s is None else f"{seconds(one.idle_s)} ago",
         )
     yield shown
 
 
-def audit(result: dict[str, Any]) -> Iterator[Any]:
+def audit(result: KeyAudit) -> Iterator[Any]:
     """Each switch, and what differs."""
     shown = new_table(
         "Switches, as they were read just now",
@@ -62,23 +63,23 @@ def audit(result: dict[str, Any]) -> Iterator[Any]:
         right=("clock", "lease left", "receives with", "sends with"),
         none="No switch answers",
     )
-    for one in result["switches"]:
-        if one["fault"]:
+    for one in result.switches:
+        if isinstance(one, SwitchUnread):
             continue
         shown.add_row(
-            one["nve"],
-            one["incarnation"] or "-",
-            Text("yes", style="green") if one["agrees"] else Text("no", style="bold red"),
-            seconds(one["clock_s"]),
-            seconds(one["lease_left_s"]),
-            str(one["receive"]),
-            str(one["send"]),
+            one.nve,
+            one.incarnation or "-",
+            Text("yes", style="green") if one.agrees else Text("no", style="bold red"),
+            seconds(one.clock_s),
+            seconds(one.lease_left_s),
+            str(one.receive),
+            str(one.send),
         )
     yield shown
-    for one in result["switches"]:
-        if one["fault"]:
-            yield Text(f"{one['nve']}: {one['fault']}", style="yellow")
-    for one in result["differences"]:
-        yield Text(f"{one['nve']}: {one['what']}", style="bold red")
-    if result["held"]:
+    for one in result.switches:
+        if isinstance(one, SwitchUnread):
+            yield Text(f"{one.nve}: {one.fault}", style="yellow")
+    for differs in result.differences:
+        yield Text(f"{differs.nve}: {differs.what}", style="bold red")
+    if result.held:
         yield Text("Every switch holds what it should.", style="green")

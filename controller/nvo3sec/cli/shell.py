@@ -15,6 +15,8 @@ from nvo3sec.cli.options import RunDirectory, YesOption
 from nvo3sec.cli.tell import confirm, to_stderr
 from nvo3sec.errors import OperatorError
 from nvo3sec.operator.console import ask, choose_run_directory
+from nvo3sec.operator.documents import Status
+from nvo3sec.operator.json_form import from_json
 from nvo3sec.system.plain import plain
 
 ENVIRONMENT = ".venv-shell"
@@ -37,10 +39,10 @@ def shell(
     yes: YesOption = False,
 ) -> None:
     """Open p4runtime-shell on a switch: it shows keys; it is not primary and cannot write. Asks first."""
-    status = ask(choose_run_directory(run_dir, only_here=True), "status")
-    switch = next((one for one in status["switches"] if one["nve"] == nve), None)
+    status = from_json(Status, ask(choose_run_directory(run_dir, only_here=True), "status"))
+    switch = next((one for one in status.switches if one.nve == nve), None)
     if switch is None:
-        names = ", ".join(one["nve"] for one in status["switches"])
+        names = ", ".join(one.nve for one in status.switches)
         raise OperatorError(f"no such NVE: {nve}; there are: {names}")
     python = find_shell()
     to_stderr(
@@ -56,9 +58,9 @@ def shell(
         "-m",
         "p4runtime_sh",
         "--grpc-addr",
-        switch["p4runtime"],
+        switch.p4runtime,
         "--device-id",
-        str(switch["device_id"]),
+        str(switch.device_id),
         "--election-id",
         "0,1",
     ]

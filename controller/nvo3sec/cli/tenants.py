@@ -8,11 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from nvo3sec.cli import render
-from nvo3sec.cli.operate import show
+from nvo3sec.cli.operate import Answer, answer_of, show
 from nvo3sec.cli.options import LAST_ACCESS_PORT, LAST_VLAN, Output, OutputOption, RunDirectory, check_ip, check_mac
 from nvo3sec.errors import OperatorError
 from nvo3sec.operator.console import ask, choose_run_directory
-from nvo3sec.system.plain import plain_value
+from nvo3sec.operator.documents import Announced, AttachmentLine
 
 VnOption = Annotated[str, typer.Option("--vn", help="Name of the VN.")]
 PortOption = Annotated[int, typer.Option("--port", min=1, max=LAST_ACCESS_PORT, help="Access port.")]
@@ -24,15 +24,17 @@ IpOption = Annotated[
 HostOption = Annotated[str, typer.Option("--hypervisor", help="The hypervisor that it is announced for.")]
 
 
-def _ask(run_dir: Any, method: str, **params: Any) -> Any:
-    return plain_value(ask(choose_run_directory(run_dir, agents=True), method, **params))
+def _ask(run_dir: Any, kind: Any, method: str, **params: Any) -> Answer[Any]:
+    return answer_of(kind, ask(choose_run_directory(run_dir, agents=True), method, **params))
 
 
-def _answer(result: dict[str, str], output: Output) -> None:
-    why = ": ".join(filter(None, (result["reason"], result["why"])))
-    said = ": ".join(filter(None, (result["standing"], why)))
-    refused = result["standing"] == "refused"
-    show(result, output, *(() if refused else (said,)))
+def _tell(run_dir: Any, output: Output, method: str, **params: Any) -> None:
+    answer: Answer[Announced] = _ask(run_dir, Announced, method, **params)
+    result = answer.said
+    why = ": ".join(filter(None, (result.reason, result.why)))
+    said = ": ".join(filter(None, (result.standing, why)))
+    refused = result.standing == "refused"
+    show(answer, output, *(() if refused else (said,)))
     if refused:
         raise OperatorError(said)
 
@@ -49,7 +51,7 @@ def attach(
 ) -> None:
     """Announce a tenant system at a VAP of this NVE, or other addresses of one."""
     params = {"vn": vn, "port": port, "vlan": vlan, "mac": mac, "ips": ip or [], "host": hypervisor}
-    _answer(_ask(run_dir, "attach", **params), output)
+    _tell(run_dir, output, "attach", **params)
 
 
 def detach(
@@ -66,7 +68,7 @@ def detach(
 ) -> None:
     """Release a tenant system."""
     params = {"vn": vn, "port": port, "vlan": vlan, "mac": mac, "successor": successor, "host": hypervisor}
-    _answer(_ask(run_dir, "detach", **params), output)
+    _tell(run_dir, output, "detach", **params)
 
 
 def move(
@@ -85,7 +87,7 @@ def move(
 ) -> None:
     """Move a tenant system to another VAP of this NVE. To another NVE: detach with --successor here, attach there."""
     params = {"vn": vn, "port": port, "vlan": vlan, "mac": mac, "to_port": to_port, "to_vlan": to_vlan}
-    _answer(_ask(run_dir, "move", **params, ips=ip, host=hypervisor), output)
+    _tell(run_dir, output, "move", **params, ips=ip, host=hypervisor)
 
 
 def claim(
@@ -98,10 +100,10 @@ def claim(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Have shared addresses here: what a gratuitous ARP, an unsolicited advertisement or one of VRRP has claimed."""
-    _answer(_ask(run_dir, "claim", vn=vn, port=port, vlan=vlan, mac=mac, ip=ip), output)
+    _tell(run_dir, output, "claim", vn=vn, port=port, vlan=vlan, mac=mac, ip=ip)
 
 
 def attachments(run_dir: RunDirectory = None, output: OutputOption = Output.TABLE) -> None:
     """What is attached to this NVE: announced, or stated by the domain file."""
-    result = _ask(run_dir, "attachments")
-    show(result, output, *render.attachments(result))
+    answer: Answer[tuple[AttachmentLine, ...]] = _ask(run_dir, tuple[AttachmentLine, ...], "attachments")
+    show(answer, output, *render.attachments(answer.said))

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from nvo3sec.domain.overlay.model import Domain
 from nvo3sec.errors import OperatorError
 from nvo3sec.identity.errors import PeerRefused
 from nvo3sec.identity.gate.authorization import AccessTable, Membership, Subject
 from nvo3sec.identity.names import DeviceName, Role, parse_role
+from nvo3sec.operator.documents import Verdict
 
 
 def probe(
@@ -22,7 +22,7 @@ def probe(
     device: str,
     method: str,
     vn: str | None = None,
-) -> dict[str, Any]:
+) -> Verdict:
     """Whether `device` (ROLE/NAME), with a certificate that is good, may call `method` about `vn`.
 
     method: the full name, or its last part. excluded: NVEs that are shut out, and why. Raises OperatorError for what
@@ -43,14 +43,8 @@ def probe(
             allowed, reason = False, f"{name.name} is not an NVE of {domain.name}, so it gets no session"
         elif name.name in excluded:
             allowed, reason = False, f"{name.name} is shut out: {excluded[name.name]}"
-    return {
-        "device": str(name),
-        "method": full,
-        "vn": vn,
-        "allowed": allowed,
-        "scope": None if verdict.scope is None else verdict.scope.value,
-        "reason": reason,
-    }
+    scope = None if verdict.scope is None else verdict.scope.value
+    return Verdict(str(name), full, vn, allowed, scope, reason)
 
 
 def _device(domain: Domain, device: str) -> DeviceName:

@@ -11,17 +11,19 @@ import asyncio
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import structlog
 
 from nvo3sec.config import DomainText
 from nvo3sec.domain.overlay.difference import Change, Difference, difference
+from nvo3sec.domain.overlay.difference.model import Fields
+from nvo3sec.domain.overlay.difference.model import Value as Words
 from nvo3sec.domain.overlay.meanings import Meaning
 from nvo3sec.domain.overlay.model import Domain
 from nvo3sec.errors import ConfigError, OperatorError
 from nvo3sec.nva.administration import Administration
 from nvo3sec.operator.calls import Method, answered_by
+from nvo3sec.operator.documents import AppliedFile, ChangeLine, FileDifference, Value
 from nvo3sec.system import garbage
 
 APPLIED = "the domain file that was applied"
@@ -93,18 +95,18 @@ class Applying:
         """Names the domain that runs: whoever applies another one says what it was compared with."""
         return hashlib.sha256(self._file.text.encode()).hexdigest()
 
-    async def domain_show(self) -> dict[str, Any]:
+    async def domain_show(self) -> AppliedFile:
         """The text of the file that runs."""
-        return {"domain": self._nva.domain.name, "base": self.base, "text": self._file.text}
+        return AppliedFile(self._nva.domain.name, self.base, self._file.text)
 
-    async def domain_diff(self, text: str) -> dict[str, Any]:
+    async def domain_diff(self, text: str) -> FileDifference:
         """What would change with this file. Raises ConfigError."""
         base, running, same_text = self.base, self._nva.domain, text == self._file.text
         _, wanted = await self._parsed(text)
         held = self._nva.held
         return await asyncio.to_thread(compared, running, wanted, base=base, same_text=same_text, held=held)
 
-    async def domain_apply(self, text: str, base: str) -> dict[str, Any]:
+    async def domain_apply(self, text: str, base: str) -> FileDifference:
         """Run with this file from now on: the whole of it, or nothing. Returns the difference.
 
         base: what the file was compared with. Raises ConfigError; OperatorError if something else runs by now, or the
@@ -136,20 +138,54 @@ def compared(
     base: str = "",
     same_text: bool = False,
     held: Mapping[Meaning, Collection[str]] | None = None,
-) -> dict[str, Any]:
+) -> FileDifference:
     """The difference between two domains, as operators are shown it. held: as for `difference`."""
     return _report(difference(old, new, held), base, same_text=same_text)
 
 
-def _report(changes: Difference, base: str, *, same_text: bool) -> dict[str, Any]:
-    lines, said = list(changes.lines()), changes.to_json()
-    total = len(said["changes"])
-    # What is not shown is counted, and touches what `nves` and `vns` say.
-    said["changes"] = said["changes"][:CHANGES_SHOWN]
+def _report(changes: Difference, base: str, *, same_text: bool) -> FileDifference:
+    lines, total = list(changes.lines()), len(changes.changes)
     if len(lines) > CHANGES_SHOWN:
         lines = [*lines[:CHANGES_SHOWN], f"and more: {total} changes in all"]
-    unshown = total - len(changes.shown)
-    return {"base": base, "same_text": same_text, "total": total, "unshown": unshown, "lines": lines, **said}
+    return FileDifference(
+        base=base,
+        same_text=same_text,
+        total=total,
+        unshown=total - len(changes.shown),
+        lines=tuple(lines),
+        # What is not shown is counted, and touches what `nves` and `vns` say.
+        changes=tuple(map(_line, changes.changes[:CHANGES_SHOWN])),
+        nves=changes.nves,
+        vns=changes.vns,
+        refused=tuple(f"{one.what}: {one.refusal}" for one in changes.refused),
+    )
+
+
+def _line(change: Change) -> ChangeLine:
+    return ChangeLine(
+        action=change.action.name.lower(),
+        kind=change.kind.value,
+        name=change.name,
+        field=change.field,
+        old=_told(change.old),
+        new=_told(change.new),
+        effect=change.effect.value,
+        nves=change.nves,
+        vns=change.vns,
+        refusal=change.refusal,
+        weaker=change.weaker,
+        note=change.note,
+    )
+
+
+def _told(value: Words | Fields | None) -> Value | dict[str, Value] | None:
+    if isinstance(value, dict):
+        return {name: _value(one) for name, one in value.items()}
+    return None if value is None else _value(value)
+
+
+def _value(value: Words) -> Value:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _require_none(refused: Sequence[Change]) -> None:

@@ -4,18 +4,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from typing import TypeVar
 
 from nvo3sec.domain.messages.credential_terms import CredentialTerms, Urgency
+from nvo3sec.operator.documents import End, Status
 from nvo3sec.operator.room import left_out
+
+S = TypeVar("S", bound=Status)
 
 ROW_BYTES = 160
 """Of a row of what ends, without its name."""
 
 
-def with_terms(
-    report: dict[str, Any], said: Mapping[str, CredentialTerms], now: float, room: int | None = None
-) -> dict[str, Any]:
+def with_terms(report: S, said: Mapping[str, CredentialTerms], now: float, room: int | None = None) -> S:
     """A status with what ends in each process, by its name (ROLE/NAME). now: seconds since 1970.
 
     What several processes say with the same words is one warning, and names them. room: for what all of them say,
@@ -33,12 +35,12 @@ def with_terms(
             warnings.setdefault(fault, []).append(process)
         for term in credentials.terms:
             urgency = term.urgency(now)
-            row = {"process": process, "kind": term.kind.value, "name": term.name, "left_s": round(term.ends - now)}
-            ends.append(row | {"urgency": urgency.name.lower()})
+            left_s = round(term.ends - now)
+            ends.append(End(process, term.kind.value, term.name, left_s, urgency.name.lower()))
             if urgency is not Urgency.NONE:
                 warnings.setdefault(term.describe(now), []).append(process)
     told = [f"{', '.join(processes)}: {what}" for what, processes in warnings.items()]
-    return report | {"ends": ends, "warnings": [*report.get("warnings", ()), *told]}
+    return replace(report, ends=tuple(ends), warnings=(*(report.warnings or ()), *told))
 
 
 def _said(credentials: CredentialTerms, now: float) -> list[str]:

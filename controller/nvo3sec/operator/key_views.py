@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Keys as operators see them: what should be where, what the switches say is there, and where the two differ.
 
-The answers are JSON values. Nothing in here has ever seen a key.
+Nothing in here has ever seen a key.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from nvo3sec.domain.keys.holdings import HeldSa, Holdings
 from nvo3sec.domain.keys.sa import Direction, Sa, receiver_sas, sender_sa
 from nvo3sec.domain.overlay.membership import Tunnel
 from nvo3sec.domain.overlay.model import TunnelKeys
+from nvo3sec.operator.documents import KeyAtEnds
 
 LATE_S = 2.0
 """A limit in a switch may be later than the NVA's by so much: clocks are read at different moments."""
@@ -24,12 +24,12 @@ Answers = Mapping[str, Holdings | str]
 
 def key_list(
     directions: Iterable[Direction], answers: Answers, now: float, is_mixed: Callable[[Tunnel, int], bool]
-) -> list[dict[str, Any]]:
+) -> tuple[KeyAtEnds, ...]:
     """Every SA of the directions: its life, its use, and at each end what is expected and what is there.
 
     is_mixed: whether the key of an SPI is mixed with what its two ends contribute.
     """
-    return [_row(one, sa, answers, now, is_mixed(one.tunnel, sa.spi)) for one in directions for sa in one.sas]
+    return tuple(_row(one, sa, answers, now, is_mixed(one.tunnel, sa.spi)) for one in directions for sa in one.sas)
 
 
 def _made_of(sa: Sa, *, mixed: bool) -> TunnelKeys | None:
@@ -39,35 +39,35 @@ def _made_of(sa: Sa, *, mixed: bool) -> TunnelKeys | None:
     return TunnelKeys.NVA_AND_PEER if mixed else TunnelKeys.NVA
 
 
-def _row(direction: Direction, sa: Sa, answers: Answers, now: float, mixed: bool) -> dict[str, Any]:
+def _row(direction: Direction, sa: Sa, answers: Answers, now: float, mixed: bool) -> KeyAtEnds:
     tunnel = direction.tunnel
     sending = sender_sa(direction)
     at_receiver, received = _there(answers.get(tunnel.receiver), "receive", tunnel.sender, tunnel.suite.name, sa.spi)
     at_sender, sent = _there(answers.get(tunnel.sender), "send", tunnel.receiver, tunnel.suite.name, sa.spi)
-    return {
-        "sender": tunnel.sender,
-        "receiver": tunnel.receiver,
-        "suite": tunnel.suite.name,
-        "state": sa.state.value,
-        "spi": f"{sa.spi:08x}",
-        "generation": sa.generation,
-        "inherited": sa.inherited,
-        "tunnel_keys": _made_of(sa, mixed=mixed),
-        "age_s": round(now - sa.planned_at, 1),
-        "to_soft_s": round(sa.soft_at - now, 1),
-        "to_hard_s": round(sa.hard_at - now, 1),
-        "receiver_should": sa in receiver_sas(direction),
-        "receiver_has": at_receiver,
-        "sender_should": sending is not None and sending.spi == sa.spi,
-        "sender_has": at_sender,
+    return KeyAtEnds(
+        sender=tunnel.sender,
+        receiver=tunnel.receiver,
+        suite=tunnel.suite.name,
+        state=sa.state.value,
+        spi=f"{sa.spi:08x}",
+        generation=sa.generation,
+        inherited=sa.inherited,
+        tunnel_keys=_made_of(sa, mixed=mixed),
+        age_s=round(now - sa.planned_at, 1),
+        to_soft_s=round(sa.soft_at - now, 1),
+        to_hard_s=round(sa.hard_at - now, 1),
+        receiver_should=sa in receiver_sas(direction),
+        receiver_has=at_receiver,
+        sender_should=sending is not None and sending.spi == sa.spi,
+        sender_has=at_sender,
         # Its sender alone knows, and only while it has the key.
-        "sent_packets": sum(one.packets for one in sent) if sent else None,
-        "sent_bytes": sum(one.octets for one in sent) if sent else None,
-        "sent_at_most": any(one.at_most for one in sent),
-        "received_packets": sum(one.packets for one in received),
-        "received_bytes": sum(one.octets for one in received),
-        "idle_s": _least(one.idle_s for one in sent),
-    }
+        sent_packets=sum(one.packets for one in sent) if sent else None,
+        sent_bytes=sum(one.octets for one in sent) if sent else None,
+        sent_at_most=any(one.at_most for one in sent),
+        received_packets=sum(one.packets for one in received),
+        received_bytes=sum(one.octets for one in received),
+        idle_s=_least(one.idle_s for one in sent),
+    )
 
 
 def _there(

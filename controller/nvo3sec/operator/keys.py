@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What operators may ask an NVA about keys, and have it do with them: by name, with JSON values."""
+"""What operators may ask an NVA about keys, and have it do with them: by name."""
 
 from __future__ import annotations
 
@@ -14,6 +14,15 @@ from nvo3sec.errors import OperatorError
 from nvo3sec.nva.administration import Administration
 from nvo3sec.nva.tunnel_choice import choose_tunnels
 from nvo3sec.operator.calls import Method, answered_by
+from nvo3sec.operator.documents import (
+    KeyAtEnds,
+    KeyAudit,
+    MarksReset,
+    Rotated,
+    SwitchDiffers,
+    SwitchRead,
+    SwitchUnread,
+)
 from nvo3sec.operator.key_views import differences, key_list
 
 LOOKS = 3
@@ -36,15 +45,15 @@ class KeyOperations:
         """By name."""
         return answered_by(self)
 
-    async def rotate(self, nves: list[str] | None = None, vn: str | None = None) -> dict[str, int]:
+    async def rotate(self, nves: list[str] | None = None, vn: str | None = None) -> Rotated:
         """New keys, make before break."""
-        return {"directions": self._nva.rotate(nves or (), vn)}
+        return Rotated(self._nva.rotate(nves or (), vn))
 
-    async def reset_marks(self, nve: str) -> dict[str, str]:
+    async def reset_marks(self, nve: str) -> MarksReset:
         """Begin anew with the generations of what an NVE receives; its switch takes another incarnation."""
-        return {"nve": nve, "instead_of": self._nva.reset_marks(nve)}
+        return MarksReset(nve, self._nva.reset_marks(nve))
 
-    async def key_list(self, nves: list[str] | None = None, vn: str | None = None) -> list[dict[str, Any]]:
+    async def key_list(self, nves: list[str] | None = None, vn: str | None = None) -> tuple[KeyAtEnds, ...]:
         """Keys, with what is expected and what is there at both ends."""
         chosen = self._chosen(nves or (), vn)
         ends = sorted({nve for tunnel in chosen for nve in (tunnel.sender, tunnel.receiver)})
@@ -53,7 +62,7 @@ class KeyOperations:
         directions = [one for one in self._nva.directions() if one.tunnel in wanted]
         return key_list(directions, answers, time.monotonic(), self._nva.is_mixed)
 
-    async def key_audit(self, nve: str | None = None) -> dict[str, Any]:
+    async def key_audit(self, nve: str | None = None) -> KeyAudit:
         """What every switch holds, read by its agent now, against what the NVA wants there.
 
         An agent says what it likes about its own switch: this finds what is broken, and no liars.
@@ -69,11 +78,11 @@ class KeyOperations:
             await asyncio.sleep(LOOK_S)
             answers, again = await self._look(asked)
             left = [one for one in left if one in again]
-        return {
-            "held": not left,
-            "differences": [{"nve": name, "what": what} for name, what in left],
-            "switches": [_switch(name, answers[name]) for name in asked],
-        }
+        return KeyAudit(
+            held=not left,
+            differences=tuple(SwitchDiffers(name, what) for name, what in left),
+            switches=tuple(_switch(name, answers[name]) for name in asked),
+        )
 
     async def _look(self, nves: Iterable[str]) -> tuple[dict[str, Holdings | str], list[tuple[str, str]]]:
         asked_at = time.monotonic()
@@ -103,16 +112,16 @@ class KeyOperations:
         return choose_tunnels(self._nva.domain, self._nva.membership, tunnels, nves, vn)
 
 
-def _switch(nve: str, answer: Holdings | str) -> dict[str, Any]:
+def _switch(nve: str, answer: Holdings | str) -> SwitchRead | SwitchUnread:
     if isinstance(answer, str):
-        return {"nve": nve, "fault": answer}
-    return {
-        "nve": nve,
-        "fault": "",
-        "incarnation": answer.incarnation,
-        "agrees": answer.agrees,
-        "clock_s": answer.clock_s,
-        "lease_left_s": answer.lease_left_s,
-        "receive": len(answer.receive),
-        "send": len(answer.send),
-    }
+        return SwitchUnread(nve, answer)
+    return SwitchRead(
+        nve=nve,
+        fault="",
+        incarnation=answer.incarnation,
+        agrees=answer.agrees,
+        clock_s=answer.clock_s,
+        lease_left_s=answer.lease_left_s,
+        receive=len(answer.receive),
+        send=len(answer.send),
+    )

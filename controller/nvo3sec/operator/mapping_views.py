@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""VNs and mappings as operators see them: JSON values, made from the domain and the mappings. Pure."""
+"""VNs and mappings as operators see them, made from the domain and the mappings. Pure."""
 
 from __future__ import annotations
 
@@ -13,6 +13,18 @@ from nvo3sec.domain.overlay.addresses import IpAddress, format_mac, parse_mac
 from nvo3sec.domain.overlay.membership import Membership
 from nvo3sec.domain.overlay.model import Domain, Vn
 from nvo3sec.errors import OperatorError
+from nvo3sec.operator.documents import (
+    AbsentAddress,
+    ClaimLine,
+    Mappings,
+    Member,
+    PuntRate,
+    ReservedAddress,
+    TunnelLevel,
+    VapPlace,
+    VnLine,
+    VnShown,
+)
 
 CLAIMS_SHOWN = 1000
 """In one answer, unless more are asked for."""
@@ -23,42 +35,41 @@ CLAIMS_NAMED = 10
 # --- VNs ------------------------------------------------------------------------------------------------------------
 
 
-def vn_list(domain: Domain, membership: Membership, state: MappingState) -> list[dict[str, Any]]:
+def vn_list(domain: Domain, membership: Membership, state: MappingState) -> tuple[VnLine, ...]:
     """Every VN: its members by name, and how many tenant systems it has, active and frozen."""
-    return [_vn(vn, membership, state) for vn in domain.vns]
+    return tuple(VnLine(**_vn(vn, membership, state)) for vn in domain.vns)
 
 
-def vn_show(domain: Domain, membership: Membership, state: MappingState, name: str) -> dict[str, Any]:
+def vn_show(domain: Domain, membership: Membership, state: MappingState, name: str) -> VnShown:
     """One VN: also its VAPs, the level between each two members, and what is reserved. Raises OperatorError."""
     vn = domain.vn_by_name.get(name)
     if vn is None:
         raise OperatorError(f"no such VN: {name}; {_there_are(domain.vn_by_name)}")
     members = membership.members(name)
     behind = Counter(claim.nve for claim in _claims(state, vn.vni) if claim.granted is not None)
-    return _vn(vn, membership, state) | {
-        "punt": {"rate": vn.punt.per_second, "burst": vn.punt.burst},
-        "negative_quota": vn.negative_quota,
-        "served_by": [
-            {
-                "nve": nve,
-                "vaps": [
-                    {"port": vap.port, "vlan": vap.vlan} for vap in domain.nve_by_name[nve].vaps if vap.vn == name
-                ],
-                "mappings": behind[nve],
-            }
+    return VnShown(
+        **_vn(vn, membership, state),
+        punt=PuntRate(vn.punt.per_second, vn.punt.burst),
+        negative_quota=vn.negative_quota,
+        served_by=tuple(
+            Member(
+                nve,
+                tuple(VapPlace(vap.port, vap.vlan) for vap in domain.nve_by_name[nve].vaps if vap.vn == name),
+                behind[nve],
+            )
             for nve in members
-        ],
-        "tunnels": [
-            {"between": [one, other], "level": membership.level_between(one, other, vn).level}
+        ),
+        tunnels=tuple(
+            TunnelLevel((one, other), membership.level_between(one, other, vn).level)
             for index, one in enumerate(members)
             for other in members[index + 1 :]
-        ],
-        "reserved": [
-            {"address": _address(one.address), "nves": sorted(one.nves)}
+        ),
+        reserved=tuple(
+            ReservedAddress(_address(one.address), tuple(sorted(one.nves)))
             for one in domain.reservations
             if one.vn == name
-        ],
-    }
+        ),
+    )
 
 
 def _vn(vn: Vn, membership: Membership, state: MappingState) -> dict[str, Any]:
@@ -68,7 +79,7 @@ def _vn(vn: Vn, membership: Membership, state: MappingState) -> dict[str, Any]:
         "vni": vn.vni,
         "level": vn.level.level,
         "mtu": vn.mtu,
-        "members": list(membership.members(vn.name)),
+        "members": tuple(membership.members(vn.name)),
         "mappings": sum(claim.granted is not None for claim in claims),
         "frozen": sum(
             claim.granted != claim.announced and not is_standby(state.scope.shared, claim) for claim in claims
@@ -88,7 +99,7 @@ def map_list(
     nve: str | None = None,
     frozen: bool = False,
     limit: int = CLAIMS_SHOWN,
-) -> dict[str, Any]:
+) -> Mappings:
     """Tenant systems, by VN, MAC address and place: those of a VN, behind an NVE, or that wait for something.
 
     `total`: how many there are; `claims` has the first `limit`. Raises OperatorError for names that do not exist.
@@ -110,24 +121,20 @@ def map_list(
         if nve in (None, one.key.place.nve) and (vn is None or one.address[0] == domain.vn_by_name[vn].vni)
     )
     chosen = sorted(found, key=lambda claim: (claim.vni, claim.key.mac, claim.key.place))
-    return {
-        "total": len(chosen),
-        "absent": [_absent(one, names) for one in sorted(absent, key=lambda one: one.key)[:limit]],
-        "claims": [claim_report(claim, state, names.get(claim.vni, str(claim.vni))) for claim in chosen[:limit]],
-    }
+    return Mappings(
+        total=len(chosen),
+        absent=tuple(_absent(one, names) for one in sorted(absent, key=lambda one: one.key)[:limit]),
+        claims=tuple(claim_report(claim, state, names.get(claim.vni, str(claim.vni))) for claim in chosen[:limit]),
+    )
 
 
-def _absent(one: Absence, names: dict[int, str]) -> dict[str, Any]:
+def _absent(one: Absence, names: dict[int, str]) -> AbsentAddress:
     """An address of a tenant system whose NVE lost its lease, and which NVEs do not get it by waiting."""
-    return {
-        "vn": names.get(one.address[0], str(one.address[0])),
-        "address": _address(one.address[1]),
-        "last_owner": str(one.key),
-        "barred": sorted(one.barred),
-    }
+    vn = names.get(one.address[0], str(one.address[0]))
+    return AbsentAddress(vn, _address(one.address[1]), str(one.key), tuple(sorted(one.barred)))
 
 
-def claim_report(claim: Claim, state: MappingState, vn: str) -> dict[str, Any]:
+def claim_report(claim: Claim, state: MappingState, vn: str) -> ClaimLine:
     """One tenant system: what it asked for, what it has, and what is in its way."""
     standing, reason, other = "active", Reason.NONE, None
     if claim.granted != claim.announced:
@@ -135,22 +142,22 @@ def claim_report(claim: Claim, state: MappingState, vn: str) -> dict[str, Any]:
         reason, other = obstacle(state, claim)
         if is_standby(state.scope.shared, claim):
             standing = "standby"
-    return {
-        "vn": vn,
-        "mac": format_mac(claim.key.mac),
-        "nve": claim.nve,
-        "port": claim.key.place.port,
-        "vlan": claim.key.place.vlan,
-        "asked": [str(ip) for ip in claim.announced],
-        "has": [str(ip) for ip in claim.granted or ()],
-        "standing": standing,
-        "reason": reason.value,
-        "why": REASONS.get(reason, ""),
-        "in_its_way": None if other is None else str(other),
-        "stated": claim.static,
-        "hypervisor": claim.host,
-        "sequence": claim.sequence,
-    }
+    return ClaimLine(
+        vn=vn,
+        mac=format_mac(claim.key.mac),
+        nve=claim.nve,
+        port=claim.key.place.port,
+        vlan=claim.key.place.vlan,
+        asked=tuple(str(ip) for ip in claim.announced),
+        has=tuple(str(ip) for ip in claim.granted or ()),
+        standing=standing,
+        reason=reason.value,
+        why=REASONS.get(reason, ""),
+        in_its_way=None if other is None else str(other),
+        stated=claim.static,
+        hypervisor=claim.host,
+        sequence=claim.sequence,
+    )
 
 
 def find_claim(
@@ -197,8 +204,8 @@ def find_claim(
         places = ", ".join(_place(key.place) for key in found)
         raise OperatorError(f"{mac} is behind {nve} more than once; say where: {places}")
     others = f" in VN {vn}" if vn else ""
-    known = sorted({one["mac"] for one in listed["claims"]})
-    more = f", and more: {listed['total']} in all" if listed["total"] > len(listed["claims"]) else ""
+    known = sorted({one.mac for one in listed.claims})
+    more = f", and more: {listed.total} in all" if listed.total > len(listed.claims) else ""
     there = f"there are: {', '.join(known)}{more}" if known else "there is none at all"
     raise OperatorError(f"no tenant system with {mac} is known behind {nve}{others}; {there}")
 

@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What operators may ask an NVA about VNs and mappings, and what they may decide: by name, with JSON values."""
+"""What operators may ask an NVA about VNs and mappings, and what they may decide: by name."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from nvo3sec.domain.mapping import Admit, ClaimKey, Event, Evict, Status
 from nvo3sec.domain.mapping.reasons import REASONS
@@ -11,6 +9,7 @@ from nvo3sec.errors import OperatorError
 from nvo3sec.nva.administration import Administration
 from nvo3sec.operator import mapping_views
 from nvo3sec.operator.calls import Method, answered_by
+from nvo3sec.operator.documents import Decided, Mappings, VnLine, VnShown
 
 
 class Operations:
@@ -24,11 +23,11 @@ class Operations:
         """By name."""
         return answered_by(self)
 
-    async def vn_list(self) -> list[dict[str, Any]]:
+    async def vn_list(self) -> tuple[VnLine, ...]:
         """Every VN."""
         return mapping_views.vn_list(self._nva.domain, self._nva.membership, self._nva.mappings)
 
-    async def vn_show(self, vn: str) -> dict[str, Any]:
+    async def vn_show(self, vn: str) -> VnShown:
         """One VN."""
         return mapping_views.vn_show(self._nva.domain, self._nva.membership, self._nva.mappings, vn)
 
@@ -38,7 +37,7 @@ class Operations:
         nve: str | None = None,
         frozen: bool = False,
         limit: int = mapping_views.CLAIMS_SHOWN,
-    ) -> dict[str, Any]:
+    ) -> Mappings:
         """Tenant systems: of a VN, behind an NVE, or that wait for something."""
         return mapping_views.map_list(
             self._nva.domain, self._nva.mappings, vn=vn, nve=nve, frozen=frozen, limit=max(0, limit)
@@ -46,7 +45,7 @@ class Operations:
 
     async def map_admit(
         self, mac: str, nve: str, vn: str | None = None, port: int | None = None, vlan: int | None = None
-    ) -> dict[str, Any]:
+    ) -> Decided:
         """This tenant system is right: it gets its addresses, and whoever had them is frozen."""
         key = self._find(mac, nve, vn, port, vlan)
         self._nva.must_be_in([nve])
@@ -60,7 +59,7 @@ class Operations:
         port: int | None = None,
         vlan: int | None = None,
         successor: str | None = None,
-    ) -> dict[str, Any]:
+    ) -> Decided:
         """This tenant system goes. successor: the NVE that alone can have its addresses for a while."""
         if successor is not None and successor not in self._nva.domain.nve_by_name:
             names = ", ".join(sorted(self._nva.domain.nve_by_name))
@@ -72,8 +71,8 @@ class Operations:
     def _find(self, mac: str, nve: str, vn: str | None, port: int | None, vlan: int | None) -> ClaimKey:
         return mapping_views.find_claim(self._nva.domain, self._nva.mappings, mac, nve, vn=vn, port=port, vlan=vlan)
 
-    def _decided(self, key: ClaimKey, event: Event) -> dict[str, Any]:
+    def _decided(self, key: ClaimKey, event: Event) -> Decided:
         outcome = self._nva.decide(event)
         if outcome.status is Status.REFUSED:
             raise OperatorError(f"{key}: {REASONS[outcome.reason]}")
-        return {"claim": str(key), "status": outcome.status.value}
+        return Decided(str(key), outcome.status.value)

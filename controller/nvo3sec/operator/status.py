@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What operators are told of the whole domain, as JSON values. Nothing in here has ever seen a key."""
+"""What operators are told of the whole domain. Nothing in here has ever seen a key."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict
-from typing import Any
+from dataclasses import replace
 
 from nvo3sec.domain.keys.sa import Direction
 from nvo3sec.domain.messages.credential_terms import span
@@ -15,6 +14,8 @@ from nvo3sec.domain.overlay.meanings import Meaning
 from nvo3sec.domain.overlay.model import Domain
 from nvo3sec.domain.switch.status import AgentStatus, unknown_status
 from nvo3sec.nva.report_journal import ReportRecord
+from nvo3sec.operator.documents import HeldNumber, Key, SaidReport, Speech, Status, Switch
+from nvo3sec.operator.json_form import to_json
 from nvo3sec.operator.room import left_out
 
 REPORTS_SHOWN, REPORTS_OF_ONE_SHOWN = 20, 5
@@ -33,7 +34,7 @@ def status_report(
     held: Mapping[Meaning, Collection[str]] | None = None,
     contested: Mapping[str, str] | None = None,
     awaited: Collection[str] = (),
-) -> dict[str, Any]:
+) -> Status:
     """Switches with what is expected and what is there, every key by name, the last reports, what is not ready, and
     what will not be for long.
 
@@ -49,10 +50,16 @@ def status_report(
     switches = []
     for nve in domain.nves:
         # One that the domain has got while the others were asked was not.
-        switch = asdict(agents.get(nve.name) or unknown_status(nve.name, "was not asked"))
-        switch["excluded"], switch["disputed"] = out.get(nve.name, ""), strange.get(nve.name, "")
-        switch |= {"registered": nve.name in present, "p4runtime": nve.p4runtime, "device_id": nve.device_id}
-        switches.append(switch)
+        switches.append(
+            Switch(
+                **vars(agents.get(nve.name) or unknown_status(nve.name, "was not asked")),
+                excluded=out.get(nve.name, ""),
+                disputed=strange.get(nve.name, ""),
+                registered=nve.name in present,
+                p4runtime=nve.p4runtime,
+                device_id=nve.device_id,
+            )
+        )
     expected = {name: status for name, status in agents.items() if name not in out}
     missing = [f"{name}: {_why(status)}" for name, status in expected.items() if not _is_ready(status)]
     missing += [f"{name}: suspended: {out[name]}" for name in sorted(awaited)]
@@ -71,28 +78,27 @@ def status_report(
         for nve in nves
         if nve not in out
     ]
-    return {
-        "domain": domain.name,
-        "ready": not missing,
-        "not_ready": missing,
-        "warnings": [one for one in map(lambda d: _overdue(d, now), directions) if one],
-        "switches": switches,
-        "held": [
-            {"number": f"{one.sort} {one.number}", "owner": one.owner, "nves": list(nves)}
-            for one, nves in (held or {}).items()
-        ],
-        "keys": [key for direction in directions for key in _keys(direction, now)],
-        "reports": [
-            {
-                "nve": r.nve,
-                "age_s": round(now - r.at, 1),
-                "event": r.report.event,
-                "detail": r.report.detail,
-                "over": _is_over(r, agents.get(r.nve), out, strange, rivals),
-            }
+    return Status(
+        domain=domain.name,
+        ready=not missing,
+        not_ready=tuple(missing),
+        warnings=tuple(one for one in map(lambda d: _overdue(d, now), directions) if one),
+        switches=tuple(switches),
+        held=tuple(
+            HeldNumber(f"{one.sort} {one.number}", one.owner, tuple(nves)) for one, nves in (held or {}).items()
+        ),
+        keys=tuple(key for direction in directions for key in _keys(direction, now)),
+        reports=tuple(
+            SaidReport(
+                r.nve,
+                round(now - r.at, 1),
+                r.report.event,
+                r.report.detail,
+                _is_over(r, agents.get(r.nve), out, strange, rivals),
+            )
             for r in _last(reports)
-        ],
-    }
+        ),
+    )
 
 
 def _is_over(
@@ -133,26 +139,25 @@ def _overdue(direction: Direction, now: float) -> str:
     return f"{tunnel.sender} to {tunnel.receiver}: the key is {overdue} past its soft limit, and ends in {left}"
 
 
-def with_versions(
-    report: dict[str, Any], nva: Speaks, agents: Mapping[str, Speaks], room: int | None = None
-) -> dict[str, Any]:
+def with_versions(report: Status, nva: Speaks, agents: Mapping[str, Speaks], room: int | None = None) -> Status:
     """A status with what the NVA and each agent speak, and which of them is to be upgraded. agents: by NVE. room: as
     for `with_terms`."""
-    present = {switch["nve"]: agents.get(switch["nve"]) for switch in report["switches"]}
-    unsaid_of = left_out({name: _speaks(one) for name, one in present.items()}, room)
+    present = {switch.nve: agents.get(switch.nve) for switch in report.switches}
+    unsaid_of = left_out({name: to_json(_speech(one)) for name, one in present.items()}, room)
     present = {name: None if name in unsaid_of else one for name, one in present.items()}
-    switches = [switch | {"speaks": _speaks(present[switch["nve"]])} for switch in report["switches"]]
-    out = {switch["nve"] for switch in report["switches"] if switch.get("excluded")}
+    out = {switch.nve for switch in report.switches if switch.excluded}
     known = [(name, one) for name, one in present.items() if one is not None and name not in out]
-    told = {"speaks": _speaks(nva), "switches": switches}
     unsaid = [f"the agent of {name}: what it speaks: {why}" for name, why in unsaid_of.items()]
-    return report | told | {"warnings": [*report.get("warnings", ()), *differences(nva, known), *unsaid]}
+    return replace(
+        report,
+        speaks=_speech(nva),
+        switches=tuple(replace(switch, speaks=_speech(present[switch.nve])) for switch in report.switches),
+        warnings=(*(report.warnings or ()), *differences(nva, known), *unsaid),
+    )
 
 
-def _speaks(one: Speaks | None) -> dict[str, Any] | None:
-    if one is None:
-        return None
-    return {"software": one.software, "protocol": one.protocol, "features": sorted(one.features)}
+def _speech(one: Speaks | None) -> Speech | None:
+    return None if one is None else Speech(one.software, one.protocol, tuple(sorted(one.features)))
 
 
 def _last(reports: list[ReportRecord]) -> list[ReportRecord]:
@@ -186,21 +191,21 @@ def _why(status: AgentStatus) -> str:
     return "no lease yet" if not status.lease_left_s else "the lease has run out"
 
 
-def _keys(direction: Direction, now: float) -> list[dict[str, Any]]:
+def _keys(direction: Direction, now: float) -> list[Key]:
     return [
-        {
-            "sender": direction.tunnel.sender,
-            "receiver": direction.tunnel.receiver,
-            "suite": direction.tunnel.suite.name,
-            "state": sa.state.value,
-            "spi": f"{sa.spi:08x}",
-            "generation": sa.generation,
-            "age_s": round(now - sa.planned_at, 1),
-            "to_soft_s": round(sa.soft_at - now, 1),
-            "to_hard_s": round(sa.hard_at - now, 1),
-            "at_receiver": sa.spi in (direction.receiver.holds or ()),
-            "at_sender": sa.spi in (direction.sender.holds or ()),
-            "inherited": sa.inherited,
-        }
+        Key(
+            sender=direction.tunnel.sender,
+            receiver=direction.tunnel.receiver,
+            suite=direction.tunnel.suite.name,
+            state=sa.state.value,
+            spi=f"{sa.spi:08x}",
+            generation=sa.generation,
+            age_s=round(now - sa.planned_at, 1),
+            to_soft_s=round(sa.soft_at - now, 1),
+            to_hard_s=round(sa.hard_at - now, 1),
+            at_receiver=sa.spi in (direction.receiver.holds or ()),
+            at_sender=sa.spi in (direction.sender.holds or ()),
+            inherited=sa.inherited,
+        )
         for sa in direction.sas
     ]

@@ -21,9 +21,11 @@ from nvo3sec.errors import Nvo3secError, OperatorError
 from nvo3sec.nva import Nva, NvaSideSession
 from nvo3sec.nva.store import MemoryStore
 from nvo3sec.nve import NveAgent, SwitchAddress
-from nvo3sec.nve.counters import counters_report
+from nvo3sec.nve import counters as nve_counters
 from nvo3sec.operator.calls import answered_by
 from nvo3sec.operator.console.server import ConsoleServer
+from nvo3sec.operator.documents import Counters, NoCounters, NotDone, OwnCounters, Reconciled, Status, SwitchCounters
+from nvo3sec.operator.json_form import from_json
 from nvo3sec.operator.keys import KeyOperations
 from nvo3sec.operator.mappings import Operations
 from nvo3sec.operator.status import status_report
@@ -83,7 +85,7 @@ class Controller:
 
     # --- operator ---------------------------------------------------------------------------------------------------
 
-    async def status(self) -> dict[str, Any]:
+    async def status(self) -> Status:
         """Switches, keys, reports."""
         nva, agents = self._nva.administration, {name: agent.status() for name, agent in self._agents.items()}
         return status_report(
@@ -96,39 +98,39 @@ class Controller:
             alarms=nva.alarms(),
         )
 
-    async def wait(self, wait_s: float = 30.0) -> dict[str, Any]:
+    async def wait(self, wait_s: float = 30.0) -> Status:
         """The status as soon as everything is ready. Raises OperatorError if it is not in time."""
         deadline = time.monotonic() + wait_s
         while True:
             status = await self.status()
-            if status["ready"]:
+            if status.ready:
                 return status
             if time.monotonic() >= deadline:
-                raise OperatorError(f"not ready after {wait_s:g} s: " + "; ".join(status["not_ready"]))
+                raise OperatorError(f"not ready after {wait_s:g} s: " + "; ".join(status.not_ready))
             await asyncio.sleep(PROGRESS_S)
 
-    async def counters(self, nve: str | None = None) -> list[dict[str, Any]]:
+    async def counters(self, nve: str | None = None) -> Counters:
         """Counters of one switch, or of all: those that cannot be read are `unavailable`, and why."""
         if nve is not None:
-            return [counters_report(await agent.counters()) for agent in self._chosen(nve)]
-        found = []
+            return tuple([_told(await agent.counters()) for agent in self._chosen(nve)])
+        found: list[SwitchCounters | NoCounters] = []
         for name, agent in self._agents.items():
             try:
-                found.append(counters_report(await agent.counters()))
+                found.append(_told(await agent.counters()))
             except Nvo3secError as error:
-                found.append({"nve": name, "unavailable": str(error)})
-        return found
+                found.append(NoCounters(name, str(error)))
+        return tuple(found)
 
-    async def reconcile(self, nve: str | None = None, dry_run: bool = False) -> dict[str, Any]:
+    async def reconcile(self, nve: str | None = None, dry_run: bool = False) -> Reconciled:
         """Reconcile one switch or all; returns the updates of each, or why it is `unavailable`."""
         if nve is not None:
-            return {agent.nve.name: list(await agent.reconcile(dry_run=dry_run)) for agent in self._chosen(nve)}
-        found: dict[str, Any] = {}
+            return {agent.nve.name: await agent.reconcile(dry_run=dry_run) for agent in self._chosen(nve)}
+        found: Reconciled = {}
         for name, agent in self._agents.items():
             try:
-                found[name] = list(await agent.reconcile(dry_run=dry_run))
+                found[name] = await agent.reconcile(dry_run=dry_run)
             except Nvo3secError as error:
-                found[name] = {"unavailable": str(error)}
+                found[name] = NotDone(str(error))
         return found
 
     async def _ask(self, nve: str, _kind: QuestionKind) -> Any:
@@ -140,3 +142,7 @@ class Controller:
         if nve not in self._agents:
             raise OperatorError(f"no such NVE: {nve}; there are: {', '.join(sorted(self._agents))}")
         return [self._agents[nve]]
+
+
+def _told(counters: nve_counters.SwitchCounters) -> OwnCounters:
+    return from_json(OwnCounters, nve_counters.counters_report(counters))

@@ -35,8 +35,19 @@ from nvo3sec.nva.store import Certificate
 from nvo3sec.operator.access import probe
 from nvo3sec.operator.calls import Method, answered_by
 from nvo3sec.operator.console.server import ConsoleServer
+from nvo3sec.operator.documents import (
+    Counters,
+    NoCounters,
+    NotDone,
+    Reconciled,
+    Revoked,
+    Status,
+    SwitchCounters,
+    Verdict,
+)
 from nvo3sec.operator.domain_file import Applying, Start
 from nvo3sec.operator.ends import with_terms
+from nvo3sec.operator.json_form import from_json
 from nvo3sec.operator.keys import KeyOperations
 from nvo3sec.operator.mappings import Operations
 from nvo3sec.operator.room import without_the_longest
@@ -246,7 +257,7 @@ class NvaProcess:
 
     # --- operator ---------------------------------------------------------------------------------------------------
 
-    async def status(self, wait_s: float = 0.0, *, room: int | None = None) -> dict[str, Any]:
+    async def status(self, wait_s: float = 0.0, *, room: int | None = None) -> Status:
         """Switches, keys, reports. With `wait_s`, as `wait`. room: for what agents answer, bytes of JSON."""
         if wait_s > 0:
             return await self.wait(wait_s, room=room)
@@ -291,40 +302,41 @@ class NvaProcess:
         present = {nve.name for nve in self._operators.domain.nves} - set(self._operators.excluded)
         return frozenset(f"{Role.NVE.value}/{name}" for name in self._transport.terms if name not in present)
 
-    async def wait(self, wait_s: float = 30.0, *, room: int | None = None) -> dict[str, Any]:
+    async def wait(self, wait_s: float = 30.0, *, room: int | None = None) -> Status:
         """The status as soon as everything is ready. Raises OperatorError if it is not in time."""
         deadline = time.monotonic() + wait_s
         while True:
             status = await self.status(room=room)
-            if status["ready"]:
+            if status.ready:
                 return status
             if time.monotonic() >= deadline:
-                raise OperatorError(f"not ready after {wait_s:g} s: " + "; ".join(status["not_ready"]))
+                raise OperatorError(f"not ready after {wait_s:g} s: " + "; ".join(status.not_ready))
             await asyncio.sleep(PROGRESS_S)
 
-    async def counters(self, nve: str | None = None, *, room: int | None = None) -> list[Any]:
+    async def counters(self, nve: str | None = None, *, room: int | None = None) -> Counters:
         """Counters of one switch, or of all: those that do not answer are `unavailable`, and why. room: as `status`."""
         if nve is not None:
-            return [await self._ask_agent(self._known(nve), QuestionKind.COUNTERS)]
+            return (from_json(SwitchCounters, await self._ask_agent(self._known(nve), QuestionKind.COUNTERS)),)
         answers = await self._ask_all(QuestionKind.COUNTERS, room)
-        return [_or_unavailable(answer, nve=name) for name, answer in answers.items()]
+        return tuple(_counters(name, answer) for name, answer in answers.items())
 
-    async def reconcile(
-        self, nve: str | None = None, dry_run: bool = False, *, room: int | None = None
-    ) -> dict[str, Any]:
+    async def reconcile(self, nve: str | None = None, dry_run: bool = False, *, room: int | None = None) -> Reconciled:
         """Reconcile one switch or all; returns the updates of each, or why it is `unavailable`. room: as `status`."""
         kind = QuestionKind.PREVIEW if dry_run else QuestionKind.RECONCILE
         if nve is not None:
-            return {nve: await self._ask_agent(self._known(nve), kind)}
-        return {name: _or_unavailable(answer) for name, answer in (await self._ask_all(kind, room)).items()}
+            return {nve: tuple(await self._ask_agent(self._known(nve), kind))}
+        return {
+            name: NotDone(str(answer)) if isinstance(answer, OperatorError) else tuple(answer)
+            for name, answer in (await self._ask_all(kind, room)).items()
+        }
 
-    async def revoke(self, nve: str) -> dict[str, float]:
+    async def revoke(self, nve: str) -> Revoked:
         """Shut an NVE out for good. Returns how long it took (seconds) until every other switch was without it."""
         began = time.monotonic()
         self._operators.revoke(nve)
-        return {"cut_off_s": await self._cut_off(nve, began)}
+        return Revoked(await self._cut_off(nve, began))
 
-    async def authz_probe(self, device: str, method: str, vn: str | None = None) -> dict[str, Any]:
+    async def authz_probe(self, device: str, method: str, vn: str | None = None) -> Verdict:
         """What a call of a device would be answered, and why."""
         return probe(
             access_table(),
@@ -378,8 +390,13 @@ class NvaProcess:
         return nve
 
 
-def _or_unavailable(answer: Any, **names: str) -> Any:
-    return {**names, "unavailable": str(answer)} if isinstance(answer, OperatorError) else answer
+def _counters(nve: str, answer: Any) -> SwitchCounters | NoCounters:
+    try:
+        if isinstance(answer, OperatorError):
+            raise answer
+        return from_json(SwitchCounters, answer)
+    except OperatorError as error:
+        return NoCounters(nve, str(error))
 
 
 def _as_many_files_as_allowed() -> None:

@@ -12,7 +12,6 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import structlog
 
@@ -23,6 +22,7 @@ from nvo3sec.identity.names import DeviceName, Role
 from nvo3sec.nva import Nva
 from nvo3sec.nva.early_leases import EarlyLeases, ShutOut
 from nvo3sec.nva.store import MemoryStore, Store, open_store
+from nvo3sec.operator.documents import Status
 from nvo3sec.operator.domain_file import Start, at_start
 from nvo3sec.system import garbage as collector
 from nvo3sec.transport.methods import DomainMembership
@@ -129,19 +129,10 @@ class Served:
         return early.vnis_of(device.name)
 
 
-def loading_status(domain: str, early: EarlyLeases, waiting: int, since_s: float) -> dict[str, Any]:
+def loading_status(domain: str, early: EarlyLeases, waiting: int, since_s: float) -> Status:
     """The status of an NVA that is loading: what is not known yet, and what is done meanwhile."""
-    return {
-        "domain": domain,
-        "ready": False,
-        "not_ready": [
-            f"the NVA has been loading for {since_s:.0f} s: switches, keys and mappings are not known yet;"
-            f" {waiting} agents wait, and {len(early.granted)} NVEs had a lease prolonged meanwhile"
-        ],
-        "warnings": [],
-        "switches": [],
-        "held": [],
-        "keys": [],
-        "reports": [],
-        "ends": [],
-    }
+    why = (
+        f"the NVA has been loading for {since_s:.0f} s: switches, keys and mappings are not known yet;"
+        f" {waiting} agents wait, and {len(early.granted)} NVEs had a lease prolonged meanwhile"
+    )
+    return Status(domain=domain, ready=False, not_ready=(why,), warnings=(), held=(), ends=())

@@ -8,7 +8,7 @@ import os
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,9 @@ from nvo3sec.nve import CANNOT, AgentMemory, NveAgent, SwitchAddress, tenant_met
 from nvo3sec.nve.counters import counters_report
 from nvo3sec.nve.status import lines_to_json, status_to_json
 from nvo3sec.operator.console.server import ConsoleServer
+from nvo3sec.operator.documents import Counters, OwnCounters, OwnStatus, Reconciled, Switch
 from nvo3sec.operator.ends import with_terms
+from nvo3sec.operator.json_form import from_json
 from nvo3sec.p4runtime import load_artifacts
 from nvo3sec.system import garbage
 from nvo3sec.system.aio import run_together, until_stopped
@@ -139,41 +141,31 @@ class NveProcess:
         fault = self._memory.fault
         return replace(terms, faults=(f"{CANNOT}: {fault}", *terms.faults[: SAID - 1])) if fault else terms
 
-    def _status(self) -> dict[str, Any]:
-        return asdict(self._agent.status())
-
     # --- console: the forms that an NVA answers with, for this one NVE ----------------------------------------------
 
-    async def _console_status(self) -> dict[str, Any]:
+    async def _console_status(self) -> OwnStatus:
         status = self._agent.status()
-        switch = self._status() | {"registered": status.nva, "p4runtime": self._p4runtime, "device_id": self._device_id}
-        not_ready = [] if status.in_sync else [f"{status.nve}: {status.fault or 'not in sync'}"]
-        report = {
-            "domain": self._domain,
-            "ready": status.in_sync,
-            "not_ready": not_ready,
-            "switches": [switch],
-            "keys": [],
-            "reports": [],
-        }
+        switch = Switch(**vars(status), registered=status.nva, p4runtime=self._p4runtime, device_id=self._device_id)
+        not_ready = () if status.in_sync else (f"{status.nve}: {status.fault or 'not in sync'}",)
+        report = OwnStatus(self._domain, status.in_sync, not_ready, switches=(switch,))
         return with_terms(report, {str(self._device.identity): self._terms()}, time.time())
 
-    async def _console_wait(self, wait_s: float = 30.0) -> dict[str, Any]:
+    async def _console_wait(self, wait_s: float = 30.0) -> OwnStatus:
         """The status as soon as the agent is ready. Raises OperatorError if it is not in time."""
         deadline = time.monotonic() + wait_s
-        while not (status := await self._console_status())["ready"]:
+        while not (status := await self._console_status()).ready:
             if time.monotonic() >= deadline:
-                raise OperatorError(f"not ready after {wait_s:g} s: " + "; ".join(status["not_ready"]))
+                raise OperatorError(f"not ready after {wait_s:g} s: " + "; ".join(status.not_ready))
             await asyncio.sleep(PROGRESS_S)
         return status
 
-    async def _console_counters(self, nve: str | None = None) -> list[dict[str, Any]]:
+    async def _console_counters(self, nve: str | None = None) -> Counters:
         self._check_name(nve)
-        return [counters_report(await self._agent.counters())]
+        return (from_json(OwnCounters, counters_report(await self._agent.counters())),)
 
-    async def _console_reconcile(self, nve: str | None = None, dry_run: bool = False) -> dict[str, list[str]]:
+    async def _console_reconcile(self, nve: str | None = None, dry_run: bool = False) -> Reconciled:
         self._check_name(nve)
-        return {self._agent.nve.name: list(await self._agent.reconcile(dry_run=dry_run))}
+        return {self._agent.nve.name: await self._agent.reconcile(dry_run=dry_run)}
 
     def _check_name(self, nve: str | None) -> None:
         if nve not in (None, self._agent.nve.name):

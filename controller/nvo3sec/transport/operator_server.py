@@ -13,6 +13,7 @@ import structlog
 from nvo3sec.errors import NvaLoading
 from nvo3sec.identity.gate.authenticate import authenticated_identity
 from nvo3sec.operator.calls import CALLS, SERVICE, Ask, Method
+from nvo3sec.operator.json_form import to_json
 from nvo3sec.transport.early_sessions import LOADING
 from nvo3sec.wire import up
 
@@ -39,6 +40,6 @@ class OperatorTransport:
                 raise NvaLoading(f"{LOADING}: ask again")
             operator = str(authenticated_identity(context).device)
             self._log.info("operator asks", operator=operator, method=name, arguments=request.parameters)
-            return json.dumps(await method(**request.parameters), allow_nan=False)
+            return json.dumps(to_json(await method(**request.parameters)), allow_nan=False)
 
         return answer

@@ -19,6 +19,7 @@ import structlog
 from nvo3sec.errors import Nvo3secError, OperatorError
 from nvo3sec.operator.calls import CALLS, Method
 from nvo3sec.operator.console.rundir import prepare_run_directory, socket_path
+from nvo3sec.operator.json_form import to_json
 
 END_S = 1.0
 """How long whoever does not read keeps the end of the process waiting."""
@@ -31,7 +32,7 @@ _PEERCRED = struct.Struct("3i")
 
 
 class ConsoleServer:
-    """Answers operators in `run_directory`. `methods`: by name; they take keyword arguments and return JSON values.
+    """Answers operators in `run_directory`. `methods`: by name; they take keyword arguments and return documents.
 
     who: what it is, for people who have asked the wrong process.
     """
@@ -117,7 +118,7 @@ class ConsoleServer:
             # What only looks is asked again and again by whoever waits for something.
             log = self._log.debug if name in LOOKS else self._log.info
             log("operator asks", operator=who, method=name, arguments=params)
-            return {"result": await method(**params)}
+            return {"result": to_json(await method(**params))}
         except asyncio.CancelledError:
             if not self._stopping:
                 raise

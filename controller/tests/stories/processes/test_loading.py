@@ -52,9 +52,9 @@ class TestWhileItLoads:
                 with pytest.raises(NvaUnreachable, match="still loading; nothing was changed"):
                     await leaf1.announce(Attachment(1, 0, vni, 0x020000000001, (), ""))
                 status = await process.nva.status()
-                assert not status["ready"]
-                assert "2 agents wait, and 1 NVEs had a lease prolonged" in status["not_ready"][0]
-                assert status["switches"] == status["keys"] == []
+                assert not status.ready
+                assert "2 agents wait, and 1 NVEs had a lease prolonged" in status.not_ready[0]
+                assert status.switches == status.keys == ()
                 for asked in (process.nva.counters, process.nva.reconcile):
                     with pytest.raises(OperatorError, match="still loading"):
                         await asked()
@@ -183,7 +183,7 @@ class TestSwitches:
             return float("-inf")
 
         async def is_ready() -> bool:
-            return bool((await process.nva.status())["ready"])
+            return bool((await process.nva.status()).ready)
 
         async def check():
             try:

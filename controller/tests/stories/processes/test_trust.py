@@ -94,10 +94,10 @@ def test_its_peers_let_go_and_it_comes_back_with_the_anchor(site, monkeypatch):
                 assert process.nva._nva.administration.excluded == {OTHER: trust.WHY}
                 assert not any(OTHER in one.tunnel for one in process.nva._nva.administration.directions())
                 status = await process.nva.status()
-                assert f"{OTHER}: suspended: {trust.WHY}" in status["not_ready"]
-                switches = {one["nve"]: one for one in status["switches"]}
-                assert switches[OTHER]["excluded"] == trust.WHY
-                assert not switches["leaf1"]["excluded"]
+                assert f"{OTHER}: suspended: {trust.WHY}" in status.not_ready
+                switches = {one.nve: one for one in status.switches}
+                assert switches[OTHER].excluded == trust.WHY
+                assert not switches["leaf1"].excluded
                 reports = [(one.nve, one.report.event, one.report.detail) for one in process.nva._nva.state.reports]
                 assert (OTHER, "nve-suspended", trust.WHY) in reports
                 assert (await leaf1.renew_lease()).duration_s, "nobody else is touched"
@@ -112,7 +112,7 @@ def test_its_peers_let_go_and_it_comes_back_with_the_anchor(site, monkeypatch):
                         pass
                     assert (await leaf3.renew_lease()).duration_s
                     assert process.nva._nva.administration.excluded == {}
-                    assert not any("suspended" in one for one in (await process.nva.status())["not_ready"])
+                    assert not any("suspended" in one for one in (await process.nva.status()).not_ready)
         finally:
             await process.stop()
 

@@ -116,8 +116,8 @@ class TestWithTheVersionBefore:
             async with serving(identities) as service, session(service, "leaf1", speaks=BEFORE) as leaf1:
                 await serves(service, leaf1)
                 assert service.transport.speaks == {"leaf1": BEFORE}
-                report = {"switches": [{"nve": "leaf1"}], "warnings": []}
-                (warning,) = with_versions(report, service.transport.ours, service.transport.speaks)["warnings"]
+                report = Status("lab.example", True, (), switches=(Switch("leaf1"),))
+                (warning,) = with_versions(report, service.transport.ours, service.transport.speaks).warnings
                 assert warning.startswith("the agent of leaf1 is of an unknown version (protocol 0) and lacks ")
 
         run(check())

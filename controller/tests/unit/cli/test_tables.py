@@ -7,8 +7,10 @@ import io
 import itertools
 
 import pytest
+from filled import filled
 from nvo3sec.cli import render, render_keys
 from nvo3sec.cli.tables import Listing
+from nvo3sec.operator import documents as d
 from rich.console import Console
 
 MAC, SPI, SERIAL = "02:aa:00:00:00:77", "120c3e07", "391cb988721169841aa8e23203688f4760908268"
@@ -99,13 +101,39 @@ COUNTERS = {
     "vn": [],
     "last_sequence": {},
 }
+
+
+def claims(value: dict, which: str = ""):
+    return render.claims(filled(d.Mappings, value), which)
+
+
+def attachments(*values: dict):
+    return render.attachments([filled(d.AttachmentLine, one) for one in values])
+
+
+def keys(values: list[dict]):
+    return render_keys.keys(filled(tuple[d.KeyAtEnds, ...], values))
+
+
 TABLES = {
-    "status": (render.status(STATUS), [SPI, "CHASKEY12", "96011235", "bb588dfe", "54 min", "17.3 s"]),
-    "keys": (render_keys.keys(STATUS["keys"]), [SPI, "CHASKEY12", "≤ 12345678900", "lacks it", "3.0 s ago"]),
-    "claims": (render.claims({"claims": [CLAIM], "absent": [], "total": 1}), [MAC, V6, "1099511627777", NVE]),
-    "attachments": (render.attachments([ATTACHMENT | STANDING | {"announced": True}]), [MAC, V6, "hypervisor1"]),
-    "vns": (render.vns([VN]), ["16777215", "integrity", "leaf8"]),
-    "counters": (render.counters([COUNTERS]), [SPI, "GENEVE_OPTIONS_LENGTH", "12345678901234", "192.0.2.100"]),
+    "status": (render.status(filled(d.Status, STATUS)), [SPI, "CHASKEY12", "96011235", "bb588dfe", "54 min", "17.3 s"]),
+    "keys": (
+        render_keys.keys(filled(tuple[d.KeyAtEnds, ...], STATUS["keys"])),
+        [SPI, "CHASKEY12", "≤ 12345678900", "lacks it", "3.0 s ago"],
+    ),
+    "claims": (
+        claims({"claims": [CLAIM], "absent": [], "total": 1}),
+        [MAC, V6, "1099511627777", NVE],
+    ),
+    "attachments": (
+        attachments(ATTACHMENT | STANDING | {"announced": True}),
+        [MAC, V6, "hypervisor1"],
+    ),
+    "vns": (render.vns([filled(d.VnLine, VN)]), ["16777215", "integrity", "leaf8"]),
+    "counters": (
+        render.counters((filled(d.SwitchCounters, COUNTERS),)),
+        [SPI, "GENEVE_OPTIONS_LENGTH", "12345678901234", "192.0.2.100"],
+    ),
 }
 for name, (parts, values) in TABLES.items():
     TABLES[name] = list(parts), values
@@ -164,26 +192,26 @@ def ordinary_claim(name: str, **more) -> dict:
 
 def test_what_is_as_it_should_be_is_a_table_of_80_columns():
     """Without columns in which nothing stands, and without places in pieces."""
-    claims = [ordinary_claim("blue"), ordinary_claim("red", vlan=0, port=1)]
-    assert printed(render.claims({"claims": claims, "absent": [], "total": 2}), 80).splitlines() == [
+    both = [ordinary_claim("blue"), ordinary_claim("red", vlan=0, port=1)]
+    assert printed(claims({"claims": both, "absent": [], "total": 2}), 80).splitlines() == [
         "Tenant systems",
         "VN    MAC                place                 standing  has       sequence",
         f"blue  {MAC}  leaf2 port 2 VLAN 20  active    10.1.0.1         7",
         f"red   {MAC}  leaf2 port 1          active    10.1.0.1         7",
     ]
     attached = ATTACHMENT | STANDING | {"ips": ["10.1.0.7"], "host": "", "announced": False}
-    assert printed(render.attachments([attached]), 80).splitlines() == [
+    assert printed(attachments(attached), 80).splitlines() == [
         "Tenant systems",
         "VN    port  VLAN  MAC                IPs       state   origin",
         f"blue  1     0     {MAC}  10.1.0.7  active  domain file",
     ]
     gone = attached | {"state": "not-served", "why": "VN blue is not served here", "active": False, "announced": True}
-    assert "not served: VN blue is not served here" in " ".join(printed(render.attachments([gone]), 120).split())
+    assert "not served: VN blue is not served here" in " ".join(printed(attachments(gone), 120).split())
 
 
 def test_addresses_of_who_is_absent_are_shown():
     one = {"vn": "blue", "address": "10.1.0.77", "last_owner": f"{MAC} at leaf1 port 1", "barred": ["leaf2", "leaf3"]}
-    assert printed(render.claims({"claims": [], "absent": [one], "total": 0}), 80).splitlines() == [
+    assert printed(claims({"claims": [], "absent": [one], "total": 0}), 80).splitlines() == [
         "No tenant systems",
         "",
         "Addresses of who is absent",
@@ -194,9 +222,7 @@ def test_addresses_of_who_is_absent_are_shown():
 
 def test_what_does_not_fit_is_not_cut_into_columns_of_words():
     frozen = ordinary_claim("blue", standing="frozen", has=[], in_its_way=f"{MAC} at leaf1 port 2")
-    assert printed(
-        render.claims({"claims": [ordinary_claim("blue"), frozen], "absent": [], "total": 2}), 80
-    ).splitlines() == [
+    assert printed(claims({"claims": [ordinary_claim("blue"), frozen], "absent": [], "total": 2}), 80).splitlines() == [
         "Tenant systems",
         f"VN blue  MAC {MAC}  place leaf2 port 2 VLAN 20  standing active",
         "  has 10.1.0.1  sequence 7",
@@ -220,10 +246,13 @@ def test_what_there_is_none_of():
     for parts, said in (
         (render_keys.keys([]), "No keys"),
         (render_keys.keys([], " of tunnels of leaf1"), "No keys of tunnels of leaf1"),
-        (render.claims({"claims": [], "absent": [], "total": 0}, " of red"), "No tenant systems of red"),
+        (
+            claims({"claims": [], "absent": [], "total": 0}, " of red"),
+            "No tenant systems of red",
+        ),
         (render.attachments([]), "No tenant systems are attached"),
-        (render.counters([]), "No drops"),
-        (render_keys.audit({"switches": [], "differences": [], "held": False}), "No switch answers"),
+        (render.counters(()), "No drops"),
+        (render_keys.audit(d.KeyAudit(False, (), ())), "No switch answers"),
     ):
         assert printed(parts, 80) == said + "\n"
 

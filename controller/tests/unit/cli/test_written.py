@@ -62,8 +62,8 @@ class Authority:
             for name in ("status", "counters", "key_list", "rotate", "domain_show", "domain_diff", "domain_apply")
         }
         self._ready = ready
-        self._found = {"changes": [1], "lines": ["~ vn red"], "refused": list(refused), "same_text": False, "base": "x"}
-        self._found |= {"nves": ["leaf1"], "total": 1}
+        found = {"changes": [{}], "lines": ["~ vn red"], "refused": list(refused), "base": "x", "total": 1}
+        self._found = filled(FileDifference, found | {"nves": ["leaf1"]})
 
     async def status(self):
         return EMPTY_STATUS | {"ready": self._ready, "not_ready": [], "warnings": []}
@@ -72,19 +72,19 @@ class Authority:
         return COUNTERS
 
     async def key_list(self, nves, vn):
-        return []
+        return ()
 
     async def rotate(self, nves, vn):
-        return {"directions": 2}
+        return Rotated(2)
 
     async def domain_show(self):
-        return {"text": Path(EXAMPLE).read_text()}
+        return AppliedFile("lab.example", "x", Path(EXAMPLE).read_text())
 
     async def domain_diff(self, text):
         return self._found
 
     async def domain_apply(self, text, base):
-        if self._found["refused"]:
+        if self._found.refused:
             raise OperatorError("refused")
         self.applied.append(text)
         return self._found

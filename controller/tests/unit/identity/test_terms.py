@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,7 +27,9 @@ from nvo3sec.identity.live import LivePeers
 from nvo3sec.identity.names import DeviceName, Role
 from nvo3sec.identity.revocation import RevocationFile
 from nvo3sec.identity.terms import TermLog, terms_of
+from nvo3sec.operator.documents import Status, Switch
 from nvo3sec.operator.ends import with_terms
+from nvo3sec.operator.json_form import to_json
 from nvo3sec.operator.status import status_report, with_versions
 from nvo3sec.wire import nva_pb2 as pb
 from nvo3sec.wire import up
@@ -130,6 +133,9 @@ class TestTermsOf:
         assert len(events) == 1
 
 
+EMPTY = Status("lab.example", True, ())
+
+
 class TestStatus:
     def test_what_several_say_is_one_warning(self):
         of_list = Term(TermKind.REVOCATION_LIST, "CN=x", 0.0, 7 * DAY_S)
@@ -137,13 +143,13 @@ class TestStatus:
             "nva/nva1": CredentialTerms((of_list,)),
             "nve/leaf1": CredentialTerms((of_list,), ("the file is half a file",)),
         }
-        found = with_terms({"ready": True, "warnings": ["before"]}, said, 6 * DAY_S)
-        assert found["warnings"][0] == "before"
-        assert set(found["warnings"][1:]) == {
+        found = with_terms(replace(EMPTY, warnings=("before",)), said, 6 * DAY_S)
+        assert found.warnings[0] == "before"
+        assert set(found.warnings[1:]) == {
             "nva/nva1, nve/leaf1: the revocation list of CN=x ends in 24 h 0 min",
             "nve/leaf1: the file is half a file",
         }
-        assert [one["urgency"] for one in found["ends"]] == ["warning", "warning"]
+        assert [one.urgency for one in found.ends] == ["warning", "warning"]
 
 
 def talkative(number: int) -> CredentialTerms:
@@ -159,18 +165,18 @@ class TestRoom:
     def test_who_says_much_hides_nobody_else(self):
         few = CredentialTerms((Term(TermKind.CERTIFICATE, "nve/leaf1", 0.0, DAY_S),), ("the file is half a file",))
         said = {"nva/nva1": few, **{f"nve/bad{number}": talkative(number) for number in range(40)}, "nve/leaf1": few}
-        assert len(json.dumps(with_terms({}, said, DAY_S))) > 4 << 20, "more than a client takes"
-        found = with_terms({}, said, DAY_S, self.ROOM)
-        assert len(json.dumps(found)) < 2 * self.ROOM
-        assert {one["process"] for one in found["ends"]} >= {"nva/nva1", "nve/leaf1"}
-        assert "nva/nva1, nve/leaf1: the file is half a file" in found["warnings"]
-        assert any(one.startswith("nve/bad") and "has no room beside the others'" in one for one in found["warnings"])
+        assert len(json.dumps(to_json(with_terms(EMPTY, said, DAY_S)))) > 4 << 20, "more than a client takes"
+        found = with_terms(EMPTY, said, DAY_S, self.ROOM)
+        assert len(json.dumps(to_json(found))) < 2 * self.ROOM
+        assert {one.process for one in found.ends} >= {"nva/nva1", "nve/leaf1"}
+        assert "nva/nva1, nve/leaf1: the file is half a file" in found.warnings
+        assert any(one.startswith("nve/bad") and "has no room beside the others'" in one for one in found.warnings)
         for number in range(40):
-            assert any(f"nve/bad{number}" in one for one in found["warnings"])
+            assert any(f"nve/bad{number}" in one for one in found.warnings)
 
     def test_where_there_is_room_nothing_is_left_out(self):
         said = {"nve/leaf1": talkative(1), "nve/leaf2": talkative(2)}
-        assert with_terms({}, said, DAY_S, 2 << 20) == with_terms({}, said, DAY_S)
+        assert with_terms(EMPTY, said, DAY_S, 2 << 20) == with_terms(EMPTY, said, DAY_S)
 
     def test_what_they_say_that_they_speak_has_room_too(self):
         names = [f"leaf{number}" for number in range(200)]
@@ -179,13 +185,13 @@ class TestRoom:
             for name in names[1:]
         }
         speaks = {"leaf0": Speaks(1, 0, frozenset(), "short"), **wordy}
-        report = {"switches": [{"nve": name} for name in names]}
+        report = replace(EMPTY, switches=tuple(Switch(name) for name in names))
         found = with_versions(report, Speaks(1), speaks, self.ROOM)
-        assert len(json.dumps(found)) < 3 * self.ROOM
-        assert found["switches"][0]["speaks"]["software"] == "short"
-        assert sum(one["speaks"] is not None for one in found["switches"]) > 5
-        assert any("what it speaks: its answer" in one for one in found["warnings"])
-        assert len(json.dumps(with_versions(report, Speaks(1), speaks))) > 10 * self.ROOM
+        assert len(json.dumps(to_json(found))) < 3 * self.ROOM
+        assert found.switches[0].speaks.software == "short"
+        assert sum(one.speaks is not None for one in found.switches) > 5
+        assert any("what it speaks: its answer" in one for one in found.warnings)
+        assert len(json.dumps(to_json(with_versions(report, Speaks(1), speaks)))) > 10 * self.ROOM
 
 
 class TestKeys:
@@ -205,7 +211,7 @@ class TestKeys:
         domain = load_domain(example_path())
         agents = {nve.name: unknown_status(nve.name, "") for nve in domain.nves}
         found = status_report(domain, agents, [direction], [], [], now)
-        assert found["warnings"] == expected
+        assert list(found.warnings) == expected
 
 
 class TestWire:

@@ -214,11 +214,11 @@ class TestDiscovery:
 
     def test_who_waits_waits_for_the_nva_and_not_for_its_agents(self, base):
         """Agents start sooner: the status of one would say that all is well, or that there are several."""
-        asked, ready = threading.Event(), {"ready": True}
+        asked, ready = threading.Event(), is_it(True)
 
         async def of_agent() -> Any:
             asked.set()
-            return {"ready": False}
+            return is_it(False)
 
         async def of_nva(wait_s: float) -> Any:
             return ready | {"nva": True}
@@ -228,24 +228,24 @@ class TestDiscovery:
             waiting = pool.submit(where.wait, 60.0)
             assert asked.wait(60)
             with serving(default_run_directory(AGENT + "leaf2"), {}), serving(base / NVA, {"wait": of_nva}):
-                assert waiting.result(60) == ready | {"nva": True}
+                assert waiting.result(60).json == ready | {"nva": True}
 
     def test_who_waits_is_answered_by_an_agent_whose_nva_is_elsewhere(self, base):
         async def is_ready() -> Any:
-            return {"ready": True}
+            return is_it(True)
 
         async def is_not() -> Any:
-            return {"ready": False}
+            return is_it(False)
 
         agent = default_run_directory(AGENT + "leaf1")
         with serving(agent, {"status": is_ready}):
-            assert Where(base, None, None).wait(60.0) == {"ready": True}
+            assert Where(base, None, None).wait(60.0).json == is_it(True)
             prepare_run_directory(base / NVA)  # one ran here, and is to come back
             with pytest.raises(NoController, match="no NVA is running in"):
                 Where(base, None, None).wait(0.01)
             (base / NVA).rmdir()
         with serving(agent, {"status": is_not}):
-            assert Where(base, None, None).wait(0.01) == {"ready": False}
+            assert Where(base, None, None).wait(0.01).json == is_it(False)
 
     def test_several(self, base):
         first, second = (default_run_directory(AGENT + name) for name in ("leaf1", "leaf2"))
@@ -362,11 +362,11 @@ class TestCommands:
             assert (result.returncode, result.stdout, result.stderr) == (1, "", "nvo3sec: not today\n")
 
     def test_what_is_applied_is_said_to_be_although_it_is_not_ready_in_time(self, tmp_path):
-        found = {"changes": [1], "lines": ["~ vn red"], "refused": [], "same_text": False, "base": "x"}
+        found = {"changes": [{}], "lines": ["~ vn red"], "base": "x", "nves": ["leaf1"], "total": 5, "unshown": 4}
         missing = [["leaf1: no lease"]]
 
         async def apply(text, base="x"):
-            return found | {"nves": ["leaf1"], "total": 5, "unshown": 4}
+            return filled(FileDifference, found)
 
         async def status(wait_s=0.0):
             if missing:
@@ -434,7 +434,8 @@ class TestCommands:
 
     def test_shell_without_its_environment_or_nve(self, tmp_path):
         async def status():
-            return {"switches": [{"nve": "leaf1", "p4runtime": "unix:/none", "device_id": 1}]}
+            one = {"nve": "leaf1", "p4runtime": "unix:/none", "device_id": 1}
+            return filled(Status, EMPTY_STATUS | {"switches": [one]})
 
         with serving(tmp_path / "run", {"status": status}):
             result = run("shell", "leaf9", "--run-dir", str(tmp_path / "run"))

@@ -51,7 +51,7 @@ class World(Agents):
         self.applying = Applying(self.nva.administration, GIVEN)
 
     async def apply(self, text: str):
-        base = (await self.applying.domain_diff(text))["base"]
+        base = (await self.applying.domain_diff(text)).base
         done = await self.applying.domain_apply(text, base)
         await self.settle()
         return done
@@ -71,15 +71,15 @@ class TestApply:
             await world.join("leaf1", "leaf2", "leaf3")
             before = {name: view.version for name, view in world.views.items()}
             done = await world.apply(SMALLER)
-            assert (done["lines"], done["nves"], done["total"]) == (
-                ["~ vn red: mtu 1400 -> 1300"],
-                ["leaf1", "leaf3"],
+            assert (done.lines, done.nves, done.total) == (
+                ("~ vn red: mtu 1400 -> 1300",),
+                ("leaf1", "leaf3"),
                 1,
             )
             assert {vn.name: vn.mtu for vn in world.views["leaf1"].vns} == {"blue": 1400, "red": 1300}
             assert all(world.views[name].version > before[name] for name in ("leaf1", "leaf3"))
             assert world.store.domain_file == SMALLER
-            assert (await world.applying.domain_show())["text"] == SMALLER
+            assert (await world.applying.domain_show()).text == SMALLER
 
         run(check())
 
@@ -104,9 +104,9 @@ class TestApply:
             world = World()
             before = world.what_there_is()
             shown = await world.applying.domain_diff(SMALLER)
-            assert (shown["lines"], shown["same_text"]) == (["~ vn red: mtu 1400 -> 1300"], False)
+            assert (shown.lines, shown.same_text) == (("~ vn red: mtu 1400 -> 1300",), False)
             assert world.what_there_is() == before
-            assert (await world.applying.domain_diff(TEXT))["same_text"]
+            assert (await world.applying.domain_diff(TEXT)).same_text
 
         run(check())
 
@@ -114,7 +114,7 @@ class TestApply:
         async def check():
             world = World()
             done = await world.apply(TEXT + "# who asks, and when\n")
-            assert (done["lines"], done["same_text"]) == ([], True)
+            assert (done.lines, done.same_text) == ((), True)
             assert world.store.domain_file.endswith("# who asks, and when\n")
 
         run(check())
@@ -148,7 +148,7 @@ class TestNothing:
     def test_where_something_else_was_applied_meanwhile(self):
         async def check():
             world = World()
-            base = (await world.applying.domain_diff(without_leaf2()))["base"]
+            base = (await world.applying.domain_diff(without_leaf2())).base
             await world.apply(SMALLER)
             before = world.what_there_is()
             with pytest.raises(OperatorError, match="another file was applied meanwhile"):
@@ -192,9 +192,9 @@ class TestManyChanges:
 
         async def check():
             shown = await World().applying.domain_diff(without_leaf2())
-            assert (len(shown["changes"]), shown["total"]) == (3, 8)
-            assert shown["lines"][-1] == "and more: 8 changes in all"
-            assert "leaf2" in shown["nves"]
+            assert (len(shown.changes), shown.total) == (3, 8)
+            assert shown.lines[-1] == "and more: 8 changes in all"
+            assert "leaf2" in shown.nves
 
         run(check())
 
@@ -203,8 +203,8 @@ class TestManyChanges:
 
         async def check():
             shown = await World().applying.domain_diff(without_leaf2())
-            assert (shown["total"], shown["unshown"]) == (8, 4)
-            assert len(shown["lines"]) == 5, "four changes and a note; there are not more"
+            assert (shown.total, shown.unshown) == (8, 4)
+            assert len(shown.lines) == 5, "four changes and a note; there are not more"
 
         run(check())
 

@@ -121,23 +121,23 @@ class TestList:
         inherited = sa(3)._replace(epoch=0)
         of_both = sa(2, SaState.DRAINING)
         rows = key_list([direction(sa(), of_both, inherited)], {}, NOW, only_the_second)
-        assert [row["tunnel_keys"] for row in rows] == ["nva", "nva+peer", None]
+        assert [row.tunnel_keys for row in rows] == ["nva", "nva+peer", None]
 
     def test_use_comes_from_the_sender_and_both_ends_are_told(self):
         draining = sa(0x00000002, SaState.DRAINING, generation=6)
         (first, second) = key_list([direction(sa(), draining)], {"leaf1": SENDER, "leaf2": RECEIVER}, NOW, no_peer)
-        assert (first["spi"], first["state"], first["age_s"], first["to_hard_s"]) == ("80000001", "sending", 60, 3900)
-        assert (first["sender_should"], first["sender_has"]) == (True, True)
-        assert (first["receiver_should"], first["receiver_has"]) == (True, True)
-        assert (first["sent_packets"], first["sent_bytes"], first["received_packets"]) == (3, 300, 3)
-        assert (second["sent_packets"], second["sent_bytes"]) == (None, None), "who sent with it has forgotten"
-        assert (second["sender_should"], second["sender_has"]) == (False, False)
-        assert (second["receiver_should"], second["receiver_has"]) == (True, False)
+        assert (first.spi, first.state, first.age_s, first.to_hard_s) == ("80000001", "sending", 60, 3900)
+        assert (first.sender_should, first.sender_has) == (True, True)
+        assert (first.receiver_should, first.receiver_has) == (True, True)
+        assert (first.sent_packets, first.sent_bytes, first.received_packets) == (3, 300, 3)
+        assert (second.sent_packets, second.sent_bytes) == (None, None), "who sent with it has forgotten"
+        assert (second.sender_should, second.sender_has) == (False, False)
+        assert (second.receiver_should, second.receiver_has) == (True, False)
 
     def test_who_does_not_answer_is_unknown(self):
         (row,) = key_list([direction(sa())], {"leaf1": "gone"}, NOW, no_peer)
-        assert (row["sender_has"], row["receiver_has"]) == (None, None)
-        assert row["idle_s"] is None
+        assert (row.sender_has, row.receiver_has) == (None, None)
+        assert row.idle_s is None
 
 
 class TestChoice:

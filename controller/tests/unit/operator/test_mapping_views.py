@@ -25,7 +25,9 @@ from nvo3sec.domain.mapping.reasons import REASONS
 from nvo3sec.domain.overlay.addresses import parse_mac
 from nvo3sec.domain.overlay.membership import Membership
 from nvo3sec.errors import OperatorError
-from nvo3sec.operator.mapping_views import find_claim, map_list, vn_list, vn_show
+from nvo3sec.operator import mapping_views
+from nvo3sec.operator.json_form import to_json
+from nvo3sec.operator.mapping_views import find_claim
 
 DOMAIN = load_domain(example_path())
 MEMBERSHIP = Membership(DOMAIN)
@@ -44,6 +46,14 @@ def state_after(*events) -> MappingState:
 FREE = Attach("leaf1", 1, 0, 5001, parse_mac(MAC), (ip("10.1.0.77"),), "hv1")
 ELSEWHERE = Attach("leaf1", 2, 0, 5001, parse_mac("02:bb:00:00:00:02"), (TAKEN,))
 STATE = state_after(FREE, ELSEWHERE)
+
+
+def told(view):
+    """What programs are told."""
+    return lambda *arguments, **chosen: to_json(view(*arguments, **chosen))
+
+
+vn_list, vn_show, map_list = map(told, (mapping_views.vn_list, mapping_views.vn_show, mapping_views.map_list))
 
 
 class TestVns:

@@ -10,6 +10,7 @@ import pytest
 from nva_agents import Agents
 from nvo3sec.domain.messages.session import Attachment, Standing
 from nvo3sec.errors import OperatorError
+from nvo3sec.operator.documents import Decided
 from nvo3sec.operator.mappings import Operations
 
 MAC = 0x0200_0000_7777
@@ -33,21 +34,21 @@ def asked(check) -> None:
 def test_vns():
     async def check(agents, operations):
         blue, red = await operations.vn_list()
-        assert (blue["vn"], blue["mappings"], blue["frozen"]) == ("blue", 5, 1)
-        assert (red["members"], red["frozen"]) == (["leaf1", "leaf3"], 0)
-        assert (await operations.vn_show("red"))["served_by"][0]["nve"] == "leaf1"
+        assert (blue.vn, blue.mappings, blue.frozen) == ("blue", 5, 1)
+        assert (red.members, red.frozen) == (("leaf1", "leaf3"), 0)
+        assert (await operations.vn_show("red")).served_by[0].nve == "leaf1"
         agents.nva.administration.revoke("leaf3")
-        assert (await operations.vn_show("red"))["members"] == ["leaf1"], "who is shut out is no member"
+        assert (await operations.vn_show("red")).members == ("leaf1",), "who is shut out is no member"
 
     asked(check)
 
 
 def test_mappings():
     async def check(_, operations):
-        assert (await operations.map_list())["total"] == 8
-        (frozen,) = (await operations.map_list(frozen=True))["claims"]
-        assert (frozen["nve"], frozen["reason"]) == ("leaf2", "owned")
-        assert (await operations.map_list(vn="blue", nve="leaf1", limit=1))["total"] == 3
+        assert (await operations.map_list()).total == 8
+        (frozen,) = (await operations.map_list(frozen=True)).claims
+        assert (frozen.nve, frozen.reason) == ("leaf2", "owned")
+        assert (await operations.map_list(vn="blue", nve="leaf1", limit=1)).total == 3
 
     asked(check)
 
@@ -55,10 +56,10 @@ def test_mappings():
 def test_admit():
     async def check(agents, operations):
         done = await operations.map_admit(MAC_TEXT, "leaf2")
-        assert done == {"claim": f"{MAC_TEXT} at leaf2 port 1", "status": "active"}
+        assert done == Decided(f"{MAC_TEXT} at leaf2 port 1", "active")
         assert agents.nva.state.mappings.find((5001, MAC)).place.nve == "leaf2"
-        (frozen,) = (await operations.map_list(frozen=True))["claims"]
-        assert frozen["nve"] == "leaf1"
+        (frozen,) = (await operations.map_list(frozen=True)).claims
+        assert frozen.nve == "leaf1"
         await agents.settle()
         assert MAC in {one.mac for one in agents.views["leaf2"].tenant_systems}
 

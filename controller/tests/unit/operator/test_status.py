@@ -19,8 +19,8 @@ WELL = AgentStatus("leaf1", connected=True, incarnation_agrees=True, lease_left_
 def is_over(event: str, agent: AgentStatus = WELL, **states: dict[str, str]) -> bool:
     agents = {nve.name: replace(agent, nve=nve.name) for nve in DOMAIN.nves}
     record = ReportRecord("leaf1", 1.0, Report(event, "why"))
-    (report,) = status_report(DOMAIN, agents, (), [record], (), 2.0, **states)["reports"]
-    return report["over"]
+    (report,) = status_report(DOMAIN, agents, (), [record], (), 2.0, **states).reports
+    return report.over
 
 
 @pytest.mark.parametrize(
@@ -43,8 +43,8 @@ def test_one_that_is_suspended_is_not_ready_and_one_that_is_revoked_for_good_has
     agents = {nve.name: replace(WELL, nve=nve.name) for nve in DOMAIN.nves}
     out = {"leaf2": "its certificate was revoked", "leaf3": "revoked"}
     status = status_report(DOMAIN, agents, (), [], (), 2.0, out, awaited={"leaf2"})
-    assert (status["ready"], status["not_ready"]) == (False, ["leaf2: suspended: its certificate was revoked"])
-    assert status_report(DOMAIN, agents, (), [], (), 2.0, out)["ready"]
+    assert (status.ready, status.not_ready) == (False, ("leaf2: suspended: its certificate was revoked",))
+    assert status_report(DOMAIN, agents, (), [], (), 2.0, out).ready
 
 
 @pytest.mark.parametrize("event", ["foreign-entry", "mapping-frozen"])

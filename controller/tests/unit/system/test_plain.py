@@ -10,10 +10,12 @@ import sys
 from typing import Any, ClassVar
 
 import pytest
+from filled import filled
 from hypothesis import given
 from hypothesis import strategies as st
 from nvo3sec.cli import operate, render, tell
 from nvo3sec.cli.options import Output
+from nvo3sec.operator.documents import NotDone, Status
 from nvo3sec.system.plain import plain, plain_lines, plain_value
 
 CLEAR = "\x1b[2J"
@@ -118,9 +120,9 @@ class TestShown:
     def test_no_markup_and_no_link(self, monkeypatch):
         """On a terminal: as it was written, and with no escape sequence of anybody but us."""
         for value, tables in (
-            (self.STATUS, render.status(self.STATUS)),
+            (self.STATUS, render.status(filled(Status, self.STATUS))),
             ([], [MARKUP]),
-            ([], render.updates({"leaf1": [MARKUP], "leaf2": {"unavailable": MARKUP}}, dry_run=True)),
+            ([], render.updates({"leaf1": (MARKUP,), "leaf2": NotDone(MARKUP)}, dry_run=True)),
         ):
             out = io.StringIO()
             out.isatty = lambda: True  # type: ignore[method-assign]

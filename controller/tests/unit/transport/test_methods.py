@@ -127,19 +127,19 @@ class TestProbe:
     )
     def test_what_is_answered(self, device, method, vn, allowed, words):
         found = self.probe(device, method, vn)
-        assert found["allowed"] is allowed
-        assert words in found["reason"]
-        assert (found["device"], found["vn"], found["method"].rpartition("/")[2]) == (device, vn, method)
+        assert found.allowed is allowed
+        assert words in found.reason
+        assert (found.device, found.vn, found.method.rpartition("/")[2]) == (device, vn, method)
 
     def test_who_is_shut_out(self):
         found = self.probe("nve/leaf1", "Connect", revoked=["leaf1"])
-        assert (found["allowed"], found["reason"]) == (False, "leaf1 is shut out: revoked")
+        assert (found.allowed, found.reason) == (False, "leaf1 is shut out: revoked")
         found = self.probe("nve/leaf1", "LookUp", "blue", revoked=["leaf1"])
-        assert (found["allowed"], found["reason"]) == (False, "leaf1 is shut out: revoked"), "before what it is about"
-        assert "no rule is about role nve" in self.probe("nve/leaf1", "Rotate", revoked=["leaf1"])["reason"]
+        assert (found.allowed, found.reason) == (False, "leaf1 is shut out: revoked"), "before what it is about"
+        assert "no rule is about role nve" in self.probe("nve/leaf1", "Rotate", revoked=["leaf1"]).reason
 
     def test_the_full_name(self):
-        assert self.probe("nve/leaf1", methods.CONNECT)["method"] == methods.CONNECT
+        assert self.probe("nve/leaf1", methods.CONNECT).method == methods.CONNECT
 
     @pytest.mark.parametrize(
         ("device", "method", "vn", "words"),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 Value: TypeAlias = str | int | float | bool | list[str]
 """As JSON has it."""
@@ -141,31 +141,6 @@ class Difference:
                 yield f"    refused: {change.refusal}"
             if change.note:
                 yield f"    note: {change.note}"
-
-    def to_json(self) -> dict[str, Any]:
-        """For programs."""
-        return {
-            "changes": [
-                {
-                    "action": change.action.name.lower(),
-                    "kind": change.kind.value,
-                    "name": change.name,
-                    "field": change.field,
-                    "old": change.old,
-                    "new": change.new,
-                    "effect": change.effect.value,
-                    "nves": list(change.nves),
-                    "vns": list(change.vns),
-                    "refusal": change.refusal,
-                    "weaker": change.weaker,
-                    "note": change.note,
-                }
-                for change in self.changes
-            ],
-            "nves": list(self.nves),
-            "vns": list(self.vns),
-            "refused": [f"{change.what}: {change.refusal}" for change in self.refused],
-        }
 
 
 def _shown(value: object) -> str:

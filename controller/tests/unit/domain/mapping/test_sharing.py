@@ -205,7 +205,7 @@ class TestOthers:
 
     def test_operators_see_who_stands_by(self, shared):
         story = Story(shared)
-        standing = {(one["nve"], one["standing"]) for one in map_list(story.domain, story.state, vn="blue")["claims"]}
+        standing = {(one.nve, one.standing) for one in map_list(story.domain, story.state, vn="blue").claims}
         assert ("leaf2", "standby") in standing
         assert not any(how in ("frozen", "in part") for _, how in standing)
 

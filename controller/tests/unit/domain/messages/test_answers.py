@@ -146,19 +146,14 @@ def shown(kind: QuestionKind, value: Any) -> None:
     """Have an answer that was taken printed, as the operators' commands do."""
     match kind:
         case QuestionKind.COUNTERS:
-            list(render.counters([value]))
+            list(render.counters(from_json(Counters, [value])))
         case QuestionKind.RECONCILE | QuestionKind.PREVIEW:
-            list(render.updates({"leaf1": value}, dry_run=True))
+            list(render.updates(from_json(Reconciled, {"leaf1": value}), dry_run=True))
         case QuestionKind.STATUS:
-            list(
-                render.status({"domain": "d", "switches": [_switch(value)], "keys": [], "reports": [], "not_ready": []})
-            )
+            switch = Switch(**vars(status_from_json("leaf1", value)))
+            list(render.status(Status("d", True, (), switches=(switch,))))
         case QuestionKind.KEYS:
-            list(render_keys.audit({"switches": [], "differences": [], "held": True}))
-
-
-def _switch(value: Any) -> dict[str, Any]:
-    return asdict(status_from_json("leaf1", value))
+            list(render_keys.audit(KeyAudit(True, (), ())))
 
 
 def tried(kind: QuestionKind, value: Any) -> tuple[Any, str]:

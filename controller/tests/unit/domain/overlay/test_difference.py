@@ -20,6 +20,8 @@ from nvo3sec.domain.overlay.difference import Action, Change, Effect, Kind, diff
 from nvo3sec.domain.overlay.membership import Membership
 from nvo3sec.domain.overlay.model import Domain, Rate, Reservation, Suite, TunnelKeys, TunnelLevel, Vap, Vn
 from nvo3sec.nva.views import view_of
+from nvo3sec.operator.domain_file import compared
+from nvo3sec.operator.json_form import to_json
 
 DOMAIN = load_domain(example_path())
 RATE = Rate(1, 1)
@@ -234,7 +236,7 @@ class TestAnyTwo:
         kinds = [list(Kind).index(change.kind) for change in changes]
         assert kinds == sorted(kinds)
         assert difference(old, new) == difference(old, new)
-        assert json.loads(json.dumps(difference(old, new).to_json()))["changes"] is not None
+        assert json.loads(json.dumps(to_json(compared(old, new))))["changes"] is not None
 
 
 def sorted_view(view: Any) -> Any:
@@ -370,7 +372,7 @@ class TestNotes:
         said = "tenant systems that were announced in red, at leaf1, leaf3, keep what they have, in VNI 7"
         assert self.notes(new) == [("vn red", said)]
         assert list(difference(DOMAIN, new).lines()) == ["~ vn red: vni 5002 -> 7", f"    note: {said}"]
-        assert difference(DOMAIN, new).to_json()["changes"][0]["note"] == said
+        assert compared(DOMAIN, new).changes[0].note == said
 
     def test_a_vap_that_goes(self):
         said = (
@@ -441,8 +443,14 @@ class TestShown:
         assert line == "~ tenant system blue1: allow_other_ethertypes no -> yes  (takes protection away)"
 
     def test_json(self):
-        shown = difference(DOMAIN, with_one(DOMAIN, "vns", "red", vni=5001)).to_json()
+        shown = to_json(compared(DOMAIN, with_one(DOMAIN, "vns", "red", vni=5001)))
+        lines = shown.pop("lines")
+        assert lines[0] == "~ vn red: vni 5002 -> 5001"
         assert shown == {
+            "base": "",
+            "same_text": False,
+            "total": 1,
+            "unshown": 0,
             "changes": [
                 {
                     "action": "changed",

@@ -20,6 +20,7 @@ from nvo3sec.domain.switch.status import unknown_status
 from nvo3sec.errors import OperatorError
 from nvo3sec.nva.cutoffs import DEADLINE_S
 from nvo3sec.nva.store import MemoryStore, StoreUnavailable, open_store
+from nvo3sec.operator.documents import HeldNumber
 from nvo3sec.operator.domain_file import at_start
 from nvo3sec.operator.status import status_report
 
@@ -429,9 +430,9 @@ class TestTold:
             {"leaf2": "revoked"},
             held={RED_VNI: ("leaf2", "leaf3")},
         )
-        (line,) = [line for line in status["not_ready"] if "VNI" in line]
+        (line,) = [line for line in status.not_ready if "VNI" in line]
         assert line == "leaf3: VNI 5002 as red's is not confirmed to be gone, and its lease has not run out"
-        assert status["held"] == [{"number": "VNI 5002", "owner": "red", "nves": ["leaf2", "leaf3"]}]
+        assert status.held == (HeldNumber("VNI 5002", "red", ("leaf2", "leaf3")),)
 
 
 class TestPure:
