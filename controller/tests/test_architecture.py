@@ -216,6 +216,27 @@ def test_arrows_have_no_circle():
     assert all(depth(part) for part in ARROWS)
 
 
+def needed_by(path: Path) -> set[Path]:
+    """The modules that a module loads; what it only names in types is not loaded."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    types = [one for one in ast.walk(tree) if isinstance(one, ast.If) and "TYPE_CHECKING" in ast.unparse(one.test)]
+    unneeded = {inner for one in types for inner in ast.walk(one)}
+    needed = {one for one in ast.walk(tree) if isinstance(one, ast.ImportFrom)} - unneeded
+    names = [f"{one.module}.{alias.name}" for one in needed for alias in one.names] + [
+        str(one.module) for one in needed
+    ]
+    paths = (ROOT.joinpath(*name.split(".")[1:]).with_suffix(".py") for name in names if name.startswith("nvo3sec."))
+    return {one for one in paths if one.exists()}
+
+
+def test_no_modules_need_each_other():
+    left = {path: needed_by(path) for path in SOURCES}
+    while ready := [path for path, needed in left.items() if not needed & left.keys()]:
+        for path in ready:
+            del left[path]
+    assert not left, "a circle is among these"
+
+
 PROCESSES = {
     "nvo3sec.processes.nva": ("nvo3sec.nve", "nvo3sec.p4runtime", "nvo3sec.program", "finsy"),
     "nvo3sec.processes.nve": ("nvo3sec.nva", "nvo3sec.config", "sqlite3", "yaml"),
