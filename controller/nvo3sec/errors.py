@@ -35,7 +35,7 @@ Libraries raise these; only the command line turns them into an exit status. No 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -187,6 +187,11 @@ class NameInUse(Nvo3secError):
 
 class OperatorError(Nvo3secError):
     """What the operator asked for cannot be done."""
+
+
+def no_such(what: str, name: str, known: Iterable[str]) -> OperatorError:
+    """What is said of a name that nothing has. what: `NVE`. known: the names that there are."""
+    return OperatorError(f"no such {what}: {name}; there are: {', '.join(sorted(known))}")
 
 
 class NoController(OperatorError):

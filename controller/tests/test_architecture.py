@@ -200,6 +200,11 @@ def is_named_call(node: ast.AST) -> bool:
     return isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
 
 
+def test_what_does_not_exist_is_said_in_one_place():
+    said = re.compile(r"no such (NVE|VN|\{)")
+    assert [path for path in SOURCES if said.search(path.read_text(encoding="utf-8"))] == [ROOT / "errors.py"]
+
+
 def test_every_part_is_drawn():
     assert {part_of(path) for path in SOURCES} == set(ARROWS)
 

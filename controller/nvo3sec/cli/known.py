@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from nvo3sec.cli.operate import Where
-from nvo3sec.errors import OperatorError
+from nvo3sec.errors import OperatorError, no_such
 from nvo3sec.operator.documents import Mappings, Status
 
 MOST = 5000
@@ -16,9 +16,9 @@ NAMED = 10
 
 def some_nve(where: Where, nve: str) -> None:
     """Raises OperatorError if the domain has no NVE of this name."""
-    known = sorted(one.nve for one in where.ask(Status, "status").said.switches)
+    known = [one.nve for one in where.ask(Status, "status").said.switches]
     if nve not in known:
-        raise OperatorError(f"no such NVE: {nve}; there are: {', '.join(known)}")
+        raise no_such("NVE", nve, known)
 
 
 def tenant_system(where: Where, mac: str, nve: str, *, vn: str | None, port: int | None, vlan: int | None) -> None:

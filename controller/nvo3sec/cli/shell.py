@@ -13,7 +13,7 @@ from rich.text import Text
 
 from nvo3sec.cli.options import RunDirectory, YesOption
 from nvo3sec.cli.tell import confirm, to_stderr
-from nvo3sec.errors import OperatorError
+from nvo3sec.errors import OperatorError, no_such
 from nvo3sec.operator.console import ask, choose_run_directory
 from nvo3sec.operator.documents import Status
 from nvo3sec.operator.json_form import from_json
@@ -42,8 +42,7 @@ def shell(
     status = from_json(Status, ask(choose_run_directory(run_dir, only_here=True), "status"))
     switch = next((one for one in status.switches if one.nve == nve), None)
     if switch is None:
-        names = ", ".join(one.nve for one in status.switches)
-        raise OperatorError(f"no such NVE: {nve}; there are: {names}")
+        raise no_such("NVE", nve, (one.nve for one in status.switches))
     python = find_shell()
     to_stderr(
         Text.assemble(

@@ -15,7 +15,7 @@ from dataclasses import replace
 from nvo3sec.domain.keys.contribution import nve_uri
 from nvo3sec.domain.overlay.membership import Membership
 from nvo3sec.domain.overlay.model import Domain, Vn
-from nvo3sec.errors import AuthorizationError, OperatorError
+from nvo3sec.errors import AuthorizationError, OperatorError, no_such
 from nvo3sec.nva.store.records import Certificate, PutCertificate, Revocation, Revoke, Store, Stored
 
 
@@ -167,5 +167,4 @@ class Intent:
 
     def _require(self, nve: str) -> None:
         if nve not in self.domain.nve_by_name:
-            names = ", ".join(sorted(self.domain.nve_by_name))
-            raise OperatorError(f"no such NVE: {nve}; there are: {names}")
+            raise no_such("NVE", nve, self.domain.nve_by_name)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from nvo3sec.domain.overlay.membership import Membership, Tunnel
 from nvo3sec.domain.overlay.model import Domain
-from nvo3sec.errors import OperatorError
+from nvo3sec.errors import OperatorError, no_such
 
 
 def choose_tunnels(
@@ -19,11 +19,9 @@ def choose_tunnels(
     """
     names = set(nves)
     if unknown := names - set(domain.nve_by_name):
-        raise OperatorError(
-            f"no such NVE: {', '.join(sorted(unknown))}; there are: {', '.join(sorted(domain.nve_by_name))}"
-        )
+        raise no_such("NVE", ", ".join(sorted(unknown)), domain.nve_by_name)
     if vn is not None and vn not in domain.vn_by_name:
-        raise OperatorError(f"no such VN: {vn}; there are: {', '.join(sorted(domain.vn_by_name))}")
+        raise no_such("VN", vn, domain.vn_by_name)
 
     def is_chosen(tunnel: Tunnel) -> bool:
         ends = {tunnel.sender, tunnel.receiver}

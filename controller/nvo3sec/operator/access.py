@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from nvo3sec.domain.overlay.model import Domain
-from nvo3sec.errors import OperatorError
+from nvo3sec.errors import OperatorError, no_such
 from nvo3sec.identity.errors import PeerRefused
 from nvo3sec.identity.gate.authorization import AccessTable, Membership, Subject
 from nvo3sec.identity.names import DeviceName, Role, parse_role
@@ -33,7 +33,7 @@ def probe(
     vnis: frozenset[int] = frozenset()
     if vn is not None:
         if vn not in domain.vn_by_name:
-            raise OperatorError(f"no such VN: {vn}; there are: {', '.join(sorted(domain.vn_by_name))}")
+            raise no_such("VN", vn, domain.vn_by_name)
         vnis = frozenset({domain.vn_by_name[vn].vni})
     verdict = table.explain(full, name, Subject(vnis), membership)
     allowed, reason = verdict.allowed, verdict.reason

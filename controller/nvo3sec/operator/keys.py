@@ -10,7 +10,7 @@ from typing import Any
 
 from nvo3sec.domain.keys.holdings import Holdings, holdings_from_json
 from nvo3sec.domain.messages.session import QuestionKind
-from nvo3sec.errors import OperatorError
+from nvo3sec.errors import OperatorError, no_such
 from nvo3sec.nva.administration import Administration
 from nvo3sec.nva.tunnel_choice import choose_tunnels
 from nvo3sec.operator.calls import Method, answered_by
@@ -69,7 +69,7 @@ class KeyOperations:
         """
         names = [one.name for one in self._nva.domain.nves]
         if nve is not None and nve not in names:
-            raise OperatorError(f"no such NVE: {nve}; there are: {', '.join(sorted(names))}")
+            raise no_such("NVE", nve, names)
         asked = names if nve is None else [nve]
         answers, left = await self._look(asked)
         for _ in range(LOOKS - 1):

@@ -12,7 +12,7 @@ from nvo3sec.domain.mapping.reasons import REASONS
 from nvo3sec.domain.overlay.addresses import IpAddress, format_mac, parse_mac
 from nvo3sec.domain.overlay.membership import Membership
 from nvo3sec.domain.overlay.model import Domain, Vn
-from nvo3sec.errors import OperatorError
+from nvo3sec.errors import OperatorError, no_such
 from nvo3sec.operator.documents import (
     AbsentAddress,
     ClaimLine,
@@ -44,7 +44,7 @@ def vn_show(domain: Domain, membership: Membership, state: MappingState, name: s
     """One VN: also its VAPs, the level between each two members, and what is reserved. Raises OperatorError."""
     vn = domain.vn_by_name.get(name)
     if vn is None:
-        raise OperatorError(f"no such VN: {name}; {_there_are(domain.vn_by_name)}")
+        raise no_such("VN", name, domain.vn_by_name)
     members = membership.members(name)
     behind = Counter(claim.nve for claim in _claims(state, vn.vni) if claim.granted is not None)
     return VnShown(
@@ -105,9 +105,9 @@ def map_list(
     `total`: how many there are; `claims` has the first `limit`. Raises OperatorError for names that do not exist.
     """
     if vn is not None and vn not in domain.vn_by_name:
-        raise OperatorError(f"no such VN: {vn}; {_there_are(domain.vn_by_name)}")
+        raise no_such("VN", vn, domain.vn_by_name)
     if nve is not None and nve not in domain.nve_by_name:
-        raise OperatorError(f"no such NVE: {nve}; {_there_are(domain.nve_by_name)}")
+        raise no_such("NVE", nve, domain.nve_by_name)
     names = {one.vni: one.name for one in domain.vns}
     found: Iterable[Claim] = state.frozen() if frozen else state.claims.values()
     if nve is not None:
@@ -220,7 +220,3 @@ def _claims(state: MappingState, vni: int) -> list[Claim]:
 
 def _address(address: int | IpAddress) -> str:
     return format_mac(address) if isinstance(address, int) else str(address)
-
-
-def _there_are(names: Iterable[str]) -> str:
-    return "there are: " + ", ".join(sorted(names))

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from nvo3sec.domain.mapping import Admit, ClaimKey, Event, Evict, Status
 from nvo3sec.domain.mapping.reasons import REASONS
-from nvo3sec.errors import OperatorError
+from nvo3sec.errors import OperatorError, no_such
 from nvo3sec.nva.administration import Administration
 from nvo3sec.operator import mapping_views
 from nvo3sec.operator.calls import Method, answered_by
@@ -62,8 +62,7 @@ class Operations:
     ) -> Decided:
         """This tenant system goes. successor: the NVE that alone can have its addresses for a while."""
         if successor is not None and successor not in self._nva.domain.nve_by_name:
-            names = ", ".join(sorted(self._nva.domain.nve_by_name))
-            raise OperatorError(f"no such NVE: {successor}; there are: {names}")
+            raise no_such("NVE", successor, self._nva.domain.nve_by_name)
         key = self._find(mac, nve, vn, port, vlan)
         self._nva.must_be_in([] if successor is None else [successor])
         return self._decided(key, Evict(key, successor))

@@ -17,7 +17,7 @@ import structlog
 
 from nvo3sec.domain.messages.session import QuestionKind
 from nvo3sec.domain.overlay.model import Domain, TunnelKeys
-from nvo3sec.errors import Nvo3secError, OperatorError
+from nvo3sec.errors import Nvo3secError, OperatorError, no_such
 from nvo3sec.nva import Nva, NvaSideSession
 from nvo3sec.nva.store import MemoryStore
 from nvo3sec.nve import NveAgent, SwitchAddress
@@ -140,7 +140,7 @@ class Controller:
         if nve is None:
             return list(self._agents.values())
         if nve not in self._agents:
-            raise OperatorError(f"no such NVE: {nve}; there are: {', '.join(sorted(self._agents))}")
+            raise no_such("NVE", nve, self._agents)
         return [self._agents[nve]]
 
 

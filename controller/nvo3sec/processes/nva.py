@@ -20,7 +20,7 @@ from nvo3sec.config import DomainText
 from nvo3sec.domain.messages.credential_terms import CredentialTerms
 from nvo3sec.domain.messages.session import QuestionKind
 from nvo3sec.domain.switch.status import status_from_json, unknown_status
-from nvo3sec.errors import OperatorError
+from nvo3sec.errors import OperatorError, no_such
 from nvo3sec.identity.certificate import Purpose
 from nvo3sec.identity.front.admission import FrontLimits
 from nvo3sec.identity.names import Role
@@ -386,7 +386,7 @@ class NvaProcess:
     def _known(self, nve: str) -> str:
         names = [one.name for one in self._operators.domain.nves]
         if nve not in names:
-            raise OperatorError(f"no such NVE: {nve}; there are: {', '.join(sorted(names))}")
+            raise no_such("NVE", nve, names)
         return nve
 
 
