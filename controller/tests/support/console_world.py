@@ -8,10 +8,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from nvo3sec.errors import OperatorError
-from nvo3sec.operator.console import (
-)
+from nvo3sec.operator.console.server import ConsoleServer
 
 
 async def echo(**params) -> dict:
@@ -76,3 +76,8 @@ COUNTERS = [
 
 
 EMPTY_STATUS = {"domain": "lab.example", "switches": [], "keys": [], "reports": []}
+
+
+def is_it(ready: bool) -> dict[str, Any]:
+    """A status."""
+    return EMPTY_STATUS | {"ready": ready, "not_ready": []}

@@ -21,7 +21,7 @@ class _Selector(selectors.DefaultSelector):  # type: ignore[misc,valid-type]  # 
             raise AssertionError("everybody waits, and nothing will ever happen")
         if timeout > 0:
             self.loop.moment += timeout
-        return ()
+        return []
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):

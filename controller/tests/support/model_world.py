@@ -58,7 +58,10 @@ class World(Traffic):
     def reset_marks(self, name: str) -> None:
         """An operator has the generations of what an NVE receives begin anew."""
         self.disturb(name)
-        self._told(lambda nva: nva.administration.reset_marks(name))
+        try:
+            self._told(lambda nva: nva.administration.reset_marks(name))
+        except OperatorError:
+            assert name in self.revoked | self.being_revoked | self.suspended, "only who is shut out has none"
 
     def rotate(self, *names: str) -> None:
         """New keys for directions between these; see `Nva.rotate`."""

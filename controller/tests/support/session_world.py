@@ -20,9 +20,10 @@ from nvo3sec.identity.names import Role
 from nvo3sec.identity.server import SecureServer
 from nvo3sec.nva import Nva
 from nvo3sec.nva.store import MemoryStore
-from nvo3sec.operator.calls import CALLS, Presence
+from nvo3sec.operator.calls import CALLS
 from nvo3sec.transport.credentials import NvaAddress, live_peers, load_device
 from nvo3sec.transport.methods import DomainMembership, access_table
+from nvo3sec.transport.operator_server import OperatorTransport
 from nvo3sec.transport.session_client import RemoteNva
 from nvo3sec.transport.session_server import NvaTransport
 
@@ -45,6 +46,7 @@ class Service:
         self.server = SecureServer(device, live_peers(place, device), access_table(), membership)
         self.transport = NvaTransport(self.nva.agents, speaks)
         self.transport.add_to(self.server.grpc)
+        OperatorTransport(dict.fromkeys(CALLS, refuse)).add_to(self.server.grpc)
         self.port = 0
 
     def agent(self, nve: str, answer: Any = None, name: str = "", **options: Any) -> RemoteNva:

@@ -23,9 +23,10 @@ from needles import Needle, Search
 from nvo3sec.errors import OperatorError
 from nvo3sec.identity.names import Role
 from nvo3sec.nva.store import open_store
-from nvo3sec.operator.calls import CALLS, Presence
+from nvo3sec.operator.calls import CALLS
 from nvo3sec.operator.console import ask
 from nvo3sec.processes.nva_start import DATABASE_FILE
+from nvo3sec.transport import methods
 from overlay_world import LEAVES, Identities, Overlay, overlay, until
 from raw_switch import RawSwitch
 from tenant_traffic import BLUE3, Traffic, frame

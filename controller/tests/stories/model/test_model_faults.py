@@ -47,7 +47,7 @@ from nvo3sec.domain.switch.numbers import Numbers
 from nvo3sec.nva import history_marks as marks
 from nvo3sec.nva.history_marks import Marks
 from nvo3sec.nva.intent import Intent
-from nvo3sec.nva.keys import door
+from nvo3sec.nva.keys import service as keys
 from nvo3sec.nva.keys.generations import Generations
 from nvo3sec.nva.store.sqlite import opening
 from nvo3sec.nve import bringup, plan, reconcile

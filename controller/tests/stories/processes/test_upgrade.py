@@ -27,7 +27,8 @@ from nvo3sec.domain.messages.versions import Speaks
 from nvo3sec.errors import AuthorizationError, OperatorError, VersionMismatch
 from nvo3sec.identity.gate.authorization import AccessTable
 from nvo3sec.identity.names import Role
-from nvo3sec.operator.calls import CALLS, Presence
+from nvo3sec.operator.calls import CALLS
+from nvo3sec.operator.documents import Status, Switch
 from nvo3sec.operator.status import with_versions
 from nvo3sec.transport import operator_client as operators
 from nvo3sec.transport.credentials import NvaAddress

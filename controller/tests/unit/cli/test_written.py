@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 from console_world import COUNTERS, EMPTY_STATUS, serving
+from filled import filled
 from nvo3sec.config import example_path
 from nvo3sec.errors import OperatorError
+from nvo3sec.operator.documents import AppliedFile, FileDifference, Rotated
 
 ENDS = "from nvo3sec.cli import main; main()"
 NO_SPACE = "nvo3sec: done, but the result could not be written: No space left on device\n"

@@ -19,6 +19,7 @@ from nvo3sec.errors import HistoryDisputed, NvaGoneBack, OperatorError
 from nvo3sec.nva.history_marks import INTERVAL_S, KEPT
 from nvo3sec.nva.store import Point, StoreError, open_store
 from nvo3sec.nve import AgentMemory
+from nvo3sec.transport import methods
 from nvo3sec.wire import checks, up
 
 LEAVES = ("leaf1", "leaf2", "leaf3")

@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 import structlog
-from console_world import COUNTERS, EMPTY_STATUS, echo, serving
+from console_world import COUNTERS, EMPTY_STATUS, echo, is_it, serving
+from filled import filled
 from nvo3sec.cli.operate import Where
 from nvo3sec.config import example_path
 from nvo3sec.errors import NoController, OperatorError
@@ -31,6 +32,7 @@ from nvo3sec.operator.console import (
     socket_path,
 )
 from nvo3sec.operator.console.server import ConsoleServer
+from nvo3sec.operator.documents import FileDifference, Status
 from nvo3sec.system import logs
 
 

@@ -12,6 +12,7 @@ from nvo3sec.identity.gate.authorization import Scope
 from nvo3sec.identity.names import DeviceName, Role
 from nvo3sec.operator.access import probe
 from nvo3sec.operator.calls import CALLS, Presence
+from nvo3sec.transport import methods
 from nvo3sec.transport.credentials import NvaAddress
 from nvo3sec.transport.methods import DomainMembership, access_table
 from nvo3sec.wire import nva_pb2, up

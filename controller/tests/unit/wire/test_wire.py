@@ -17,7 +17,7 @@ from nvo3sec.domain.messages import session as m
 from nvo3sec.domain.messages.versions import Speaks
 from nvo3sec.domain.overlay.model import Rate, Suite, TenantSystem, TunnelKeys, Vap, Vn
 from nvo3sec.errors import WireError
-from nvo3sec.operator.calls import CALLS, Presence
+from nvo3sec.operator.calls import CALLS
 from nvo3sec.wire import down, generate, up
 from nvo3sec.wire import nva_pb2 as pb
 

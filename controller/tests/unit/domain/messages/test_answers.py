@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from copy import deepcopy
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -18,6 +18,8 @@ from nvo3sec.domain.messages.session import QuestionKind
 from nvo3sec.domain.switch.status import AgentStatus, status_from_json
 from nvo3sec.errors import OperatorError
 from nvo3sec.nve.status import lines_to_json, status_to_json
+from nvo3sec.operator.documents import Counters, KeyAudit, Reconciled, Status, Switch
+from nvo3sec.operator.json_form import from_json
 from nvo3sec.operator.room import without_the_longest
 
 AMOUNT = {"packets": 3, "bytes": 300}

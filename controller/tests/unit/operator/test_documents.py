@@ -8,11 +8,11 @@ import dataclasses
 import json
 import logging
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
+from console_world import serving
 from documents_world import documents
 from nvo3sec.cli.main import app
 from nvo3sec.cli.operate import document
@@ -21,10 +21,10 @@ from nvo3sec.errors import OperatorError
 from nvo3sec.operator import documents as d
 from nvo3sec.operator.json_form import UNSAID, from_json, to_json
 from nvo3sec.system.plain import plain_value
-from test_console import serving
+from places import DATA
 from typer.testing import CliRunner
 
-RECORDED = json.loads((Path(__file__).parent / "data" / "operator_documents.json").read_text(encoding="utf-8"))
+RECORDED = json.loads((DATA / "operator_documents.json").read_text(encoding="utf-8"))
 KINDS = {
     "authz_probe": d.Verdict,
     "counters": d.SwitchCounters,
