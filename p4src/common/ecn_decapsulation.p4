@@ -8,13 +8,19 @@
 /* Carries congestion marked in the underlay into the inner packet, after verification: the table of RFC 6040, figure 4. The
  * inner IPv4 checksum is updated incrementally (RFC 1624). */
 control EcnDecapsulation(inout headers_t hdr, inout metadata_t meta) {
+    bit<32> sum;
+
+    /* The sum begins in another action than it is folded in: see crypto/chaskey.p4. */
+    action begin_sum() {
+        sum = (bit<32>)(~hdr.block[0].w2[31:16]) + (bit<32>)(~hdr.frame_type.first);
+    }
+
     action set_ipv4(bit<2> ecn) {
-        bit<16> marked = hdr.frame_type.first[15:2] ++ ecn;
-        bit<32> sum = (bit<32>)(~hdr.block[0].w2[31:16]) + (bit<32>)(~hdr.frame_type.first) + (bit<32>)marked;
+        hdr.frame_type.first = hdr.frame_type.first[15:2] ++ ecn;
+        sum = sum + (bit<32>)hdr.frame_type.first;
         sum = (sum & 0xFFFF) + (sum >> 16);
         sum = (sum & 0xFFFF) + (sum >> 16);
         hdr.block[0].w2 = ~sum[15:0] ++ hdr.block[0].w2[15:0];
-        hdr.frame_type.first = marked;
     }
 
     action set_ipv6(bit<2> ecn) {
@@ -34,6 +40,7 @@ control EcnDecapsulation(inout headers_t hdr, inout metadata_t meta) {
             meta.drop_reason = drop_reason_t.ECN_NOT_CAPABLE;
         } else if ((hdr.ipv4.ecn == ECN_CE && inner != ECN_CE) || (hdr.ipv4.ecn == ECN_ECT1 && inner == ECN_ECT0)) {
             if (is_ipv4 == 1) {
+                begin_sum();
                 set_ipv4(hdr.ipv4.ecn);
             } else {
                 set_ipv6(hdr.ipv4.ecn);

@@ -34,10 +34,15 @@ control NdAnswer(inout headers_t hdr, inout metadata_t meta, in mac_t answer) {
         hdr.tail2.data = answer[15:0];
     }
 
+    /* A sum begins in another action than it is added to: see crypto/chaskey.p4. */
+    action begin_sum() {
+        sum = WORD_SUM(target[127:96]) + WORD_SUM(target[95:64]) + WORD_SUM(target[63:32]) + WORD_SUM(target[31:0]);
+    }
+
     /* The target stands in the pseudo-header as the source and in the message, so it counts twice. */
     action write_checksum() {
-        sum = WORD_SUM(target[127:96]) + WORD_SUM(target[95:64]) + WORD_SUM(target[63:32]) + WORD_SUM(target[31:0]);
-        sum = sum + sum + WORD_SUM(asker_ip[127:96]) + WORD_SUM(asker_ip[95:64]) + WORD_SUM(asker_ip[63:32])
+        sum = sum + sum;
+        sum = sum + WORD_SUM(asker_ip[127:96]) + WORD_SUM(asker_ip[95:64]) + WORD_SUM(asker_ip[63:32])
               + WORD_SUM(asker_ip[31:0]);
         sum = sum + (bit<32>)ND_LENGTH_WITH_OPTION + (bit<32>)NEXT_HEADER_ICMPV6
               + (bit<32>)(ND_NEIGHBOR_ADVERTISEMENT ++ 8w0) + 0x6000 + (bit<32>)ND_TARGET_LINK_LAYER
@@ -50,6 +55,7 @@ control NdAnswer(inout headers_t hdr, inout metadata_t meta, in mac_t answer) {
 
     apply {
         write_addresses();
+        begin_sum();
         write_checksum();
     }
 }
