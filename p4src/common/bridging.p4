@@ -15,22 +15,22 @@ control Bridging(inout headers_t hdr, inout metadata_t meta, in port_t ingress_p
     ArpAnswer() arp_answer;
     NdAnswer() nd_answer;
     AnnouncementView() announcement_view;
-    DIRECT_METER(punt_rate);
+    @name(".punt_rate") DIRECT_METER(punt_rate);
     mac_t neighbor_mac;
     bit<1> is_metered;
 
-    @id(ACTION_NEIGHBOR_ANSWER)
+    @name(".answer") @id(ACTION_NEIGHBOR_ANSWER)
     action answer(@id(1) mac_t mac) {
         neighbor_mac = mac;
     }
 
-    @id(ACTION_NEIGHBOR_UNKNOWN)
+    @name(".unknown_neighbor") @id(ACTION_NEIGHBOR_UNKNOWN)
     action unknown_neighbor() {
         meta.punt = 1;
         meta.punt_reason = punt_reason_t.UNKNOWN_NEIGHBOR;
     }
 
-    @name("neighbor") @id(TABLE_NEIGHBOR)
+    @name(".neighbor") @id(TABLE_NEIGHBOR)
     table neighbor {
         key = {
             meta.vni: exact @name("vni");
@@ -41,18 +41,18 @@ control Bridging(inout headers_t hdr, inout metadata_t meta, in port_t ingress_p
         size = NEIGHBOR_SIZE;
     }
 
-    @id(ACTION_NEIGHBOR_IPV6_ANSWER)
+    @name(".answer_ipv6") @id(ACTION_NEIGHBOR_IPV6_ANSWER)
     action answer_ipv6(@id(1) mac_t mac) {
         neighbor_mac = mac;
     }
 
-    @id(ACTION_NEIGHBOR_IPV6_UNKNOWN)
+    @name(".unknown_neighbor_ipv6") @id(ACTION_NEIGHBOR_IPV6_UNKNOWN)
     action unknown_neighbor_ipv6() {
         meta.punt = 1;
         meta.punt_reason = punt_reason_t.UNKNOWN_NEIGHBOR;
     }
 
-    @name("neighbor_ipv6") @id(TABLE_NEIGHBOR_IPV6)
+    @name(".neighbor_ipv6") @id(TABLE_NEIGHBOR_IPV6)
     table neighbor_ipv6 {
         key = {
             meta.vni: exact @name("vni");
@@ -69,24 +69,24 @@ control Bridging(inout headers_t hdr, inout metadata_t meta, in port_t ingress_p
         meta.hairpin = 1;
     }
 
-    @id(ACTION_BRIDGE_TO_VAP)
+    @name(".to_vap") @id(ACTION_BRIDGE_TO_VAP)
     action to_vap(@id(1) port_t port, @id(2) interface_t interface) {
         meta.egress_port = port;
         meta.egress_interface = interface;
     }
 
-    @id(ACTION_BRIDGE_TO_TUNNEL)
+    @name(".to_tunnel") @id(ACTION_BRIDGE_TO_TUNNEL)
     action to_tunnel(@id(1) interface_t interface) {
         meta.egress_interface = interface;
     }
 
-    @id(ACTION_BRIDGE_UNKNOWN)
+    @name(".unknown_destination") @id(ACTION_BRIDGE_UNKNOWN)
     action unknown_destination() {
         meta.punt = 1;
         meta.punt_reason = punt_reason_t.UNKNOWN_DESTINATION;
     }
 
-    @name("bridge") @id(TABLE_BRIDGE)
+    @name(".bridge") @id(TABLE_BRIDGE)
     table bridge {
         key = {
             meta.vni: exact @name("vni");
@@ -97,18 +97,18 @@ control Bridging(inout headers_t hdr, inout metadata_t meta, in port_t ingress_p
         size = BRIDGE_SIZE;
     }
 
-    @id(ACTION_FLOOD_REPLICATE)
+    @name(".replicate") @id(ACTION_FLOOD_REPLICATE)
     action replicate(@id(1) bit<16> group) {
         meta.multicast_group = group;
     }
 
-    @id(ACTION_FLOOD_NO_GROUP)
+    @name(".no_group") @id(ACTION_FLOOD_NO_GROUP)
     action no_group() {
         meta.drop_reason = drop_reason_t.NO_FLOOD_GROUP;
     }
 
     /* Frames from the underlay have a replication list of their own, without tunnels. */
-    @name("flood") @id(TABLE_FLOOD)
+    @name(".flood") @id(TABLE_FLOOD)
     table flood {
         key = {
             meta.vni: exact @name("vni");
@@ -119,17 +119,17 @@ control Bridging(inout headers_t hdr, inout metadata_t meta, in port_t ingress_p
         size = FLOOD_SIZE;
     }
 
-    @id(ACTION_TUNNEL_ROUTE_SEND)
+    @name(".send") @id(ACTION_TUNNEL_ROUTE_SEND)
     action send(@id(1) port_t port) {
         meta.egress_port = port;
     }
 
-    @id(ACTION_TUNNEL_NO_ROUTE)
+    @name(".no_route") @id(ACTION_TUNNEL_NO_ROUTE)
     action no_route() {
         meta.drop_reason = drop_reason_t.NO_TUNNEL_ROUTE;
     }
 
-    @name("tunnel_route") @id(TABLE_TUNNEL_ROUTE)
+    @name(".tunnel_route") @id(TABLE_TUNNEL_ROUTE)
     table tunnel_route {
         key = { meta.egress_interface: exact @name("interface"); }
         actions = { send; @defaultonly no_route; }
@@ -137,18 +137,18 @@ control Bridging(inout headers_t hdr, inout metadata_t meta, in port_t ingress_p
         size = TUNNEL_SIZE;
     }
 
-    @id(ACTION_PUNT_POLICE)
+    @name(".police_punt") @id(ACTION_PUNT_POLICE)
     action police_punt() {
         METER_READ(punt_rate, meta.colour);
     }
 
-    @id(ACTION_PUNT_FORBIDDEN)
+    @name(".forbid_punt") @id(ACTION_PUNT_FORBIDDEN)
     action forbid_punt() {
         is_metered = 0;
     }
 
     /* A meter for each VAP, so that one tenant cannot use up another's share of the agent. */
-    @name("punt_meter") @id(TABLE_PUNT_METER)
+    @name(".punt_meter") @id(TABLE_PUNT_METER)
     table punt_meter {
         key = { meta.ingress_interface: exact @name("interface"); }
         actions = { police_punt; @defaultonly forbid_punt; }
@@ -158,16 +158,16 @@ control Bridging(inout headers_t hdr, inout metadata_t meta, in port_t ingress_p
     }
 
     /* group: that of the flood, and the agent (port PORT_CPU, interface INTERFACE_AGENT). */
-    @id(ACTION_ANNOUNCEMENT_TELL)
+    @name(".tell") @id(ACTION_ANNOUNCEMENT_TELL)
     action tell(@id(1) bit<16> group) {
         meta.multicast_group = group;
     }
 
-    @id(ACTION_ANNOUNCEMENT_FLOOD_ONLY)
+    @name(".flood_only") @id(ACTION_ANNOUNCEMENT_FLOOD_ONLY)
     action flood_only() {}
 
     /* Without an entry an announcement is flooded like any other frame. */
-    @name("announcement") @id(TABLE_ANNOUNCEMENT)
+    @name(".announcement") @id(TABLE_ANNOUNCEMENT)
     table announcement {
         key = { meta.vni: exact @name("vni"); }
         actions = { tell; @defaultonly flood_only; }

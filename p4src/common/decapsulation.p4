@@ -2,60 +2,22 @@
 #ifndef NVO3SEC_DECAPSULATION
 #define NVO3SEC_DECAPSULATION
 
-#include "arch.p4"
 #include "headers.p4"
-#include "ids.p4"
 #include "metadata.p4"
-#include "inner_view.p4"
 #include "ecn_decapsulation.p4"
 
-/* A verified packet: may its sender send into this VN, and with this suite (requirement 14)? Only then do the outer headers
- * go and the inner frame is looked at. */
+/* A packet that is verified and authorized, its inner headers read: what the outer ones say goes into the frame, then they go. */
 control Decapsulation(inout headers_t hdr, inout metadata_t meta) {
-    InnerView() inner_view;
     EcnDecapsulation() ecn;
-    DIRECT_COUNTER(vn_ingress_use);
-
-    /* min_suite: the weakest suite that the VN accepts. */
-    @id(ACTION_VN_AUTHORIZE)
-    action authorize(@id(1) bit<8> min_suite) {
-        meta.vn_min_suite = min_suite;
-    }
-
-    @id(ACTION_VN_UNAUTHORIZED)
-    action unauthorized_vn() {
-        meta.drop_reason = drop_reason_t.VN_UNAUTHORIZED;
-    }
-
-    @name("vn_ingress_authorization") @id(TABLE_VN_INGRESS_AUTHORIZATION)
-    table vn_ingress_authorization {
-        key = {
-            hdr.ipv4.src: exact @name("source");
-            hdr.geneve.vni: exact @name("vni");
-        }
-        actions = { authorize; @defaultonly unauthorized_vn; }
-        const default_action = unauthorized_vn();
-        COUNTED_BY(vn_ingress_use);
-        size = VN_AUTHORIZATION_SIZE;
-    }
 
     apply {
-        if (vn_ingress_authorization.apply().hit) {
-            if (meta.sa_rx.suite < meta.vn_min_suite) {
-                meta.drop_reason = drop_reason_t.VN_SUITE;
-            } else if (hdr.frame_type.ether_type == ETHERTYPE_CTAG || hdr.frame_type.ether_type == ETHERTYPE_STAG) {
-                meta.drop_reason = drop_reason_t.INNER_VLAN;
-            } else {
-                inner_view.apply(hdr, meta);
-                ecn.apply(hdr, meta);
-                meta.vni = hdr.geneve.vni;
-                hdr.ethernet.setInvalid();
-                hdr.ipv4.setInvalid();
-                hdr.udp.setInvalid();
-                hdr.geneve.setInvalid();
-                hdr.protection.setInvalid();
-            }
-        }
+        ecn.apply(hdr, meta);
+        meta.vni = hdr.geneve.vni;
+        hdr.ethernet.setInvalid();
+        hdr.ipv4.setInvalid();
+        hdr.udp.setInvalid();
+        hdr.geneve.setInvalid();
+        hdr.protection.setInvalid();
     }
 }
 

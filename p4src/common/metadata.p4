@@ -19,6 +19,18 @@ struct self_t {
     time_us_t lease_not_after;   /* microseconds, switch clock */
 }
 
+/* What an ICV binds besides the frame (docs/wire-format.md), as it stands on the wire: the outer part of the pipeline fills in
+ * a0 and a1, when sending a2 too, the secured part the rest. Words, since no target likes a field of 224 bits. */
+struct bound_t {
+    bit<32> a0;                  /* Geneve base header */
+    bit<32> a1;
+    bit<32> a2;                  /* option header */
+    bit<32> a3;                  /* SPI */
+    bit<32> a4;                  /* sequence, high */
+    bit<32> a5;                  /* and low */
+    bit<32> a6;                  /* coverage, suite, flags */
+}
+
 /* The SA of a received packet. */
 struct sa_rx_t {
     key128_t key;
@@ -63,6 +75,7 @@ struct metadata_t {
     bit<16> frame_length;        /* inner frame without tag, bytes */
 
     self_t self;
+    bound_t bound;
     sa_rx_t sa_rx;
     sa_tx_t sa_tx;
     inner_t inner;

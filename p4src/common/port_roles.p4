@@ -9,24 +9,24 @@
 
 /* A port does nothing before it has a role, and only the role that its number allows. */
 control PortRoles(inout metadata_t meta, in port_t ingress_port) {
-    @id(ACTION_PORT_ACCESS)
+    @name(".access") @id(ACTION_PORT_ACCESS)
     action access() {
         meta.port_is_underlay = 0;
     }
 
     /* mac: the port's own; frames to another one are not for this NVE. */
-    @id(ACTION_PORT_UNDERLAY)
+    @name(".underlay") @id(ACTION_PORT_UNDERLAY)
     action underlay(@id(1) mac_t mac) {
         meta.port_is_underlay = 1;
         meta.port_mac = mac;
     }
 
-    @id(ACTION_PORT_UNCONFIGURED)
+    @name(".unconfigured") @id(ACTION_PORT_UNCONFIGURED)
     action unconfigured() {
         meta.drop_reason = drop_reason_t.PORT_UNCONFIGURED;
     }
 
-    @name("port_role") @id(TABLE_PORT_ROLE)
+    @name(".port_role") @id(TABLE_PORT_ROLE)
     table port_role {
         key = { ingress_port: exact @name("port"); }
         actions = { access; underlay; @defaultonly unconfigured; }

@@ -13,37 +13,37 @@
  * The incarnation is an entry, which the agent reads back, and a register in each pipeline, which dies together with the
  * sequence numbers and the replay windows. Whatever resets those makes the register disagree with the entry. */
 control SwitchSelf(in headers_t hdr, inout metadata_t meta) {
-    REGISTER(incarnation_t, 1, incarnation_ingress);
+    @name(".incarnation_ingress") REGISTER(incarnation_t, 1, incarnation_ingress);
 
-    @id(ACTION_INCARNATION_SET)
+    @name(".set_incarnation") @id(ACTION_INCARNATION_SET)
     action set_incarnation(@id(1) incarnation_t incarnation) {
         meta.self.incarnation = incarnation;
     }
 
-    @id(ACTION_INCARNATION_NONE)
+    @name(".no_incarnation") @id(ACTION_INCARNATION_NONE)
     action no_incarnation() {
         meta.self.incarnation = 0;
     }
 
-    @name("incarnation") @id(TABLE_INCARNATION)
+    @name(".incarnation") @id(TABLE_INCARNATION)
     table incarnation {
         actions = { set_incarnation; no_incarnation; }
         default_action = no_incarnation();
     }
 
-    @id(ACTION_LEASE_GRANT)
+    @name(".grant") @id(ACTION_LEASE_GRANT)
     action grant(@id(1) time_us_t not_after) {
         meta.self.lease_granted = 1;
         meta.self.lease_not_after = not_after;
     }
 
-    @id(ACTION_LEASE_NONE)
+    @name(".no_lease") @id(ACTION_LEASE_NONE)
     action no_lease() {
         meta.self.lease_granted = 0;
         meta.self.lease_not_after = 0;
     }
 
-    @name("lease") @id(TABLE_LEASE)
+    @name(".lease") @id(TABLE_LEASE)
     table lease {
         actions = { grant; no_lease; }
         default_action = no_lease();

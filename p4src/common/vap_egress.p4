@@ -9,10 +9,10 @@
 
 /* A frame of a VN to an access port, under the tag of its VAP there. */
 control VapEgress(inout headers_t hdr, inout metadata_t meta, in port_t egress_port) {
-    @id(ACTION_VAP_UNTAGGED)
+    @name(".untagged") @id(ACTION_VAP_UNTAGGED)
     action untagged() {}
 
-    @id(ACTION_VAP_TAGGED)
+    @name(".tagged") @id(ACTION_VAP_TAGGED)
     action tagged(@id(1) bit<12> vlan) {
         hdr.vlan.setValid();
         hdr.vlan.tpid = ETHERTYPE_CTAG;
@@ -21,12 +21,12 @@ control VapEgress(inout headers_t hdr, inout metadata_t meta, in port_t egress_p
         hdr.vlan.vid = vlan;
     }
 
-    @id(ACTION_VAP_EGRESS_UNKNOWN)
+    @name(".unknown_vap_egress") @id(ACTION_VAP_EGRESS_UNKNOWN)
     action unknown_vap_egress() {
         meta.drop_reason = drop_reason_t.VAP_EGRESS_UNKNOWN;
     }
 
-    @name("vap_egress") @id(TABLE_VAP_EGRESS)
+    @name(".vap_egress") @id(TABLE_VAP_EGRESS)
     table vap_egress {
         key = {
             egress_port: exact @name("port");

@@ -37,13 +37,13 @@
     }
 
 /* Numbers of the blocks under the ICV: those of the frame's stack begin at 0, three come before them. */
-const bit<16> BLOCK_OF_GENEVE = 0xFFFD;
-const bit<16> BLOCK_OF_OPTION = 0xFFFE;
+const bit<16> BLOCK_OF_BOUND = 0xFFFD;
+const bit<16> BLOCK_OF_LENGTH = 0xFFFE;
 const bit<16> BLOCK_OF_ADDRESSES = 0xFFFF;
 
-/* The ICV of suite 1 (docs/wire-format.md): over the Geneve base header, the option without its ICV, the inner length and
- * a domain word, and the first `coverage` bytes of the inner frame. */
-control ChaskeyIcv(in headers_t hdr, in key128_t key, in bit<16> frame_length, out bit<128> icv) {
+/* The ICV of suite 1 (docs/wire-format.md): over what is bound, the inner length and a domain word, and the first `coverage`
+ * bytes of the inner frame. Of the headers it reads those of the frame alone. */
+control ChaskeyIcv(in headers_t hdr, in bound_t bound, in key128_t key, in bit<16> frame_length, out bit<128> icv) {
     bit<32> v0;
     bit<32> v1;
     bit<32> v2;
@@ -97,24 +97,22 @@ control ChaskeyIcv(in headers_t hdr, in key128_t key, in bit<16> frame_length, o
         bit<32> m1;
         bit<32> m2;
         bit<32> m3;
-        for (bit<16> i = BLOCK_OF_GENEVE; i != last + 1; i = i + 1) {
+        for (bit<16> i = BLOCK_OF_BOUND; i != last + 1; i = i + 1) {
             if (i < full_blocks) {
                 m0 = hdr.block[i].w0;
                 m1 = hdr.block[i].w1;
                 m2 = hdr.block[i].w2;
                 m3 = hdr.block[i].w3;
             } else {
-                if (i == BLOCK_OF_GENEVE) {
-                    m0 = hdr.geneve.version ++ hdr.geneve.option_words ++ hdr.geneve.oam ++ hdr.geneve.critical
-                         ++ hdr.geneve.reserved1 ++ hdr.geneve.protocol;
-                    m1 = hdr.geneve.vni ++ hdr.geneve.reserved2;
-                    m2 = hdr.protection.option_class ++ hdr.protection.option_type ++ hdr.protection.reserved
-                         ++ hdr.protection.data_words;
-                    m3 = hdr.protection.spi;
-                } else if (i == BLOCK_OF_OPTION) {
-                    m0 = hdr.protection.sequence[63:32];
-                    m1 = hdr.protection.sequence[31:0];
-                    m2 = hdr.protection.coverage ++ hdr.protection.suite ++ hdr.protection.flags;
+                if (i == BLOCK_OF_BOUND) {
+                    m0 = bound.a0;
+                    m1 = bound.a1;
+                    m2 = bound.a2;
+                    m3 = bound.a3;
+                } else if (i == BLOCK_OF_LENGTH) {
+                    m0 = bound.a4;
+                    m1 = bound.a5;
+                    m2 = bound.a6;
                     m3 = frame_length ++ MAC_DOMAIN;
                 } else if (i == BLOCK_OF_ADDRESSES) {
                     m0 = hdr.addresses.dst[47:16];
@@ -162,10 +160,11 @@ control ChaskeyIcv(in headers_t hdr, in key128_t key, in bit<16> frame_length, o
     apply {
         load_key();
         swap_key();
-        full_blocks = (hdr.protection.coverage - FRAME_HEAD_LENGTH) >> 4;
+        bit<16> coverage = bound.a6[31:16];
+        full_blocks = (coverage - FRAME_HEAD_LENGTH) >> 4;
         last = full_blocks;
         tail = 0;
-        tail_length = (bit<8>)hdr.protection.coverage[3:0];
+        tail_length = (bit<8>)coverage[3:0];
         doublings = 2;
         if (tail_length == 0) {
             doublings = 1;

@@ -4,13 +4,15 @@
 
 #include "arch.p4"
 #include "../common/egress_self.p4"
-#include "../common/tunnel_protection.p4"
+#include "../common/encapsulation.p4"
+#include "../common/secure_sending.p4"
 #include "../common/vap_egress.p4"
 
 /* Runs once for every copy: to the agent, into a tunnel, or to a VAP. */
 control NveEgress(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t standard_metadata) {
     EgressSelf() egress_self;
-    TunnelProtection() tunnel_protection;
+    Encapsulation() encapsulation;
+    SecureSending() secure_sending;
     VapEgress() vap_egress;
 
     counter(DROP_REASON_COUNT, CounterType.packets_and_bytes) drops_egress;
@@ -69,9 +71,13 @@ control NveEgress(inout headers_t hdr, inout metadata_t meta, inout standard_met
         egress_agrees = 0;
         meta.sa_tx.sequence = 0;
         if (tunnel == 1) {
-            egress_self.apply(hdr, meta, egress_agrees);
-            tunnel_protection.apply(hdr, meta, egress_agrees, standard_metadata.egress_port,
-                                    standard_metadata.egress_global_timestamp);
+            egress_self.apply(hdr, meta, standard_metadata.egress_global_timestamp, egress_agrees);
+            if (meta.drop_reason == drop_reason_t.NONE && meta.punt == 0) {
+                encapsulation.apply(hdr, meta, standard_metadata.egress_port);
+            }
+            if (meta.drop_reason == drop_reason_t.NONE) {
+                secure_sending.apply(hdr, meta, standard_metadata.egress_global_timestamp);
+            }
         }
         if (meta.punt == 1) {
             to_agent(tunnel == 1 ? meta.egress_interface : meta.ingress_interface);

@@ -7,8 +7,12 @@
 #include "../common/switch_self.p4"
 #include "../common/port_roles.p4"
 #include "../common/tunnel_admission.p4"
-#include "../common/decapsulation.p4"
+#include "../common/secure_reception.p4"
+#include "../common/vn_authorization.p4"
 #include "../common/access_admission.p4"
+#include "../common/inner_view.p4"
+#include "../common/decapsulation.p4"
+#include "../common/source_validation.p4"
 #include "../common/bridging.p4"
 
 control NveIngress(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t standard_metadata) {
@@ -16,8 +20,12 @@ control NveIngress(inout headers_t hdr, inout metadata_t meta, inout standard_me
     SwitchSelf() switch_self;
     PortRoles() port_roles;
     TunnelAdmission() tunnel_admission;
-    Decapsulation() decapsulation;
+    SecureReception() secure_reception;
+    VnAuthorization() vn_authorization;
     AccessAdmission() access_admission;
+    InnerView() inner_view;
+    Decapsulation() decapsulation;
+    SourceValidation() source_validation;
     Bridging() bridging;
 
     counter(DROP_REASON_COUNT, CounterType.packets_and_bytes) drops_ingress;
@@ -46,14 +54,25 @@ control NveIngress(inout headers_t hdr, inout metadata_t meta, inout standard_me
                 port_roles.apply(meta, standard_metadata.ingress_port);
                 if (meta.drop_reason == drop_reason_t.NONE) {
                     if (meta.origin == origin_t.UNDERLAY) {
-                        tunnel_admission.apply(hdr, meta, standard_metadata.ingress_port,
-                                               standard_metadata.ingress_global_timestamp,
+                        tunnel_admission.apply(hdr, meta, standard_metadata.ingress_global_timestamp,
                                                standard_metadata.checksum_error);
                         if (meta.drop_reason == drop_reason_t.NONE) {
-                            decapsulation.apply(hdr, meta);
+                            secure_reception.apply(hdr, meta, standard_metadata.ingress_port,
+                                                   standard_metadata.ingress_global_timestamp);
+                        }
+                        if (meta.drop_reason == drop_reason_t.NONE) {
+                            vn_authorization.apply(hdr, meta);
                         }
                     } else {
                         access_admission.apply(hdr, meta, standard_metadata.ingress_port);
+                    }
+                }
+                if (meta.drop_reason == drop_reason_t.NONE) {
+                    inner_view.apply(hdr, meta);
+                    if (meta.origin == origin_t.UNDERLAY) {
+                        decapsulation.apply(hdr, meta);
+                    } else {
+                        source_validation.apply(hdr, meta);
                     }
                 }
                 if (meta.drop_reason == drop_reason_t.NONE) {

@@ -17,8 +17,8 @@ const bit<64> REPLAY_WINDOW = 32 * ((1 << RING_SLOT_BITS) - 1);  /* 8160 packets
  * drains no meter), and after it, when the result of the read-modify-write decides. Reads and writes stand in one action
  * each, because BMv2 holds a register array's lock for the whole of an action. */
 control ReplayWindow(in headers_t hdr, inout metadata_t meta, in bit<1> committing) {
-    register<bit<128>>(RING_SLOT_COUNT) replay_slot;   /* generation 32, block number 64, bitmap 32 */
-    register<bit<96>>(RING_COUNT) replay_highest;      /* generation 32, highest accepted sequence 64 */
+    @name(".replay_slot") register<bit<128>>(RING_SLOT_COUNT) replay_slot;   /* generation 32, block number 64, bitmap 32 */
+    @name(".replay_highest") register<bit<96>>(RING_COUNT) replay_highest;      /* generation 32, highest accepted sequence 64 */
 
     bit<32> ring;
     bit<32> slot_index;

@@ -33,8 +33,9 @@ def _one(name: str, file: str, old: str, new: str, *hints: str) -> Semantic:
 
 
 _WINDOW = "v1model/replay_window.p4"
-_ADMISSION = "common/tunnel_admission.p4"
-_PROTECTION = "common/tunnel_protection.p4"
+_RECEPTION = "common/secure_reception.p4"
+_SELF = "common/egress_self.p4"
+_ENCAPSULATION = "common/encapsulation.p4"
 _EGRESS = "v1model/egress.p4"
 _SEQUENCE = "v1model/sequence.p4"
 _INGRESS = "v1model/ingress.p4"
@@ -74,14 +75,14 @@ SEMANTIC = (
     # Incarnation
     _one(
         "tunnels do not ask the ingress register",
-        _PROTECTION,
+        _SELF,
         "meta.self.incarnation_agrees & egress_agrees",
         "egress_agrees",
         "TX_INCARNATION",
     ),
     _one(
         "tunnels do not ask the egress register",
-        _PROTECTION,
+        _SELF,
         "meta.self.incarnation_agrees & egress_agrees",
         "meta.self.incarnation_agrees",
         "TX_INCARNATION",
@@ -137,7 +138,7 @@ SEMANTIC = (
         "slot = meta.sa_rx.generation ++ block_number ++ (bitmap | mask);",
         "Replay",
     ),
-    _one("the window is not committed", _ADMISSION, "window.apply(hdr, meta, 1);", "", "REPLAYED"),
+    _one("the window is not committed", _RECEPTION, "window.apply(hdr, meta, 1);", "", "REPLAYED"),
     # ICV
     _one(
         "the inner length is not under the ICV",
@@ -159,7 +160,7 @@ SEMANTIC = (
     _one("a word of the ICV is another one", _CHASKEY, "icv = v0 ++ v1", "icv = v1 ++ v1", "BAD_ICV"),
     _one(
         "the ICV is compared in half",
-        _ADMISSION,
+        _RECEPTION,
         "icv != hdr.protection.icv",
         "icv[63:0] != hdr.protection.icv[63:0]",
         "BAD_ICV",
@@ -196,7 +197,7 @@ SEMANTIC = (
     ),
     _one(
         "the meter of the peer decides nothing",
-        _ADMISSION,
+        _RECEPTION,
         "METER_READ(peer_meter_rate, meta.colour);",
         "METER_READ(peer_meter_rate, meta.colour); meta.colour = 0;",
         "PEER_RATE",
@@ -250,10 +251,10 @@ SEMANTIC = (
     ),
     _one("answers are pruned as loops", _BRIDGING, "meta.hairpin = 1;", "", "neighbor"),
     _one(
-        "an ECN mark of the sender is not copied (IPv4)", _PROTECTION, "copy_ecn(hdr.frame_type.first[1:0]);", "", "ecn"
+        "an ECN mark of the sender is not copied (IPv4)", _ENCAPSULATION, "copy_ecn(hdr.frame_type.first[1:0]);", "", "ecn"
     ),
     _one(
-        "an ECN mark of the sender is not copied (IPv6)", _PROTECTION, "copy_ecn(hdr.frame_type.first[5:4]);", "", "ecn"
+        "an ECN mark of the sender is not copied (IPv6)", _ENCAPSULATION, "copy_ecn(hdr.frame_type.first[5:4]);", "", "ecn"
     ),
     # Pairs: the commit decides alone. Behind the preliminary look no COMMIT_* reason can fire as long as ingress takes
     # one packet after the other, so the two are taken out together.
@@ -305,7 +306,7 @@ SEMANTIC = (
     ),
     Semantic(
         "the look is not taken",
-        (Change(_ADMISSION, "window.apply(hdr, meta, 0);", ""),),
+        (Change(_RECEPTION, "window.apply(hdr, meta, 0);", ""),),
         ("REPLAYED",),
         r"^(?!.*too much on).*COMMIT_",
     ),
@@ -336,12 +337,12 @@ EQUIVALENT: dict[str, str] = {
     "replay_window boundary highest[63:0] > REPLAY_WINDOW": "at the limit the difference is 0, as is the other branch",
     "replay_window boundary hdr.protection.sequence > highest[63:0]": "the same number again is a replay",
     "tunnel_admission boundary now >= meta.self.lease_not_after": _CLOCK,
-    "tunnel_admission boundary now >= meta.sa_rx.not_after": _CLOCK,
-    "tunnel_protection boundary now >= meta.self.lease_not_after": _CLOCK,
-    "tunnel_protection boundary now >= meta.sa_tx.not_after": _CLOCK,
-    "tunnel_admission boundary hdr.protection.coverage > meta.frame_length": "the condition excludes equality",
-    "tunnel_admission hit peer_meter": _NOT_RED,
-    "tunnel_admission operand peer_meter.apply().hit": _NOT_RED,
+    "secure_reception boundary now >= meta.sa_rx.not_after": _CLOCK,
+    "egress_self boundary now >= meta.self.lease_not_after": _CLOCK,
+    "secure_sending boundary now >= meta.sa_tx.not_after": _CLOCK,
+    "secure_reception boundary hdr.protection.coverage > meta.frame_length": "the condition excludes equality",
+    "secure_reception hit peer_meter": _NOT_RED,
+    "secure_reception operand peer_meter.apply().hit": _NOT_RED,
     "bridging hit bridge": "without an entry the interface is 0, which is no tunnel",
     "bridging operand meta.inner.ip_kind == IP_KIND_ARP": "only ARP has an ARP operation",
     "egress boundary meta.frame_length > PUNT_FRAME_LENGTH": "at the limit both branches are the same number",

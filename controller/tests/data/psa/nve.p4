@@ -8,10 +8,15 @@
 #include "common/egress_self.p4"
 #include "common/port_roles.p4"
 #include "common/tunnel_admission.p4"
-#include "common/decapsulation.p4"
+#include "common/secure_reception.p4"
+#include "common/vn_authorization.p4"
 #include "common/access_admission.p4"
+#include "common/inner_view.p4"
+#include "common/decapsulation.p4"
+#include "common/source_validation.p4"
 #include "common/bridging.p4"
-#include "common/tunnel_protection.p4"
+#include "common/encapsulation.p4"
+#include "common/secure_sending.p4"
 #include "common/vap_egress.p4"
 
 struct empty_t {}
@@ -26,8 +31,12 @@ control NveIngress(inout headers_t hdr, inout metadata_t meta, in psa_ingress_in
     SwitchSelf() switch_self;
     PortRoles() port_roles;
     TunnelAdmission() tunnel_admission;
-    Decapsulation() decapsulation;
+    SecureReception() secure_reception;
+    VnAuthorization() vn_authorization;
     AccessAdmission() access_admission;
+    InnerView() inner_view;
+    Decapsulation() decapsulation;
+    SourceValidation() source_validation;
     Bridging() bridging;
 
     apply {
@@ -35,9 +44,13 @@ control NveIngress(inout headers_t hdr, inout metadata_t meta, in psa_ingress_in
         time_us_t now = (time_us_t)(TimestampUint_t)input.ingress_timestamp;
         switch_self.apply(hdr, meta);
         port_roles.apply(meta, port);
-        tunnel_admission.apply(hdr, meta, port, now, 0);
-        decapsulation.apply(hdr, meta);
+        tunnel_admission.apply(hdr, meta, now, 0);
+        secure_reception.apply(hdr, meta, port, now);
+        vn_authorization.apply(hdr, meta);
         access_admission.apply(hdr, meta, port);
+        inner_view.apply(hdr, meta);
+        decapsulation.apply(hdr, meta);
+        source_validation.apply(hdr, meta);
         bridging.apply(hdr, meta, port);
         output.drop = meta.drop_reason != drop_reason_t.NONE;
     }
@@ -56,14 +69,17 @@ parser NveEgressParser(packet_in packet, out headers_t hdr, inout metadata_t met
 control NveEgress(inout headers_t hdr, inout metadata_t meta, in psa_egress_input_metadata_t input,
                inout psa_egress_output_metadata_t output) {
     EgressSelf() egress_self;
-    TunnelProtection() tunnel_protection;
+    Encapsulation() encapsulation;
+    SecureSending() secure_sending;
     VapEgress() vap_egress;
 
     apply {
         port_t port = (port_t)(bit<32>)(PortIdUint_t)input.egress_port;
         bit<1> agrees;
-        egress_self.apply(hdr, meta, agrees);
-        tunnel_protection.apply(hdr, meta, agrees, port, (time_us_t)(TimestampUint_t)input.egress_timestamp);
+        time_us_t now = (time_us_t)(TimestampUint_t)input.egress_timestamp;
+        egress_self.apply(hdr, meta, now, agrees);
+        encapsulation.apply(hdr, meta, port);
+        secure_sending.apply(hdr, meta, now);
         vap_egress.apply(hdr, meta, port);
         output.drop = meta.drop_reason != drop_reason_t.NONE;
     }

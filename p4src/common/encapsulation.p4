@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef NVO3SEC_ENCAPSULATION
+#define NVO3SEC_ENCAPSULATION
+
+#include "arch.p4"
+#include "headers.p4"
+#include "ids.p4"
+#include "metadata.p4"
+#include "flow_block.p4"
+#include "../crypto/chaskey.p4"
+
+/* The outer headers of one copy of a frame into one tunnel, up to the option header: SecureSending adds the rest. */
+control Encapsulation(inout headers_t hdr, inout metadata_t meta, in port_t egress_port) {
+    ChaskeyHash() flow_hash;
+    FlowBlock() flow_block;
+
+    key128_t entropy_key;
+    bit<1> entropy_keyed;
+    bit<128> flow;
+    bit<16> mtu;
+
+    /* underlay_mtu: largest IPv4 packet that the underlay carries towards this peer, bytes. */
+    @name(".encapsulate") @id(ACTION_TUNNEL_ENCAPSULATE)
+    action encapsulate(@id(1) mac_t source_mac, @id(2) mac_t next_hop_mac, @id(3) ipv4_t source,
+                       @id(4) ipv4_t destination, @id(5) bit<16> underlay_mtu) {
+        hdr.ethernet.setValid();
+        hdr.ethernet.dst = next_hop_mac;
+        hdr.ethernet.src = source_mac;
+        hdr.ethernet.ether_type = ETHERTYPE_IPV4;
+        hdr.ipv4.setValid();
+        hdr.ipv4.version_ihl = IPV4_VERSION_IHL;
+        hdr.ipv4.dscp = 0;
+        hdr.ipv4.ecn = 0;
+        hdr.ipv4.total_length = meta.frame_length + IPV4_OVERHEAD;
+        hdr.ipv4.identification = 0;
+        hdr.ipv4.reserved = 0;
+        hdr.ipv4.dont_fragment = 1;
+        hdr.ipv4.more_fragments = 0;
+        hdr.ipv4.fragment_offset = 0;
+        hdr.ipv4.ttl = IPV4_TTL;
+        hdr.ipv4.protocol = IP_PROTOCOL_UDP;
+        hdr.ipv4.src = source;
+        hdr.ipv4.dst = destination;
+        mtu = underlay_mtu;
+    }
+
+    @name(".unknown_tunnel") @id(ACTION_TUNNEL_UNKNOWN)
+    action unknown_tunnel() {
+        meta.drop_reason = drop_reason_t.TUNNEL_UNKNOWN;
+    }
+
+    @name(".tunnel") @id(TABLE_TUNNEL)
+    table tunnel {
+        key = {
+            egress_port: exact @name("port");
+            meta.egress_interface: exact @name("interface");
+        }
+        actions = { encapsulate; @defaultonly unknown_tunnel; }
+        const default_action = unknown_tunnel();
+        size = TUNNEL_SIZE;
+    }
+
+    @name(".keyed") @id(ACTION_FLOW_ENTROPY_KEYED)
+    action keyed(@id(1) key128_t key) {
+        entropy_key = key;
+        entropy_keyed = 1;
+    }
+
+    @name(".not_keyed") @id(ACTION_FLOW_ENTROPY_NONE)
+    action not_keyed() {
+        entropy_key = 0;
+        entropy_keyed = 0;
+    }
+
+    /* Without a key the source port is constant: less spreading, but nothing of the tenant's flows shows. */
+    @name(".flow_entropy") @id(TABLE_FLOW_ENTROPY)
+    table flow_entropy {
+        actions = { keyed; not_keyed; }
+        default_action = not_keyed();
+    }
+
+    action add_geneve(bit<16> flow_bits) {
+        hdr.udp.setValid();
+        hdr.udp.src_port = 2w3 ++ flow_bits[13:0];
+        hdr.udp.dst_port = UDP_PORT_GENEVE;
+        hdr.udp.length = meta.frame_length + UDP_OVERHEAD;
+        hdr.udp.checksum = 0;
+        hdr.geneve.setValid();
+        hdr.geneve.version = 0;
+        hdr.geneve.option_words = GENEVE_OPTION_WORDS;
+        hdr.geneve.oam = 0;
+        hdr.geneve.critical = 1;
+        hdr.geneve.reserved1 = 0;
+        hdr.geneve.protocol = GENEVE_PROTOCOL_ETHERNET;
+        hdr.geneve.vni = meta.vni;
+        hdr.geneve.reserved2 = 0;
+        hdr.protection.setValid();
+        hdr.protection.option_class = OPTION_CLASS;
+        hdr.protection.option_type = OPTION_TYPE;
+        hdr.protection.reserved = 0;
+        hdr.protection.data_words = OPTION_DATA_WORDS;
+        meta.bound.a0 = 2w0 ++ GENEVE_OPTION_WORDS ++ 1w0 ++ 1w1 ++ 6w0 ++ GENEVE_PROTOCOL_ETHERNET;
+        meta.bound.a1 = meta.vni ++ 8w0;
+        meta.bound.a2 = OPTION_CLASS ++ OPTION_TYPE ++ 3w0 ++ OPTION_DATA_WORDS;
+    }
+
+    action copy_ecn(bit<2> inner_ecn) {
+        hdr.ipv4.ecn = inner_ecn;
+    }
+
+    apply {
+        mtu = 0;
+        if (tunnel.apply().hit) {
+            if (hdr.ipv4.total_length > mtu) {
+                meta.drop_reason = drop_reason_t.TUNNEL_MTU;
+            } else {
+                bit<16> flow_bits = 0;
+                flow_entropy.apply();
+                if (entropy_keyed == 1) {
+                    flow_block.apply(hdr, meta, flow);
+                    flow_hash.apply(entropy_key, flow, flow_bits);
+                }
+                if (hdr.frame_type.ether_type == ETHERTYPE_IPV4) {
+                    copy_ecn(hdr.frame_type.first[1:0]);
+                } else if (hdr.frame_type.ether_type == ETHERTYPE_IPV6) {
+                    copy_ecn(hdr.frame_type.first[5:4]);
+                }
+                add_geneve(flow_bits);
+            }
+        }
+    }
+}
+
+#endif
