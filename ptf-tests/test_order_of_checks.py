@@ -150,7 +150,7 @@ class FaultsOnAccessPorts(NveTest):
 
 
 class FaultsOnTheWayIntoATunnel(NveTest):
-    """Tunnel, MTU, SA, its incarnation, its limit, its suite: in this order."""
+    """Lease, tunnel, MTU, SA, its incarnation, its limit, its suite: in this order."""
 
     def runTest(self) -> None:
         peer = self.world.peer1
@@ -159,6 +159,9 @@ class FaultsOnTheWayIntoATunnel(NveTest):
         self.dropped(A.port, frame, Reason.TUNNEL_MTU)
         self.delete(peer.tunnel())
         self.dropped(A.port, frame, Reason.TUNNEL_UNKNOWN)
+        self.session.set_default(entry("lease", {}, "no_lease"))
+        self.dropped(A.port, frame, Reason.TX_LEASE_ABSENT, closed=Reason.TX_LEASE_ABSENT)
+        self.session.set_lease()
         self.insert(peer.tunnel())
         self.dropped(A.port, frame, Reason.TX_SA_INCARNATION)
         self.modify(peer.sa_tx(not_after=0, suite=0))
