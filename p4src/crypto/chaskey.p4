@@ -36,10 +36,11 @@
         v2 = ROTATED_LEFT(v2, 16);                                        \
     }
 
-/* Numbers of the blocks under the ICV: those of the frame's stack begin at 0, three come before them. */
-const bit<16> BLOCK_OF_BOUND = 0xFFFD;
-const bit<16> BLOCK_OF_LENGTH = 0xFFFE;
-const bit<16> BLOCK_OF_ADDRESSES = 0xFFFF;
+/* Blocks under the ICV in front of those of the frame's stack. */
+const bit<16> BLOCK_OF_BOUND = 0;
+const bit<16> BLOCK_OF_LENGTH = 1;
+const bit<16> BLOCK_OF_ADDRESSES = 2;
+const bit<16> BLOCKS_IN_FRONT = 3;
 
 /* The ICV of suite 1 (docs/wire-format.md): over what is bound, the inner length and a domain word, and the first `coverage`
  * bytes of the inner frame. Of the headers it reads those of the frame alone. */
@@ -52,8 +53,9 @@ control ChaskeyIcv(in headers_t hdr, in bound_t bound, in key128_t key, in bit<1
     bit<32> k1;
     bit<32> k2;
     bit<32> k3;
+    bit<16> block_count; /* all blocks; the last one is absorbed under the subkey */
     bit<16> full_blocks; /* of the stack, to be absorbed without a subkey */
-    bit<16> last;        /* the block that is absorbed under the subkey */
+    bit<16> next;        /* of the stack; not one of it for the blocks in front */
     bit<128> tail;       /* of the frame: the last block if the coverage does not end with a full one */
     bit<8> tail_length;  /* bytes */
     bit<8> doublings;
@@ -97,12 +99,12 @@ control ChaskeyIcv(in headers_t hdr, in bound_t bound, in key128_t key, in bit<1
         bit<32> m1;
         bit<32> m2;
         bit<32> m3;
-        for (bit<16> i = BLOCK_OF_BOUND; i != last + 1; i = i + 1) {
-            if (i < full_blocks) {
-                m0 = hdr.block[i].w0;
-                m1 = hdr.block[i].w1;
-                m2 = hdr.block[i].w2;
-                m3 = hdr.block[i].w3;
+        for (bit<16> i = 0; i < block_count; i = i + 1) {
+            if (next < full_blocks) {
+                m0 = hdr.block[next].w0;
+                m1 = hdr.block[next].w1;
+                m2 = hdr.block[next].w2;
+                m3 = hdr.block[next].w3;
             } else {
                 if (i == BLOCK_OF_BOUND) {
                     m0 = bound.a0;
@@ -120,17 +122,17 @@ control ChaskeyIcv(in headers_t hdr, in bound_t bound, in key128_t key, in bit<1
                     m2 = hdr.addresses.src[31:0];
                     m3 = hdr.frame_type.ether_type ++ hdr.frame_type.first;
                 } else if (tail_length == 0) {
-                    m0 = hdr.block[i].w0;
-                    m1 = hdr.block[i].w1;
-                    m2 = hdr.block[i].w2;
-                    m3 = hdr.block[i].w3;
+                    m0 = hdr.block[next].w0;
+                    m1 = hdr.block[next].w1;
+                    m2 = hdr.block[next].w2;
+                    m3 = hdr.block[next].w3;
                 } else {
                     m0 = tail[127:96];
                     m1 = tail[95:64];
                     m2 = tail[63:32];
                     m3 = tail[31:0];
                 }
-                if (i == last) {
+                if (i + 1 == block_count) {
                     v0 = v0 ^ k0;
                     v1 = v1 ^ k1;
                     v2 = v2 ^ k2;
@@ -142,6 +144,7 @@ control ChaskeyIcv(in headers_t hdr, in bound_t bound, in key128_t key, in bit<1
             v2 = v2 ^ SWAPPED(m2);
             v3 = v3 ^ SWAPPED(m3);
             CHASKEY_PERMUTE(v0, v1, v2, v3)
+            next = next + 1;
         }
     }
 
@@ -162,15 +165,16 @@ control ChaskeyIcv(in headers_t hdr, in bound_t bound, in key128_t key, in bit<1
         swap_key();
         bit<16> coverage = bound.a6[31:16];
         full_blocks = (coverage - FRAME_HEAD_LENGTH) >> 4;
-        last = full_blocks;
+        block_count = full_blocks + BLOCKS_IN_FRONT + 1;
+        next = 0 - BLOCKS_IN_FRONT;
         tail = 0;
         tail_length = (bit<8>)coverage[3:0];
         doublings = 2;
         if (tail_length == 0) {
             doublings = 1;
-            last = last - 1;
+            block_count = block_count - 1;
             if (full_blocks != 0) {
-                full_blocks = last;
+                full_blocks = full_blocks - 1;
             }
         } else {
             if (tail_length[3:3] == 1) { tail = (bit<128>)hdr.tail8.data; }

@@ -156,7 +156,13 @@ SEMANTIC = (
         "Length",
     ),
     _one("the subkey is not reduced", _CHASKEY, "(k0 << 1) ^ reduction", "(k0 << 1)", "Length"),
-    _one("the last block is absorbed without the subkey", _CHASKEY, "if (i == last) {", "if (false) {", "BAD_ICV"),
+    _one(
+        "the last block is absorbed without the subkey",
+        _CHASKEY,
+        "if (i + 1 == block_count) {",
+        "if (false) {",
+        "BAD_ICV",
+    ),
     _one("a word of the ICV is another one", _CHASKEY, "icv = v0 ++ v1", "icv = v1 ++ v1", "BAD_ICV"),
     _one(
         "the ICV is compared in half",
@@ -251,10 +257,18 @@ SEMANTIC = (
     ),
     _one("answers are pruned as loops", _BRIDGING, "meta.hairpin = 1;", "", "neighbor"),
     _one(
-        "an ECN mark of the sender is not copied (IPv4)", _ENCAPSULATION, "copy_ecn(hdr.frame_type.first[1:0]);", "", "ecn"
+        "an ECN mark of the sender is not copied (IPv4)",
+        _ENCAPSULATION,
+        "copy_ecn(hdr.frame_type.first[1:0]);",
+        "",
+        "ecn",
     ),
     _one(
-        "an ECN mark of the sender is not copied (IPv6)", _ENCAPSULATION, "copy_ecn(hdr.frame_type.first[5:4]);", "", "ecn"
+        "an ECN mark of the sender is not copied (IPv6)",
+        _ENCAPSULATION,
+        "copy_ecn(hdr.frame_type.first[5:4]);",
+        "",
+        "ecn",
     ),
     # Pairs: the commit decides alone. Behind the preliminary look no COMMIT_* reason can fire as long as ingress takes
     # one packet after the other, so the two are taken out together.
