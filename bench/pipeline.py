@@ -27,7 +27,7 @@ from harness.ports import PacketStream
 from harness.schema import Entry, Schema, entry, update
 from harness.session import FOREVER, SET_INCARNATION
 from harness.switches import Switch, available
-from harness.world import derived
+from harness.world import derived, mapped, to_tunnel, to_vap
 from nvo3ref.frames import ip4, ip4_frame, mac
 from p4softswitch.engine.compiler import FLAGS, find_compiler
 from p4softswitch.engine.engine import CompiledEngine, EngineConfig, load
@@ -59,7 +59,9 @@ def entries(local: bytes, peer: bytes, *, delivers: bool) -> list[Entry]:
 
     REMOTE is behind the tunnel. DELIVERED is too, unless the switch is the one that delivers to it.
     """
-    delivery = {"port": OTHER_ACCESS, "interface": 2} if delivers else {"interface": TUNNEL}
+    delivery = (
+        to_vap(VNI, DELIVERED, port=OTHER_ACCESS, interface=2) if delivers else [to_tunnel(VNI, DELIVERED, TUNNEL)]
+    )
     guard = {"interface": 1, "mac": HOST, "ip_kind": 1, "ip": HOST_IP}
     return [
         entry("incarnation", {}, "set_incarnation", incarnation=INCARNATION),
@@ -67,22 +69,26 @@ def entries(local: bytes, peer: bytes, *, delivers: bool) -> list[Entry]:
         entry("flow_entropy", {}, "keyed", key=derived("bench", "entropy")),
         entry("port_role", {"port": ACCESS}, "access"),
         entry("port_role", {"port": UNDERLAY}, "underlay", mac=PORT_MAC),
-        entry("authorized_nve", {"source": peer, "destination": local}, "permit"),
-        entry("sa_rx", {"source": peer, "destination": local, "spi": SPI}, "accept", suite=1, key=KEY,
-              min_coverage=0xFFFF, pair=1, generation=1, not_after=FOREVER, incarnation=INCARNATION),
-        entry("peer_meter", {"port": UNDERLAY, "source": peer}, "police"),
-        entry("vn_ingress_authorization", {"source": peer, "vni": VNI}, "authorize", min_suite=1),
-        entry("vap", {"port": ACCESS, "vlan": 0}, "attach", interface=1, vni=VNI, level=1),
+        entry("authorized_nve", {"source": mapped(peer), "destination": mapped(local)}, "permit", peer=1, tag=1,
+              zero_checksum=0),
+        entry("sa_rx", {"peer": 1, "spi": SPI}, "accept", suite=1, level=1, kind=1, key=KEY, min_coverage=0xFFFF,
+              pair=1, tag=1, generation=1, not_after=FOREVER, incarnation=INCARNATION, link=0, vlan=0),
+        entry("peer_meter", {"peer": 1}, "police"),
+        entry("peer_floor", {"peer": 1}, "police_floor"),
+        entry("vn_ingress_authorization", {"peer": 1, "vni": VNI}, "authorize", level=1),
+        entry("vap", {"port": ACCESS, "link": 0, "vlan": 0}, "attach", interface=1, vni=VNI, level=1, link_level=0),
         entry("source_guard", guard, "permit_source"),
-        entry("bridge", {"vni": VNI, "mac": NEIGHBOR}, "to_vap", port=OTHER_ACCESS, interface=2),
-        entry("bridge", {"vni": VNI, "mac": REMOTE}, "to_tunnel", interface=TUNNEL),
-        entry("bridge", {"vni": VNI, "mac": DELIVERED}, "to_vap" if delivers else "to_tunnel", **delivery),
+        *to_vap(VNI, NEIGHBOR, port=OTHER_ACCESS, interface=2),
+        to_tunnel(VNI, REMOTE, TUNNEL),
+        *delivery,
         entry("vap_egress", {"port": OTHER_ACCESS, "interface": 2}, "untagged"),
-        entry("tunnel_route", {"interface": TUNNEL}, "send", port=UNDERLAY),
-        entry("tunnel", {"port": UNDERLAY, "interface": TUNNEL}, "encapsulate", source_mac=mac(9),
-              next_hop_mac=PORT_MAC, source=local, destination=peer, underlay_mtu=9000),
-        entry("sa_tx", {"interface": TUNNEL, "level": 1}, "protect", suite=1, key=KEY, spi=SPI, not_after=FOREVER,
-              incarnation=INCARNATION),
+        entry("tunnel_route", {"interface": TUNNEL}, "spread", group=1, frame_limit=0xFFFF),
+        entry("underlay_member", {"group": 1, "bucket": 0}, "via", port=UNDERLAY, hop=1),
+        entry("tunnel", {"port": UNDERLAY, "interface": TUNNEL}, "encapsulate", source=local, destination=peer,
+              underlay_mtu=9000, hop=1),
+        entry("adjacency", {"egress_port": UNDERLAY, "hop": 1}, "towards", source_mac=mac(9), next_hop_mac=PORT_MAC),
+        entry("sa_tx", {"interface": TUNNEL, "level": 1}, "protect", suite=1, level=1, key=KEY, spi=SPI,
+              not_after=FOREVER, incarnation=INCARNATION),
     ]  # fmt: skip
 
 

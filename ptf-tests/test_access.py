@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from harness.base import NveTest
 from harness.schema import entry
-from harness.world import BLUE, IP_ARP, IP_NONE, IP_V4, IP_V6, RED, A, B, C, D, Host
+from harness.world import BLUE, IP_ARP, IP_NONE, IP_V4, IP_V6, RED, A, B, C, D, Host, vap
 from nvo3ref.frames import (
     BROADCAST,
     ETHERTYPE_CTAG,
@@ -55,7 +55,7 @@ class VapUnknownBeforeAndAfter(NveTest):
     def runTest(self) -> None:
         frame = tagged(B.frame_to(A), 30)
         self.dropped(2, frame, Reason.VAP_UNKNOWN)
-        third = entry("vap", {"port": 2, "vlan": 30}, "attach", interface=B.interface, vni=RED, level=1)
+        third = vap(2, 30, interface=B.interface, vni=RED)
         self.insert(third)
         self.passes(2, frame, (A.port, B.frame_to(A)))
         self.delete(third)
@@ -102,7 +102,7 @@ class VlanHoppingOutwards(NveTest):
 
     def runTest(self) -> None:
         other = Host(RED, mac(0xB1), ip4("10.0.137.99"), ip6(99), 4, 44, 9)
-        self.insert(*other.vap_entries(), other.bridge_entry())
+        self.insert(*other.vap_entries(), *other.bridge_entries())
         frame = B.frame_to(other)
         self.passes(2, tagged(frame, 10, pcp=7), (4, tagged(frame, 44)))
         smuggled = tagged(self.world.far1.frame_to(B), 20)
@@ -127,16 +127,16 @@ class VapRate(NveTest):
     """A VAP over its rate is cut off; the other VAP on the same port is not."""
 
     def runTest(self) -> None:
-        vap = B.vap_entries()[0]
+        attached = B.vap()
         frame = B.frame_to(A)
-        self.set_meter(vap, rate=0, burst=3)
+        self.set_meter(attached, rate=0, burst=3)
         for _ in range(3):
             self.passes(2, B.on_wire(frame), (A.port, frame))
         for _ in range(3):
             self.dropped(2, B.on_wire(frame), Reason.VAP_RATE)
         other = D.frame_to(C)
         self.passes(2, D.on_wire(other), (C.port, other))
-        self.set_meter(vap, rate=1_000_000, burst=1_000_000)
+        self.set_meter(attached, rate=1_000_000, burst=1_000_000)
         self.passes(2, B.on_wire(frame), (A.port, frame))
 
 
@@ -144,11 +144,23 @@ class RateBeforeEverythingElse(NveTest):
     """What is over the rate is counted as that, be it spoofed, double tagged or malformed."""
 
     def runTest(self) -> None:
-        vap = B.vap_entries()[0]
-        self.set_meter(vap, rate=0, burst=1)
+        attached = B.vap()
+        self.set_meter(attached, rate=0, burst=1)
         self.passes(2, B.on_wire(B.frame_to(A)), (A.port, B.frame_to(A)))
         for frame in (tagged(B.frame_to(A), 5), A.frame_to(B), BROADCAST + BROADCAST + bytes(40)):
             self.dropped(2, tagged(frame, 10), Reason.VAP_RATE)
+
+
+class LevelOfTheLink(NveTest):
+    """A VAP that demands protection of the link takes nothing from a port without one."""
+
+    def runTest(self) -> None:
+        frame = B.frame_to(A)
+        for level in (1, 2, 255):
+            self.modify(B.vap(link_level=level))
+            self.dropped(2, B.on_wire(frame), Reason.LINK_LEVEL)
+        self.modify(B.vap())
+        self.passes(2, B.on_wire(frame), (A.port, frame))
 
 
 class SourceGuardIpv4(NveTest):
@@ -297,7 +309,7 @@ class NetworkOfTheVap(NveTest):
 
     def runTest(self) -> None:
         twin = Host(BLUE, B.mac, B.ip, B.ip6, D.port, D.vlan, D.interface)
-        self.insert(twin.bridge_entry())
+        self.insert(*twin.bridge_entries())
         red = A.frame_to(B)
         blue = ip4_frame(B.mac, C.mac, C.ip, B.ip)
         self.passes(A.port, red, (2, tagged(red, 10)))

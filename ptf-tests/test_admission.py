@@ -7,10 +7,27 @@ from __future__ import annotations
 from harness.base import NveTest
 from harness.schema import entry
 from harness.session import SET_INCARNATION
-from harness.world import BLUE, LOCAL, RED, A, B, C, Peer, derived
+from harness.world import (
+    BLUE,
+    KIND_CONTROL,
+    KIND_GROUP,
+    KIND_LINK,
+    KIND_LINK_GROUP,
+    LEVEL_CONFIDENTIALITY,
+    LOCAL,
+    PEERS,
+    RED,
+    A,
+    B,
+    C,
+    Peer,
+    derived,
+    permit,
+    to_vap,
+)
 from nvo3ref.frames import ETHERTYPE_CTAG, ETHERTYPE_LOCAL, ETHERTYPE_STAG, ethernet, ip4, pattern, tagged
 from nvo3ref.reasons import Reason
-from nvo3ref.tunnel import SUITE_ASCON_AEAD128, SUITE_CHASKEY12, TunnelPacket
+from nvo3ref.tunnel import SUITE_ASCON_AEAD128, TunnelPacket
 
 
 class _Admission(NveTest):
@@ -87,12 +104,11 @@ class KeysOfOneTunnelOpenNoOther(_Admission):
         peer, other = self.world.peers
         good = self.good()
         self.refused(good.but(source=other.address), Reason.NO_SA)
-        self.insert(entry("peer_meter", {"port": 256, "source": other.address}, "police"))
         self.refused(good.but(source=other.address, spi=other.rx_spi), Reason.BAD_ICV)
         self.refused(good.but(key=other.rx_key), Reason.BAD_ICV)
         self.refused(good.but(key=peer.tx_key), Reason.BAD_ICV)
         elsewhere = ip4("192.0.2.9")
-        self.insert(entry("authorized_nve", {"source": peer.address, "destination": elsewhere}, "permit"))
+        self.insert(permit(peer.address, elsewhere, peer=self.session.fresh("peer", PEERS), tag=peer.tag))
         self.refused(good.but(destination=elsewhere), Reason.NO_SA)
         self.accepted(good)
 
@@ -192,48 +208,104 @@ class MinimumAboveFrame(_Admission):
         self.accepted(self.world.peer1.packet(inner))
 
 
-class PeerMeterMissing(_Admission):
-    """A peer without a meter on this port; a packet that comes in over another port has another meter."""
+class PeerOfTheSa(_Admission):
+    """Two pairs of addresses under one peer number: the key of one verifies what is re-sourced as the other, and the
+    tag of the pair refuses it, before window and cryptography."""
 
     def runTest(self) -> None:
         peer = self.world.peer1
         good = self.good()
-        self.delete(peer.meter())
-        self.refused(good, Reason.PEER_METER_MISSING)
-        self.insert(peer.meter())
-        elsewhere = good.but(eth_dst=self.good(self.world.peer2).eth_dst)
-        self.dropped(257, elsewhere.encode(), Reason.PEER_METER_MISSING)
+        twin = ip4("192.0.2.78")
+        self.insert(permit(twin, LOCAL, peer=peer.number, tag=derived("twin")[:4]))
+        self.refused(good.but(source=twin), Reason.SA_PEER)
+        self.refused(good.but(source=twin, icv=bytes(16)), Reason.SA_PEER)
+        self.accepted(good)
+        self.refused(good.but(source=twin), Reason.SA_PEER)
+        for bit in range(32):
+            wrong = int.from_bytes(peer.tag, "big") ^ 1 << bit
+            self.modify(peer.sa_rx(tag=wrong))
+            self.refused(self.good(), Reason.SA_PEER)
+        self.modify(peer.sa_rx())
+        self.accepted()
+
+
+class KindOfTheSa(_Admission):
+    """An SA for other outer headers opens no tunnel; kinds without behaviour open nothing."""
+
+    def runTest(self) -> None:
+        peer = self.world.peer1
+        good = self.good()
+        for kind in (0, KIND_GROUP, KIND_LINK, KIND_LINK_GROUP, KIND_CONTROL, 6, 255):
+            self.modify(peer.sa_rx(kind=kind))
+            self.refused(good, Reason.SA_KIND)
+        self.modify(peer.sa_rx())
         self.accepted(good)
 
 
-class PeerRate(_Admission):
-    """Over its rate a peer is cut off, the other one is not. What was refused by the meter has moved no window."""
+class _Penalty(_Admission):
+    def forged(self) -> TunnelPacket:
+        """What whoever has copied one packet can make: a known SPI, a sequence that is still to come."""
+        return self.good().but(icv=bytes(16))
+
+
+class PeerMeterMissing(_Penalty):
+    """Without a meter the first failure begins a penalty; without a floor nothing is verified in one. Before that,
+    nothing asks for either."""
+
+    def runTest(self) -> None:
+        peer = self.world.peer1
+        self.delete(peer.meter(), peer.floor())
+        self.accepted()
+        self.refused(self.forged(), Reason.BAD_ICV)
+        good = self.good()
+        self.refused(good, Reason.PEER_METER_MISSING)
+        self.refused(self.forged(), Reason.PEER_METER_MISSING)
+        self.insert(peer.floor())
+        self.accepted(good)
+        self.refused(self.forged(), Reason.BAD_ICV)
+
+
+class PeerRate(_Penalty):
+    """A peer in penalty is held to its floor, by whatever port its packets come in; the other one is not. What the
+    floor refused has moved no window."""
 
     def runTest(self) -> None:
         peer, other = self.world.peers
         self.set_meter(peer.meter(), rate=0, burst=2)
+        self.set_meter(peer.floor(), rate=0, burst=2)
         for _ in range(2):
+            self.refused(self.forged(), Reason.BAD_ICV)
             self.accepted()
+        self.refused(self.forged(), Reason.BAD_ICV)
+        self.accepted()
+        self.refused(self.forged(), Reason.BAD_ICV)
         third = self.good()
         self.refused(third, Reason.PEER_RATE)
+        elsewhere = third.but(eth_dst=other.packet(b"").eth_dst)
+        self.dropped(257, elsewhere.encode(), Reason.PEER_RATE)
         self.accepted(self.good(other, eth_dst=other.packet(b"").eth_dst), port=257)
-        self.set_meter(peer.meter(), rate=1_000_000, burst=1_000_000)
+        self.set_meter(peer.floor(), rate=1_000_000, burst=1_000_000)
         self.accepted(third)
 
 
-class OnlyCurrentPacketsDrainThePeerMeter(_Admission):
-    """Strangers, replays and wrong SPIs never reach the meter."""
+class OnlyFailuresAreCharged(_Penalty):
+    """Neither what verifies nor what is refused before cryptography drains the meter of a peer."""
 
     def runTest(self) -> None:
         peer = self.world.peer1
         seen = self.good()
         self.accepted(seen)
         self.set_meter(peer.meter(), rate=0, burst=1)
+        self.set_meter(peer.floor(), rate=0, burst=1)
         for _ in range(3):
             self.refused(seen, Reason.REPLAYED)
             self.refused(seen.but(spi=9), Reason.NO_SA)
             self.refused(seen.but(sequence=0), Reason.REPLAY_TOO_LATE)
             self.refused(seen.but(coverage=16), Reason.COVERAGE)
+            self.accepted()
+        # One failure is free, the second begins a penalty, in which one more packet is verified.
+        for _ in range(2):
+            self.refused(self.forged(), Reason.BAD_ICV)
         self.accepted()
         self.refused(self.good(), Reason.PEER_RATE)
 
@@ -278,15 +350,15 @@ class WrongVniOnTheWire(_Admission):
 
 
 class VnSuite(_Admission):
-    """The VN demands a stronger suite than that of the SA."""
+    """The VN demands a higher level than that of the SA."""
 
     def runTest(self) -> None:
         peer = self.world.peer1
-        self.modify(peer.authorization(RED, min_suite=SUITE_ASCON_AEAD128))
+        self.modify(peer.authorization(RED, level=LEVEL_CONFIDENTIALITY))
         self.refused(self.good(), Reason.VN_SUITE)
         inner = self.world.far_blue.frame_to(C)
         self.passes(256, peer.packet(inner, BLUE).encode(), (C.port, inner))
-        self.modify(peer.authorization(RED, min_suite=SUITE_CHASKEY12))
+        self.modify(peer.authorization(RED))
         self.accepted()
 
 
@@ -367,14 +439,18 @@ class UnknownDestinationFromTunnel(_Admission):
         peer = self.world.peer1
         frame = self.world.far1.frame_to(C)  # C is of another VN
         self.refused(peer.packet(frame), Reason.UNKNOWN_DESTINATION)
-        self.insert(entry("bridge", {"vni": RED, "mac": C.mac}, "to_vap", port=A.port, interface=A.interface))
+        self.insert(*to_vap(RED, C.mac, port=A.port, interface=A.interface))
         self.passes(256, peer.packet(frame).encode(), (A.port, frame))
 
 
 class TunnelToTunnel(_Admission):
-    """A frame from one peer to a host behind another, or behind itself."""
+    """A frame from one peer to a host behind another, or behind itself: unknown, or refused if an entry knows it."""
 
     def runTest(self) -> None:
         peer = self.world.peer1
-        for target in (self.world.far2, self.world.far1):
-            self.refused(peer.packet(self.world.far1.frame_to(target)), Reason.TUNNEL_TO_TUNNEL)
+        for target, behind in ((self.world.far2, self.world.peer2), (self.world.far1, peer)):
+            frame = self.world.far1.frame_to(target)
+            self.refused(peer.packet(frame), Reason.UNKNOWN_DESTINATION)
+            key = {"vni": RED, "mac": target.mac, "from_underlay": 1}
+            self.insert(entry("bridge", key, "to_tunnel", interface=behind.interface))
+            self.refused(peer.packet(frame), Reason.TUNNEL_TO_TUNNEL)

@@ -9,6 +9,7 @@ from harness.session import FOREVER
 from harness.world import A, B
 from nvo3ref.reasons import Reason
 
+PENALTY_US = 10_000_000  # of the program
 SOON = 2_000_000  # microseconds: the exchanges that have to come before take milliseconds
 
 
@@ -116,6 +117,21 @@ class OneKeyExpiresOthersStay(_Clock):
         self.sends()
         frame = self.world.far2.frame_to(B)
         self.passes(257, other.packet(frame).encode(), (B.port, B.on_wire(frame)))
+
+
+class PenaltyEnds(_Clock):
+    """Some time after its last failure a peer is trusted again."""
+
+    def runTest(self) -> None:
+        peer = self.world.peer1
+        frame = self.world.far1.frame_to(B)
+        self.delete(peer.meter(), peer.floor())
+        self.dropped(256, peer.packet(frame, icv=bytes(16)).encode(), Reason.BAD_ICV)
+        end = self.session.clock() + PENALTY_US
+        good = peer.packet(frame).encode()
+        self.dropped(256, good, Reason.PEER_METER_MISSING)
+        self.session.wait_for_clock(end)
+        self.passes(256, good, (B.port, B.on_wire(frame)))
 
 
 class ClockMovesForward(_Clock):

@@ -66,13 +66,13 @@ class UseOfVaps(NveTest):
     """Each frame that came in at a VAP, its tag included, dropped ones too."""
 
     def runTest(self) -> None:
-        vap = B.vap_entries()[0]
+        attached = B.vap()
         frame = B.frame_to(A, 100)
         self.passes(B.port, B.on_wire(frame), (A.port, frame))
-        self.assertEqual(self.direct_counter(vap), (1, 104))
+        self.assertEqual(self.direct_counter(attached), (1, 104))
         self.dropped(B.port, B.on_wire(A.frame_to(B, 60)), Reason.SOURCE_GUARD)
-        self.assertEqual(self.direct_counter(vap), (2, 168))
-        self.assertEqual(self.direct_counter(A.vap_entries()[0]), (0, 0))
+        self.assertEqual(self.direct_counter(attached), (2, 168))
+        self.assertEqual(self.direct_counter(A.vap()), (0, 0))
 
 
 class CountersBeginAnewWithTheEntry(NveTest):

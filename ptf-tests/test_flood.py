@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from harness.base import NveTest
 from harness.schema import entry
-from harness.world import BLUE, IP_NONE, RED, A, B, C, D
+from harness.world import BLUE, IP_NONE, RED, A, B, C, D, to_vap
 from nvo3ref.frames import BROADCAST, ETHERTYPE_LOCAL, ethernet, pattern
 from nvo3ref.reasons import Reason
 
@@ -115,9 +115,7 @@ class SourcePrunedUnicast(_Flood):
 
     def runTest(self) -> None:
         self.dropped(A.port, A.frame_to(A), Reason.SOURCE_PRUNED)
-        self.insert(
-            entry("bridge", {"vni": RED, "mac": self.world.far_blue.mac}, "to_vap", port=A.port, interface=A.interface)
-        )
+        self.insert(*to_vap(RED, self.world.far_blue.mac, port=A.port, interface=A.interface))
         self.dropped(A.port, A.frame_to(self.world.far_blue), Reason.SOURCE_PRUNED)
 
 
@@ -125,8 +123,8 @@ class HairpinBetweenVapsOfOnePort(_Flood):
     """Two VAPs of one VN on the same port are two interfaces: frames go back out of the port, under the other tag."""
 
     def runTest(self) -> None:
-        self.modify(entry("vap", {"port": 2, "vlan": D.vlan}, "attach", interface=D.interface, vni=RED, level=1))
-        self.insert(entry("bridge", {"vni": RED, "mac": D.mac}, "to_vap", port=2, interface=D.interface))
+        self.modify(D.vap(vni=RED))
+        self.insert(*to_vap(RED, D.mac, port=2, interface=D.interface))
         frame = B.frame_to(D)
         self.passes(2, B.on_wire(frame), (2, D.on_wire(frame)))
         self.set_group(self.world.groups["red"], [(1, A.interface), (2, B.interface), (2, D.interface)])
@@ -143,7 +141,7 @@ class VapEgressUnknown(_Flood):
         self.dropped(B.port, B.on_wire(B.frame_to(A)), Reason.VAP_EGRESS_UNKNOWN)
         self.insert(out)
         self.passes(B.port, B.on_wire(B.frame_to(A)), (A.port, B.frame_to(A)))
-        self.modify(entry("bridge", {"vni": RED, "mac": A.mac}, "to_vap", port=C.port, interface=A.interface))
+        self.modify(*A.bridge_entries(port=C.port))
         self.dropped(B.port, B.on_wire(B.frame_to(A)), Reason.VAP_EGRESS_UNKNOWN)
 
 
@@ -151,7 +149,7 @@ class InterfaceWithoutNumber(_Flood):
     """Interface 0 is none: as instance of a replica, in a bridge entry, and as replication list 0."""
 
     def runTest(self) -> None:
-        self.modify(entry("bridge", {"vni": RED, "mac": A.mac}, "to_vap", port=A.port, interface=0))
+        self.modify(*A.bridge_entries(interface=0))
         self.dropped(B.port, B.on_wire(B.frame_to(A)), Reason.TX_INTERFACE)
         self.modify(entry("flood", {"vni": RED, "from_underlay": 0}, "replicate", group=0))
         self.dropped(B.port, B.on_wire(broadcast(B.mac)), Reason.TX_INTERFACE)
@@ -161,9 +159,9 @@ class DropPortIsCounted(_Flood):
     """An entry that names the traffic manager's drop port: the drop has a reason."""
 
     def runTest(self) -> None:
-        self.modify(entry("bridge", {"vni": RED, "mac": A.mac}, "to_vap", port=511, interface=A.interface))
+        self.modify(*A.bridge_entries(port=511))
         self.dropped(B.port, B.on_wire(B.frame_to(A)), Reason.EGRESS_PORT)
-        self.modify(entry("tunnel_route", {"interface": self.world.peer1.interface}, "send", port=511))
+        self.modify(self.world.peer1.member(port=511))
         self.dropped(A.port, A.frame_to(self.world.far1), Reason.EGRESS_PORT)
 
 
@@ -174,11 +172,10 @@ class PortClass(_Flood):
     def runTest(self) -> None:
         peer1, peer2 = self.world.peers
         self.insert(entry("vap_egress", {"port": 256, "interface": A.interface}, "untagged"))
-        self.modify(entry("bridge", {"vni": RED, "mac": A.mac}, "to_vap", port=256, interface=A.interface))
+        self.modify(*A.bridge_entries(port=256))
         self.dropped(B.port, B.on_wire(B.frame_to(A)), Reason.TX_PORT_CLASS)
-        wrong = entry("tunnel", {"port": 4, "interface": peer1.interface}, "encapsulate", **dict(peer1.tunnel().params))
-        self.insert(wrong)
-        self.modify(entry("tunnel_route", {"interface": peer1.interface}, "send", port=4))
+        self.insert(peer1.tunnel(port=4), peer1.adjacency(port=4))
+        self.modify(peer1.member(port=4))
         self.dropped(A.port, A.frame_to(self.world.far1), Reason.TX_PORT_CLASS)
         self.set_group(self.world.groups["red"], [(256, A.interface), (4, peer1.interface), (257, peer2.interface)])
         frame = broadcast(B.mac)

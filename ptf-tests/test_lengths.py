@@ -148,7 +148,7 @@ class WorkedPacketsReceived(NveTest):
         self.delete(peer.sa_rx())
         self.insert(peer.sa_rx(spi=first["spi"], key=bytes.fromhex(first["key"])))
         target = Host(RED, bytes.fromhex(first["inner"])[:6], ip4("10.9.9.9"), bytes(16), A.port, A.vlan, A.interface)
-        self.insert(target.bridge_entry())
+        self.insert(*target.bridge_entries())
         for worked in WORKED:
             self.assertEqual((worked["key"], worked["spi"], worked["vni"]), (first["key"], first["spi"], first["vni"]))
             inner = bytes.fromhex(worked["inner"])

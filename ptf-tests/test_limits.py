@@ -9,7 +9,7 @@ from harness.base import NveTest
 from harness.p4runtime import WriteRefused
 from harness.schema import Entry, entry, update
 from harness.session import FOREVER
-from harness.world import BLUE, LOCAL, A, B, C, D, derived
+from harness.world import BLUE, KIND_TUNNEL, LOCAL, PAIRS, PEERS, A, B, C, D, derived, permit, vap
 from nvo3ref.reasons import Reason
 from nvo3ref.window import RING_SLOTS, SLOT_PACKETS
 
@@ -25,13 +25,16 @@ PROMISED = {
     "bridge": 131072,
     "flood": 32768,
     "punt_meter": 8192,
-    "authorized_nve": 4096,
-    "peer_meter": 8192,
+    "authorized_nve": 32768,
+    "peer_meter": 32768,
+    "peer_floor": 32768,
     "vn_ingress_authorization": 65536,
-    "tunnel_route": 4096,
-    "tunnel": 4096,
-    "sa_rx": 16384,
-    "sa_tx": 16384,
+    "tunnel_route": 16384,
+    "underlay_member": 65536,
+    "tunnel": 16384,
+    "adjacency": 4096,
+    "sa_rx": 65536,
+    "sa_tx": 65536,
     "vap_egress": 8192,
 }
 
@@ -43,6 +46,10 @@ class PromisedSizes(NveTest):
         schema = self.session.schema
         declared = {table: schema.table_size(table) for table in schema.tables() if not schema.is_keyless(table)}
         self.assertEqual(declared, PROMISED)
+
+
+def ip(number: int) -> bytes:
+    return number.to_bytes(4, "big")
 
 
 class _Full(NveTest):
@@ -72,7 +79,7 @@ class AuthorizedNveFull(_Full):
     def runTest(self) -> None:
         self.fill(
             "authorized_nve",
-            lambda n: entry("authorized_nve", {"source": 0x0A000000 + n, "destination": LOCAL}, "permit"),
+            lambda n: permit(ip(0x0A000000 + n), LOCAL, peer=n % PEERS, tag=derived(n)[:4]),
         )
 
 
@@ -90,9 +97,7 @@ class VapFull(_Full):
     def runTest(self) -> None:
         self.fill(
             "vap",
-            lambda n: entry(
-                "vap", {"port": 10 + n // 4096, "vlan": n % 4096}, "attach", interface=1 + n % 0x7E00, vni=n, level=1
-            ),
+            lambda n: vap(10 + n // 4096, n % 4096, interface=1 + n % 0x7E00, vni=n),
         )
 
 
@@ -104,15 +109,20 @@ class ReceivingAssociationsFull(_Full):
             "sa_rx",
             lambda n: entry(
                 "sa_rx",
-                {"source": 0x0A000000 + n // 4, "destination": LOCAL, "spi": 1000 + n % 4},
+                {"peer": 0x4000 + n // 4, "spi": 1000 + n % 4},
                 "accept",
                 suite=1,
+                level=1,
+                kind=KIND_TUNNEL,
                 key=derived(n),
                 min_coverage=0xFFFF,
-                pair=n % 4096,
+                pair=n % PAIRS,
+                tag=n,
                 generation=1,
                 not_after=FOREVER,
                 incarnation=0,
+                link=0,
+                vlan=0,
             ),
         )
 
@@ -128,6 +138,7 @@ class SendingAssociationsFull(_Full):
                 {"interface": 0x8000 + n % 0x7000, "level": 200 + n // 0x7000},
                 "protect",
                 suite=1,
+                level=1,
                 key=derived(n),
                 spi=n,
                 not_after=FOREVER,
@@ -187,7 +198,8 @@ class LastTunnelInterface(NveTest):
         peer.tx_sequence = self.session.last_sequence(peer.interface)
         first = self.session.last_sequence(0x8000)
         target = self.world.far_blue
-        self.insert(*peer.tx_entries())
+        peer.group = 0x7FFF
+        self.insert(*(one for one in peer.tx_entries() if one.table != "adjacency"))
         self.modify(peer.bridge_entry(target))
         for _ in range(3):
             frame = C.frame_to(target)
@@ -201,12 +213,12 @@ class LastVapInterface(NveTest):
 
     def runTest(self) -> None:
         last = 0x7FFF
-        self.modify(entry("vap", {"port": C.port, "vlan": 0}, "attach", interface=last, vni=BLUE, level=1))
+        self.modify(C.vap(interface=last))
         self.insert(
             entry("vap_egress", {"port": C.port, "interface": last}, "untagged"),
             *(entry("source_guard", dict(one.key) | {"interface": last}, "permit_source") for one in C.guard_entries()),
         )
-        self.modify(entry("bridge", {"vni": BLUE, "mac": C.mac}, "to_vap", port=C.port, interface=last))
+        self.modify(*C.bridge_entries(interface=last))
         self.passes(C.port, C.frame_to(D), (D.port, D.on_wire(C.frame_to(D))))
         self.passes(D.port, D.on_wire(D.frame_to(C)), (C.port, D.frame_to(C)))
         self.dropped(C.port, C.frame_to(C), Reason.SOURCE_PRUNED)

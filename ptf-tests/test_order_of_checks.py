@@ -10,8 +10,18 @@ from harness.base import NveTest
 from harness.batch import Batch
 from harness.schema import entry
 from harness.session import FORWARD, MISMATCHED_PORTS, UNCONFIGURED_PORTS
-from harness.world import IP_NONE, RED, A, B
-from nvo3ref.frames import BROADCAST, ETHERTYPE_ARP, ETHERTYPE_LOCAL, arp, ethernet, ip4, mac, pattern, tagged
+from harness.world import IP_NONE, RED, A, B, to_vap
+from nvo3ref.frames import (
+    BROADCAST,
+    ETHERTYPE_ARP,
+    ETHERTYPE_LOCAL,
+    arp,
+    ethernet,
+    ip4,
+    mac,
+    pattern,
+    tagged,
+)
 from nvo3ref.reasons import Reason
 from nvo3ref.tunnel import SUITE_ASCON_AEAD128, TunnelPacket
 
@@ -98,21 +108,28 @@ class FaultsBehindEntries(_Ordered):
             for other in later:
                 self.dropped(256, faults[other](self.packet()).encode(), reason)
 
-        self.modify(peer.sa_rx(incarnation=bytes(16), not_after=0, suite=3))
+        wrong = {"tag": 0, "kind": 0, "suite": 3}
+        self.modify(peer.sa_rx(incarnation=bytes(16), not_after=0, **wrong))
         tried(Reason.SA_INCARNATION, Reason.SUITE_MISMATCH, Reason.COVERAGE, Reason.REPLAYED, Reason.BAD_ICV)
-        self.modify(peer.sa_rx(not_after=0, suite=3))
+        self.modify(peer.sa_rx(not_after=0, **wrong))
         tried(Reason.SA_EXPIRED, Reason.SUITE_MISMATCH, Reason.COVERAGE, Reason.REPLAYED, Reason.BAD_ICV)
+        self.modify(peer.sa_rx(**wrong))
+        tried(Reason.SA_PEER, Reason.SUITE_MISMATCH, Reason.COVERAGE, Reason.REPLAYED, Reason.BAD_ICV)
+        self.modify(peer.sa_rx(kind=0, suite=3))
+        tried(Reason.SA_KIND, Reason.SUITE_MISMATCH, Reason.COVERAGE, Reason.REPLAYED, Reason.BAD_ICV)
         self.modify(peer.sa_rx(suite=SUITE_ASCON_AEAD128))
         for other in (Reason.COVERAGE, Reason.REPLAYED, Reason.BAD_ICV):
             packet = faults[Reason.SUITE_MISMATCH](faults[other](self.packet()))
             self.dropped(256, packet.encode(), Reason.SUITE_UNSUPPORTED)
         self.modify(peer.sa_rx())
         self.delete(peer.meter())
+        self.dropped(256, faults[Reason.BAD_ICV](self.packet()).encode(), Reason.BAD_ICV)  # a penalty begins
+        self.delete(peer.floor())
         tried(Reason.PEER_METER_MISSING, Reason.BAD_ICV, Reason.VN_UNAUTHORIZED)
         for earlier in (Reason.NO_SA, Reason.COVERAGE, Reason.REPLAYED):
             self.dropped(256, faults[earlier](self.packet()).encode(), earlier)
-        self.insert(peer.meter())
-        self.modify(peer.authorization(RED, min_suite=2))
+        self.insert(peer.meter(), peer.floor())
+        self.modify(peer.authorization(RED, level=2))
         tried(Reason.VN_SUITE, Reason.INNER_VLAN, Reason.ECN_NOT_CAPABLE, Reason.SOURCE_ADDRESS)
         self.dropped(256, faults[Reason.BAD_ICV](self.packet()).encode(), Reason.BAD_ICV)
 
@@ -150,12 +167,13 @@ class FaultsOnAccessPorts(NveTest):
 
 
 class FaultsOnTheWayIntoATunnel(NveTest):
-    """Lease, tunnel, MTU, SA, its incarnation, its limit, its suite: in this order."""
+    """Lease, tunnel, MTU, next hop, SA, its incarnation, its limit, its level: in this order."""
 
     def runTest(self) -> None:
         peer = self.world.peer1
         frame = A.frame_to(self.world.far1)
-        self.modify(peer.tunnel(underlay_mtu=0), peer.sa_tx(incarnation=bytes(16), not_after=0, suite=0))
+        self.modify(peer.tunnel(underlay_mtu=0), peer.sa_tx(sa_level=0, incarnation=bytes(16), not_after=0, suite=0))
+        self.delete(peer.adjacency())
         self.dropped(A.port, frame, Reason.TUNNEL_MTU)
         self.delete(peer.tunnel())
         self.dropped(A.port, frame, Reason.TUNNEL_UNKNOWN)
@@ -163,10 +181,12 @@ class FaultsOnTheWayIntoATunnel(NveTest):
         self.dropped(A.port, frame, Reason.TX_LEASE_ABSENT, closed=Reason.TX_LEASE_ABSENT)
         self.session.set_lease()
         self.insert(peer.tunnel())
+        self.dropped(A.port, frame, Reason.NO_ADJACENCY)
+        self.insert(peer.adjacency())
         self.dropped(A.port, frame, Reason.TX_SA_INCARNATION)
-        self.modify(peer.sa_tx(not_after=0, suite=0))
+        self.modify(peer.sa_tx(sa_level=0, not_after=0, suite=0))
         self.dropped(A.port, frame, Reason.TX_SA_EXPIRED)
-        self.modify(peer.sa_tx(suite=0))
+        self.modify(peer.sa_tx(sa_level=0, suite=0))
         self.dropped(A.port, frame, Reason.TX_SUITE_TOO_WEAK)
         self.modify(peer.sa_tx())
         # Four packets met the SA: each has used up a number, none has left.
@@ -180,7 +200,7 @@ class DropPortBehindAnotherReason(NveTest):
     def runTest(self) -> None:
         peer = self.world.peer1
         odd = mac(0x0DD)
-        self.insert(entry("bridge", {"vni": RED, "mac": odd}, "to_vap", port=DROP_PORT, interface=peer.interface))
+        self.insert(*to_vap(RED, odd, port=DROP_PORT, interface=peer.interface))
         self.delete(peer.route())
         self.dropped(A.port, odd + A.frame_to(B)[6:], Reason.NO_TUNNEL_ROUTE)
         self.dropped(256, peer.packet(odd + self.world.far1.frame_to(B)[6:]).encode(), Reason.TUNNEL_TO_TUNNEL)

@@ -8,7 +8,7 @@ from harness.base import NveTest
 from harness.batch import Batch
 from harness.schema import entry
 from harness.session import MISMATCHED_PORTS, PORT_MAC, UNCONFIGURED_PORTS
-from harness.world import BLUE, A, B
+from harness.world import BLUE, A, B, vap
 from nvo3ref.frames import ETHERTYPE_ARP, ETHERTYPE_IPV6, ETHERTYPE_STAG, mac, tagged
 from nvo3ref.reasons import Reason
 from nvo3ref.tunnel import GENEVE_AT, ICV_AT, INNER_AT, OPTION_AT, UDP_AT, TunnelPacket
@@ -274,10 +274,9 @@ class PortUnconfigured(_Outer):
         good = self.good(eth_dst=PORT_MAC[underlay])
         self.dropped(underlay, good.encode(), Reason.PORT_UNCONFIGURED)
         moved = [
-            entry("vap", {"port": access, "vlan": 0}, "attach", interface=77, vni=BLUE, level=1),
+            vap(access, 0, interface=77, vni=BLUE),
             entry("port_role", {"port": access}, "access"),
             entry("port_role", {"port": underlay}, "underlay", mac=PORT_MAC[underlay]),
-            entry("peer_meter", {"port": underlay, "source": good.source}, "police"),
         ]
         self.insert(*moved)
         self.dropped(access, A.frame_to(B), Reason.SOURCE_GUARD)
@@ -294,7 +293,7 @@ class PortRoleMismatch(_Outer):
         self.insert(
             entry("port_role", {"port": access}, "underlay", mac=PORT_MAC[underlay]),
             entry("port_role", {"port": underlay}, "access"),
-            entry("vap", {"port": underlay, "vlan": 0}, "attach", interface=A.interface, vni=A.vni, level=1),
+            vap(underlay, 0, interface=A.interface, vni=A.vni),
         )
         for frame in (A.frame_to(B), good.encode()):
             self.dropped(access, frame, Reason.PORT_ROLE_MISMATCH)

@@ -10,7 +10,8 @@ from collections import Counter
 from harness.base import IN_FLIGHT, NveTest
 from harness.batch import Batch
 from harness.schema import entry
-from harness.world import BLUE, IP_NONE, A, C, derived
+from harness.session import FORWARD
+from harness.world import BLUE, IP_NONE, LEVEL_CONFIDENTIALITY, RED, A, C, derived, to_tunnel
 from nvo3ref.flow import FIRST_PORT, source_port
 from nvo3ref.frames import (
     ETHERTYPE_IPV4,
@@ -24,6 +25,7 @@ from nvo3ref.frames import (
     ip4_frame,
     ipv4,
     ipv6,
+    mac,
     pattern,
 )
 from nvo3ref.reasons import Reason
@@ -48,6 +50,9 @@ class NoTunnelRoute(_Sends):
         self.delete(self.world.peer1.route())
         self.refuses(Reason.NO_TUNNEL_ROUTE)
         self.insert(self.world.peer1.route())
+        self.delete(self.world.peer1.member())
+        self.refuses(Reason.NO_UNDERLAY_MEMBER)
+        self.insert(self.world.peer1.member())
         self.sends()
 
 
@@ -59,10 +64,29 @@ class TunnelUnknown(_Sends):
         self.delete(peer.tunnel())
         self.refuses(Reason.TUNNEL_UNKNOWN)
         self.insert(peer.tunnel())
-        self.modify(entry("tunnel_route", {"interface": peer.interface}, "send", port=257))
+        self.modify(peer.member(port=257))
         self.refuses(Reason.TUNNEL_UNKNOWN)
-        self.modify(peer.route())
+        self.modify(peer.member())
         self.sends()
+
+
+class NoAdjacency(_Sends):
+    """A hop that has no addresses at this port: that of the member for a frame from a VAP, that of the tunnel for a
+    replica and for what the agent sends. No number is used."""
+
+    def runTest(self) -> None:
+        peer, frame = self.world.peer1, A.frame_to(self.world.far1)
+        self.modify(peer.member(hop=77))
+        self.refuses(Reason.NO_ADJACENCY)
+        other = entry("adjacency", {"egress_port": 256, "hop": 77}, "towards", source_mac=mac(77), next_hop_mac=mac(78))
+        self.insert(other)
+        self.passes(A.port, frame, (256, peer.sent(frame, eth_dst=mac(78), eth_src=mac(77))))
+        fields = {"operation": FORWARD, "egress_port": 256, "interface": peer.interface, "vni": RED, "level": 1}
+        self.exchange(outputs=[(256, peer.sent(frame))], packet_outs=[(fields, frame)])
+        self.delete(peer.adjacency())
+        self.exchange(drops=Reason.NO_ADJACENCY, packet_outs=[(fields, frame)])
+        self.modify(peer.member(hop=0), peer.tunnel(hop=77))
+        self.passes(A.port, frame, (256, peer.sent(frame, eth_dst=mac(78), eth_src=mac(77))))
 
 
 class RerouteToAnotherPort(_Sends):
@@ -71,9 +95,9 @@ class RerouteToAnotherPort(_Sends):
     def runTest(self) -> None:
         peer = self.world.peer1
         self.sends()
-        moved = peer.tunnel(source_mac=b"\2\0\0\0\x57\1", next_hop_mac=b"\2\0\0\0\x57\2")
-        self.insert(entry("tunnel", {"port": 257, "interface": peer.interface}, "encapsulate", **dict(moved.params)))
-        self.modify(entry("tunnel_route", {"interface": peer.interface}, "send", port=257))
+        moved = peer.adjacency(port=257, source_mac=b"\2\0\0\0\x57\1", next_hop_mac=b"\2\0\0\0\x57\2")
+        self.insert(peer.tunnel(port=257), moved)
+        self.modify(peer.member(port=257))
         frame = A.frame_to(self.world.far1)
         self.passes(A.port, frame, (257, peer.sent(frame, eth_dst=b"\2\0\0\0\x57\2", eth_src=b"\2\0\0\0\x57\1")))
 
@@ -110,17 +134,17 @@ class NoAssociationNoPacket(_Sends):
 
 
 class LevelOfTheNetwork(_Sends):
-    """A VN that demands a stronger suite never uses the SA of a weaker one, nor a weak suite under its own level."""
+    """A VN that demands a higher level never uses the SA of a lower one, nor a low SA under its own level."""
 
     def runTest(self) -> None:
         peer = self.world.peer1
-        self.modify(A.vap_entries(level=SUITE_ASCON_AEAD128)[0])
+        self.modify(A.vap(level=LEVEL_CONFIDENTIALITY))
         self.refuses(Reason.TX_NO_SA)
-        self.insert(peer.sa_tx(level=SUITE_ASCON_AEAD128))
+        self.insert(peer.sa_tx(LEVEL_CONFIDENTIALITY))
         self.refuses(Reason.TX_SUITE_TOO_WEAK, number_used=True)
-        self.modify(peer.sa_tx(level=SUITE_ASCON_AEAD128, suite=SUITE_ASCON_AEAD128))
+        self.modify(peer.sa_tx(LEVEL_CONFIDENTIALITY, LEVEL_CONFIDENTIALITY, suite=SUITE_ASCON_AEAD128))
         self.refuses(Reason.TX_SUITE_UNSUPPORTED, number_used=True)
-        self.modify(A.vap_entries()[0])
+        self.modify(A.vap())
         self.sends()
 
 
@@ -132,7 +156,7 @@ class SuiteUnsupported(_Sends):
         for suite in (SUITE_ASCON_AEAD128, 3, 255):
             self.modify(peer.sa_tx(suite=suite))
             self.refuses(Reason.TX_SUITE_UNSUPPORTED, number_used=True)
-        self.modify(peer.sa_tx(suite=0))
+        self.modify(peer.sa_tx(sa_level=0, suite=0))
         self.refuses(Reason.TX_SUITE_TOO_WEAK, number_used=True)
         self.modify(peer.sa_tx())
         self.sends()
@@ -247,7 +271,7 @@ class TwoLevelsShareTheNumbers(_Sends):
         peer = self.world.peer1
         key = derived("level 0")
         self.insert(peer.sa_tx(level=0, key=key, spi=77))
-        self.modify(entry("vap", {"port": C.port, "vlan": 0}, "attach", interface=C.interface, vni=BLUE, level=0))
+        self.modify(C.vap(level=0))
         for step in range(6):
             frame = C.frame_to(self.world.far_blue, 60 + step)
             self.passes(C.port, frame, (256, peer.sent(frame, BLUE, key=key, spi=77)))
@@ -259,10 +283,8 @@ class ExtremesOfOuterFields(_Sends):
 
     def runTest(self) -> None:
         peer = self.world.peer1
-        self.insert(
-            entry("bridge", {"vni": 0xFFFFFF, "mac": self.world.far1.mac}, "to_tunnel", interface=peer.interface)
-        )
-        self.modify(entry("vap", {"port": A.port, "vlan": 0}, "attach", interface=A.interface, vni=0xFFFFFF, level=1))
+        self.insert(to_tunnel(0xFFFFFF, self.world.far1.mac, peer.interface))
+        self.modify(A.vap(vni=0xFFFFFF))
         for spi, source, destination in ((0xFFFFFFFF, "255.255.255.254", "0.0.0.1"), (0, "0.0.0.1", "255.255.255.254")):
             self.modify(peer.sa_tx(spi=spi), peer.tunnel(source=ip4(source), destination=ip4(destination)))
             frame = A.frame_to(self.world.far1)

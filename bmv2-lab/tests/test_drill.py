@@ -7,7 +7,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from nvo3lab.view import View
 from .conftest import lab_process
 from .processes import finished
 
-LEAF3 = int(IPv4Address("192.0.2.3"))
+LEAF3 = IPv4Address("192.0.2.3")
 RED = 5001
 _TRIES = 5
 CALM = Traffic(100, 0, 1.0, 2.0)
@@ -237,7 +237,13 @@ class TestDrill:
 
     def test_an_authorization_too_many_is_found(self, running: Path) -> None:
         """Somebody lets leaf3 into the red VN at leaf1; the packets for leaf2 are still caught."""
-        entry = Entry("vn_ingress_authorization", {"source": LEAF3, "vni": RED}, "authorize", {"min_suite": 1})
+        with SwitchReader(running / "lab" / "control" / "leaf1.sock", 1) as switch:
+            (peer,) = (
+                entry.parameters["peer"]
+                for entry in switch.entries("authorized_nve")
+                if IPv6Address(entry.key["source"]).ipv4_mapped == LEAF3
+            )
+        entry = Entry("vn_ingress_authorization", {"peer": peer, "vni": RED}, "authorize", {"level": 1})
         status, report = weakened_drill(running, entry, "cross-vn")
         assert status == 1
         attack = report["attacks"][0]
@@ -269,7 +275,9 @@ class TestDrill:
 
     def test_who_is_not_primary_writes_nothing(self, running: Path) -> None:
         with SwitchReader(running / "lab" / "control" / "leaf1.sock", 1) as switch:
-            entry = Entry("authorized_nve", {"source": 1, "destination": 2}, "permit", {})
+            entry = Entry(
+                "authorized_nve", {"source": 1, "destination": 2}, "permit", {"peer": 1, "tag": 0, "zero_checksum": 0}
+            )
             with pytest.raises(SwitchError, match="PERMISSION_DENIED"):
                 switch.write(switch.primary_election_id() - 1, switch.table_update(entry))
 

@@ -12,14 +12,17 @@ control AccessAdmission(inout headers_t hdr, inout metadata_t meta, in port_t in
     @name(".vap_rate") DIRECT_METER(vap_rate);
     @name(".vap_use") DIRECT_COUNTER(vap_use);
     bit<12> vid;
+    bit<8> demanded;   /* level of the link */
 
-    /* level: the suite that the VN demands between NVEs. */
+    /* level: what the VN demands between NVEs. link_level: what the VAP demands of the link that it stands on; 0: none. */
     @name(".attach") @id(ACTION_VAP_ATTACH)
-    action attach(@id(1) interface_t interface, @id(2) vni_t vni, @id(3) bit<8> level) {
+    action attach(@id(1) interface_t interface, @id(2) vni_t vni, @id(3) bit<8> level,
+                  @id(4) bit<8> link_level) {
         METER_READ(vap_rate, meta.colour);
         meta.ingress_interface = interface;
         meta.vni = vni;
         meta.level = level;
+        demanded = link_level;
     }
 
     @name(".unknown_vap") @id(ACTION_VAP_UNKNOWN)
@@ -31,6 +34,7 @@ control AccessAdmission(inout headers_t hdr, inout metadata_t meta, in port_t in
     table vap {
         key = {
             ingress_port: exact @name("port");
+            meta.link: exact @name("link");   /* 0: under none */
             vid: exact @name("vlan");   /* 0: untagged or priority-tagged (IEEE 802.1Q 6.9) */
         }
         actions = { attach; @defaultonly unknown_vap; }
@@ -42,12 +46,15 @@ control AccessAdmission(inout headers_t hdr, inout metadata_t meta, in port_t in
 
     apply {
         vid = 0;
+        demanded = 0;
         if (hdr.vlan.isValid()) {
             vid = hdr.vlan.vid;
         }
         if (vap.apply().hit) {
             if (meta.colour == COLOUR_RED) {
                 meta.drop_reason = drop_reason_t.VAP_RATE;
+            } else if (meta.sa_rx.level < demanded) {
+                meta.drop_reason = drop_reason_t.LINK_LEVEL;
             } else if (hdr.frame_type.ether_type == ETHERTYPE_CTAG || hdr.frame_type.ether_type == ETHERTYPE_STAG) {
                 meta.drop_reason = drop_reason_t.SECOND_TAG;
             } else {

@@ -18,6 +18,7 @@ control Bridging(inout headers_t hdr, inout metadata_t meta, in port_t ingress_p
     @name(".punt_rate") DIRECT_METER(punt_rate);
     mac_t neighbor_mac;
     bit<1> is_metered;
+    bit<6> bucket;
 
     @name(".answer") @id(ACTION_NEIGHBOR_ANSWER)
     action answer(@id(1) mac_t mac) {
@@ -86,11 +87,13 @@ control Bridging(inout headers_t hdr, inout metadata_t meta, in port_t ingress_p
         meta.punt_reason = punt_reason_t.UNKNOWN_DESTINATION;
     }
 
+    /* Local systems stand under both values of from_underlay, remote ones under 0: a frame from a tunnel finds no tunnel. */
     @name(".bridge") @id(TABLE_BRIDGE)
     table bridge {
         key = {
             meta.vni: exact @name("vni");
             hdr.addresses.dst: exact @name("mac");
+            meta.port_is_underlay: exact @name("from_underlay");
         }
         actions = { to_vap; to_tunnel; @defaultonly unknown_destination; }
         const default_action = unknown_destination();
@@ -119,9 +122,11 @@ control Bridging(inout headers_t hdr, inout metadata_t meta, in port_t ingress_p
         size = FLOOD_SIZE;
     }
 
-    @name(".send") @id(ACTION_TUNNEL_ROUTE_SEND)
-    action send(@id(1) port_t port) {
-        meta.egress_port = port;
+    /* group: the ports and hops towards this peer. frame_limit: largest inner frame that the path carries, 0xFFFF: not known;
+     * nothing compares it yet. */
+    @name(".spread") @id(ACTION_TUNNEL_ROUTE_SPREAD)
+    action spread(@id(1) bit<16> group, @id(2) bit<16> frame_limit) {
+        meta.underlay_group = group;
     }
 
     @name(".no_route") @id(ACTION_TUNNEL_NO_ROUTE)
@@ -132,9 +137,32 @@ control Bridging(inout headers_t hdr, inout metadata_t meta, in port_t ingress_p
     @name(".tunnel_route") @id(TABLE_TUNNEL_ROUTE)
     table tunnel_route {
         key = { meta.egress_interface: exact @name("interface"); }
-        actions = { send; @defaultonly no_route; }
+        actions = { spread; @defaultonly no_route; }
         const default_action = no_route();
         size = TUNNEL_SIZE;
+    }
+
+    @name(".via") @id(ACTION_UNDERLAY_MEMBER_VIA)
+    action via(@id(1) port_t port, @id(2) bit<16> hop) {
+        meta.egress_port = port;
+        meta.hop = hop;
+    }
+
+    @name(".no_member") @id(ACTION_UNDERLAY_MEMBER_NONE)
+    action no_member() {
+        meta.drop_reason = drop_reason_t.NO_UNDERLAY_MEMBER;
+    }
+
+    /* Bucket 0 alone, until the flow's hash chooses one. */
+    @name(".underlay_member") @id(TABLE_UNDERLAY_MEMBER)
+    table underlay_member {
+        key = {
+            meta.underlay_group: exact @name("group");
+            bucket: exact @name("bucket");
+        }
+        actions = { via; @defaultonly no_member; }
+        const default_action = no_member();
+        size = UNDERLAY_MEMBER_SIZE;
     }
 
     @name(".police_punt") @id(ACTION_PUNT_POLICE)
@@ -208,7 +236,10 @@ control Bridging(inout headers_t hdr, inout metadata_t meta, in port_t ingress_p
                 if (meta.port_is_underlay == 1) {
                     meta.drop_reason = drop_reason_t.TUNNEL_TO_TUNNEL;
                 } else {
-                    tunnel_route.apply();
+                    bucket = 0;
+                    if (tunnel_route.apply().hit) {
+                        underlay_member.apply();
+                    }
                 }
             }
         }

@@ -56,7 +56,8 @@ const bit<16> OPTION_CLASS = 0xFF01;    /* experimental (RFC 8926 7) */
 const bit<8> OPTION_TYPE = 0x81;        /* top bit: critical */
 const bit<5> OPTION_DATA_WORDS = 8;
 
-/* Suites, ordered by strength: a VN that demands one accepts every greater one. */
+/* Levels of protection: 1 integrity, 2 confidentiality too. A VN that demands one accepts every greater one. What is written
+ * into entries is compared; the numbers of suites are compared with nothing but each other. */
 const bit<8> SUITE_CHASKEY12 = 1;       /* integrity */
 /* 2 is Ascon-AEAD128 (integrity and confidentiality): reserved, not accepted yet. */
 
@@ -71,6 +72,12 @@ const bit<16> GENEVE_LENGTH = 8;
 const bit<16> OPTION_LENGTH = 36;
 const bit<16> FRAME_HEAD_LENGTH = 16;   /* addresses, type, and the two bytes that complete a cipher block */
 const bit<16> FRAME_LIMIT = FRAME_HEAD_LENGTH + 16 * (FRAME_BLOCKS + 1);  /* first length that is too long */
+
+/* How long a peer that has sent too much that does not verify is held to its floor, microseconds. */
+const bit<48> PENALTY_US = 10000000;
+
+/* ::ffff:0:0/96 (RFC 4291 2.5.5.2): an IPv4 address where a table has room for IPv6. */
+const bit<96> IPV4_MAPPED = 0xFFFF;
 
 /* The overhead of protection, computed here and nowhere else: from an inner frame to ... */
 const bit<16> UDP_OVERHEAD = UDP_LENGTH + GENEVE_LENGTH + OPTION_LENGTH;  /* ... the UDP length: 52 */

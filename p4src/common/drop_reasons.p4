@@ -49,8 +49,10 @@ enum bit<8> drop_reason_t {
     REPLAY_GENERATION = 50,      /* the ring has seen a newer key */
     REPLAY_TOO_LATE = 51,
     REPLAYED = 52,
-    PEER_METER_MISSING = 53,
-    PEER_RATE = 54,
+    PEER_METER_MISSING = 53,     /* a peer in penalty has no floor */
+    PEER_RATE = 54,              /* a peer in penalty, over its floor */
+    SA_PEER = 55,                /* the SA is not of this pair of addresses */
+    SA_KIND = 56,                /* the SA is for other outer headers */
 
     /* Tunnel, from cryptography on */
     BAD_ICV = 60,
@@ -58,7 +60,7 @@ enum bit<8> drop_reason_t {
     COMMIT_TOO_LATE = 62,
     COMMIT_REPLAYED = 63,
     VN_UNAUTHORIZED = 64,
-    VN_SUITE = 65,               /* weaker suite than the VN demands */
+    VN_SUITE = 65,               /* lower level than the VN demands */
     INNER_VLAN = 66,
     ECN_NOT_CAPABLE = 67,        /* congestion on the way, and the tenant cannot be told (RFC 6040) */
 
@@ -70,6 +72,7 @@ enum bit<8> drop_reason_t {
     MALFORMED_ARP = 84,
     MALFORMED_ND = 85,           /* neighbor discovery that could say something false, or hide it */
     ROGUE_ROUTER = 86,           /* router advertisement or redirect from a tenant system */
+    LINK_LEVEL = 87,             /* lower level on the link than the VAP demands */
 
     /* Bridging */
     SOURCE_ADDRESS = 90,         /* group address as source */
@@ -82,6 +85,7 @@ enum bit<8> drop_reason_t {
     NO_TUNNEL_ROUTE = 97,
     EGRESS_PORT = 98,            /* an entry or a packet-out names the drop port */
     ANNOUNCEMENT_NOT_TOLD = 99,  /* the agent's copy of an announcement, over the meter; the frame itself is flooded */
+    NO_UNDERLAY_MEMBER = 100,    /* the group of a tunnel has no port and hop */
 
     /* Egress */
     SOURCE_PRUNED = 112,         /* would leave where it came in */
@@ -96,9 +100,10 @@ enum bit<8> drop_reason_t {
     TX_SA_INCARNATION = 121,
     TX_SA_EXPIRED = 122,
     TX_SUITE_UNSUPPORTED = 123,
-    TX_SUITE_TOO_WEAK = 124,
+    TX_SUITE_TOO_WEAK = 124,     /* lower level than the VN demands */
     TX_INTERFACE = 125,          /* no outgoing interface was decided */
-    TX_PORT_CLASS = 126          /* a VAP on an underlay port, or a tunnel on an access port */
+    TX_PORT_CLASS = 126,         /* a VAP on an underlay port, or a tunnel on an access port */
+    NO_ADJACENCY = 127           /* the hop has no entry at this port */
 }
 
 #endif

@@ -6,27 +6,15 @@
 #include "headers.p4"
 #include "ids.p4"
 #include "metadata.p4"
-#include "flow_block.p4"
-#include "../crypto/chaskey.p4"
 
 /* The outer headers of one copy of a frame into one tunnel, up to the option header: SecureSending adds the rest. */
 control Encapsulation(inout headers_t hdr, inout metadata_t meta, in port_t egress_port) {
-    ChaskeyHash() flow_hash;
-    FlowBlock() flow_block;
-
-    key128_t entropy_key;
-    bit<1> entropy_keyed;
-    bit<128> flow;
     bit<16> mtu;
 
-    /* underlay_mtu: largest IPv4 packet that the underlay carries towards this peer, bytes. */
+    /* source_mac and next hop come from the adjacency. underlay_mtu: largest IPv4 packet that the underlay carries towards this
+     * peer, bytes. hop: of replicas, and of what the agent sends, for which ingress has chosen none. */
     @name(".encapsulate") @id(ACTION_TUNNEL_ENCAPSULATE)
-    action encapsulate(@id(1) mac_t source_mac, @id(2) mac_t next_hop_mac, @id(3) ipv4_t source,
-                       @id(4) ipv4_t destination, @id(5) bit<16> underlay_mtu) {
-        hdr.ethernet.setValid();
-        hdr.ethernet.dst = next_hop_mac;
-        hdr.ethernet.src = source_mac;
-        hdr.ethernet.ether_type = ETHERTYPE_IPV4;
+    action encapsulate(@id(1) ipv4_t source, @id(2) ipv4_t destination, @id(3) bit<16> underlay_mtu, @id(4) bit<16> hop) {
         hdr.ipv4.setValid();
         hdr.ipv4.version_ihl = IPV4_VERSION_IHL;
         hdr.ipv4.dscp = 0;
@@ -42,6 +30,8 @@ control Encapsulation(inout headers_t hdr, inout metadata_t meta, in port_t egre
         hdr.ipv4.src = source;
         hdr.ipv4.dst = destination;
         mtu = underlay_mtu;
+        meta.sa_interface = meta.egress_interface;
+        meta.hop = meta.hop == 0 ? hop : meta.hop;
     }
 
     @name(".unknown_tunnel") @id(ACTION_TUNNEL_UNKNOWN)
@@ -60,28 +50,33 @@ control Encapsulation(inout headers_t hdr, inout metadata_t meta, in port_t egre
         size = TUNNEL_SIZE;
     }
 
-    @name(".keyed") @id(ACTION_FLOW_ENTROPY_KEYED)
-    action keyed(@id(1) key128_t key) {
-        entropy_key = key;
-        entropy_keyed = 1;
+    @name(".towards") @id(ACTION_ADJACENCY_TOWARDS)
+    action towards(@id(1) mac_t source_mac, @id(2) mac_t next_hop_mac) {
+        hdr.ethernet.setValid();
+        hdr.ethernet.dst = next_hop_mac;
+        hdr.ethernet.src = source_mac;
+        hdr.ethernet.ether_type = ETHERTYPE_IPV4;
     }
 
-    @name(".not_keyed") @id(ACTION_FLOW_ENTROPY_NONE)
-    action not_keyed() {
-        entropy_key = 0;
-        entropy_keyed = 0;
+    @name(".no_adjacency") @id(ACTION_ADJACENCY_NONE)
+    action no_adjacency() {
+        meta.drop_reason = drop_reason_t.NO_ADJACENCY;
     }
 
-    /* Without a key the source port is constant: less spreading, but nothing of the tenant's flows shows. */
-    @name(".flow_entropy") @id(TABLE_FLOW_ENTROPY)
-    table flow_entropy {
-        actions = { keyed; not_keyed; }
-        default_action = not_keyed();
+    @name(".adjacency") @id(TABLE_ADJACENCY)
+    table adjacency {
+        key = {
+            egress_port: exact @name("egress_port");
+            meta.hop: exact @name("hop");
+        }
+        actions = { towards; @defaultonly no_adjacency; }
+        const default_action = no_adjacency();
+        size = ADJACENCY_SIZE;
     }
 
-    action add_geneve(bit<16> flow_bits) {
+    action add_geneve() {
         hdr.udp.setValid();
-        hdr.udp.src_port = 2w3 ++ flow_bits[13:0];
+        hdr.udp.src_port = 2w3 ++ meta.flow_hash[13:0];
         hdr.udp.dst_port = UDP_PORT_GENEVE;
         hdr.udp.length = meta.frame_length + UDP_OVERHEAD;
         hdr.udp.checksum = 0;
@@ -113,19 +108,13 @@ control Encapsulation(inout headers_t hdr, inout metadata_t meta, in port_t egre
         if (tunnel.apply().hit) {
             if (hdr.ipv4.total_length > mtu) {
                 meta.drop_reason = drop_reason_t.TUNNEL_MTU;
-            } else {
-                bit<16> flow_bits = 0;
-                flow_entropy.apply();
-                if (entropy_keyed == 1) {
-                    flow_block.apply(hdr, meta, flow);
-                    flow_hash.apply(entropy_key, flow, flow_bits);
-                }
+            } else if (adjacency.apply().hit) {
                 if (hdr.frame_type.ether_type == ETHERTYPE_IPV4) {
                     copy_ecn(hdr.frame_type.first[1:0]);
                 } else if (hdr.frame_type.ether_type == ETHERTYPE_IPV6) {
                     copy_ecn(hdr.frame_type.first[5:4]);
                 }
-                add_geneve(flow_bits);
+                add_geneve();
             }
         }
     }

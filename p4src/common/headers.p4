@@ -14,6 +14,17 @@ typedef bit<128> incarnation_t;
 typedef bit<64> sequence_t;
 typedef bit<32> generation_t;
 typedef bit<48> time_us_t;
+typedef bit<16> peer_t;
+typedef bit<32> peer_tag_t;
+
+/* What a peer and an SA are for: the outer headers that packets under it have. */
+enum bit<8> sa_kind_t {
+    TUNNEL = 1,
+    GROUP = 2,            /* from 2 on: reserved, none has behaviour yet */
+    LINK = 3,
+    LINK_GROUP = 4,
+    CONTROL = 5
+}
 
 /* An overlay interface: a VAP (top bit 0) or a tunnel (top bit 1). Also the instance of a replica. 0 is none. */
 typedef bit<16> interface_t;
@@ -50,7 +61,7 @@ header packet_out_h {
     bit<16> egress_port;      /* FORWARD */
     interface_t interface;    /* FORWARD, and the tunnel that REPORT_STATE asks about */
     bit<24> vni;              /* FORWARD to a tunnel */
-    bit<8> level;             /* FORWARD to a tunnel: suite that the VN demands */
+    bit<8> level;             /* FORWARD to a tunnel: level that the VN demands */
 }
 const bit<16> PACKET_OUT_LENGTH = 9;
 

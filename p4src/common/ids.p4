@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* P4Runtime ids. An id that goes out of use stays reserved: it is never given to something else. */
+/* P4Runtime ids. An id that goes out of use stays reserved: it is never given to something else.
+ *
+ * Next free: table 24, action 52.
+ * Retired: action 27 (`send` of tunnel_route). */
 #ifndef NVO3SEC_IDS
 #define NVO3SEC_IDS
 
@@ -23,6 +26,9 @@
 #define TABLE_FLOW_ENTROPY 18
 #define TABLE_NEIGHBOR_IPV6 19
 #define TABLE_ANNOUNCEMENT 20
+#define TABLE_PEER_FLOOR 21
+#define TABLE_UNDERLAY_MEMBER 22
+#define TABLE_ADJACENCY 23
 
 #define ACTION_PORT_ACCESS 1
 #define ACTION_PORT_UNDERLAY 2
@@ -50,7 +56,6 @@
 #define ACTION_FLOOD_NO_GROUP 24
 #define ACTION_PUNT_POLICE 25
 #define ACTION_PUNT_FORBIDDEN 26
-#define ACTION_TUNNEL_ROUTE_SEND 27
 #define ACTION_TUNNEL_NO_ROUTE 28
 #define ACTION_TUNNEL_ENCAPSULATE 29
 #define ACTION_TUNNEL_UNKNOWN 30
@@ -68,5 +73,12 @@
 #define ACTION_SOURCE_PERMIT_ANNOUNCER 42
 #define ACTION_ANNOUNCEMENT_TELL 43
 #define ACTION_ANNOUNCEMENT_FLOOD_ONLY 44
+#define ACTION_PEER_FLOOR_POLICE 45
+#define ACTION_PEER_FLOOR_MISSING 46
+#define ACTION_TUNNEL_ROUTE_SPREAD 47
+#define ACTION_UNDERLAY_MEMBER_VIA 48
+#define ACTION_UNDERLAY_MEMBER_NONE 49
+#define ACTION_ADJACENCY_TOWARDS 50
+#define ACTION_ADJACENCY_NONE 51
 
 #endif

@@ -33,8 +33,12 @@ struct bound_t {
 
 /* The SA of a received packet. */
 struct sa_rx_t {
+    @secret
     key128_t key;
     bit<8> suite;
+    bit<8> level;
+    sa_kind_t kind;
+    peer_tag_t tag;
     bit<16> min_coverage;        /* bytes; 0xFFFF: the whole frame and nothing less */
     bit<RING_PAIR_BITS> pair;
     generation_t generation;
@@ -44,8 +48,10 @@ struct sa_rx_t {
 
 /* The SA of a packet to be sent. */
 struct sa_tx_t {
+    @secret
     key128_t key;
     bit<8> suite;
+    bit<8> level;
     spi_t spi;
     sequence_t sequence;
     time_us_t not_after;
@@ -80,14 +86,23 @@ struct metadata_t {
     sa_tx_t sa_tx;
     inner_t inner;
 
+    peer_t peer;                 /* who sent a packet from the underlay: from the outer addresses */
+    peer_tag_t peer_tag;         /* of those addresses: what an SA of theirs must carry */
+    sa_kind_t outer_kind;        /* what the outer headers are */
+
     vni_t vni;
-    bit<8> level;                /* suite that the VN demands */
-    bit<8> vn_min_suite;         /* received: suite that the authorization of the sender demands */
+    bit<8> level;                /* that the VN demands */
+    bit<8> vn_level;             /* received: that the authorization of the sender demands */
+    bit<16> link;                /* link that a frame from an access port came in under; 0: none */
     interface_t ingress_interface;
     interface_t egress_interface;
+    interface_t sa_interface;    /* of the tunnel: the key of sa_tx and, in its low 15 bits, the index of the sequence */
+    bit<64> flow_hash;           /* of what goes into tunnels; 0 without a key for it */
 
     /* Forwarding decision, applied once at the end of ingress. */
     bit<9> egress_port;
+    bit<16> hop;                 /* next hop at that port; 0: that of the tunnel's entry */
+    bit<16> underlay_group;      /* of the tunnel: its ports and hops */
     bit<16> multicast_group;     /* 0: unicast */
     bit<1> hairpin;              /* an answer to where the frame came from is intended */
     bit<1> punt;

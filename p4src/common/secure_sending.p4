@@ -20,13 +20,15 @@ control SecureSending(inout headers_t hdr, inout metadata_t meta, in time_us_t n
     sequence_t next_sequence;
     bit<128> icv;
 
-    /* The SA and the next sequence number are taken in one action. The number counts up for the tunnel, whatever its key:
+    /* The SA and the next sequence number are taken in one action, by one field: were they found by two, a key could meet a
+     * number twice. The number counts up for the tunnel, whatever its key:
      * it starts at 1 in each incarnation and never goes back within one. 2^64 numbers do not run out. */
     @name(".protect") @id(ACTION_SA_TX_PROTECT)
-    action protect(@id(1) bit<8> suite, @id(2) key128_t key, @id(3) spi_t spi, @id(4) time_us_t not_after,
-                   @id(5) incarnation_t incarnation) {
-        SEQUENCE_NEXT(sequence, meta.egress_interface, next_sequence);
+    action protect(@id(1) bit<8> suite, @id(2) bit<8> level, @secret @id(3) key128_t key, @id(4) spi_t spi,
+                   @id(5) time_us_t not_after, @id(6) incarnation_t incarnation) {
+        SEQUENCE_NEXT(sequence, meta.sa_interface, next_sequence);
         meta.sa_tx.suite = suite;
+        meta.sa_tx.level = level;
         meta.sa_tx.key = key;
         meta.sa_tx.spi = spi;
         meta.sa_tx.sequence = next_sequence;
@@ -42,7 +44,7 @@ control SecureSending(inout headers_t hdr, inout metadata_t meta, in time_us_t n
     @name(".sa_tx") @id(TABLE_SA_TX)
     table sa_tx {
         key = {
-            meta.egress_interface: exact @name("interface");
+            meta.sa_interface: exact @name("interface");
             meta.level: exact @name("level");
         }
         actions = { protect; @defaultonly no_sa_tx; }
@@ -64,7 +66,7 @@ control SecureSending(inout headers_t hdr, inout metadata_t meta, in time_us_t n
     }
 
     action report_sequence() {
-        SEQUENCE_LAST(sequence, meta.egress_interface, meta.sa_tx.sequence);
+        SEQUENCE_LAST(sequence, meta.sa_interface, meta.sa_tx.sequence);
     }
 
     apply {
@@ -75,7 +77,7 @@ control SecureSending(inout headers_t hdr, inout metadata_t meta, in time_us_t n
                 meta.drop_reason = drop_reason_t.TX_SA_INCARNATION;
             } else if (now >= meta.sa_tx.not_after) {
                 meta.drop_reason = drop_reason_t.TX_SA_EXPIRED;
-            } else if (meta.sa_tx.suite < meta.level) {
+            } else if (meta.sa_tx.level < meta.level) {
                 meta.drop_reason = drop_reason_t.TX_SUITE_TOO_WEAK;
             } else if (meta.sa_tx.suite != SUITE_CHASKEY12) {
                 meta.drop_reason = drop_reason_t.TX_SUITE_UNSUPPORTED;

@@ -12,8 +12,17 @@
 control TunnelAdmission(in headers_t hdr, inout metadata_t meta, in time_us_t now, in bit<1> ipv4_checksum_wrong) {
     OuterValidation() outer_validation;
 
+    bit<128> source;
+    bit<128> destination;
+
+    /* tag: of the pair of addresses, which the SA must repeat. zero_checksum: whether its UDP checksum may be zero over IPv6;
+     * over IPv4 it always is. */
     @name(".permit") @id(ACTION_AUTHORIZED_NVE_PERMIT)
-    action permit() {}
+    action permit(@id(1) peer_t peer, @id(2) peer_tag_t tag, @id(3) bit<1> zero_checksum) {
+        meta.peer = peer;
+        meta.peer_tag = tag;
+        meta.outer_kind = sa_kind_t.TUNNEL;
+    }
 
     @name(".unauthorized") @id(ACTION_UNAUTHORIZED_NVE)
     action unauthorized() {
@@ -23,8 +32,8 @@ control TunnelAdmission(in headers_t hdr, inout metadata_t meta, in time_us_t no
     @name(".authorized_nve") @id(TABLE_AUTHORIZED_NVE)
     table authorized_nve {
         key = {
-            hdr.ipv4.src: exact @name("source");
-            hdr.ipv4.dst: exact @name("destination");
+            source: exact @name("source");
+            destination: exact @name("destination");
         }
         actions = { permit; @defaultonly unauthorized; }
         const default_action = unauthorized();
@@ -39,6 +48,8 @@ control TunnelAdmission(in headers_t hdr, inout metadata_t meta, in time_us_t no
 
     apply {
         outer_validation.apply(hdr, meta, ipv4_checksum_wrong);
+        source = IPV4_MAPPED ++ hdr.ipv4.src;
+        destination = IPV4_MAPPED ++ hdr.ipv4.dst;
         if (meta.drop_reason == drop_reason_t.NONE) {
             if (meta.self.incarnation_agrees != 1) {
                 meta.drop_reason = drop_reason_t.INCARNATION;

@@ -7,14 +7,14 @@
 #include "ids.p4"
 #include "metadata.p4"
 
-/* A verified packet: may its sender send into this VN, and with this suite (requirement 14)? */
+/* A verified packet: may its sender send into this VN, and at this level (requirement 14)? */
 control VnAuthorization(in headers_t hdr, inout metadata_t meta) {
     @name(".vn_ingress_use") DIRECT_COUNTER(vn_ingress_use);
 
-    /* min_suite: the weakest suite that the VN accepts. */
+    /* level: the lowest that the VN accepts of tunnels. */
     @name(".authorize") @id(ACTION_VN_AUTHORIZE)
-    action authorize(@id(1) bit<8> min_suite) {
-        meta.vn_min_suite = min_suite;
+    action authorize(@id(1) bit<8> level) {
+        meta.vn_level = level;
     }
 
     @name(".unauthorized_vn") @id(ACTION_VN_UNAUTHORIZED)
@@ -25,7 +25,7 @@ control VnAuthorization(in headers_t hdr, inout metadata_t meta) {
     @name(".vn_ingress_authorization") @id(TABLE_VN_INGRESS_AUTHORIZATION)
     table vn_ingress_authorization {
         key = {
-            hdr.ipv4.src: exact @name("source");
+            meta.peer: exact @name("peer");
             hdr.geneve.vni: exact @name("vni");
         }
         actions = { authorize; @defaultonly unauthorized_vn; }
@@ -36,7 +36,7 @@ control VnAuthorization(in headers_t hdr, inout metadata_t meta) {
 
     apply {
         if (vn_ingress_authorization.apply().hit) {
-            if (meta.sa_rx.suite < meta.vn_min_suite) {
+            if (meta.sa_rx.level < meta.vn_level) {
                 meta.drop_reason = drop_reason_t.VN_SUITE;
             } else if (hdr.frame_type.ether_type == ETHERTYPE_CTAG || hdr.frame_type.ether_type == ETHERTYPE_STAG) {
                 meta.drop_reason = drop_reason_t.INNER_VLAN;

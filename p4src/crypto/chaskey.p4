@@ -36,6 +36,10 @@
         v2 = ROTATED_LEFT(v2, 16);                                        \
     }
 
+/* All blocks of a frame, those in front and the tail have to be counted, or a long frame would be protected up to where the
+ * count wraps around, at both ends alike. */
+const bool BLOCKS_ARE_COUNTED = static_assert(FRAME_BLOCKS < 0xFFFC, "FRAME_BLOCKS needs a wider counter of blocks");
+
 /* Blocks under the ICV in front of those of the frame's stack. */
 const bit<16> BLOCK_OF_BOUND = 0;
 const bit<16> BLOCK_OF_LENGTH = 1;
@@ -44,15 +48,15 @@ const bit<16> BLOCKS_IN_FRONT = 3;
 
 /* The ICV of suite 1 (docs/wire-format.md): over what is bound, the inner length and a domain word, and the first `coverage`
  * bytes of the inner frame. Of the headers it reads those of the frame alone. */
-control ChaskeyIcv(in headers_t hdr, in bound_t bound, in key128_t key, in bit<16> frame_length, out bit<128> icv) {
-    bit<32> v0;
-    bit<32> v1;
-    bit<32> v2;
-    bit<32> v3;
-    bit<32> k0;          /* key, then subkey of the last block; k3 is its most significant word */
-    bit<32> k1;
-    bit<32> k2;
-    bit<32> k3;
+control ChaskeyIcv(in headers_t hdr, in bound_t bound, @secret in key128_t key, in bit<16> frame_length, out bit<128> icv) {
+    @secret bit<32> v0;
+    @secret bit<32> v1;
+    @secret bit<32> v2;
+    @secret bit<32> v3;
+    @secret bit<32> k0;          /* key, then subkey of the last block; k3 is its most significant word */
+    @secret bit<32> k1;
+    @secret bit<32> k2;
+    @secret bit<32> k3;
     bit<16> block_count; /* all blocks; the last one is absorbed under the subkey */
     bit<16> full_blocks; /* of the stack, to be absorbed without a subkey */
     bit<16> next;        /* of the stack; not one of it for the blocks in front */
@@ -190,15 +194,17 @@ control ChaskeyIcv(in headers_t hdr, in bound_t bound, in key128_t key, in bit<1
 }
 
 /* One block under a key (Even-Mansour over the same permutation). Not a MAC: it spreads flows and hides the inner ones. */
-control ChaskeyHash(in key128_t key, in bit<128> block, out bit<16> spread) {
-    bit<32> v0;
-    bit<32> v1;
-    bit<32> v2;
-    bit<32> v3;
-    bit<32> k0;
+control ChaskeyHash(@secret in key128_t key, in bit<128> block, out bit<64> digest) {
+    @secret bit<32> v0;
+    @secret bit<32> v1;
+    @secret bit<32> v2;
+    @secret bit<32> v3;
+    @secret bit<32> k0;
+    @secret bit<32> k1;
 
     action load() {
         k0 = key[127:96];
+        k1 = key[95:64];
         v0 = key[127:96] ^ block[127:96];
         v1 = key[95:64] ^ block[95:64];
         v2 = key[63:32] ^ block[63:32];
@@ -211,7 +217,7 @@ control ChaskeyHash(in key128_t key, in bit<128> block, out bit<16> spread) {
         v2 = SWAPPED(v2);
         v3 = SWAPPED(v3);
         CHASKEY_PERMUTE(v0, v1, v2, v3)
-        spread = v0[15:0] ^ SWAPPED(k0)[15:0];
+        digest = (v1 ^ SWAPPED(k1)) ++ (v0 ^ SWAPPED(k0));
     }
 
     apply {

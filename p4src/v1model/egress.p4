@@ -72,7 +72,9 @@ control NveEgress(inout headers_t hdr, inout metadata_t meta, inout standard_met
         meta.sa_tx.sequence = 0;
         if (tunnel == 1) {
             egress_self.apply(hdr, meta, standard_metadata.egress_global_timestamp, egress_agrees);
-            if (meta.drop_reason == drop_reason_t.NONE && meta.punt == 0) {
+            if (meta.punt == 1) {
+                meta.sa_interface = meta.egress_interface;   /* the tunnel that was asked about */
+            } else if (meta.drop_reason == drop_reason_t.NONE) {
                 encapsulation.apply(hdr, meta, standard_metadata.egress_port);
             }
             if (meta.drop_reason == drop_reason_t.NONE) {

@@ -14,6 +14,7 @@
 #include "../common/decapsulation.p4"
 #include "../common/source_validation.p4"
 #include "../common/bridging.p4"
+#include "../common/flow_entropy.p4"
 
 control NveIngress(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t standard_metadata) {
     ParserVerdict() parser_verdict;
@@ -27,6 +28,7 @@ control NveIngress(inout headers_t hdr, inout metadata_t meta, inout standard_me
     Decapsulation() decapsulation;
     SourceValidation() source_validation;
     Bridging() bridging;
+    FlowEntropy() flow_entropy;
 
     counter(DROP_REASON_COUNT, CounterType.packets_and_bytes) drops_ingress;
 
@@ -57,8 +59,7 @@ control NveIngress(inout headers_t hdr, inout metadata_t meta, inout standard_me
                         tunnel_admission.apply(hdr, meta, standard_metadata.ingress_global_timestamp,
                                                standard_metadata.checksum_error);
                         if (meta.drop_reason == drop_reason_t.NONE) {
-                            secure_reception.apply(hdr, meta, standard_metadata.ingress_port,
-                                                   standard_metadata.ingress_global_timestamp);
+                            secure_reception.apply(hdr, meta, standard_metadata.ingress_global_timestamp);
                         }
                         if (meta.drop_reason == drop_reason_t.NONE) {
                             vn_authorization.apply(hdr, meta);
@@ -84,6 +85,11 @@ control NveIngress(inout headers_t hdr, inout metadata_t meta, inout standard_me
         if (meta.drop_reason == drop_reason_t.NONE && meta.punt == 0 && meta.multicast_group == 0
             && meta.egress_port == PORT_DROP) {
             meta.drop_reason = drop_reason_t.EGRESS_PORT;
+        }
+
+        if (meta.drop_reason == drop_reason_t.NONE && meta.punt == 0
+            && (meta.multicast_group != 0 || meta.egress_interface & INTERFACE_TUNNEL != 0)) {
+            flow_entropy.apply(hdr, meta);
         }
 
         /* The only place of ingress that tells the traffic manager anything. Nothing after it can undo a drop. */

@@ -19,33 +19,37 @@ from harness.schema import Entry, Schema, entry, update
 from harness.session import FOREVER
 from harness.switches import Switch, available
 from harness.world import derived
-from nvo3ref.frames import ip4
 
 PROGRAM = Path(__file__).resolve().parents[2] / "p4src" / "nvo3sec_p4"
 UPDATES_PER_WRITE = 100
 COUNTS = (1_000, 10_000)
-LOCAL = ip4("192.0.2.2")
 INCARNATION = derived("bench", "incarnation")
 
 
 def sa_rx(number: int) -> Entry:
-    source = ip4(f"198.51.{number >> 8}.{number & 255}")
     return entry(
         "sa_rx",
-        {"source": source, "destination": LOCAL, "spi": 0x10000 + number},
+        {"peer": number, "spi": 0x10000 + number},
         "accept",
         suite=1,
+        level=1,
+        kind=1,
         key=derived("bench", number),
         min_coverage=0xFFFF,
         pair=number & 0xFFF,
+        tag=number,
         generation=1,
         not_after=FOREVER,
         incarnation=INCARNATION,
+        link=0,
+        vlan=0,
     )
 
 
 def bridge(number: int) -> Entry:
-    return entry("bridge", {"vni": 5001, "mac": 0x020000000000 + number}, "to_vap", port=1, interface=1)
+    return entry(
+        "bridge", {"vni": 5001, "mac": 0x020000000000 + number, "from_underlay": 0}, "to_vap", port=1, interface=1
+    )
 
 
 def resident_kib(pid: int) -> int:

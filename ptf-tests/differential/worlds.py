@@ -11,7 +11,7 @@ from typing import TypeVar
 from harness.schema import Entry, Value, entry
 from harness.session import FOREVER, PORT_MAC
 from harness.switches import CPU_PORT
-from harness.world import IP_ARP, IP_NONE, IP_V4, IP_V6
+from harness.world import IP_ARP, IP_NONE, IP_V4, IP_V6, permit
 
 ACCESS = (1, 2, 3, 4)
 UNDERLAY = (256, 257)
@@ -19,6 +19,7 @@ UNCONFIGURED = (5, 258)
 MISMATCHED = (6, 259)
 REPLICAS_PER_PORT = 2  # of one group, at most: see BATCH in frames.py
 PAST = (0, 1)
+SA_KINDS = (0, 2, 3, 4, 5, 255)  # of SAs: none of them opens a tunnel
 GROUPS = range(1, 9)
 AGENT_INTERFACE = 0xFFFF
 T = TypeVar("T")
@@ -83,6 +84,8 @@ class World:
         )
         self.locals = [chooser.randbytes(4) for _ in range(2)]
         self.peers = [(chooser.randbytes(4), UNDERLAY[number % 2]) for number in range(chooser.randint(2, 4))]
+        self.shares_a_number = chooser.random() < 0.3
+        self.high_numbers = chooser.random() < 0.5
         self.vaps = list(self._make_vaps())
         # A tunnel interface stays on one port: the two ports have egress threads of their own on BMv2, and which of
         # them would take a sequence number first is nobody's promise.
@@ -133,23 +136,38 @@ class World:
                 spi = self.chooser.getrandbits(1) << 31 | index << 8 | spi_number + 1
                 key = self.chooser.randbytes(16)
                 minimum = self.chooser.choice((0xFFFF, 0xFFFF, 0xFFFF, 0, 15, 16, 17, 32, 64))
-                made = self.sa_rx(source, destination, spi, key, minimum, index)
+                made = self.sa_rx(destination, spi, key, minimum, index)
                 yield Association(source, destination, port, spi, key, minimum, made)
 
-    def sa_rx(self, source: bytes, destination: bytes, spi: int, key: bytes, minimum: int, index: int) -> Entry:
+    def sa_rx(self, destination: bytes, spi: int, key: bytes, minimum: int, index: int) -> Entry:
         c = self.chooser
         return entry(
             "sa_rx",
-            {"source": source, "destination": destination, "spi": spi},
+            {"peer": self.peer_number(index, destination), "spi": spi},
             "accept",
             suite=_pick(c, 1, 0, 2, 255, wrong=0.04),
+            level=_pick(c, 1, 0, 2, 255, wrong=0.04),
+            kind=_pick(c, 1, *SA_KINDS, wrong=0.04),
             key=key,
             min_coverage=minimum,
-            pair=_pick(c, index, 0, 4095),
+            pair=_pick(c, index, 0, 4095, 0x3FFF),
+            tag=_pick(c, self.tag(index, destination), 0, wrong=0.04),
             generation=c.choice((1, 1, 1, 0, 2, 0x7FFFFFFF, 0xFFFFFFFF)),
             not_after=_pick(c, FOREVER, *PAST, wrong=0.06),
             incarnation=_pick(c, self.incarnation, c.randbytes(16), bytes(16), wrong=0.06),
+            link=0,
+            vlan=0,
         )
+
+    def peer_number(self, index: int, destination: bytes) -> int:
+        """One for each pair of addresses, and one that two pairs share: that of the first peer and the last."""
+        if index == len(self.peers) - 1 and self.shares_a_number:
+            index = 0
+        return 2 * index + self.locals.index(destination) + (0x7FF0 if self.high_numbers else 1)
+
+    @staticmethod
+    def tag(index: int, destination: bytes) -> int:
+        return index << 8 | destination[0]
 
     # Entries
 
@@ -165,19 +183,20 @@ class World:
         for vap in self.vaps:
             yield entry(
                 "vap",
-                {"port": vap.port, "vlan": vap.vlan},
+                {"port": vap.port, "link": 0, "vlan": vap.vlan},
                 "attach",
                 interface=vap.interface,
                 vni=vap.vni,
                 level=vap.level,
+                link_level=_pick(c, 0, 1, wrong=0.05),
             )
             yield self._vap_egress(vap)
             if c.random() < 0.8:
                 yield entry("punt_meter", {"interface": vap.interface}, "police_punt")
         for station in self.stations:
             yield from self._station_entries(station)
-        for source, port in self.peers:
-            yield from self._peer_entries(source, port)
+        for index, (source, _) in enumerate(self.peers):
+            yield from self._peer_entries(index, source)
         yield from (association.entry for association in self.associations if c.random() < 0.95)
         for tunnel in self.tunnels:
             yield from self._tunnel_entries(tunnel)
@@ -198,66 +217,74 @@ class World:
 
     def _station_entries(self, station: Station) -> Iterator[Entry]:
         c = self.chooser
-        bridge: dict[str, Value] = {"vni": station.vni, "mac": station.mac}
-        if station.vap is None:
-            if c.random() < 0.9:
+        for way in (0, 1):
+            bridge: dict[str, Value] = {"vni": station.vni, "mac": station.mac, "from_underlay": way}
+            if c.random() < 0.1 or (station.vap is None and way == 1 and c.random() < 0.8):
+                continue
+            if station.vap is None:
                 yield entry("bridge", bridge, "to_tunnel", interface=_pick(c, station.tunnel, 0x8FFF, 1, 0))
-        else:
+                continue
+            yield entry(
+                "bridge",
+                bridge,
+                "to_vap",
+                port=_pick(c, station.vap.port, 511, 510, 5, 256),
+                interface=_pick(c, station.vap.interface, 0, 0x7FFF, self.tunnels[0].interface),
+            )
+        if station.vap is not None:
             vap = station.vap
-            if c.random() < 0.9:
-                yield entry(
-                    "bridge",
-                    bridge,
-                    "to_vap",
-                    port=_pick(c, vap.port, 511, 510, 5, 256),
-                    interface=_pick(c, vap.interface, 0, 0x7FFF, self.tunnels[0].interface),
-                )
-            permit = c.choice(("permit_source", "permit_announcer"))
+            allow = c.choice(("permit_source", "permit_announcer"))
             for kind, address in ((IP_NONE, b"\0"), (IP_V4, station.ip), (IP_V6, station.ip6), (IP_ARP, station.ip)):
                 if c.random() < 0.9:
                     yield entry(
                         "source_guard",
                         {"interface": vap.interface, "mac": station.mac, "ip_kind": kind, "ip": address},
-                        permit,
+                        allow,
                     )
         if c.random() < 0.5:
             yield entry("neighbor", {"vni": station.vni, "ip": station.ip}, "answer", mac=station.mac)
         if c.random() < 0.5:
             yield entry("neighbor_ipv6", {"vni": station.vni, "ip": station.ip6}, "answer_ipv6", mac=station.mac)
 
-    def _peer_entries(self, source: bytes, port: int) -> Iterator[Entry]:
+    def _peer_entries(self, index: int, source: bytes) -> Iterator[Entry]:
         c = self.chooser
         for destination in self.locals:
+            number = self.peer_number(index, destination)
             if c.random() < 0.95:
-                yield entry("authorized_nve", {"source": source, "destination": destination}, "permit")
-        if c.random() < 0.95:
-            yield entry("peer_meter", {"port": port, "source": source}, "police")
-        for vni in self.vnis:
-            if c.random() < 0.85:
-                yield entry(
-                    "vn_ingress_authorization",
-                    {"source": source, "vni": vni},
-                    "authorize",
-                    min_suite=_pick(c, 1, 0, 2, 255),
-                )
+                yield permit(source, destination, peer=number, tag=self.tag(index, destination).to_bytes(4, "big"))
+            # How long a penalty lasts is the clock's: it must not show, so whoever can get into one has a floor.
+            if c.random() < 0.95:
+                yield entry("peer_meter", {"peer": number}, "police")
+            yield entry("peer_floor", {"peer": number}, "police_floor")
+            for vni in self.vnis:
+                if c.random() < 0.85:
+                    key: dict[str, Value] = {"peer": number, "vni": vni}
+                    yield entry("vn_ingress_authorization", key, "authorize", level=_pick(c, 1, 0, 2, 255))
 
     def _tunnel_entries(self, tunnel: Tunnel) -> Iterator[Entry]:
         c = self.chooser
+        hop = tunnel.interface & 3
         if c.random() < 0.95:
+            group = _pick(c, tunnel.interface & 0x7FFF, 0xFFFF)
+            yield entry("tunnel_route", {"interface": tunnel.interface}, "spread", group=group, frame_limit=0xFFFF)
+        if c.random() < 0.95:
+            member = {"group": tunnel.interface & 0x7FFF, "bucket": _pick(c, 0, 1, 63, wrong=0.04)}
             yield entry(
-                "tunnel_route", {"interface": tunnel.interface}, "send", port=_pick(c, tunnel.port, 511, 1, 510)
+                "underlay_member", member, "via", port=_pick(c, tunnel.port, 511, 1, 510), hop=_pick(c, hop, 0, 77)
             )
         if c.random() < 0.95:
             yield entry(
                 "tunnel",
                 {"port": tunnel.port, "interface": tunnel.interface},
                 "encapsulate",
-                source_mac=PORT_MAC[tunnel.port],
-                next_hop_mac=c.randbytes(6),
                 source=self.locals[0],
                 destination=tunnel.peer,
                 underlay_mtu=c.choice((9000, 9000, 1500, 200, 172, 65535, 0)),
+                hop=_pick(c, hop, 0, 77),
             )
+        if c.random() < 0.95:
+            key = {"egress_port": tunnel.port, "hop": hop}
+            yield entry("adjacency", key, "towards", source_mac=PORT_MAC[tunnel.port], next_hop_mac=c.randbytes(6))
         for level in (0, 1, 2):
             if c.random() < 0.9:
                 yield entry(
@@ -265,6 +292,7 @@ class World:
                     {"interface": tunnel.interface, "level": level},
                     "protect",
                     suite=_pick(c, 1, 0, 2, 255),
+                    level=_pick(c, level, 0, 1, 2, 255),
                     key=c.randbytes(16),
                     spi=c.getrandbits(32),
                     not_after=_pick(c, FOREVER, *PAST, wrong=0.06),

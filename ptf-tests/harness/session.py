@@ -42,6 +42,7 @@ SENTINEL_VLAN = 4001
 SENTINEL_MAC = mac(0xFEFEFE)
 SENTINEL_INTERFACE = 0x7F00
 SENTINEL_GROUP = 0x7F00
+SENTINEL_HOP = 0xFF
 PATIENCE_SECONDS = 30.0  # everything takes milliseconds; what takes this long has failed
 POLL_SECONDS = 0.2  # between two looks at whether the packet stream still stands
 DROP_SECONDS = 5.0  # the same for a counter: only a test that fails waits so long
@@ -312,11 +313,11 @@ class Session:
         return roles + [entry("port_role", {"port": port}, "underlay", mac=PORT_MAC[port]) for port in UNDERLAY_PORTS]
 
     def _sentinel_entries(self) -> list[Entry]:
-        vap = {"port": SENTINEL_PORT, "vlan": SENTINEL_VLAN}
+        vap = {"port": SENTINEL_PORT, "link": 0, "vlan": SENTINEL_VLAN}
         guard: dict[str, Value] = {"interface": SENTINEL_INTERFACE, "mac": SENTINEL_MAC, "ip_kind": 0, "ip": 0}
         flood = {"vni": SENTINEL_VNI, "from_underlay": 0}
         found = [
-            entry("vap", vap, "attach", interface=SENTINEL_INTERFACE, vni=SENTINEL_VNI, level=1),
+            entry("vap", vap, "attach", interface=SENTINEL_INTERFACE, vni=SENTINEL_VNI, level=1, link_level=0),
             entry("source_guard", guard, "permit_source"),
             entry("flood", flood, "replicate", group=self._sentinel_group),
             entry("punt_meter", {"interface": SENTINEL_INTERFACE}, "police_punt"),
@@ -333,11 +334,19 @@ class Session:
                     "tunnel",
                     {"port": port, "interface": _sentinel_tunnel(port)},
                     "encapsulate",
-                    source_mac=PORT_MAC[port],
-                    next_hop_mac=SENTINEL_MAC,
                     source=ip4("198.51.100.1"),
                     destination=ip4("198.51.100.2"),
                     underlay_mtu=1500,
+                    hop=SENTINEL_HOP,
+                )
+            )
+            found.append(
+                entry(
+                    "adjacency",
+                    {"egress_port": port, "hop": SENTINEL_HOP},
+                    "towards",
+                    source_mac=PORT_MAC[port],
+                    next_hop_mac=SENTINEL_MAC,
                 )
             )
             found.append(self._sentinel_sa(port, bytes(16)))
@@ -351,6 +360,7 @@ class Session:
             {"interface": _sentinel_tunnel(port), "level": 1},
             "protect",
             suite=1,
+            level=1,
             key=key,
             spi=1,
             not_after=FOREVER,

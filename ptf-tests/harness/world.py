@@ -14,13 +14,17 @@ from nvo3ref.flow import source_port
 from nvo3ref.frames import ip4, ip4_frame, ip6, mac, tagged
 from nvo3ref.tunnel import SUITE_CHASKEY12, TunnelPacket
 
-from harness.schema import Entry, Value, entry
+from harness.schema import Entry, entry
 from harness.session import FOREVER, PORT_MAC, Session
 
 RED, BLUE = 5001, 5002
 LOCAL = ip4("192.0.2.2")
 MTU = 9000
+LEVEL_INTEGRITY, LEVEL_CONFIDENTIALITY = 1, 2
+KIND_TUNNEL, KIND_GROUP, KIND_LINK, KIND_LINK_GROUP, KIND_CONTROL = 1, 2, 3, 4, 5
+ANY_LENGTH = 0xFFFF  # of frames: nothing is known of the path
 PAIRS = 1 << 12
+PEERS = 1 << 15
 TUNNELS = 0xFE00 - 0x8000  # above are the sentinels'
 IP_NONE, IP_V4, IP_V6, IP_ARP = range(4)
 
@@ -50,7 +54,7 @@ class Host:
         """As it looks on the link of this host."""
         return tagged(frame, self.vlan) if self.vlan else frame
 
-    def vap_entries(self, level: int = SUITE_CHASKEY12) -> list[Entry]:
+    def vap_entries(self, level: int = LEVEL_INTEGRITY) -> list[Entry]:
         """VAP in both directions and all source guard entries."""
         out = entry(
             "vap_egress",
@@ -58,10 +62,10 @@ class Host:
             *(["tagged"] if self.vlan else ["untagged"]),
             **({"vlan": self.vlan} if self.vlan else {}),
         )
-        attach = entry(
-            "vap", {"port": self.port, "vlan": self.vlan}, "attach", interface=self.interface, vni=self.vni, level=level
-        )
-        return [attach, out, *self.guard_entries()]
+        return [self.vap(level=level), out, *self.guard_entries()]
+
+    def vap(self, **changes: int) -> Entry:
+        return vap(self.port, self.vlan, **({"interface": self.interface, "vni": self.vni} | changes))
 
     def guard_entries(self, action: str = "permit_source") -> list[Entry]:
         permitted = ((IP_V4, self.ip), (IP_V6, self.ip6), (IP_ARP, self.ip))
@@ -74,8 +78,37 @@ class Host:
             action,
         )
 
-    def bridge_entry(self) -> Entry:
-        return entry("bridge", {"vni": self.vni, "mac": self.mac}, "to_vap", port=self.port, interface=self.interface)
+    def bridge_entries(self, **changes: int) -> list[Entry]:
+        return to_vap(self.vni, self.mac, **({"port": self.port, "interface": self.interface} | changes))
+
+
+def vap(port: int, vlan: int, *, interface: int, vni: int, level: int = LEVEL_INTEGRITY, link_level: int = 0) -> Entry:
+    """Under no link."""
+    key = {"port": port, "link": 0, "vlan": vlan}
+    return entry("vap", key, "attach", interface=interface, vni=vni, level=level, link_level=link_level)
+
+
+def to_vap(vni: int, address: bytes, *, port: int, interface: int) -> list[Entry]:
+    """A system behind a VAP, for frames from other VAPs and from tunnels."""
+    return [
+        entry("bridge", {"vni": vni, "mac": address, "from_underlay": way}, "to_vap", port=port, interface=interface)
+        for way in (0, 1)
+    ]
+
+
+def to_tunnel(vni: int, address: bytes, interface: int) -> Entry:
+    """A system behind a peer, for frames from VAPs alone."""
+    return entry("bridge", {"vni": vni, "mac": address, "from_underlay": 0}, "to_tunnel", interface=interface)
+
+
+def mapped(address: bytes) -> bytes:
+    """An IPv4 address where there is room for IPv6: ::ffff:a.b.c.d."""
+    return bytes(10) + b"\xff\xff" + address
+
+
+def permit(source: bytes, destination: bytes, *, peer: int, tag: bytes) -> Entry:
+    key = {"source": mapped(source), "destination": mapped(destination)}
+    return entry("authorized_nve", key, "permit", peer=peer, tag=tag, zero_checksum=0)
 
 
 def host(number: int, vni: int, port: int = 0, vlan: int = 0, interface: int = 0) -> Host:
@@ -102,6 +135,10 @@ class Peer:
         self.networks = networks
         self.interface = 0x8000 + session.fresh("tunnel", TUNNELS)
         self.pair = session.fresh("pair", PAIRS)
+        self.number = session.fresh("peer", PEERS)
+        self.group = self.interface & 0x7FFF
+        self.hop = number
+        self.tag = derived(context, number, "tag")[:4]
         self.incarnation = bytes(16)  # of the switch; set by World
         self.rx_key = derived(context, number, "rx")
         self.tx_key = derived(context, number, "tx")
@@ -157,47 +194,69 @@ class Peer:
     # Entries
 
     def permit(self) -> Entry:
-        return entry("authorized_nve", {"source": self.address, "destination": LOCAL}, "permit")
+        return permit(self.address, LOCAL, peer=self.number, tag=self.tag)
 
     def sa_rx(self, spi: int | None = None, **changes: int | bytes) -> Entry:
         params: dict[str, int | bytes] = {
             "suite": SUITE_CHASKEY12,
+            "level": LEVEL_INTEGRITY,
+            "kind": KIND_TUNNEL,
             "key": self.rx_key,
             "min_coverage": 0xFFFF,
             "pair": self.pair,
+            "tag": self.tag,
             "generation": self.generation,
             "not_after": FOREVER,
             "incarnation": self.incarnation,
+            "link": 0,
+            "vlan": 0,
         }
-        key: dict[str, Value] = {
-            "source": self.address,
-            "destination": LOCAL,
-            "spi": self.rx_spi if spi is None else spi,
-        }
+        key = {"peer": self.number, "spi": self.rx_spi if spi is None else spi}
         return entry("sa_rx", key, "accept", **(params | changes))
 
     def meter(self) -> Entry:
-        return entry("peer_meter", {"port": self.port, "source": self.address}, "police")
+        """Of what does not verify."""
+        return entry("peer_meter", {"peer": self.number}, "police")
 
-    def authorization(self, vni: int, min_suite: int = SUITE_CHASKEY12) -> Entry:
-        return entry("vn_ingress_authorization", {"source": self.address, "vni": vni}, "authorize", min_suite=min_suite)
+    def floor(self) -> Entry:
+        """Of what is verified in spite of a penalty."""
+        return entry("peer_floor", {"peer": self.number}, "police_floor")
+
+    def authorization(self, vni: int, level: int = LEVEL_INTEGRITY) -> Entry:
+        return entry("vn_ingress_authorization", {"peer": self.number, "vni": vni}, "authorize", level=level)
 
     def route(self) -> Entry:
-        return entry("tunnel_route", {"interface": self.interface}, "send", port=self.port)
+        return entry("tunnel_route", {"interface": self.interface}, "spread", group=self.group, frame_limit=ANY_LENGTH)
 
-    def tunnel(self, **changes: int | bytes) -> Entry:
+    def member(self, port: int | None = None, hop: int | None = None) -> Entry:
+        return entry(
+            "underlay_member",
+            {"group": self.group, "bucket": 0},
+            "via",
+            port=self.port if port is None else port,
+            hop=self.hop if hop is None else hop,
+        )
+
+    def tunnel(self, port: int | None = None, **changes: int | bytes) -> Entry:
         params: dict[str, int | bytes] = {
-            "source_mac": PORT_MAC[self.port],
-            "next_hop_mac": self.mac,
             "source": LOCAL,
             "destination": self.address,
             "underlay_mtu": MTU,
+            "hop": self.hop,
         }
-        return entry("tunnel", {"port": self.port, "interface": self.interface}, "encapsulate", **(params | changes))
+        key = {"port": self.port if port is None else port, "interface": self.interface}
+        return entry("tunnel", key, "encapsulate", **(params | changes))
 
-    def sa_tx(self, level: int = SUITE_CHASKEY12, **changes: int | bytes) -> Entry:
+    def adjacency(self, port: int | None = None, **changes: int | bytes) -> Entry:
+        params: dict[str, int | bytes] = {"source_mac": PORT_MAC[self.port], "next_hop_mac": self.mac}
+        key = {"egress_port": self.port if port is None else port, "hop": self.hop}
+        return entry("adjacency", key, "towards", **(params | changes))
+
+    def sa_tx(self, level: int = LEVEL_INTEGRITY, sa_level: int = LEVEL_INTEGRITY, **changes: int | bytes) -> Entry:
+        """level: of the VNs that it is for. sa_level: its own."""
         params: dict[str, int | bytes] = {
             "suite": SUITE_CHASKEY12,
+            "level": sa_level,
             "key": self.tx_key,
             "spi": self.tx_spi,
             "not_after": FOREVER,
@@ -206,13 +265,14 @@ class Peer:
         return entry("sa_tx", {"interface": self.interface, "level": level}, "protect", **(params | changes))
 
     def bridge_entry(self, remote: Host) -> Entry:
-        return entry("bridge", {"vni": remote.vni, "mac": remote.mac}, "to_tunnel", interface=self.interface)
+        return to_tunnel(remote.vni, remote.mac, self.interface)
 
     def rx_entries(self) -> list[Entry]:
-        return [self.permit(), self.sa_rx(), self.meter(), *(self.authorization(vni) for vni in self.networks)]
+        authorizations = [self.authorization(vni) for vni in self.networks]
+        return [self.permit(), self.sa_rx(), self.meter(), self.floor(), *authorizations]
 
     def tx_entries(self) -> list[Entry]:
-        return [self.route(), self.tunnel(), self.sa_tx()]
+        return [self.route(), self.member(), self.tunnel(), self.adjacency(), self.sa_tx()]
 
 
 class World:
@@ -239,7 +299,7 @@ class World:
     def entries(self) -> list[Entry]:
         found: list[Entry] = []
         for local in (A, B, C, D):
-            found += [*local.vap_entries(), local.bridge_entry()]
+            found += [*local.vap_entries(), *local.bridge_entries()]
         for peer in self.peers:
             found += [*peer.rx_entries(), *peer.tx_entries()]
         found += [

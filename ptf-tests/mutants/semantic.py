@@ -112,25 +112,68 @@ SEMANTIC = (
     _one(
         "the window is one packet too wide",
         _WINDOW,
-        "32 * ((1 << RING_SLOT_BITS) - 1)",
-        "32 * ((1 << RING_SLOT_BITS) - 1) + 1",
+        "REPLAY_WINDOW = 32 * ((1 << RING_SLOT_BITS) - 1);",
+        "REPLAY_WINDOW = 32 * ((1 << RING_SLOT_BITS) - 1) + 1;",
         "WindowEdges",
     ),
     _one(
         "the window is one packet too narrow",
         _WINDOW,
-        "32 * ((1 << RING_SLOT_BITS) - 1)",
-        "32 * ((1 << RING_SLOT_BITS) - 1) - 1",
+        "REPLAY_WINDOW = 32 * ((1 << RING_SLOT_BITS) - 1);",
+        "REPLAY_WINDOW = 32 * ((1 << RING_SLOT_BITS) - 1) - 1;",
         "WindowEdges",
     ),
-    _one("accepted packets are not remembered", _WINDOW, "replay_slot.write(slot_index, slot);", "", "REPLAYED"),
     _one(
-        "the highest sequence is not remembered", _WINDOW, "replay_highest.write(ring, highest);", "", "REPLAY_TOO_LATE"
+        "accepted packets are not remembered", _WINDOW, "replay_slot.write((bit<32>)slot_index, slot);", "", "REPLAYED"
+    ),
+    _one(
+        "the highest sequence is not remembered",
+        _WINDOW,
+        "replay_highest.write((bit<32>)ring, highest);",
+        "",
+        "REPLAY_TOO_LATE",
     ),
     _one("a new bit forgets the others of its slot", _WINDOW, "(bitmap | mask)", "mask", "Reordering"),
     _one("all packets of a slot share a bit", _WINDOW, "32w1 << hdr.protection.sequence[4:0]", "32w1", "Reordering"),
-    _one("both phases share a ring", _WINDOW, "hdr.protection.spi[31:31];", "1w0;", "phase", "Phase"),
-    _one("all pairs share the rings", _WINDOW, "19w0 ++ meta.sa_rx.pair ++", "19w0 ++ 12w0 ++", "pair", "Pair"),
+    Semantic(
+        "both phases share a ring",
+        (
+            Change(
+                _WINDOW,
+                "ring = 1w0 ++ 2w0 ++ meta.sa_rx.pair[11:0] ++ hdr.protection.spi[31:31];",
+                "ring = 1w0 ++ 2w0 ++ meta.sa_rx.pair[11:0] ++ 1w0;",
+            ),
+            Change(
+                _WINDOW,
+                "slot_index = 1w0 ++ meta.sa_rx.pair[11:0] ++ hdr.protection.spi[31:31]",
+                "slot_index = 1w0 ++ meta.sa_rx.pair[11:0] ++ 1w0",
+            ),
+        ),
+        ("phase", "Phase"),
+    ),
+    Semantic(
+        "all pairs share the rings",
+        (
+            Change(_WINDOW, "ring = 1w0 ++ 2w0 ++ meta.sa_rx.pair[11:0]", "ring = 1w0 ++ 2w0 ++ 12w0"),
+            Change(_WINDOW, "slot_index = 1w0 ++ meta.sa_rx.pair[11:0]", "slot_index = 1w0 ++ 12w0"),
+        ),
+        ("pair", "Pair"),
+    ),
+    Semantic(
+        "a ring belongs to the peer, not to peer and level",
+        (
+            Change(_WINDOW, "ring = 1w0 ++ 2w0 ++ meta.sa_rx.pair[11:0]", "ring = 1w0 ++ 2w0 ++ meta.peer[11:0]"),
+            Change(_WINDOW, "slot_index = 1w0 ++ meta.sa_rx.pair[11:0]", "slot_index = 1w0 ++ meta.peer[11:0]"),
+        ),
+        ("Levels", "pair"),
+    ),
+    _one(
+        "tunnels use the rings of groups",
+        _WINDOW,
+        "        } else {\n            choose_ring();",
+        "        } else {\n            choose_group_ring();",
+        "WindowEdges",
+    ),
     _one(
         "refused packets are remembered",
         _WINDOW,
@@ -162,6 +205,9 @@ SEMANTIC = (
         "if (i + 1 == block_count) {",
         "if (false) {",
         "BAD_ICV",
+    ),
+    _one(
+        "a block too many is taken for a full one", _CHASKEY, "if (next < full_blocks) {", "if (next <= full_blocks) {"
     ),
     _one("a word of the ICV is another one", _CHASKEY, "icv = v0 ++ v1", "icv = v1 ++ v1", "BAD_ICV"),
     _one(
@@ -207,6 +253,50 @@ SEMANTIC = (
         "METER_READ(peer_meter_rate, meta.colour);",
         "METER_READ(peer_meter_rate, meta.colour); meta.colour = 0;",
         "PEER_RATE",
+    ),
+    _one(
+        "the floor of a peer decides nothing",
+        _RECEPTION,
+        "METER_READ(peer_floor_rate, meta.colour);",
+        "METER_READ(peer_floor_rate, meta.colour); meta.colour = 0;",
+        "PEER_RATE",
+    ),
+    _one("a penalty never begins", _RECEPTION, "                    begin_penalty();\n", "", "PEER_RATE"),
+    _one("a failure is always a penalty", _RECEPTION, "if (meta.colour == COLOUR_RED) {", "if (true) {", "PEER_RATE"),
+    _one("a penalty never ends", _RECEPTION, "now < until ? 1w1 : 1w0", "until != 0 ? 1w1 : 1w0", "PenaltyEnds"),
+    Semantic(
+        "all peers share a penalty",
+        (
+            Change(
+                _RECEPTION,
+                "REGISTER_READ(penalty_until, until, 17w0 ++ meta.peer[14:0]);",
+                "REGISTER_READ(penalty_until, until, 0);",
+            ),
+            Change(
+                _RECEPTION,
+                "REGISTER_WRITE(penalty_until, 17w0 ++ meta.peer[14:0], now + PENALTY_US);",
+                "REGISTER_WRITE(penalty_until, 0, now + PENALTY_US);",
+            ),
+        ),
+        ("PEER_RATE",),
+    ),
+    _one("a peer without a meter is not metered", _RECEPTION, "meta.colour = COLOUR_RED;", "", "PEER_METER_MISSING"),
+    _one("what does not verify stays", _RECEPTION, "                wipe_frame();\n", "", "BAD_ICV"),
+    # Ways into the underlay
+    _one(
+        "what ingress chose of the next hops is forgotten",
+        _ENCAPSULATION,
+        "meta.hop == 0 ? hop : meta.hop",
+        "hop",
+        "NO_ADJACENCY",
+    ),
+    _one("a tunnel's own next hop is forgotten", _ENCAPSULATION, "meta.hop == 0 ? hop : meta.hop", "meta.hop", "Flood"),
+    _one(
+        "the flow of a packet-out is not hashed",
+        _INGRESS,
+        "meta.egress_interface & INTERFACE_TUNNEL != 0)) {",
+        "meta.egress_interface & INTERFACE_TUNNEL != 0) && meta.origin != origin_t.CPU) {",
+        "PacketOut",
     ),
     _one(
         "the meter of punts decides nothing",
@@ -334,6 +424,8 @@ _LATER_VERIFY = "parse_frame_type refuses the same lengths for the same reason; 
 _TOGETHER = (
     "one packet writes both registers, and on these targets both are lost together; see the STATE answer for each"
 )
+_UNSEEN = "nobody sees the hash of what goes into no tunnel"
+_NO_GROUP = "no outer headers lead to an SA of this kind yet"
 _NOT_RED = "without an entry the colour is not red: no meter has been read, or a red one has ended the packet"
 
 # Mutants that no packet can tell from the program: by name, with the reason. They run as well: one that is killed after
@@ -348,15 +440,23 @@ EQUIVALENT: dict[str, str] = {
     "tunnels do not ask the egress register": _TOGETHER,
     "replay_window operand meta.sa_rx.generation < slot[127:96]": "a slot is written together with the highest "
     "sequence, so its generation is never newer",
-    "replay_window boundary highest[63:0] > REPLAY_WINDOW": "at the limit the difference is 0, as is the other branch",
+    "replay_window boundary highest[63:0] > window": "at the limit the difference is 0, as is the other branch",
     "replay_window boundary hdr.protection.sequence > highest[63:0]": "the same number again is a replay",
+    "ingress operand meta.drop_reason == drop_reason_t.NONE (2)": _UNSEEN,
+    "ingress operand meta.punt == 0 (2)": _UNSEEN,
+    "ingress operand (meta.multicast_group != 0 || meta.egress_interface & INTERFACE_TUNNEL != 0)": _UNSEEN,
+    "encapsulation hit adjacency": "what follows are headers of a packet that is dropped",
+    "secure_reception boundary now < until": _CLOCK,
+    "what does not verify stays": "nothing reads a header that a packet does not have: this is the second line",
+    "replay_window operand meta.sa_rx.kind == sa_kind_t.GROUP": _NO_GROUP,
+    "replay_window operand meta.sa_rx.kind == sa_kind_t.LINK_GROUP": _NO_GROUP,
     "tunnel_admission boundary now >= meta.self.lease_not_after": _CLOCK,
     "secure_reception boundary now >= meta.sa_rx.not_after": _CLOCK,
     "egress_self boundary now >= meta.self.lease_not_after": _CLOCK,
     "secure_sending boundary now >= meta.sa_tx.not_after": _CLOCK,
     "secure_reception boundary hdr.protection.coverage > meta.frame_length": "the condition excludes equality",
-    "secure_reception hit peer_meter": _NOT_RED,
-    "secure_reception operand peer_meter.apply().hit": _NOT_RED,
+    "secure_reception hit peer_floor": _NOT_RED,
+    "secure_reception operand peer_floor.apply().hit": _NOT_RED,
     "bridging hit bridge": "without an entry the interface is 0, which is no tunnel",
     "bridging operand meta.inner.ip_kind == IP_KIND_ARP": "only ARP has an ARP operation",
     "egress boundary meta.frame_length > PUNT_FRAME_LENGTH": "at the limit both branches are the same number",

@@ -39,6 +39,7 @@ class RxSa:
     generation: int
     window: Window
     suite: int = t.SUITE_CHASKEY12
+    level: int = 1
     min_coverage: int = WHOLE_FRAME
 
 
@@ -89,7 +90,7 @@ class Receiver:
         demanded = self.networks.get((source, vni))
         if demanded is None:
             raise Refused(Reason.VN_UNAUTHORIZED)
-        if sa.suite < demanded:
+        if sa.level < demanded:
             raise Refused(Reason.VN_SUITE)
         if _number(inner, 12, 2) in (ETHERTYPE_CTAG, ETHERTYPE_STAG):
             raise Refused(Reason.INNER_VLAN)

@@ -11,7 +11,7 @@ WINDOW = SLOT_PACKETS * (RING_SLOTS - 1)  # 8160 packets: one slot is always bei
 
 
 class Window:
-    """One (address pair, phase of the SPI). Sequence numbers begin at 1."""
+    """One (peer, level, phase of the SPI). Sequence numbers begin at 1."""
 
     def __init__(self) -> None:
         self.generation = -1

@@ -220,7 +220,7 @@ class UnderlaySection(_Section):
     mac: Mac
     mtu: Annotated[int, Field(strict=True, ge=576 + PACKET_OVERHEAD_BYTES, le=9216)] = 1500
     peer_meter: RateSection = RateSection(rate=100_000, burst=10_000)
-    """What may come from one peer and reach the cryptography."""
+    """What may come from one peer and not verify; and what is verified of it when it was more than that."""
     routes: tuple[RouteSection, ...] = ()
 
     @cached_property

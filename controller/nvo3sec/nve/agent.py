@@ -11,6 +11,7 @@ import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 
 import structlog
 
@@ -310,12 +311,15 @@ class NveAgent:
         direct = {table: await client.direct_counters(table) for table in tables}
         names: dict[int, str] = {}
         sequences: dict[str, int] = {}
+        addresses: dict[int, IPv4Address] = {}
+        own = IPv4Address(0)
         if (context := serving.context()) is not None:
             view, numbers = context
             peers = {peer.address: peer.name for peer in view.peers}
             for address, number in numbers.tunnels.items():
                 names[number] = peers.get(address, str(address))
                 sequences[names[number]] = (await serving.driver.ask_state(number)).sequence
+            addresses, own = {number: address for address, number in numbers.peers.items()}, view.address
             names |= {number: f"port {port} vlan {vlan}" for (port, vlan, _), number in numbers.vaps.items()}
         drops, statistics = await client.drop_counters(), await client.statistics()
-        return SwitchCounters(self.nve.name, drops, direct, names, sequences, statistics)
+        return SwitchCounters(self.nve.name, drops, direct, names, sequences, addresses, own, statistics)

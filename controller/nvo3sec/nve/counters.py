@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from typing import Any
 
@@ -25,6 +24,10 @@ class SwitchCounters:
     interfaces: dict[int, str]
     """Peer or VAP of each overlay interface."""
     sequences: dict[str, int]
+    addresses: dict[int, IPv4Address] = field(default_factory=dict)
+    """Address of each peer number."""
+    own: IPv4Address = field(default_factory=lambda: IPv4Address(0))
+    """Address of the NVE itself."""
     statistics: SwitchStatistics | None = None
     """Of the switch itself and its ports; None where it does not tell."""
 
@@ -34,7 +37,7 @@ def counters_report(counters: SwitchCounters) -> dict[str, Any]:
     and what the switch counts of itself and its ports (None where it does not tell)."""
 
     def rows(table: Table) -> list[dict[str, Any]]:
-        return [_row(match, value, counters.interfaces) for match, value in sorted(counters.direct[table].items())]
+        return [_row(match, value, counters) for match, value in sorted(counters.direct[table].items())]
 
     return {
         "nve": counters.nve,
@@ -62,15 +65,17 @@ def _value(value: CounterValue) -> dict[str, int]:
     return {"packets": value.packets, "bytes": value.bytes}
 
 
-def _row(match: Pairs, value: CounterValue, interfaces: Mapping[int, str]) -> dict[str, Any]:
+def _row(match: Pairs, value: CounterValue, counters: SwitchCounters) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for name, number in match:
-        if name in ("source", "destination"):
-            row[name] = str(IPv4Address(number))
+        if name == "peer":
+            row["source"] = str(counters.addresses.get(number, IPv4Address(0)))  # 0.0.0.0: of nobody that is known
         elif name == "spi":
-            row[name] = f"{number:08x}"
+            row |= {"destination": str(counters.own), name: f"{number:08x}"}
+        elif name == "link":
+            continue  # there are none
         else:
             row[name] = number
         if name == "interface":
-            row["towards"] = interfaces.get(number, "")
+            row["towards"] = counters.interfaces.get(number, "")
     return row | _value(value)

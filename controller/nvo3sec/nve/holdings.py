@@ -9,11 +9,11 @@ from ipaddress import IPv4Address
 from nvo3sec.domain.keys.holdings import HeldSa, Holdings, suite_name
 from nvo3sec.domain.keys.usage import Amount
 from nvo3sec.nve.clock import ClockReading
-from nvo3sec.nve.translate import SaName, incarnation_of
+from nvo3sec.nve.translate import SaName, incarnation_of, peers_of
 from nvo3sec.p4runtime import Entry, SwitchState, Table
 from nvo3sec.program.entry import CounterValue, Pairs
 
-TABLES = (Table.SA_RX, Table.SA_TX, Table.TUNNEL, Table.LEASE, Table.INCARNATION)
+TABLES = (Table.SA_RX, Table.SA_TX, Table.AUTHORIZED_NVE, Table.TUNNEL, Table.LEASE, Table.INCARNATION)
 """What has to be read for it."""
 
 
@@ -67,9 +67,10 @@ def holdings_of(
         key = (name, suite_name(entry["suite"]), entry["spi"])
         used = protected.get(key) or counted(Table.SA_TX, entry, at_most=True)
         send.append(held(entry, address, used, idle_s=idle.get(key)))
+    sources = peers_of(state)
     receive = [
         # An entry to receive with is of one key only: its SPI is what it is found by.
-        held(e, IPv4Address(e["source"]), counted(Table.SA_RX, e, at_most=False), e["generation"])
+        held(e, sources.get(e["peer"]), counted(Table.SA_RX, e, at_most=False), e["generation"])
         for e in state.of_table(Table.SA_RX)
     ]
     lease = state.defaults.get(Table.LEASE)

@@ -13,12 +13,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
+from nvo3sec.domain.keys.derivation import Purpose, peer_tag
 from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.messages.session import KeyState, NveView, ReceiveSa, SendSa
 from nvo3sec.domain.overlay.model import Suite
 from nvo3sec.domain.switch.desired import InstalledReceive, InstalledSend
 from nvo3sec.nve.clock import ClockReading
 from nvo3sec.nve.places import Places
+from nvo3sec.nve.translate import peers_of
 from nvo3sec.p4runtime import Entry, SwitchState, Table
 
 KEY_BYTES = 16
@@ -46,8 +48,10 @@ class Keyring:
         self._found_send: dict[tuple[IPv4Address, int], Entry] = {}
         if found is not None:
             peers = {e["interface"]: IPv4Address(e["destination"]) for e in found.of_table(Table.TUNNEL)}
+            addresses = peers_of(found)
             for entry in found.of_table(Table.SA_RX):
-                self._found_receive[IPv4Address(entry["source"]), entry["spi"]] = entry
+                if entry["peer"] in addresses:
+                    self._found_receive[addresses[entry["peer"]], entry["spi"]] = entry
             for entry in found.of_table(Table.SA_TX):
                 if entry["interface"] in peers:
                     self._found_send[peers[entry["interface"]], entry["spi"]] = entry
@@ -120,7 +124,8 @@ class Keyring:
         names = {place: name for name, place in address.items()}
         own = int.from_bytes(keys.incarnation, "big")
         for (place, spi), entry in self._found_receive.items():
-            if place in names and entry["incarnation"] == own and entry["destination"] == int(view.address):
+            tag = peer_tag(Purpose.TUNNEL, place, view.address)
+            if place in names and entry["incarnation"] == own and entry["tag"] == tag:
                 self._made["receive", names[place], spi] = _Made(
                     _key_of(entry), entry["suite"], entry["not_after"], entry["generation"], entry["min_coverage"]
                 )

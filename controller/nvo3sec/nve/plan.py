@@ -40,6 +40,7 @@ _STAGE_OF_TABLE = {
     Table.AUTHORIZED_NVE: Stage.ALLOW,
     Table.SA_RX: Stage.RECEIVE,
     Table.PEER_METER: Stage.CARRY,
+    Table.PEER_FLOOR: Stage.CARRY,
     Table.VN_INGRESS_AUTHORIZATION: Stage.ALLOW,
     Table.VAP: Stage.OPEN,
     Table.SOURCE_GUARD: Stage.OPEN,
@@ -50,11 +51,23 @@ _STAGE_OF_TABLE = {
     Table.ANNOUNCEMENT: Stage.OPEN,
     Table.PUNT_METER: Stage.CARRY,
     Table.TUNNEL_ROUTE: Stage.CARRY,
+    Table.UNDERLAY_MEMBER: Stage.CARRY,
+    Table.ADJACENCY: Stage.CARRY,
     Table.TUNNEL: Stage.CARRY,
     Table.SA_TX: Stage.SEND,
     Table.VAP_EGRESS: Stage.CARRY,
 }
-_REMOVED_LAST = {Table.SA_RX, Table.PEER_METER, Table.PUNT_METER, Table.TUNNEL_ROUTE, Table.TUNNEL, Table.VAP_EGRESS}
+_REMOVED_LAST = {
+    Table.SA_RX,
+    Table.PEER_METER,
+    Table.PEER_FLOOR,
+    Table.PUNT_METER,
+    Table.TUNNEL_ROUTE,
+    Table.UNDERLAY_MEMBER,
+    Table.ADJACENCY,
+    Table.TUNNEL,
+    Table.VAP_EGRESS,
+}
 """Removing one of these permits nothing and may interrupt something; everything else is removed first."""
 
 MANAGED_TABLES = tuple(_STAGE_OF_TABLE)

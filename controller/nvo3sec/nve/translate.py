@@ -11,19 +11,35 @@ from typing import TypeVar
 from nvo3sec.domain.keys.sa import Held
 from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.messages.session import HeldReceive, HeldSend, NveView
+from nvo3sec.domain.overlay.addresses import mapped_ipv6
 from nvo3sec.domain.overlay.model import Rate, Suite
 from nvo3sec.domain.switch import entries as d
-from nvo3sec.domain.switch.numbers import GROUPS, RING_PAIRS, TUNNEL_INTERFACES, VAP_INTERFACES, Numbers, Reserved
+from nvo3sec.domain.switch.numbers import (
+    GROUPS,
+    HOPS,
+    PEERS,
+    RING_PAIRS,
+    TUNNEL_INTERFACES,
+    VAP_INTERFACES,
+    Numbers,
+    Reserved,
+)
 from nvo3sec.nve.clock import ClockReading
 from nvo3sec.p4runtime import Entry, Group, Meter, SwitchState, Table
 from nvo3sec.program import generated as p4
 from nvo3sec.program.entry import Item, Pairs
 
 K = TypeVar("K")
+ANY_LENGTH = 0xFFFF
+"""Of frames into a tunnel: nothing is known of its path."""
 
 
 def _number(value: bytes | Secret) -> int:
     return int.from_bytes(value.reveal() if isinstance(value, Secret) else value, "big")
+
+
+def _mapped(address: IPv4Address) -> int:
+    return int.from_bytes(mapped_ipv6(address), "big")
 
 
 def _meter(rate: Rate) -> Meter:
@@ -38,33 +54,45 @@ def to_entry(entry: d.SwitchEntry) -> Entry:
         case d.PortRole(port=port, mac=int(mac)):
             return p4.port_role_underlay(port=port, mac=mac)
         case d.AuthorizedNve():
-            return p4.authorized_nve_permit(source=int(entry.source), destination=int(entry.destination))
+            return p4.authorized_nve_permit(
+                source=_mapped(entry.source),
+                destination=_mapped(entry.destination),
+                peer=entry.peer,
+                tag=entry.tag,
+                zero_checksum=0,
+            )
         case d.ReceiveEntry():
             return p4.sa_rx_accept(
-                source=int(entry.source),
-                destination=int(entry.destination),
+                peer=entry.peer,
                 spi=entry.spi,
                 suite=entry.suite,
+                level=entry.suite,
+                kind=p4.SaKind.TUNNEL,
                 key=_number(entry.key),
                 min_coverage=entry.min_coverage,
                 pair=entry.pair,
+                tag=entry.tag,
                 generation=entry.generation,
                 not_after=entry.not_after_us,
                 incarnation=_number(entry.incarnation),
+                link=0,
+                vlan=0,
             )
         case d.PeerMeter():
-            return p4.peer_meter_police(port=entry.port, source=int(entry.source), meter=_meter(entry.rate))
+            return p4.peer_meter_police(peer=entry.peer, meter=_meter(entry.rate))
+        case d.PeerFloor():
+            return p4.peer_floor_police_floor(peer=entry.peer, meter=_meter(entry.rate))
         case d.VnAuthorization():
-            return p4.vn_ingress_authorization_authorize(
-                source=int(entry.source), vni=entry.vni, min_suite=entry.min_suite
-            )
+            return p4.vn_ingress_authorization_authorize(peer=entry.peer, vni=entry.vni, level=entry.level)
         case d.VapEntry():
             return p4.vap_attach(
                 port=entry.port,
+                link=0,
                 vlan=entry.vlan,
                 interface=entry.interface,
                 vni=entry.vni,
                 level=entry.level,
+                link_level=0,
                 meter=_meter(entry.rate),
             )
         case d.SourceGuard():
@@ -75,9 +103,15 @@ def to_entry(entry: d.SwitchEntry) -> Entry:
         case d.Neighbor():
             return p4.neighbor_answer(vni=entry.vni, ip=int(entry.ip), mac=entry.mac)
         case d.BridgeToVap():
-            return p4.bridge_to_vap(vni=entry.vni, mac=entry.mac, port=entry.port, interface=entry.interface)
+            return p4.bridge_to_vap(
+                vni=entry.vni,
+                mac=entry.mac,
+                from_underlay=entry.from_underlay,
+                port=entry.port,
+                interface=entry.interface,
+            )
         case d.BridgeToTunnel():
-            return p4.bridge_to_tunnel(vni=entry.vni, mac=entry.mac, interface=entry.interface)
+            return p4.bridge_to_tunnel(vni=entry.vni, mac=entry.mac, from_underlay=0, interface=entry.interface)
         case d.Flood():
             return p4.flood_replicate(vni=entry.vni, from_underlay=entry.from_underlay, group=entry.group)
         case d.Announcements():
@@ -85,22 +119,31 @@ def to_entry(entry: d.SwitchEntry) -> Entry:
         case d.PuntMeter():
             return p4.punt_meter_police_punt(interface=entry.interface, meter=_meter(entry.rate))
         case d.TunnelRoute():
-            return p4.tunnel_route_send(interface=entry.interface, port=entry.port)
+            return p4.tunnel_route_spread(interface=entry.interface, group=entry.group, frame_limit=ANY_LENGTH)
+        case d.UnderlayMember():
+            return p4.underlay_member_via(group=entry.group, bucket=0, port=entry.port, hop=entry.hop)
+        case d.Adjacency():
+            return p4.adjacency_towards(
+                egress_port=entry.port,
+                hop=entry.hop,
+                source_mac=entry.source_mac,
+                next_hop_mac=entry.next_hop_mac,
+            )
         case d.TunnelEntry():
             return p4.tunnel_encapsulate(
                 port=entry.port,
                 interface=entry.interface,
-                source_mac=entry.source_mac,
-                next_hop_mac=entry.next_hop_mac,
                 source=int(entry.source),
                 destination=int(entry.destination),
                 underlay_mtu=entry.mtu,
+                hop=entry.hop,
             )
         case d.SendEntry():
             return p4.sa_tx_protect(
                 interface=entry.interface,
                 level=entry.level,
                 suite=entry.suite,
+                to_level=entry.suite,
                 key=_number(entry.key),
                 spi=entry.spi,
                 not_after=entry.not_after_us,
@@ -129,14 +172,26 @@ def incarnation_of(state: SwitchState) -> bytes:
     return value.to_bytes(16, "big") if value else b""
 
 
+def peers_of(state: SwitchState) -> dict[int, IPv4Address]:
+    """The address that each peer number stands for, by the entries that find a peer by its addresses; without numbers
+    that stand for two."""
+    return {number: address for address, number in _usable(_peers(state), PEERS).items()}
+
+
+def _peers(state: SwitchState) -> dict[IPv4Address, int]:
+    return {IPv4Address(e["source"] & 0xFFFFFFFF): e["peer"] for e in state.of_table(Table.AUTHORIZED_NVE)}
+
+
 def numbers_of(state: SwitchState) -> tuple[Numbers, Reserved]:
     """The numbers that a switch was found with: those whose meaning is known, and all that occur anywhere."""
     vaps = {(e["port"], e["vlan"], e["vni"]): e["interface"] for e in state.of_table(Table.VAP)}
     tunnels = {IPv4Address(e["destination"]): e["interface"] for e in state.of_table(Table.TUNNEL)}
+    addresses = peers_of(state)
     pairs: dict[tuple[IPv4Address, Suite], int] = {}
     for entry in state.of_table(Table.SA_RX):
-        if entry["suite"] in set(Suite):
-            pairs[IPv4Address(entry["source"]), Suite(entry["suite"])] = entry["pair"]
+        if entry["suite"] in set(Suite) and entry["peer"] in addresses:
+            pairs[addresses[entry["peer"]], Suite(entry["suite"])] = entry["pair"]
+    hops = {(e["egress_port"], e["next_hop_mac"]): e["hop"] for e in state.of_table(Table.ADJACENCY)}
     groups: dict[tuple[int, bool | None], int] = {
         (e["vni"], bool(e["from_underlay"])): e["group"] for e in state.of_table(Table.FLOOD)
     }
@@ -144,13 +199,21 @@ def numbers_of(state: SwitchState) -> tuple[Numbers, Reserved]:
     known = Numbers(
         _usable(vaps, VAP_INTERFACES),
         _usable(tunnels, TUNNEL_INTERFACES),
+        _usable(_peers(state), PEERS),
         _usable(pairs, RING_PAIRS),
+        _usable(hops, HOPS),
         _usable(groups, GROUPS),
     )
-    interfaces = {value for e in state.entries.values() for name, value in (*e.match, *e.params) if name == "interface"}
+    named: dict[str, set[int]] = {"interface": set(), "peer": set(), "hop": set()}
+    for one in state.entries.values():
+        for name, value in (*one.match, *one.params):
+            if name in named:
+                named[name].add(value)
     replicas = {instance for group in state.groups.values() for _, instance in group.replicas}
     reserved = Reserved(
-        interfaces=frozenset(interfaces | replicas),
+        interfaces=frozenset(named["interface"] | replicas),
+        peers=frozenset(named["peer"]),
+        hops=frozenset(named["hop"]),
         pairs=frozenset(e["pair"] for e in state.of_table(Table.SA_RX)),
         groups=frozenset(state.groups),
         first_group=int.from_bytes(incarnation_of(state), "big"),
@@ -171,13 +234,15 @@ def held_keys(
     peers = {e["interface"]: IPv4Address(e["destination"]) for e in state.of_table(Table.TUNNEL)}
     own = int.from_bytes(incarnation, "big")
     suites = set(Suite)
+    addresses = peers_of(state)
     receive: list[HeldReceive] = []
     send: dict[HeldSend, None] = {}
     for entry in state.of_table(Table.SA_RX):
         remaining = reading.remaining_s(entry["not_after"], now)
-        if entry["incarnation"] == own and entry["suite"] in suites and remaining > 0:
+        source = addresses.get(entry["peer"])
+        if entry["incarnation"] == own and entry["suite"] in suites and remaining > 0 and source is not None:
             held = Held(entry["spi"], entry["generation"], remaining)
-            receive.append(HeldReceive(IPv4Address(entry["source"]), Suite(entry["suite"]), held))
+            receive.append(HeldReceive(source, Suite(entry["suite"]), held))
     for entry in state.of_table(Table.SA_TX):
         remaining = reading.remaining_s(entry["not_after"], now)
         peer = peers.get(entry["interface"])

@@ -46,6 +46,7 @@ def generate(p4info: p4i.P4Info, manifest: dict[str, Any]) -> str:
     for enum, name, text in (
         ("packet_out_op_t", "PacketOutOp", "Operations of a packet-out."),
         ("punt_reason_t", "PuntReason", "Why the pipeline sent a packet to the agent."),
+        ("sa_kind_t", "SaKind", "What an SA is for."),
     ):
         members = p4info.type_info.serializable_enums[enum].members
         lines += _int_enum(name, text, {member.name: int.from_bytes(member.value, "big") for member in members})

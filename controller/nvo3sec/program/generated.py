@@ -35,6 +35,9 @@ class Table(StrEnum):
     FLOW_ENTROPY = "flow_entropy"
     NEIGHBOR_IPV6 = "neighbor_ipv6"
     ANNOUNCEMENT = "announcement"
+    PEER_FLOOR = "peer_floor"
+    UNDERLAY_MEMBER = "underlay_member"
+    ADJACENCY = "adjacency"
 
 
 class Counter(StrEnum):
@@ -59,6 +62,16 @@ class PuntReason(IntEnum):
     UNKNOWN_NEIGHBOR = 2
     STATE = 3
     ANNOUNCEMENT = 4
+
+
+class SaKind(IntEnum):
+    """What an SA is for."""
+
+    TUNNEL = 1
+    GROUP = 2
+    LINK = 3
+    LINK_GROUP = 4
+    CONTROL = 5
 
 
 class DropReason(IntEnum):
@@ -103,6 +116,8 @@ class DropReason(IntEnum):
     REPLAYED = 52
     PEER_METER_MISSING = 53
     PEER_RATE = 54
+    SA_PEER = 55
+    SA_KIND = 56
     BAD_ICV = 60
     COMMIT_GENERATION = 61
     COMMIT_TOO_LATE = 62
@@ -118,6 +133,7 @@ class DropReason(IntEnum):
     MALFORMED_ARP = 84
     MALFORMED_ND = 85
     ROGUE_ROUTER = 86
+    LINK_LEVEL = 87
     SOURCE_ADDRESS = 90
     RESERVED_ADDRESS = 91
     UNKNOWN_DESTINATION = 92
@@ -128,6 +144,7 @@ class DropReason(IntEnum):
     NO_TUNNEL_ROUTE = 97
     EGRESS_PORT = 98
     ANNOUNCEMENT_NOT_TOLD = 99
+    NO_UNDERLAY_MEMBER = 100
     SOURCE_PRUNED = 112
     SPLIT_HORIZON = 113
     VAP_EGRESS_UNKNOWN = 114
@@ -143,9 +160,10 @@ class DropReason(IntEnum):
     TX_SUITE_TOO_WEAK = 124
     TX_INTERFACE = 125
     TX_PORT_CLASS = 126
+    NO_ADJACENCY = 127
 
 
-METERED_TABLES = frozenset({Table.PEER_METER, Table.VAP, Table.PUNT_METER})
+METERED_TABLES = frozenset({Table.PEER_METER, Table.VAP, Table.PUNT_METER, Table.PEER_FLOOR})
 """Tables with a direct meter."""
 
 COUNTED_TABLES = frozenset({Table.SA_RX, Table.VN_INGRESS_AUTHORIZATION, Table.VAP, Table.SA_TX})
@@ -215,86 +233,106 @@ def lease_no_lease() -> Entry:
     )
 
 
-def authorized_nve_permit(*, source: int, destination: int) -> Entry:
+def authorized_nve_permit(*, source: int, destination: int, peer: int, tag: int, zero_checksum: int) -> Entry:
     """Entry of table authorized_nve with action permit."""
     return Entry(
         "authorized_nve",
         (
-            ("source", bits("source", source, 32)),
-            ("destination", bits("destination", destination, 32)),
+            ("source", bits("source", source, 128)),
+            ("destination", bits("destination", destination, 128)),
         ),
         "permit",
-        (),
+        (
+            ("peer", bits("peer", peer, 16)),
+            ("tag", bits("tag", tag, 32)),
+            ("zero_checksum", bits("zero_checksum", zero_checksum, 1)),
+        ),
     )
 
 
 def sa_rx_accept(
     *,
-    source: int,
-    destination: int,
+    peer: int,
     spi: int,
     suite: int,
+    level: int,
+    kind: int,
     key: int,
     min_coverage: int,
     pair: int,
+    tag: int,
     generation: int,
     not_after: int,
     incarnation: int,
+    link: int,
+    vlan: int,
 ) -> Entry:
     """Entry of table sa_rx with action accept."""
     return Entry(
         "sa_rx",
         (
-            ("source", bits("source", source, 32)),
-            ("destination", bits("destination", destination, 32)),
+            ("peer", bits("peer", peer, 16)),
             ("spi", bits("spi", spi, 32)),
         ),
         "accept",
         (
             ("suite", bits("suite", suite, 8)),
+            ("level", bits("level", level, 8)),
+            ("kind", bits("kind", kind, 8)),
             ("key", bits("key", key, 128)),
             ("min_coverage", bits("min_coverage", min_coverage, 16)),
-            ("pair", bits("pair", pair, 12)),
+            ("pair", bits("pair", pair, 14)),
+            ("tag", bits("tag", tag, 32)),
             ("generation", bits("generation", generation, 32)),
             ("not_after", bits("not_after", not_after, 48)),
             ("incarnation", bits("incarnation", incarnation, 128)),
+            ("link", bits("link", link, 16)),
+            ("vlan", bits("vlan", vlan, 12)),
         ),
     )
 
 
-def peer_meter_police(*, port: int, source: int, meter: Meter) -> Entry:
+def peer_meter_police(*, peer: int, meter: Meter) -> Entry:
     """Entry of table peer_meter with action police."""
     return Entry(
         "peer_meter",
-        (
-            ("port", bits("port", port, 9)),
-            ("source", bits("source", source, 32)),
-        ),
+        (("peer", bits("peer", peer, 16)),),
         "police",
         (),
         meter,
     )
 
 
-def vn_ingress_authorization_authorize(*, source: int, vni: int, min_suite: int) -> Entry:
+def vn_ingress_authorization_authorize(*, peer: int, vni: int, level: int) -> Entry:
     """Entry of table vn_ingress_authorization with action authorize."""
     return Entry(
         "vn_ingress_authorization",
         (
-            ("source", bits("source", source, 32)),
+            ("peer", bits("peer", peer, 16)),
             ("vni", bits("vni", vni, 24)),
         ),
         "authorize",
-        (("min_suite", bits("min_suite", min_suite, 8)),),
+        (("level", bits("level", level, 8)),),
     )
 
 
-def vap_attach(*, port: int, vlan: int, interface: int, vni: int, level: int, meter: Meter) -> Entry:
+def vap_attach(
+    *,
+    port: int,
+    link: int,
+    vlan: int,
+    interface: int,
+    vni: int,
+    level: int,
+    link_level: int,
+    meter: Meter,
+) -> Entry:
     """Entry of table vap with action attach."""
     return Entry(
         "vap",
         (
             ("port", bits("port", port, 9)),
+            ("link", bits("link", link, 16)),
             ("vlan", bits("vlan", vlan, 12)),
         ),
         "attach",
@@ -302,6 +340,7 @@ def vap_attach(*, port: int, vlan: int, interface: int, vni: int, level: int, me
             ("interface", bits("interface", interface, 16)),
             ("vni", bits("vni", vni, 24)),
             ("level", bits("level", level, 8)),
+            ("link_level", bits("link_level", link_level, 8)),
         ),
         meter,
     )
@@ -350,13 +389,14 @@ def neighbor_answer(*, vni: int, ip: int, mac: int) -> Entry:
     )
 
 
-def bridge_to_vap(*, vni: int, mac: int, port: int, interface: int) -> Entry:
+def bridge_to_vap(*, vni: int, mac: int, from_underlay: int, port: int, interface: int) -> Entry:
     """Entry of table bridge with action to_vap."""
     return Entry(
         "bridge",
         (
             ("vni", bits("vni", vni, 24)),
             ("mac", bits("mac", mac, 48)),
+            ("from_underlay", bits("from_underlay", from_underlay, 1)),
         ),
         "to_vap",
         (
@@ -366,13 +406,14 @@ def bridge_to_vap(*, vni: int, mac: int, port: int, interface: int) -> Entry:
     )
 
 
-def bridge_to_tunnel(*, vni: int, mac: int, interface: int) -> Entry:
+def bridge_to_tunnel(*, vni: int, mac: int, from_underlay: int, interface: int) -> Entry:
     """Entry of table bridge with action to_tunnel."""
     return Entry(
         "bridge",
         (
             ("vni", bits("vni", vni, 24)),
             ("mac", bits("mac", mac, 48)),
+            ("from_underlay", bits("from_underlay", from_underlay, 1)),
         ),
         "to_tunnel",
         (("interface", bits("interface", interface, 16)),),
@@ -403,13 +444,16 @@ def punt_meter_police_punt(*, interface: int, meter: Meter) -> Entry:
     )
 
 
-def tunnel_route_send(*, interface: int, port: int) -> Entry:
-    """Entry of table tunnel_route with action send."""
+def tunnel_route_spread(*, interface: int, group: int, frame_limit: int) -> Entry:
+    """Entry of table tunnel_route with action spread."""
     return Entry(
         "tunnel_route",
         (("interface", bits("interface", interface, 16)),),
-        "send",
-        (("port", bits("port", port, 9)),),
+        "spread",
+        (
+            ("group", bits("group", group, 16)),
+            ("frame_limit", bits("frame_limit", frame_limit, 16)),
+        ),
     )
 
 
@@ -417,11 +461,10 @@ def tunnel_encapsulate(
     *,
     port: int,
     interface: int,
-    source_mac: int,
-    next_hop_mac: int,
     source: int,
     destination: int,
     underlay_mtu: int,
+    hop: int,
 ) -> Entry:
     """Entry of table tunnel with action encapsulate."""
     return Entry(
@@ -432,11 +475,10 @@ def tunnel_encapsulate(
         ),
         "encapsulate",
         (
-            ("source_mac", bits("source_mac", source_mac, 48)),
-            ("next_hop_mac", bits("next_hop_mac", next_hop_mac, 48)),
             ("source", bits("source", source, 32)),
             ("destination", bits("destination", destination, 32)),
             ("underlay_mtu", bits("underlay_mtu", underlay_mtu, 16)),
+            ("hop", bits("hop", hop, 16)),
         ),
     )
 
@@ -446,6 +488,7 @@ def sa_tx_protect(
     interface: int,
     level: int,
     suite: int,
+    to_level: int,
     key: int,
     spi: int,
     not_after: int,
@@ -461,6 +504,7 @@ def sa_tx_protect(
         "protect",
         (
             ("suite", bits("suite", suite, 8)),
+            ("level", bits("level", to_level, 8)),
             ("key", bits("key", key, 128)),
             ("spi", bits("spi", spi, 32)),
             ("not_after", bits("not_after", not_after, 48)),
@@ -535,4 +579,47 @@ def announcement_tell(*, vni: int, group: int) -> Entry:
         (("vni", bits("vni", vni, 24)),),
         "tell",
         (("group", bits("group", group, 16)),),
+    )
+
+
+def peer_floor_police_floor(*, peer: int, meter: Meter) -> Entry:
+    """Entry of table peer_floor with action police_floor."""
+    return Entry(
+        "peer_floor",
+        (("peer", bits("peer", peer, 16)),),
+        "police_floor",
+        (),
+        meter,
+    )
+
+
+def underlay_member_via(*, group: int, bucket: int, port: int, hop: int) -> Entry:
+    """Entry of table underlay_member with action via."""
+    return Entry(
+        "underlay_member",
+        (
+            ("group", bits("group", group, 16)),
+            ("bucket", bits("bucket", bucket, 6)),
+        ),
+        "via",
+        (
+            ("port", bits("port", port, 9)),
+            ("hop", bits("hop", hop, 16)),
+        ),
+    )
+
+
+def adjacency_towards(*, egress_port: int, hop: int, source_mac: int, next_hop_mac: int) -> Entry:
+    """Entry of table adjacency with action towards."""
+    return Entry(
+        "adjacency",
+        (
+            ("egress_port", bits("egress_port", egress_port, 9)),
+            ("hop", bits("hop", hop, 16)),
+        ),
+        "towards",
+        (
+            ("source_mac", bits("source_mac", source_mac, 48)),
+            ("next_hop_mac", bits("next_hop_mac", next_hop_mac, 48)),
+        ),
     )

@@ -4,14 +4,22 @@ operator asked for and what was done to the machines, and nothing of what the NV
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
+from ipaddress import IPv4Address
 
 from model_switch import Packet, Switch
+from nvo3sec.domain.keys.derivation import Purpose, peer_tag
 from nvo3sec.p4runtime import Entry, Operation, Table, Update
 
 CLOCK_SLACK_S = 2.0
 """An agent's idea of its switch's clock, and the time that a message takes, may move an end by this much."""
+
+
+@cache
+def _tag(source: int, destination: int) -> int:
+    return peer_tag(Purpose.TUNNEL, IPv4Address(source), IPv4Address(destination))
 
 
 class Violation(AssertionError):
@@ -104,7 +112,9 @@ class Observer:
         if update.operation is Operation.DELETE:
             return
         if item.table == Table.SA_RX:
-            self._entered(switch, item, self.name_of[item["source"]], switch.name, is_sender=False)
+            # It comes before the addresses that lead to its peer number: whose it is, its tag says.
+            (sender,) = {self.name_of[source] for source in self._sources(switch, item["tag"])}
+            self._entered(switch, item, sender, switch.name, is_sender=False)
         else:
             peers = [
                 self.name_of[e["destination"]]
@@ -113,6 +123,11 @@ class Observer:
             ]
             for peer in peers:
                 self._entered(switch, item, switch.name, peer, is_sender=True)
+
+    def _sources(self, switch: Switch, tag: int) -> Iterator[int]:
+        """The addresses that packets to `switch` come from with this tag."""
+        for own in (address for address, name in self.name_of.items() if name == switch.name):
+            yield from (address for address in self.name_of if _tag(address, own) == tag)
 
     def _entered(self, switch: Switch, entry: Entry, sender: str, receiver: str, *, is_sender: bool) -> None:
         key = entry["key"]

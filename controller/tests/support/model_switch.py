@@ -13,7 +13,10 @@ from dataclasses import dataclass, field
 from nvo3sec.p4runtime import Entry, Group, Operation, Table, Update
 from nvo3sec.program import generated as p4
 from nvo3sec.program.entry import Pairs
+from nvo3sec.program.generated import SaKind
 
+MAPPED = 0xFFFF << 32
+"""An IPv4 address where there is room for IPv6: ::ffff:0:0/96."""
 WINDOW = 8160
 """Packets behind the highest accepted that may still be accepted."""
 
@@ -158,6 +161,11 @@ class Switch:
     def _get(self, table: Table, *match: tuple[str, int]) -> Entry | None:
         return self.entries.get((table.value, match))
 
+    def _peer(self, packet: Packet) -> Entry | None:
+        """Who sent a packet, from its addresses."""
+        source, destination = (MAPPED | address for address in (packet.source, packet.destination))
+        return self._get(Table.AUTHORIZED_NVE, ("source", source), ("destination", destination))
+
     def _lease(self) -> str:
         lease = self.defaults[Table.LEASE]
         if lease.action != "grant":
@@ -166,7 +174,7 @@ class Switch:
 
     def broadcast(self, port: int, vlan: int) -> Iterator[Packet | str]:
         """A tenant's broadcast frame: for each tunnel of its VN a packet, or why there is none."""
-        vap = self._get(Table.VAP, ("port", port), ("vlan", vlan)) if self.running else None
+        vap = self._get(Table.VAP, ("port", port), ("link", 0), ("vlan", vlan)) if self.running else None
         if vap is None:
             return
         flood = self._get(Table.FLOOD, ("vni", vap["vni"]), ("from_underlay", 0))
@@ -183,6 +191,8 @@ class Switch:
         tunnel = self._get(Table.TUNNEL, ("port", port), ("interface", interface))
         if tunnel is None:
             return self._drop("TUNNEL_UNKNOWN")
+        if self._get(Table.ADJACENCY, ("egress_port", port), ("hop", tunnel["hop"])) is None:
+            return self._drop("NO_ADJACENCY")
         sa = self._get(Table.SA_TX, ("interface", interface), ("level", level))
         if sa is None:
             return self._drop("TX_NO_SA")
@@ -192,7 +202,7 @@ class Switch:
             return self._drop("TX_SA_INCARNATION")
         if self.clock_us >= sa["not_after"]:
             return self._drop("TX_SA_EXPIRED")
-        if sa["suite"] < level:
+        if dict(sa.params)["level"] < level:
             return self._drop("TX_SUITE_TOO_WEAK")
         self.used[sa.key] = self.used.get(sa.key, 0) + 1
         return Packet(
@@ -214,18 +224,22 @@ class Switch:
             return "down"
         if not self.agreement & 1:
             return self._drop("INCARNATION")
-        ends = ("source", packet.source), ("destination", packet.destination)
-        if self._get(Table.AUTHORIZED_NVE, *ends) is None:
+        peer = self._peer(packet)
+        if peer is None:
             return self._drop("UNAUTHORIZED_NVE")
         if refusal := self._lease():
             return self._drop(refusal)
-        sa = self._get(Table.SA_RX, *ends, ("spi", packet.spi))
+        sa = self._get(Table.SA_RX, ("peer", peer["peer"]), ("spi", packet.spi))
         if sa is None:
             return self._drop("NO_SA")
         if sa["incarnation"] != self.incarnation:
             return self._drop("SA_INCARNATION")
         if self.clock_us >= sa["not_after"]:
             return self._drop("SA_EXPIRED")
+        if sa["tag"] != peer["tag"]:
+            return self._drop("SA_PEER")
+        if sa["kind"] != SaKind.TUNNEL:
+            return self._drop("SA_KIND")
         if packet.suite != sa["suite"]:
             return self._drop("SUITE_MISMATCH")
         ring = self.rings.setdefault((sa["pair"], packet.spi >> 31), Ring())
@@ -253,10 +267,14 @@ class Switch:
 
     def deliver(self, packet: Packet) -> str:
         """Why a packet that was accepted reaches no tenant; nothing: it does."""
-        allowed = self._get(Table.VN_INGRESS_AUTHORIZATION, ("source", packet.source), ("vni", packet.vni))
+        peer = self._peer(packet)
+        sa = None if peer is None else self._get(Table.SA_RX, ("peer", peer["peer"]), ("spi", packet.spi))
+        if peer is None or sa is None:
+            raise AssertionError("a packet was accepted without an entry that accepts it")
+        allowed = self._get(Table.VN_INGRESS_AUTHORIZATION, ("peer", peer["peer"]), ("vni", packet.vni))
         if allowed is None:
             return self._drop("VN_UNAUTHORIZED")
-        if packet.suite < allowed["min_suite"]:
+        if sa["level"] < allowed["level"]:
             return self._drop("VN_SUITE")
         flood = self._get(Table.FLOOD, ("vni", packet.vni), ("from_underlay", 1))
         return "" if flood is not None and flood["group"] in self.groups else self._drop("NO_FLOOD_GROUP")

@@ -62,6 +62,12 @@ class RawSwitch:
         number = next(one.id for one in action.params if one.name == name)
         return next(bytes(one.value) for one in entry.action.action.params if one.param_id == number)
 
+    def key(self, entry: Any, name: str) -> bytes:
+        """The value of a match field of an entry; nothing if its table has no such field."""
+        table = next(one for one in self._p4info.tables if one.preamble.id == entry.table_id)
+        numbers = [one.id for one in table.match_fields if one.name == name]
+        return next((bytes(one.exact.value) for one in entry.match if one.field_id in numbers), b"")
+
     def keys(self) -> set[bytes]:
         """Every key of the switch's tunnels, 16 bytes each."""
         found = {self.parameter(entry, "key") for table in ("sa_rx", "sa_tx") for entry in self.entries(table)}

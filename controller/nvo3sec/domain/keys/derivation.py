@@ -11,6 +11,8 @@ import hmac
 from dataclasses import dataclass
 from enum import StrEnum
 
+from cryptography.hazmat.primitives import hashes
+
 from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.overlay.addresses import IpAddress, mapped_ipv6
 from nvo3sec.domain.overlay.model import Suite
@@ -88,6 +90,18 @@ def hkdf_info(context: KeyContext) -> bytes:
         context.generation.to_bytes(4, "big"),
     )
     return LABEL + b"".join(map(_field, fields))
+
+
+def peer_tag(purpose: Purpose, source: IpAddress, destination: IpAddress) -> int:
+    """The first 32 bits of SHA-256(purpose || source || destination), addresses as `mapped_ipv6`.
+
+    It is what an entry that finds a peer by its addresses and the keys of that peer have in common, whatever number the
+    peer has.
+    """
+    text = purpose.value.encode("ascii") + mapped_ipv6(source) + mapped_ipv6(destination)
+    digest = hashes.Hash(hashes.SHA256())
+    digest.update(text)
+    return int.from_bytes(digest.finalize()[:4], "big")
 
 
 def derive_key(epoch_secret: Secret, context: KeyContext) -> Secret:

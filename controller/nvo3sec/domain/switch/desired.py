@@ -7,12 +7,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
+from nvo3sec.domain.keys.derivation import Purpose, peer_tag
 from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.messages.session import NveView
 from nvo3sec.domain.overlay.addresses import IpAddress
 from nvo3sec.domain.overlay.model import Suite, TenantSystem
 from nvo3sec.domain.switch.entries import (
     AGENT_REPLICA,
+    TUNNEL_BIT,
+    Adjacency,
     Announcements,
     AuthorizedNve,
     BridgeToTunnel,
@@ -21,6 +24,7 @@ from nvo3sec.domain.switch.entries import (
     Flood,
     IpKind,
     Neighbor,
+    PeerFloor,
     PeerMeter,
     PortRole,
     PuntMeter,
@@ -31,12 +35,15 @@ from nvo3sec.domain.switch.entries import (
     SwitchEntry,
     TunnelEntry,
     TunnelRoute,
+    UnderlayMember,
     VapEgress,
     VapEntry,
     VnAuthorization,
 )
 from nvo3sec.domain.switch.numbers import (
     GROUPS,
+    HOPS,
+    PEERS,
     RING_PAIRS,
     TUNNEL_INTERFACES,
     VAP_INTERFACES,
@@ -96,9 +103,12 @@ def number_everything(view: NveView, suites: Iterable[tuple[str, Suite]], known:
     groups: list[tuple[int, bool | None]] = [(vn.vni, way) for vn in view.vns for way in (False, True)]
     groups += [(number, None) for number in _announced(view)]
     tunnels = [peer.address for peer in view.peers]
+    hops = sorted({(peer.port, peer.next_hop_mac) for peer in view.peers})
     return Numbers(
         vaps=allocate(vaps, known.vaps, VAP_INTERFACES, held.interfaces),
         tunnels=allocate(tunnels, known.tunnels, TUNNEL_INTERFACES, held.interfaces),
+        peers=allocate(tunnels, known.peers, PEERS, held.peers),
+        hops=allocate(hops, known.hops, HOPS, held.hops),
         pairs=allocate(pairs, known.pairs, RING_PAIRS, held.pairs),
         groups=allocate(groups, known.groups, GROUPS, held.groups, held.first_group),
     )
@@ -150,7 +160,8 @@ def _access(view: NveView, numbers: Numbers) -> Iterator[SwitchEntry]:
     for system in view.tenant_systems:
         vni = vns[system.vn].vni
         interface = interfaces[system.port, system.vlan]
-        yield BridgeToVap(vni, system.mac, system.port, interface)
+        for from_underlay in (False, True):
+            yield BridgeToVap(vni, system.mac, from_underlay, system.port, interface)
         yield from _guards(system, interface, ((system.port, system.vlan), system.mac) in announcers)
         yield from _neighbors(vni, system.mac, system.ips)
     for one in view.guards:
@@ -184,21 +195,25 @@ def _neighbors(vni: int, mac: int, ips: Iterable[IpAddress]) -> Iterator[SwitchE
 
 def _peers(view: NveView, numbers: Numbers) -> Iterator[SwitchEntry]:
     for peer in view.peers:
-        tunnel = numbers.tunnels[peer.address]
-        yield AuthorizedNve(peer.address, view.address)
-        yield PeerMeter(peer.port, peer.address, peer.meter)
-        yield TunnelRoute(tunnel, peer.port)
+        tunnel, number = numbers.tunnels[peer.address], numbers.peers[peer.address]
+        hop = numbers.hops[peer.port, peer.next_hop_mac]
+        group = tunnel & ~TUNNEL_BIT  # of its own: there is one way to each peer
+        yield AuthorizedNve(peer.address, view.address, number, peer_tag(Purpose.TUNNEL, peer.address, view.address))
+        yield PeerMeter(number, peer.meter)
+        yield PeerFloor(number, peer.meter)
+        yield TunnelRoute(tunnel, group)
+        yield UnderlayMember(group, peer.port, hop)
+        yield Adjacency(peer.port, hop, peer.mac, peer.next_hop_mac)
         yield TunnelEntry(
             port=peer.port,
             interface=tunnel,
-            source_mac=peer.mac,
-            next_hop_mac=peer.next_hop_mac,
             source=view.address,
             destination=peer.address,
             mtu=view.mtu,
+            hop=hop,
         )
-        for vni, min_suite in peer.vnis:
-            yield VnAuthorization(peer.address, vni, min_suite)
+        for vni, level in peer.vnis:
+            yield VnAuthorization(number, vni, level)
 
 
 def _keys(
@@ -220,13 +235,13 @@ def _keys(
         if sa.peer in address:
             source = address[sa.peer]
             yield ReceiveEntry(
-                source=source,
-                destination=view.address,
+                peer=numbers.peers[source],
                 spi=sa.spi,
                 suite=sa.suite,
                 key=sa.key,
                 min_coverage=sa.min_coverage,
                 pair=numbers.pairs[source, sa.suite],
+                tag=peer_tag(Purpose.TUNNEL, source, view.address),
                 generation=sa.generation,
                 not_after_us=sa.not_after_us,
                 incarnation=incarnation,

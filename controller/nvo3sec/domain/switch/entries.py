@@ -37,23 +37,26 @@ class PortRole:
 
 @dataclass(frozen=True)
 class AuthorizedNve:
-    """Packets from `source` to `destination` may reach the cryptography."""
+    """Packets from `source` to `destination` may reach the cryptography, as those of number `peer`. `tag`: of the pair
+    of addresses; the keys of that peer repeat it."""
 
     source: IPv4Address
     destination: IPv4Address
+    peer: int
+    tag: int
 
 
 @dataclass(frozen=True)
 class ReceiveEntry:
-    """A key to receive with; `pair` names the two replay rings of the address pair."""
+    """A key to receive with. `pair` names the two replay rings of peer and level; `tag` is that of `AuthorizedNve`."""
 
-    source: IPv4Address
-    destination: IPv4Address
+    peer: int
     spi: int
     suite: Suite
     key: Secret
     min_coverage: int
     pair: int
+    tag: int
     generation: int
     not_after_us: int
     incarnation: bytes
@@ -61,20 +64,27 @@ class ReceiveEntry:
 
 @dataclass(frozen=True)
 class PeerMeter:
-    """What may come from a peer through a port."""
+    """What may come from a peer and not verify, before it is in penalty."""
 
-    port: int
-    source: IPv4Address
+    peer: int
+    rate: Rate
+
+
+@dataclass(frozen=True)
+class PeerFloor:
+    """What is verified of a peer that is in penalty."""
+
+    peer: int
     rate: Rate
 
 
 @dataclass(frozen=True)
 class VnAuthorization:
-    """`source` may send into `vni`, with `min_suite` or better (requirement 14)."""
+    """`peer` may send into `vni`, at `level` or higher (requirement 14)."""
 
-    source: IPv4Address
+    peer: int
     vni: int
-    min_suite: Suite
+    level: Suite
 
 
 @dataclass(frozen=True)
@@ -112,17 +122,18 @@ class Neighbor:
 
 @dataclass(frozen=True)
 class BridgeToVap:
-    """A tenant system behind a VAP of this NVE."""
+    """A tenant system behind a VAP of this NVE, for frames from its VAPs or from its tunnels."""
 
     vni: int
     mac: int
+    from_underlay: bool
     port: int
     interface: int
 
 
 @dataclass(frozen=True)
 class BridgeToTunnel:
-    """A tenant system behind another NVE."""
+    """A tenant system behind another NVE, for frames from VAPs: what came out of a tunnel goes into none."""
 
     vni: int
     mac: int
@@ -156,23 +167,42 @@ class PuntMeter:
 
 @dataclass(frozen=True)
 class TunnelRoute:
-    """The port of a tunnel."""
+    """The ways of a tunnel: `group` names them."""
 
     interface: int
+    group: int
+
+
+@dataclass(frozen=True)
+class UnderlayMember:
+    """The way of `group`, of which there is one: a port, and a next hop there."""
+
+    group: int
     port: int
+    hop: int
+
+
+@dataclass(frozen=True)
+class Adjacency:
+    """A next hop at a port: its MAC address, and that of the port."""
+
+    port: int
+    hop: int
+    source_mac: int
+    next_hop_mac: int
 
 
 @dataclass(frozen=True)
 class TunnelEntry:
-    """The outer headers of a tunnel. `mtu`: largest outer IPv4 packet, bytes."""
+    """The outer headers of a tunnel. `mtu`: largest outer IPv4 packet, bytes. `hop`: of replicas, and of what the agent
+    sends."""
 
     port: int
     interface: int
-    source_mac: int
-    next_hop_mac: int
     source: IPv4Address
     destination: IPv4Address
     mtu: int
+    hop: int
 
 
 @dataclass(frozen=True)
@@ -210,6 +240,7 @@ SwitchEntry: TypeAlias = (
     | AuthorizedNve
     | ReceiveEntry
     | PeerMeter
+    | PeerFloor
     | VnAuthorization
     | VapEntry
     | SourceGuard
@@ -220,6 +251,8 @@ SwitchEntry: TypeAlias = (
     | Announcements
     | PuntMeter
     | TunnelRoute
+    | UnderlayMember
+    | Adjacency
     | TunnelEntry
     | SendEntry
     | VapEgress

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Numbers that mean something in one switch only: overlay interfaces, replay ring pairs, replication groups.
+"""Numbers that mean something in one switch only: overlay interfaces, peers, replay ring pairs, next hops, replication
+groups.
 
 They are given out by the agent, stay what they are as long as the switch runs, and are found again by reading it. A
 number in use is never given to something else, and neither is one that the switch still holds for something that is
@@ -20,7 +21,11 @@ from nvo3sec.errors import Nvo3secError
 
 VAP_INTERFACES = range(1, TUNNEL_BIT)
 TUNNEL_INTERFACES = range(TUNNEL_BIT, AGENT_REPLICA[1])
-RING_PAIRS = range(1 << 12)
+RING_PAIRS = range(3 << 10)
+"""Of tunnels. The program has 4,096 with rings of this size; the last 1,024 are kept for links."""
+PEERS = range(1, 1 << 15)
+HOPS = range(1, 1 << 12)
+"""0 is none; the program promises 4,096 adjacencies."""
 GROUPS = range(1, 1 << 15)
 """BMv2 reserves the upper half of the group ids for clone sessions."""
 
@@ -56,13 +61,16 @@ def allocate(
 class Numbers:
     """The numbers of one switch.
 
-    vaps: (port, VLAN, VNI) to interface. tunnels: peer address to interface. pairs: (peer address, suite) to replay
-    ring pair. groups: (VNI, from the underlay?) to replication group; None in place of the second: of announcements.
+    vaps: (port, VLAN, VNI) to interface. tunnels: peer address to interface. peers: peer address to number. pairs:
+    (peer address, suite) to replay ring pair. hops: (port, MAC address of the next hop) to number. groups: (VNI, from
+    the underlay?) to replication group; None in place of the second: of announcements.
     """
 
     vaps: Mapping[tuple[int, int, int], int] = field(default_factory=dict)
     tunnels: Mapping[IPv4Address, int] = field(default_factory=dict)
+    peers: Mapping[IPv4Address, int] = field(default_factory=dict)
     pairs: Mapping[tuple[IPv4Address, Suite], int] = field(default_factory=dict)
+    hops: Mapping[tuple[int, int], int] = field(default_factory=dict)
     groups: Mapping[tuple[int, bool | None], int] = field(default_factory=dict)
 
     def with_all(self, other: Numbers) -> Numbers:
@@ -70,7 +78,9 @@ class Numbers:
         return Numbers(
             {**self.vaps, **other.vaps},
             {**self.tunnels, **other.tunnels},
+            {**self.peers, **other.peers},
             {**self.pairs, **other.pairs},
+            {**self.hops, **other.hops},
             {**self.groups, **other.groups},
         )
 
@@ -84,6 +94,8 @@ class Reserved:
     """
 
     interfaces: frozenset[int] = frozenset()
+    peers: frozenset[int] = frozenset()
     pairs: frozenset[int] = frozenset()
+    hops: frozenset[int] = frozenset()
     groups: frozenset[int] = frozenset()
     first_group: int = 0

@@ -15,6 +15,7 @@
 #include "common/decapsulation.p4"
 #include "common/source_validation.p4"
 #include "common/bridging.p4"
+#include "common/flow_entropy.p4"
 #include "common/encapsulation.p4"
 #include "common/secure_sending.p4"
 #include "common/vap_egress.p4"
@@ -38,6 +39,7 @@ control NveIngress(inout headers_t hdr, inout metadata_t meta, in psa_ingress_in
     Decapsulation() decapsulation;
     SourceValidation() source_validation;
     Bridging() bridging;
+    FlowEntropy() flow_entropy;
 
     apply {
         port_t port = (port_t)(bit<32>)(PortIdUint_t)input.ingress_port;
@@ -45,13 +47,14 @@ control NveIngress(inout headers_t hdr, inout metadata_t meta, in psa_ingress_in
         switch_self.apply(hdr, meta);
         port_roles.apply(meta, port);
         tunnel_admission.apply(hdr, meta, now, 0);
-        secure_reception.apply(hdr, meta, port, now);
+        secure_reception.apply(hdr, meta, now);
         vn_authorization.apply(hdr, meta);
         access_admission.apply(hdr, meta, port);
         inner_view.apply(hdr, meta);
         decapsulation.apply(hdr, meta);
         source_validation.apply(hdr, meta);
         bridging.apply(hdr, meta, port);
+        flow_entropy.apply(hdr, meta);
         output.drop = meta.drop_reason != drop_reason_t.NONE;
     }
 }

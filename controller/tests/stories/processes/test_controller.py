@@ -414,12 +414,10 @@ class TestForeignEntries:
                 agent = fabric.controller._agents["leaf1"]
                 client = agent._serving.driver.client
                 vap = next(e for e in (await client.read((Table.VAP,))).of_table(Table.VAP) if e["port"] == 1)
-                await client.write(
-                    [
-                        Update(Operation.INSERT, p4.authorized_nve_permit(source=0x0A000001, destination=0xC0000201)),
-                        Update(Operation.DELETE, vap),
-                    ]
+                intruder = p4.authorized_nve_permit(
+                    source=0x0A000001, destination=0xC0000201, peer=9, tag=1, zero_checksum=0
                 )
+                await client.write([Update(Operation.INSERT, intruder), Update(Operation.DELETE, vap)])
                 preview = await fabric.controller.reconcile("leaf1", dry_run=True)
                 assert len(preview["leaf1"]) == 2
                 assert preview["leaf1"][0].startswith("delete authorized_nve"), "block before allow"

@@ -8,14 +8,15 @@ import json
 import subprocess
 from ipaddress import IPv4Address
 
+from nvo3sec.domain.keys.derivation import Purpose, peer_tag
 from nvo3sec.identity.names import Role
 from nvo3sec.p4runtime import DropReason
 from overlay_world import LEAVES, READY_S, Overlay, command, overlay, until
 from raw_switch import RawSwitch
 from tenant_traffic import BLUE1, BLUE3, Traffic, frame
 
-NAMING_NVES = ("authorized_nve", "sa_rx", "peer_meter", "vn_ingress_authorization", "tunnel_route", "tunnel")
-"""Tables whose entries name other NVEs by their addresses."""
+NAMING_NVES = ("authorized_nve", "sa_rx", "peer_meter", "peer_floor", "vn_ingress_authorization", "tunnel")
+"""Tables whose entries name other NVEs, by their addresses or by the numbers that addresses lead to."""
 
 
 class TestKilled:
@@ -63,13 +64,15 @@ class TestRevoked:
                 ports = world.ports
                 await ports["leaf3"].send(1, frame(BLUE3, BLUE1, "10.1.0.3", "10.1.0.1", 1))
                 assert await ports["leaf1"].receive(1) == frame(BLUE3, BLUE1, "10.1.0.3", "10.1.0.1", 1)
+                watch = Watch(world, "leaf1", "192.0.2.3")
+                assert set(watch.look()) == set(NAMING_NVES)
                 identities.authority.revoke(identities.name(Role.NVE, "leaf3"))
                 async with asyncio.timeout(READY_S):
                     while "leaf3" in await world.registered():
                         await asyncio.sleep(0.02)
                     assert "certificate was revoked" in world.log("nva")
                     # Its peers let go of it, whatever its switch does.
-                    while await asyncio.to_thread(Watch(world, "leaf1", "192.0.2.3").look):
+                    while await asyncio.to_thread(watch.look):
                         await asyncio.sleep(0.02)
                 assert Watch(world, "leaf1", "192.0.2.2").look(), "and of nobody else"
                 async with Traffic(world), asyncio.timeout(READY_S):
@@ -100,18 +103,30 @@ class Watch:
     """Looks at the switch of an NVE all the time, as long as the context lasts: does anything in it name `peer`?"""
 
     def __init__(self, world: Overlay, leaf: str, peer: str) -> None:
-        self._switch, self._peer = world.switches[leaf], IPv4Address(peer).packed
+        self._switch, self._peer = world.switches[leaf], IPv4Address(peer)
+        self._tag = peer_tag(Purpose.TUNNEL, self._peer, IPv4Address(f"192.0.2.{leaf.removeprefix('leaf')}"))
+        self._numbers: set[bytes] = set()
         self._stopping = False
         self.looks = 0
         self.seen: list[str] = []
 
     def look(self) -> list[str]:
-        """The tables that name it."""
+        """The tables that name it, by its address or by a number that it was seen to have."""
         with RawSwitch(self._switch.target, self._switch.device_id) as raw:
+            rows = {table: raw.entries(table) for table in NAMING_NVES}
+            tagged = [
+                (entry, table)
+                for table in ("authorized_nve", "sa_rx")
+                for entry in rows[table]
+                if int.from_bytes(raw.parameter(entry, "tag"), "big") == self._tag
+            ]
+            for entry, table in tagged:
+                self._numbers.add(raw.parameter(entry, "peer") if table == "authorized_nve" else raw.key(entry, "peer"))
             found = [
                 table
                 for table in NAMING_NVES
-                if any(self._peer in entry.SerializeToString() for entry in raw.entries(table))
+                if any(self._peer.packed in entry.SerializeToString() for entry in rows[table])
+                or any(raw.key(entry, "peer") in self._numbers for entry in rows[table])
             ]
         self.looks += 1
         return found

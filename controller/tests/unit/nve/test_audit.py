@@ -18,9 +18,9 @@ from nvo3sec.p4runtime import Operation, SwitchState, Table, Update
 from nvo3sec.program import generated as p4
 from working_agent import working
 
-INTRUDER = p4.authorized_nve_permit(source=0x0A000001, destination=0xC0000202)
+INTRUDER = p4.authorized_nve_permit(source=0x0A000001, destination=0xC0000202, peer=9, tag=1, zero_checksum=0)
 INCARNATION = bytes(range(16))
-MINE = p4.authorized_nve_permit(source=0xC0000201, destination=0xC0000202)
+MINE = p4.authorized_nve_permit(source=0xC0000201, destination=0xC0000202, peer=1, tag=1, zero_checksum=0)
 
 
 def reported(one) -> list[tuple[str, str]]:

@@ -207,7 +207,9 @@ class TestCorrectOperation:
                 assert serving.reconciler.foreign == ()
 
                 # What really is somebody else's is still found.
-                stranger = p4.authorized_nve_permit(source=0x0A000001, destination=0xC0000202)
+                stranger = p4.authorized_nve_permit(
+                    source=0x0A000001, destination=0xC0000202, peer=9, tag=1, zero_checksum=0
+                )
                 await serving.driver.client.write([Update(Operation.INSERT, stranger)])
                 await serving.reconcile()
                 assert ["authorized_nve" in text for text in serving.reconciler.foreign] == [True]

@@ -87,11 +87,9 @@ class TestPeersThatMove:
 def test_a_key_that_waits_for_the_next_stays_under_its_own_suite():
     """A pair of NVEs that demands the stronger suite: the entry of the VN's level has a key of that suite."""
     entries = [
-        p4.tunnel_encapsulate(
-            port=256, interface=0x8003, source_mac=1, next_hop_mac=1, source=1, destination=2, underlay_mtu=1
-        ),
+        p4.tunnel_encapsulate(port=256, interface=0x8003, source=1, destination=2, underlay_mtu=1, hop=1),
         p4.sa_tx_protect(
-            interface=0x8003, level=1, suite=2, key=5, spi=99, not_after=5_000_000, incarnation=INCARNATION
+            interface=0x8003, level=1, suite=2, to_level=2, key=5, spi=99, not_after=5_000_000, incarnation=INCARNATION
         ),
     ]
     keyring = Keyring(SwitchState({entry.key: entry for entry in entries}, {}, {}))

@@ -23,22 +23,38 @@ SMALL = st.integers(0, 2)
 METERS = st.builds(Meter, st.integers(1, 2), st.integers(1, 2))
 ENTRIES = st.one_of(
     st.builds(p4.port_role_access, port=SMALL),
-    st.builds(p4.authorized_nve_permit, source=SMALL, destination=SMALL),
-    st.builds(p4.vn_ingress_authorization_authorize, source=SMALL, vni=SMALL, min_suite=SMALL),
-    st.builds(p4.vap_attach, port=SMALL, vlan=SMALL, interface=SMALL, vni=SMALL, level=SMALL, meter=METERS),
+    st.builds(
+        p4.authorized_nve_permit, source=SMALL, destination=SMALL, peer=SMALL, tag=SMALL, zero_checksum=st.just(0)
+    ),
+    st.builds(p4.vn_ingress_authorization_authorize, peer=SMALL, vni=SMALL, level=SMALL),
+    st.builds(
+        p4.vap_attach,
+        port=SMALL,
+        link=st.just(0),
+        vlan=SMALL,
+        interface=SMALL,
+        vni=SMALL,
+        level=SMALL,
+        link_level=st.just(0),
+        meter=METERS,
+    ),
     st.builds(p4.source_guard_permit_source, interface=SMALL, mac=SMALL, ip_kind=SMALL, ip=SMALL),
     st.builds(p4.source_guard_permit_announcer, interface=SMALL, mac=SMALL, ip_kind=SMALL, ip=SMALL),
     st.builds(p4.announcement_tell, vni=SMALL, group=SMALL),
-    st.builds(p4.bridge_to_vap, vni=SMALL, mac=SMALL, port=SMALL, interface=SMALL),
-    st.builds(p4.bridge_to_tunnel, vni=SMALL, mac=SMALL, interface=SMALL),
+    st.builds(p4.bridge_to_vap, vni=SMALL, mac=SMALL, from_underlay=st.integers(0, 1), port=SMALL, interface=SMALL),
+    st.builds(p4.bridge_to_tunnel, vni=SMALL, mac=SMALL, from_underlay=st.just(0), interface=SMALL),
     st.builds(p4.flood_replicate, vni=SMALL, from_underlay=st.integers(0, 1), group=SMALL),
-    st.builds(p4.tunnel_route_send, interface=SMALL, port=SMALL),
-    st.builds(p4.peer_meter_police, port=SMALL, source=SMALL, meter=METERS),
+    st.builds(p4.tunnel_route_spread, interface=SMALL, group=SMALL, frame_limit=st.just(0xFFFF)),
+    st.builds(p4.underlay_member_via, group=SMALL, bucket=st.just(0), port=SMALL, hop=SMALL),
+    st.builds(p4.adjacency_towards, egress_port=SMALL, hop=SMALL, source_mac=SMALL, next_hop_mac=SMALL),
+    st.builds(p4.peer_meter_police, peer=SMALL, meter=METERS),
+    st.builds(p4.peer_floor_police_floor, peer=SMALL, meter=METERS),
     st.builds(
         p4.sa_tx_protect,
         interface=SMALL,
         level=SMALL,
         suite=SMALL,
+        to_level=SMALL,
         key=SMALL,
         spi=SMALL,
         not_after=SMALL,
@@ -46,16 +62,20 @@ ENTRIES = st.one_of(
     ),
     st.builds(
         p4.sa_rx_accept,
-        source=SMALL,
-        destination=SMALL,
+        peer=SMALL,
         spi=SMALL,
         suite=SMALL,
+        level=SMALL,
+        kind=SMALL,
         key=SMALL,
         min_coverage=SMALL,
         pair=SMALL,
+        tag=SMALL,
         generation=SMALL,
         not_after=SMALL,
         incarnation=SMALL,
+        link=st.just(0),
+        vlan=st.just(0),
     ),
 )
 GROUPS = st.builds(lambda number, copies: Group(number, tuple(sorted(copies))), SMALL, st.sets(st.tuples(SMALL, SMALL)))
@@ -156,12 +176,17 @@ def test_a_key_for_two_levels_is_one_key():
 
     def sends(level: int, suite: int, spi: int) -> Entry:
         return p4.sa_tx_protect(
-            interface=0x8003, level=level, suite=suite, key=1, spi=spi, not_after=5_000_000, incarnation=7
+            interface=0x8003,
+            level=level,
+            suite=suite,
+            to_level=suite,
+            key=1,
+            spi=spi,
+            not_after=5_000_000,
+            incarnation=7,
         )
 
-    tunnel = p4.tunnel_encapsulate(
-        port=256, interface=0x8003, source_mac=1, next_hop_mac=1, source=1, destination=2, underlay_mtu=1
-    )
+    tunnel = p4.tunnel_encapsulate(port=256, interface=0x8003, source=1, destination=2, underlay_mtu=1, hop=1)
     found = state([tunnel, sends(1, 2, 99), sends(2, 2, 99)])
     reading = ClockReading(1_000_000, 10.0, 10.0)
     receive, send = held_keys(found, (7).to_bytes(16, "big"), reading, 10.0)
@@ -206,15 +231,29 @@ class TestNumbers:
         assert interface not in VAP_INTERFACES
 
     def test_taken_over_from_a_switch(self):
+        def vap(port: int, interface: int) -> Entry:
+            return p4.vap_attach(
+                port=port, link=0, vlan=0, interface=interface, vni=5, level=1, link_level=0, meter=Meter(1, 1)
+            )
+
+        def permit(source: int, peer: int) -> Entry:
+            mapped = 0xFFFF << 32 | source
+            return p4.authorized_nve_permit(source=mapped, destination=mapped, peer=peer, tag=1, zero_checksum=0)
+
         found = state(
             [
-                p4.vap_attach(port=1, vlan=0, interface=7, vni=5, level=1, meter=Meter(1, 1)),
-                p4.vap_attach(port=2, vlan=0, interface=8, vni=5, level=1, meter=Meter(1, 1)),
-                p4.vap_attach(port=3, vlan=0, interface=8, vni=5, level=1, meter=Meter(1, 1)),
-                p4.vap_attach(port=4, vlan=0, interface=0x8001, vni=5, level=1, meter=Meter(1, 1)),
-                p4.tunnel_encapsulate(
-                    port=256, interface=0x8003, source_mac=1, next_hop_mac=1, source=1, destination=2, underlay_mtu=1
-                ),
+                vap(port=1, interface=7),
+                vap(port=2, interface=8),
+                vap(port=3, interface=8),
+                vap(port=4, interface=0x8001),
+                p4.tunnel_encapsulate(port=256, interface=0x8003, source=1, destination=2, underlay_mtu=1, hop=1),
+                permit(1, 11),
+                permit(2, 12),
+                permit(3, 12),
+                p4.vn_ingress_authorization_authorize(peer=13, vni=1, level=1),
+                p4.peer_floor_police_floor(peer=14, meter=Meter(1, 1)),
+                p4.adjacency_towards(egress_port=256, hop=3, source_mac=1, next_hop_mac=7),
+                p4.underlay_member_via(group=1, bucket=0, port=256, hop=4),
                 Group(9, ((1, 0x8009),)),
             ]
         )
@@ -223,5 +262,9 @@ class TestNumbers:
         assert known.tunnels == {IPv4Address("0.0.0.2"): 0x8003}
         assert reserved.interfaces == {7, 8, 0x8001, 0x8003, 0x8009}
         assert reserved.groups == {9}
+        assert known.peers == {IPv4Address("0.0.0.1"): 11}
+        assert reserved.peers == {11, 12, 13, 14}, "a number is free only when no row has it"
+        assert known.hops == {(256, 7): 3}
+        assert reserved.hops == {1, 3, 4}
         assert 0x8000 in TUNNEL_INTERFACES
-        assert len(RING_PAIRS) == 4096
+        assert len(RING_PAIRS) == 3072

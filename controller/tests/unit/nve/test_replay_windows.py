@@ -13,6 +13,7 @@ from ipaddress import IPv4Address
 
 import pytest
 from nvo3sec.domain.keys.contribution import Pair, PeerContribution, PeerUpdate
+from nvo3sec.domain.keys.derivation import Purpose, peer_tag
 from nvo3sec.domain.messages import key_changes
 from nvo3sec.domain.messages.session import KeyState, KeyUpdate, NveView, PeerView, ReceiveSa, SendSa
 from nvo3sec.domain.overlay.model import Rate, Suite, TunnelKeys
@@ -26,6 +27,7 @@ from peer_world import ADDRESSES, EPOCH, INCARNATIONS, NVA_KEY, SPI, PeerWorld, 
 
 SUITE = Suite.CHASKEY12
 GENERATION = 300
+MAPPED = 0xFFFF << 32  # IPv4 addresses as IPv6 has them
 OWN = int.from_bytes(INCARNATIONS["leaf1"], "big")
 Said = tuple[tuple[ReceiveSa, ...], tuple[SendSa, ...]]
 
@@ -93,23 +95,26 @@ class Agent:
     def switch(self) -> SwitchState:
         here, there = int(ADDRESSES["leaf1"]), int(ADDRESSES["leaf2"])
         entries = [
-            p4.tunnel_encapsulate(
-                port=256, interface=0x8003, source_mac=1, next_hop_mac=1, source=here, destination=there, underlay_mtu=1
-            )
+            p4.tunnel_encapsulate(port=256, interface=0x8003, source=here, destination=there, underlay_mtu=1, hop=1),
+            p4.authorized_nve_permit(source=MAPPED | there, destination=MAPPED | here, peer=9, tag=1, zero_checksum=0),
         ]
         for sa in self.keyring.receive:
             entries.append(
                 p4.sa_rx_accept(
-                    source=there,
-                    destination=here,
+                    peer=9,
                     spi=sa.spi,
                     suite=sa.suite,
+                    level=sa.suite,
+                    kind=p4.SaKind.TUNNEL,
                     key=int.from_bytes(sa.key.reveal(), "big"),
                     min_coverage=sa.min_coverage,
                     pair=5,
+                    tag=peer_tag(Purpose.TUNNEL, ADDRESSES["leaf2"], ADDRESSES["leaf1"]),
                     generation=sa.generation,
                     not_after=sa.not_after_us,
                     incarnation=OWN,
+                    link=0,
+                    vlan=0,
                 )
             )
         for out in self.keyring.send:
@@ -118,6 +123,7 @@ class Agent:
                     interface=0x8003,
                     level=1,
                     suite=out.suite,
+                    to_level=out.suite,
                     key=int.from_bytes(out.key.reveal(), "big"),
                     spi=out.spi,
                     not_after=out.not_after_us,

@@ -33,16 +33,20 @@ def insert(item) -> Update:
 
 def example_sa(spi: int = 5):
     return p4.sa_rx_accept(
-        source=1,
-        destination=2,
+        peer=1,
         spi=spi,
         suite=1,
+        level=1,
+        kind=p4.SaKind.TUNNEL,
         key=SECRET_KEY,
         min_coverage=0xFFFF,
-        pair=4095,
+        pair=0x3FFF,
+        tag=2**32 - 1,
         generation=2**32 - 1,
         not_after=2**48 - 1,
         incarnation=2**128 - 1,
+        link=2**16 - 1,
+        vlan=4095,
     )
 
 
@@ -130,25 +134,42 @@ class TestEntries:
         items = [
             p4.port_role_access(port=1),
             p4.port_role_underlay(port=256, mac=2**48 - 1),
-            p4.vap_attach(port=1, vlan=4094, interface=0x7FFF, vni=2**24 - 1, level=1, meter=Meter(100, 10)),
-            p4.peer_meter_police(port=256, source=2**32 - 1, meter=Meter(2_000_000, 5)),
+            p4.vap_attach(
+                port=1,
+                link=2,
+                vlan=4094,
+                interface=0x7FFF,
+                vni=2**24 - 1,
+                level=1,
+                link_level=2,
+                meter=Meter(100, 10),
+            ),
+            p4.peer_meter_police(peer=2**15 - 1, meter=Meter(2_000_000, 5)),
+            p4.peer_floor_police_floor(peer=2**15 - 1, meter=Meter(7, 5)),
             p4.punt_meter_police_punt(interface=1, meter=Meter(1, 1)),
             p4.source_guard_permit_source(interface=1, mac=1, ip_kind=2, ip=2**128 - 1),
             p4.source_guard_permit_source(interface=1, mac=1, ip_kind=0, ip=0),
             p4.neighbor_answer(vni=0, ip=0, mac=0),
-            p4.bridge_to_vap(vni=1, mac=2, port=255, interface=3),
-            p4.bridge_to_tunnel(vni=1, mac=3, interface=0x8000),
+            p4.bridge_to_vap(vni=1, mac=2, from_underlay=1, port=255, interface=3),
+            p4.bridge_to_tunnel(vni=1, mac=3, from_underlay=0, interface=0x8000),
             p4.flood_replicate(vni=1, from_underlay=1, group=7),
-            p4.tunnel_route_send(interface=0x8000, port=256),
-            p4.tunnel_encapsulate(
-                port=256, interface=0x8000, source_mac=1, next_hop_mac=2, source=3, destination=4, underlay_mtu=65535
-            ),
+            p4.tunnel_route_spread(interface=0x8000, group=5, frame_limit=0xFFFF),
+            p4.underlay_member_via(group=5, bucket=63, port=256, hop=1),
+            p4.adjacency_towards(egress_port=256, hop=1, source_mac=1, next_hop_mac=2),
+            p4.tunnel_encapsulate(port=256, interface=0x8000, source=3, destination=4, underlay_mtu=65535, hop=1),
             p4.sa_tx_protect(
-                interface=0x8000, level=1, suite=1, key=SECRET_KEY, spi=2**32 - 1, not_after=0, incarnation=1
+                interface=0x8000,
+                level=1,
+                suite=1,
+                to_level=2,
+                key=SECRET_KEY,
+                spi=2**32 - 1,
+                not_after=0,
+                incarnation=1,
             ),
             example_sa(),
-            p4.authorized_nve_permit(source=0, destination=2**32 - 1),
-            p4.vn_ingress_authorization_authorize(source=1, vni=1, min_suite=2),
+            p4.authorized_nve_permit(source=0, destination=2**128 - 1, peer=1, tag=7, zero_checksum=1),
+            p4.vn_ingress_authorization_authorize(peer=1, vni=1, level=2),
             p4.vap_egress_untagged(port=1, interface=1),
             p4.vap_egress_tagged(port=2, interface=1, vlan=4094),
         ]
@@ -185,7 +206,9 @@ class TestEntries:
             client = await loaded(start_switch())
             old, other = example_sa(5), example_sa(6)
             await client.write([insert(old), insert(other)])
-            new = dataclasses.replace(old, params=(*old.params[:-1], ("incarnation", 7)))
+            new = dataclasses.replace(
+                old, params=tuple((name, 7 if name == "incarnation" else value) for name, value in old.params)
+            )
             await client.write([Update(Operation.MODIFY, new)])
             assert set((await client.read()).entries.values()) == {new, other}
             await client.close()
@@ -294,10 +317,14 @@ class TestPackets:
     def test_direct_counters(self, start_switch):
         async def run():
             client = await loaded(start_switch())
-            entry = p4.vap_attach(port=1, vlan=0, interface=1, vni=1, level=1, meter=Meter(100, 10))
+            entry = p4.vap_attach(
+                port=1, link=0, vlan=0, interface=1, vni=1, level=1, link_level=0, meter=Meter(100, 10)
+            )
             await client.write([insert(entry)])
             counters = await client.direct_counters(Table.VAP)
-            assert {match: value.packets for match, value in counters.items()} == {(("port", 1), ("vlan", 0)): 0}
+            assert {match: value.packets for match, value in counters.items()} == {
+                (("port", 1), ("link", 0), ("vlan", 0)): 0
+            }
             with pytest.raises(ValueError, match="no counters"):
                 await client.direct_counters(Table.BRIDGE)
             await client.close()

@@ -119,7 +119,7 @@ class TestNames:
         assert entry["key"] == 0xDEADBEEF
 
     def test_metered_tables_take_a_meter(self):
-        assert p4.peer_meter_police(port=1, source=2, meter=Meter(3, 4)).meter == Meter(3, 4)
+        assert p4.peer_meter_police(peer=2, meter=Meter(3, 4)).meter == Meter(3, 4)
         assert isinstance(p4.port_role_access(port=1), Entry)
 
     def test_drop_reasons(self):

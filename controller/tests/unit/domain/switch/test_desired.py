@@ -3,23 +3,27 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 from nvo3sec.config import example_path, load_domain
+from nvo3sec.domain.keys.derivation import Purpose, peer_tag
 from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.mapping import Configured, MappingState, scope_of, statics_of, step
 from nvo3sec.domain.overlay.membership import Membership, Tunnel
 from nvo3sec.domain.overlay.model import REPLICAS_PER_PORT_LIMIT, Suite, TunnelLevel
 from nvo3sec.domain.switch.desired import InstalledReceive, InstalledSend, Learned, desired_state, number_everything
 from nvo3sec.domain.switch.entries import (
+    Adjacency,
     AuthorizedNve,
     BridgeToTunnel,
     BridgeToVap,
     Flood,
     IpKind,
     Neighbor,
+    PeerFloor,
     PeerMeter,
     PortRole,
     ReceiveEntry,
@@ -27,6 +31,7 @@ from nvo3sec.domain.switch.entries import (
     SourceGuard,
     TunnelEntry,
     TunnelRoute,
+    UnderlayMember,
     VapEgress,
     VapEntry,
     VnAuthorization,
@@ -180,7 +185,10 @@ class TestAccess:
 
     def test_local_bridging(self):
         state, numbers = desired("leaf2")
-        assert of(state, BridgeToVap) == {BridgeToVap(5001, 0x02AA00000002, 1, numbers.vaps[1, 0, 5001])}
+        assert of(state, BridgeToVap) == {
+            BridgeToVap(5001, 0x02AA00000002, from_underlay, 1, numbers.vaps[1, 0, 5001])
+            for from_underlay in (False, True)
+        }
         assert of(state, Neighbor) == {
             Neighbor(5001, IPv4Address("10.1.0.2"), 0x02AA00000002),
             Neighbor(5001, IPv6Address("fd00:1::2"), 0x02AA00000002),
@@ -194,16 +202,36 @@ class TestPeers:
         own, leaf3 = IPv4Address("192.0.2.1"), IPv4Address("192.0.2.3")
         tunnel = numbers.tunnels[leaf3]
         assert tunnel & 0x8000
-        assert AuthorizedNve(leaf3, own) in state.entries
-        assert TunnelRoute(tunnel, 257) in state.entries
-        assert TunnelEntry(257, tunnel, 0x020000000101, 0x020000000301, own, leaf3, 1500) in state.entries
-        assert {entry.port for entry in of(state, PeerMeter) if entry.source == leaf3} == {257}
-        assert {entry.vni for entry in of(state, VnAuthorization) if entry.source == leaf3} == {5001, 5002}
+        number, hop = numbers.peers[leaf3], numbers.hops[257, 0x020000000301]
+        tag = peer_tag(Purpose.TUNNEL, leaf3, own)
+        assert AuthorizedNve(leaf3, own, number, tag) in state.entries
+        (route,) = (entry for entry in of(state, TunnelRoute) if entry.interface == tunnel)
+        assert UnderlayMember(route.group, 257, hop) in state.entries
+        assert Adjacency(257, hop, 0x020000000101, 0x020000000301) in state.entries
+        assert TunnelEntry(257, tunnel, own, leaf3, 1500, hop) in state.entries
+        for kind in (PeerMeter, PeerFloor):
+            assert len([entry for entry in of(state, kind) if entry.peer == number]) == 1
+        assert {entry.vni for entry in of(state, VnAuthorization) if entry.peer == number} == {5001, 5002}
 
     def test_a_peer_may_send_only_into_common_vns(self):
-        state, _ = desired("leaf1")
-        leaf2 = IPv4Address("192.0.2.2")
-        assert {entry.vni for entry in of(state, VnAuthorization) if entry.source == leaf2} == {5001}
+        state, numbers = desired("leaf1")
+        leaf2 = numbers.peers[IPv4Address("192.0.2.2")]
+        assert {entry.vni for entry in of(state, VnAuthorization) if entry.peer == leaf2} == {5001}
+
+    def test_ways_are_those_of_one_tunnel(self):
+        state, numbers = desired("leaf1")
+        groups = [entry.group for entry in of(state, TunnelRoute)]
+        assert len(set(groups)) == len(groups) == len(numbers.tunnels)
+        assert {entry.group for entry in of(state, UnderlayMember)} == set(groups)
+
+
+def test_a_tag_is_of_both_addresses_and_of_what_it_is_for():
+    """The first 32 bits of SHA-256 over 'tunnel' and two IPv4-mapped addresses, computed elsewhere."""
+    one, other = IPv4Address("192.0.2.1"), IPv4Address("192.0.2.2")
+    text = b"tunnel" + bytes(10) + b"\xff\xff\xc0\x00\x02\x01" + bytes(10) + b"\xff\xff\xc0\x00\x02\x02"
+    assert peer_tag(Purpose.TUNNEL, one, other) == int(hashlib.sha256(text).hexdigest()[:8], 16)
+    tags = {peer_tag(purpose, *ends) for purpose in Purpose for ends in ((one, other), (other, one))}
+    assert len(tags) == 2 * len(Purpose)
 
 
 class TestKeys:
@@ -211,7 +239,9 @@ class TestKeys:
         state, numbers = desired("leaf1", [RECEIVE], [SEND])
         address = IPv4Address("192.0.2.2")
         (receive,), (send,) = of(state, ReceiveEntry), of(state, SendEntry)
-        assert (receive.source, receive.spi, receive.generation) == (address, 0x80000001, 5)
+        assert (receive.peer, receive.spi, receive.generation) == (numbers.peers[address], 0x80000001, 5)
+        (permit,) = (entry for entry in of(state, AuthorizedNve) if entry.source == address)
+        assert (receive.peer, receive.tag) == (permit.peer, permit.tag)
         assert receive.pair == numbers.pairs[address, SUITE]
         assert receive.incarnation == send.incarnation == INCARNATION
         assert (send.interface, send.spi, send.not_after_us) == (numbers.tunnels[address], 9, 2000)
