@@ -24,6 +24,8 @@ from nvo3sec.domain.messages.session import QuestionKind
 from nvo3sec.errors import OperatorError
 from nvo3sec.identity.names import Role
 from nvo3sec.operator.console import ask, socket_path
+from nvo3sec.operator.documents import Counters, KeyAudit, Reconciled, Status
+from nvo3sec.operator.json_form import from_json
 from nvo3sec.wire import nva_pb2 as pb
 from overlay_world import command, until
 from rich.console import Console
@@ -161,11 +163,11 @@ ASKED: list[tuple[str, str, dict[str, Any]]] = [
     ("keys audit", "key_audit", {}),
 ]
 SHOWN: dict[str, Any] = {
-    "status": render.status,
-    "counters": render.counters,
-    "reconcile --dry-run": lambda result: render.updates(result, dry_run=True),
-    "reconcile": lambda result: render.updates(result, dry_run=False),
-    "keys audit": render_keys.audit,
+    "status": lambda result: render.status(from_json(Status, result)),
+    "counters": lambda result: render.counters(from_json(Counters, result)),
+    "reconcile --dry-run": lambda result: render.updates(from_json(Reconciled, result), dry_run=True),
+    "reconcile": lambda result: render.updates(from_json(Reconciled, result), dry_run=False),
+    "keys audit": lambda result: render_keys.audit(from_json(KeyAudit, result)),
 }
 
 
