@@ -6,6 +6,7 @@ LabError
 ├── AbsentError       no such lab is up, or it has not what was named
 ├── PreflightError    this machine lacks something; the message says what to do
 ├── ProcessError      a process of the lab ended, or did not become ready in time
+│   └── GuardianGone  the guardian has ended, and every process of the lab with it
 ├── RemoteError       a process of the lab refused or failed a request
 └── SwitchError       a switch answered P4Runtime with something unusable
 """
@@ -29,6 +30,10 @@ class PreflightError(LabError):
 
 class ProcessError(LabError):
     """A process of the lab ended, or did not become ready in time."""
+
+
+class GuardianGone(ProcessError):
+    """The guardian of the lab has ended, and every process of the lab with it."""
 
 
 class RemoteError(LabError):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nvo3lab import domain_file
-from nvo3lab.errors import LabError, ProcessError, words_of
+from nvo3lab.errors import GuardianGone, LabError, ProcessError, words_of
 from nvo3lab.processes import audit, preflight, switches
 from nvo3lab.processes import control_plane as control
 from nvo3lab.processes.control_plane import ControlPlane
@@ -62,6 +62,8 @@ class Closing:
     observation: dict[str, Any] = field(default_factory=dict)
     strays: dict[str, list[str]] = field(default_factory=dict)
     statuses: dict[str, int] = field(default_factory=dict)
+    #: Processes that were asked to end and killed since they did not. Nothing is wrong with them but that.
+    killed: set[str] = field(default_factory=set)
     #: Whether there were observers of the underlay, which owe a report.
     observed: bool = False
 
@@ -84,7 +86,11 @@ class Closing:
         found += [
             f"{name}: {len(frames)} frames of no VLAN of this trunk" for name, frames in self.strays.items() if frames
         ]
-        found += [f"{name} ended with status {code}" for name, code in self.statuses.items() if code not in _TIDY]
+        found += [
+            f"{name} ended with status {code}"
+            for name, code in self.statuses.items()
+            if code not in _TIDY and not (name in self.killed and code == -signal.SIGKILL)
+        ]
         return found
 
 
@@ -146,7 +152,9 @@ class Lab:
         self.wiring = await asyncio.to_thread(preflight.choose_wiring, self.options.wires, self.options.target)
         self.say(f"wires: {'namespaces and veth' if self.wiring.kernel else 'UNIX sockets'} ({self.wiring.reason})")
         self._run = RunDirectory.claim(self.options.name, self.options.base)
-        self._guard = await Guarded.launch(self._run.path, self.wiring.user_namespace, self._on_end, (self._run.lock,))
+        self._guard = await Guarded.launch(
+            self._run.path, self.wiring.user_namespace, self._on_end, (self._run.lock,), self.say
+        )
         plan = await self._lay_wires()
         sockets = {leaf.name: self._run.control(leaf.name) for leaf in self.topology.leaves}
         self._view = View(self.topology, self.options.target, self.wiring.kernel, sockets)
@@ -202,6 +210,10 @@ class Lab:
             self._problem(error)
 
     def _problem(self, error: LabError) -> None:
+        if isinstance(error, GuardianGone):
+            if self.broken.done() and self.broken.result() == GUARDIAN:
+                return  # it went before anything went down, and that is told (`obituary`, `Closing.faults`)
+            self.closing.statuses.pop(GUARDIAN, None)
         if str(error) not in self.closing.problems:
             self.closing.problems.append(str(error))
             self.say(f"while going down: {error}")
@@ -358,16 +370,28 @@ class Lab:
 
     async def _wind_up(self, guard: Guarded) -> None:
         agents = (control.nve(leaf) for leaf in self.topology.leaves)
-        self.closing.statuses |= await guard.stop(*agents, control.NVA)
-        self.closing.statuses |= await guard.stop(*(leaf.name for leaf in self.topology.leaves))
+        await self._stop(guard, *agents, control.NVA)
+        await self._stop(guard, *(leaf.name for leaf in self.topology.leaves))
         # The switches are gone, so this is the last word about what they sent.
         if self._view is not None:
-            if self._view.fabric is not None:
+            if self._view.fabric is not None and not self._is_gone(self._view.fabric.name):
                 self.closing.observation = await self._view.fabric.call("report")
             for name, trunk in self._view.trunks.items():
+                if self._is_gone(name):
+                    continue
                 self.closing.strays[name] = (await trunk.call("report"))["strays"]
         if self._run is not None and self.options.captures is not None:
             await asyncio.to_thread(_keep_captures, self._run.captures, self.options.captures)
+
+    def _is_gone(self, name: str) -> bool:
+        """Whether a process has ended by itself: that is told, and not that it does not answer."""
+        return name in self._ended and self._ended[name].done()
+
+    async def _stop(self, guard: Guarded, *names: str) -> None:
+        self.closing.statuses |= await guard.stop(*names)
+        for name in sorted(guard.killed.keys() - self.closing.killed):
+            self.closing.killed.add(name)
+            self.say(f"{name} had not ended {guard.killed[name]:.0f} s after it was asked to, and was killed")
 
     def _publish(self) -> None:
         guard, run = self._needed()

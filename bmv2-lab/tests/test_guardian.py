@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from nvo3lab.errors import LabError, ProcessError
+from nvo3lab.processes import guarded as guarded_module
 from nvo3lab.processes import preflight
 from nvo3lab.processes.guarded import Guarded
 from nvo3lab.rundir import RunDirectory
@@ -29,6 +30,21 @@ STUBBORN = [
     "-c",
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ignoring', flush=True);"
     " time.sleep(600)",
+]
+#: Is busy with its end, and for longer than one that does nothing is waited for.
+SLOW = [
+    sys.executable,
+    "-c",
+    """
+import os, signal, time
+def end(*_):
+    while time.process_time() < 1.5:
+        pass
+    os._exit(3)
+signal.signal(signal.SIGTERM, end)
+print("ready", flush=True)
+time.sleep(600)
+""",
 ]
 #: Starts a process of its own and ends at SIGTERM without caring for it.
 CARELESS = [
@@ -95,6 +111,39 @@ class TestGuardian:
                 await guarded.start("stubborn", STUBBORN, short_directory / "log")
                 await wait_log(short_directory / "log", "ignoring")
                 assert await guarded.stop("stubborn") == {"stubborn": -signal.SIGKILL}
+                assert list(guarded.killed) == ["stubborn"]
+
+        asyncio.run(run())
+
+    def test_one_that_gets_on_with_its_end_is_waited_for(self, short_directory: Path) -> None:
+        async def run() -> None:
+            async with guardian(short_directory) as guarded:
+                await guarded.start("slow", SLOW, short_directory / "log")
+                await wait_log(short_directory / "log", "ready")
+                answer = await guarded._call("stop", {"names": ["slow"], "grace": 0.3})
+                assert answer == {"statuses": {"slow": 3}, "killed": {}}
+
+        asyncio.run(run())
+
+    def test_who_waits_for_one_that_is_stopped_is_told_what_to_do(
+        self, short_directory: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(guarded_module, "_PATIENCE", 0.05)
+
+        async def run() -> None:
+            said: asyncio.Queue[str] = asyncio.Queue()
+            async with guardian(short_directory) as guarded:
+                guarded._say = said.put_nowait
+                await guarded.start("sleeper", SLEEPER, short_directory / "log")
+                while not said.empty():
+                    said.get_nowait()
+                os.kill(guarded.pid, signal.SIGSTOP)
+                stopping = asyncio.create_task(guarded.stop("sleeper"))
+                text = await asyncio.wait_for(said.get(), SILENCE)
+                assert text.startswith("waiting for the end of sleeper: ")
+                assert f"`kill -CONT {guarded.pid}`" in text
+                os.kill(guarded.pid, signal.SIGCONT)
+                assert await stopping == {"sleeper": -signal.SIGTERM}
 
         asyncio.run(run())
 
@@ -278,6 +327,8 @@ class TestKilledLab:
             assert ended.returncode == 1
             who = "the guardian of the lab" if victim == "guardian" else victim
             assert f"{who} has ended by itself: killed by SIGKILL" in ended.stderr
+            assert "going down" not in ended.stderr
+            assert (ended.stderr + ended.stdout).count("SIGKILL") == 1
             wait_gone([state["guardian"], *state["pids"].values()])
         assert not base.exists()
 

@@ -17,9 +17,10 @@ from pathlib import Path
 import pytest
 from nvo3lab import rundir, traffic
 from nvo3lab.drill.run import ATTACKS
-from nvo3lab.errors import LabError, PreflightError, RemoteError
-from nvo3lab.lab import Lab, Options
+from nvo3lab.errors import GuardianGone, LabError, PreflightError, RemoteError
+from nvo3lab.lab import Closing, Lab, Options
 from nvo3lab.processes import audit, preflight
+from nvo3lab.processes.guarded import GUARDIAN
 from nvo3lab.rpc import Client
 from nvo3lab.topology import reference
 from nvo3lab.wires import linux, pcap
@@ -40,6 +41,28 @@ def interrupted(command: tuple[str, ...], base: Path, stage: str, number: signal
     running.until(lambda: next(base.glob(stage), None))
     running.send_signal(number)
     return running.finish()
+
+
+class TestClosing:
+    def test_who_is_killed_since_its_end_takes_long_is_not_at_fault(self) -> None:
+        statuses = {"leaf1": -signal.SIGKILL, "leaf2": 0, "nva": -signal.SIGTERM}
+        assert Closing(statuses=statuses, killed={"leaf1"}).faults() == []
+        assert Closing(statuses=statuses).faults() == ["leaf1 ended with status -9"]
+        assert Closing(statuses={"leaf1": 1}, killed={"leaf1"}).faults() == ["leaf1 ended with status 1"]
+
+    @pytest.mark.parametrize("before", [True, False])
+    def test_the_end_of_the_guardian_is_told_once(self, before: bool) -> None:
+        async def run() -> None:
+            said: list[str] = []
+            lab = Lab(Options(), said.append)
+            if before:
+                lab._on_end(GUARDIAN, -signal.SIGKILL)
+            for _ in range(2):
+                lab._problem(GuardianGone("the lab's guardian has ended by itself: killed by SIGKILL"))
+            assert len(lab.closing.faults()) == 1
+            assert len(said) == (0 if before else 1)
+
+        asyncio.run(run())
 
 
 class TestUpAndDown:

@@ -9,19 +9,24 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-from nvo3lab.errors import LabError, ProcessError
+from nvo3lab.errors import GuardianGone, LabError, ProcessError
 from nvo3lab.rpc import answer_future
+from nvo3lab.wires import linux
 
-#: Making namespaces and wires waits for the kernel, which takes its time on a busy machine.
+#: Without an answer or any progress. Making namespaces and wires waits for the kernel, which takes its time on a busy
+#: machine.
 _START_TIMEOUT = 90.0
 #: The name under which the guardian's own end is told.
 GUARDIAN = "guardian"
-#: A clean-up ends every process in turn, each with its grace.
+#: The same, while processes are ended.
 _END_TIMEOUT = 120.0
+#: After this, who waits is told for whom, and looks whether there is progress.
+_PATIENCE = 10.0
 
 
 class Guarded:
@@ -33,8 +38,14 @@ class Guarded:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         on_end: Callable[[str, int], None],
+        say: Callable[[str], None] = lambda _text: None,
     ) -> None:
         self.pid = process.pid
+        #: Processes that were asked to end and did not, and after how many seconds they were killed.
+        self.killed: dict[str, float] = {}
+        self._say = say
+        self._status: int | None = None
+        self._is_silent = False
         self._process = process
         self._reader = reader
         self._writer = writer
@@ -52,6 +63,7 @@ class Guarded:
         user_namespace: bool,
         on_end: Callable[[str, int], None],
         keep_open: tuple[int, ...] = (),
+        say: Callable[[str], None] = lambda _text: None,
     ) -> "Guarded":
         """Start a guardian for a run directory.
 
@@ -61,6 +73,7 @@ class Guarded:
                 guardian (GUARDIAN) included.
             keep_open: descriptors that it and its processes are to hold as long as they live (the lock of the run
                 directory).
+            say: told for whom is waited, where that takes long.
         """
         ours, theirs = socket.socketpair()
         with theirs:
@@ -81,7 +94,7 @@ class Guarded:
                 env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             )
         reader, writer = await asyncio.open_unix_connection(sock=ours, limit=1 << 24)
-        guarded = cls(process, reader, writer, on_end)
+        guarded = cls(process, reader, writer, on_end, say)
         try:
             await guarded._call("processes", {})  # it answers, so it is there
         except BaseException:
@@ -114,9 +127,12 @@ class Guarded:
         return int(await self._call("start", arguments))
 
     async def stop(self, *names: str) -> dict[str, int]:
-        """End processes, by their ids, and wait until they are gone. Returns their exit status."""
+        """End processes, by their ids, and wait until they are gone. Returns their exit status. Those that had to be
+        killed are in `killed`."""
         self._expected.update(names)
-        return dict(await self._call("stop", {"names": list(names)}))
+        answer = await self._call("stop", {"names": list(names)})
+        self.killed |= answer["killed"]
+        return dict(answer["statuses"])
 
     async def kill(self, name: str) -> None:
         """Kill a process that was started under this name, and wait until it is gone. Raises ProcessError."""
@@ -143,38 +159,62 @@ class Guarded:
         """
         self._ending = True
         with contextlib.suppress(ProcessError):
-            self._expected.update(await self.processes())
+            if not self._is_silent:  # nor would it answer now
+                self._expected.update(await self.processes())
         self._writer.close()
         with contextlib.suppress(ConnectionError):
             await self._writer.wait_closed()
-        self._task.cancel()
-        try:
-            status = await asyncio.to_thread(self._process.wait, _END_TIMEOUT)
-        except subprocess.TimeoutExpired:
+        ended = asyncio.create_task(asyncio.to_thread(self._process.wait))
+        if not await self._waited([ended], _END_TIMEOUT, "the end of the lab's processes"):
             self._process.kill()
-            await asyncio.to_thread(self._process.wait)
-            raise LabError(f"the guardian (process {self.pid}) has not ended within {_END_TIMEOUT:g} s") from None
-        if status != 0:
-            raise LabError(self._obituary(status))
+            await ended
+            self._task.cancel()
+            raise LabError(f"the guardian (process {self.pid}) did nothing for {_END_TIMEOUT:g} s, and was killed")
+        self._task.cancel()
+        self._status = ended.result()
+        if self._status != 0:
+            raise GuardianGone(self._obituary())
 
-    def _obituary(self, status: int | None) -> str:
-        return f"the lab's guardian (process {self.pid}) {how_ended(status)}"
+    def _obituary(self) -> str:
+        return f"the lab's guardian (process {self.pid}) {how_ended(self._status)}"
+
+    async def _waited(self, awaited: Collection[asyncio.Future[Any]], limit: float, what: str) -> bool:
+        """Whether one of these is there, before the guardian has done nothing for `limit` seconds."""
+        begun = time.monotonic()
+        progress, said = linux.Progress([self.pid], begun), False
+        while True:
+            # Not wait_for: before CPython 3.12 it forgets that it is cancelled if the answer is there by then.
+            if (await asyncio.wait(awaited, timeout=_PATIENCE, return_when=asyncio.FIRST_COMPLETED))[0]:
+                return True
+            if not said:
+                self._say(f"waiting for {what}{self._advice()}")
+                said = True
+            if progress.idle_s(self.pid, time.monotonic()) >= limit:
+                self._is_silent = True
+                return False
+
+    def _advice(self) -> str:
+        if not linux.is_stopped(self.pid):
+            return ""
+        return (
+            f": the lab's guardian (process {self.pid}) is stopped; `kill -CONT {self.pid}` lets it go on,"
+            f" `kill -KILL {self.pid}` ends it and every process of the lab"
+        )
 
     async def _call(self, method: str, arguments: dict[str, Any]) -> Any:
         if self._task.done():
-            raise ProcessError(self._obituary(self._process.poll()))
+            raise GuardianGone(self._obituary())
         self._last_id += 1
         request = self._last_id
         future = answer_future()
         self._pending[request] = future
         self._writer.write(json.dumps({"id": request, "method": method, "arguments": arguments}).encode() + b"\n")
+        is_stop = method == "stop"
+        what = f"the end of {', '.join(arguments['names'])}" if is_stop else f"the lab's guardian ({method})"
         try:
-            # Not wait_for: before CPython 3.12 it forgets that it is cancelled if the answer is there by then.
-            if not (await asyncio.wait([future], timeout=_END_TIMEOUT if method == "stop" else _START_TIMEOUT))[0]:
-                raise TimeoutError
+            if not await self._waited([future], _END_TIMEOUT if is_stop else _START_TIMEOUT, what):
+                raise ProcessError(f"the lab's guardian did not answer {method}")
             return future.result()
-        except TimeoutError:
-            raise ProcessError(f"the lab's guardian did not answer {method}") from None
         finally:
             del self._pending[request]
 
@@ -194,14 +234,13 @@ class Guarded:
                 else:
                     future.set_result(message["result"])
         # It has closed its end, as only its own end does.
-        status: int | None = None
         with contextlib.suppress(subprocess.TimeoutExpired):
-            status = await asyncio.to_thread(self._process.wait, _END_TIMEOUT)
+            self._status = await asyncio.to_thread(self._process.wait, _END_TIMEOUT)
         for future in self._pending.values():
             if not future.done():
-                future.set_exception(ProcessError(self._obituary(status)))
+                future.set_exception(GuardianGone(self._obituary()))
         if not self._ending:
-            self._on_end(GUARDIAN, -1 if status is None else status)
+            self._on_end(GUARDIAN, -1 if self._status is None else self._status)
 
 
 def how_ended(status: int | None) -> str:

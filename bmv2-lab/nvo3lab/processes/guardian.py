@@ -28,8 +28,9 @@ from nvo3lab import rundir
 from nvo3lab.errors import words_of
 from nvo3lab.wires import linux
 
-#: Seconds between SIGTERM and SIGKILL.
-GRACE = 5.0
+#: Seconds without any progress between SIGTERM and SIGKILL, and how long at most who gets on is waited for: a machine
+#: that is busy lets an interpreter end slowly.
+GRACE, LONGEST = 5.0, 60.0
 _POLL = 0.01
 
 
@@ -159,14 +160,18 @@ class Guardian:
         self._status.pop(name, None)
         return process.pid
 
-    def stop(self, names: list[str], grace: float = GRACE) -> dict[str, int]:
+    def stop(self, names: list[str], grace: float = GRACE) -> dict[str, dict[str, float]]:
         """End processes that this guardian started, together, by their ids.
 
-        Returns the exit status of each, negative for a signal.
+        Returns `statuses`, the exit status of each (negative for a signal; none of one that cannot even be killed), and
+        `killed`: after how many seconds those were killed that did not end.
         """
         pids = {name: self._pids[name] for name in names if name in self._pids}
-        self._end(list(pids.values()), grace)
-        return {name: self._status[name] for name in pids}
+        killed = self._end(list(pids.values()), grace)
+        return {
+            "statuses": {name: self._status[name] for name in pids if name in self._status},
+            "killed": {name: killed[pid] for name, pid in pids.items() if pid in killed},
+        }
 
     def kill(self, name: str) -> None:
         """End a process that this guardian started, as an out-of-memory killer would. Raises KeyError for another."""
@@ -195,16 +200,29 @@ class Guardian:
         orphans = linux.descendants(os.getpid())
         self._end(orphans, GRACE)
 
-    def _end(self, pids: list[int], grace: float) -> None:
-        for number, limit in ((signal.SIGTERM, grace), (signal.SIGKILL, grace)):
-            waiting = [pid for pid in pids if self._exists(pid)]
-            for pid in waiting:
+    def _end(self, pids: list[int], grace: float) -> dict[int, float]:
+        """Returns after how many seconds each was killed that did not end."""
+        start = time.monotonic()
+        self._tell(pids, signal.SIGTERM)
+        progress = linux.Progress(pids, start)
+        while waiting := [pid for pid in pids if self._exists(pid)]:
+            now = time.monotonic()
+            if now >= start + LONGEST or min([progress.idle_s(pid, now) for pid in waiting]) >= grace:
+                break
+            time.sleep(_POLL)
+        after = time.monotonic() - start
+        self._tell(waiting, signal.SIGKILL)
+        deadline = time.monotonic() + grace
+        while any(self._exists(pid) for pid in waiting) and time.monotonic() < deadline:
+            time.sleep(_POLL)
+        return dict.fromkeys(waiting, after)
+
+    def _tell(self, pids: list[int], number: signal.Signals) -> None:
+        for pid in pids:
+            if self._exists(pid):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, number)
                     os.kill(pid, signal.SIGCONT)  # one that is paused would not hear of it
-            deadline = time.monotonic() + limit
-            while any(self._exists(pid) for pid in waiting) and time.monotonic() < deadline:
-                time.sleep(_POLL)
 
     def _exists(self, pid: int) -> bool:
         self._reap()

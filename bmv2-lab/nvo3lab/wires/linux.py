@@ -8,6 +8,7 @@ import signal
 import socket
 import struct
 import sys
+from collections.abc import Iterable
 
 CLONE_NEWNET = 0x40000000
 CLONE_NEWUSER = 0x10000000
@@ -138,12 +139,42 @@ def disable_ipv6() -> None:
 
 def start_time(pid: int) -> int | None:
     """When a process started, in clock ticks since boot: with its id, what identifies it; None for no process."""
+    fields = _stat(pid)
+    return None if fields is None else int(fields[19])
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a process is there and does nothing because somebody has stopped it (SIGSTOP)."""
+    fields = _stat(pid)
+    return fields is not None and fields[0] in ("T", "t")
+
+
+class Progress:
+    """Whether processes get on with something: they have used a processor since the last look, or wait for one."""
+
+    def __init__(self, pids: Iterable[int], now: float) -> None:
+        self._used: dict[int, int] = {}
+        self._since = dict.fromkeys(pids, now)
+
+    def idle_s(self, pid: int, now: float) -> float:
+        """For how long one of them has done nothing, seconds. now: seconds, monotonic."""
+        fields = _stat(pid)
+        if fields is not None:
+            used = int(fields[11]) + int(fields[12])
+            if fields[0] in ("R", "D") or used != self._used.get(pid):
+                self._since[pid] = now
+            self._used[pid] = used
+        return now - self._since[pid]
+
+
+def _stat(pid: int) -> list[str] | None:
+    """The fields of a process from its state on (proc(5)); None if there is none, or only its status is left."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stat:
             fields = stat.read().rsplit(")", 1)[1].split()
     except (OSError, IndexError):
         return None
-    return None if fields[0] in ("Z", "X") else int(fields[19])
+    return None if not fields or fields[0] in ("Z", "X") else fields
 
 
 def children(pid: int) -> list[int]:
