@@ -173,10 +173,10 @@ _HEADINGS = {"spi": "SPI", "vni": "VNI", "vlan": "VLAN", "vn": "VN", "mac": "MAC
 """Of fields whose names are abbreviations."""
 
 _UNFINISHED = {
-    "checksum_unfinished": "frames came with an unfinished checksum, which receivers drop: checksum offload is on at"
-    " the sender; `ethtool -K DEV tx off` there",
-    "beyond_mtu": "frames came with more bytes than the MTU allows: segmentation offload is on at the sender, or"
-    " receive merging at this port; `ethtool -K DEV tso off gso off` there, `ethtool -K DEV gro off lro off` here",
+    "checksum_unfinished": "with an unfinished checksum, which receivers drop: checksum offload was on at"
+    " the sender; if they become more, `ethtool -K DEV tx off` there",
+    "beyond_mtu": "with more bytes than the MTU allows: segmentation offload was on at the sender, or receive merging"
+    " at this port; if they become more, `ethtool -K DEV tso off gso off` there, `ethtool -K DEV gro off lro off` here",
 }
 """By the name of a count of a port."""
 
@@ -185,7 +185,9 @@ def _unfinished(nve: str, switch: SwitchItself | Unsaid | None) -> Iterator[Text
     for number, port in switch.ports.items() if switch else ():
         for name, what in _UNFINISHED.items():
             if port.get(name):
-                yield Text(f"{nve}: port {number} ({port['interface']}): {port[name]} {what}", style="yellow")
+                where = f"port {number} ({port['interface']})"
+                said = f"{nve}: {where}: {port[name]} frames since the switch opened it came {what}"
+                yield Text(said, style="yellow")
 
 
 def _unavailable(nve: str, why: str) -> Text:

@@ -398,7 +398,7 @@ class TestCommands:
             assert "BAD_ICV" in result.stdout
             assert "80000001" in result.stdout
             assert "to leaf2: 7" in result.stdout
-            assert "leaf1: port 1 (access1): 5 frames came with an unfinished checksum" in result.stdout
+            assert "port 1 (access1): 5 frames since the switch opened it came with an unfinished" in result.stdout
             assert "access2" not in result.stdout
             assert "unfinished checksum" in result.stdout.splitlines()[0], "what to do something about comes first"
 
