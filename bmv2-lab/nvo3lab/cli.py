@@ -179,7 +179,7 @@ def run(
         progress.heading("Tenants")
         first = await traffic.run(running.view, progress)
         progress.heading("Attackers")
-        results = await Drill(running.view, progress.result, progress.attack).run(ATTACKS)
+        results = await Drill(running.view, progress.result, progress.attack, progress).run(ATTACKS)
         progress.heading("Tenants, once more")
         second = await traffic.run(running.view, progress, await excluded(running.view))
         running.audit_switches()
@@ -331,7 +331,7 @@ def drill(
         chosen = select(attacks or [])
         view = await View.of_running(name)
         try:
-            return await Drill(view, progress.result, progress.attack).run(chosen)
+            return await Drill(view, progress.result, progress.attack, progress).run(chosen)
         finally:
             await view.close()
 

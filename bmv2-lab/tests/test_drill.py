@@ -7,15 +7,17 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from nvo3lab import domain_file, rundir
 from nvo3lab.drill.drops import reason_names
 from nvo3lab.drill.model import Attack, Result, Shot, Traffic, judge
-from nvo3lab.drill.run import ATTACKS, Drill, select
+from nvo3lab.drill.run import ATTACKS, Drill, launched, select
 from nvo3lab.drill.world import World
 from nvo3lab.errors import LabError, SwitchError, UsageError
 from nvo3lab.p4rt import Entry, SwitchReader
@@ -91,6 +93,78 @@ class TestJudge:
 
     def test_no_traffic_beside_it_is_a_fault(self) -> None:
         assert verdict(beside=Traffic(0, 0, None, None))[1]
+
+
+class _FakeLab:
+    """The lab's side of killing and starting: what was asked for. broken: what it cannot do."""
+
+    def __init__(self, broken: str = "") -> None:
+        self.asked: list[str] = []
+        self._broken = broken
+
+    async def call(self, method: str, name: str) -> None:
+        self.asked.append(f"{method} {name}")
+        if self.asked[-1] == self._broken:
+            raise LabError(f"cannot {method}")
+        if self.asked[-1] == "kill half":
+            await asyncio.Event().wait()
+
+
+def _world_with(lab: _FakeLab) -> World:
+    return World(cast(View, SimpleNamespace(lab=lab, topology=reference(), switches={})))
+
+
+class TestPutBack:
+    """Whatever ends an attack early, the lab is as it was, or it is said what is left."""
+
+    def test_what_an_attack_did_not_put_back(self) -> None:
+        async def run() -> None:
+            lab = _FakeLab()
+            world = _world_with(lab)
+            await world.kill("nve-leaf3")
+            await world.kill("nva")
+            await world.start("nva")
+            await world.pause("nve-leaf1")
+            killing = asyncio.create_task(world.kill("half"))
+            await asyncio.sleep(0)
+            killing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await killing
+            del lab.asked[:]
+            assert await world.put_back() == []
+            assert lab.asked == ["start half", "resume nve-leaf1", "start nve-leaf3"]
+            assert await world.put_back() == []
+
+        asyncio.run(run())
+
+    def test_what_cannot_be_put_back_is_said(self) -> None:
+        async def run() -> None:
+            world = _world_with(_FakeLab("start nva"))
+            await world.kill("nva")
+            assert await world.put_back() == ["nva is not running: cannot start"]
+
+        asyncio.run(run())
+
+    def test_an_attack_that_is_interrupted_puts_back(self) -> None:
+        async def run() -> None:
+            lab = _FakeLab()
+            world = _world_with(lab)
+            under_way = asyncio.Event()
+
+            async def launch(world: World) -> Shot:
+                await world.kill("nva")
+                under_way.set()
+                await asyncio.Event().wait()
+                return Shot(0, 0)
+
+            task = asyncio.create_task(launched(world, replace(ATTACK, launch=launch), pytest.fail))
+            await under_way.wait()
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+            assert lab.asked == ["kill nva", "start nva"]
+
+        asyncio.run(run())
 
 
 class TestAttacks:

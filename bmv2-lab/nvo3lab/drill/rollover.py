@@ -18,6 +18,7 @@ from nvo3lab.processes.control_plane import DOMAIN, OPERATOR
 
 _STATUS = "/nvo3sec.v1.Operator/Status"
 _ATTEMPTS = 2
+_LEFT = "processes have files of two authorities"
 _POLL = 0.1
 #: Until what the files say has come to everybody: a process looks at them twice a second.
 _TAKEN = 30.0
@@ -66,6 +67,12 @@ class _Rollover:
             self._plane.equip(role, name, authority)
         await self._settle()
 
+    async def put_back(self) -> None:
+        """Everybody has the files of the first authority again."""
+        self._plane.trust(self.old)
+        for role, name in self._plane.devices():
+            self._plane.equip(role, name, self.old)
+
     async def _settle(self) -> None:
         """Until `status` finds everybody there, without a warning about what was exchanged."""
         deadline = asyncio.get_running_loop().time() + _TAKEN
@@ -99,6 +106,7 @@ async def rollover(world: World) -> Shot:
     """From one authority to another, and back."""
     one = _Rollover(world)
     await one.begin()
+    world.owes(_LEFT, one.put_back)
     for leaving, coming in ((one.old, one.new), (one.new, one.old)):
         await one.revoke_somebody(leaving)
         await one.bundle(leaving, coming)
@@ -113,6 +121,7 @@ async def rollover(world: World) -> Shot:
         await one.bundle(coming)
         await one.attempts()
     world.plane.trust(one.old)  # the lab is as it was
+    world.settled(_LEFT)
     accepted = one.refused.pop("ok", 0)
     return Shot(
         sum(one.refused.values()) + accepted,

@@ -74,6 +74,15 @@ async def excluded(view: View) -> frozenset[str]:
     return frozenset(switch["nve"] for switch in status["switches"] if switch["excluded"])
 
 
+async def launched(world: World, attack: Attack, on_left: Callable[[str], None]) -> Shot:
+    """Play an attack, and put back what it has not, however it ends. on_left: told what cannot be."""
+    try:
+        return await attack.launch(world)
+    finally:
+        if left := await world.put_back():
+            on_left(f"{attack.name} leaves the lab otherwise than it was: {'; '.join(left)}")
+
+
 class Drill:
     """One drill against one running lab."""
 
@@ -82,10 +91,13 @@ class Drill:
         view: View,
         on_result: Callable[[Result], None] = lambda _result: None,
         on_start: Callable[[Attack], None] = lambda _attack: None,
+        on_left: Callable[[str], None] = lambda _text: None,
     ) -> None:
+        """on_left: told what an attack could not put back."""
         self._view = view
         self._on_result = on_result
         self._on_start = on_start
+        self._on_left = on_left
         self._baseline = Traffic(0, 0, None, None)
         self._window = _WINDOW_SECONDS[view.target]
 
@@ -126,7 +138,7 @@ class Drill:
 
         async def launch() -> Shot:
             try:
-                shot = await attack.launch(self._world)
+                shot = await launched(self._world, attack, self._on_left)
             except LabError as error:
                 # It says nothing about the attacks before it, and nothing about those behind it.
                 failed.append(f"could not be played to its end: {error}")

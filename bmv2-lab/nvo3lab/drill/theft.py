@@ -24,6 +24,8 @@ _THIEF = "leaf3"
 _SENDER, _VICTIM, _BYSTANDER = "blue1", "blue2", "blue3"
 _FOREIGN_VN = "red"
 _BAIT = 5
+#: Until it goes again; and the command that has it go.
+_LEFT = "{0.mac} is attached at {0.leaf} (`nvo3sec nve detach` there)"
 _ARRIVE = 5.0
 _POLL = 0.02
 
@@ -172,6 +174,7 @@ async def tenant_theft(world: World) -> Shot:
         except RemoteError as error:
             raise LabError(f"{_THIEF}'s certificate is good, and its session was refused: {error}") from None
         ended.update(await _announcements(world, victim, heir))
+        world.owes(_LEFT.format(heir), lambda: _appears(world, heir, "detach"))
         if (standing := await _appears(world, heir, "attach")) != "active":
             faults.append(f"the reserved one is {standing} where it may appear")
         for receiver in (victim, Host("heir", heir.tenant, heir.mac, heir.ip)):
@@ -188,6 +191,7 @@ async def tenant_theft(world: World) -> Shot:
     if (arrived := await _bait_at(world, _VICTIM) - before) != sent:
         faults.append(f"{arrived} of {sent} packets for the two came to {world.topology.leaf_of(victim).name}")
     await _appears(world, heir, "detach")
+    world.settled(_LEFT.format(heir))
     attempts, accepted = sum(ended.values()), sum(ended.pop(how, 0) for how in ("active", "done", "ok"))
     return Shot(
         attempts,

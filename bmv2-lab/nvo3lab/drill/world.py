@@ -4,7 +4,7 @@
 import asyncio
 import base64
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 from typing import Any
@@ -60,6 +60,8 @@ class World:
         self.counters = counters
         self.topology: Topology = view.topology
         self._speed = 1.0
+        #: What an attack has made of the lab and has not put back yet: in words, and how it is put back.
+        self._owed: dict[str, Callable[[], Awaitable[object]]] = {}
         #: In every packet that must not arrive.
         self.marker = os.urandom(16)
         #: In legitimate packets that attackers are to catch.
@@ -120,19 +122,43 @@ class World:
         """Kill a process of the lab, as an out-of-memory killer would."""
         if process in self.view.switches and self.counters is not None:
             await self.counters.restarts(process)
+        self.owes(f"{process} is not running", lambda: self.start(process))
         await self._lab.call("kill", name=process)
 
     async def start(self, process: str) -> None:
         """Start a process again that was killed."""
         await self._lab.call("start", name=process)
+        self.settled(f"{process} is not running")
 
     async def pause(self, process: str) -> None:
         """Have a process of the lab hang, until `resume`."""
+        self.owes(f"{process} is stopped (SIGSTOP)", lambda: self.resume(process))
         await self._lab.call("pause", name=process)
 
     async def resume(self, process: str) -> None:
         """Let a process of the lab go on that was paused."""
         await self._lab.call("resume", name=process)
+        self.settled(f"{process} is stopped (SIGSTOP)")
+
+    def owes(self, what: str, undo: Callable[[], Awaitable[object]]) -> None:
+        """The lab is about to be other than it was. what: in words, how it is then; undo: puts it back."""
+        self._owed[what] = undo
+
+    def settled(self, what: str) -> None:
+        """The lab is as it was in this."""
+        self._owed.pop(what, None)
+
+    async def put_back(self) -> list[str]:
+        """Put back what an attack did not, the last first: it was interrupted, or failed. Returns what is left so."""
+        left = []
+        for what, undo in reversed(list(self._owed.items())):
+            try:
+                await undo()
+            except LabError as error:
+                if not str(error).endswith("is running"):  # a start that was under way when the attack ended
+                    left.append(f"{what}: {error}")
+        self._owed.clear()
+        return left
 
     async def operate(self, method: str, request: bytes = b"", timeout: float = 30.0) -> Any:
         """What an operator's question to the NVA brings. Raises LabError.
