@@ -69,6 +69,21 @@ def _latency(result: Result) -> str:
     return f"{beside:.1f} ({before:.1f})"
 
 
+def _caught(result: Result) -> list[str]:
+    """What became of all that was sent, a line each."""
+    most = sorted(result.drops.items(), key=lambda item: -item[1])
+    lines = [f"{reason} {count}" for reason, count in most[:_REASONS_SHOWN]]
+    if rest := most[_REASONS_SHOWN:]:
+        what = "reason" if len(rest) == 1 else "reasons"
+        lines.append(f"{len(rest)} more {what}: {sum(count for _, count in rest)}")
+    lines += [f"attempts {how} {count}" for how, count in sorted(result.refused.items(), key=lambda item: -item[1])]
+    if not result.drops and not result.refused and result.arrived:
+        lines.append(f"{result.arrived} arrived, as they must")
+    elif result.drops and result.uncounted:
+        lines.append(f"met no switch {result.uncounted}")
+    return lines
+
+
 def drill_table(results: Sequence[Result]) -> Table:
     """One row an attack."""
     table = Table(
@@ -85,14 +100,12 @@ def drill_table(results: Sequence[Result]) -> Table:
     table.add_column("ms", justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     for result, following in zip_longest(results, results[1:]):
-        most = sorted(result.caught.items(), key=lambda item: -item[1])[:_REASONS_SHOWN]
-        caught = "\n".join(f"{reason} {count}" for reason, count in most)
-        more = len(result.caught) - _REASONS_SHOWN
+        caught = "\n".join(_caught(result))
         table.add_row(
             result.name,
             str(result.sent),
             str(result.through),
-            (caught or "—") + (f"\nand {more} more reasons" if more > 0 else ""),
+            caught or "—",
             f"{result.beside.lost}/{result.beside.sent}",
             _latency(result),
             Text("held", style="green") if result.held else Text("NOT HELD", style="bold red"),

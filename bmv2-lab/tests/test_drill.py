@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from nvo3lab import domain_file, rundir
+from nvo3lab import domain_file, report, rundir
 from nvo3lab.drill.drops import reason_names
 from nvo3lab.drill.model import Attack, Result, Shot, Traffic, judge
 from nvo3lab.drill.run import ATTACKS, Drill, launched, select
@@ -112,6 +112,46 @@ class _FakeLab:
 
 def _world_with(lab: _FakeLab) -> World:
     return World(cast(View, SimpleNamespace(lab=lab, topology=reference(), switches={})))
+
+
+class TestTable:
+    """What became of all that was sent adds up."""
+
+    @staticmethod
+    def shown(**fields: Any) -> list[str]:
+        return report._caught(
+            Result("test", "outsider", "", through=0, baseline=CALM, beside=CALM, seconds=1, **fields)
+        )
+
+    def test_attempts_are_no_packets(self) -> None:
+        lines = self.shown(sent=240, caught={"VN_UNAUTHORIZED": 240, "held": 21}, refused={"held": 21})
+        assert lines == ["VN_UNAUTHORIZED 240", "attempts held 21"]
+
+    def test_what_must_arrive_is_said_to(self) -> None:
+        assert self.shown(sent=5, caught={}, arrived=5) == ["5 arrived, as they must"]
+
+    def test_what_met_no_switch(self) -> None:
+        caught = {"NO_SA": 500, "A": 30, "B": 12, "C": 6}
+        assert self.shown(sent=2160, caught=caught)[-2:] == ["1 more reason: 6", "met no switch 1612"]
+
+
+class TestWarmUp:
+    def test_an_echo_that_is_late_is_waited_for(self) -> None:
+        async def run() -> None:
+            topology, said, asked = reference(), [], []
+
+            class Host:
+                async def call(self, _method: str, destination: str, count: int) -> dict[str, int]:
+                    asked.append(destination)
+                    return {"received": 0 if len(asked) == 1 else count}
+
+            hosts = dict.fromkeys((host.name for host in topology.hosts), Host())
+            view = SimpleNamespace(target="embedded", topology=topology, hosts=hosts, control=None)
+            await Drill(cast(View, view), on_progress=said.append)._warm_up()
+            source, destination = next(iter(topology.pairs()))
+            assert said == [f"waiting until {source.name} reaches {destination.name}"]
+
+        asyncio.run(run())
 
 
 class TestPutBack:

@@ -92,6 +92,21 @@ class Result:
     seconds: float
     note: str = ""
     faults: list[str] = field(default_factory=list)
+    #: Packets that had to arrive, and did.
+    arrived: int = 0
+    #: Of what is in `caught`, attempts on the control plane: those are no packets.
+    refused: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def drops(self) -> dict[str, int]:
+        """Packets that switches dropped, by reason: what is in `caught` and was no attempt."""
+        found = {how: count - self.refused.get(how, 0) for how, count in self.caught.items()}
+        return {reason: count for reason, count in found.items() if count}
+
+    @property
+    def uncounted(self) -> int:
+        """Packets that nobody was there to count: sent towards a switch that was killed, or had no program yet."""
+        return max(self.sent - self.arrived - self.through - sum(self.caught.values()), 0)
 
     @property
     def held(self) -> bool:

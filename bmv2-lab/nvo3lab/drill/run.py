@@ -51,6 +51,8 @@ _WINDOW_SECONDS = {"embedded": 0.6, "bmv2": 1.0}
 #: What was sent may take this long to be accounted for.
 _SETTLE_SECONDS = 5.0
 _POLL = 0.02
+#: Until an echo comes back before anything is attacked: the first may be lost where a busy machine looks up late.
+_WARM_UP_SECONDS = 120.0
 
 
 def select(names: Sequence[str]) -> tuple[Attack, ...]:
@@ -74,13 +76,13 @@ async def excluded(view: View) -> frozenset[str]:
     return frozenset(switch["nve"] for switch in status["switches"] if switch["excluded"])
 
 
-async def launched(world: World, attack: Attack, on_left: Callable[[str], None]) -> Shot:
-    """Play an attack, and put back what it has not, however it ends. on_left: told what cannot be."""
+async def launched(world: World, attack: Attack, on_progress: Callable[[str], None]) -> Shot:
+    """Play an attack, and put back what it has not, however it ends. on_progress: told what cannot be."""
     try:
         return await attack.launch(world)
     finally:
         if left := await world.put_back():
-            on_left(f"{attack.name} leaves the lab otherwise than it was: {'; '.join(left)}")
+            on_progress(f"{attack.name} leaves the lab otherwise than it was: {'; '.join(left)}")
 
 
 class Drill:
@@ -91,13 +93,13 @@ class Drill:
         view: View,
         on_result: Callable[[Result], None] = lambda _result: None,
         on_start: Callable[[Attack], None] = lambda _attack: None,
-        on_left: Callable[[str], None] = lambda _text: None,
+        on_progress: Callable[[str], None] = lambda _text: None,
     ) -> None:
-        """on_left: told what an attack could not put back."""
+        """on_progress: told for what is waited, and what an attack could not put back."""
         self._view = view
         self._on_result = on_result
         self._on_start = on_start
-        self._on_left = on_left
+        self._on_progress = on_progress
         self._baseline = Traffic(0, 0, None, None)
         self._window = _WINDOW_SECONDS[view.target]
 
@@ -138,7 +140,7 @@ class Drill:
 
         async def launch() -> Shot:
             try:
-                shot = await launched(self._world, attack, self._on_left)
+                shot = await launched(self._world, attack, self._on_progress)
             except LabError as error:
                 # It says nothing about the attacks before it, and nothing about those behind it.
                 failed.append(f"could not be played to its end: {error}")
@@ -171,6 +173,8 @@ class Drill:
             seconds,
             shot.note,
             faults,
+            min(arrived["bait"], shot.bait),
+            dict(shot.refused),
         )
 
     async def _settle(
@@ -201,11 +205,16 @@ class Drill:
     async def _warm_up(self) -> None:
         """Let hosts and agents know each other before anything is measured."""
         for source, destination in self._view.topology.pairs():
-            answer = await self._view.hosts[source.name].call("ping", destination=destination.ip, count=2)
-            if not answer["received"]:
+            host, loop = self._view.hosts[source.name], asyncio.get_running_loop()
+            deadline, told = loop.time() + _WARM_UP_SECONDS, False
+            while not (await host.call("ping", destination=destination.ip, count=2))["received"]:
                 out = ", ".join(sorted(await excluded(self._view)))
                 why = f"; for good shut out of it: {out}; end it, and start another" if out else ""
-                raise LabError(f"{source.name} does not reach {destination.name}: there is no lab to attack{why}")
+                if out or loop.time() > deadline:
+                    raise LabError(f"{source.name} does not reach {destination.name}: there is no lab to attack{why}")
+                if not told:
+                    self._on_progress(f"waiting until {source.name} reaches {destination.name}")
+                told = True
 
     async def _start_streams(self) -> None:
         for source, destination in _STREAMS:
