@@ -41,20 +41,23 @@ def socket_path(run_directory: Path) -> Path:
     return run_directory / SOCKET
 
 
-def prepare_run_directory(path: Path) -> None:
+def prepare_run_directory(path: Path) -> bool:
     """Make the directory, for its owner alone. Raises OperatorError if it is somebody else's, or open to others.
 
+    Returns whether it is ours to remove: it was not there, or is where run directories are looked for.
     Its parent is made in the same way, unless it is there: a base directory must not be open to others either.
     """
     try:
         if not path.parent.exists():
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        is_ours = not path.exists() or path.parent == base_directory()
         path.mkdir(mode=0o700, exist_ok=True)
         if path.parent == base_directory():
             _check_base(path.parent)
     except OSError as error:
         raise OperatorError(f"{path}: {error.strerror}") from None
     _check_private(path)
+    return is_ours
 
 
 def _check_base(path: Path) -> None:

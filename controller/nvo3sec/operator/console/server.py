@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import json
 import math
@@ -46,11 +47,12 @@ class ConsoleServer:
         self._server: asyncio.Server | None = None
         self._serving: set[asyncio.Task[None]] = set()
         self._stopping = False
+        self._is_ours = False
         self._log = structlog.get_logger("console")
 
     async def start(self) -> None:
         """Begin to listen. Raises OperatorError if a controller runs in this directory already."""
-        prepare_run_directory(self._path.parent)
+        self._is_ours = prepare_run_directory(self._path.parent)
         if self._path.exists():
             try:
                 _, writer = await asyncio.open_unix_connection(str(self._path))
@@ -73,6 +75,9 @@ class ConsoleServer:
             return
         self._server.close()
         self._path.unlink(missing_ok=True)
+        if self._is_ours:
+            with contextlib.suppress(OSError):  # something else is in it: what an agent must remember
+                self._path.parent.rmdir()
         self._stopping = True
         for task in self._serving:
             task.cancel()

@@ -146,6 +146,27 @@ class TestSocket:
 
 
 class TestRunDirectory:
+    @pytest.mark.parametrize("was_there", [True, False])
+    def test_what_was_made_for_a_process_goes_with_it(self, tmp_path, monkeypatch, was_there):
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+
+        async def serve(place, kept=None):
+            server = ConsoleServer(place, {})
+            await server.start()
+            if kept:
+                (place / kept).touch()
+            await server.stop()
+
+        (tmp_path / "nvo3sec").mkdir(mode=0o700)
+        for place in (tmp_path / "nvo3sec" / "nva", tmp_path / "elsewhere"):
+            if was_there:
+                place.mkdir(mode=0o700)
+            asyncio.run(serve(place))
+            assert place.exists() == (was_there and place.name == "elsewhere")
+        kept = tmp_path / "nvo3sec" / "nve-leaf1"
+        asyncio.run(serve(kept, "agent.json"))
+        assert (kept / "agent.json").exists()
+
     def test_open_to_others(self, tmp_path):
         (tmp_path / "run").mkdir(mode=0o755)
         os.chmod(tmp_path / "run", 0o755)  # noqa: S103  # that is what is refused
