@@ -129,11 +129,50 @@ def path_argument(metavar: str, **more: Any) -> Any:
     return typer.Argument(parser=some_path, metavar=metavar, **more)
 
 
+_NVA_VARIABLE, _RUN_DIR_VARIABLE = "NVO3SEC_NVA", "NVO3SEC_RUN_DIR"
+
+
+def _is_given(ctx: typer.Context, name: str, how: str) -> bool:
+    """Whether an option came by the command line (`COMMANDLINE`) or by the environment (`ENVIRONMENT`), if by now."""
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == how
+
+
+def _only_run_dir(ctx: typer.Context, value: Path | None) -> Path | None:
+    asks_an_nva = any(one.envvar == _NVA_VARIABLE for one in ctx.command.params)
+    if value is not None and asks_an_nva and _is_given(ctx, "run_dir", "COMMANDLINE"):
+        _not_two(ctx, "COMMANDLINE")
+    return value
+
+
+def _chosen_nva(ctx: typer.Context, value: str | None) -> str | None:
+    """The NVA that is meant. What is given comes before what the environment has, and is read before it."""
+    if _is_given(ctx, "nva", "ENVIRONMENT"):
+        if _is_given(ctx, "run_dir", "COMMANDLINE"):
+            value = None
+        else:
+            _not_two(ctx, "ENVIRONMENT")
+    elif value is not None:
+        _not_two(ctx, "COMMANDLINE")
+    if value is None and _is_given(ctx, "credentials", "COMMANDLINE"):
+        raise UsageError("--credentials are shown to an NVA over the network, and none is asked: use --nva")
+    return check_nva(value)
+
+
+def _not_two(ctx: typer.Context, how: str) -> None:
+    """Raises UsageError where both ways to say who is asked were taken: one of them would have been for nothing."""
+    if _is_given(ctx, "nva", how) and _is_given(ctx, "run_dir", how):
+        names = (_RUN_DIR_VARIABLE, _NVA_VARIABLE) if how == "ENVIRONMENT" else ("--run-dir", "--nva")
+        end = "; use --run-dir or --nva" if how == "ENVIRONMENT" else ""
+        raise UsageError(f"{' and '.join(names)} say two different things about who is asked; give one{end}")
+
+
 RunDirectory = Annotated[
     Path | None,
     path_option(
         "--run-dir",
-        envvar="NVO3SEC_RUN_DIR",
+        envvar=_RUN_DIR_VARIABLE,
+        callback=_only_run_dir,
         help="Run directory of the process to run or to ask, or one that holds those of several.",
         show_default=False,
     ),
@@ -143,9 +182,10 @@ NvaOption = Annotated[
     str | None,
     typer.Option(
         "--nva",
-        envvar="NVO3SEC_NVA",
-        callback=check_nva,
-        help="Ask this NVA over mutual TLS: nva1.nva.DOMAIN:PORT or nva1.nva.DOMAIN=HOST:PORT.",
+        envvar=_NVA_VARIABLE,
+        callback=_chosen_nva,
+        help="Ask this NVA over mutual TLS: nva1.nva.DOMAIN:PORT or nva1.nva.DOMAIN=HOST:PORT. A --run-dir that is"
+        " given comes before NVO3SEC_NVA.",
         show_default=False,
     ),
 ]

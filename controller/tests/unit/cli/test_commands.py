@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -59,7 +59,8 @@ def options(command: Any) -> set[str]:
 def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", "from nvo3sec.cli import main; main()", *words]
     where = os.environ | {"XDG_RUNTIME_DIR": "/nonexistent"} | environment
-    where.pop("NVO3SEC_RUN_DIR", None)
+    for name in {"NVO3SEC_RUN_DIR", "NVO3SEC_NVA", "NVO3SEC_CREDENTIALS"} - environment.keys():
+        where.pop(name, None)
     return subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60, env=where
     )
@@ -213,6 +214,84 @@ def test_one_table_of_exit_statuses_and_one_prefix(words, status, said):
         assert done.stdout == ""
     if said:
         assert len(done.stderr.splitlines()) == 1, "said once, in one line"
+
+
+ASK_AN_NVA = {
+    name: command
+    for name, command in COMMANDS.items()
+    if "NVO3SEC_NVA" in map(str, (one.envvar for one in command.params))
+}
+NVA_THERE, DIRECTORY = "nva1.nva.x.example=127.0.0.1:1", "/nonexistent"
+NEEDS = {
+    "vn show": ("red",),
+    "keys revoke": ("leaf1", "--yes"),
+    "keys reset-marks": ("leaf1", "--yes"),
+    "map admit": (MAC, "--nve", "leaf1", "--yes"),
+    "map evict": (MAC, "--nve", "leaf1", "--yes"),
+    "authz probe": ("LookUp", "--as", "nve/leaf1"),
+    "domain diff": ("{example}",),
+    "domain apply": ("{example}", "--yes"),
+}
+"""What commands need to be told beside whom to ask."""
+
+
+def asked(name: str, *words: str) -> tuple[str, ...]:
+    from nvo3sec.config import example_path
+
+    return (*name.split(), *(word.format(example=example_path()) for word in NEEDS.get(name, ())), *words)
+
+
+def test_those_that_ask_an_nva_are_all_that_there_are():
+    assert {"status", "counters", "keys rotate", *NEEDS} <= ASK_AN_NVA.keys()
+    assert all("--run-dir" in options(command) for command in ASK_AN_NVA.values())
+
+
+@pytest.fixture
+def here(monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
+    """A command in this process: its exit status, and what it says on either stream."""
+
+    def ran(*words: str, **environment: str) -> tuple[int, str, str]:
+        with monkeypatch.context() as patch:
+            for name in ("NVO3SEC_RUN_DIR", "NVO3SEC_NVA", "NVO3SEC_CREDENTIALS", "NVO3SEC_PKI_DIR"):
+                patch.delenv(name, raising=False)
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            patch.setattr(sys, "argv", ["nvo3sec", *words])
+            status = cli._run()
+        return status, *capsys.readouterr()
+
+    return ran
+
+
+@pytest.mark.parametrize("name", sorted(ASK_AN_NVA))
+class TestWhoIsAsked:
+    """One process, and the one that was meant: it is never another domain that an operator acts on."""
+
+    def test_a_given_directory_comes_before_the_environment(self, name, here):
+        for nva in (NVA_THERE, "no NVA"):
+            done = here(*asked(name, "--run-dir", DIRECTORY), NVO3SEC_NVA=nva, NVO3SEC_CREDENTIALS="/nonexistent")
+            assert done[:2] == (1, "")
+            assert done[2].startswith(f"nvo3sec: no such run directory: {DIRECTORY}")
+
+    def test_both_given_are_refused(self, name, here):
+        ways = ("--run-dir", DIRECTORY), ("--nva", NVA_THERE)
+        for first, second in (ways, ways[::-1]):
+            done = here(*asked(name, *first, *second))
+            assert done[:2] == (2, "")
+            assert done[2].startswith("nvo3sec: --run-dir and --nva say two different things about who is asked;")
+
+
+def test_who_is_asked_by_the_environment(here):
+    both = {"NVO3SEC_RUN_DIR": DIRECTORY, "NVO3SEC_NVA": NVA_THERE}
+    status, _, said = here("status", **both)
+    assert status == 2
+    assert said.startswith("nvo3sec: NVO3SEC_RUN_DIR and NVO3SEC_NVA say two different things")
+    assert here("status", "--run-dir", "/other", **both)[2].startswith("nvo3sec: no such run directory: /other")
+    assert "an NVA asks who you are" in here("status", "--nva", NVA_THERE, **both)[2]
+    assert here("nve", "attachments", **both)[2].startswith("nvo3sec: no such run directory: /nonexistent")
+    for directory in ((), ("--run-dir", DIRECTORY)):
+        status, _, said = here("status", "--credentials", "c", *directory)
+        assert (status, said.partition(",")[0]) == (2, "nvo3sec: --credentials are shown to an NVA over the network")
 
 
 def test_interrupted(answering):
