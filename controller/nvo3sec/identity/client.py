@@ -26,7 +26,15 @@ import structlog
 
 from nvo3sec.identity.certificate import Identity, Purpose, identity_of, parse_der
 from nvo3sec.identity.device import Credentials, Device
-from nvo3sec.identity.endings import Attempts, ConnectionStage, EndedBy
+from nvo3sec.identity.endings import (
+    WHO,
+    Attempts,
+    ConnectionStage,
+    EndedBy,
+    ended_by,
+    may_be_of_our_certificate,
+    said_of,
+)
 from nvo3sec.identity.errors import CredentialsError, IdentityError, PeerRefused, PeerUnreachable, Reason
 from nvo3sec.identity.front.scratch import ScratchDirectory
 from nvo3sec.identity.front.splice import EARLY_BYTES, Side
@@ -174,7 +182,17 @@ class PeerChannel:
         self.last_error = error
         self._failed.set()
         reason = error.reason.value if isinstance(error, PeerRefused) else "unreachable"
-        self._attempts.failed(self._log, stage, reason, str(error))
+        self._attempts.failed(self._log, stage, reason, self.told(error))
+
+    def told(self, error: Exception) -> str:
+        """An error for people: the peer first, and how far the connection had got, each once."""
+        if not isinstance(error, PeerRefused):
+            text = str(error)
+        elif error.reason is Reason.HANDSHAKE:
+            text = error.detail  # the stage says it
+        else:
+            text = f"{error.reason.value}: {error.detail.removeprefix(f'{self.expected}: ')}"
+        return f"{self.expected}: {text.removeprefix(f'{self.expected}: ')}"
 
     def ended(self, error: PeerUnreachable, by: EndedBy) -> None:
         """A connection that stood has ended. Whether that is a fault is for those who used it to say."""
@@ -202,11 +220,14 @@ class PeerChannel:
             local.stage = ConnectionStage.CERTIFICATE_CHECK
             raise PeerRefused(Reason.HANDSHAKE, f"{self.where(local.stage)}: {error.verify_message}") from None
         except ssl.SSLError as error:
-            raise PeerRefused(Reason.HANDSHAKE, f"{self.where(local.stage)}: {error.reason or 'TLS failed'}") from None
+            who = WHO[ended_by(error)]
+            raise PeerRefused(
+                Reason.HANDSHAKE, f"{self.where(local.stage)}: {who} ended the connection ({said_of(error)})"
+            ) from None
         except TimeoutError:
             raise PeerUnreachable(f"{self.where(local.stage)}: no answer within {CONNECT_S:g} s") from None
         except OSError as error:
-            said = _said(error)
+            said = said_of(error)
             if local.stage is not ConnectionStage.CONNECTING:
                 said = f"the peer ended the connection ({said})"
             raise PeerUnreachable(f"{self.where(local.stage)}: {said}") from None
@@ -360,7 +381,7 @@ class _Local(Side):
 
     def remote_lost(self, error: Exception | None) -> None:
         """The peer's half has ended."""
-        self._hung_up(EndedBy.PEER, error)
+        self._hung_up(ended_by(error), error)
         self.close()
 
     def _hung_up(self, by: EndedBy, error: Exception | None) -> None:
@@ -368,11 +389,10 @@ class _Local(Side):
         if self._ended:
             return
         self._ended = True
-        who = "the peer" if by is EndedBy.PEER else "gRPC in this process"
-        said = f"{self._owner.where(self.stage)}: {who} ended the connection ({_said(error)})"
+        said = f"{self._owner.where(self.stage)}: {WHO[by]} ended the connection ({said_of(error)})"
         if self.stage is ConnectionStage.SESSION:
             self._owner.ended(PeerUnreachable(said), by)
-        elif self.stage is ConnectionStage.SPLICE and by is EndedBy.PEER:
+        elif self.stage is ConnectionStage.SPLICE and by is EndedBy.PEER and may_be_of_our_certificate(error):
             # In TLS 1.3 a server looks at our certificate after our side of the handshake, and gRPC's says nothing.
             self._owner.failed(PeerRefused(Reason.HANDSHAKE, f"{said}; does it take our certificate?"), self.stage)
         else:
@@ -414,15 +434,6 @@ async def _tcp(host: str, port: int) -> socket.socket:
         else:
             return connection
     raise failed
-
-
-def _said(error: Exception | None) -> str:
-    """What is known of why a connection ended."""
-    if error is None:
-        return "without a word"
-    if isinstance(error, ssl.SSLError) and error.reason:
-        return str(error.reason)
-    return (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
 
 
 def client_context(credentials: Credentials) -> ssl.SSLContext:

@@ -6,6 +6,7 @@ What keeps a client from connecting is said once, however often it tries.
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -46,6 +47,40 @@ class EndedBy(StrEnum):
     """The other side, or the network."""
     GRPC = "grpc"
     """gRPC in this process."""
+    TLS = "tls"
+    """TLS in this process: what came is not what the other side can have sent."""
+
+
+WHO = {EndedBy.PEER: "the peer", EndedBy.GRPC: "gRPC in this process", EndedBy.TLS: "TLS in this process"}
+_OF_CERTIFICATES = ("CERTIFICATE", "UNKNOWN_CA", "ACCESS_DENIED", "HANDSHAKE_FAILURE")
+"""Words in OpenSSL's names of the alerts with which a peer does not take a certificate (RFC 8446 6.2)."""
+
+
+def _alert(error: Exception | None) -> str:
+    """OpenSSL's name of the alert that the peer has sent; empty if it sent none."""
+    reason = str(error.reason or "") if isinstance(error, ssl.SSLError) else ""
+    return reason if "_ALERT_" in reason else ""
+
+
+def ended_by(error: Exception | None) -> EndedBy:
+    """Who ended the half towards the peer: what TLS finds wrong without an alert it has found itself."""
+    ours = isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError)
+    return EndedBy.TLS if ours and not _alert(error) else EndedBy.PEER
+
+
+def may_be_of_our_certificate(error: Exception | None) -> bool:
+    """Whether a server that ends it before it has said anything may have looked at our certificate."""
+    alert = _alert(error)
+    return not alert or any(word in alert for word in _OF_CERTIFICATES)
+
+
+def said_of(error: Exception | None) -> str:
+    """What is known of why a connection ended."""
+    if error is None:
+        return "without a word"
+    if isinstance(error, ssl.SSLError) and error.reason:
+        return str(error.reason)
+    return (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
 
 
 _STAGES = {

@@ -44,12 +44,13 @@ from nvo3sec.errors import AuthorizationError, NvaUnreachable, Nvo3secError, Ver
 from nvo3sec.identity.client import PeerChannel
 from nvo3sec.identity.device import Device
 from nvo3sec.identity.endings import Attempts
-from nvo3sec.identity.errors import STOPPING, IdentityError
+from nvo3sec.identity.errors import IdentityError
 from nvo3sec.identity.gate.gate import VERSION_REASON
 from nvo3sec.identity.live import LivePeers
 from nvo3sec.system.plain import plain_value
 from nvo3sec.transport import methods
 from nvo3sec.transport.credentials import NvaAddress
+from nvo3sec.transport.ended import why_it_ended
 from nvo3sec.transport.inbox import Inbox
 from nvo3sec.wire import down, up, versions
 
@@ -130,7 +131,7 @@ class RemoteNva:
                 await channel.start()
                 await channel.ready()
             except (IdentityError, OSError) as error:
-                failures.append(str(error))
+                failures.append(channel.told(error))
                 await channel.close()
                 self._nvas.append(self._nvas.pop(0))
             except BaseException:
@@ -363,7 +364,6 @@ class RemoteSession:
         return self._end_of_stream(error.code(), error.details())
 
     def _end_of_stream(self, code: Any, details: str | None) -> Nvo3secError:
-        why = self._peer.last_error
         text = _one_line(details) or "the NVA has ended it"
         if code is grpc.StatusCode.INTERNAL and text == FAILED_WRITE:
             text = "the NVA has ended it, and why is not known: something was being written to it"
@@ -371,10 +371,7 @@ class RemoteSession:
             return AuthorizationError(f"{self._peer.expected}: {text}")
         if code is grpc.StatusCode.FAILED_PRECONDITION and text.startswith(f"{VERSION_REASON}: "):
             return VersionMismatch(f"{self._peer.expected}: {text}")
-        # What gRPC has to say of a connection that ended is that it ended; why and by whom is known to the channel. An
-        # NVA that stops has said so before its connections end.
-        is_said = why is None or STOPPING in text
-        return NvaUnreachable(f"{self._peer.expected}: session: {text}" if is_said else f"{why} ({text})")
+        return NvaUnreachable(why_it_ended(self._peer, text))
 
 
 class _Busy(NvaUnreachable):
