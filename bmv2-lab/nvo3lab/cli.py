@@ -117,6 +117,13 @@ def _options(target: Target, wires: Wires, name: str, captures: Path | None) -> 
     return lab_module.Options(target=target.value, wires=wires.value, name=name, captures=captures)
 
 
+def elsewhere(name: str, here: str, there: str) -> str:
+    """What to try in another terminal. here: options of what is asked; there: environment that finds this lab."""
+    which = "" if name == "lab" else f" --name {name}"
+    ping, drill = f"{there}nvo3sec lab ping red1 red2{which}", f"{there}nvo3sec drill{which}"
+    return f"another terminal: nvo3sec status{here}, {ping}, {drill}"
+
+
 @lab.command()
 def up(
     target: TargetOption = Target.embedded,
@@ -137,7 +144,7 @@ def up(
             here = "" if found.link is not None and not found.others else f" --run-dir {path}"
             # A lab of this name may also be where others look that are told nothing.
             there = f"NVO3LAB_RUN={shlex.quote(os.environ['NVO3LAB_RUN'])} " if "NVO3LAB_RUN" in os.environ else ""
-            progress(f"another terminal: nvo3sec status{here}, {there}nvo3sec lab ping red1 red2, {there}nvo3sec drill")
+            progress(elsewhere(name, here, there))
             progress("Ctrl-C ends the lab")
             while True:
                 for warning in running.warnings():
@@ -245,7 +252,7 @@ def _address(text: str, hosts: Iterable[str]) -> str:
 def ping(
     source: Annotated[str, typer.Argument(help="Host that sends, such as red1.")],
     destination: Annotated[str, typer.Argument(help="Host or IPv4 address.")],
-    count: Annotated[int, typer.Option("--count", "-c", min=1, max=10000)] = 5,
+    count: Annotated[int, typer.Option("--count", "-c", min=1, max=10000, help="Echo requests to send.")] = 5,
     name: NameOption = "lab",
     output: OutputOption = Output.table,
 ) -> None:

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from nvo3lab import rundir
+from nvo3lab import cli, rundir
 from nvo3lab.processes import preflight
 from nvo3lab.rundir import Found, RunDirectory
 
@@ -108,6 +108,14 @@ class TestLinks:
 
 def nvo3sec(*arguments: str) -> Finished:
     return finished([preflight.executable("nvo3sec"), *arguments])
+
+
+def test_what_to_try_elsewhere_is_about_this_lab() -> None:
+    assert cli.elsewhere("two", " --run-dir a", "NVO3LAB_RUN=b ") == (
+        "another terminal: nvo3sec status --run-dir a, NVO3LAB_RUN=b nvo3sec lab ping red1 red2 --name two,"
+        " NVO3LAB_RUN=b nvo3sec drill --name two"
+    )
+    assert cli.elsewhere("lab", "", "").endswith("nvo3sec status, nvo3sec lab ping red1 red2, nvo3sec drill")
 
 
 def test_two_labs_of_one_name(operators: Path, short_directory: Path) -> None:
