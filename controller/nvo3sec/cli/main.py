@@ -4,15 +4,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import importlib.metadata
 import inspect
+import io
 import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from nvo3sec.cli import domain, keys, operate, overlay, p4, serve, shell, tell
 from nvo3sec.cli.options import Output, OutputOption, RunDirectory, UsageError, path_option
@@ -124,8 +127,20 @@ def mount_all() -> None:
     _unfold(app)
 
 
+class _Group(TyperGroup):
+    """Commands of one name. Without one of them its help is told as what is wrong, not as a result."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args:
+            return super().parse_args(ctx, args)
+        with contextlib.redirect_stdout(sys.stderr or io.StringIO()), contextlib.suppress(OSError):
+            return super().parse_args(ctx, args)
+        return args
+
+
 def _unfold(group: typer.Typer) -> None:
     """Paragraphs of help in one line each: of a docstring's later ones, the lines of the source would be kept."""
+    group.info.cls = _Group
     for command in group.registered_commands:
         text = command.help or inspect.getdoc(command.callback) or ""
         command.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
@@ -180,8 +195,7 @@ def _run() -> int:
 
 def _tell_usage(error: Any) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":
-        error.show()
-        return USAGE
+        return USAGE  # said when it was raised
     path = error.ctx.command_path if error.ctx is not None else "nvo3sec"
     said = error.format_message()
     if type(error).__name__ == "MissingParameter":

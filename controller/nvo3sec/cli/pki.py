@@ -48,11 +48,27 @@ NameArgument = Annotated[
 
 
 def _is_duration(text: str) -> str:
-    duration(text)
+    from nvo3sec.identity.authority.authority import LONGEST_LIFETIME
+
+    return _at_most(text, LONGEST_LIFETIME)
+
+
+def _is_duration_of_a_token(text: str) -> str:
+    from nvo3sec.identity.authority.authority import LONGEST_TOKEN_LIFETIME
+
+    return _at_most(text, LONGEST_TOKEN_LIFETIME)
+
+
+def _at_most(text: str, longest: timedelta) -> str:
+    if duration(text) > longest:
+        raise typer.BadParameter(f"{text} is more than {longest.days}d")
     return text
 
 
 Lifetime = Annotated[str, typer.Option("--lifetime", help="Like 24h, 30m or 7d.", callback=_is_duration)]
+TokenLifetime = Annotated[
+    str, typer.Option("--lifetime", help="Like 24h, 30m or 7d.", callback=_is_duration_of_a_token)
+]
 RequestArgument = Annotated[Path, path_argument("REQUEST", help="The signing request, PEM; - is stdin.")]
 DEFAULT_DIRECTORY = Path("pki")
 
@@ -194,15 +210,12 @@ def sign(
     """Sign the request of a device that you know; prints the certificate, or where it is."""
     authority = _authority(directory)
     device = authority.device(role, name)
-    chain, issued = authority.sign(_input(request_file), device, duration(lifetime))
+    path = None if place is None else place / role.value / f"{name}.pem"
+    chain, issued = authority.sign(_input(request_file), device, duration(lifetime), path)
     _tell("signed", issued)
-    if place is None:
+    if path is None:
         show(_row(issued) | {"certificate": chain.decode()}, output, chain.decode().rstrip("\n"))
         return
-    from nvo3sec.identity.storage import put_public
-
-    path = place / role.value / f"{name}.pem"
-    put_public(path, chain)
     show(_row(issued) | {"file": str(path)}, output, str(path))
 
 
@@ -226,7 +239,7 @@ def token(
     role: RoleArgument,
     name: NameArgument,
     directory: Directory = DEFAULT_DIRECTORY,
-    lifetime: Lifetime = "1h",
+    lifetime: TokenLifetime = "1h",
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Print a token with which a device gets one certificate, once. It is not shown again."""
@@ -253,8 +266,10 @@ def enroll(
 
 @app.command("revoke")
 def revoke(
-    role: Annotated[Role | None, typer.Argument(metavar="[ROLE]")] = None,
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", callback=check_label)] = None,
+    role: Annotated[Role | None, typer.Argument(metavar="[ROLE]", help="nva, nve, hypervisor or operator.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="The device's name, a DNS label.", callback=check_label)
+    ] = None,
     serial: Annotated[
         str | None, typer.Option("--serial", help="One certificate, by its number in hexadecimal.")
     ] = None,

@@ -52,11 +52,19 @@ def private_directory(path: Path) -> None:
         path.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
         status = path.stat()
     except OSError as error:
-        raise StorageError(f"{path}: {error.strerror}") from None
+        raise _in_the_way(path, error) from None
     if status.st_uid != os.geteuid():
         raise StorageError(f"{path} belongs to another user")
     if stat.S_IMODE(status.st_mode) & 0o077:
         raise StorageError(f"{path} is open to other users; it must be of mode 0700")
+
+
+def _in_the_way(path: Path, error: OSError) -> StorageError:
+    """Why the directory `path` cannot be made: by its true name, something above it that is no directory."""
+    for one in (*reversed(path.parents), path):
+        if os.path.exists(one) and not os.path.isdir(one):
+            return StorageError(f"{one} is no directory")
+    return StorageError(f"{error.filename or path}: {error.strerror}")
 
 
 def write(path: Path, data: bytes, *, mode: int = PRIVATE_FILE, replace: bool = False) -> None:
@@ -97,7 +105,7 @@ def put_public(path: Path, data: bytes) -> None:
         for directory in (*reversed(path.parent.parents), path.parent):
             directory.mkdir(mode=PUBLIC_DIRECTORY, exist_ok=True)
     except OSError as error:
-        raise StorageError(f"{path.parent}: {error.strerror}") from None
+        raise _in_the_way(path.parent, error) from None
     write(path, data, mode=PUBLIC_FILE, replace=True)
 
 

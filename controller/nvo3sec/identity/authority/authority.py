@@ -14,8 +14,9 @@ The authority decides what stands in a certificate: of a signing request it take
 
 from __future__ import annotations
 
-import os
+import contextlib
 import secrets
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -35,7 +36,7 @@ from nvo3sec.identity.certificate import PARSE_ERRORS
 from nvo3sec.identity.errors import AuthorityError
 from nvo3sec.identity.names import DeviceName, Role, shown
 from nvo3sec.identity.revocation import wall_clock
-from nvo3sec.identity.storage import PUBLIC_FILE, private_directory, put_public, read, write
+from nvo3sec.identity.storage import PUBLIC_FILE, StorageError, private_directory, put_public, read, write
 
 CERTIFICATE_LIFETIME = timedelta(hours=24)
 """Of a device, unless told. What was stolen and not noticed is worth no more than this."""
@@ -62,10 +63,15 @@ class Authority:
         self._directory = directory
         self._clock = clock
         self._ledger = directory / "ledger.json"
-        if not os.path.exists(self._ledger):  # before the directory is made: it may be the wrong one
+        try:  # before the directory is made: it may be the wrong one
+            self._ledger.stat()
+        except PermissionError as error:
+            raise StorageError(f"{directory}: {error.strerror}") from None
+        except OSError:
             raise AuthorityError(
-                f"there is no authority in {directory}; make one with: nvo3sec pki init DOMAIN --dir {directory}"
-            )
+                f"there is no authority in {directory}; make one with:"
+                f" nvo3sec pki init DOMAIN --dir {shlex.quote(str(directory))}"
+            ) from None
         private_directory(directory)
         pem = read(directory / "authority.pem", private=True)
         try:
@@ -152,36 +158,60 @@ class Authority:
         """
         path = self.device_file(device)
         if path.exists() and not renew:
-            raise AuthorityError(f"{path} exists; to replace it: nvo3sec pki renew {device.role.value} {device.name}")
+            raise AuthorityError(f"{path} exists; to replace it: {self._command('renew', device)}")
         if renew and not path.exists():
-            raise AuthorityError(
-                f"{path} does not exist; to make it: nvo3sec pki issue {device.role.value} {device.name}"
-            )
+            raise AuthorityError(f"{path} does not exist; to make it: {self._command('issue', device)}")
         for directory in (path.parent.parent, path.parent):
             private_directory(directory)
         key = DeviceKey.generate()
         with ledgers.locked(self._ledger):
-            chain, issued, ledger = self._certify(
-                ledgers.load(self._ledger), device, key.private.public_key(), lifetime
-            )
+            before = ledgers.load(self._ledger)
+            chain, issued, ledger = self._certify(before, device, key.private.public_key(), lifetime)
             ledgers.save(self._ledger, ledger)
-            write(path, key.pem().reveal() + chain, replace=renew)
+            whole = key.pem().reveal() + chain
+            try:
+                write(path, whole, replace=renew)
+            except StorageError:
+                self._forget(before, path, whole)
+                raise
         return path, issued
 
+    def _command(self, what: str, device: DeviceName) -> str:
+        return f"nvo3sec pki {what} {device.role.value} {device.name} --dir {shlex.quote(str(self._directory))}"
+
     def sign(
-        self, request_pem: bytes, device: DeviceName, lifetime: timedelta = CERTIFICATE_LIFETIME
+        self,
+        request_pem: bytes,
+        device: DeviceName,
+        lifetime: timedelta = CERTIFICATE_LIFETIME,
+        place: Path | None = None,
     ) -> tuple[bytes, Issued]:
         """A certificate (PEM) for the key in a signing request, which has to name `device`: the operator's decision.
 
-        Raises AuthorityError, StorageError.
+        place: file into which it is put as well; what cannot be put there is not signed. Raises AuthorityError,
+        StorageError.
         """
         named, request = parse_request(request_pem, self.domain)
         if named != device:
             raise AuthorityError(f"the signing request names {named}, not {device}")
         with ledgers.locked(self._ledger):
-            chain, issued, ledger = self._certify(ledgers.load(self._ledger), device, request.public_key(), lifetime)
+            before = ledgers.load(self._ledger)
+            chain, issued, ledger = self._certify(before, device, request.public_key(), lifetime)
+            # First the ledger: there is never a certificate that cannot be revoked.
             ledgers.save(self._ledger, ledger)
+            if place is not None:
+                try:
+                    put_public(place, chain)
+                except StorageError:
+                    self._forget(before, place, chain)
+                    raise
         return chain, issued
+
+    def _forget(self, before: Ledger, path: Path, written: bytes) -> None:
+        """Forget what was signed last, unless it may be at `path` all the same."""
+        with contextlib.suppress(StorageError):
+            if not path.is_file() or read(path) != written:
+                ledgers.save(self._ledger, before)
 
     def token(self, device: DeviceName, lifetime: timedelta = TOKEN_LIFETIME) -> str:
         """A one-time enrolment token for `device`. It is shown once: only its hash is kept. Raises AuthorityError."""

@@ -95,6 +95,9 @@ def finish(path: Path, chain_pem: bytes) -> None:
     Raises StorageError if no key waits, or the certificate is for another key.
     """
     waiting = _waiting(path)
+    if not waiting.exists():
+        done = " (was it installed already?)" if path.exists() else ""
+        raise StorageError(f"no key waits for a certificate at {path}{done}; nvo3sec pki request makes one")
     try:
         key = _load_key(read(waiting, private=True))
         leaf = x509.load_pem_x509_certificate(chain_pem)

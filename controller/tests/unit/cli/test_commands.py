@@ -294,6 +294,13 @@ def test_who_is_asked_by_the_environment(here):
         assert (status, said.partition(",")[0]) == (2, "nvo3sec: --credentials are shown to an NVA over the network")
 
 
+@pytest.mark.parametrize("words", [(), ("vn",), ("pki",)])
+def test_a_command_that_is_not_whole_is_no_result(words, here):
+    status, stdout, stderr = here(*words)
+    assert (status, stdout) == (2, "")
+    assert "Usage: nvo3sec" in stderr
+
+
 def test_interrupted(answering):
     """Ctrl-D at a question."""
     ours, theirs = pty.openpty()
@@ -415,6 +422,8 @@ def test_pki_in_the_form_for_programs(tmp_path):
     (tmp_path / "request").write_text(said("request", "example.test", "nve", "leaf3", *out, "-o", "json")["request"])
     (tmp_path / "chain").write_text(said("sign", "nve", "leaf3", str(tmp_path / "request"), *at)["certificate"])
     assert said("install", str(tmp_path / "chain"), *out, "-o", "json") == {"file": str(tmp_path / "leaf3.pem")}
+    again = run("pki", "install", str(tmp_path / "chain"), *out)
+    assert again.stderr.startswith(f"nvo3sec: no key waits for a certificate at {tmp_path / 'leaf3.pem'} (was it inst")
     absent = "nvo3sec: there is nothing to revoke: "
     assert run("pki", "revoke", "nve", "leaf9", *at[:2]).stderr.startswith(absent)
     assert run("pki", "revoke", "--serial", "1", *at[:2]).stderr.startswith(absent)
@@ -422,6 +431,70 @@ def test_pki_in_the_form_for_programs(tmp_path):
     assert (refused.returncode, refused.stderr) == (1, "nvo3sec: nothing was done: there is nobody to ask; use --yes\n")
     assert issued["serial"] in {one["serial"] for one in said("revoke", "nve", "leaf1", "--yes", *at)}
     assert said("publish", *at)["file"].endswith("revoked.pem")
+
+
+class TestPkiRefuses:
+    """What it refuses has changed nothing, and is said with the path or the option that it is about."""
+
+    @pytest.fixture
+    def authority(self, tmp_path, here) -> Path:
+        place = tmp_path / "the authority"
+        assert here("pki", "init", "example.test", "--dir", str(place))[0] == 0
+        return place
+
+    def test_to_sign_what_cannot_be_put_where_its_device_takes_it_from(self, authority, tmp_path, here):
+        out, at = tmp_path / "leaf1.pem", ("--dir", str(authority))
+        _, request, _ = here("pki", "request", "example.test", "nve", "leaf1", "--out", str(out))
+        (tmp_path / "request").write_text(request)
+        ledger = (authority / "ledger.json").read_bytes()
+        (issued := tmp_path / "issued").write_text("a file")
+        words = ("pki", "sign", "nve", "leaf1", str(tmp_path / "request"), *at)
+        assert here(*words, "--issued", str(issued)) == (1, "", f"nvo3sec: {issued} is no directory\n")
+        place = tmp_path / "other"
+        (place / "nve" / "leaf1.pem").mkdir(parents=True)
+        status, _, said = here(*words, "--issued", str(place))
+        assert (status, said) == (1, f"nvo3sec: {place}/nve/leaf1.pem: Is a directory\n")
+        assert (authority / "ledger.json").read_bytes() == ledger
+        assert here(*words, "--issued", str(tmp_path / "there"))[0] == 0
+        assert (authority / "ledger.json").read_bytes() != ledger
+
+    def test_and_what_would_go_is_said_with_the_directory(self, authority, here):
+        at = ("--dir", str(authority))
+        _, _, said = here("pki", "renew", "nve", "leaf1", *at)
+        assert said.endswith(f"to make it: nvo3sec pki issue nve leaf1 --dir '{authority}'\n")
+        assert here("pki", "issue", "nve", "leaf1", *at)[0] == 0
+        _, _, said = here("pki", "issue", "nve", "leaf1", *at)
+        assert said.endswith(f"to replace it: nvo3sec pki renew nve leaf1 --dir '{authority}'\n")
+
+    @pytest.mark.parametrize("command", ["issue", "renew", "token"])
+    def test_a_life_that_is_too_long(self, authority, here, command):
+        status, _, said = here("pki", command, "nve", "leaf1", "--dir", str(authority), "--lifetime", "99999d")
+        longest = 7 if command == "token" else 90
+        assert (status, said.partition(";")[0]) == (
+            2,
+            f"nvo3sec: Invalid value for '--lifetime': 99999d is more than {longest}d",
+        )
+
+    def test_what_may_not_be_looked_at(self, authority, here, monkeypatch):
+        def stat(path: Path, **_: Any) -> Any:
+            raise PermissionError(13, "Permission denied", str(path))
+
+        monkeypatch.setattr(Path, "stat", stat)  # who is root may look at everything
+        status, _, said = here("pki", "list", "--dir", str(authority))
+        assert (status, said) == (1, f"nvo3sec: {authority}: Permission denied\n")
+
+    @pytest.mark.parametrize("words", [("init", "example.test", "--dir"), ("bundle", "{pki}", "--out")])
+    def test_a_file_in_the_place_of_a_directory(self, authority, tmp_path, here, words):
+        (file := tmp_path / "file").write_text("")
+        for given in (file, file / "inner"):
+            status, _, said = here("pki", *(word.format(pki=authority) for word in words), str(given))
+            assert (status, said) == (1, f"nvo3sec: {file} is no directory\n")
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_argument_and_option_says_what_it_is(name):
+    silent = [one.name for one in COMMANDS[name].params if not getattr(one, "help", None)]
+    assert silent in ([], ["help"])
 
 
 def test_a_bundle_has_each_anchor_once_and_is_replaced_by_its_owner_alone(tmp_path):
