@@ -76,7 +76,10 @@ def diff(
     credentials: OperatorCredentials = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """What would change with this file: + added, ~ changed, - removed. Changes nothing."""
+    """What would change with this file: + added, ~ changed, - removed. Changes nothing.
+
+    Exit status 1: the file would be refused.
+    """
     from nvo3sec.config import read_domain
 
     wanted = read_domain(file)
@@ -90,6 +93,8 @@ def diff(
         ours = compared(other.parse(), domain, same_text=other.text == wanted.text)
         answer = Answer(to_json(ours), ours)
     show(answer, output, *render.difference(answer.said))
+    if answer.said.refused:
+        raise typer.Exit(1)
 
 
 @app.command("apply")

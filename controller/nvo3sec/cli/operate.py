@@ -27,7 +27,7 @@ from nvo3sec.errors import NoController, OperatorError
 from nvo3sec.operator.console import ask, choose_run_directory, has_been_an_nva
 from nvo3sec.operator.documents import Counters, NoCounters, NotDone, Reconciled, Status
 from nvo3sec.operator.json_form import from_json, to_json
-from nvo3sec.system.plain import plain_value
+from nvo3sec.system.plain import plain, plain_value
 
 T = TypeVar("T")
 APPEAR_S = 0.05
@@ -136,7 +136,10 @@ class Where:
 
 
 def show(result: Any, output: Output, *tables: Any) -> None:
-    """Print a result: as it is for programs, as `tables` for people. result: an answer, or a document of our own."""
+    """Print a result: as it is for programs, as `tables` for people. result: an answer, or a document of our own.
+
+    A text among `tables` is one line, whatever is in it: names of files, too, are somebody else's.
+    """
     if output is Output.JSON:
         print(document(result.json if isinstance(result, Answer) else to_json(result)))
         return
@@ -145,7 +148,7 @@ def show(result: Any, output: Output, *tables: Any) -> None:
     if not console.is_terminal:
         console = Console(highlight=False, markup=False, emoji=False, width=PIPE_WIDTH)
     for table in tables:
-        console.print(table, soft_wrap=True)
+        console.print(plain(table) if isinstance(table, str) else table, soft_wrap=True)
 
 
 def document(result: Any) -> str:

@@ -178,7 +178,7 @@ def request(
     made = requests.begin(path, DeviceName(domain, role, name)).decode()
     if not was_there:
         print(plain(f"made the directory {path.parent}, for its owner alone"), file=sys.stderr)
-    show({"file": str(path), "request": made}, output, made.rstrip("\n"))
+    show({"file": str(path), "request": made}, output, *made.splitlines())
 
 
 @app.command("install")
@@ -214,7 +214,7 @@ def sign(
     chain, issued = authority.sign(_input(request_file), device, duration(lifetime), path)
     _tell("signed", issued)
     if path is None:
-        show(_row(issued) | {"certificate": chain.decode()}, output, chain.decode().rstrip("\n"))
+        show(_row(issued) | {"certificate": chain.decode()}, output, *chain.decode().splitlines())
         return
     show(_row(issued) | {"file": str(path)}, output, str(path))
 
@@ -231,7 +231,7 @@ def bundle(
     from nvo3sec.identity.authority.authority import bundle
 
     paths = [str(path) for path in bundle([_authority(one) for one in authorities], place)]
-    show({"files": paths}, output, "\n".join(paths))
+    show({"files": paths}, output, *paths)
 
 
 @app.command("token")
@@ -261,7 +261,7 @@ def enroll(
     given = sys.stdin.readline(1024).strip()
     chain, issued = authority.enroll(_input(request_file), given, duration(lifetime))
     _tell("enrolled", issued)
-    show(_row(issued) | {"certificate": chain.decode()}, output, chain.decode().rstrip("\n"))
+    show(_row(issued) | {"certificate": chain.decode()}, output, *chain.decode().splitlines())
 
 
 @app.command("revoke")

@@ -497,6 +497,34 @@ def test_every_argument_and_option_says_what_it_is(name):
     assert silent in ([], ["help"])
 
 
+def test_no_name_of_a_file_steers_the_terminal(tmp_path, here):
+    """Whoever makes a file names it; what succeeds shows the name as well."""
+    from nvo3sec.config import example_path
+
+    place = tmp_path / "x\x1b[31m\u202e\ny"
+    place.mkdir()
+    (file := place / "a.yaml").write_bytes(example_path().read_bytes())
+    pki, device, made = str(place / "pki"), str(place / "device" / "d.pem"), str(tmp_path / "made")
+    for words in (
+        ("domain", "check", str(file)),
+        ("pki", "init", "example.test", "--dir", pki),
+        ("pki", "issue", "nve", "leaf1", "--dir", pki),
+        ("pki", "renew", "nve", "leaf1", "--dir", pki),
+        ("pki", "publish", "--dir", pki),
+        ("pki", "bundle", pki, "--out", str(place / "bundle")),
+        ("pki", "request", "example.test", "nve", "leaf2", "--out", device),
+        ("pki", "sign", "nve", "leaf2", made, "--dir", pki, "--issued", str(place / "issued")),
+        ("pki", "install", str(place / "issued" / "nve" / "leaf2.pem"), "--out", device),
+    ):
+        status, stdout, stderr = here(*words)
+        assert status == 0, stderr
+        assert all(line.isprintable() for said in (stdout, stderr) for line in said.split("\n"))
+        if words[1] != "request":
+            assert "x\\x1b[31m\\u202e\\ny" in stdout, "in one line"
+        else:
+            (tmp_path / "made").write_text(stdout)
+
+
 def test_a_bundle_has_each_anchor_once_and_is_replaced_by_its_owner_alone(tmp_path):
     authority, place = str(tmp_path / "pki"), tmp_path / "made" / "bundle"
     assert run("pki", "init", "example.test", "--dir", authority).returncode == 0
