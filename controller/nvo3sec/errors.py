@@ -191,7 +191,7 @@ class OperatorError(Nvo3secError):
 
 def no_such(what: str, name: str, known: Iterable[str]) -> OperatorError:
     """What is said of a name that nothing has. what: `NVE`. known: the names that there are."""
-    return OperatorError(f"no such {what}: {name}; there are: {', '.join(sorted(known))}")
+    return OperatorError(f"no such {what}: {name or repr(name)}; there are: {', '.join(sorted(known))}")
 
 
 class NoController(OperatorError):

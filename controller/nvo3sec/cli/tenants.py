@@ -9,7 +9,16 @@ import typer
 
 from nvo3sec.cli import render
 from nvo3sec.cli.operate import Answer, answer_of, show
-from nvo3sec.cli.options import LAST_ACCESS_PORT, LAST_VLAN, Output, OutputOption, RunDirectory, check_ip, check_mac
+from nvo3sec.cli.options import (
+    LAST_ACCESS_PORT,
+    LAST_VLAN,
+    Output,
+    OutputOption,
+    RunDirectory,
+    check_ip,
+    check_label,
+    check_mac,
+)
 from nvo3sec.errors import OperatorError
 from nvo3sec.operator.console import ask, choose_run_directory
 from nvo3sec.operator.documents import Announced, AttachmentLine
@@ -60,7 +69,12 @@ def detach(
     mac: MacOption,
     vlan: VlanOption = 0,
     successor: Annotated[
-        str | None, typer.Option("--successor", help="The NVE where it goes on: only that one can have its addresses.")
+        str | None,
+        typer.Option(
+            "--successor",
+            help="The NVE where it goes on: only that one can have its addresses.",
+            callback=check_label,
+        ),
     ] = None,
     hypervisor: HostOption = "",
     run_dir: RunDirectory = None,

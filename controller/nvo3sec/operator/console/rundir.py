@@ -134,7 +134,8 @@ def choose_run_directory(
         return given
     base = base_directory() if given is None else given
     if given is not None and not os.path.isdir(given):
-        raise NoController(f"no such run directory: {given}{_elsewhere(base)}")
+        what = "not a directory" if os.path.exists(given) else "no such run directory"
+        raise NoController(f"{what}: {given}{_elsewhere(base)}")
     here, passed_over = _looked_through(base)
     of_agents = {name: path for name, path in here.items() if _last(name).startswith(AGENT)}
     others = {name: path for name, path in here.items() if name not in of_agents}

@@ -19,7 +19,7 @@ from typing import Any, get_args, get_type_hints
 import pytest
 import typer
 from nvo3sec.cli import tell
-from nvo3sec.errors import OperatorError
+from nvo3sec.errors import OperatorError, no_such
 from places import ROOT
 
 cli: Any = importlib.import_module("nvo3sec.cli.main")
@@ -299,6 +299,15 @@ def test_a_command_that_is_not_whole_is_no_result(words, here):
     status, stdout, stderr = here(*words)
     assert (status, stdout) == (2, "")
     assert "Usage: nvo3sec" in stderr
+
+
+def test_what_is_empty_or_no_directory_is_said_as_it_is(here, tmp_path):
+    words = ("nve", "detach", "--vn", "red", "--port", "1", "--mac", MAC, "--successor", "")
+    status, _, said = here(*words)
+    assert (status, said[:57]) == (2, "nvo3sec: Invalid value for '--successor': '' is empty; a n"[:57])
+    (file := tmp_path / "file").write_text("")
+    assert here("status", "--run-dir", str(file))[2].startswith(f"nvo3sec: not a directory: {file}")
+    assert str(no_such("NVE", "", ["leaf1"])) == "no such NVE: ''; there are: leaf1"
 
 
 def test_interrupted(answering):
