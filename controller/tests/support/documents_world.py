@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+from ipaddress import IPv4Address
 from ipaddress import ip_address as ip
 from types import SimpleNamespace
 from typing import Any
@@ -42,13 +43,15 @@ COUNTERS = SwitchCounters(
     "leaf1",
     {Counter.DROPS_INGRESS: {DropReason.REPLAY_GENERATION: CounterValue(3, 300)}, Counter.DROPS_EGRESS: {}},
     {
-        Table.SA_RX: {(("source", 1), ("destination", 2), ("spi", 3)): CounterValue(1, 2)},
+        Table.SA_RX: {(("peer", 7), ("spi", 3)): CounterValue(1, 2)},
         Table.SA_TX: {(("interface", 300), ("level", 1)): CounterValue(3, 4)},
-        Table.VAP: {(("port", 1), ("vlan", 0)): CounterValue(5, 6)},
-        Table.VN_INGRESS_AUTHORIZATION: {(("source", 1), ("vni", 5001)): CounterValue(7, 8)},
+        Table.VAP: {(("port", 1), ("link", 0), ("vlan", 0)): CounterValue(5, 6)},
+        Table.VN_INGRESS_AUTHORIZATION: {(("peer", 7), ("vni", 5001)): CounterValue(7, 8)},
     },
     {300: "leaf2"},
     {"leaf2": 9},
+    {7: IPv4Address("0.0.0.1")},
+    IPv4Address("0.0.0.2"),
     SwitchStatistics({"packets": 1}, {1: PortStatistics("veth1", {"received": 2, "beyond_mtu": 1})}),
 )
 
