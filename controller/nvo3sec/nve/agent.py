@@ -223,6 +223,7 @@ class NveAgent:
             packets_lost=serving.driver.client.packets_lost + serving.driver.punts_lost,
             fault=serving.fault or known.fault,
             alarms=serving.drops.alarms(now),
+            standing=serving.standing,
             limits_s={name: serving.lease.reading.remaining_s(end, now) for name, end in limits.items()},
         )
 

@@ -37,6 +37,8 @@ from nvo3sec.nve.agent_memory import AgentMemory, Place, place_of
 from nvo3sec.nve.nva_session import NvaSession
 from nvo3sec.system.aio import Backoff
 
+EVENT = "not-announced-anew"
+"""The report of who was refused."""
 PACE = Rate(25, 256)
 """Announcements: below what the NVA takes of one NVE, so that there is room for those that operators ask for."""
 RETRY_FIRST_S, RETRY_LAST_S = 0.2, 5.0
@@ -72,9 +74,15 @@ class Announcer:
         self._part: dict[Place, tuple[IpAddress, ...]] = {}
         self._lost: set[Place] = set()
         self._told: dict[Place, str] = {}
+        """What was said of who was refused, until it is there."""
         self._wake = asyncio.Event()
         self._pace = TokenBucket(PACE, time.monotonic())
         self._log = structlog.get_logger("nve").bind(nve=nve)
+
+    @property
+    def standing(self) -> tuple[str, ...]:
+        """What of what was told is still so, event first."""
+        return tuple(f"{EVENT}: {detail}" for detail in self._told.values())
 
     # --- what the NVA says ------------------------------------------------------------------------------------------
 
@@ -264,11 +272,11 @@ class Announcer:
             return
         if answer.standing is Standing.REFUSED:
             self.refused += 1
-            if self._told.get(place) != answer.reason:
-                self._told[place] = answer.reason
-                detail = f"{what} in VN {one.vn}: {_said(answer)}"
+            detail = f"{what} in VN {one.vn}: {_said(answer)}"
+            if self._told.get(place) != detail:
+                self._told[place] = detail
                 self._log.warning("not announced anew", what=detail, refused=self.refused)
-                await session.report(Report("not-announced-anew", detail))
+                await session.report(Report(EVENT, detail))
             return
         self._told.pop(place, None)
         if answer.standing is Standing.ACTIVE:

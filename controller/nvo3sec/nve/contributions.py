@@ -94,6 +94,11 @@ class Peering:
         """Whether tunnels have mixed keys here."""
         return self._on
 
+    @property
+    def standing(self) -> tuple[str, ...]:
+        """What of what was told is still so, event first."""
+        return tuple(f"{event}: {detail}" for event, detail in self._states.items() if detail)
+
     def begin_session(self) -> None:
         """What was said in an earlier session has to be said again."""
         self._sent.clear()

@@ -41,8 +41,9 @@ class DropWatch:
             try:
                 report = await self.look(time.monotonic())
             except ReadRefused as error:
-                await confinement.note("drop counters", str(error))
+                await confinement.now("drop counters", [str(error)])
             else:
+                await confinement.now("drop counters", ())
                 if report is not None:
                     await found(report)
             await asyncio.sleep(DROPS_S)

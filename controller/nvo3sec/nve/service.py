@@ -50,6 +50,7 @@ from nvo3sec.nve.clock import ClockReading
 from nvo3sec.nve.confinement import Confinement
 from nvo3sec.nve.contributions import Peering, Place
 from nvo3sec.nve.driver import SwitchDriver
+from nvo3sec.nve.drops import EVENT as DROPS_EVENT
 from nvo3sec.nve.drops import DropWatch
 from nvo3sec.nve.holdings import TABLES as HOLDINGS_TABLES
 from nvo3sec.nve.holdings import holdings_of
@@ -120,7 +121,7 @@ class Serving:
         self._dirty = Dirty()
         self._lock = asyncio.Lock()
         self._log = structlog.get_logger("nve").bind(nve=driver.client.name)
-        self._confinement = Confinement(session, self._log)
+        self._confinement = Confinement(self._log, session.report)
         self.learning = Learning(
             session,
             kept.mappings,
@@ -179,6 +180,12 @@ class Serving:
         return self.view.lease_renew_s if self.view is not None else RETRY_FIRST_S
 
     @property
+    def standing(self) -> tuple[str, ...]:
+        """What of all that was told as a state is still so, as the reports say it."""
+        drops = (DROPS_EVENT,) if self.drops.alarms(time.monotonic()) else ()
+        return (*drops, *self._peering.standing, *self._announcer.standing, *self._confinement.standing)
+
+    @property
     def is_in_sync(self) -> bool:
         """Was the switch read back as it should be, with nothing waiting, and is what it sends up taken?"""
         outcome = self.outcome
@@ -194,12 +201,11 @@ class Serving:
             except Nvo3secError:
                 raise
             except Exception as error:  # noqa: BLE001  # one bad message: what was taken before it is still so
-                await self._confinement.note(f"message {type(update).__name__}", cause_of(error))
+                await self._confinement.now(f"message {type(update).__name__}", [cause_of(error)])
                 if not isinstance(update, NveView | TenantState):
                     raise NvaUnreachable("what the NVA sends adds up, and cannot be taken; asking anew") from None
                 continue
-            for what in left_out:
-                await self._confinement.note("view", f"{what} does not fit to the rest of it, and is left out")
+            await self._took(update, left_out)
             if isinstance(update, NveView | PeerUpdate):
                 await self._tell_peers()
 
@@ -240,6 +246,15 @@ class Serving:
                 self._dirty.mark(KEY_TABLES)
         return left_out
 
+    async def _took(self, update: Message, left_out: Iterable[str]) -> None:
+        await self._confinement.now(f"message {type(update).__name__}", ())
+        whys = [f"{what} does not fit to the rest of it, and is left out" for what in left_out]
+        if isinstance(update, NveView):
+            await self._confinement.now("view", whys)
+            await self._confinement.now("tenants", ())
+        elif isinstance(update, TenantState):  # of the rest of the view, what was left out still is
+            await self._confinement.now("tenants", whys, what="view")
+
     def _follow_vns(self, view: NveView) -> None:
         """What is known of a VN, and what came from a VAP, is nothing of another VN with its number or its place."""
         names = {vn.vni: vn.name for vn in view.vns}
@@ -273,7 +288,7 @@ class Serving:
                 raise
             except Exception as error:  # noqa: BLE001  # the switch goes on with what it has; nothing is confirmed
                 self.fault = cause_of(error)
-                await self._confinement.note("reconciliation", self.fault)
+                await self._confinement.now("reconciliation", [self.fault])
                 delay = await self._later(delay)
 
     async def _later(self, delay: float) -> float:
@@ -303,9 +318,9 @@ class Serving:
             # Keys or mappings alone touch nothing else; anything more may need new numbers everywhere.
             scope = chosen if chosen <= set(KEY_TABLES) or chosen <= set(TENANT_TABLES) else set(MANAGED_TABLES)
             wanted = self._wanted()
-            if len(wanted.receive) < len(self.keyring.receive):
-                why = f"{CANNOT}: {self._memory.fault}"
-                await self._confinement.note("keys", f"new keys to receive with are not installed: {why}")
+            lacking = len(wanted.receive) < len(self.keyring.receive)
+            why = f"new keys to receive with are not installed: {CANNOT}: {self._memory.fault}"
+            await self._confinement.now("keys", [why] if lacking else ())
             await self._tell_peers()  # a sender proves a key before its switch has it, a receiver after
             if (now := self._current()) is not None and self._another_key_follows(wanted):
                 await self._use.read(*now)  # else it would be credited with what its predecessor has sent since
@@ -326,6 +341,7 @@ class Serving:
                 self._log.info("reconciled", updates=len(outcome.done.updates), left=len(outcome.left.updates))
             if outcome.left.is_empty:
                 self.fault = ""
+                await self._confinement.now("reconciliation", ())
             read_back = self._read_back(outcome)
             # The proof of a key before the word that it is in the switch: with that the sender is told to use it.
             await self._tell_peers(read_back.receive)

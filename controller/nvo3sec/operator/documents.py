@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
-from nvo3sec.domain.switch.status import AgentStatus
+from nvo3sec.domain.switch.status import SwitchStatus
 from nvo3sec.operator.json_form import UNSAID, Unsaid
 
 Texts: TypeAlias = tuple[str, ...]
@@ -78,10 +78,11 @@ class SaidReport:
 
 
 @dataclass(frozen=True)
-class Switch(AgentStatus):
-    """A switch and its agent. excluded, disputed: why, if it is. speaks: None if that is not known. An agent alone does
-    not say these."""
+class Switch(SwitchStatus):
+    """A switch and its agent. standing: what of what the agent reported is still so, None if it does not say. excluded,
+    disputed: why, if it is. speaks: None if that is not known. An agent alone does not say these three."""
 
+    standing: Texts | Unsaid | None = UNSAID
     excluded: str | Unsaid = UNSAID
     disputed: str | Unsaid = UNSAID
     registered: bool = False

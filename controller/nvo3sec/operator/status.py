@@ -12,7 +12,7 @@ from nvo3sec.domain.messages.credential_terms import span
 from nvo3sec.domain.messages.versions import Speaks, differences
 from nvo3sec.domain.overlay.meanings import Meaning
 from nvo3sec.domain.overlay.model import Domain
-from nvo3sec.domain.switch.status import AgentStatus, unknown_status
+from nvo3sec.domain.switch.status import AgentStatus, stands_no_more, unknown_status
 from nvo3sec.nva.report_journal import ReportRecord
 from nvo3sec.operator.documents import HeldNumber, Key, SaidReport, Speech, Status, Switch
 from nvo3sec.operator.json_form import to_json
@@ -116,9 +116,11 @@ def _is_over(
             return record.nve not in disputed
         case "two-agents":
             return record.nve not in contested
-        case "updates-refused" | "incarnation-lost" | "lease-withheld":
+        case "updates-refused" | "incarnation-lost" | "incarnation-retired" | "lease-withheld":
             return agent is not None and _is_ready(agent)
-    return False
+    if agent is None or not agent.nva:
+        return False
+    return stands_no_more(f"{record.report.event}: {record.report.detail}", agent.standing)
 
 
 OVERDUE_SHARE = 1 / 10

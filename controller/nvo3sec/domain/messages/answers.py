@@ -49,6 +49,7 @@ STATUS: Mapping[str, f.Check] = {
     "packets_lost": _count,
     "fault": _line,
     "alarms": _some_lines,
+    "standing": f.or_none(_some_lines),
     "limits_s": f.table(
         f.matching("(receive|send) [0-9a-z?][0-9a-z.:-]{0,63} [0-9a-f]{8}", "the name of an SA"), f.seconds
     ),

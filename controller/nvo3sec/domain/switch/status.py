@@ -6,9 +6,26 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+STATES = (
+    "confined: drop counters: ",
+    "confined: keys: new keys ",
+    "confined: message ",
+    "confined: reconciliation: ",
+    "confined: view: ",
+    "not-announced-anew: ",
+    "peer-keys-impossible: ",
+    "peer-keys-not-remembered: ",
+    "replay-generation: ",
+    "tunnel-keys-downgraded: ",
+    "tunnel-keys-refused: ",
+)
+"""How those reports of agents begin that tell of a state whose end the agent knows."""
+STANDING_CHARS, STANDING_LINES = 200, 60
+"""Of what stands, so much is said: enough to tell it from everything else, and no more lines than are shown."""
+
 
 @dataclass(frozen=True)
-class AgentStatus:
+class SwitchStatus:
     """An agent and its switch as they are now."""
 
     nve: str
@@ -37,6 +54,15 @@ class AgentStatus:
     """Seconds to the hard limit of each key in the switch, by "receive" or "send", peer and SPI."""
 
 
+@dataclass(frozen=True)
+class AgentStatus(SwitchStatus):
+    """The same, as the agent says it."""
+
+    standing: tuple[str, ...] | None = None
+    """What of all that it reported as a state is still so: how the text of each report begins, event first. None: it
+    does not say (`STATES`)."""
+
+
 def unknown_status(nve: str, fault: str) -> AgentStatus:
     """The status of an agent that did not say one."""
     return AgentStatus(nve, fault=fault)
@@ -47,3 +73,10 @@ def status_from_json(nve: str, value: Any) -> AgentStatus:
     depends on it."""
     fields: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in value.items()}
     return AgentStatus(nve, **fields)
+
+
+def stands_no_more(told: str, standing: tuple[str, ...] | None) -> bool:
+    """Whether a report (event and detail) tells of a state that has ended. standing: as the agent says it."""
+    if standing is None or len(standing) >= STANDING_LINES or not told.startswith(STATES):
+        return False
+    return not told.startswith(standing)

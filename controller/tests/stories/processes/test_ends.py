@@ -105,10 +105,13 @@ class TestMemory:
                 await until(told)
                 status = world.status()
                 assert status is not None
+                assert not any(one["over"] for one in status["reports"] if one["event"] == "confined")
                 assert not [one for one in status["keys"] if one["receiver"] == "leaf2" and one["state"] == "sending"]
                 assert [one for one in status["keys"] if one["receiver"] == "leaf3" and one["sender"] == "leaf1"]
                 (state / "agent.json.new").rmdir()
                 assert await warned(world, 0) == []
+                found = await world.ready()
+                assert all(one["over"] for one in found["reports"] if one["event"] == "confined")
                 now = {one["spi"] for one in (await world.ready())["keys"] if one["receiver"] == "leaf2"}
                 assert now
                 assert not now & before

@@ -8,17 +8,17 @@ from dataclasses import replace
 import pytest
 from nvo3sec.config import example_path, load_domain
 from nvo3sec.domain.messages.session import Report
-from nvo3sec.domain.switch.status import AgentStatus
+from nvo3sec.domain.switch.status import STATES, AgentStatus
 from nvo3sec.nva.report_journal import ReportRecord
 from nvo3sec.operator.status import status_report
 
 DOMAIN = load_domain(example_path())
-WELL = AgentStatus("leaf1", connected=True, incarnation_agrees=True, lease_left_s=10.0, in_sync=True)
+WELL = AgentStatus("leaf1", connected=True, nva=True, incarnation_agrees=True, lease_left_s=10.0, in_sync=True)
 
 
-def is_over(event: str, agent: AgentStatus = WELL, **states: dict[str, str]) -> bool:
+def is_over(event: str, agent: AgentStatus = WELL, detail: str = "why", **states: dict[str, str]) -> bool:
     agents = {nve.name: replace(agent, nve=nve.name) for nve in DOMAIN.nves}
-    record = ReportRecord("leaf1", 1.0, Report(event, "why"))
+    record = ReportRecord("leaf1", 1.0, Report(event, detail))
     (report,) = status_report(DOMAIN, agents, (), [record], (), 2.0, **states).reports
     return report.over
 
@@ -31,6 +31,7 @@ def is_over(event: str, agent: AgentStatus = WELL, **states: dict[str, str]) -> 
         ("two-agents", {"contested": {"leaf1": "two agents use nve/leaf1"}}),
         ("updates-refused", {"agent": replace(WELL, in_sync=False)}),
         ("incarnation-lost", {"agent": replace(WELL, incarnation_agrees=False)}),
+        ("incarnation-retired", {"agent": replace(WELL, lease_left_s=None)}),
         ("lease-withheld", {"agent": replace(WELL, lease_left_s=0.0)}),
     ],
 )
@@ -50,3 +51,17 @@ def test_one_that_is_suspended_is_not_ready_and_one_that_is_revoked_for_good_has
 @pytest.mark.parametrize("event", ["foreign-entry", "mapping-frozen"])
 def test_an_event_stays_one(event):
     assert not is_over(event)
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_a_state_that_an_agent_knows_the_end_of_is_over_when_it_says_so(state):
+    event, _, part = state.partition(": ")
+    told = f"{part}in full"
+    assert not is_over(event, replace(WELL, standing=(f"{state}in",)), told)
+    assert is_over(event, replace(WELL, standing=("confined: other",)), told)
+    assert not is_over(event, WELL, told), "an agent that does not say what stands"
+    assert not is_over(event, replace(WELL, nva=False, standing=()), told), "nobody knows"
+
+
+def test_what_the_nva_confines_is_no_state_of_an_agent():
+    assert not is_over("confined", replace(WELL, standing=()), "keys of leaf1 to leaf2: KeyError")
