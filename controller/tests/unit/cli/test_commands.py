@@ -18,8 +18,11 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 import typer
+from filled import filled
 from nvo3sec.cli import tell
 from nvo3sec.errors import OperatorError, no_such
+from nvo3sec.operator.documents import Status
+from nvo3sec.operator.json_form import to_json
 from places import ROOT
 
 cli: Any = importlib.import_module("nvo3sec.cli.main")
@@ -329,6 +332,7 @@ def answering(tmp_path: Path) -> Iterator[Path]:
     """The run directory of a process whose only NVE is leaf1, and that is asked for nothing else."""
     place = tmp_path / "nva"
     place.mkdir(mode=0o700)
+    told = to_json(filled(Status, {"switches": [{"nve": "leaf1"}]}))
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(place / "controller.sock"))
         server.listen()
@@ -341,7 +345,7 @@ def answering(tmp_path: Path) -> Iterator[Path]:
                     return
                 with connection, connection.makefile("rwb") as stream:
                     stream.readline()
-                    stream.write(json.dumps({"result": {"switches": [{"nve": "leaf1"}]}}).encode() + b"\n")
+                    stream.write(json.dumps({"result": told}).encode() + b"\n")
 
         thread = threading.Thread(target=answer)
         thread.start()
