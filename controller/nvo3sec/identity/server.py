@@ -183,7 +183,8 @@ class SecureServer:
 
     async def stop(self, grace_s: float = 1.0) -> None:
         """Stop taking calls, give those that run `grace_s` seconds, end them with a word, then all connections."""
-        # gRPC refuses what is new from now on; it cancels what the gate has not ended by then.
+        self.front.close()
+        # gRPC refuses what is new from now on; it cancels what the gate has not ended by then. Its socket is gone.
         stopping = asyncio.create_task(self.grpc.stop(grace_s + 2 * WORD_S))
         await self.gate.stop(grace_s)
         await stopping

@@ -129,6 +129,7 @@ class Refusal(StrEnum):
     NOT_TLS = "not-tls"
     PROTOCOL_VERSION = "protocol-version"
     BACKEND = "backend"
+    STOPPING = "stopping"
     DESCRIPTORS = "descriptors"
     IDENTITY = "identity"
 

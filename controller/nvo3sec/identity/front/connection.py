@@ -53,6 +53,8 @@ class Doorkeeper(Protocol):
     opened: int
     held: int
 
+    @property
+    def is_listening(self) -> bool: ...
     def leave(self, outer: Outer) -> None: ...
     def claim(self, outer: Outer, identity: Identity) -> None: ...
     async def turn(self, outer: Outer) -> bool: ...
@@ -192,7 +194,8 @@ class Outer(Side):
             _, inner = await loop.create_unix_connection(lambda: Inner(self), sock=backend)
         except (OSError, TimeoutError) as error:
             backend.close()
-            self.refuse(Refusal.BACKEND, type(error).__name__)
+            # The gRPC server is gone, since this one stops; or something else is wrong with it.
+            self.refuse(Refusal.BACKEND if self._front.is_listening else Refusal.STOPPING, type(error).__name__)
             return
         except BaseException:
             backend.close()

@@ -114,18 +114,28 @@ class Front:
         loop.add_reader(listener, self._accept)
         return int(listener.getsockname()[1])
 
+    @property
+    def is_listening(self) -> bool:
+        """Whether somebody new is let in."""
+        return self._listener is not None
+
+    def close(self) -> None:
+        """Let nobody in any more, before the gRPC server stops: there is nothing behind this front from then on."""
+        if self._listener is not None:
+            asyncio.get_running_loop().remove_reader(self._listener)
+            self._listener.close()
+            self._listener = None
+
     async def stop(self) -> None:
         """Stop listening and end every connection."""
-        if self._listener is None:
+        self.close()
+        if self._remembering is None:
             return
-        asyncio.get_running_loop().remove_reader(self._listener)
-        self._listener.close()
-        self._listener = None
-        if self._remembering is not None:
-            self._remembering.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._remembering
-            await self.memory.write()
+        self._remembering.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._remembering
+        self._remembering = None
+        await self.memory.write()
         for task in list(self._entering):
             task.cancel()
         for outer in self._through(connected=False):
@@ -272,10 +282,11 @@ class Front:
         self._by_peer[outer.peer] = outer
 
     def count(self, refusal: Refusal, address: str, detail: str) -> None:
-        """Count a refusal, and log it if there are not too many."""
+        """Count a refusal, and log it if there are not too many. That a server stops is nothing to be warned of."""
         self.refused[refusal] += 1
         if not self._log_bucket.take(self.clock()):
-            self._log.warning("connection refused", source=address, reason=refusal.value, detail=detail)
+            log = self._log.info if refusal is Refusal.STOPPING else self._log.warning
+            log("connection refused", source=address, reason=refusal.value, detail=detail)
 
 
 def _within_descriptors(limits: FrontLimits) -> FrontLimits:

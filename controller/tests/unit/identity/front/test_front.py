@@ -36,6 +36,7 @@ from nvo3sec.identity.front.admission import FrontLimits
 from nvo3sec.identity.front.client_hello import PROTOCOL_VERSION_ALERT
 from nvo3sec.identity.front.front import _within_descriptors
 from nvo3sec.identity.names import Role
+from structlog.testing import capture_logs
 
 PLENTY = Rate(1 << 30, 1 << 30)
 PATIENT = FrontLimits(
@@ -72,6 +73,13 @@ async def ended(reader: asyncio.StreamReader, timeout_s: float = 10.0) -> bytes:
         with contextlib.suppress(ConnectionError):
             return await reader.read()
         return b""
+
+
+async def closed(writer: asyncio.StreamWriter) -> None:
+    """Close this end, whatever the other one did before."""
+    writer.close()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
 
 
 async def served(running: Running) -> None:
@@ -234,12 +242,8 @@ class TestSlowLoris:
     def test_a_handshake_that_stops_after_the_hello(self, world: World):
         async def go() -> None:
             async with with_stream(world, replace(PATIENT, handshake_s=0.5)) as running:
-                context = tls_context(None, world.authority.anchors_file)
-                incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-                with pytest.raises(ssl.SSLWantReadError):
-                    context.wrap_bio(incoming, outgoing, server_hostname=running.name.dns).do_handshake()
                 reader, writer = await attack(running)
-                writer.write(outgoing.read())
+                writer.write(hello_to(running))
                 assert await reader.read(1)  # what the server says to a hello
                 await ended(reader)
                 assert running.server.front.refused["handshake-timeout"] == 1
@@ -425,6 +429,73 @@ class TestDescriptors:
         assert limits.unfinished <= limits.total
         monkeypatch.setattr(resource, "getrlimit", lambda _which: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         assert _within_descriptors(FrontLimits(total=4096)).total == 4096
+
+
+def hello_to(running: Running) -> bytes:
+    """The first message of a client without a certificate."""
+    outgoing = ssl.MemoryBIO()
+    client = tls_context(None, running.world.authority.anchors_file).wrap_bio(
+        ssl.MemoryBIO(), outgoing, server_hostname=running.name.dns
+    )
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    return outgoing.read()
+
+
+class TestStop:
+    """A server that stops gives those that it has some time; gRPC's socket is gone from its first moment on."""
+
+    @staticmethod
+    @contextlib.asynccontextmanager
+    async def stopping(world: World) -> AsyncIterator[tuple[Running, asyncio.StreamReader, asyncio.StreamWriter]]:
+        """One that somebody has a call of, with a connection that has said nothing yet."""
+        async with serving(world, front=PATIENT) as running, connected(running, world.issue(Role.NVE, "leaf1")) as peer:
+            calling = asyncio.create_task(call(peer.channel, ECHO, {"hold": True}))
+            await until(lambda: running.service.running == 1)
+            reader, writer = await attack(running)
+            await until(lambda: running.server.front.admission.open == 2)
+            stop = asyncio.create_task(running.server.stop(60))
+            await until(lambda: not running.server.front.backend.exists())
+            assert not stop.done()
+            yield running, reader, writer
+            running.service.release.set()
+            await stop
+            assert await calling == {"hold": True}, "who was there is served to the end"
+            await closed(writer)
+
+    def test_nobody_new_is_let_in(self, world: World):
+        async def go() -> None:
+            async with self.stopping(world) as (running, _, _):
+                with pytest.raises(ConnectionRefusedError):
+                    await attack(running)
+
+        run(go())
+
+    def test_who_was_late_is_counted_and_no_warning(self, world: World):
+        async def go() -> None:
+            with capture_logs() as lines:
+                async with self.stopping(world) as (running, reader, writer):
+                    writer.write(hello_to(running))
+                    assert await ended(reader) == b""
+                    assert running.server.front.refused == {"stopping": 1}
+            said = [(one["log_level"], one["reason"]) for one in lines if one["event"] == "connection refused"]
+            assert said == [("info", "stopping")]
+
+        run(go())
+
+    def test_a_server_that_is_gone_by_itself_is_a_fault(self, world: World):
+        async def go() -> None:
+            with capture_logs() as lines:
+                async with serving(world, front=PATIENT) as running:
+                    running.server.front.backend.unlink()
+                    reader, writer = await attack(running)
+                    writer.write(hello_to(running))
+                    assert await ended(reader) == b""
+                    await closed(writer)
+            said = [(one["log_level"], one["reason"]) for one in lines if one["event"] == "connection refused"]
+            assert said == [("warning", "backend")]
+
+        run(go())
 
 
 class TestCounters:
