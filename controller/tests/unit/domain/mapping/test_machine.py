@@ -422,11 +422,20 @@ class MappingMachine(RuleBasedStateMachine):
 
     @invariant()
     def nobody_is_forgotten(self) -> None:
-        """Who lacks nothing is not left waiting, unless it is contested."""
+        """Who lacks nothing is not left waiting, unless it is contested; or its NVE was named as the successor and has
+        several who wait: then until the time of the handover is over, while nobody else can have the address."""
         for claim in self.state.frozen():
             if self.lacks_only_consent(claim):
-                holds = [self.state.holds.get(address) for address in claim.demanded - claim.owned]
-                assert any(hold is not None and hold.successor is None for hold in holds), claim
+                assert any(self.is_in_dispute(claim, address) for address in claim.demanded - claim.owned), claim
+
+    def is_in_dispute(self, claim, address) -> bool:
+        hold = self.state.holds.get(address)
+        if hold is None or hold.successor is None:
+            return hold is not None
+        waiting = [self.state.claims[key] for key in self.state.waiting.get(address) or ()]
+        rivals = [one for one in waiting if self.lacks_only_consent(one)]
+        assert hold.until is not None
+        return len(rivals) > 1 and {one.nve for one in rivals} == {hold.successor}
 
     @invariant()
     def only_what_is_served(self) -> None:

@@ -137,6 +137,25 @@ class TestTheft:
         story(Tick())
         assert story.where() == "thief"
 
+    @pytest.mark.parametrize("leaves", [False, True], ids=["both stay", "one leaves"])
+    def test_a_successor_behind_which_two_wait(self, leaves):
+        """Nobody can tell which is meant. It stays kept for that NVE, and when the time is over they contest it."""
+        story = Story()
+        for nve, port in (("old", 1), ("new", 1), ("new", 2), ("thief", 1)):
+            story.attach(nve, port=port)
+        story.detach("old", successor="new")
+        assert story.where() is None
+        assert story.attach("thief", port=2).status is Status.FROZEN
+        if leaves:
+            story.detach("new", port=2)
+            assert story.where() == "new"
+            return
+        story.now = Limits().handover_s
+        story(Tick())
+        assert story.where() is None
+        assert story.told().count(Told.CONTESTED) > 0, "operators are told"
+        assert story.attach("thief", port=2).status is Status.FROZEN, "and nobody has it by waiting for that"
+
     def test_a_frozen_one_has_nothing_to_hand_on(self):
         story = Story()
         story.attach("old")
