@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Drops that never happen where all is well: a key whose generation is below what its replay ring has seen.
+"""Drops that operators hear of: those that never happen where all is well, and those of a peer in penalty.
 
-Every frame under such a key is lost, while everything else looks as it should. The switch counts by reason only: which
-of the directions towards it that is, is not known.
+The switch counts by reason only: of which peer the frames were is not known.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from nvo3sec.domain.messages.session import Report
 from nvo3sec.errors import ReadRefused
@@ -17,12 +17,78 @@ from nvo3sec.nve.confinement import Confinement
 from nvo3sec.p4runtime import SwitchClient
 from nvo3sec.program.generated import DropReason
 
-REASONS = (DropReason.REPLAY_GENERATION, DropReason.COMMIT_GENERATION)
 ALARM_S = 60.0
 """How long an alarm stays after the last frame that was dropped so. Also between two reports."""
-EVENT = "replay-generation"
 DROPS_S = 5.0
 """How often is looked."""
+
+
+@dataclass(frozen=True)
+class Cause:
+    """What such drops mean. event: of the report. what: in words, behind the number of frames. is_alarm: the switch is
+    not as it should be; what strangers can bring about is none, or they could have any switch called not ready."""
+
+    event: str
+    reasons: tuple[DropReason, ...]
+    what: str
+    is_alarm: bool
+
+
+CAUSES = (
+    Cause(
+        "replay-generation",
+        (DropReason.REPLAY_GENERATION, DropReason.COMMIT_GENERATION),
+        "dropped for REPLAY_GENERATION: keys towards this switch are older than its replay rings;"
+        " `nvo3sec keys reset-marks` gives it new ones",
+        is_alarm=True,
+    ),
+    Cause(
+        "peers-confused",
+        (DropReason.SA_PEER, DropReason.SA_KIND, DropReason.PEER_METER_MISSING),
+        "dropped since entries of the switch contradict each other (SA_PEER, SA_KIND, PEER_METER_MISSING):"
+        " `nvo3sec keys audit` and `nvo3sec reconcile` look again",
+        is_alarm=True,
+    ),
+    Cause(
+        "peer-penalty",
+        (DropReason.PEER_RATE,),
+        "of peers in penalty dropped: more under their addresses did not verify (BAD_ICV) than `peer_meter` of the"
+        " domain file allows; somebody in the underlay sends forged ones",
+        is_alarm=False,
+    ),
+)
+
+
+class _Watched:
+    """One cause at one switch. now: seconds, monotonic."""
+
+    def __init__(self, cause: Cause) -> None:
+        self.cause = cause
+        self._count: int | None = None
+        self._last: float | None = None
+        self._reported: float | None = None
+        self._lost = 0
+
+    def look(self, count: int, now: float) -> Report | None:
+        """count: of all drops so far. Returns what the operator has to hear."""
+        before, self._count = self._count, count
+        if before is None or count <= before:
+            return None
+        self._lost = count - before + (self._lost if self.lasts(now) else 0)
+        self._last = now
+        if self._reported is not None and now < self._reported + ALARM_S:
+            return None
+        self._reported = now
+        return Report(self.cause.event, self.text)
+
+    def lasts(self, now: float) -> bool:
+        """Whether such a frame came lately."""
+        return self._last is not None and now < self._last + ALARM_S
+
+    @property
+    def text(self) -> str:
+        """What is known of it."""
+        return f"{self._lost} frames {self.cause.what}"
 
 
 class DropWatch:
@@ -30,46 +96,34 @@ class DropWatch:
 
     def __init__(self, client: SwitchClient) -> None:
         self._client = client
-        self._count: int | None = None
-        self._last: float | None = None
-        self._reported: float | None = None
-        self._lost = 0
+        self._watched = tuple(_Watched(cause) for cause in CAUSES)
 
     async def run(self, found: Callable[[Report], Awaitable[None]], confinement: Confinement) -> None:
         """Look every now and then. found: tells what the operator has to hear. Raises SwitchError."""
         while True:
             try:
-                report = await self.look(time.monotonic())
+                reports = await self.look(time.monotonic())
             except ReadRefused as error:
                 await confinement.now("drop counters", [str(error)])
             else:
                 await confinement.now("drop counters", ())
-                if report is not None:
+                for report in reports:
                     await found(report)
             await asyncio.sleep(DROPS_S)
 
-    async def look(self, now: float) -> Report | None:
+    async def look(self, now: float) -> tuple[Report, ...]:
         """Read the counters; returns what the operator has to hear. Raises SwitchError."""
         drops = await self._client.drop_counters()
-        count = sum(cells[reason].packets for cells in drops.values() for reason in REASONS if reason in cells)
-        before, self._count = self._count, count
-        if before is None or count <= before:
-            return None
-        self._lost = (
-            count - before if self._last is None or now >= self._last + ALARM_S else self._lost + count - before
-        )
-        self._last = now
-        if self._reported is not None and now < self._reported + ALARM_S:
-            return None
-        self._reported = now
-        return Report(EVENT, self._text())
+        reports = []
+        for one in self._watched:
+            cells = [cells[reason] for cells in drops.values() for reason in one.cause.reasons if reason in cells]
+            reports.append(one.look(sum(cell.packets for cell in cells), now))
+        return tuple(report for report in reports if report is not None)
 
     def alarms(self, now: float) -> tuple[str, ...]:
         """What is wrong now."""
-        return () if self._last is None or now >= self._last + ALARM_S else (self._text(),)
+        return tuple(one.text for one in self._watched if one.cause.is_alarm and one.lasts(now))
 
-    def _text(self) -> str:
-        return (
-            f"{self._lost} frames dropped for REPLAY_GENERATION: keys towards this switch are older than its replay"
-            " rings; `nvo3sec keys reset-marks` gives it new ones"
-        )
+    def standing(self, now: float) -> tuple[str, ...]:
+        """Events of which the reports are still so."""
+        return tuple(f"{one.cause.event}: " for one in self._watched if one.lasts(now))

@@ -50,7 +50,6 @@ from nvo3sec.nve.clock import ClockReading
 from nvo3sec.nve.confinement import Confinement
 from nvo3sec.nve.contributions import Peering, Place
 from nvo3sec.nve.driver import SwitchDriver
-from nvo3sec.nve.drops import EVENT as DROPS_EVENT
 from nvo3sec.nve.drops import DropWatch
 from nvo3sec.nve.holdings import TABLES as HOLDINGS_TABLES
 from nvo3sec.nve.holdings import holdings_of
@@ -182,8 +181,12 @@ class Serving:
     @property
     def standing(self) -> tuple[str, ...]:
         """What of all that was told as a state is still so, as the reports say it."""
-        drops = (DROPS_EVENT,) if self.drops.alarms(time.monotonic()) else ()
-        return (*drops, *self._peering.standing, *self._announcer.standing, *self._confinement.standing)
+        return (
+            *self.drops.standing(time.monotonic()),
+            *self._peering.standing,
+            *self._announcer.standing,
+            *self._confinement.standing,
+        )
 
     @property
     def is_in_sync(self) -> bool:

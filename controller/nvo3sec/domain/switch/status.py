@@ -15,6 +15,8 @@ STATES = (
     "not-announced-anew: ",
     "peer-keys-impossible: ",
     "peer-keys-not-remembered: ",
+    "peer-penalty: ",
+    "peers-confused: ",
     "replay-generation: ",
     "tunnel-keys-downgraded: ",
     "tunnel-keys-refused: ",

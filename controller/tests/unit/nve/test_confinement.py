@@ -13,15 +13,17 @@ from nva_agents import Agents
 from nvo3sec.domain.messages.session import ClaimPlace, NveView, Registration, Report, StoreMark
 from nvo3sec.domain.overlay.consistency import consistent
 from nvo3sec.domain.overlay.model import Suite, TenantSystem, Vap
+from nvo3sec.domain.switch.status import stands_no_more
 from nvo3sec.errors import OperatorError, RefusedUpdate, WriteRefused
 from nvo3sec.nve import AgentMemory
 from nvo3sec.nve.agent_memory import RINGS_BLOCK
-from nvo3sec.nve.drops import ALARM_S, DropWatch
+from nvo3sec.nve.drops import ALARM_S, CAUSES, DropWatch
 from nvo3sec.nve.memory_file import LAST_GENERATION
 from nvo3sec.nve.plan import MANAGED_TABLES
 from nvo3sec.p4runtime import Entry, Operation, Table, Update
 from nvo3sec.program.entry import CounterValue
 from nvo3sec.program.generated import Counter, DropReason
+from places import ROOT
 from working_agent import working
 
 INCARNATION, OTHER = b"i" * 16, b"o" * 16
@@ -236,7 +238,7 @@ class Switch:
     """Counts drops."""
 
     def __init__(self) -> None:
-        self.packets = {reason: 0 for reason in (DropReason.REPLAY_GENERATION, DropReason.REPLAYED)}
+        self.packets = dict.fromkeys(DropReason, 0)
 
     async def drop_counters(self):
         cells = {reason: CounterValue(count, 0) for reason, count in self.packets.items() if count}
@@ -249,24 +251,50 @@ class TestDropWatch:
             switch = Switch()
             switch.packets[DropReason.REPLAY_GENERATION] = 3
             watch = DropWatch(switch)
-            assert await watch.look(0.0) is None, "what was before is nothing new"
+            assert await watch.look(0.0) == (), "what was before is nothing new"
             switch.packets[DropReason.REPLAYED] = 9
-            assert await watch.look(5.0) is None
+            assert await watch.look(5.0) == ()
             assert not watch.alarms(5.0)
             switch.packets[DropReason.REPLAY_GENERATION] = 13
-            report = await watch.look(10.0)
+            (report,) = await watch.look(10.0)
             assert report == Report("replay-generation", watch.alarms(10.0)[0])
             assert report.detail.startswith("10 frames dropped for REPLAY_GENERATION")
             switch.packets[DropReason.REPLAY_GENERATION] = 20
-            assert await watch.look(15.0) is None, "told already"
+            assert await watch.look(15.0) == (), "told already"
             assert watch.alarms(15.0)[0].startswith("17 frames")
             assert watch.alarms(14.9 + ALARM_S)
             assert not watch.alarms(15.0 + ALARM_S)
             switch.packets[DropReason.REPLAY_GENERATION] = 21
-            again = await watch.look(200.0)
+            (again,) = await watch.look(200.0)
             assert again.detail.startswith("1 frames")
 
         asyncio.run(run())
+
+    @pytest.mark.parametrize("cause", CAUSES, ids=lambda cause: cause.event)
+    def test_each_cause_is_reported_and_over_when_no_more_comes(self, cause):
+        async def run():
+            for reason in cause.reasons:
+                switch = Switch()
+                watch = DropWatch(switch)
+                await watch.look(0.0)
+                switch.packets[reason] = 4
+                (report,) = await watch.look(5.0)
+                assert (report.event, report.detail.split()[0]) == (cause.event, "4")
+                told = f"{report.event}: {report.detail}"
+                assert not stands_no_more(told, watch.standing(5.0))
+                assert bool(watch.alarms(5.0)) == cause.is_alarm
+                assert stands_no_more(told, watch.standing(5.0 + ALARM_S))
+                assert not watch.alarms(5.0 + ALARM_S)
+
+        asyncio.run(run())
+
+    def test_what_strangers_can_bring_about_is_no_alarm(self):
+        """Whoever has copied one packet of a peer can have its forged ones counted, and nobody's switch called ill."""
+        assert [cause.event for cause in CAUSES if not cause.is_alarm] == ["peer-penalty"]
+
+    def test_each_event_is_in_the_documents(self):
+        text = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
+        assert [cause.event for cause in CAUSES if f"`{cause.event}`" not in text] == []
 
 
 class TestMemoryOfRings:
