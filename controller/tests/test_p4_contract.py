@@ -8,18 +8,16 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from finsy.proto import p4i
 from google.protobuf import text_format
+from places import DATA, P4SRC
 
-ROOT = Path(__file__).resolve().parents[2]
-P4SRC = ROOT / "p4src"
 PROGRAM = json.loads((P4SRC / "nvo3sec_p4" / "nve.json").read_bytes())
 P4INFO = text_format.Parse((P4SRC / "nvo3sec_p4" / "nve.p4info.txtpb").read_text(encoding="utf-8"), p4i.P4Info())
-CONTRACT = Path(__file__).parent / "data" / "p4info.txt"
+CONTRACT = DATA / "p4info.txt"
 
 REGISTERS = {
     "incarnation_ingress": ({"switch_self.compare_register"}, {"switch_self"}),
@@ -195,7 +193,7 @@ STATE = re.compile(r"^ +(@secret )?bit<32> ([vk]\d);", re.MULTILINE)
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(P4SRC).as_posix())
 def test_keys_are_marked_as_secret(path):
-    """And what is computed from them: the state of a cipher. A trace shows nothing that has the mark."""
+    """And what is computed from them: the state of a cipher."""
     text = re.sub(r"/\*.*?\*/", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
     text = re.sub(r"typedef .*", "", text)
     names = [(mark, name) for mark, name in KEYS.findall(text)]
