@@ -187,8 +187,12 @@ def full_table(world: World) -> None:
 
 def shut_out_for_a_moment(world: World) -> None:
     """An NVE is shut out, and let in again by another process of the NVA, before others have done what they were
-    told."""
-    for moment in 2 * (1, 2.5, 3, 3.5, 4.5, 6.5):
+    told.
+
+    The moments lie closely where the others are about to act, and one of those comes first: how far each has come at a
+    later one depends on the order in which sets of names are walked, which differs between processes.
+    """
+    for moment in 2 * (2.5, 2.75, 3, 3.25, 3.5, 3.75, 2, 2.25, 1, 4.5, 6.5):
         world.suspend("leaf1")
         world.pass_time(moment / 1000)
         world.kill_nva()
