@@ -5,6 +5,7 @@ after it."""
 from __future__ import annotations
 
 from harness.base import NveTest
+from harness.batch import Batch
 from harness.schema import entry
 from harness.session import SET_INCARNATION
 from harness.world import (
@@ -308,6 +309,47 @@ class OnlyFailuresAreCharged(_Penalty):
             self.refused(self.forged(), Reason.BAD_ICV)
         self.accepted()
         self.refused(self.good(), Reason.PEER_RATE)
+
+
+class FloodOffThePath(_Penalty):
+    """Somebody has copied one packet and sends it with sequences to come, ten for each honest one. As long as the floor
+    lets both be verified, nothing honest is lost; beyond it, what is left of the floor is shared in order of arrival.
+    The other peer never notices."""
+
+    ATTACK = 10
+
+    def flood(self, honest: int, verified: int) -> int:
+        """Each honest packet behind ten forged ones, and then one of the other peer, while the floor has room for
+        `verified`; returns how many of the honest passed."""
+        batch = Batch(self)
+        other = self.world.peer2
+        passed = 0
+        for number in range(honest * (self.ATTACK + 1)):
+            is_honest = number % (self.ATTACK + 1) == self.ATTACK
+            packet = self.good() if is_honest else self.forged()
+            if number >= verified:
+                batch.dropped(256, packet.encode(), Reason.PEER_RATE)
+            elif is_honest:
+                batch.passes(256, packet.encode(), (B.port, B.on_wire(packet.inner)))
+                passed += 1
+            else:
+                batch.dropped(256, packet.encode(), Reason.BAD_ICV)
+            if is_honest:
+                elsewhere = self.good(other, eth_dst=other.packet(b"").eth_dst)
+                batch.passes(257, elsewhere.encode(), (B.port, B.on_wire(elsewhere.inner)))
+        batch.send()
+        return passed
+
+    def runTest(self) -> None:
+        peer = self.world.peer1
+        self.set_meter(peer.meter(), rate=0, burst=1)
+        self.refused(self.forged(), Reason.BAD_ICV)
+        self.set_meter(peer.floor(), rate=1_000_000, burst=1_000_000)
+        self.assertEqual(self.flood(100, verified=100 * (self.ATTACK + 1)), 100)
+        # A few alone: without a failure, the penalty would end.
+        packets = 10 * (self.ATTACK + 1)
+        self.set_meter(peer.floor(), rate=0, burst=packets // 2)
+        self.assertEqual(self.flood(10, verified=packets // 2), 10 // 2)
 
 
 class BadIcv(_Admission):
