@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import ptf
 
@@ -14,10 +15,12 @@ from harness.session import Session, pipeline_directory
 
 
 @contextmanager
-def own_switch(test: NveTest) -> Iterator[Session]:
-    """Inside, the test talks to a switch of its own, of the same target, on which nothing of its world is installed."""
+def own_switch(test: NveTest, pipeline: Path | None = None) -> Iterator[Session]:
+    """Inside, the test talks to a switch of its own, of the same target, on which nothing of its world is installed.
+
+    pipeline: where another output of p4c is."""
     shared, shared_dataplane = test.session, ptf.dataplane_instance
-    session = Session(shared.target, pipeline_directory())
+    session = Session(shared.target, pipeline or pipeline_directory())
     test.session, ptf.dataplane_instance = session, open_dataplane(session)
     try:
         yield session
