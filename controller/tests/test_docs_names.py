@@ -20,7 +20,7 @@ from nvo3sec.config.convert import RENEW_AT_LEAST_S
 from nvo3sec.config.schema import LifetimesSection
 from nvo3sec.domain.keys.contribution import statement
 from nvo3sec.domain.mapping import change_log as changes
-from nvo3sec.domain.overlay import model
+from nvo3sec.domain.overlay import constants, model
 from nvo3sec.domain.switch import numbers
 from nvo3sec.identity.front.admission import FrontLimits
 from nvo3sec.identity.gate import gate
@@ -260,6 +260,12 @@ LEASES = LifetimesSection()
 def in_harness(module: str, name: str) -> int:
     """The first number of a constant of the packet tests."""
     return int(re.findall(rf"^{name} = (\d+)", SOURCES[ROOT / "ptf-tests/harness" / module], flags=re.MULTILINE)[0])
+
+
+def test_the_lab_gives_the_switch_the_cpu_port_of_the_program():
+    """It does not import the product, and types the number again."""
+    lab = SOURCES[ROOT / "bmv2-lab/nvo3lab/processes/switches.py"]
+    assert re.findall(r"^CPU_PORT = (\d+)$", lab, flags=re.MULTILINE) == [str(constants.PORT_CPU)]
 
 
 WINDOW = 32 * ((1 << P4["RING_SLOT_BITS"]) - 1)

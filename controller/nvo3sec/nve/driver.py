@@ -7,6 +7,7 @@ import asyncio
 import time
 from dataclasses import dataclass
 
+from nvo3sec.domain.overlay.constants import PORT_CPU
 from nvo3sec.errors import NoAnswer
 from nvo3sec.nve.clock import ClockReading
 from nvo3sec.p4runtime import PacketIn, PacketOutOp, PuntReason, SwitchClient
@@ -71,7 +72,7 @@ class SwitchDriver:
             except TimeoutError:
                 raise NoAnswer(
                     f"{self.client.name}: no answer to {operation.name} in {ANSWER_TIMEOUT_S:g} s;"
-                    " is the CPU port of the switch 510?"
+                    f" is the CPU port of the switch {PORT_CPU}?"
                 ) from None
             finally:
                 self._answer = None

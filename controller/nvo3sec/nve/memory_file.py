@@ -11,11 +11,12 @@ from typing import Any
 from nvo3sec.domain.keys.derivation import INCARNATION_BYTES
 from nvo3sec.domain.messages.session import DIGEST_BYTES, Attachment, StoreMark
 from nvo3sec.domain.overlay.addresses import IpAddress, format_mac, parse_ip, parse_unicast_mac
+from nvo3sec.domain.overlay.constants import PORT_DROP
 
 FORMAT = 1
 LAST_GENERATION = (1 << 32) - 1
 LAST_VERSION = (1 << 63) - 1
-LAST_PORT, LAST_VLAN, LAST_VNI = 511, 4094, 0xFFFFFF
+LAST_PORT, LAST_VLAN, LAST_VNI = PORT_DROP, 4094, 0xFFFFFF
 
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _OPTIONAL = {"digest", "incarnation", "generation", "peer_keys", "mixed_only"}

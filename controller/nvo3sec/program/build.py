@@ -7,6 +7,7 @@ can prove origin without compiling.
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import os
@@ -14,7 +15,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ OLDEST_P4C = (1, 2, 5, 16)
 
 _DROP_REASON_FILE = "common/drop_reasons.p4"
 _ENUM = re.compile(r"enum\s+bit<8>\s+drop_reason_t\s*\{(.*?)\}", re.DOTALL)
+_CONSTANT = re.compile(r"^(?:const \S+|#define) (\w+) =? ?([^;\n]+)", re.MULTILINE)
 _MEMBER = re.compile(r"(\w+)\s*=\s*(\d+)")
 _COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
 
@@ -64,9 +66,19 @@ def check(artifacts: Traversable | None = None) -> list[str]:
     faults = [*_compare_outputs(directory, manifest), *_compare_sources(directory, manifest)]
     if not faults:
         p4info = text_format.Parse(directory.joinpath(P4INFO).read_text(encoding="utf-8"), p4i.P4Info())
-        if generate.generate(p4info, manifest) != generate.TARGET.read_text(encoding="utf-8"):
-            faults.append(f"{generate.TARGET.name} does not fit {P4INFO}: run python -m nvo3sec.program.generate")
+        faults += _compare_names(p4info, manifest)
     return faults
+
+
+def _compare_names(p4info: p4i.P4Info, manifest: dict[str, Any]) -> Iterator[str]:
+    try:
+        texts = generate.everything(p4info, manifest)
+    except KeyError as missing:
+        yield f"{MANIFEST} says nothing of {missing}; run `make p4`"
+        return
+    for place, text in texts.items():
+        if text != place.read_text(encoding="utf-8"):
+            yield f"{place.name} does not fit {P4INFO} and {MANIFEST}: run python -m nvo3sec.program.generate"
 
 
 def _compare_outputs(directory: Traversable, manifest: dict[str, Any]) -> Iterator[str]:
@@ -115,6 +127,35 @@ def find_p4c() -> tuple[str, str]:
     if version < OLDEST_P4C:
         raise ArtifactError(f"p4c {text} at {path} is too old: {needed} or newer is needed")
     return path, text
+
+
+def constants(sources: Iterable[str]) -> dict[str, int]:
+    """The constants that Python needs, by name, from `const` and `#define` of the sources. Raises ArtifactError."""
+    texts = {name: text for source in sources for name, text in _CONSTANT.findall(_COMMENT.sub("", source))}
+    return {name: _value(name, texts) for name in generate.CONSTANTS}
+
+
+def _value(name: str, texts: Mapping[str, str]) -> int:
+    """Of a constant whose text is a sum of products of numbers and of other constants."""
+    if name not in texts:
+        raise ArtifactError(f"the P4 sources define no constant {name}")
+
+    def of(node: ast.expr) -> int:
+        match node:
+            case ast.Constant(value=int(value)):
+                return value
+            case ast.Name(id=other):
+                return _value(other, texts)
+            case ast.BinOp(left=left, op=ast.Add(), right=right):
+                return of(left) + of(right)
+            case ast.BinOp(left=left, op=ast.Mult(), right=right):
+                return of(left) * of(right)
+        raise ArtifactError(f"constant {name} of the P4 sources is no sum of products: {texts[name]}")
+
+    try:
+        return of(ast.parse(texts[name].strip(), mode="eval").body)
+    except (SyntaxError, RecursionError):
+        raise ArtifactError(f"constant {name} of the P4 sources cannot be read: {texts[name]}") from None
 
 
 def _strip(value: Any) -> Any:
@@ -171,13 +212,14 @@ def compile_program(artifacts: Path | None = None) -> str:
         "sources": {name: _sha256(content) for name, content in _sources(root)},
         "outputs": {DEVICE_CONFIG: _sha256(config), P4INFO: _sha256(p4info_text)},
         "drop_reasons": drop_reasons((root / _DROP_REASON_FILE).read_text(encoding="utf-8")),
+        "constants": constants(content.decode("utf-8") for _, content in _sources(root)),
     }
-    names = generate.generate(text_format.Parse(p4info_text.decode("utf-8"), p4i.P4Info()), manifest)
+    texts = generate.everything(text_format.Parse(p4info_text.decode("utf-8"), p4i.P4Info()), manifest)
     for place, content in (
         (target / P4INFO, p4info_text),
         (target / DEVICE_CONFIG, config),
         (target / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode()),
-        (generate.TARGET, names.encode()),
+        *((place, text.encode()) for place, text in texts.items()),
     ):
         fresh = place.with_name(place.name + ".new")
         fresh.write_bytes(content)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes `generated.py`: the names of the NVE program in Python, from its P4Info and its manifest.
+"""Writes what Python knows of the NVE program, from its P4Info and its manifest: `generated.py`, the names that entries
+are made with, and `domain/overlay/constants.py`, the numbers that processes without a switch need too.
 
-`nvo3sec p4 compile` runs it; alone, it is `python -m nvo3sec.program.generate`. A test compares its result with
-the file, so what it writes is formatted already.
+`nvo3sec p4 compile` runs it; alone, it is `python -m nvo3sec.program.generate`. A test compares its results with
+the files, so what it writes is formatted already.
 """
 
 from __future__ import annotations
@@ -17,6 +18,26 @@ from nvo3sec.program.artifacts import P4INFO, read_artifact, read_manifest
 
 LINE_LENGTH = 120
 TARGET = Path(__file__).with_name("generated.py")
+CONSTANTS_TARGET = Path(__file__).parents[1] / "domain" / "overlay" / "constants.py"
+
+CONSTANTS = {
+    "PORT_UNDERLAY_BIT": "Ports from this number on are of the underlay; below, they are access ports.",
+    "PORT_CPU": "The agent's port.",
+    "PORT_DROP": "Where dropped packets go; the highest port number.",
+    "INTERFACE_TUNNEL": "Top bit of an overlay interface that is a tunnel; without it, a VAP.",
+    "INTERFACE_AGENT": "Overlay interface of the copy that goes to the agent.",
+    "IP_KIND_NONE": "What the source guard sees in a frame that is none of the following.",
+    "IP_KIND_IPV4": "",
+    "IP_KIND_IPV6": "",
+    "IP_KIND_ARP": "",
+    "SUITE_CHASKEY12": "Number of the cipher suite on the wire (docs/wire-format.md).",
+    "ETHERNET_LENGTH": "Ethernet header, bytes.",
+    "IPV4_OVERHEAD": "From the inner frame to the outer IPv4 packet, bytes.",
+    "FRAME_LIMIT": "First length of an inner frame that is too long, bytes.",
+    "PEER_COUNT": "Peer numbers are below it.",
+    "ADJACENCY_SIZE": "Next hops that the program promises room for.",
+}
+"""Constants of the P4 sources that Python needs, with what they say."""
 
 HEADER = '''\
 # SPDX-License-Identifier: Apache-2.0
@@ -32,6 +53,19 @@ from enum import IntEnum, StrEnum
 
 from nvo3sec.program.entry import Entry, Meter, bits
 '''
+
+CONSTANTS_HEADER = '''\
+# SPDX-License-Identifier: Apache-2.0
+"""Numbers of the NVE program. Generated from its manifest by `python -m nvo3sec.program.generate`; do not edit."""
+'''
+
+
+def generate_constants(manifest: dict[str, Any]) -> str:
+    """Source text of the module of constants."""
+    lines = [CONSTANTS_HEADER]
+    for name, text in CONSTANTS.items():
+        lines += [f"{name} = {manifest['constants'][name]}", *([f'"""{text}"""'] if text else [])]
+    return "\n".join(lines) + "\n"
 
 
 def generate(p4info: p4i.P4Info, manifest: dict[str, Any]) -> str:
@@ -112,11 +146,17 @@ def _pairs(fields: list[tuple[str, str, int]]) -> list[str]:
     return ["        (", *(f"            {pair}" for pair in pairs), "        ),"]
 
 
-def current() -> str:
-    """Source text for the installed artifacts. Raises ArtifactError."""
+def everything(p4info: p4i.P4Info, manifest: dict[str, Any]) -> dict[Path, str]:
+    """Source text by file."""
+    return {TARGET: generate(p4info, manifest), CONSTANTS_TARGET: generate_constants(manifest)}
+
+
+def current() -> dict[Path, str]:
+    """Source text by file, for the installed artifacts. Raises ArtifactError."""
     p4info = text_format.Parse(read_artifact(P4INFO).decode("utf-8"), p4i.P4Info())
-    return generate(p4info, read_manifest())
+    return everything(p4info, read_manifest())
 
 
 if __name__ == "__main__":
-    TARGET.write_text(current(), encoding="utf-8")
+    for place, text in current().items():
+        place.write_text(text, encoding="utf-8")

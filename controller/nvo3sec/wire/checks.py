@@ -12,6 +12,7 @@ from nvo3sec.domain.keys.derivation import INCARNATION_BYTES, KEY_BYTES
 from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.messages.session import DIGEST_BYTES, Position, StoreMark
 from nvo3sec.domain.overlay.addresses import IpAddress
+from nvo3sec.domain.overlay.constants import PORT_DROP
 from nvo3sec.domain.overlay.model import Rate, Suite
 from nvo3sec.domain.overlay.names import is_label
 from nvo3sec.errors import WireError
@@ -24,7 +25,7 @@ VERSION_LIMIT = 2**63 - 1
 VNI_LIMIT = 0xFFFFFF
 MAC_LIMIT = 2**48 - 1
 VLAN_LIMIT = 4094
-PORT_LIMIT = 511
+PORT_LIMIT = PORT_DROP
 MTU_LIMIT = 65535
 SECONDS_LIMIT = 10 * 366 * 86400.0
 SESSION_BYTES = 16

@@ -10,18 +10,26 @@ from functools import cached_property
 from ipaddress import IPv4Address
 
 from nvo3sec.domain.overlay.addresses import IpAddress, IpNetwork
+from nvo3sec.domain.overlay.constants import (
+    ETHERNET_LENGTH,
+    FRAME_LIMIT,
+    IPV4_OVERHEAD,
+    PORT_CPU,
+    PORT_UNDERLAY_BIT,
+    SUITE_CHASKEY12,
+)
 
-PACKET_OVERHEAD_BYTES = 86
-"""From a tenant's IP packet to the outer IPv4 packet: 14 for the inner Ethernet header, and from the inner frame on 72,
-the program's IPV4_OVERHEAD: 36 protection + 8 Geneve + 8 UDP + 20 IPv4."""
+PACKET_OVERHEAD_BYTES = ETHERNET_LENGTH + IPV4_OVERHEAD
+"""From a tenant's IP packet to the outer IPv4 packet: 14 for the inner Ethernet header, and from the inner frame on 72:
+36 protection + 8 Geneve + 8 UDP + 20 IPv4."""
 
-FRAME_LIMIT_BYTES = 1567
+FRAME_LIMIT_BYTES = FRAME_LIMIT - 1
 """Largest inner frame that the data plane takes, bytes."""
 
-FIRST_UNDERLAY_PORT = 256
-LAST_UNDERLAY_PORT = 509
-LAST_ACCESS_PORT = 255
-"""The parser tells the class of a port by its number. 510 is the agent's port, 511 is where dropped packets go."""
+FIRST_UNDERLAY_PORT = PORT_UNDERLAY_BIT
+LAST_UNDERLAY_PORT = PORT_CPU - 1
+LAST_ACCESS_PORT = PORT_UNDERLAY_BIT - 1
+"""The parser tells the class of a port by its number. Above are the agent's port, and where dropped packets go."""
 
 LAST_VLAN = 4094
 """IEEE 802.1Q: 4095 is reserved."""
@@ -33,7 +41,7 @@ REPLICAS_PER_PORT_LIMIT = 60
 class Suite(IntEnum):
     """Cipher suite of a tunnel, ordered by strength. The number is the one on the wire, and the level of a VN."""
 
-    CHASKEY12 = 1
+    CHASKEY12 = SUITE_CHASKEY12
     ASCON_AEAD128 = 2
 
     @property

@@ -9,22 +9,23 @@ from ipaddress import IPv4Address
 from typing import TypeAlias
 
 from nvo3sec.domain.keys.secret import Secret
+from nvo3sec.domain.overlay import constants
 from nvo3sec.domain.overlay.addresses import IpAddress
 from nvo3sec.domain.overlay.model import Rate, Suite
 
-AGENT_REPLICA = 510, 0xFFFF
-"""Port and interface of the copy that goes to the agent: `PORT_CPU` and `INTERFACE_AGENT` of the program."""
-TUNNEL_BIT = 0x8000
+AGENT_REPLICA = constants.PORT_CPU, constants.INTERFACE_AGENT
+"""Port and interface of the copy that goes to the agent."""
+TUNNEL_BIT = constants.INTERFACE_TUNNEL
 """Top bit of an overlay interface that is a tunnel; without it, a VAP."""
 
 
 class IpKind(IntEnum):
     """What the source guard sees in a frame."""
 
-    OTHER = 0
-    IPV4 = 1
-    IPV6 = 2
-    ARP = 3
+    OTHER = constants.IP_KIND_NONE
+    IPV4 = constants.IP_KIND_IPV4
+    IPV6 = constants.IP_KIND_IPV6
+    ARP = constants.IP_KIND_ARP
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from ipaddress import IPv4Address
 from itertools import chain
 from typing import TypeVar
 
+from nvo3sec.domain.overlay.constants import ADJACENCY_SIZE, PEER_COUNT
 from nvo3sec.domain.overlay.model import Suite
 from nvo3sec.domain.switch.entries import AGENT_REPLICA, TUNNEL_BIT
 from nvo3sec.errors import Nvo3secError
@@ -23,9 +24,9 @@ VAP_INTERFACES = range(1, TUNNEL_BIT)
 TUNNEL_INTERFACES = range(TUNNEL_BIT, AGENT_REPLICA[1])
 RING_PAIRS = range(3 << 10)
 """Of tunnels. The program has 4,096 with rings of this size; the last 1,024 are kept for links."""
-PEERS = range(1, 1 << 15)
-HOPS = range(1, 1 << 12)
-"""0 is none; the program promises 4,096 adjacencies."""
+PEERS = range(1, PEER_COUNT)
+HOPS = range(1, ADJACENCY_SIZE)
+"""0 is none."""
 GROUPS = range(1, 1 << 15)
 """BMv2 reserves the upper half of the group ids for clone sessions."""
 

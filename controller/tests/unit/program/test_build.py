@@ -29,8 +29,8 @@ class TestCheck:
         assert p4check.check() == []
 
     def test_generated_names_are_those_of_the_program(self):
-        text = generate.TARGET.read_text(encoding="utf-8")
-        assert generate.current() == text, "update with: python -m nvo3sec.program.generate"
+        for place, text in generate.current().items():
+            assert place.read_text(encoding="utf-8") == text, "update with: python -m nvo3sec.program.generate"
 
     @pytest.mark.parametrize("name", [P4INFO, DEVICE_CONFIG])
     def test_altered_output(self, copy, name):
@@ -86,6 +86,7 @@ class TestCompile:
     @pytest.mark.skipif(shutil.which("p4c") is None, reason="no p4c on PATH")
     def test_gives_what_is_checked_in(self, copy, monkeypatch, tmp_path):
         monkeypatch.setattr(generate, "TARGET", tmp_path / "generated.py")
+        monkeypatch.setattr(generate, "CONSTANTS_TARGET", tmp_path / "constants.py")
         before = {name: (copy / name).read_bytes() for name in (P4INFO, DEVICE_CONFIG)}
         manifest = json.loads((copy / MANIFEST).read_text())
         version = p4check.compile_program(copy)
@@ -102,6 +103,41 @@ class TestCompile:
         with pytest.raises(ArtifactError, match="p4c failed"):
             p4check.compile_program(copy)
         assert {path.name: path.read_bytes() for path in copy.iterdir() if path.is_file()} == before
+
+
+class TestConstants:
+    """Of the P4 sources, in Python."""
+
+    SOURCES = "\n".join(f"const bit<16> {name} = {number};" for number, name in enumerate(generate.CONSTANTS))
+
+    def test_all_forms(self):
+        sources = self.SOURCES.replace(
+            "const bit<16> PEER_COUNT = 13;", "#define PEER_COUNT 0x20 /* of them */"
+        ).replace("FRAME_LIMIT = 12;", "FRAME_LIMIT = HEAD + 16 * (BLOCKS + 1);  /* first */")
+        found = p4check.constants([sources, "const bit<16> HEAD = 16;\n#define BLOCKS 96\n"])
+        assert (found["PEER_COUNT"], found["FRAME_LIMIT"], found["PORT_CPU"]) == (32, 1568, 1)
+        assert found.keys() == generate.CONSTANTS.keys()
+
+    @pytest.mark.parametrize(
+        ("value", "said"),
+        [("NOWHERE", "no constant NOWHERE"), ("7 << 2", "sum of products: 7 << 2"), ("4w3", "cannot be read: 4w3")],
+    )
+    def test_what_cannot_be_read_is_named(self, value, said):
+        with pytest.raises(ArtifactError, match=said):
+            p4check.constants([self.SOURCES.replace("PORT_CPU = 1;", f"PORT_CPU = {value};")])
+
+    def test_a_constant_that_is_gone_is_named(self):
+        with pytest.raises(ArtifactError, match="no constant PORT_CPU"):
+            p4check.constants([self.SOURCES.replace("PORT_CPU", "CPU_PORT")])
+
+    def test_manifest_of_other_constants(self, copy):
+        manifest = json.loads((copy / MANIFEST).read_text())
+        manifest["constants"]["PORT_CPU"] = 64
+        (copy / MANIFEST).write_text(json.dumps(manifest))
+        assert [fault.split(" ", 1)[0] for fault in p4check.check(copy)] == ["constants.py"]
+        del manifest["constants"]["PORT_CPU"]
+        (copy / MANIFEST).write_text(json.dumps(manifest))
+        assert p4check.check(copy) == [f"{MANIFEST} says nothing of 'PORT_CPU'; run `make p4`"]
 
 
 class TestNames:
