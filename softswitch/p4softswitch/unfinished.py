@@ -15,10 +15,9 @@ import logging
 import threading
 from collections.abc import Mapping
 
-_LOG = logging.getLogger(__name__)
+from p4softswitch.runtime.names import PORT_STATISTICS
 
-# struct port_statistics of runtime/ports.h, in its order.
-PORT_STATISTICS = ("checksum_unfinished", "beyond_mtu")
+_LOG = logging.getLogger(__name__)
 
 _WHAT = {
     "checksum_unfinished": (

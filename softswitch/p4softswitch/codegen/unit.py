@@ -16,6 +16,7 @@ from p4softswitch.codegen.values import CValue, convert
 from p4softswitch.codegen.writer import DirectEnvironment, Writer
 from p4softswitch.codegen.zeroing import Zeroing
 from p4softswitch.engine_api import UnsupportedProgram
+from p4softswitch.runtime.names import NUMBERS
 
 # Fields that the traffic manager reads or writes: name in BMv2 → name in the runtime. Absent ones become no-ops.
 _INTRINSICS = {
@@ -37,7 +38,6 @@ _INTRINSICS = {
     "deq_qdepth": "queueing_metadata.deq_qdepth",
     "qid": "queueing_metadata.qid",
 }
-_MAX_KEY_WORDS = 64  # P4_MAX_KEY_WORDS of the runtime
 _REQUIRED = ("ingress_port", "packet_length", "instance_type", "egress_spec", "egress_port")
 
 
@@ -57,6 +57,7 @@ def translate(program: ir.Program) -> Translation:
     parts = [
         "/* Generated from a BMv2 JSON. */",
         '#include "base.h"',
+        '#include "host.h"',
         _structures(program, layout),
         '#include "state.h"',
         '#include "lane.h"',
@@ -209,17 +210,17 @@ def _descriptions(program: ir.Program) -> str:
     tables = []
     for table in program.tables:
         layout = key_layout(table)
-        if layout.words > _MAX_KEY_WORDS:
+        if layout.words > NUMBERS["P4_MAX_KEY_WORDS"]:
             raise UnsupportedProgram(f"table {table.name}: a key of {layout.words} words is not implemented")
         param_words = max((action_words(program, a) for a in table.actions), default=0)
         fallback = table.default
-        number = 255
+        number = "P4_NO_ACTION"
         defaults = f"default_{table.index}"
         args: list[str] = []
         if fallback is not None:
             if fallback.action not in table.actions:
                 raise UnsupportedProgram(f"table {table.name}: its default action is none of its actions")
-            number = table.actions.index(fallback.action)
+            number = str(table.actions.index(fallback.action))
             args = constant_words(program.actions[fallback.action].params, fallback.args)
             param_words = max(param_words, len(args))
         lines.append(f"static const uint64_t {defaults}[] = {{{', '.join(args) if args else '0'}}};")
@@ -230,7 +231,7 @@ def _descriptions(program: ir.Program) -> str:
             f"{{MATCH_{table.match_kind.name}, {layout.words}, {param_words}, {table.max_size}u, "
             f"{int(table.meter is not None)}, {number}, {len(args)}, {defaults}, ranges_{table.index}, {len(kinds)}}}"
         )
-    none = "{MATCH_EXACT, 1, 0, 0, 0, 255, 0, 0, 0, 0}"
+    none = "{MATCH_EXACT, 1, 0, 0, 0, P4_NO_ACTION, 0, 0, 0, 0}"
     lines.append(f"static const struct table_description table_descriptions[] = {{{', '.join(tables) or none}}};")
     sizes = [str(c.size) + "ull" for c in program.counters]
     lines.append(f"static const uint64_t counter_sizes[] = {{{', '.join(sizes) or '0'}}};")

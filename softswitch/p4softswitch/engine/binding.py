@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from p4softswitch.engine_api import EngineError
+from p4softswitch.runtime.names import NUMBERS
 
-ABI = 1
-PORT_SINK, PORT_SOCKET, PORT_INTERFACE = 0, 1, 2
-RECORD_PACKET, RECORD_DIGEST, RECORD_LOG, RECORD_PORT = 0, 1, 2, 3
-NO_ACTION = 255  # number of the action of a table for which the program has no default
-OK, FULL, EXISTS, NONE, MEMORY = 0, -1, -2, -3, -4
+PORT_SINK, PORT_SOCKET, PORT_INTERFACE = (NUMBERS[f"PORT_{kind}"] for kind in ("SINK", "SOCKET", "INTERFACE"))
+RECORD_PACKET, RECORD_DIGEST, RECORD_LOG, RECORD_PORT = (
+    NUMBERS[f"RECORD_{kind}"] for kind in ("PACKET", "DIGEST", "LOG", "PORT")
+)
+NO_ACTION = NUMBERS["P4_NO_ACTION"]  # number of the action of a table for which the program has no default
+FULL, EXISTS, NONE = (NUMBERS[f"T_{result}"] for result in ("FULL", "EXISTS", "NONE"))
 
 _U32, _U64, _I32 = ctypes.c_uint32, ctypes.c_uint64, ctypes.c_int32
 _S, _P, _INT = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int
@@ -71,7 +73,7 @@ def load_library(path: Path) -> ctypes.CDLL:
         function = getattr(library, name)
         function.restype = result
         function.argtypes = arguments
-    if library.p4_abi() != ABI:
+    if library.p4_abi() != NUMBERS["P4_ABI"]:
         raise EngineError(f"{path} was built for another version of the runtime")
     return library
 

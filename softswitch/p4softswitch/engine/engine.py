@@ -45,17 +45,10 @@ from p4softswitch.engine_api import (
     TableEntry,
     TableFull,
 )
-from p4softswitch.unfinished import PORT_STATISTICS, UnfinishedFrames
+from p4softswitch.runtime.names import PORT_STATISTICS, STATISTICS
+from p4softswitch.unfinished import UnfinishedFrames
 
 _LOG = logging.getLogger(__name__)
-
-# struct statistics of runtime/state.h, in its order.
-STATISTICS = (
-    "packets_in", "packets_out", "ingress_drops", "egress_drops",
-    "stack_index", "register_index", "counter_index", "meter_index", "division_by_zero", "assertion_failed",
-    "no_group", "no_session", "priority_range", "requeue_overflow", "clone_overflow", "digest_empty",
-    "no_port", "sink_overflow", "input_overflow", "oversize", "send_failed", "receive_failed",
-)  # fmt: skip
 
 _WAIT_MS = 500
 _T = TypeVar("_T")

@@ -4,7 +4,6 @@
 #ifndef P4_API_H
 #define P4_API_H
 #define EXPORT __attribute__((visibility("default")))
-#define P4_ABI 1
 
 EXPORT uint32_t p4_abi(void) { return P4_ABI; }
 EXPORT void p4_destroy(struct sw *S);

@@ -3,7 +3,6 @@
 #ifndef P4_OUTPUT_H
 #define P4_OUTPUT_H
 
-enum { RECORD_PACKET, RECORD_DIGEST, RECORD_LOG, RECORD_PORT };
 struct record { uint32_t kind, id, len, reserved; };
 
 static void pcap_frame(struct sw *S, struct port *p, const uint8_t *frame, uint32_t len) {

@@ -8,13 +8,8 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-enum { PORT_SINK, PORT_SOCKET, PORT_INTERFACE, PORT_KINDS };
 #define P4_BATCH 32u
 #define P4_TX_ROOM (1u << 19)
-
-/* Frames that a kernel left unfinished for a network card that was to do the rest, as no wire has them: a transport
- * checksum of the pseudo header alone; several segments in one. The order is that of PORT_STATISTICS in unfinished.py. */
-struct port_statistics { uint64_t checksum_unfinished, beyond_mtu; };
 
 /* Room for what a kernel says of a frame beside its bytes. */
 union control { struct cmsghdr align; char room[64]; };

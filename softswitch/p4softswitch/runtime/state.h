@@ -21,14 +21,6 @@ struct pkt {
   struct phv phv;
 };
 
-/* Everything that is ignored, cut or lost is counted. The order is that of STATISTICS in engine.py. */
-struct statistics {
-  uint64_t packets_in, packets_out, ingress_drops, egress_drops;
-  uint64_t stack_index, register_index, counter_index, meter_index, division_by_zero, assertion_failed;
-  uint64_t no_group, no_session, priority_range, requeue_overflow, clone_overflow, digest_empty;
-  uint64_t no_port, sink_overflow, input_overflow, oversize, send_failed, receive_failed;
-};
-
 struct counter { uint64_t packets, bytes; };
 /* 0 is the peak, 1 the committed rate: the order in which BMv2 asks them. */
 struct meter { int configured; double rate[2]; uint64_t burst[2], tokens[2], last[2], start; };

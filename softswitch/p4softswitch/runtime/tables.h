@@ -3,10 +3,6 @@
 #ifndef P4_TABLES_H
 #define P4_TABLES_H
 
-#define P4_MAX_KEY_WORDS 64
-
-enum { T_OK = 0, T_FULL = -1, T_EXISTS = -2, T_NONE = -3, T_MEMORY = -4 };
-
 static inline struct entry *entry_at(const struct table *T, uint32_t slot) {
   return (struct entry *)(T->entries + (size_t)slot * T->stride);
 }
