@@ -268,7 +268,7 @@ class DiscoveryWithWrongHopLimitOrCode(_Discovery):
 
 
 class RogueRouter(_Discovery):
-    """Router advertisements and redirects of tenants, in any form; solicitations of routers are free."""
+    """Router advertisements and redirects of tenants, in any form."""
 
     def runTest(self) -> None:
         all_nodes = bytes.fromhex("ff020000000000000000000000000001")
@@ -283,9 +283,38 @@ class RogueRouter(_Discovery):
                 } | changes
                 packet = message(**fields)  # type: ignore[arg-type]
                 self.dropped(A.port, ethernet(B.mac, A.mac, ETHERTYPE_IPV6, packet), Reason.ROGUE_ROUTER)
-        packet = message(A.ip6, B.ip6, ROUTER_SOLICITATION, b"", link_layer(SOURCE_LINK_LAYER, A.mac))
-        frame = ethernet(B.mac, A.mac, ETHERTYPE_IPV6, packet)
-        self.passes(A.port, frame, (B.port, B.on_wire(frame)))
+
+
+class RouterSolicitation(_Discovery):
+    """It passes bare, or with the link-layer address of its sender: a router keeps what the option says (RFC 4861
+    6.2.6)."""
+
+    def frame(self, options: bytes = b"", **changes: int) -> bytes:
+        packet = message(A.ip6, B.ip6, ROUTER_SOLICITATION, b"", options, **changes)
+        return ethernet(B.mac, A.mac, ETHERTYPE_IPV6, packet)
+
+    def runTest(self) -> None:
+        own = link_layer(SOURCE_LINK_LAYER, A.mac)
+        for frame in (self.frame(), self.frame() + bytes(2), self.frame() + bytes(8), self.frame(own)):
+            self.passes(A.port, frame, (B.port, B.on_wire(frame)))
+        for options in (
+            link_layer(SOURCE_LINK_LAYER, B.mac),
+            link_layer(TARGET_LINK_LAYER, A.mac),
+            own + own,
+            own + link_layer(SOURCE_LINK_LAYER, B.mac),
+            own[:4],
+            b"\x01\x02" + A.mac,
+            b"\x0e\x01" + bytes(6),
+        ):
+            self.dropped(A.port, self.frame(options), Reason.MALFORMED_ND)
+        for frame in (self.frame(own) + bytes(2), self.frame(own)[:-2]):
+            self.dropped(A.port, frame, Reason.MALFORMED_ND)
+        for changes in ({"hop_limit": 254}, {"hop_limit": 1}, {"code": 1}):
+            self.dropped(A.port, self.frame(own, **changes), Reason.MALFORMED_ND)
+        for bit in range(8 * 64, 8 * 70):
+            changed = bytearray(self.frame(own))
+            changed[bit // 8] ^= 0x80 >> bit % 8
+            self.dropped(A.port, bytes(changed), Reason.MALFORMED_ND)
 
 
 class DiscoveryBehindExtensionHeaders(_Discovery):

@@ -37,6 +37,7 @@ const bit<8> NEXT_HEADER_AUTHENTICATION = 51;
 const bit<8> NEXT_HEADER_DESTINATION = 60;
 const bit<8> NEXT_HEADER_ICMPV6 = 58;
 const bit<8> ND_HOP_LIMIT = 255;        /* RFC 4861 7.1 */
+const bit<8> ND_ROUTER_SOLICITATION = 133;
 const bit<8> ND_ROUTER_ADVERTISEMENT = 134;
 const bit<8> ND_NEIGHBOR_SOLICITATION = 135;
 const bit<8> ND_NEIGHBOR_ADVERTISEMENT = 136;
@@ -45,6 +46,8 @@ const bit<16> ND_SOURCE_LINK_LAYER = 0x0101;  /* option type 1, length 1 (RFC 48
 const bit<16> ND_TARGET_LINK_LAYER = 0x0201;
 const bit<16> ND_LENGTH = 24;           /* solicitation or advertisement without options, bytes behind the IPv6 header */
 const bit<16> ND_LENGTH_WITH_OPTION = 32;
+const bit<16> ND_ROUTER_LENGTH = 8;     /* the same of a router solicitation */
+const bit<16> ND_ROUTER_LENGTH_WITH_OPTION = 16;
 const bit<16> IPV6_HEADERS_LENGTH = 54; /* Ethernet and IPv6 */
 
 const bit<16> UDP_PORT_GENEVE = 6081;   /* RFC 8926 3.3 */

@@ -7,10 +7,11 @@
 
 /* Neighbor discovery (RFC 4861) in an IPv6 frame whose source InnerView has read: what kind it is, and whether it is of a form
  * that can be checked. A message is taken for well-formed if it is a bare solicitation or advertisement, or one with exactly
- * the link-layer option that belongs to it, naming the sender of the frame; an advertisement must speak for the very address
- * that it comes from, which the source guard then checks. Duplicate address detection (from the unspecified address, RFC 4862
- * 5.4.2) speaks for the address that it asks about; it may carry any one option, since hosts take nothing from it. Extension headers in front of a message could hide it (RFC 7113), so
- * whatever has the hop limit of neighbor discovery must not have any. */
+ * the link-layer option that belongs to it, naming the sender of the frame: routers and hosts alike keep what it says. An
+ * advertisement must speak for the very address that it comes from, which the source guard then checks. Duplicate address
+ * detection (from the unspecified address, RFC 4862 5.4.2) speaks for the address that it asks about; it may carry any one
+ * option, since hosts take nothing from it. Extension headers in front of a message could hide it (RFC 7113), so whatever has
+ * the hop limit of neighbor discovery must not have any. */
 control NdView(in headers_t hdr, inout metadata_t meta) {
     apply {
         bit<8> next_header = hdr.block[0].w1[31:24];
@@ -20,6 +21,19 @@ control NdView(in headers_t hdr, inout metadata_t meta) {
             bit<8> type = hdr.block[2].w1[15:8];
             if (type == ND_ROUTER_ADVERTISEMENT || type == ND_REDIRECT) {
                 meta.inner.nd_type = type;
+            } else if (type == ND_ROUTER_SOLICITATION) {
+                /* One that ends before block 2 has no option, and nothing to say. */
+                meta.inner.nd_type = type;
+                if (hop_limit == ND_HOP_LIMIT && hdr.block[2].w1[7:0] == 0) {
+                    if (payload_length == ND_ROUTER_LENGTH
+                        || (payload_length == ND_ROUTER_LENGTH_WITH_OPTION
+                            && meta.frame_length == IPV6_HEADERS_LENGTH + ND_ROUTER_LENGTH_WITH_OPTION
+                            && hdr.tail4.isValid() && hdr.tail2.isValid()
+                            && hdr.block[2].w3[15:0] == ND_SOURCE_LINK_LAYER
+                            && hdr.tail4.data ++ hdr.tail2.data == hdr.addresses.src)) {
+                        meta.inner.nd_valid = 1;
+                    }
+                }
             } else if (type == ND_NEIGHBOR_SOLICITATION || type == ND_NEIGHBOR_ADVERTISEMENT) {
                 meta.inner.nd_type = type;
                 if (hop_limit == ND_HOP_LIMIT && hdr.block[2].w1[7:0] == 0) {

@@ -21,8 +21,8 @@ control SecureSending(inout headers_t hdr, inout metadata_t meta, in time_us_t n
     bit<128> icv;
 
     /* The SA and the next sequence number are taken in one action, by one field: were they found by two, a key could meet a
-     * number twice. The number counts up for the tunnel, whatever its key:
-     * it starts at 1 in each incarnation and never goes back within one. 2^64 numbers do not run out. */
+     * number twice. The number counts up for the tunnel, whatever its key: it starts at 1 in each incarnation and never goes
+     * back within one. 2^64 numbers do not run out. */
     @name(".protect") @id(ACTION_SA_TX_PROTECT)
     action protect(@id(1) bit<8> suite, @id(2) bit<8> level, @secret @id(3) key128_t key, @id(4) spi_t spi,
                    @id(5) time_us_t not_after, @id(6) incarnation_t incarnation) {
