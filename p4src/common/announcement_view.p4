@@ -7,7 +7,7 @@
 
 /* Whether a frame to a group, from an access port and behind the source guard, announces that an address is at its sender:
  * a gratuitous ARP (RFC 5227 3), an unsolicited neighbor advertisement (RFC 4861 7.2.6), an advertisement of VRRP (RFC 9568 5.1).
- * AccessAdmission has let through well-formed ARP only, and advertisements only from the very address that they speak for.
+ * SourceValidation has let through well-formed ARP only, and advertisements only from the very address that they speak for.
  * What a VRRP advertisement says is the agent's to read. */
 control AnnouncementView(in headers_t hdr, inout metadata_t meta) {
     apply {

@@ -208,7 +208,7 @@ control Bridging(inout headers_t hdr, inout metadata_t meta, in port_t ingress_p
         is_metered = 1;
         if (hdr.addresses.src[40:40] == 1) {
             meta.drop_reason = drop_reason_t.SOURCE_ADDRESS;
-        } else if (hdr.addresses.dst[47:4] == 44w0x0180C200000) {
+        } else if (hdr.addresses.dst[47:4] == RESERVED_GROUPS) {
             meta.drop_reason = drop_reason_t.RESERVED_ADDRESS;
         } else if (meta.port_is_underlay == 0 && meta.inner.ip_kind == IP_KIND_ARP
                    && meta.inner.arp_operation == ARP_REQUEST   /* a question, not a probe or an announcement */

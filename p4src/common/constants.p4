@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Numbers of the wire, with their source. Lengths are in bytes. */
+/* Numbers of the wire, with their source, and what the program adds to them. Lengths are in bytes. */
 #ifndef NVO3SEC_CONSTANTS
 #define NVO3SEC_CONSTANTS
 
@@ -10,6 +10,7 @@ const bit<16> ETHERTYPE_ARP = 0x0806;
 const bit<16> ETHERTYPE_IPV6 = 0x86DD;
 const bit<16> ETHERTYPE_CTAG = 0x8100;  /* IEEE 802.1Q */
 const bit<16> ETHERTYPE_STAG = 0x88A8;  /* IEEE 802.1ad */
+const bit<44> RESERVED_GROUPS = 0x0180C200000;  /* first 44 bits of the 16 that no bridge forwards (IEEE 802.1Q 8.6.3) */
 
 const bit<8> IPV4_VERSION_IHL = 0x45;   /* no options (RFC 791) */
 const bit<8> IPV4_TTL = 64;
@@ -42,6 +43,7 @@ const bit<8> ND_ROUTER_ADVERTISEMENT = 134;
 const bit<8> ND_NEIGHBOR_SOLICITATION = 135;
 const bit<8> ND_NEIGHBOR_ADVERTISEMENT = 136;
 const bit<8> ND_REDIRECT = 137;
+const bit<16> ND_SOLICITED_OVERRIDE = 0x6000;  /* flags of an answer (RFC 4861 4.4) */
 const bit<16> ND_SOURCE_LINK_LAYER = 0x0101;  /* option type 1, length 1 (RFC 4861 4.6.1) */
 const bit<16> ND_TARGET_LINK_LAYER = 0x0201;
 const bit<16> ND_LENGTH = 24;           /* solicitation or advertisement without options, bytes behind the IPv6 header */
@@ -65,7 +67,7 @@ const bit<8> SUITE_CHASKEY12 = 1;       /* integrity */
 /* 2 is Ascon-AEAD128 (integrity and confidentiality): reserved, not accepted yet. */
 
 /* Domain separation of the last header word of suite 1. */
-const bit<16> MAC_DOMAIN = 0x4E33;
+const bit<16> ICV_DOMAIN = 0x4E33;
 
 const bit<16> ETHERNET_LENGTH = 14;
 const bit<16> VLAN_TAG_LENGTH = 4;

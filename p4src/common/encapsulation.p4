@@ -11,7 +11,7 @@
 control Encapsulation(inout headers_t hdr, inout metadata_t meta, in port_t egress_port) {
     bit<16> mtu;
 
-    /* source_mac and next hop come from the adjacency. underlay_mtu: largest IPv4 packet that the underlay carries towards this
+    /* The MAC addresses come from the adjacency. underlay_mtu: largest IPv4 packet that the underlay carries towards this
      * peer, bytes. hop: of replicas, and of what the agent sends, for which ingress has chosen none. */
     @name(".encapsulate") @id(ACTION_TUNNEL_ENCAPSULATE)
     action encapsulate(@id(1) ipv4_t source, @id(2) ipv4_t destination, @id(3) bit<16> underlay_mtu, @id(4) bit<16> hop) {

@@ -20,7 +20,7 @@ typedef bit<32> peer_tag_t;
 /* What a peer and an SA are for: the outer headers that packets under it have. */
 enum bit<8> sa_kind_t {
     TUNNEL = 1,
-    GROUP = 2,            /* from 2 on: reserved, none has behaviour yet */
+    GROUP = 2,            /* from 2 on: reserved; no outer header leads to one yet */
     LINK = 3,
     LINK_GROUP = 4,
     CONTROL = 5

@@ -45,11 +45,11 @@ control NdAnswer(inout headers_t hdr, inout metadata_t meta, in mac_t answer) {
         sum = sum + WORD_SUM(asker_ip[127:96]) + WORD_SUM(asker_ip[95:64]) + WORD_SUM(asker_ip[63:32])
               + WORD_SUM(asker_ip[31:0]);
         sum = sum + (bit<32>)ND_LENGTH_WITH_OPTION + (bit<32>)NEXT_HEADER_ICMPV6
-              + (bit<32>)(ND_NEIGHBOR_ADVERTISEMENT ++ 8w0) + 0x6000 + (bit<32>)ND_TARGET_LINK_LAYER
+              + (bit<32>)(ND_NEIGHBOR_ADVERTISEMENT ++ 8w0) + (bit<32>)ND_SOLICITED_OVERRIDE + (bit<32>)ND_TARGET_LINK_LAYER
               + (bit<32>)answer[47:32] + (bit<32>)answer[31:16] + (bit<32>)answer[15:0];
         sum = (sum & 0xFFFF) + (sum >> 16);
         sum = (sum & 0xFFFF) + (sum >> 16);
-        hdr.block[2].w2 = ~sum[15:0] ++ 16w0x6000;
+        hdr.block[2].w2 = ~sum[15:0] ++ ND_SOLICITED_OVERRIDE;
         hdr.block[2].w3 = 16w0 ++ target[127:112];
     }
 

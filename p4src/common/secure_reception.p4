@@ -13,9 +13,9 @@
  * of the requirements draft): everything that can be refused without cryptography is. There is one instance, whatever the
  * outer headers were: the outer part has filled in meta.peer and its tag, meta.outer_kind, meta.bound.a0 and a1.
  *
- * No meter stands in front of the cipher, since whoever has copied one SPI could drain it. What is charged are failures: a
- * peer that has too many is in penalty for a while, and then no more is verified of what comes under its addresses than its
- * floor. */
+ * No meter that honest packets always meet stands in front of the cipher, since whoever has copied one SPI could drain it. What
+ * is charged are failures: a peer that has too many is in penalty for a while, and only then is what comes under its addresses
+ * held to its floor. */
 control SecureReception(inout headers_t hdr, inout metadata_t meta, in time_us_t now) {
     ReplayWindow() window;
     ChaskeyIcv() chaskey_icv;
@@ -68,7 +68,7 @@ control SecureReception(inout headers_t hdr, inout metadata_t meta, in time_us_t
         METER_READ(peer_meter_rate, meta.colour);
     }
 
-    @name(".no_meter") @id(ACTION_PEER_METER_MISSING)
+    @name(".no_meter") @id(ACTION_PEER_METER_NONE)
     action no_meter() {
         meta.colour = COLOUR_RED;
     }
@@ -88,7 +88,7 @@ control SecureReception(inout headers_t hdr, inout metadata_t meta, in time_us_t
         METER_READ(peer_floor_rate, meta.colour);
     }
 
-    @name(".no_floor") @id(ACTION_PEER_FLOOR_MISSING)
+    @name(".no_floor") @id(ACTION_PEER_FLOOR_NONE)
     action no_floor() {
         meta.drop_reason = drop_reason_t.PEER_METER_MISSING;
     }

@@ -16,7 +16,8 @@
 #define TUNNEL_SIZE 16384
 #define UNDERLAY_MEMBER_SIZE 65536
 #define ADJACENCY_SIZE 4096
-/* Four for each tunnel: two levels, and when receiving two phases of the SPI; the rest is for groups. */
+/* Four for each tunnel: two levels, and when receiving two phases of the SPI. Ring pairs end
+ * earlier, after 3,072 for tunnels: the rest is for groups. */
 #define SA_SIZE 65536
 
 /* Peers: rows of their meters, and slots of the register of penalties. Peer numbers are below. */

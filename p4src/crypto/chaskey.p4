@@ -119,7 +119,7 @@ control ChaskeyIcv(in headers_t hdr, in bound_t bound, @secret in key128_t key, 
                     m0 = bound.a4;
                     m1 = bound.a5;
                     m2 = bound.a6;
-                    m3 = frame_length ++ MAC_DOMAIN;
+                    m3 = frame_length ++ ICV_DOMAIN;
                 } else if (i == BLOCK_OF_ADDRESSES) {
                     m0 = hdr.addresses.dst[47:16];
                     m1 = hdr.addresses.dst[15:0] ++ hdr.addresses.src[47:32];

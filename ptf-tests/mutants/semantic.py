@@ -186,8 +186,8 @@ SEMANTIC = (
     _one(
         "the inner length is not under the ICV",
         _CHASKEY,
-        "m3 = frame_length ++ MAC_DOMAIN;",
-        "m3 = 16w0 ++ MAC_DOMAIN;",
+        "m3 = frame_length ++ ICV_DOMAIN;",
+        "m3 = 16w0 ++ ICV_DOMAIN;",
         "BAD_ICV",
     ),
     _one("the padding of the last block is zero", _CHASKEY, "((tail << 8) | 1)", "((tail << 8) | 0)", "Length"),

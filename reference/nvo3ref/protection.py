@@ -29,7 +29,7 @@ OPTION_WORDS = 9
 OPTION_DATA_WORDS = 8
 SUITE_CHASKEY12 = 1
 SUITE_ASCON_AEAD128 = 2
-_MAC_DOMAIN = 0x4E33
+_ICV_DOMAIN = 0x4E33
 
 UDP_LENGTH = 8
 GENEVE_LENGTH = 8
@@ -73,7 +73,7 @@ class Protected:
     def sealed(self, key: bytes) -> "Protected":
         """The same packet with the ICV of suite 1 under a key of 16 bytes."""
         coverage = len(self.inner) if self.coverage is None else self.coverage
-        message = self.header() + struct.pack("!HH", len(self.inner), _MAC_DOMAIN) + self.inner[:coverage]
+        message = self.header() + struct.pack("!HH", len(self.inner), _ICV_DOMAIN) + self.inner[:coverage]
         return replace(self, icv=chaskey.mac(key, message))
 
     def build(self) -> bytes:
