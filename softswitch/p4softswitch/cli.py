@@ -187,7 +187,7 @@ def _factory(args: argparse.Namespace, target: argparse.Namespace) -> EngineFact
         cpu_port=target.cpu_port,
         drop_port=target.drop_port,
         cache=args.cache_dir,
-        clock_start_ns=time.monotonic_ns(),
+        clock_start_ns=time.clock_gettime_ns(time.CLOCK_BOOTTIME),
     )
 
     def load_engine(program: bytes) -> Engine:

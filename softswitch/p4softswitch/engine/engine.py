@@ -61,7 +61,7 @@ class EngineConfig:
     cpu_port: where packet-ins leave and packet-outs enter; an ordinary port for the engine. cache: directory of
     compiled programs, by default in XDG_CACHE_HOME. extra_cflags: for instance ("-fsanitize=address,undefined", "-g").
     output_limit: bytes of frames that in-process ports hold for a reader that is late; beyond it they are lost and
-    counted. clock_start_ns: what the timestamps count from, in the nanoseconds of time.monotonic_ns; by default the
+    counted. clock_start_ns: what the timestamps count from, in nanoseconds of CLOCK_BOOTTIME; by default the
     moment of loading. A switch passes the start of its process: a pipeline push must not set its clock back.
     """
 

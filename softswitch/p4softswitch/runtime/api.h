@@ -273,7 +273,7 @@ EXPORT int p4_port_statistics(struct sw *S, uint32_t number, uint64_t *out, uint
   return p ? 0 : -ENODEV;
 }
 EXPORT uint64_t p4_now(struct sw *S) { return S->clock_fixed ? S->fixed_now : (clock_ns() - S->start_ns) / 1000; }
-/* What the timestamps count from, in nanoseconds of CLOCK_MONOTONIC. */
+/* What the timestamps count from, in nanoseconds of CLOCK_BOOTTIME. */
 EXPORT void p4_clock_start(struct sw *S, uint64_t start_ns) {
   control_lock(S);
   S->start_ns = start_ns;

@@ -28,8 +28,10 @@ Otherwise different:
 - digests come when their time or size says so; BMv2 rounds times up to sweeps of 100 ms, and sends by size only if
   there is an acknowledgement timeout;
 - table entries that come with the program can be read, also where more can be added;
-- there is no trace of packets, fields or entries, and what a program says with log_msg is not printed: either could show
-  a key;
+- its clock goes on while the machine is suspended (CLOCK_BOOTTIME), so that what ends by it ends in time; BMv2's stands
+  still then;
+- there is no trace of packets, fields or entries, and what a program says with log_msg is not printed: either could
+  show a key;
 - `--pcap` writes one file per port, with both directions, and further ones after the push of another program;
 - without `--grpc-server-addr` it listens on the loopback interface only, and its UNIX sockets are their owner's alone.
 """
