@@ -30,7 +30,7 @@ ARROWS = {
     "config": {"domain", "errors", "system"},
     "identity": {"domain", "errors", "system"},
     "nva": {"domain", "errors", "system"},
-    "p4runtime": {"errors", "program"},
+    "p4runtime": {"errors", "program", "system"},
     "wire": {"domain", "errors"},
     "nve": {"domain", "errors", "p4runtime", "program", "system"},
     "operator": {"config", "domain", "errors", "identity", "nva", "system", "wire"},

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -28,6 +27,7 @@ from nvo3sec.identity.certificate import PARSE_ERRORS, Identity, Purpose, identi
 from nvo3sec.identity.errors import CredentialsError, PeerRefused
 from nvo3sec.identity.revocation import AGAIN_S, wall_clock
 from nvo3sec.identity.storage import FileStamp, StorageError, read
+from nvo3sec.system.uptime import uptime_s
 
 _PEM_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.+?-----END \1-----\n?", re.DOTALL)
 _KEY_LABELS = (b"PRIVATE KEY", b"EC PRIVATE KEY", b"RSA PRIVATE KEY")
@@ -148,7 +148,7 @@ class Device:
         purpose: Purpose,
         *,
         clock: Callable[[], datetime] = wall_clock,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = uptime_s,
     ) -> None:
         """Load the credentials. Raises CredentialsError, among others if they are not valid now."""
         self._files = files

@@ -7,7 +7,6 @@ What keeps a client from connecting is said once, however often it tries.
 from __future__ import annotations
 
 import ssl
-import time
 from collections import Counter
 from collections.abc import Callable
 from enum import StrEnum, unique
@@ -18,6 +17,7 @@ import structlog
 from nvo3sec.domain.overlay.model import Rate
 from nvo3sec.identity.front.client_hello import HandshakeProgress, Stage
 from nvo3sec.identity.gate.limits import Bucket
+from nvo3sec.system.uptime import uptime_s
 
 LOG_RATE = Rate(10, 50)
 """Endings that are logged a second, and at once: a flood must not become a flood of the disk. All are counted."""
@@ -128,7 +128,7 @@ class Attempts:
 class Endings:
     """The connections of a server that ended without being refused."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = uptime_s) -> None:
         self.counts: Counter[tuple[ConnectionStage, EndedBy]] = Counter()
         self._clock = clock
         self._log = structlog.get_logger("identity")

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -27,6 +26,7 @@ from nvo3sec.identity.certificate import PARSE_ERRORS, Identity, stamp
 from nvo3sec.identity.errors import PeerRefused, Reason, RevocationUnknown
 from nvo3sec.identity.seen_lists import ListMark, Numbered, SeenLists, is_before
 from nvo3sec.identity.storage import FileStamp, StorageError, read
+from nvo3sec.system.uptime import uptime_s
 
 CLOCK_SKEW = timedelta(minutes=5)
 """How far in the future a list may have been made."""
@@ -258,7 +258,7 @@ class RevocationFile:
         anchors: Callable[[], Sequence[x509.Certificate]],
         *,
         clock: Callable[[], datetime] = wall_clock,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = uptime_s,
         seen: SeenLists | None = None,
     ) -> None:
         """Read the file. Raises RevocationUnknown, StorageError: nothing starts without a list.

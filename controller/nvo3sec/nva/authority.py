@@ -11,6 +11,7 @@ from nvo3sec.nva.administration import Administration
 from nvo3sec.nva.service import AgentService
 from nvo3sec.nva.state import State
 from nvo3sec.nva.store import Store
+from nvo3sec.system.uptime import uptime_s
 
 TICK_S = 0.2
 
@@ -30,7 +31,7 @@ class Nva:
         *,
         file: str = "",
         before: Domain | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = uptime_s,
         wall_seconds: Callable[[], float] = time.time,
         random_bytes: Callable[[int], bytes],
     ) -> None:

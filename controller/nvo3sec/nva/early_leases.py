@@ -16,7 +16,6 @@ not let go yet of a number or a peer that is gone. Whatever of it is in doubt, t
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Sequence
 
 from nvo3sec.domain.keys.contribution import nve_uri
@@ -25,6 +24,7 @@ from nvo3sec.domain.messages.session import LeaseGrant, StoreMark
 from nvo3sec.errors import AuthorizationError, HistoryDisputed
 from nvo3sec.nva.service import AgentService
 from nvo3sec.nva.store.records import Certificate, Revocation, SetEarlyLease, Store, Stored
+from nvo3sec.system.uptime import uptime_s
 
 EARLY_LEASE_S = 60.0
 """Longer than loading takes, much shorter than most leases: what was not told in time is not told that much later."""
@@ -39,7 +39,7 @@ class EarlyLeases:
     """Of the NVA of `domain`. granted: by NVE, when it got one last (seconds, monotonic)."""
 
     def __init__(
-        self, domain: str, store: Store, stored: Stored, shut_out: ShutOut, clock: Callable[[], float] = time.monotonic
+        self, domain: str, store: Store, stored: Stored, shut_out: ShutOut, clock: Callable[[], float] = uptime_s
     ) -> None:
         self.granted: dict[str, float] = {}
         self._domain = domain
@@ -61,7 +61,7 @@ class EarlyLeases:
 
     @classmethod
     def begin(
-        cls, domain: str, store: Store, shut_out: ShutOut, clock: Callable[[], float] = time.monotonic
+        cls, domain: str, store: Store, shut_out: ShutOut, clock: Callable[[], float] = uptime_s
     ) -> EarlyLeases | str:
         """What may be given, or why nothing may. Uses up the right of this start. Raises StoreError."""
         stored = store.load()

@@ -7,12 +7,12 @@ right cannot be known here; that there are two is for operators, also while one 
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from nvo3sec.domain.messages.session import Report
+from nvo3sec.system.uptime import uptime_s
 
 TWO_AGENTS = "two-agents"
 """The report of a name that several agents use."""
@@ -38,7 +38,7 @@ class Rival:
 class Takeovers:
     """Of one NVA. clock: monotonic seconds."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = uptime_s) -> None:
         self._clock = clock
         self._rivals: dict[str, deque[Rival]] = {}
         self._told_at: dict[str, float] = {}

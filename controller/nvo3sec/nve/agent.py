@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -44,6 +43,7 @@ from nvo3sec.nve.service import RETRY_FIRST_S, RETRY_LAST_S, Kept, Serving
 from nvo3sec.p4runtime import Artifacts, SwitchClient, Table
 from nvo3sec.system.aio import Backoff, run_together
 from nvo3sec.system.repeats import Repeats
+from nvo3sec.system.uptime import uptime_s
 
 CONNECT_TIMEOUT_S = 5.0
 
@@ -108,7 +108,7 @@ class NveAgent:
         self.broken += is_unforeseen
         why = cause_of(error)
         self._fault = why
-        again = self._told.again(why, time.monotonic())
+        again = self._told.again(why, uptime_s())
         if again is None:
             return
         alarming = is_unforeseen or isinstance(error, NotPrimary | NvaGoneBack | PipelineRefused | VersionMismatch)
@@ -200,7 +200,7 @@ class NveAgent:
         return known if serving is None else self._serving_status(known, serving)
 
     def _serving_status(self, known: AgentStatus, serving: Serving) -> AgentStatus:
-        now = time.monotonic()
+        now = uptime_s()
         outcome, keyring = serving.outcome, serving.keyring
         lease = serving.lease.not_after_us
         limits = {f"receive {sa.peer} {sa.spi:08x}": sa.not_after_us for sa in keyring.receive}

@@ -10,7 +10,6 @@ what had no address when its VAP went does not race for one with its owner when 
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -36,6 +35,7 @@ from nvo3sec.errors import NvaGoneBack, NvaUnreachable, Nvo3secError, OperatorEr
 from nvo3sec.nve.agent_memory import AgentMemory, Place, place_of
 from nvo3sec.nve.nva_session import NvaSession
 from nvo3sec.system.aio import Backoff
+from nvo3sec.system.uptime import uptime_s
 
 EVENT = "not-announced-anew"
 """The report of who was refused."""
@@ -76,7 +76,7 @@ class Announcer:
         self._told: dict[Place, str] = {}
         """What was said of who was refused, until it is there."""
         self._wake = asyncio.Event()
-        self._pace = TokenBucket(PACE, time.monotonic())
+        self._pace = TokenBucket(PACE, uptime_s())
         self._log = structlog.get_logger("nve").bind(nve=nve)
 
     @property
@@ -220,7 +220,7 @@ class Announcer:
             one = self._memory.attachments.get(place)
             if one is None or not self._is_due(one):
                 continue
-            while not self._pace.take(time.monotonic()):
+            while not self._pace.take(uptime_s()):
                 await asyncio.sleep(1 / PACE.per_second)
             async with self.lock:  # and looked at again: it may be gone by now, or somewhere else
                 one = self._memory.attachments.get(place)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import time
 from collections.abc import Awaitable, Callable, Iterable
 
 from nvo3sec.domain.messages.session import Report
@@ -22,6 +21,7 @@ from nvo3sec.nve.reconcile import Reconciler
 from nvo3sec.nve.translate import incarnation_of
 from nvo3sec.p4runtime import SwitchClient, SwitchState, Table
 from nvo3sec.program import generated as p4
+from nvo3sec.system.uptime import uptime_s
 
 TURN_S = 1.0
 """Between two looks. Each is at one of OFTEN, so that each of these is looked at every three seconds."""
@@ -64,21 +64,21 @@ class Audit:
 
     async def run(self) -> None:
         """Look for ever. Raises IncarnationLost, SwitchError."""
-        whole_at = time.monotonic() + WHOLE_S
+        whole_at = uptime_s() + WHOLE_S
         for tables in itertools.cycle(OFTEN):
             took = await self.look(tables)
             await asyncio.sleep(max(TURN_S, took / SHARE))
-            if time.monotonic() >= whole_at:
-                whole_at = time.monotonic() + WHOLE_S
+            if uptime_s() >= whole_at:
+                whole_at = uptime_s() + WHOLE_S
                 self._mark(MANAGED_TABLES)
 
     async def look(self, tables: Iterable[Table]) -> float:
         """Compare some tables; returns how long it took to read them (seconds). Raises IncarnationLost, SwitchError."""
         looked_at = tuple(tables)
         async with self._lock:
-            began, possible = time.monotonic(), self._leases.possible
+            began, possible = uptime_s(), self._leases.possible
             state = await self._client.read(looked_at, groups=False)
-            took = time.monotonic() - began
+            took = uptime_s() - began
             differs = self._reconciler.differs(looked_at, state)
         if Table.INCARNATION in looked_at and incarnation_of(state) != self._incarnation:
             await self._found(Report("incarnation-lost", "somebody has changed the entry"))

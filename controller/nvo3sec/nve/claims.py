@@ -9,7 +9,6 @@ for again at once. So a tenant costs the NVA at most one question a second for e
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from nvo3sec.domain.switch.announcements import parse_announcement
 from nvo3sec.domain.switch.frames import untagged
 from nvo3sec.errors import cause_of
 from nvo3sec.p4runtime import PacketIn
+from nvo3sec.system.uptime import uptime_s
 
 ANSWER_TIMEOUT_S = 5.0
 FIRST_PAUSE_S, LAST_PAUSE_S = 1.0, 8.0
@@ -53,7 +53,7 @@ class Claiming:
         announce: Callable[[Announcement], Awaitable[AttachmentAnswer]],
         view: Callable[[], NveView | None],
         counts: Counter[str],
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = uptime_s,
     ) -> None:
         self._announce = announce
         self._view = view

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from nvo3sec.domain.messages.session import Report
+from nvo3sec.system.uptime import uptime_s
 
 EVENT = "confined"
 OVER_S = 60.0
@@ -20,7 +20,7 @@ class Confinement:
     """Of one session. log: of structlog. report: tells the NVA. clock: monotonic seconds."""
 
     def __init__(
-        self, log: Any, report: Callable[[Report], Awaitable[None]], clock: Callable[[], float] = time.monotonic
+        self, log: Any, report: Callable[[Report], Awaitable[None]], clock: Callable[[], float] = uptime_s
     ) -> None:
         self._log = log
         self._report = report

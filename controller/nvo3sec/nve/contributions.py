@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from ipaddress import IPv4Address
@@ -37,6 +36,7 @@ from nvo3sec.nve.agent_memory import AgentMemory
 from nvo3sec.nve.places import Places
 from nvo3sec.nve.relayed import LOOK_EVERY_S, PASSING, Relayed
 from nvo3sec.system.repeats import Repeats
+from nvo3sec.system.uptime import uptime_s
 
 PeerKeysMaker = Callable[[str, tuple[IpAddress, ...], bytes], PeerKeys]
 """Makes the keys of an NVE: name, outer addresses, incarnation. Needs credentials, which the agent has not."""
@@ -67,7 +67,7 @@ class Peering:
         *,
         required: bool = False,
         memory: AgentMemory | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = uptime_s,
     ) -> None:
         self._memory = memory or AgentMemory(nve)
         self._nve = nve
@@ -255,7 +255,7 @@ class Peering:
         told_at, is_news = 0.0, False
         while True:
             self._to_look_at.clear()
-            now = time.monotonic()
+            now = uptime_s()
             looked, took = self.check(now)
             is_news |= took
             if is_news and (not looked or now - told_at >= TELL_S):

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import dataclass
 
 from nvo3sec.domain.overlay.constants import PORT_CPU
 from nvo3sec.errors import NoAnswer
 from nvo3sec.nve.clock import ClockReading
 from nvo3sec.p4runtime import PacketIn, PacketOutOp, PuntReason, SwitchClient
+from nvo3sec.system.uptime import uptime_s
 
 ANSWER_TIMEOUT_S = 3.0
 PUNT_QUEUE = 256
@@ -64,7 +64,7 @@ class SwitchDriver:
         async with self._asking:
             self._answer = asyncio.get_running_loop().create_future()
             self._asked_about = interface
-            asked_at = time.monotonic()
+            asked_at = uptime_s()
             try:
                 await self.client.packet_out(operation, payload, interface=interface)
                 async with asyncio.timeout(ANSWER_TIMEOUT_S):

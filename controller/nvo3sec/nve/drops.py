@@ -7,7 +7,6 @@ The switch counts by reason only: of which peer the frames were is not known.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -16,6 +15,7 @@ from nvo3sec.errors import ReadRefused
 from nvo3sec.nve.confinement import Confinement
 from nvo3sec.p4runtime import SwitchClient
 from nvo3sec.program.generated import DropReason
+from nvo3sec.system.uptime import uptime_s
 
 ALARM_S = 60.0
 """How long an alarm stays after the last frame that was dropped so. Also between two reports."""
@@ -102,7 +102,7 @@ class DropWatch:
         """Look every now and then. found: tells what the operator has to hear. Raises SwitchError."""
         while True:
             try:
-                reports = await self.look(time.monotonic())
+                reports = await self.look(uptime_s())
             except ReadRefused as error:
                 await confinement.now("drop counters", [str(error)])
             else:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 
 from nvo3sec.domain.messages.session import LeaseGrant, Report
@@ -15,6 +14,7 @@ from nvo3sec.nve.driver import SwitchDriver
 from nvo3sec.nve.nva_session import NvaSession
 from nvo3sec.p4runtime import Operation, SwitchClient, SwitchState, Table, Update
 from nvo3sec.program import generated as p4
+from nvo3sec.system.uptime import uptime_s
 
 RETRY_S = 0.2
 """How soon a lease that was withheld is asked for again: it may be given as soon as the NVA has heard that the switch
@@ -62,8 +62,8 @@ class Leases:
         """Until a lease is to be asked for again where the switch does not hold yet what the NVA wants: now and then
         while the NVA loads, at once when it `is_over`."""
         await asyncio.sleep(AGAIN_S)
-        at = time.monotonic() + max(LOADING_S, grant.duration_s / 3)
-        while grant.early and not is_over() and time.monotonic() < at:
+        at = uptime_s() + max(LOADING_S, grant.duration_s / 3)
+        while grant.early and not is_over() and uptime_s() < at:
             await asyncio.sleep(AGAIN_S)
 
     @property
@@ -112,7 +112,7 @@ class Lease:
         """
         client = self._driver.client
         while True:
-            asked_at, was_ready, fault = time.monotonic(), self._is_ready, self._memory.fault
+            asked_at, was_ready, fault = uptime_s(), self._is_ready, self._memory.fault
             grant = await self._session.renew_lease(self._memory.marks)
             if fault:
                 could_not()

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Iterable
 
 import structlog
@@ -15,6 +14,7 @@ from nvo3sec.domain.messages.session import Lookup, LookupAnswer, LookupResult, 
 from nvo3sec.domain.switch.desired import Learned
 from nvo3sec.errors import Nvo3secError, cause_of
 from nvo3sec.nve.nva_session import NvaSession
+from nvo3sec.system.uptime import uptime_s
 
 REFRESH_S = 5.0
 """How often is looked which mappings have grown old."""
@@ -60,7 +60,7 @@ class Learning:
             self.mappings.unanswered(query, number)
             raise
         try:
-            return answer, self.mappings.answered(query, number, answer, time.monotonic())
+            return answer, self.mappings.answered(query, number, answer, uptime_s())
         except Overtaken:
             return OVERTAKEN, None
 
@@ -82,7 +82,7 @@ class Learning:
         """
         self.mappings.doubt_unplaced()
         self.doubt(name for name in found if not self.mappings.knows(name))
-        self.doubt(self.mappings.grown_old(time.monotonic()))
+        self.doubt(self.mappings.grown_old(uptime_s()))
 
     def doubt(self, names: Iterable[Name]) -> None:
         """Nobody knows whether this is still so."""
@@ -97,7 +97,7 @@ class Learning:
                 async with asyncio.timeout(REFRESH_S):
                     await self._doubt.wait()
             except TimeoutError:
-                self.doubt(self.mappings.grown_old(time.monotonic()))
+                self.doubt(self.mappings.grown_old(uptime_s()))
             self._doubt.clear()
             before = self.mappings.all
             await self.settle_doubts()

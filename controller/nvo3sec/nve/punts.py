@@ -9,7 +9,6 @@ that asked for it goes on its way if it came up whole; a found neighbor is insta
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
@@ -26,6 +25,7 @@ from nvo3sec.errors import cause_of
 from nvo3sec.nve.claims import Claiming
 from nvo3sec.nve.driver import SwitchDriver
 from nvo3sec.p4runtime import PacketIn, PacketOutOp, PuntReason
+from nvo3sec.system.uptime import uptime_s
 
 LOOKUP_TIMEOUT_S = 5.0
 
@@ -103,7 +103,7 @@ class PuntHandler:
             self.counts["not-understood"] += 1
             return
         vap, vn = found
-        verdict = self._policy.ask(wanted, packet["interface"], vn.punt, time.monotonic())
+        verdict = self._policy.ask(wanted, packet["interface"], vn.punt, uptime_s())
         self.counts[verdict.value] += 1
         if verdict is Verdict.ASK:
             task = asyncio.create_task(self._look_up(wanted, packet, vap, vn))
@@ -120,7 +120,7 @@ class PuntHandler:
             if learned is not None:
                 await self._found(wanted, learned, packet, vap, vn)
             elif answer.result is not LookupResult.FOUND:  # behind this NVE its own entries decide
-                negative_until = time.monotonic() + answer.valid_s
+                negative_until = uptime_s() + answer.valid_s
         except TimeoutError:
             self.counts["failed"] += 1
             self._log.warning("lookup failed", vni=wanted.vni, error="no answer in time")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
@@ -66,6 +65,7 @@ from nvo3sec.nve.translate import held_keys, learned_addresses, sending_entries
 from nvo3sec.nve.use import KeptUse, SendingUse
 from nvo3sec.p4runtime import SwitchState, Table
 from nvo3sec.system.aio import run_together
+from nvo3sec.system.uptime import uptime_s
 
 SETTLE_S = 3.0
 """How long is asked about what a switch was found with, before it is reconciled."""
@@ -133,7 +133,7 @@ class Serving:
 
     async def run(self) -> None:
         """Register, and serve until something breaks. Raises SwitchError, NvaUnreachable, AuthorizationError."""
-        now = time.monotonic()
+        now = uptime_s()
         receive, send = held_keys(self._found, self._incarnation, self.lease.reading, now)
         mappings = self.learning.mappings
         attached, seen = tuple(self._memory.attachments.values()), self._memory.marks
@@ -182,7 +182,7 @@ class Serving:
     def standing(self) -> tuple[str, ...]:
         """What of all that was told as a state is still so, as the reports say it."""
         return (
-            *self.drops.standing(time.monotonic()),
+            *self.drops.standing(uptime_s()),
             *self._peering.standing,
             *self._announcer.standing,
             *self._confinement.standing,
@@ -224,7 +224,7 @@ class Serving:
                 view, left_out = consistent(update)
                 self.keyring.follow(view)
                 self._follow_vns(view)
-                self._peering.follow(view, time.monotonic())
+                self._peering.follow(view, uptime_s())
                 self.told.view = view
                 self._announcer.follow(view, whole=True)
                 self._dirty.mark(MANAGED_TABLES)
@@ -239,13 +239,13 @@ class Serving:
                 self.learning.apply(update)
                 self._announcer.changed(update.vni)
             case PeerUpdate():
-                self._peering.take(update, time.monotonic())
+                self._peering.take(update, uptime_s())
                 self._dirty.mark(KEY_TABLES if update.proofs else ())
             case KeyState() if update.incarnation == self._incarnation:
-                self.told.take_keys(update, time.monotonic())
+                self.told.take_keys(update, uptime_s())
                 self._dirty.mark(KEY_TABLES)
             case KeyUpdate():
-                self.told.change_keys(update, time.monotonic())
+                self.told.change_keys(update, uptime_s())
                 self._dirty.mark(KEY_TABLES)
         return left_out
 
@@ -304,7 +304,7 @@ class Serving:
         view, told = self.view, self.told
         if view is None or told.keys is None:
             raise OperatorError(f"{self.driver.client.name}: the NVA has not said yet what this NVE serves")
-        receive, send = self._peering.sort(told.keys, view, time.monotonic())
+        receive, send = self._peering.sort(told.keys, view, uptime_s())
         keys = replace(told.keys, receive=receive, send=send)
         self._peering.refused(self.keyring.take(keys, view, self.lease.reading, told.keys_at))
         # Before the switch has them: what its replay rings can have seen is remembered longer than keys are held.
@@ -337,7 +337,7 @@ class Serving:
                 if vap_places(wanted.view) == self._places and not self.punts.is_open:
                     # By a reading of now: an older one is less exact, and what comes up until then would be lost.
                     answer = await self.driver.ask_state()
-                    self.punts.open(answer.reading.latest_us(time.monotonic()))
+                    self.punts.open(answer.reading.latest_us(uptime_s()))
             for text in self.reconciler.foreign:
                 await self._tell_of_foreign(Report(EVENT, text))
             if not outcome.done.is_empty:
@@ -381,7 +381,7 @@ class Serving:
 
     def _read_back(self, outcome: Outcome) -> ReadBack:
         """What the NVA may take as confirmed: keys of this incarnation that were read from the switch."""
-        receive, send = held_keys(outcome.actual, self._incarnation, self.lease.reading, time.monotonic())
+        receive, send = held_keys(outcome.actual, self._incarnation, self.lease.reading, uptime_s())
         names = {peer.address: peer.name for peer in self.view.peers} if self.view else {}
         return ReadBack(
             self._incarnation,
@@ -408,7 +408,7 @@ class Serving:
             peers=peers,
             use=use,
             last_use=self._use.last,
-            now=time.monotonic(),
+            now=uptime_s(),
         )
 
     # --- mappings ---------------------------------------------------------------------------------------------------

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -15,6 +14,7 @@ from nvo3sec.nve.nva_session import NvaSession
 from nvo3sec.nve.translate import SaName, sending_entries
 from nvo3sec.p4runtime import Entry, Operation, SwitchState, Table, Update
 from nvo3sec.program.entry import CounterValue, Pairs
+from nvo3sec.system.uptime import uptime_s
 
 USE_S = 2.0
 """How often is read how much each key has protected."""
@@ -93,5 +93,5 @@ class SendingUse:
             async with lock:  # no entry gets another key between the entry and its counter
                 known = current()
                 used = await self.read(*known) if known is not None else {}
-            if changed := self.changed(used, time.monotonic()):
+            if changed := self.changed(used, uptime_s()):
                 await session.used(Use(incarnation, changed))

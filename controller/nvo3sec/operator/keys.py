@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
@@ -24,6 +23,7 @@ from nvo3sec.operator.documents import (
     SwitchUnread,
 )
 from nvo3sec.operator.key_views import differences, key_list
+from nvo3sec.system.uptime import uptime_s
 
 LOOKS = 3
 LOOK_S = 1.0
@@ -60,7 +60,7 @@ class KeyOperations:
         answers = dict(zip(ends, await asyncio.gather(*(self._holdings(nve) for nve in ends)), strict=True))
         wanted = set(chosen)
         directions = [one for one in self._nva.directions() if one.tunnel in wanted]
-        return key_list(directions, answers, time.monotonic(), self._nva.is_mixed)
+        return key_list(directions, answers, uptime_s(), self._nva.is_mixed)
 
     async def key_audit(self, nve: str | None = None) -> KeyAudit:
         """What every switch holds, read by its agent now, against what the NVA wants there.
@@ -85,7 +85,7 @@ class KeyOperations:
         )
 
     async def _look(self, nves: Iterable[str]) -> tuple[dict[str, Holdings | str], list[tuple[str, str]]]:
-        asked_at = time.monotonic()
+        asked_at = uptime_s()
         names = list(nves)
         found = await asyncio.gather(*(self._holdings(nve) for nve in names))
         answers = dict(zip(names, found, strict=True))

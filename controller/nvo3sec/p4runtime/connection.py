@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -18,6 +17,7 @@ import grpc
 from finsy.proto import U128, p4r, p4r_grpc, rpc_code, rpc_status
 
 from nvo3sec.errors import NotPrimary, SwitchError, SwitchUnreachable
+from nvo3sec.system.uptime import uptime_s
 
 logging.getLogger("finsy").setLevel(logging.CRITICAL + 1)
 
@@ -134,7 +134,7 @@ class Connection:
                 if message is grpc.aio.EOF:
                     self._break(SwitchUnreachable(f"{self.name}: the switch closed the stream"))
                     return
-                self._dispatch(message, time.monotonic())
+                self._dispatch(message, uptime_s())
         except grpc.aio.AioRpcError as error:
             self._break(SwitchUnreachable(f"{self.name}: {_failure(error)}"))
         except asyncio.InvalidStateError:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-import time
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ from nvo3sec.operator.mappings import Operations
 from nvo3sec.operator.status import status_report
 from nvo3sec.p4runtime import load_artifacts
 from nvo3sec.system.aio import run_together, until_stopped
+from nvo3sec.system.uptime import uptime_s
 
 PROGRESS_S = 0.05
 
@@ -94,18 +94,18 @@ class Controller:
             nva.directions(),
             nva.reports,
             nva.registered,
-            time.monotonic(),
+            uptime_s(),
             alarms=nva.alarms(),
         )
 
     async def wait(self, wait_s: float = 30.0) -> Status:
         """The status as soon as everything is ready. Raises OperatorError if it is not in time."""
-        deadline = time.monotonic() + wait_s
+        deadline = uptime_s() + wait_s
         while True:
             status = await self.status()
             if status.ready:
                 return status
-            if time.monotonic() >= deadline:
+            if uptime_s() >= deadline:
                 raise OperatorError(f"not ready after {wait_s:g} s: " + "; ".join(status.not_ready))
             await asyncio.sleep(PROGRESS_S)
 

@@ -56,6 +56,7 @@ from nvo3sec.processes import nva_trust as trust
 from nvo3sec.processes.nva_start import Given, Served, Starting, loading_status
 from nvo3sec.system import garbage
 from nvo3sec.system.aio import run_together, until_stopped
+from nvo3sec.system.uptime import uptime_s
 from nvo3sec.transport.credentials import live_peers, load_device
 from nvo3sec.transport.early_sessions import LOADING, LoadingSessions
 from nvo3sec.transport.methods import access_table
@@ -109,7 +110,7 @@ class NvaProcess:
         Raises ConfigError, CredentialsError, RevocationUnknown, StorageError, StoreError, OperatorError.
         """
         self._settings = settings
-        self._began = time.monotonic()
+        self._began = uptime_s()
         self._loaded: Nva | None = None
         where = Given(given, settings.database, settings.keys, settings.apply_domain, settings.start_new_term)
         self._starting = Starting(where, self._to_shut_out)
@@ -263,7 +264,7 @@ class NvaProcess:
             return await self.wait(wait_s, room=room)
         early = self._starting.early
         if self._loaded is None and self._sessions is not None and not isinstance(early, str):
-            since_s = time.monotonic() - self._began
+            since_s = uptime_s() - self._began
             report = loading_status(self._starting.domain, early, self._sessions.waiting, since_s)
             return with_terms(report, {str(self._device.identity): self._terms()}, time.time())
         agents = {
@@ -279,7 +280,7 @@ class NvaProcess:
             nva.directions(),
             nva.reports,
             nva.registered,
-            time.monotonic(),
+            uptime_s(),
             nva.excluded,
             nva.disputes,
             nva.alarms(),
@@ -304,12 +305,12 @@ class NvaProcess:
 
     async def wait(self, wait_s: float = 30.0, *, room: int | None = None) -> Status:
         """The status as soon as everything is ready. Raises OperatorError if it is not in time."""
-        deadline = time.monotonic() + wait_s
+        deadline = uptime_s() + wait_s
         while True:
             status = await self.status(room=room)
             if status.ready:
                 return status
-            if time.monotonic() >= deadline:
+            if uptime_s() >= deadline:
                 raise OperatorError(f"not ready after {wait_s:g} s: " + "; ".join(status.not_ready))
             await asyncio.sleep(PROGRESS_S)
 
@@ -332,7 +333,7 @@ class NvaProcess:
 
     async def revoke(self, nve: str) -> Revoked:
         """Shut an NVE out for good. Returns how long it took (seconds) until every other switch was without it."""
-        began = time.monotonic()
+        began = uptime_s()
         self._operators.revoke(nve)
         return Revoked(await self._cut_off(nve, began))
 
@@ -350,13 +351,13 @@ class NvaProcess:
 
     async def _cut_off(self, nve: str, began: float) -> float:
         while waiting := self._operators.not_yet_without(nve):
-            if time.monotonic() >= began + DEADLINE_S:
+            if uptime_s() >= began + DEADLINE_S:
                 raise OperatorError(
                     f"{nve} is revoked; these have not confirmed within {DEADLINE_S:g} s, and get no lease until they"
                     f" do: {', '.join(waiting)}"
                 )
             await asyncio.sleep(PROGRESS_S / 10)
-        return time.monotonic() - began
+        return uptime_s() - began
 
     async def admission(self) -> dict[str, Any]:
         """Connections and calls that were let in and refused since the start. On the console only."""

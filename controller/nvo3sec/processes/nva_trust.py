@@ -9,12 +9,12 @@ suspended who has done so within PATIENCE_S. Nothing is revoked by it: who comes
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Mapping
 
 from nvo3sec.identity.certificate import Identity
 from nvo3sec.identity.live import LivePeers
 from nvo3sec.nva.store import Certificate
+from nvo3sec.system.uptime import uptime_s
 
 PATIENCE_S = 30.0
 """From when an authority is gone, or this process began, until its NVEs are suspended."""
@@ -28,7 +28,7 @@ class TrustWatch:
         self,
         live: LivePeers,
         identities: Mapping[str, Identity],
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = uptime_s,
     ) -> None:
         self._live = live
         self._identities = identities

@@ -33,6 +33,7 @@ from nvo3sec.operator.json_form import from_json
 from nvo3sec.p4runtime import load_artifacts
 from nvo3sec.system import garbage
 from nvo3sec.system.aio import run_together, until_stopped
+from nvo3sec.system.uptime import uptime_s
 from nvo3sec.transport.credentials import NvaAddress, live_peers, load_device
 from nvo3sec.transport.session_client import RemoteNva
 
@@ -152,9 +153,9 @@ class NveProcess:
 
     async def _console_wait(self, wait_s: float = 30.0) -> OwnStatus:
         """The status as soon as the agent is ready. Raises OperatorError if it is not in time."""
-        deadline = time.monotonic() + wait_s
+        deadline = uptime_s() + wait_s
         while not (status := await self._console_status()).ready:
-            if time.monotonic() >= deadline:
+            if uptime_s() >= deadline:
                 raise OperatorError(f"not ready after {wait_s:g} s: " + "; ".join(status.not_ready))
             await asyncio.sleep(PROGRESS_S)
         return status

@@ -6,9 +6,10 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
-import time
 from collections.abc import Callable, Coroutine
 from typing import Any
+
+from nvo3sec.system.uptime import uptime_s
 
 
 class Backoff:
@@ -22,7 +23,7 @@ class Backoff:
         first_s: float,
         last_s: float,
         *,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = uptime_s,
         random_share: Callable[[], float] = random.random,
     ) -> None:
         """first_s, last_s: the longest pause at first, and ever. random_share: in [0, 1)."""

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 
 from nvo3sec.domain.keys.contribution import PeerUpdate
@@ -19,6 +18,7 @@ from nvo3sec.domain.messages.session import (
     Update,
 )
 from nvo3sec.errors import NvaUnreachable, Nvo3secError
+from nvo3sec.system.uptime import uptime_s
 
 MAPPINGS_QUEUED = 4096
 """Updates of VNs that wait for the switch."""
@@ -126,7 +126,7 @@ class Inbox:
 
     def _put_keys(self, update: KeyState | KeyUpdate) -> None:
         """Changes add up to what was not fetched yet."""
-        now, news = time.monotonic(), update
+        now, news = uptime_s(), update
         if isinstance(update, KeyUpdate):
             if update.base != self._keys_version:
                 raise NvaUnreachable(f"{self._nva}: it changes keys of version {update.base}, not the last")

@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
@@ -48,6 +47,7 @@ from nvo3sec.identity.errors import IdentityError
 from nvo3sec.identity.gate.gate import VERSION_REASON
 from nvo3sec.identity.live import LivePeers
 from nvo3sec.system.plain import plain_value
+from nvo3sec.system.uptime import uptime_s
 from nvo3sec.transport import methods
 from nvo3sec.transport.credentials import NvaAddress
 from nvo3sec.transport.ended import why_it_ended
@@ -175,7 +175,7 @@ class RemoteSession:
         self._attach = raw.unary_unary(methods.ATTACH)
         self._detach = raw.unary_unary(methods.DETACH)
         self._move = raw.unary_unary(methods.MOVE)
-        self._lookups = TokenBucket(LOOKUP_RATE, time.monotonic())
+        self._lookups = TokenBucket(LOOKUP_RATE, uptime_s())
         self._lookup_places = asyncio.Semaphore(LOOKUPS_AT_ONCE)
         self._session = b""
         self._inbox = Inbox(nve, str(channel.expected))
@@ -236,7 +236,7 @@ class RemoteSession:
         """Ask where a tenant system is."""
         if query.mac is None and query.ip is None:
             return LookupAnswer(LookupResult.UNKNOWN, 0.0)
-        if not self._lookups.take(time.monotonic()):
+        if not self._lookups.take(uptime_s()):
             return LookupAnswer(LookupResult.BUSY, 1.0)
         try:
             async with self._lookup_places:

@@ -68,7 +68,7 @@ async def documents(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What is answered, by what was asked; as it is before it becomes JSON."""
     found: dict[str, Any] = {}
     agents = Agents()
-    monkeypatch.setattr(keys, "time", SimpleNamespace(monotonic=lambda: agents.now + 1.5))
+    monkeypatch.setattr(keys, "uptime_s", lambda: agents.now + 1.5)
     nva = agents.nva.administration
     await agents.join("leaf1", "leaf2", "leaf3")
     await agents.sessions["leaf1"].announce(HERE)

@@ -12,7 +12,6 @@ import os
 import shutil
 import signal
 import sys
-import time
 import types
 from pathlib import Path
 
@@ -23,16 +22,16 @@ from model_fabric import dump, restore
 from model_time import CURRENT
 from model_world import World
 from nvo3sec.nve import agent
+from nvo3sec.system.uptime import uptime_s
 
 FABRIC = "fabric"
 
 
 def simulate() -> None:
     """As the fixture of the tests does it."""
-    clock = types.SimpleNamespace(monotonic=lambda: CURRENT.now())
     for name, module in list(sys.modules.items()):
-        if name.startswith("nvo3sec.nve.") and getattr(module, "time", None) is time:
-            module.time = clock
+        if name.startswith("nvo3sec.nve.") and getattr(module, "uptime_s", None) is uptime_s:
+            module.uptime_s = lambda: CURRENT.now()
     agent.SwitchClient = types.SimpleNamespace(connect=connect)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
 

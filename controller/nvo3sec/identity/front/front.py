@@ -17,7 +17,6 @@ import contextlib
 import itertools
 import resource
 import socket
-import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
@@ -37,6 +36,7 @@ from nvo3sec.identity.front.turns import Turns
 from nvo3sec.identity.gate.limits import Bucket
 from nvo3sec.identity.live import LivePeers
 from nvo3sec.identity.names import Role
+from nvo3sec.system.uptime import uptime_s
 
 BACKLOG = 4096
 """As most systems allow: who waits here costs the kernel a little, and whoever finds no place tries again a second
@@ -66,7 +66,7 @@ class Front:
         *,
         remember: Path | None = None,
         roles: Collection[Role] = tuple(Role),
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = uptime_s,
     ) -> None:
         """backend: the UNIX socket of the gRPC server.
 

@@ -30,6 +30,7 @@ from nvo3sec.identity.gate.authenticate import Authenticator
 from nvo3sec.identity.gate.authorization import AccessTable, Membership, Method, Scope
 from nvo3sec.identity.gate.limits import MESSAGE_UNIT_BYTES, Bucket, Buckets, Places
 from nvo3sec.identity.live import LivePeers
+from nvo3sec.system.uptime import uptime_s
 
 RETRY_METADATA = "grpc-retry-pushback-ms"
 """Trailing metadata of a refusal for lack of resources: milliseconds to wait (gRFC A6, which gRPC clients obey)."""
@@ -171,7 +172,7 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpcio has no t
         membership: Membership,
         *,
         connections: Connections | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = uptime_s,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._authenticator = authenticator

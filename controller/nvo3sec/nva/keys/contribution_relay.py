@@ -7,7 +7,6 @@ wrong signature among it (`verifying`); who believes a contribution checks it, a
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
@@ -28,6 +27,7 @@ from nvo3sec.domain.keys.contribution import (
 from nvo3sec.domain.keys.contribution.mixing import PROOF_BYTES
 from nvo3sec.domain.keys.contribution.peers import HALVES_LIMIT
 from nvo3sec.domain.overlay.membership import Tunnel
+from nvo3sec.system.uptime import uptime_s
 
 CONTRIBUTIONS_AT_ONCE = 128
 PROOFS_AT_ONCE = 4096
@@ -80,7 +80,7 @@ class PeerRelay:
     Methods that return names name the NVEs that have something to `fetch`.
     """
 
-    def __init__(self, domain: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, domain: str, clock: Callable[[], float] = uptime_s) -> None:
         self.is_asking = True
         """Whether keys are to be mixed. Those that are go on being relayed for in any case."""
         self.check: Check | None = None

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 
@@ -16,6 +15,7 @@ from nvo3sec.nva.agent_session import NvaSideSession
 from nvo3sec.nva.keys.contribution_relay import PeerRelay
 from nvo3sec.nva.keys.service import KeyService
 from nvo3sec.system.repeats import Repeats
+from nvo3sec.system.uptime import uptime_s
 
 REFUSED = "peer-contribution-refused"
 
@@ -27,7 +27,7 @@ class Contributing:
         self,
         domain: Domain,
         sessions: Mapping[str, NvaSideSession],
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = uptime_s,
         note: Callable[[str, Report], None] = lambda _nve, _report: None,
     ) -> None:
         """note: tells operators something about an NVE."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import logging
 import sys
-import time
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,15 +16,15 @@ from model_time import CURRENT
 from model_world import World
 from nvo3sec.nve import agent
 from nvo3sec.system import aio
+from nvo3sec.system.uptime import uptime_s
 
 
 @pytest.fixture
 def _simulated(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The agent's modules read the clock of the current world and connect to its switches; nothing is logged."""
-    clock = types.SimpleNamespace(monotonic=lambda: CURRENT.now())
     for name, module in list(sys.modules.items()):
-        if name.startswith("nvo3sec.nve.") and getattr(module, "time", None) is time:
-            monkeypatch.setattr(module, "time", clock)
+        if name.startswith("nvo3sec.nve.") and getattr(module, "uptime_s", None) is uptime_s:
+            monkeypatch.setattr(module, "uptime_s", lambda: CURRENT.now())
     monkeypatch.setattr(agent, "SwitchClient", types.SimpleNamespace(connect=connect))
     # Stories count on moments, so nothing in them is left to chance.
     monkeypatch.setitem(aio.Backoff.__init__.__kwdefaults__, "random_share", lambda: 0.5)
