@@ -148,25 +148,27 @@ def counters(result: Counters) -> Iterator[Any]:
                 drops.add_row(switch.nve, pipeline, reason, str(value.packets), str(value.bytes))
     yield drops
     titles = {
-        "sa_tx": "Sent, by SA",
-        "sa_rx": "Received, by SA (before verification)",
+        "sa_sent": "Sent, by SA (frames as they came to be sent)",
+        "sa_tx": "Sent, by entry (since it was made, whatever its SA)",
+        "sa_rx": "Received, by SA (whole packets, before verification)",
         "vap": "From VAPs",
         "vn": "Into VNs",
     }
     for name, title in titles.items():
-        rows = [(switch.nve, row) for switch in told for row in getattr(switch, name)]
+        rows = [(switch.nve, row) for switch in told for row in getattr(switch, name) or ()]
         if not rows:
             continue
-        names = [one.name for one in fields(rows[0][1]) if one.name not in ("packets", "bytes")]
+        names = [one.name for one in fields(rows[0][1]) if one.name not in ("packets", "bytes", "at_most")]
         headings = (_HEADINGS.get(one, one) for one in names)
         table = new_table(f"\n{title}", "NVE", *headings, "packets", "bytes", right=("packets", "bytes"))
         for nve, row in rows:
-            table.add_row(nve, *(str(getattr(row, one)) for one in (*names, "packets", "bytes")))
+            amounts = (f"{'≤ ' if getattr(row, 'at_most', False) else ''}{one}" for one in (row.packets, row.bytes))
+            table.add_row(nve, *(str(getattr(row, one)) for one in names), *amounts)
         yield table
 
     for switch in told:
         for peer, number in switch.last_sequence.items():
-            yield f"{switch.nve}: last sequence number to {peer}: {number}"
+            yield f"{switch.nve}: last sequence number to {peer}: {number}, of all SAs of this incarnation"
 
 
 _HEADINGS = {"spi": "SPI", "vni": "VNI", "vlan": "VLAN", "vn": "VN", "mac": "MAC"}

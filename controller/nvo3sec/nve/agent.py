@@ -308,8 +308,9 @@ class NveAgent:
         """Read the counters of the switch. Raises OperatorError, SwitchError."""
         serving = self._working()
         client = serving.driver.client
-        tables = (Table.SA_RX, Table.SA_TX, Table.VAP, Table.VN_INGRESS_AUTHORIZATION)
+        tables = (Table.SA_RX, Table.VAP, Table.VN_INGRESS_AUTHORIZATION)
         direct = {table: await client.direct_counters(table) for table in tables}
+        entries, sent = await serving.sent()
         names: dict[int, str] = {}
         sequences: dict[str, int] = {}
         addresses: dict[int, IPv4Address] = {}
@@ -323,4 +324,5 @@ class NveAgent:
             addresses, own = {number: address for address, number in numbers.peers.items()}, view.address
             names |= {number: f"port {port} vlan {vlan}" for (port, vlan, _), number in numbers.vaps.items()}
         drops, statistics = await client.drop_counters(), await client.statistics()
-        return SwitchCounters(self.nve.name, drops, direct, names, sequences, addresses, own, statistics)
+        direct = {**direct, Table.SA_TX: entries}
+        return SwitchCounters(self.nve.name, drops, direct, names, sequences, addresses, own, sent, statistics)

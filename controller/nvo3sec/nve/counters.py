@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from typing import Any
 
+from nvo3sec.domain.keys.holdings import suite_name
+from nvo3sec.domain.keys.usage import Amount
+from nvo3sec.nve.translate import SaName
 from nvo3sec.p4runtime import Table
 from nvo3sec.p4runtime.statistics import SwitchStatistics
 from nvo3sec.program.entry import CounterValue, Pairs
@@ -28,6 +32,8 @@ class SwitchCounters:
     """Address of each peer number."""
     own: IPv4Address = field(default_factory=lambda: IPv4Address(0))
     """Address of the NVE itself."""
+    sent: Mapping[SaName, Amount] = field(default_factory=dict)
+    """What each sending SA has protected. The counter of an entry goes on when that gets another SA."""
     statistics: SwitchStatistics | None = None
     """Of the switch itself and its ports; None where it does not tell."""
 
@@ -47,11 +53,18 @@ def counters_report(counters: SwitchCounters) -> dict[str, Any]:
         },
         "sa_rx": rows(Table.SA_RX),
         "sa_tx": rows(Table.SA_TX),
+        "sa_sent": [_sent(name, amount) for name, amount in sorted(counters.sent.items())],
         "vap": rows(Table.VAP),
         "vn": rows(Table.VN_INGRESS_AUTHORIZATION),
         "last_sequence": dict(sorted(counters.sequences.items())),
         "switch": _statistics(counters.statistics),
     }
+
+
+def _sent(name: SaName, amount: Amount) -> dict[str, Any]:
+    peer, suite, spi = name
+    row = {"towards": peer, "suite": suite_name(suite), "spi": f"{spi:08x}", "at_most": amount.at_most}
+    return row | {"packets": amount.packets, "bytes": amount.octets}
 
 
 def _statistics(statistics: SwitchStatistics | None) -> dict[str, Any] | None:

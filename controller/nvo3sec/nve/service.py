@@ -16,6 +16,7 @@ import structlog
 
 from nvo3sec.domain.keys.contribution import PeerUpdate
 from nvo3sec.domain.keys.holdings import Holdings
+from nvo3sec.domain.keys.usage import Amount
 from nvo3sec.domain.mapping.learned import LearnedMappings
 from nvo3sec.domain.messages.session import (
     Announcement,
@@ -61,9 +62,10 @@ from nvo3sec.nve.plan import MANAGED_TABLES, Plan
 from nvo3sec.nve.punts import PuntHandler
 from nvo3sec.nve.reconcile import KEY_TABLES, MAPPING_TABLES, TENANT_TABLES, Outcome, Reconciler, Wanted
 from nvo3sec.nve.told import Dirty, Told
-from nvo3sec.nve.translate import held_keys, learned_addresses, sending_entries
+from nvo3sec.nve.translate import SaName, held_keys, learned_addresses, sending_entries
 from nvo3sec.nve.use import KeptUse, SendingUse
 from nvo3sec.p4runtime import SwitchState, Table
+from nvo3sec.program.entry import CounterValue, Pairs
 from nvo3sec.system.aio import run_together
 from nvo3sec.system.uptime import uptime_s
 
@@ -410,6 +412,12 @@ class Serving:
             last_use=self._use.last,
             now=uptime_s(),
         )
+
+    async def sent(self) -> tuple[dict[Pairs, CounterValue], dict[SaName, Amount]]:
+        """The counters of the sending entries, read now, and what of them is each SA's. Raises SwitchError."""
+        async with self._lock:  # no entry gets another key between the entry and its counter
+            counters = await self.driver.client.direct_counters(Table.SA_TX)
+            return counters, self._use.of(self.outcome.actual, self.view, counters) if self.outcome else {}
 
     # --- mappings ---------------------------------------------------------------------------------------------------
 

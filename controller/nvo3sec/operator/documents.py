@@ -138,12 +138,24 @@ class ReceivedBySa:
 
 
 @dataclass(frozen=True, slots=True)
-class SentBySa:
-    """Into one tunnel, at one level. towards: the peer."""
+class SentByEntry:
+    """Into one tunnel, at one level, whatever the SA. towards: the peer."""
 
     interface: int
     towards: str
     level: int
+    packets: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class SentBySa:
+    """Under one SA. towards: the peer. at_most: the counter is older than the SA at this switch."""
+
+    towards: str
+    suite: str
+    spi: str
+    at_most: bool
     packets: int
     bytes: int
 
@@ -187,20 +199,21 @@ class SwitchCounters:
     nve: str
     drops: dict[str, dict[str, Amount]]
     sa_rx: tuple[ReceivedBySa, ...]
-    sa_tx: tuple[SentBySa, ...]
+    sa_tx: tuple[SentByEntry, ...]
     vap: tuple[FromVap, ...]
     vn: tuple[IntoVn, ...]
     last_sequence: dict[str, int]
     switch: SwitchItself | Unsaid | None = UNSAID
+    sa_sent: tuple[SentBySa, ...] | Unsaid = UNSAID
 
-    ORDER: ClassVar[Texts] = ("switch", "nve", "drops", "sa_rx", "sa_tx", "vap", "vn", "last_sequence")
+    ORDER: ClassVar[Texts] = ("switch", "sa_sent", "nve", "drops", "sa_rx", "sa_tx", "vap", "vn", "last_sequence")
 
 
 @dataclass(frozen=True)
 class OwnCounters(SwitchCounters):
     """The same, of an agent alone."""
 
-    ORDER: ClassVar[Texts] = ("nve", "drops", "sa_rx", "sa_tx", "vap", "vn", "last_sequence", "switch")
+    ORDER: ClassVar[Texts] = ("nve", "drops", "sa_rx", "sa_tx", "sa_sent", "vap", "vn", "last_sequence", "switch")
 
 
 @dataclass(frozen=True)

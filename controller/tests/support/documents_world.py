@@ -13,6 +13,7 @@ import pytest
 from nva_agents import DOMAIN, Agents
 from nvo3sec.config import example_path, read_domain
 from nvo3sec.domain.keys.holdings import HeldSa, Holdings
+from nvo3sec.domain.keys.usage import Amount
 from nvo3sec.domain.mapping import Admit, ClaimKey, Place
 from nvo3sec.domain.messages.answers import judged
 from nvo3sec.domain.messages.credential_terms import CredentialTerms, Term, TermKind
@@ -52,6 +53,7 @@ COUNTERS = SwitchCounters(
     {"leaf2": 9},
     {7: IPv4Address("0.0.0.1")},
     IPv4Address("0.0.0.2"),
+    {("leaf2", 1, 3): Amount(1, 2, at_most=True)},
     SwitchStatistics({"packets": 1}, {1: PortStatistics("veth1", {"received": 2, "beyond_mtu": 1})}),
 )
 

@@ -64,6 +64,8 @@ _ROWS: dict[str, dict[str, f.Check]] = {
     "vn": {"source": f.ipv4, "vni": f.number(0xFFFFFF)},
 }
 
+_SENT = {"towards": PEER, "suite": _constant, "spi": _spi, "at_most": f.flag}
+
 
 def _port(value: Any, field: str) -> dict[str, Any]:
     interface: dict[str, Any] = f.record({"interface": f.text(128)})(value, field)
@@ -79,10 +81,9 @@ def _counters(nve: str) -> f.Check:
     rows = {name: f.listed(f.record(fields | _AMOUNT)) for name, fields in _ROWS.items()}
     drops = f.table(_word, f.table(_constant, f.record(_AMOUNT), 512), 16)
     last = f.table(PEER, _count)
-    # Agents from before a switch told about itself do not say `switch`.
-    return f.record(
-        {"nve": f.exactly(nve), "drops": drops, **rows, "last_sequence": last}, {"switch": f.or_none(_SWITCH)}
-    )
+    # Agents from before a switch told about itself do not say `switch`; nor those from before they did what SAs sent.
+    more = {"switch": f.or_none(_SWITCH), "sa_sent": f.listed(f.record(_SENT | _AMOUNT))}
+    return f.record({"nve": f.exactly(nve), "drops": drops, **rows, "last_sequence": last}, more)
 
 
 def judged(nve: str, kind: QuestionKind, value: Any) -> Any:
@@ -93,7 +94,7 @@ def judged(nve: str, kind: QuestionKind, value: Any) -> Any:
             return f.record({}, STATUS)(value, "")
         case QuestionKind.COUNTERS:
             found = _counters(nve)(value, "")
-            return {"switch": None} | found
+            return {"switch": None, "sa_sent": []} | found
         case QuestionKind.RECONCILE | QuestionKind.PREVIEW:
             return f.listed(_line)(value, "the answer")
         case QuestionKind.KEYS:

@@ -136,6 +136,11 @@ class TestUse:
                 assert await world.ports["leaf2"].receive(1) == blue(b"x" * 64)
                 (now,) = (one for spi, one in (await leaf1_to_leaf2()).items() if spi != old)
                 assert now["sent_packets"] == 1
+                told = await asyncio.to_thread(world.operate, "counters", "leaf1", "-o", "json")
+                (counters,) = json.loads(told.stdout)
+                (sent_now,) = (one for one in counters["sa_sent"] if one["spi"] == now["spi"])
+                assert (sent_now["towards"], sent_now["packets"], sent_now["bytes"]) == ("leaf2", 1, now["sent_bytes"])
+                assert max(one["packets"] for one in counters["sa_tx"]) > self.PACKETS, "the entry counts on"
 
         asyncio.run(run())
 

@@ -49,6 +49,7 @@ GOOD: dict[QuestionKind, Any] = {
         "drops": {"ingress": {"TRUNCATED": AMOUNT}},
         "sa_rx": [ROW_RX],
         "sa_tx": [{"interface": 3, "towards": "leaf2", "level": 1} | AMOUNT],
+        "sa_sent": [{"towards": "leaf2", "suite": "CHASKEY12", "spi": "00000005", "at_most": True} | AMOUNT],
         "vap": [{"port": 1, "vlan": 0} | AMOUNT],
         "vn": [{"source": "192.0.2.2", "vni": 5001} | AMOUNT],
         "last_sequence": {"leaf2": 7},
