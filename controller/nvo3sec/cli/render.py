@@ -51,7 +51,8 @@ def new_table(
 
 
 def status(result: Status) -> Iterator[Any]:
-    """The status."""
+    """The status. Nothing is called none that is not known to whoever answers."""
+    not_known = result.not_known or ()
     switches = new_table(
         f"Domain {result.domain}: switches",
         *(
@@ -71,19 +72,20 @@ def status(result: Status) -> Iterator[Any]:
         none="No switches",
     )
     for one in result.switches:
+        # Without a session its agent has compared nothing, and without an agent nobody knows what is there.
+        counts = (str(number) if one.nva else "-" for number in (one.entries_expected, one.entries_actual, one.learned))
         switches.add_row(
             one.nve,
             _yes(one.connected),
             one.incarnation or "-",
-            _yes(one.incarnation_agrees),
+            _yes(one.incarnation_agrees) if one.nva else "-",
             seconds(one.lease_left_s),
             _yes(one.in_sync),
-            str(one.entries_expected),
-            str(one.entries_actual),
-            str(one.learned),
+            *counts,
             one.excluded or one.disputed or one.fault,
         )
-    yield switches
+    if "switches" not in not_known:
+        yield switches
     for one in result.switches:
         for difference in one.differences[:_SHOWN]:
             yield Text(f"{one.nve}: to do: {difference}", style="yellow")
@@ -121,7 +123,10 @@ def status(result: Status) -> Iterator[Any]:
             _yes(key.at_receiver),
             _yes(key.at_sender),
         )
-    yield keys
+    if "keys" not in not_known:
+        yield keys
+    if not_known:
+        yield f"not known here: {', '.join(not_known)}"
     for report in result.reports[-_SHOWN:]:
         over = " (over)" if report.over else ""
         said = f"{seconds(report.age_s)} ago, {report.nve}: {report.event}{over}: {report.detail}"

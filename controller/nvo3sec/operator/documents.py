@@ -94,7 +94,8 @@ class Switch(SwitchStatus):
 @dataclass(frozen=True)
 class Status:
     """Switches with what is expected and what is there, keys by name, the last reports, what is not ready, and what
-    will not be for long."""
+    will not be for long. not_known: of which of these whoever answers knows nothing, in words; nothing of that is
+    there, which does not mean that there is none."""
 
     domain: str
     ready: bool
@@ -106,13 +107,17 @@ class Status:
     reports: tuple[SaidReport, ...] = ()
     speaks: Speech | Unsaid | None = UNSAID
     ends: tuple[End, ...] | Unsaid = UNSAID
+    not_known: Texts | Unsaid = UNSAID
 
 
 @dataclass(frozen=True)
 class OwnStatus(Status):
     """The status that an agent alone gives, of one switch."""
 
-    ORDER: ClassVar[Texts] = ("domain", "ready", "not_ready", "switches", "keys", "reports", "ends", "warnings")
+    ORDER: ClassVar[Texts] = (
+        *("domain", "ready", "not_ready", "switches", "keys", "reports", "ends", "warnings"),
+        "not_known",
+    )
 
 
 # --- counters, and what is done to switches ---------------------------------------------------------------------------

@@ -135,4 +135,5 @@ def loading_status(domain: str, early: EarlyLeases, waiting: int, since_s: float
         f"the NVA has been loading for {since_s:.0f} s: switches, keys and mappings are not known yet;"
         f" {waiting} agents wait, and {len(early.granted)} NVEs had a lease prolonged meanwhile"
     )
-    return Status(domain=domain, ready=False, not_ready=(why,), warnings=(), held=(), ends=())
+    not_known = ("switches", "keys", "reports")
+    return Status(domain=domain, ready=False, not_ready=(why,), warnings=(), held=(), ends=(), not_known=not_known)

@@ -38,6 +38,8 @@ from nvo3sec.transport.credentials import NvaAddress, live_peers, load_device
 from nvo3sec.transport.session_client import RemoteNva
 
 STATE_FILE = "agent.json"
+NOT_KNOWN = ("other switches", "keys", "reports")
+"""What there is in the status of an NVA, and an agent does not know: of keys it has no lives."""
 PROGRESS_S = 0.1
 """Between two looks at what an operator waits for."""
 
@@ -148,7 +150,7 @@ class NveProcess:
         status = self._agent.status()
         switch = Switch(**vars(status), registered=status.nva, p4runtime=self._p4runtime, device_id=self._device_id)
         not_ready = () if status.in_sync else (f"{status.nve}: {status.fault or 'not in sync'}",)
-        report = OwnStatus(self._domain, status.in_sync, not_ready, switches=(switch,))
+        report = OwnStatus(self._domain, status.in_sync, not_ready, switches=(switch,), not_known=NOT_KNOWN)
         return with_terms(report, {str(self._device.identity): self._terms()}, time.time())
 
     async def _console_wait(self, wait_s: float = 30.0) -> OwnStatus:

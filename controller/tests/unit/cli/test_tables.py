@@ -266,3 +266,12 @@ def test_a_report_of_what_is_over_says_so():
     text = printed(TABLES["status"][0], 80)
     assert "3.0 s ago, leaf1: nve-suspended (over): certificate" in text
     assert "2.0 s ago, leaf1: foreign-entry: unknown" in text
+
+
+def test_of_a_status_nothing_is_called_none_that_is_not_known():
+    loading = filled(d.Status, {"domain": "lab.example", "ready": False, "not_known": ["switches", "keys", "reports"]})
+    assert printed(render.status(loading), 80) == "not known here: switches, keys, reports\n"
+    unknown = {"nve": "leaf1", "nva": False, "entries_expected": 0, "fault": "not connected"}
+    status = filled(d.Status, STATUS | {"switches": [unknown], "reports": [], "not_ready": []})
+    row = printed(render.status(status), 200).splitlines()[2]
+    assert row.split() == ["leaf1", "no", "-", "-", "-", "no", "-", "-", "-", "not", "connected"]
