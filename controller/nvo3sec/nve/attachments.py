@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from nvo3sec.domain.mapping.events import Reason
 from nvo3sec.domain.mapping.model import vap_words
-from nvo3sec.domain.mapping.reasons import words_of
 from nvo3sec.domain.messages.session import Attachment, AttachmentAnswer, NveView, Release, Relocation, Sign, Standing
 from nvo3sec.domain.overlay.addresses import IpAddress, format_mac, parse_ip, parse_unicast_mac
 from nvo3sec.domain.overlay.model import LAST_ACCESS_PORT, LAST_VLAN
 from nvo3sec.domain.overlay.names import parse_label
 from nvo3sec.errors import OperatorError
+from nvo3sec.nve import refusals
 from nvo3sec.nve.agent import NveAgent
 from nvo3sec.nve.announcer import ACTIVE, State
+from nvo3sec.nve.refusals import Asked
 
 T = TypeVar("T")
 
@@ -31,7 +31,7 @@ def tenant_methods(agent: NveAgent) -> Mapping[str, Callable[..., Awaitable[Any]
     ) -> dict[str, str]:
         vni = _vni(agent.view(), vn)
         there = Attachment(_port(port), _vlan(vlan), vni, _mac(mac), _ips(ips), _hypervisor(host), vn)
-        return _told(await agent.announce(there), agent.view(), there)
+        return _told(await agent.announce(there), agent, there)
 
     async def detach(
         vn: str, port: int, vlan: int, mac: str, successor: str | None = None, host: str = ""
@@ -44,9 +44,9 @@ def tenant_methods(agent: NveAgent) -> Mapping[str, Callable[..., Awaitable[Any]
         if known is not None and not _is_served(view, known):
             # Its VN or its VAP is gone: the NVA has nothing of it, and what is there now is another VN's.
             await agent.forget((port, vlan, address))
-            return _told(AttachmentAnswer(Standing.DONE), view)
+            return _told(AttachmentAnswer(Standing.DONE), agent)
         released = Release(port, vlan, _vni(view, vn), address, to, host)
-        return _told(await agent.announce(released), agent.view(), released)
+        return _told(await agent.announce(released), agent, released)
 
     async def move(
         vn: str,
@@ -64,13 +64,13 @@ def tenant_methods(agent: NveAgent) -> Mapping[str, Callable[..., Awaitable[Any]
         taken = known.ips if ips is None and known is not None else _ips(ips or ())
         there = Attachment(_port(to_port), _vlan(to_vlan), vni, address, taken, _hypervisor(host), vn)
         here = Release(port, vlan, vni, address)
-        return _told(await agent.announce(Relocation(port, vlan, there)), agent.view(), here, there)
+        return _told(await agent.announce(Relocation(port, vlan, there)), agent, here, there)
 
     async def claim(vn: str, port: int, vlan: int, mac: str, ip: str) -> dict[str, str]:
         address = _ips([ip])[0]
         vni, place = _vni(agent.view(), vn), (_port(port), _vlan(vlan))
         sign = Sign(*place, vni, _mac(mac), address, vn)
-        return _told(await agent.announce(sign), agent.view(), sign)
+        return _told(await agent.announce(sign), agent, sign)
 
     async def attachments() -> list[dict[str, Any]]:
         view = agent.view()
@@ -121,31 +121,19 @@ def _row(one: Attachment, names: Mapping[int, str], state: State) -> dict[str, A
     }
 
 
-def _told(answer: AttachmentAnswer, view: NveView, *asked: Attachment | Release | Sign) -> dict[str, str]:
+def _told(answer: AttachmentAnswer, agent: NveAgent, *asked: Asked) -> dict[str, str]:
     """An answer with its reason in words. asked: what it is about, with the VAPs that were named."""
-    why = words_of(answer.reason)
-    if answer.reason == Reason.NOT_SERVED.value:
-        why = next(filter(None, (_no_such_vap(view, one) for one in asked)), why)
+    why = refusals.why(answer.reason, agent.view(), agent.attachments, asked)
     return {"standing": answer.standing.value, "reason": answer.reason, "why": why}
-
-
-def _no_such_vap(view: NveView, asked: Attachment | Release | Sign) -> str:
-    """Which VAPs of the VN there are, if the one that was named is none of them. As this agent was told: it is the NVA
-    that decides."""
-    name = next((vn.name for vn in view.vns if vn.vni == asked.vni), "")
-    places = sorted(vap.place for vap in view.vaps if vap.vn == name)
-    if not places or (asked.port, asked.vlan) in places:
-        return ""
-    return f"{view.name} has no VAP of {name} at {vap_words(asked.port, asked.vlan)}; it has: " + ", ".join(
-        vap_words(*place) for place in places
-    )
 
 
 def _vni(view: NveView, name: str) -> int:
     for vn in view.vns:
         if vn.name == name:
             return vn.vni
-    raise OperatorError(f"{view.name} does not serve VN {name}; it serves: {', '.join(vn.name for vn in view.vns)}")
+    raise OperatorError(
+        f"{view.name} does not serve VN {name}; it serves: {', '.join(vn.name for vn in view.vns) or 'none'}"
+    )
 
 
 # --- what is said in another way is refused here: the NVA would take it for a malformed message of the agent ----------

@@ -13,7 +13,7 @@ REASONS = {
     Reason.NO_LEASE: "the NVE has no lease",
     Reason.NOT_SERVED: "the NVE does not serve the VN, or has no such VAP",
     Reason.BAD_ADDRESS: "an address is none that a tenant system can have",
-    Reason.QUOTA: "the NVE or the VAP has as many as it may have",
+    Reason.QUOTA: "the NVE, the VAP or the tenant system has as many as it may have",
     Reason.STATIC: "the domain file states it; only the domain file changes it",
     Reason.FOREIGN: "another hypervisor announced it",
     Reason.EVICTED: "an operator has evicted it, and its agent does not bring it back by itself",

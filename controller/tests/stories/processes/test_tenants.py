@@ -241,7 +241,15 @@ def test_commands(identities, start_switch):
             strange = await asyncio.to_thread(nve, "attach", "--vn", "red", *where[2:])
             assert strange.returncode == 1
             assert "leaf2 does not serve VN red; it serves: blue" in strange.stderr
+            nowhere = await asyncio.to_thread(nve, "detach", *where, "--successor", "leaf9")
+            assert nowhere.stderr == (
+                "nvo3sec: refused: not-served: no NVE leaf9 serves VN blue; those that do: leaf1, leaf2, leaf3\n"
+            )
             gone = await asyncio.to_thread(nve, "detach", *where)
             assert (gone.returncode, gone.stdout) == (0, "done\n")
+            gone = await asyncio.to_thread(nve, "detach", *where)
+            assert gone.stderr == (
+                f"nvo3sec: refused: unknown: leaf2 has no tenant system {format_mac(MAC)} of blue at port 1\n"
+            )
 
     asyncio.run(run())

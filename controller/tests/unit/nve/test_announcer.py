@@ -384,7 +384,7 @@ class TestOthersGoOn:
                 site.before_it_is_asked = lambda _, reason=reason: AttachmentAnswer(Standing.REFUSED, reason)
                 await world.apply(STATES_NOTHING)
             assert [one.rpartition(": ")[2] for one in site.reports] == [
-                "the NVE or the VAP has as many as it may have",
+                "the NVE, the VAP or the tenant system has as many as it may have",
                 "another hypervisor announced it",
             ]
 

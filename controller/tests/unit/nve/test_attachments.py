@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What whoever announces a tenant system to an agent is told: a VAP that there is not, and those that there are."""
+"""What whoever announces a tenant system to an agent is told: what of it there is not, and what there is."""
 
 from __future__ import annotations
 
@@ -14,31 +14,42 @@ from nvo3sec.domain.mapping.events import Reason
 from nvo3sec.domain.mapping.reasons import REASONS
 from nvo3sec.domain.messages.session import Attachment, AttachmentAnswer, Standing
 from nvo3sec.domain.overlay.addresses import parse_unicast_mac
+from nvo3sec.domain.overlay.model import Suite
 from nvo3sec.errors import OperatorError
 from nvo3sec.nve.attachments import tenant_methods
 
 DOMAIN = load_domain(example_path())
 MAC = "02:cc:00:00:00:01"
 NOT_SERVED = REASONS[Reason.NOT_SERVED]
+SUITE = Suite.CHASKEY12
 
 
 class Agent:
     """The agent of leaf1, whose NVA refuses everything."""
 
-    attachments = ()
-
-    def __init__(self, reason: Reason) -> None:
-        self._reason = reason
+    def __init__(self, reason: str, attachments: tuple[Attachment, ...] = ()) -> None:
+        self._reason = str(reason)
+        self.attachments = attachments
 
     def view(self) -> Any:
-        return SimpleNamespace(name="leaf1", vns=DOMAIN.vns, vaps=DOMAIN.nve_by_name["leaf1"].vaps)
+        return view(DOMAIN.nve_by_name["leaf1"].vaps)
 
     async def announce(self, announcement: Any) -> AttachmentAnswer:
-        return AttachmentAnswer(Standing.REFUSED, self._reason.value)
+        return AttachmentAnswer(Standing.REFUSED, self._reason)
 
 
-def told(method: str, reason: Reason = Reason.NOT_SERVED, **words: Any) -> dict[str, str]:
-    agent: Any = Agent(reason)
+def view(vaps: Any) -> Any:
+    """What leaf1 serves, with two peers, of which one shares VN red."""
+    peers = [
+        SimpleNamespace(name="leaf2", vnis=((5001, SUITE),)),
+        SimpleNamespace(name="leaf3", vnis=((5001, SUITE), (5002, SUITE))),
+    ]
+    stated = DOMAIN.tenant_systems_of("leaf1")
+    return SimpleNamespace(name="leaf1", vns=DOMAIN.vns, vaps=vaps, peers=peers, tenant_systems=stated)
+
+
+def told(method: str, reason: str = Reason.NOT_SERVED, *attached: Attachment, **words: Any) -> dict[str, str]:
+    agent: Any = Agent(reason, attached)
     return asyncio.run(tenant_methods(agent)[method](**{"vlan": 0, "mac": MAC} | words))
 
 
@@ -60,13 +71,74 @@ def test_a_vap_that_there_is_not(method, words, why):
 
 
 def test_what_else_is_not_served():
-    """A successor that does not serve the VN; or the NVA knows something that this agent does not know yet."""
+    """The NVA knows something that this agent does not know yet."""
     assert told("detach", vn="blue", port=1, successor="leaf2")["why"] == NOT_SERVED
     assert told("attach", vn="blue", port=1)["why"] == NOT_SERVED
 
 
 def test_other_reasons_stay_what_they_are():
     assert told("attach", Reason.OWNED, vn="blue", port=3)["why"] == REASONS[Reason.OWNED]
+    assert told("attach", "of-tomorrow", vn="blue", port=3)["why"] == "a reason that this version does not know"
+
+
+@pytest.mark.parametrize(
+    ("vn", "port", "successor", "serving"),
+    [("blue", 1, "leaf9", "leaf1, leaf2, leaf3"), ("red", 3, "leaf2", "leaf1, leaf3")],
+    ids=["not in the domain", "another VN's"],
+)
+def test_a_successor_that_does_not_serve_the_vn(vn, port, successor, serving):
+    answer = told("detach", vn=vn, port=port, vlan=100 if vn == "red" else 0, successor=successor)
+    assert answer["why"] == f"no NVE {successor} serves VN {vn}; those that do: {serving}"
+
+
+STATED = "02:aa:00:00:00:01"
+"""At port 1 of leaf1, in VN blue."""
+
+
+@pytest.mark.parametrize(
+    ("method", "words", "why"),
+    [
+        ("detach", {"port": 1}, f"leaf1 has no tenant system {MAC} of blue at port 1"),
+        (
+            "detach",
+            {"port": 2, "mac": STATED},
+            f"leaf1 has no tenant system {STATED} of blue at port 2; it is at: port 1",
+        ),
+        ("move", {"port": 1, "to_port": 2, "to_vlan": 0}, f"leaf1 has no tenant system {MAC} of blue at port 1"),
+        ("move", {"port": 1, "to_port": 1, "to_vlan": 0}, f"{MAC} is to be moved to port 1, where it comes from"),
+    ],
+)
+def test_a_tenant_system_that_there_is_not(method, words, why):
+    assert told(method, Reason.UNKNOWN, **{"vn": "blue"} | words)["why"] == why
+
+
+def test_where_it_is_instead():
+    """Of what was announced, in the same VN."""
+    here, there = (Attachment(port, 0, 5001, parse_unicast_mac(MAC), vn=vn) for port, vn in ((2, "blue"), (3, "red")))
+    why = told("detach", Reason.UNKNOWN, here, there, vn="blue", port=1)["why"]
+    assert why == f"leaf1 has no tenant system {MAC} of blue at port 1; it is at: port 2"
+
+
+@pytest.mark.parametrize(
+    ("host", "asking", "why"),
+    [
+        ("hv1", "hv2", "it was announced for hypervisor hv1, and this is for hypervisor hv2"),
+        ("hv1", "", "it was announced for hypervisor hv1, and this is for no hypervisor"),
+        ("", "hv2", "it was announced for no hypervisor, and this is for hypervisor hv2"),
+        ("hv2", "hv2", REASONS[Reason.FOREIGN]),
+    ],
+)
+def test_another_hypervisor(host, asking, why):
+    known = Attachment(1, 0, 5001, parse_unicast_mac(MAC), host=host, vn="blue")
+    assert told("detach", Reason.FOREIGN, known, vn="blue", port=1, host=asking)["why"] == why
+    moved = told("move", Reason.FOREIGN, known, vn="blue", port=1, to_port=2, to_vlan=0, host=asking)
+    assert moved["why"] == why
+
+
+def test_whose_lease_and_which_addresses():
+    assert told("attach", Reason.NO_LEASE, vn="blue", port=1)["why"] == "leaf1 has no lease"
+    why = told("attach", Reason.BAD_ADDRESS, vn="blue", port=1, ips=["10.1.0.254"])["why"]
+    assert why == f"one of these is no address that a tenant system can have: {MAC}, 10.1.0.254"
 
 
 class Forgetting(Agent):
@@ -74,13 +146,13 @@ class Forgetting(Agent):
 
     def __init__(self, vaps: Any, vn: str = "blue") -> None:
         super().__init__(Reason.UNKNOWN)
-        self.attachments: Any = (Attachment(1, 0, 5001, parse_unicast_mac(MAC), vn=vn),)
+        self.attachments = (Attachment(1, 0, 5001, parse_unicast_mac(MAC), vn=vn),)
         self.forgotten: list[Any] = []
         self.asked: list[Any] = []
         self._vaps = vaps
 
     def view(self) -> Any:
-        return SimpleNamespace(name="leaf1", vns=DOMAIN.vns, vaps=self._vaps)
+        return view(self._vaps)
 
     async def announce(self, announcement: Any) -> AttachmentAnswer:
         self.asked.append(announcement)
