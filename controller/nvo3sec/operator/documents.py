@@ -223,17 +223,19 @@ class OwnCounters(SwitchCounters):
 
 @dataclass(frozen=True)
 class NoCounters:
-    """Of a switch that cannot be asked, and why."""
+    """Of a switch that cannot be asked, and why. revoked: it is shut out for good, and nothing is expected of it."""
 
     nve: str
     unavailable: str
+    revoked: bool | Unsaid = UNSAID
 
 
 @dataclass(frozen=True)
 class NotDone:
-    """Nothing was done to a switch, and why."""
+    """Nothing was done to a switch, and why. revoked: as for `NoCounters`."""
 
     unavailable: str
+    revoked: bool | Unsaid = UNSAID
 
 
 Counters: TypeAlias = tuple[SwitchCounters | NoCounters, ...]

@@ -70,6 +70,7 @@ class KeyOperations:
         names = [one.name for one in self._nva.domain.nves]
         if nve is not None and nve not in names:
             raise no_such("NVE", nve, names)
+        self._nva.must_be_in([] if nve is None else [nve])
         asked = names if nve is None else [nve]
         answers, left = await self._look(asked)
         for _ in range(LOOKS - 1):

@@ -319,7 +319,7 @@ class NvaProcess:
         if nve is not None:
             return (from_json(SwitchCounters, await self._ask_agent(self._known(nve), QuestionKind.COUNTERS)),)
         answers = await self._ask_all(QuestionKind.COUNTERS, room)
-        return tuple(_counters(name, answer) for name, answer in answers.items())
+        return tuple(_counters(name, answer, self._is_revoked(name)) for name, answer in answers.items())
 
     async def reconcile(self, nve: str | None = None, dry_run: bool = False, *, room: int | None = None) -> Reconciled:
         """Reconcile one switch or all; returns the updates of each, or why it is `unavailable`. room: as `status`."""
@@ -327,7 +327,7 @@ class NvaProcess:
         if nve is not None:
             return {nve: tuple(await self._ask_agent(self._known(nve), kind))}
         return {
-            name: NotDone(str(answer)) if isinstance(answer, OperatorError) else tuple(answer)
+            name: NotDone(str(answer), self._is_revoked(name)) if isinstance(answer, OperatorError) else tuple(answer)
             for name, answer in (await self._ask_all(kind, room)).items()
         }
 
@@ -370,6 +370,7 @@ class NvaProcess:
         return self._server.admission_report() | own
 
     async def _ask_agent(self, nve: str, kind: QuestionKind) -> Any:
+        self._operators.must_be_in([nve])
         return await self._transport.ask(nve, kind)
 
     async def _ask(self, nve: str, kind: QuestionKind) -> Any:
@@ -384,6 +385,10 @@ class NvaProcess:
         answers = dict(zip(names, await asyncio.gather(*(self._ask(name, kind) for name in names)), strict=True))
         return answers if room is None else without_the_longest(answers, room)
 
+    def _is_revoked(self, nve: str) -> bool:
+        """Whether an NVE is shut out for good, on purpose: one that is suspended is to come back."""
+        return nve in self._operators.excluded and nve not in self._operators.awaited
+
     def _known(self, nve: str) -> str:
         names = [one.name for one in self._operators.domain.nves]
         if nve not in names:
@@ -391,13 +396,13 @@ class NvaProcess:
         return nve
 
 
-def _counters(nve: str, answer: Any) -> SwitchCounters | NoCounters:
+def _counters(nve: str, answer: Any, is_revoked: bool) -> SwitchCounters | NoCounters:
     try:
         if isinstance(answer, OperatorError):
             raise answer
         return from_json(SwitchCounters, answer)
     except OperatorError as error:
-        return NoCounters(nve, str(error))
+        return NoCounters(nve, str(error), is_revoked)
 
 
 def _as_many_files_as_allowed() -> None:

@@ -260,6 +260,38 @@ class TestIdentities:
 
         asyncio.run(run())
 
+    def test_who_was_shut_out_on_purpose_is_not_missed_among_all(self, identities, start_switch):
+        """Who is suspended is: it is to come back. Asked by name, either is an error, and why is said."""
+        all_of_them = (("counters",), ("reconcile", "--dry-run"), ("keys", "audit"))
+
+        async def run():
+            async with overlay(identities, start_switch) as world:
+
+                async def answers(status: int, audited: int, why: str) -> list[bool]:
+                    found = []
+                    for words in all_of_them:
+                        table = await asyncio.to_thread(world.operate, *words)
+                        assert table.returncode == (audited if "audit" in words else status), words
+                        assert f"leaf3 is shut out: {why}" in table.stdout or f"leaf3: {why}" in table.stdout
+                        alone = await asyncio.to_thread(world.operate, *words, "leaf3")
+                        assert (alone.returncode, alone.stdout) == (1, ""), words
+                        assert alone.stderr.startswith(f"nvo3sec: leaf3 is shut out: {why}")
+                        if "audit" not in words:
+                            told = json.loads((await asyncio.to_thread(world.operate, *words, "-o", "json")).stdout)
+                            rows = told if isinstance(told, dict) else {one["nve"]: one for one in told}
+                            assert [name for name, one in rows.items() if "unavailable" in one] == ["leaf3"]
+                            found.append(rows["leaf3"]["revoked"])
+                    return found
+
+                identities.authority.revoke(identities.name(Role.NVE, "leaf3"))
+                await until(lambda: "nve suspended" in world.log("nva"))
+                assert await answers(1, 0, "its certificate was revoked") == [False, False]
+                revoked = await asyncio.to_thread(world.operate, "keys", "revoke", "leaf3", "--yes")
+                assert revoked.returncode == 0, revoked.stderr
+                assert await answers(0, 0, "revoked") == [True, True]
+
+        asyncio.run(run())
+
     def test_an_agent_talks_to_the_nva_that_was_named_and_to_no_other(self, identities, start_switch):
         async def run():
             world = Overlay(identities, start_switch)
