@@ -37,6 +37,8 @@ _LOOK_SECONDS = 2.0
 #: which the host sends one every 20 ms where its machine lets it.
 _PING_PATIENCE, _PING_SECONDS = 120.0, 0.1
 
+_MOST_REQUESTS = 10000
+
 lab = typer.Typer(name="lab", no_args_is_help=True, help="A small overlay on this machine: three NVEs, two tenants.")
 
 
@@ -85,6 +87,17 @@ def _some_path(text: str) -> Path:
     return Path(text)
 
 
+def _count(text: object) -> int:
+    written = str(text)  # the default comes as the number that it is
+    if not (written.isascii() and written.isdecimal() and len(written) < 10 and 1 <= int(written) <= _MOST_REQUESTS):
+        raise typer.BadParameter(f"{written!r} is no whole number from 1 to {_MOST_REQUESTS}")
+    return int(written)
+
+
+CountOption = Annotated[
+    int,
+    typer.Option("--count", "-c", parser=_count, metavar=f"1..{_MOST_REQUESTS}", help="Echo requests to send."),
+]
 CapturesOption = Annotated[
     Path | None,
     typer.Option("--captures", parser=_some_path, metavar="PATH", help="Leave a pcap file of every port here."),
@@ -252,7 +265,7 @@ def _address(text: str, hosts: Iterable[str]) -> str:
 def ping(
     source: Annotated[str, typer.Argument(help="Host that sends, such as red1.")],
     destination: Annotated[str, typer.Argument(help="Host or IPv4 address.")],
-    count: Annotated[int, typer.Option("--count", "-c", min=1, max=10000, help="Echo requests to send.")] = 5,
+    count: CountOption = 5,
     name: NameOption = "lab",
     output: OutputOption = Output.table,
 ) -> None:

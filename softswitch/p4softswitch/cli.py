@@ -52,7 +52,7 @@ def _port(text: str) -> PortSpec:
 def _number(low: int, high: int) -> type:
     def convert(text: str) -> int:
         if not text.isdecimal() or not low <= int(text) <= high:
-            raise argparse.ArgumentTypeError(f"a number from {low} to {high}")
+            raise argparse.ArgumentTypeError(f"{text!r} is no number from {low} to {high}")
         return int(text)
 
     return convert  # type: ignore[return-value]  # argparse takes any callable

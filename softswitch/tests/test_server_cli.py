@@ -78,6 +78,11 @@ class TestCommandLine:
         assert len(lines) == 1
         assert lines[0].startswith("p4softswitch")
 
+    def test_a_number_is_said_with_what_is_allowed(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit):
+            cli.main(["--no-p4", "--", "--cpu-port", "many"])
+        assert capsys.readouterr().err == "p4softswitch: argument --cpu-port: 'many' is no number from 1 to 511\n"
+
     def test_pcap_takes_a_directory_but_not_the_program(self, tmp_path: Path) -> None:
         assert cli._split(["--pcap", "prog.json"]) == (["--pcap=.", "prog.json"], [])
         assert cli._split(["--pcap", str(tmp_path), "p.json", "--", "x"]) == ([f"--pcap={tmp_path}", "p.json"], ["x"])

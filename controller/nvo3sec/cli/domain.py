@@ -21,9 +21,9 @@ from nvo3sec.cli.options import (
     OutputOption,
     RunDirectory,
     YesOption,
-    check_seconds,
     path_argument,
     path_option,
+    wait_option,
 )
 from nvo3sec.cli.tell import confirm, counted, to_stderr
 from nvo3sec.errors import Nvo3secError, OperatorError
@@ -103,10 +103,7 @@ def apply(
     yes: YesOption = False,
     wait: Annotated[
         float,
-        typer.Option(
-            help="Wait up to this many seconds until every switch and every key is as it should be.",
-            callback=check_seconds,
-        ),
+        wait_option("Wait up to this many seconds until every switch and every key is as it should be."),
     ] = 0.0,
     run_dir: RunDirectory = None,
     nva: NvaOption = None,

@@ -193,11 +193,15 @@ def _run() -> int:
     return status if isinstance(status, int) else 0
 
 
+OF_A_LIBRARY = "Value error, "
+"""What some versions of the command line parser put before what is wrong with a word that is to be one of several."""
+
+
 def _tell_usage(error: Any) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":
         return USAGE  # said when it was raised
     path = error.ctx.command_path if error.ctx is not None else "nvo3sec"
-    said = error.format_message()
+    said = error.format_message().replace(OF_A_LIBRARY, "")
     if type(error).__name__ == "MissingParameter":
         said = " ".join(said.split())  # it lists what there is, one a line; nothing in it is from the command line
     tell.error(f"{said.rstrip('.')}; see {path} --help")

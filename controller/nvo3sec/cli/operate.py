@@ -21,7 +21,7 @@ from nvo3sec.cli.options import (
     OutputOption,
     RunDirectory,
     UsageError,
-    check_seconds,
+    wait_option,
 )
 from nvo3sec.errors import NoController, OperatorError
 from nvo3sec.operator.console import ask, choose_run_directory, has_been_an_nva
@@ -168,9 +168,7 @@ def status(
     output: OutputOption = Output.TABLE,
     wait: Annotated[
         float,
-        typer.Option(
-            help="Wait up to this many seconds for an NVA, and until everything is ready.", callback=check_seconds
-        ),
+        wait_option("Wait up to this many seconds for an NVA, and until everything is ready."),
     ] = 0.0,
 ) -> None:
     """Switches and keys: what is expected, what is there, and how long it lasts.

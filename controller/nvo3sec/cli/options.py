@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable
 from enum import StrEnum
@@ -94,15 +95,9 @@ def _p4runtime(text: str) -> None:
         )
 
 
-def _seconds(value: float) -> None:
-    if not 0 <= value <= LONGEST_WAIT_S:  # no comparison holds for what is not a number
-        raise ValueError(f"{value} is not from 0 to {LONGEST_WAIT_S} seconds")
-
-
 check_label, check_domain = checked(device_name), checked(_domain)
 check_mac, check_ip = checked(_mac), checked(_ip)
-check_nva, check_seconds = checked(_nva), checked(_seconds)
-check_limit, check_p4runtime = checked(_limit), checked(_p4runtime)
+check_nva, check_limit, check_p4runtime = checked(_nva), checked(_limit), checked(_p4runtime)
 
 
 class Output(StrEnum):
@@ -127,6 +122,28 @@ def path_option(*names: str, metavar: str = "PATH", **more: Any) -> Any:
 def path_argument(metavar: str, **more: Any) -> Any:
     """The same of an argument."""
     return typer.Argument(parser=some_path, metavar=metavar, **more)
+
+
+def number_option(*names: str, low: int, high: int, kind: type[int | float] = int, unit: str = "", **more: Any) -> Any:
+    """An option that takes a number, whole unless `kind` is float. All of them are made here, so that each says what it
+    has read, and what is allowed."""
+    what = "whole number" if kind is int else "number"
+    allowed = f"no {what} from {low} to {high}" + (f" ({unit})" if unit else "")
+
+    def parse(text: Any) -> int | float:
+        written = str(text)  # a default comes as the number that it is
+        if re.fullmatch(r"[-+0-9.eE]{1,64}", written, re.ASCII):
+            with contextlib.suppress(ValueError):
+                if low <= (number := kind(written)) <= high:
+                    return number
+        raise typer.BadParameter(f"{shown(written)} is {allowed}")
+
+    return typer.Option(*names, parser=parse, metavar=f"{low}..{high}", **more)
+
+
+def wait_option(help_text: str) -> Any:
+    """How long a command waits, in seconds."""
+    return number_option("--wait", low=0, high=LONGEST_WAIT_S, kind=float, unit="seconds", help=help_text)
 
 
 _NVA_VARIABLE, _RUN_DIR_VARIABLE = "NVO3SEC_NVA", "NVO3SEC_RUN_DIR"

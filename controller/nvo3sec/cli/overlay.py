@@ -21,6 +21,7 @@ from nvo3sec.cli.options import (
     check_mac,
     checked,
     device_name,
+    number_option,
 )
 from nvo3sec.cli.tell import confirm
 from nvo3sec.identity.names import Role
@@ -47,9 +48,9 @@ MacArgument = Annotated[
 BehindOption = Annotated[str, typer.Option("--nve", help="The NVE behind which it is.")]
 PortOption = Annotated[
     int | None,
-    typer.Option("--port", min=1, max=LAST_ACCESS_PORT, help="Access port, where the NVE has it more than once."),
+    number_option("--port", low=1, high=LAST_ACCESS_PORT, help="Access port, where the NVE has it more than once."),
 ]
-VlanOption = Annotated[int | None, typer.Option("--vlan", min=0, max=LAST_VLAN, help="VLAN; 0: untagged.")]
+VlanOption = Annotated[int | None, number_option("--vlan", low=0, high=LAST_VLAN, help="VLAN; 0: untagged.")]
 
 
 @vn_app.command("list")
@@ -85,7 +86,7 @@ def map_list(
         bool,
         typer.Option("--frozen", help="Only those that lack something, and what is in the way."),
     ] = False,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=5000, help="Show at most so many.")] = 1000,
+    limit: Annotated[int, number_option("--limit", low=1, high=5000, help="Show at most so many.")] = 1000,
     run_dir: RunDirectory = None,
     nva: NvaOption = None,
     credentials: OperatorCredentials = None,

@@ -281,7 +281,10 @@ def revoke(
     authority = _authority(directory)
     if serial is not None and role is None:
         if not re.fullmatch(r"[0-9a-fA-F]{1,40}", serial):
-            raise typer.BadParameter("a number in hexadecimal, as pki list shows it", param_hint="--serial")
+            raise typer.BadParameter(
+                f"{serial!r} is no number of up to 40 digits in hexadecimal, as pki list shows it",
+                param_hint="--serial",
+            )
         authority.could_revoke(None, int(serial, 16))
         confirm(f"Revoke the certificate {serial}?", yes=yes)
         revoked = authority.revoke(None, int(serial, 16))

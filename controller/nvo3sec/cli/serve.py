@@ -12,7 +12,15 @@ from typing import Annotated, Any
 import typer
 
 from nvo3sec.cli import tenants
-from nvo3sec.cli.options import RunDirectory, check_label, check_limit, check_nva, check_p4runtime, path_option
+from nvo3sec.cli.options import (
+    RunDirectory,
+    check_label,
+    check_limit,
+    check_nva,
+    check_p4runtime,
+    number_option,
+    path_option,
+)
 
 nva_app = typer.Typer(help="The network virtualization authority of a domain, as a process.", no_args_is_help=True)
 nve_app = typer.Typer(help="The agent of one NVE, as a process.", no_args_is_help=True)
@@ -68,7 +76,7 @@ def run_nva(
     ],
     credentials: Credentials,
     host: Annotated[str, typer.Option("--host", help="Address to serve on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="TCP port; 0: any.")] = 7443,
+    port: Annotated[int, number_option("--port", low=0, high=65535, help="TCP port; 0: any.")] = 7443,
     database: Annotated[
         Path | None,
         path_option("--database", help="Directory of the database: attachments, revocations, sealed secrets."),
@@ -156,7 +164,7 @@ def run_nve(
     ],
     credentials: Credentials,
     device_id: Annotated[
-        int, typer.Option("--device-id", min=1, max=2**63 - 1, help="P4Runtime device id of its switch.")
+        int, number_option("--device-id", low=1, high=2**63 - 1, help="P4Runtime device id of its switch.")
     ] = 1,
     state: Annotated[
         Path | None,

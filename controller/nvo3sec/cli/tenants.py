@@ -18,14 +18,15 @@ from nvo3sec.cli.options import (
     check_ip,
     check_label,
     check_mac,
+    number_option,
 )
 from nvo3sec.errors import OperatorError
 from nvo3sec.operator.console import ask, choose_run_directory
 from nvo3sec.operator.documents import Announced, AttachmentLine
 
 VnOption = Annotated[str, typer.Option("--vn", help="Name of the VN.")]
-PortOption = Annotated[int, typer.Option("--port", min=1, max=LAST_ACCESS_PORT, help="Access port.")]
-VlanOption = Annotated[int, typer.Option("--vlan", min=0, max=LAST_VLAN, help="VLAN; 0: untagged.")]
+PortOption = Annotated[int, number_option("--port", low=1, high=LAST_ACCESS_PORT, help="Access port.")]
+VlanOption = Annotated[int, number_option("--vlan", low=0, high=LAST_VLAN, help="VLAN; 0: untagged.")]
 MacOption = Annotated[str, typer.Option("--mac", help="MAC address of the tenant system.", callback=check_mac)]
 IpOption = Annotated[
     list[str] | None, typer.Option("--ip", help="An IP address of it; may be given several times.", callback=check_ip)
@@ -90,10 +91,10 @@ def move(
     port: PortOption,
     mac: MacOption,
     to_port: Annotated[
-        int, typer.Option("--to-port", min=1, max=LAST_ACCESS_PORT, help="Access port where it is now.")
+        int, number_option("--to-port", low=1, high=LAST_ACCESS_PORT, help="Access port where it is now.")
     ],
     vlan: VlanOption = 0,
-    to_vlan: Annotated[int, typer.Option("--to-vlan", min=0, max=LAST_VLAN, help="VLAN where it is now.")] = 0,
+    to_vlan: Annotated[int, number_option("--to-vlan", low=0, high=LAST_VLAN, help="VLAN where it is now.")] = 0,
     ip: IpOption = None,
     hypervisor: HostOption = "",
     run_dir: RunDirectory = None,
