@@ -263,7 +263,7 @@ def _withdraw_all(draft: Draft, nve: str, now: float, *, may_return: bool) -> No
     draft.leases = draft.leases.delete(nve)
     for claim in draft.claims_of(nve):
         if not claim.static:
-            draft.report(Told.WITHDRAWN, claim.vni, claim.key)
+            draft.report(Told.WITHDRAWN, claim.vni, claim.key, Reason.NO_LEASE)
             if may_return:
                 draft.lose(claim, now)
             else:

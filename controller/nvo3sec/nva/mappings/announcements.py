@@ -70,9 +70,10 @@ def _of_now(domain: Domain, one: Attachment) -> Attachment:
 
 
 def report_of(effect: Reported) -> Report:
-    """What operators are told of a mapping."""
+    """What operators are told of a mapping. The event says what has happened, and the detail to whom, and why."""
+    why = f": {effect.reason}" if effect.reason else ""
     other = f"; {effect.other} is in its way" if effect.other else ""
-    return Report(effect.told.value, f"VNI {effect.vni}: {effect.key}: {effect.reason or effect.told}{other}")
+    return Report(effect.told.value, f"VNI {effect.vni}: {effect.key}{why}{other}")
 
 
 def is_of_its_vn(domain: Domain, scope: Scope, nve: str, announcement: Announcement) -> bool:

@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import pytest
 import structlog
+from nvo3sec.domain.mapping import ClaimKey, Place, Reason, Reported
+from nvo3sec.domain.mapping.events import Told
 from nvo3sec.domain.messages.session import Report
+from nvo3sec.nva.mappings.announcements import report_of
 from nvo3sec.nva.report_journal import KEPT_OF_ONE, RATE_OF_ONE, Journal, ReportRecord, log_report
 from structlog.testing import capture_logs
 
@@ -55,3 +58,14 @@ def test_what_is_as_somebody_wanted_it_is_no_warning(event, level):
         log_report(structlog.get_logger(), "leaf1", Report(event, "VNI 5001"))
     told = {"event": "report", "nve": "leaf1", "what": event, "detail": "VNI 5001", "log_level": level}
     assert lines == [told]
+
+
+@pytest.mark.parametrize("told", Told)
+@pytest.mark.parametrize("reason", [Reason.NONE, Reason.OWNED])
+def test_what_has_happened_to_a_mapping_is_said_once(told, reason):
+    key, other = ClaimKey(Place("leaf3", 1, 0), 0x02AA00000077), ClaimKey(Place("leaf2", 1, 20), 0x02AA00000077)
+    why = ": owned" if reason else ""
+    report = report_of(Reported(told, 5001, key, reason))
+    assert report == Report(told.value, f"VNI 5001: 02:aa:00:00:00:77 at leaf3 port 1{why}")
+    in_its_way = report_of(Reported(told, 5001, key, reason, other)).detail
+    assert in_its_way == f"{report.detail}; 02:aa:00:00:00:77 at leaf2 port 1 VLAN 20 is in its way"

@@ -282,6 +282,8 @@ class TestMove:
         story(Tick())
         assert story.where() is None, "nobody gets it by waiting"
         assert story.told() == [Told.WITHDRAWN, Told.NOT_THAWED]
+        (why, _) = [effect.reason for effect in story.effects if isinstance(effect, Reported)]
+        assert why is Reason.NO_LEASE
         story(LeaseRenewed("new", 1e6))
         story.now = LEASE + Limits().thaw_s - 0.1
         story(Tick())
