@@ -25,14 +25,15 @@ from nvo3sec.cli.options import (
     path_option,
     wait_option,
 )
-from nvo3sec.cli.tell import confirm, counted, to_stderr
+from nvo3sec.cli.tell import aside, confirm, counted, to_stderr
 from nvo3sec.errors import Nvo3secError, OperatorError
 from nvo3sec.operator.documents import AppliedFile, FileDifference
 from nvo3sec.operator.json_form import from_json, to_json
-from nvo3sec.system.plain import plain_lines
+from nvo3sec.system.plain import plain_file
 
 app = typer.Typer(help="The domain file: check, compare, apply.", no_args_is_help=True)
 
+ESCAPED = "what is not printable was written as an escape; domain show -o json has the text as it was applied"
 FileArgument = Annotated[Path, path_argument("FILE", help="The domain file.")]
 
 
@@ -55,13 +56,17 @@ def show_domain(
     credentials: OperatorCredentials = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """The file that the NVA runs, as it was applied."""
+    """The file that the NVA runs, as it was applied. What is not printable in it is an escape; not so with -o json."""
     exact = Where(run_dir, nva, credentials).ask_exactly("domain_show")
     text = from_json(AppliedFile, exact).text
     if output is Output.JSON:
         show(exact, output)
     else:
-        print(plain_lines(text) if sys.stdout.isatty() else text, end="")
+        # Also into a pipe or a file: whoever looks at these later has a terminal, too.
+        told = plain_file(text)
+        print(told, end="")
+        if told != text:
+            aside(ESCAPED)
 
 
 @app.command("diff")

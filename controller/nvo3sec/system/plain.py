@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+BYTE_ORDER_MARK = "\ufeff"
+
 
 def plain(text: str) -> str:
     """`text` as one line of printable characters."""
@@ -21,6 +23,12 @@ def plain(text: str) -> str:
 def plain_lines(text: str) -> str:
     """The same for text of several lines, whose line feeds (and tabs) stay."""
     return "\n".join("\t".join(map(plain, line.split("\t"))) for line in text.split("\n"))
+
+
+def plain_file(text: str) -> str:
+    """The same for a whole file, whose CR LF at the ends of lines stay, and a byte order mark at its beginning."""
+    mark = BYTE_ORDER_MARK if text.startswith(BYTE_ORDER_MARK) else ""
+    return mark + "\r\n".join(map(plain_lines, text.removeprefix(mark).split("\r\n")))
 
 
 def plain_value(value: Any) -> Any:

@@ -14,6 +14,7 @@ import pytest
 import structlog
 from console_world import serving
 from documents_world import documents
+from nvo3sec.cli.domain import ESCAPED
 from nvo3sec.cli.main import app
 from nvo3sec.cli.operate import document
 from nvo3sec.config import example_path
@@ -109,6 +110,23 @@ def test_nothing_may_be_missing_that_is_not_said_to(name):
             else:
                 with pytest.raises(OperatorError, match=f"{field.name}: is missing"):
                     from_json(kind_of(name), without)
+
+
+@pytest.mark.usefixtures("_silent")
+def test_a_file_that_is_shown_steers_no_terminal_not_later_either(tmp_path):
+    """It goes through a pipe or a file first, and may come back from there."""
+    text = "name: lab.example  # größer\r\n# \u202egnp.exe \x1b[2J\n"
+
+    async def domain_show():
+        return RECORDED["domain_show"] | {"text": text}
+
+    where = ("--run-dir", str(tmp_path / "run"))
+    with serving(tmp_path / "run", {"domain_show": domain_show}):
+        run = CliRunner().invoke(app, ["domain", "show", *where])
+        assert run.stdout_bytes.decode() == "name: lab.example  # größer\r\n# \\u202egnp.exe \\x1b[2J\n"
+        assert run.stderr == ESCAPED + "\n"
+        exact = CliRunner().invoke(app, ["domain", "show", "-o", "json", *where])
+        assert (json.loads(exact.stdout)["text"], exact.stderr) == (text, "")
 
 
 COMMANDS = {

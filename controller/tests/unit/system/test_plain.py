@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from nvo3sec.cli import operate, render, tell
 from nvo3sec.cli.options import Output
 from nvo3sec.operator.documents import NotDone, Status
-from nvo3sec.system.plain import plain, plain_lines, plain_value
+from nvo3sec.system.plain import plain, plain_file, plain_lines, plain_value
 
 CLEAR = "\x1b[2J"
 LINK = "\x1b]8;;https://mallory.example\x07click here\x1b]8;;\x07"
@@ -38,6 +38,12 @@ class TestPlain:
             assert plain(text) == text
         assert plain(CLEAR) == "\\x1b[2J"
         assert plain_lines(f"one\n\t{CLEAR}") == "one\n\t\\x1b[2J"
+
+    def test_a_file_stays_what_it_is_but_for_what_steers(self):
+        for text in ("", "a:\n\tb: größer\n", "a: 1\r\nb: 2\r\n", "\ufeffa: 1\n", "no line feed"):
+            assert plain_file(text) == text
+        assert plain_file(f"# {TURNED}\r\nb: \r2\r") == "# \\u202egnp.exe\r\nb: \\r2\\r"
+        assert plain_file("a\ufeff\n") == "a\\ufeff\n"
 
     @given(st.text())
     def test_any_text(self, text):
