@@ -55,6 +55,11 @@ def cause_of(error: BaseException) -> str:
     return str(error) if isinstance(error, Nvo3secError) else whereabouts(error)
 
 
+def in_one_line(error: Nvo3secError) -> str:
+    """The text of an error for who is told in one line: what is found in a domain file, one after the other."""
+    return "; ".join(str(error).split("\n"))
+
+
 @dataclass(frozen=True)
 class Finding:
     """One thing that is wrong in a domain file: `line` counts from 1 (0: unknown), `field` is a dotted path."""

@@ -33,6 +33,8 @@ from nvo3sec.system.plain import plain_file
 
 app = typer.Typer(help="The domain file: check, compare, apply.", no_args_is_help=True)
 
+REFUSALS_SHOWN = 10
+"""Of a file that would be refused, in its error; all of them are in the difference."""
 ESCAPED = "what is not printable was written as an escape; domain show -o json has the text as it was applied"
 FileArgument = Annotated[Path, path_argument("FILE", help="The domain file.")]
 
@@ -98,8 +100,9 @@ def diff(
         ours = compared(other.parse(), domain, same_text=other.text == wanted.text)
         answer = Answer(to_json(ours), ours)
     show(answer, output, *render.difference(answer.said))
-    if answer.said.refused:
-        raise typer.Exit(1)
+    if refused := answer.said.refused:
+        more = f"; and {len(refused) - REFUSALS_SHOWN} more" if len(refused) > REFUSALS_SHOWN else ""
+        raise OperatorError(f"{file} would be refused: {'; '.join(refused[:REFUSALS_SHOWN])}{more}")
 
 
 @app.command("apply")

@@ -23,7 +23,15 @@ import grpc
 import structlog
 
 from nvo3sec.domain.overlay.model import Rate
-from nvo3sec.errors import AuthorizationError, NameInUse, Nvo3secError, VersionMismatch, WireError, whereabouts
+from nvo3sec.errors import (
+    AuthorizationError,
+    NameInUse,
+    Nvo3secError,
+    VersionMismatch,
+    WireError,
+    in_one_line,
+    whereabouts,
+)
 from nvo3sec.identity.certificate import Identity
 from nvo3sec.identity.errors import STOPPING, PeerRefused
 from nvo3sec.identity.gate.authenticate import Authenticator
@@ -445,7 +453,7 @@ def _as_refusal(error: Exception) -> _Refused:
         case NameInUse():
             return _Refused(grpc.StatusCode.FAILED_PRECONDITION, "name-in-use", str(error))
         case Nvo3secError():
-            return _Refused(grpc.StatusCode.FAILED_PRECONDITION, "failed", str(error))
+            return _Refused(grpc.StatusCode.FAILED_PRECONDITION, "failed", in_one_line(error))
         case _:
             structlog.get_logger("identity").error("handler failed", error=whereabouts(error))
             return _Refused(grpc.StatusCode.INTERNAL, "failed", "internal error")

@@ -17,7 +17,7 @@ from typing import Any
 
 import structlog
 
-from nvo3sec.errors import Nvo3secError, OperatorError
+from nvo3sec.errors import Nvo3secError, OperatorError, in_one_line
 from nvo3sec.operator.calls import CALLS, Method
 from nvo3sec.operator.console.rundir import prepare_run_directory, socket_path
 from nvo3sec.operator.json_form import to_json
@@ -129,7 +129,7 @@ class ConsoleServer:
                 raise
             return _error("OperatorError", f"{self._who} stops")
         except Nvo3secError as error:
-            return _error(type(error).__name__, str(error))
+            return _error(type(error).__name__, in_one_line(error))
         except (ValueError, TypeError):
             return _error("OperatorError", "the request is not understood")
         except Exception as error:  # noqa: BLE001  # an operator's question must not end the controller

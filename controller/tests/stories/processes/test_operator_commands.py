@@ -17,6 +17,8 @@ import yaml
 from nvo3sec.errors import OperatorError
 from nvo3sec.identity.names import Role
 from nvo3sec.operator.console import ask
+from nvo3sec.transport.credentials import NvaAddress
+from nvo3sec.transport.operator_client import ask_nva
 from overlay_world import Identities, command, free_port
 
 START_S = 180.0
@@ -148,7 +150,42 @@ class TestDomain:
         assert refused.returncode == 1
         assert "refused: VNI 5002 is red's; apply a file without that first, then one with this" in refused.stdout
         assert "nothing was applied" in refused.stderr
+        what = "vn blue: VNI 5002 is red's", "vn red: VNI 5001 is blue's"
+        why = "; ".join(f"{one}; apply a file without that first, then one with this" for one in what)
+        for difference in (
+            nva.over_tls("domain", "diff", str(new)),
+            nva.here("domain", "diff", str(new), "-o", "json"),
+            run("domain", "diff", str(new), "--from", str(identities.domain_file)),
+        ):
+            assert (difference.returncode, difference.stderr) == (1, f"nvo3sec: {new} would be refused: {why}\n")
+            assert "~ vn red: mtu 1400 -" in difference.stdout, "what there is to see of it is seen"
         assert json.loads(nva.here("vn", "show", "red", "-o", "json").stdout)["mtu"] == 1400
+
+    def test_a_file_that_is_right_here_and_not_for_the_nva(self, nva, identities):
+        """That is of another version, and tells all that it finds in one line."""
+        found = "the domain file: line 1: domain: is missing; the domain file: line 1: nves: is missing"
+        address = NvaAddress(identities.name(Role.NVA, "nva1"), "127.0.0.1", nva.port)
+        for told in (
+            lambda: ask(nva.run_dir, "domain_diff", text="vns: []\n"),
+            lambda: ask_nva(address, identities.place(Role.OPERATOR, "op"), "domain_diff", text="vns: []\n"),
+        ):
+            with pytest.raises(OperatorError) as caught:
+                told()
+            assert str(caught.value).startswith(found)
+            assert str(caught.value).isprintable()
+
+    def test_a_difference_that_no_nva_shows(self, nva, identities, tmp_path):
+        """Whoever is no operator, and an NVA that is not there."""
+        new = changed(identities, tmp_path / "new.yaml", red=1300)
+        thief = nva.over_tls("domain", "diff", str(new), role=Role.NVE, name="leaf1")
+        assert (thief.returncode, thief.stdout) == (1, "")
+        assert "is the certificate of nve/leaf1, not of a device of role operator" in thief.stderr
+        nva.stop()
+        for ask_it, why in ((nva.over_tls, "nva/nva1: connecting: "), (nva.here, "no such run directory: ")):
+            away = ask_it("domain", "diff", str(new))
+            assert (away.returncode, away.stdout) == (1, "")
+            assert away.stderr.startswith(f"nvo3sec: {why}")
+            assert len(away.stderr.splitlines()) == 1
 
     @pytest.mark.parametrize(("answer", "mtu"), [("y\n", 1300), ("n\n", 1400)])
     def test_asks(self, nva, identities, tmp_path, answer, mtu):
