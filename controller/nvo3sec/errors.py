@@ -14,7 +14,8 @@
     │   ├── ReadRefused          a read was refused, or its answer cannot be understood
     │   ├── NoAnswer             the pipeline did not answer a packet-out in time
     │   ├── IncarnationLost      the registers and the entry of the incarnation no longer agree
-    │   └── IncarnationRetired   the NVA has no keys for the incarnation any more: the switch takes another one
+    │   ├── IncarnationRetired   the NVA has no keys for the incarnation any more: the switch takes another one
+    │   └── ClockFellBehind      the switch's clock has gone back: its limits end later than everybody counts on
     ├── NvaUnreachable           no session with the NVA, or it broke
     │   ├── VersionMismatch      one of the two ends is to be upgraded before they can have a session
     │   └── NvaGoneBack          the NVA's store has not in its history what this agent was told: it is an old backup
@@ -148,6 +149,10 @@ class IncarnationLost(SwitchError):
 
 class IncarnationRetired(SwitchError):
     """The NVA has no keys for this incarnation any more: the switch is to take another one, with new replay rings."""
+
+
+class ClockFellBehind(SwitchError):
+    """The switch's clock has gone on less than ours: its lease and its keys end later than everybody counts on."""
 
 
 class NvaUnreachable(Nvo3secError):

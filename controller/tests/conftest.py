@@ -43,8 +43,8 @@ def start_switch(switch_executable: str, tmp_path: Path) -> Iterator[Callable[[s
     """Starts a switch by name and device id; all are stopped at the end."""
     started: list[SwitchProcess] = []
 
-    def start(name: str = "leaf1", device_id: int = 1) -> SwitchProcess:
-        switch = SwitchProcess(switch_executable, device_id, tmp_path, name)
+    def start(name: str = "leaf1", device_id: int = 1, **environment: str) -> SwitchProcess:
+        switch = SwitchProcess(switch_executable, device_id, tmp_path, name, environment=environment)
         started.append(switch)
         switch.start()
         return switch

@@ -21,6 +21,7 @@ from nvo3sec.domain.messages.session import Announcement, Attachment, Attachment
 from nvo3sec.domain.switch.status import AgentStatus
 from nvo3sec.errors import (
     AuthorizationError,
+    ClockFellBehind,
     IncarnationRetired,
     NotPrimary,
     NvaGoneBack,
@@ -33,14 +34,16 @@ from nvo3sec.errors import (
 )
 from nvo3sec.nve.agent_memory import AgentMemory, Place
 from nvo3sec.nve.announcer import Announcer, State
-from nvo3sec.nve.bringup import BroughtUp, bring_up
+from nvo3sec.nve.bringup import BroughtUp, Retired, bring_up
+from nvo3sec.nve.clock import ClockReading, watch_clock
 from nvo3sec.nve.contributions import Peering, PeerKeysMaker
 from nvo3sec.nve.counters import SwitchCounters
 from nvo3sec.nve.driver import SwitchDriver
 from nvo3sec.nve.nva_session import NvaConnector
 from nvo3sec.nve.reconcile import Reconciler
 from nvo3sec.nve.service import RETRY_FIRST_S, RETRY_LAST_S, Kept, Serving
-from nvo3sec.p4runtime import Artifacts, SwitchClient, Table
+from nvo3sec.p4runtime import Artifacts, Operation, SwitchClient, Table, Update
+from nvo3sec.program import generated as p4
 from nvo3sec.system.aio import Backoff, run_together
 from nvo3sec.system.repeats import Repeats
 from nvo3sec.system.uptime import uptime_s
@@ -83,7 +86,7 @@ class NveAgent:
         self._brought: BroughtUp | None = None
         self._serving: Serving | None = None
         self._announcer = Announcer(nve.name, self._memory)
-        self._retired = b""
+        self._retired: Retired | None = None
         self._fault = "not started"
         self._told = Repeats()
         """Why it was said that the switch is not served; nothing once it has been. It is tried again for ever."""
@@ -153,6 +156,23 @@ class NveAgent:
             self.nve.name, brought.incarnation, self._make_peer_keys, required=required, memory=self._memory
         )
         kept = Kept(Reconciler(driver), LearnedMappings(self.nve.name), peering)
+
+        async def read_clock() -> ClockReading:
+            return (await driver.ask_state()).reading
+
+        try:
+            await run_together(watch_clock(self.nve.name, read_clock), self._serve_again(driver, brought, kept))
+        except IncarnationRetired:
+            self._retired = Retired(brought.incarnation, "the NVA has no keys for it")
+            raise
+        except ClockFellBehind:
+            self._retired = Retired(brought.incarnation, "its limits end too late")
+            # At once, and not only when it is begun anew: it still carries traffic.
+            await driver.client.write([Update(Operation.MODIFY, p4.lease_no_lease())])
+            raise
+
+    async def _serve_again(self, driver: SwitchDriver, brought: BroughtUp, kept: Kept) -> None:
+        """Serve the switch, again and again, until it is not what it was any more."""
         backoff = Backoff(RETRY_FIRST_S * 2, RETRY_LAST_S)
         while True:
             backoff.begin()
@@ -160,9 +180,6 @@ class NveAgent:
                 await self._serve(driver, brought, kept)
             except (NvaUnreachable, AuthorizationError) as error:
                 self._note(error)
-            except IncarnationRetired:
-                self._retired = brought.incarnation
-                raise
             except Nvo3secError:
                 raise
             except Exception as error:  # noqa: BLE001  # of the session, perhaps: the switch stays in hand

@@ -35,17 +35,25 @@ class BroughtUp:
     emptied: bool = False
 
 
+@dataclass(frozen=True)
+class Retired:
+    """An incarnation that no switch is to be adopted with any more."""
+
+    incarnation: bytes
+    why: str
+
+
 async def bring_up(
     driver: SwitchDriver,
     random_bytes: Callable[[int], bytes],
     generation: Callable[[bytes], int | None] = lambda _: 0,
-    retired: bytes = b"",
+    retired: Retired | None = None,
     may_adopt: Callable[[bytes], bool] = lambda _: True,
 ) -> BroughtUp:
     """Adopt or initialize the switch. Raises SwitchError; after PipelineRefused it has to be restarted.
 
     generation: how far the replay rings of an incarnation have come, None if that is not known. retired: an incarnation
-    that the NVA has no keys for any more. may_adopt: whether the keys of an incarnation may stay.
+    that is to end, and why. may_adopt: whether the keys of an incarnation may stay.
     """
     client = driver.client
     log = structlog.get_logger("nve").bind(nve=client.name)
@@ -57,12 +65,15 @@ async def bring_up(
         is_known = generation(incarnation) is not None or any(
             entry["incarnation"] == int.from_bytes(incarnation, "big") for entry in state.of_table(Table.SA_RX)
         )
-        if incarnation and answer.agrees and is_known and incarnation != retired and may_adopt(incarnation):
+        is_retired = retired is not None and incarnation == retired.incarnation
+        if incarnation and answer.agrees and is_known and not is_retired and may_adopt(incarnation):
             await _set_entropy(driver, state, random_bytes)
             log.info("switch adopted", entries=len(state.entries), groups=len(state.groups))
             return BroughtUp(incarnation, adopted=True)
         if incarnation and answer.agrees:
-            why = "the NVA has no keys for it" if is_known else "nobody knows what its replay rings have seen"
+            why = "nobody knows what its replay rings have seen"
+            if retired is not None and is_retired:
+                why = retired.why
             if not may_adopt(incarnation):
                 why = "it may hold keys of the NVA's alone, and peer keys are required"
             log.warning("the switch begins anew, with its pipeline", why=why)

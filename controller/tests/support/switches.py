@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shutil
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,8 @@ class SwitchProcess:
     directory: Path
     name: str
     process: subprocess.Popen[bytes] | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Beside that of the tests."""
 
     @property
     def target(self) -> str:
@@ -94,6 +97,7 @@ class SwitchProcess:
                 ],
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                env=os.environ | self.environment,
             )
         for target in (self.target, self.ports_target):
             wait_for_server(target, self.process)

@@ -18,16 +18,17 @@ from typing import Any
 import pytest
 import structlog
 import yaml
+from clocks import Clocks
 from nvo3sec.config import example_path, load_domain
 from nvo3sec.domain.switch.frames import Question, neighbor_reply, parse_question
-from nvo3sec.nve import audit
+from nvo3sec.nve import audit, clock
 from nvo3sec.operator.documents import Rotated
 from nvo3sec.operator.json_form import to_json
 from nvo3sec.p4runtime import Operation, SwitchClient, Table, Update, load_artifacts
 from nvo3sec.processes.development import Controller
 from nvo3sec.program import generated as p4
 from nvo3sec.system import logs
-from switches import Ports, SwitchProcess, Underlay
+from switches import EXECUTABLES, Ports, SwitchProcess, Underlay
 
 NAMES = ("leaf1", "leaf2", "leaf3")
 BLUE1, BLUE2, BLUE3, RED1, RED3 = 0x02AA00000001, 0x02AA00000002, 0x02AA00000003, 0x02AA00000001, 0x02AA00000003
@@ -162,6 +163,44 @@ class TestBringUp:
                     assert all(3000 < left <= 3960 for left in switch["limits_s"].values())
                 for updates in (await fabric.controller.reconcile(dry_run=True)).values():
                     assert not updates
+
+        asyncio.run(run())
+
+
+class TestClocks:
+    """A switch whose machine was suspended, and had its wall clock set back, while the NVA counted on the end of its
+    lease."""
+
+    def test_limits_end_in_time(self, tmp_path, start_switch, log):
+        clocks = Clocks(tmp_path)
+
+        async def run():
+            async with running(
+                tmp_path, lambda name, number: start_switch(name, number, **clocks.environment)
+            ) as fabric:
+                await fabric.arrives(blue(b"before"), ("leaf2", 1))
+                before = {one["nve"]: one for one in to_json(await fabric.controller.status())["switches"]}
+                goes_back = fabric.switches["leaf1"].executable == EXECUTABLES["bmv2"]
+                clocks.set_back(20)
+                if not goes_back:
+                    await asyncio.sleep(3 * clock.TURN_S)  # it would have been noticed by now
+                else:
+                    # Nothing else can be done about a switch that does not know how late it is.
+                    async with asyncio.timeout(READY_S):
+                        while not await began_anew(fabric, before):
+                            await asyncio.sleep(0.1)
+                    assert "the switch's clock has gone on" in log.getvalue()
+                status = to_json(await fabric.controller.wait(READY_S))
+                for one in status["switches"]:
+                    assert (one["incarnation"] != before[one["nve"]]["incarnation"]) == goes_back
+                    assert one["lease_left_s"] <= 30
+                await fabric.arrives(blue(b"after"), ("leaf2", 1))
+
+        async def began_anew(fabric, before):
+            return all(
+                one["connected"] and one["incarnation"] != before[one["nve"]]["incarnation"]
+                for one in to_json(await fabric.controller.status())["switches"]
+            )
 
         asyncio.run(run())
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import random
 from typing import Any
-from unittest.mock import AsyncMock, MagicMock
+from unittest.mock import MagicMock
 
 import pytest
 from nvo3sec.errors import NvaUnreachable
@@ -82,7 +82,5 @@ class TestAgent:
         self.drawn_anew(slept)
 
     def test_without_its_nva(self, slept: list[float], monkeypatch: pytest.MonkeyPatch):
-        for name in ("bring_up", "Peering", "Kept", "Reconciler", "LearnedMappings"):
-            monkeypatch.setattr(agent_module, name, AsyncMock() if name == "bring_up" else MagicMock())
-        self.run(monkeypatch, "_serve", "_use_switch", MagicMock())
+        self.run(monkeypatch, "_serve", "_serve_again", MagicMock(), MagicMock(), MagicMock())
         self.drawn_anew(slept)
