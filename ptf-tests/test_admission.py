@@ -230,6 +230,22 @@ class PeerOfTheSa(_Admission):
         self.accepted()
 
 
+class PeerThatThereIsNot(_Admission):
+    """Peer numbers end where the register of penalties does: a higher one would be in penalty with another peer."""
+
+    def runTest(self) -> None:
+        peer = self.world.peer1
+        twin, number = ip4("192.0.2.79"), 0x8000 | peer.number
+        sa = entry("sa_rx", {"peer": number, "spi": peer.rx_spi}, "accept", **dict(peer.sa_rx().params))
+        self.insert(permit(twin, LOCAL, peer=number, tag=peer.tag), sa)
+        self.set_meter(peer.meter(), rate=0, burst=1)
+        self.set_meter(peer.floor(), rate=0, burst=1)
+        for packet in (self.good(), self.good().but(icv=bytes(16))):
+            self.refused(packet.but(source=twin), Reason.SA_PEER)
+        for _ in range(3):
+            self.accepted()
+
+
 class KindOfTheSa(_Admission):
     """An SA for other outer headers opens no tunnel; kinds without behaviour open nothing."""
 
@@ -238,6 +254,9 @@ class KindOfTheSa(_Admission):
         good = self.good()
         for kind in (0, KIND_GROUP, KIND_LINK, KIND_LINK_GROUP, KIND_CONTROL, 6, 255):
             self.modify(peer.sa_rx(kind=kind))
+            self.refused(good, Reason.SA_KIND)
+        for pair in (1 << 12 | peer.pair, 1 << 13 | peer.pair, (1 << 14) - 1):
+            self.modify(peer.sa_rx(pair=pair))  # of a half that this kind has no rings in
             self.refused(good, Reason.SA_KIND)
         self.modify(peer.sa_rx())
         self.accepted(good)

@@ -153,6 +153,10 @@ class PacketOutNowhere(_PacketOut):
             ({"egress_port": 510, "interface": A.interface}, Reason.TX_PORT_CLASS),
             ({"egress_port": 510, "interface": tunnel, "level": 1}, Reason.TUNNEL_UNKNOWN),
             ({"egress_port": 511, "interface": A.interface}, Reason.EGRESS_PORT),
+            *(
+                ({"egress_port": 1 << bit | A.port, "interface": A.interface}, Reason.EGRESS_PORT)
+                for bit in range(9, 16)
+            ),
         )
         for fields, reason in cases:
             self.exchange(packet_outs=[self.out(frame, **fields)], drops=reason, message=str(fields))

@@ -51,8 +51,8 @@ enum bit<8> drop_reason_t {
     REPLAYED = 52,
     PEER_METER_MISSING = 53,     /* a peer in penalty has no floor */
     PEER_RATE = 54,              /* a peer in penalty, over its floor */
-    SA_PEER = 55,                /* the SA is not of this pair of addresses */
-    SA_KIND = 56,                /* the SA is for other outer headers */
+    SA_PEER = 55,                /* the SA is not of this pair of addresses, or of a peer number that there is not */
+    SA_KIND = 56,                /* the SA is for other outer headers, or has their ring pair */
 
     /* Tunnel, from cryptography on */
     BAD_ICV = 60,
@@ -83,7 +83,7 @@ enum bit<8> drop_reason_t {
     PUNT_RATE = 95,
     TUNNEL_TO_TUNNEL = 96,
     NO_TUNNEL_ROUTE = 97,
-    EGRESS_PORT = 98,            /* an entry or a packet-out names the drop port */
+    EGRESS_PORT = 98,            /* an entry or a packet-out names the drop port, or none */
     ANNOUNCEMENT_NOT_TOLD = 99,  /* the agent's copy of an announcement, over the meter; the frame itself is flooded */
     NO_UNDERLAY_MEMBER = 100,    /* the group of a tunnel has no port and hop */
 

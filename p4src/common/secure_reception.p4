@@ -144,9 +144,12 @@ control SecureReception(inout headers_t hdr, inout metadata_t meta, in time_us_t
                 meta.drop_reason = drop_reason_t.SA_INCARNATION;
             } else if (now >= meta.sa_rx.not_after) {
                 meta.drop_reason = drop_reason_t.SA_EXPIRED;
-            } else if (meta.sa_rx.tag != meta.peer_tag) {
+            } else if (meta.sa_rx.tag != meta.peer_tag || meta.peer[15:15] == 1) {
+                /* A number that there is not would share the penalties of another. */
                 meta.drop_reason = drop_reason_t.SA_PEER;
-            } else if (meta.sa_rx.kind != meta.outer_kind) {
+            } else if (meta.sa_rx.kind != meta.outer_kind || meta.sa_rx.pair[13:12] != 0) {
+                /* Nor is there such a pair in the half of tunnels: it would share the rings of another. No outer header leads
+                 * to the other half yet. */
                 meta.drop_reason = drop_reason_t.SA_KIND;
             } else if (hdr.protection.suite != meta.sa_rx.suite) {
                 meta.drop_reason = drop_reason_t.SUITE_MISMATCH;

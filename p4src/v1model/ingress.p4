@@ -40,7 +40,7 @@ control NveIngress(inout headers_t hdr, inout metadata_t meta, inout standard_me
             if (meta.origin == origin_t.CPU) {
                 /* The agent may send to one interface, or ask. Tunnels are as closed to it as to anybody. */
                 if (hdr.packet_out.operation == packet_out_op_t.FORWARD) {
-                    meta.egress_port = hdr.packet_out.egress_port[8:0];
+                    meta.egress_port = hdr.packet_out.egress_port[15:9] == 0 ? hdr.packet_out.egress_port[8:0] : PORT_DROP;
                     meta.egress_interface = hdr.packet_out.interface;
                     meta.vni = hdr.packet_out.vni;
                     meta.level = hdr.packet_out.level;
