@@ -10,7 +10,7 @@ import typer
 from nvo3sec.cli import known, render_keys
 from nvo3sec.cli.operate import Answer, Where, show
 from nvo3sec.cli.options import NvaOption, OperatorCredentials, Output, OutputOption, RunDirectory, YesOption
-from nvo3sec.cli.tell import confirm, counted
+from nvo3sec.cli.tell import aside, confirm, counted
 from nvo3sec.operator.documents import KeyAtEnds, KeyAudit, MarksReset, Revoked, Rotated
 
 app = typer.Typer(help="Keys of the tunnels, by name.", no_args_is_help=True)
@@ -30,7 +30,10 @@ def key_list(
     credentials: OperatorCredentials = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Every key: its life, its use, and at both ends what is expected and what the switch holds."""
+    """Every key: its life, its use, and at both ends what is expected and what the switch holds.
+
+    Exit status 1 if that is not known of a switch.
+    """
     kind = tuple[KeyAtEnds, ...]
     answer: Answer[tuple[KeyAtEnds, ...]] = Where(run_dir, nva, credentials).ask(
         kind, "key_list", nves=list(nves or ()), vn=vn
@@ -39,6 +42,11 @@ def key_list(
     ends = f" between {', '.join(others)} and {last}" if others else f" of {last}" if last else ""
     which = ends + (f" that carry {vn}" if vn else "")
     show(answer, output, *render_keys.keys(answer.said, which and f" of tunnels{which}"))
+    silent = {one.receiver for one in answer.said if one.receiver_has is None}
+    silent |= {one.sender for one in answer.said if one.sender_has is None}
+    if silent:
+        aside(f"not known, since they do not answer: {', '.join(sorted(silent))}; see `nvo3sec keys audit`")
+        raise typer.Exit(1)
 
 
 @app.command("rotate")

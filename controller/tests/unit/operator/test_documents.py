@@ -129,6 +129,27 @@ def test_a_file_that_is_shown_steers_no_terminal_not_later_either(tmp_path):
         assert (json.loads(exact.stdout)["text"], exact.stderr) == (text, "")
 
 
+@pytest.mark.usefixtures("_silent")
+def test_keys_of_a_switch_that_is_not_known_are_not_all_there_is(tmp_path):
+    """A program must not take them for the whole."""
+    rows = [row | {"sender_has": True, "receiver_has": True} for row in RECORDED["key_list"]]
+    told = [row | ({"sender_has": None} if row["sender"] == "leaf1" else {}) for row in rows]
+    assert any(row["sender"] == "leaf1" for row in rows)
+    for answered, status, said in (
+        (rows, 0, ""),
+        (told, 1, "not known, since they do not answer: leaf1; see `nvo3sec keys audit`\n"),
+    ):
+
+        async def key_list(_told=answered, **_parameters):
+            return _told
+
+        with serving(tmp_path / str(status), {"key_list": key_list}):
+            for more in ((), ("-o", "json")):
+                run = CliRunner().invoke(app, ["keys", "list", "--run-dir", str(tmp_path / str(status)), *more])
+                assert (run.exit_code, run.stderr) == (status, said)
+                assert "leaf1" in run.stdout
+
+
 COMMANDS = {
     ("vn", "list"): "vn_list",
     ("vn", "show", "blue"): "vn_show",
@@ -173,7 +194,7 @@ def test_commands_print_what_is_answered(tmp_path):
             assert run.exception is None or isinstance(run.exception, SystemExit), run.exception
             told = RECORDED[name] | {"later": [1]} if isinstance(RECORDED[name], dict) else RECORDED[name]
             exact = told if name == "domain_show" else plain_value(told)
-            assert run.output == document(exact) + "\n", words
+            assert run.stdout == document(exact) + "\n", words
             shown = CliRunner().invoke(app, [*words, "--run-dir", str(tmp_path / "run")])
             assert shown.exception is None or isinstance(shown.exception, SystemExit), shown.exception
             assert shown.output.strip(), words
