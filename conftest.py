@@ -29,6 +29,9 @@ LAST_RUN = "nvo3sec/last_whole_run"
 """In pytest's cache: seconds and number of tests of the last run of all tests on this machine."""
 USUAL = "15 to 20 minutes on two cores"
 
+TEMPORARY_BYTES = 40
+"""Longest path of the temporary directory: beneath it stand directories of run, process and test, and a socket."""
+
 _STARTED = pytest.StashKey[float]()
 _RUNTIME = pytest.StashKey[Path]()
 
@@ -59,6 +62,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    place = str(config.option.basetemp or tempfile.gettempdir())
+    if len(place) > TEMPORARY_BYTES and not hasattr(config, "workerinput"):
+        raise pytest.UsageError(
+            f"tests make UNIX sockets beneath {place}, whose paths have at most 107 bytes: it has {len(place)} of them,"
+            f" and {TEMPORARY_BYTES} is the most; set TMPDIR to a shorter one"
+        )
     config.stash[_STARTED] = time.monotonic()
     # What tests start is found by the commands of tests, and those of whoever runs the tests find what is theirs.
     config.stash[_RUNTIME] = Path(tempfile.mkdtemp(prefix="nvo3-"))  # short, for UNIX sockets
@@ -68,7 +77,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    shutil.rmtree(config.stash[_RUNTIME], ignore_errors=True)
+    if _RUNTIME in config.stash:
+        shutil.rmtree(config.stash[_RUNTIME], ignore_errors=True)
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
@@ -38,11 +39,14 @@ def conftest() -> ModuleType:
     return module
 
 
-def run(directory: Path, *arguments: str) -> str:
+def run(directory: Path, *arguments: str, temporary: Path | None = None) -> str:
+    """What it prints. temporary: for files that come and go."""
     shutil.copy(CONFTEST, directory / "conftest.py")
     (directory / "pytest.ini").write_text("[pytest]\ntestpaths = tests\naddopts = -ra\n")
     command = [sys.executable, "-m", "pytest", *arguments]
-    return subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False).stdout
+    environment = os.environ | ({} if temporary is None else {"TMPDIR": str(temporary)})
+    done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, check=False)
+    return done.stdout if temporary is None else done.stdout + done.stderr
 
 
 @pytest.fixture
@@ -77,6 +81,16 @@ def test_a_whole_run_is_measured_and_the_next_one_says_so(tests: Path) -> None:
     assert "all tests" not in run(tests, "tests/test_one.py"), "not for a part"
     assert "all tests" not in run(tests, "-k", "skips")
     assert "the last time 8 of them" in run(tests), "a part is not taken for the whole"
+
+
+def test_a_place_that_is_too_long_for_sockets_is_refused(tests: Path) -> None:
+    """At once, and not by tests that fail far from the reason."""
+    deep = tests / ("d" * 41)
+    deep.mkdir()
+    said = run(tests, "-n", "2", temporary=deep)
+    assert f"tests make UNIX sockets beneath {deep}, whose paths have at most 107 bytes" in said
+    assert "KeyError" not in said
+    assert "skipped" not in said
 
 
 def test_how_long(conftest: ModuleType) -> None:
