@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import pytest
 from nvo3sec.config import example_path, load_domain
 from nvo3sec.domain.messages.session import Attachment, Lookup, Release, Relocation
@@ -12,6 +14,11 @@ from nvo3sec.identity.gate.authorization import Scope
 from nvo3sec.identity.names import DeviceName, Role
 from nvo3sec.operator.access import probe
 from nvo3sec.operator.calls import CALLS, Presence
+from nvo3sec.operator.domain_file import Applying
+from nvo3sec.operator.keys import KeyOperations
+from nvo3sec.operator.mappings import Operations
+from nvo3sec.processes.development import Controller
+from nvo3sec.processes.nva import NvaProcess
 from nvo3sec.transport import methods
 from nvo3sec.transport.credentials import NvaAddress
 from nvo3sec.transport.methods import DomainMembership, access_table
@@ -99,6 +106,30 @@ def test_every_call_of_operators_is_served_and_asked_by_one_name():
         for field in request.fields:
             is_plain = call.fields[field.name].presence is Presence.PLAIN
             assert field.has_presence is not is_plain, f"{name}: {field.name}"
+
+
+SERVING = (NvaProcess, Controller, Operations, KeyOperations, Applying)
+"""Whose methods answer calls, in `processes.nva` and `processes.development`."""
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_what_serves_a_call_takes_its_fields(name):
+    """By their names, and nothing else of a request; what a request may leave out it can do without. What is for the
+    caller within the process alone stands in no request: `room`."""
+    found = [room for room in SERVING if hasattr(room, name)]
+    assert found, "nothing serves it"
+    fields = CALLS[name].fields
+    for room in found:
+        taken = dict(inspect.signature(getattr(room, name)).parameters)
+        del taken["self"]
+        within = taken.pop("room", None)
+        assert within is None or (within.kind, within.default) == (inspect.Parameter.KEYWORD_ONLY, None)
+        if (room, name) == (Controller, "status"):  # asked on the console alone, where `wait` is what waits
+            assert not taken
+            continue
+        assert list(taken) == list(fields), f"{room.__name__}.{name}"
+        without = {one for one, parameter in taken.items() if parameter.default is not inspect.Parameter.empty}
+        assert without >= {one for one, field in fields.items() if field.presence is Presence.OPTIONAL}, room.__name__
 
 
 class TestProbe:
