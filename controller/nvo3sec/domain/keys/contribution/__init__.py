@@ -4,6 +4,7 @@
 statement   what an NVE says about its ephemeral key; checking what a peer said
 mixing      the key of one direction, and the proofs of holding it
 peers       the keys of one NVE with its peers
+messages    what the NVA relays between agents
 faults      why something is refused
 """
 
