@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """NVA, agents and the operator's socket in one process: for development. In earnest each is a process of its own.
 
-There are no identities within it: `nva_process` and `nve_process` are what has them.
+There are no identities within it: the processes of `nva` and `nve` are what has them.
 """
 
 from __future__ import annotations

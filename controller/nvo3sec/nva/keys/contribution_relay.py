@@ -2,7 +2,8 @@
 """The NVA's part of peer contributions: it relays them between NVEs that share a VN, and says which make up a key.
 
 Nothing of it is stored: agents say it again in each session. What is refused here is only what would burden others, a
-wrong signature among it (`verifying`); who believes a contribution checks it, and this NVA is not believed.
+wrong signature among it (`contribution_verification`); who believes a contribution checks it, and this NVA is not
+believed.
 """
 
 from __future__ import annotations

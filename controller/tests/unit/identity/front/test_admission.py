@@ -327,9 +327,9 @@ class TestTotal:
 class TestNewcomers:
     """What docs/control-plane.md states: the chance of a newcomer's try beside attackers who do what they can.
 
-    Each attacking address opens a connection as soon as it may. `polite` ones say nothing; others send a ClientHello
-    and wait for the turn of their handshake, and then say nothing. A newcomer's ClientHello comes after 0.1 s, and its
-    handshake takes as long.
+    Each attacking address opens a connection as soon as it may. With `hello` they send a ClientHello
+    and wait for the turn of their handshake, and then say nothing; else they say nothing at all. A newcomer's
+    ClientHello comes after 0.1 s, and its handshake takes as long.
     """
 
     ROUND_TRIP_S = 0.1
