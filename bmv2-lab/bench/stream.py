@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """One TCP stream between two tenants, with the kernel's stack and plain sockets; prints what the receiver got.
 
-`stream.py receive ADDRESS PORT` prints "ready", then one JSON object. `stream.py send ADDRESS PORT SECONDS`.
+    python bmv2-lab/bench/stream.py receive ADDRESS PORT
+    python bmv2-lab/bench/stream.py send ADDRESS PORT SECONDS
+
+The receiver prints "ready", then one JSON object. `overlay.py` runs both.
 """
 
+import argparse
 import json
 import socket
-import sys
 import time
 
 _CHUNK = 1 << 18
@@ -35,8 +38,21 @@ def send(address: str, port: int, seconds: float) -> None:
             connection.sendall(data)
 
 
-if __name__ == "__main__":
-    if sys.argv[1] == "receive":
-        receive(sys.argv[2], int(sys.argv[3]))
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ends = parser.add_subparsers(dest="end", required=True)
+    for end in ("receive", "send"):
+        of_end = ends.add_parser(end)
+        of_end.add_argument("address")
+        of_end.add_argument("port", type=int)
+        if end == "send":
+            of_end.add_argument("seconds", type=float)
+    options = parser.parse_args()
+    if options.end == "receive":
+        receive(options.address, options.port)
     else:
-        send(sys.argv[2], int(sys.argv[3]), float(sys.argv[4]))
+        send(options.address, options.port, options.seconds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an NVA takes: floods beside nine agents, many agents and mappings, changes pushed to fifty.
 
-    python controller/bench/control_plane.py floods [--seconds 4] [--only lookups,pings]
-    python controller/bench/control_plane.py newcomers [--times 40] [--only "silent, 300"]
-    python controller/bench/control_plane.py push [--agents 50] [--mappings 500]
-    python controller/bench/control_plane.py many [--agents 1000] [--mappings 100000]
-    python controller/bench/control_plane.py register [--times 5]
+    PYTHONPATH=controller/tests/support python controller/bench/control_plane.py WHAT [OPTION...]
 
-PYTHONPATH has to have controller/tests/support, as `make bench` sets it.
+    floods [--seconds 4] [--only lookups,pings]
+    newcomers [--times 40] [--only "silent, 300"]
+    push [--agents 50] [--mappings 500]
+    many [--agents 1000] [--mappings 100000]
+    register [--times 5]
 
 The NVA is a process of its own, with TLS; agents are simulated in this process and have no switches, all else of them
 is real. `floods` calls a bare echo of gRPC over the same TLS from the same process at the same time: what both lose is

@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How fast the overlay follows: moves, rotations, revocations, with real processes, real TLS and embedded switches.
 
-    python controller/bench/convergence.py [--moves 100] [--rotations 100] [--revocations 5]
-
-PYTHONPATH has to have controller/tests/support, as `make bench` sets it.
+    PYTHONPATH=controller/tests/support python controller/bench/convergence.py [--moves N] [--rotations N]
 
 One NVA, three agents, three switches on this machine, and tenants that send all the time.
 

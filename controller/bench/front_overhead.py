@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the front and the client's tunnel cost, and what a neighbor notices of a flood.
 
-    python controller/bench/front_overhead.py [--seconds 3]
-
-PYTHONPATH has to have controller/tests/support, as `make bench` sets it.
+    PYTHONPATH=controller/tests/support python controller/bench/front_overhead.py [--seconds 3]
 
 Prints one line for each path: small calls (rate, median and 99th percentile of the latency) and bulk (echoed 1 MB
 messages, both directions together). Then the latency of a neighbor's calls while another process opens connections as

@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """From the command to revoke an NVE until every other one has confirmed that it let go, with many NVEs in one VN.
 
-    python controller/bench/revocation.py [--nves 60] [--times 20]
-
-PYTHONPATH has to have controller/tests/support, as `make bench` sets it.
+    PYTHONPATH=controller/tests/support python controller/bench/revocation.py [--nves 60] [--times 20]
 
 The NVA is a process of its own with TLS and its store on disk. Agents are simulated in this process: real sessions,
 which confirm at once what they are told, in place of a switch. What a switch takes is in `convergence.py`.

@@ -8,6 +8,7 @@ stays` for another one beside it that is ended with Ctrl-C, `root` for root on a
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import os
 import random
@@ -23,7 +24,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from documents import DOCUMENTS, ROOT, Block, blocks_of, name_of, prose_of
+from documents import DOCUMENTS, FILES, ROOT, Block, blocks_of, name_of, prose_of, spans_of
 from nvo3sec.config import example_path, parse_domain
 from nvo3sec.config.schema import SharedAddressSection, SharedMemberSection
 from nvo3sec.wire import nva_pb2
@@ -196,3 +197,43 @@ def test_what_a_reader_is_told_to_run_runs(document, reader):
                 done = subprocess.run(script(block), capture_output=True, check=False, timeout=END_S, **reader)
                 where = f"{document.name}:{block.line}"
                 assert done.returncode == 0, f"{where}: status {done.returncode}\n{done.stdout}\n{done.stderr}"
+
+
+# --- scripts ---------------------------------------------------------------------------------------------------------
+
+SCRIPT = re.compile(r"^\W*((?:[A-Z]+=\S+ )?python3? [\w./-]+\.py)\b(.*)")
+
+
+def script_lines() -> dict[str, set[str]]:
+    """Commands that run a file of the repository, as documents and the docstrings of such files have them; with each
+    the options that are told."""
+    lines = [line for document in DOCUMENTS for line in spans_of(document)]
+    lines += [line for document in DOCUMENTS for block in blocks_of(document) for line in block.text.splitlines()]
+    for path in FILES:
+        if path.suffix == ".py":
+            said = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+            lines += re.findall(r"^ {4}\S.*", said, flags=re.MULTILINE)
+    found: dict[str, set[str]] = {}
+    for match in filter(None, map(SCRIPT.match, lines)):
+        found.setdefault(match[1], set()).update(re.findall(r"(?<![\w-])--[a-z][\w-]*", match[2]))
+    return found
+
+
+SCRIPTS = script_lines()
+
+
+def test_each_benchmark_says_how_it_is_run():
+    benchmarks = {name_of(path) for path in FILES if path.parent.name == "bench" and path.suffix == ".py"}
+    assert len(benchmarks) > 8
+    assert benchmarks <= {command.split()[-1] for command in SCRIPTS}
+
+
+@pytest.mark.parametrize("command", sorted(SCRIPTS))
+def test_scripts_run_as_they_are_written(command, reader):
+    """In the directory of the project, with `.venv/bin` on `PATH`; they know the options that are told."""
+    reader["env"]["PATH"] = f"{reader['cwd']}/.venv/bin:{reader['env']['PATH']}"
+    asked = ["bash", "-c", f"{command} --help"]
+    done = subprocess.run(asked, capture_output=True, check=False, timeout=END_S, **reader)
+    assert done.returncode == 0, done.stderr
+    assert "usage:" in done.stdout
+    assert {option for option in SCRIPTS[command] if f"[{option}" not in done.stdout} == set()

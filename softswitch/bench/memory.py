@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Speed in memory: packets handed over in-process to the compiled pipeline, one thread, no input or output.
 
+    python softswitch/bench/memory.py [C compiler flag...]
+
 The floor is measured in the same run with the same compiler flags: the bare cipher over the same bytes, and bridging of
 the same frame by the same engine. The mark is 1.3 times their sum. Every tag is checked against the bare cipher.
-
-usage: python softswitch/bench/memory.py [C compiler flag...]
 """
 
 from __future__ import annotations
 
+import argparse
 import ctypes
 import subprocess
 import sys
@@ -65,7 +66,8 @@ def check(engine: CompiledEngine, library: ctypes.CDLL) -> None:
 
 
 def main() -> None:
-    flags = tuple(sys.argv[1:])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    flags = tuple(parser.parse_known_args()[1])
     with tempfile.TemporaryDirectory() as directory:
         library = bare_cipher(Path(directory), flags)
         config = EngineConfig(cache=Path(directory), extra_cflags=flags)

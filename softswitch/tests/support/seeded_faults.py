@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Faults planted into translator and runtime, one at a time; the traces and the random expressions must find each.
 
-usage: python softswitch/tests/support/seeded_faults.py [part of a name]
+    python softswitch/tests/support/seeded_faults.py [--only TEXT]
 
 Exits with 1 if one survives. It works on a copy of the package; every fault costs a few seconds of compilation.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import subprocess
@@ -183,7 +184,9 @@ def check(root: Path) -> int:
 
 
 def main() -> None:
-    wanted = sys.argv[1] if len(sys.argv) > 1 else ""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", metavar="TEXT", help="faults whose name has it")
+    wanted = parser.parse_args().only
     survivors = []
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory)
