@@ -15,7 +15,7 @@ LAST_GENERATION_BY_TIME = 1 << 31
 
 
 def phase_of(spi: int) -> int:
-    """0 or 1: which of the two replay rings of its address pair the SPI uses."""
+    """0 or 1: which of the two replay rings of its peer and level the SPI uses."""
     return spi >> 31
 
 
