@@ -229,6 +229,32 @@ def test_the_tables_that_are_told_are_the_programs():
             assert set(re.findall(r"`([A-Z0-9_]+)`", default)) <= set(REASONS), f"{name}: {default}"
 
 
+CONTROLS = {
+    name: text
+    for path, source in SOURCES.items()
+    if path.suffix == ".p4"
+    for name, text in re.findall(
+        r"^control (\w+)(.*?)^}", re.sub(r"/\*.*?\*/", "", source, flags=re.DOTALL), flags=re.MULTILINE | re.DOTALL
+    )
+}
+
+
+def asked_by(control: str) -> list[str]:
+    """Tables in the order in which they stand in what the control does, with those of its controls in their places."""
+    declared, _, does = CONTROLS[control].partition("    apply {")
+    instances = {name: kind for kind, name in re.findall(r"^ +(\w+)\(\) (\w+);", declared, flags=re.MULTILINE)}
+    return [
+        table
+        for name in re.findall(r"(\w+)\.apply\(", does)
+        for table in (asked_by(instances[name]) if name in instances else [name])
+    ]
+
+
+def test_the_tables_are_told_in_the_order_in_which_a_packet_meets_them():
+    rows = [row[0].strip("`") for row in rows_of("docs/tables.md", "| table | key |")]
+    assert rows == list(dict.fromkeys(asked_by("NveIngress") + asked_by("NveEgress")))
+
+
 def test_what_a_packet_is_refused_with_is_a_drop_reason():
     named = {
         reason
