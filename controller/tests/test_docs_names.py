@@ -255,14 +255,28 @@ def test_the_tables_are_told_in_the_order_in_which_a_packet_meets_them():
     assert rows == list(dict.fromkeys(asked_by("NveIngress") + asked_by("NveEgress")))
 
 
-def test_what_a_packet_is_refused_with_is_a_drop_reason():
-    named = {
+RECEPTION = ("Parser", "Outer headers", "Tunnel, before cryptography", "Tunnel, from cryptography on")
+
+
+def test_every_reason_that_reception_has_is_told_with_its_field():
+    """Or said to be about none."""
+    groups = re.split(r"^ +/\* (.*) \*/$", SOURCES[ROOT / "p4src/common/drop_reasons.p4"], flags=re.MULTILINE)
+    given = {
         reason
-        for row in rows_of("docs/wire-format.md", "| offset |")
-        for reason in re.findall(r"`([A-Z0-9_]+)`", row[4])
+        for group, text in zip(groups[1::2], groups[2::2], strict=True)
+        if group in RECEPTION
+        for reason in re.findall(r"^ +([A-Z0-9_]+) = ", text, flags=re.MULTILINE)
     }
-    assert len(named) > 15
-    assert named <= set(REASONS)
+    assert len(given) > 40
+    cells = " ".join(row[4] for row in rows_of("docs/wire-format.md", "| offset |"))
+    text = (ROOT / "docs" / "wire-format.md").read_text(encoding="utf-8")
+    others = text.partition("\nAbout no field of the packet: ")[2].partition("\n\n")[0]
+    of_fields, of_none = (set(re.findall(r"`([A-Z0-9_]+)`", one)) for one in (cells, others))
+    assert of_fields | of_none == given
+    assert not of_fields & of_none
+
+
+def test_what_has_no_test_is_a_drop_reason():
     without_test = {
         name for row in rows_of("ptf-tests/README.md", "| reason |") for name in re.findall(r"`(\w+)`", row[0])
     }
