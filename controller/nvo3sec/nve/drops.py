@@ -38,7 +38,7 @@ CAUSES = (
     Cause(
         "replay-generation",
         (DropReason.REPLAY_GENERATION, DropReason.COMMIT_GENERATION),
-        "dropped for REPLAY_GENERATION: keys towards this switch are older than its replay rings;"
+        "dropped since keys towards this switch are older than its replay rings (REPLAY_GENERATION, COMMIT_GENERATION):"
         " `nvo3sec keys reset-marks` gives it new ones",
         is_alarm=True,
     ),
@@ -52,8 +52,8 @@ CAUSES = (
     Cause(
         "peer-penalty",
         (DropReason.PEER_RATE,),
-        "of peers in penalty dropped: more under their addresses did not verify (BAD_ICV) than `peer_meter` of the"
-        " domain file allows; somebody in the underlay sends forged ones",
+        "of peers in penalty dropped (PEER_RATE): more under their addresses did not verify (BAD_ICV) than `peer_meter`"
+        " of the domain file allows; somebody in the underlay sends forged ones",
         is_alarm=False,
     ),
 )

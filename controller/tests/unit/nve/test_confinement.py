@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import re
 from ipaddress import IPv4Address
 
 import pytest
@@ -258,7 +259,7 @@ class TestDropWatch:
             switch.packets[DropReason.REPLAY_GENERATION] = 13
             (report,) = await watch.look(10.0)
             assert report == Report("replay-generation", watch.alarms(10.0)[0])
-            assert report.detail.startswith("10 frames dropped for REPLAY_GENERATION")
+            assert report.detail.startswith("10 frames dropped since keys towards this switch are older")
             switch.packets[DropReason.REPLAY_GENERATION] = 20
             assert await watch.look(15.0) == (), "told already"
             assert watch.alarms(15.0)[0].startswith("17 frames")
@@ -269,6 +270,10 @@ class TestDropWatch:
             assert again.detail.startswith("1 frames")
 
         asyncio.run(run())
+
+    @pytest.mark.parametrize("cause", CAUSES, ids=lambda cause: cause.event)
+    def test_what_is_said_names_all_that_is_counted(self, cause):
+        assert [one.name for one in cause.reasons if not re.search(rf"\b{one.name}\b", cause.what)] == []
 
     @pytest.mark.parametrize("cause", CAUSES, ids=lambda cause: cause.event)
     def test_each_cause_is_reported_and_over_when_no_more_comes(self, cause):
