@@ -89,6 +89,12 @@ def test_files_that_are_named_exist(document):
                 assert any(f"{path}/".endswith(f"/{name}") for path in folders), f"{name_of(document)} names {name}"
 
 
+def test_every_folder_of_code_is_in_the_table_of_folders():
+    told = [row[0].strip("`/") for row in rows_of("docs/architecture.md", "| folder | what it is |")]
+    folders = {path.relative_to(ROOT).parts[0] for path in FILES if path.parent != ROOT}
+    assert set(told) == folders - {"LICENSES", "docs", "locks", ".ci", ".github"}
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
 def test_a_test_that_is_named_exists(document):
     for span in spans_of(document):
