@@ -24,7 +24,7 @@ SPI_AT, SEQUENCE_AT, COVERAGE_AT, SUITE_AT, FLAGS_AT, ICV_AT, INNER_AT = 54, 58,
 
 
 def authenticated(geneve_base: bytes, option: bytes, inner_length: int, covered: bytes) -> bytes:
-    """The bytes under the MAC of suite 1: headers as on the wire, a word with the inner length, the covered inner
+    """The bytes under the ICV of suite 1: headers as on the wire, a word with the inner length, the covered inner
     bytes."""
     return geneve_base + option[:20] + struct.pack(">HH", inner_length, 0x4E33) + covered
 
