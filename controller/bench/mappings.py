@@ -35,7 +35,7 @@ from nvo3sec.domain.mapping import (
     step,
 )
 from nvo3sec.domain.messages.session import Lookup
-from nvo3sec.nva.mappings.attachments import Attachments
+from nvo3sec.nva.mappings.service import MappingService
 from nvo3sec.nva.store import MemoryStore, PutVap, Store, open_store
 
 NVES = 1000
@@ -107,16 +107,16 @@ def pure(count: int) -> dict[str, float]:
     }
 
 
-def service(store: Store) -> Attachments:
+def service(store: Store) -> MappingService:
     """A mapping service whose NVEs all have leases."""
     store.commit([PutVap(where, vni) for where, vni in scope().vaps.items()])
-    made = Attachments(store, store.load(), 0.0, LIMITS)
+    made = MappingService(store, store.load(), 0.0, LIMITS)
     made.handle([Configured(scope())], 0.0)
     made.handle([LeaseRenewed(f"leaf{number}", LEASE_S) for number in range(NVES)], 0.0)
     return made
 
 
-def served(made: Attachments, commits: int, batch: int, *, durable: bool) -> float:
+def served(made: MappingService, commits: int, batch: int, *, durable: bool) -> float:
     """Mappings per second through the service, `batch` in a commit: of wall time if there is a disk."""
     clock = time.perf_counter if durable else time.process_time
     events = list(announcements(commits * batch, start=1_000_000 * batch))
@@ -165,7 +165,7 @@ def opening_s(directory: Path) -> tuple[float, float, int]:
     store = open_store(directory / "db" / "nva.sqlite", directory / "keys", "bench")
     stored = store.load()
     opened = time.process_time()
-    Attachments(store, stored, 0.0, LIMITS)
+    MappingService(store, stored, 0.0, LIMITS)
     done = time.process_time()
     store.close()
     return opened - began, done - opened, len(stored.claims)

@@ -14,6 +14,8 @@ from pathlib import Path
 import nvo3sec
 import pytest
 from documents import FILES, name_of
+from nvo3sec.cli import options
+from nvo3sec.domain.overlay import model
 from places import ROOT as REPOSITORY
 from places import UNIT
 
@@ -203,6 +205,40 @@ def is_named_call(node: ast.AST) -> bool:
 def test_what_does_not_exist_is_said_in_one_place():
     said = re.compile(r"no such (NVE|VN|\{)")
     assert [path for path in SOURCES if said.search(path.read_text(encoding="utf-8"))] == [ROOT / "errors.py"]
+
+
+NOUNS_IN_ING = {
+    "ClockReading",
+    "Finding",
+    "Keyring",
+    "Listing",
+    "Meaning",
+    "NvaLoading",
+    "PipelineMissing",
+    "RemoteMapping",
+    "Standing",
+    "StaticMapping",
+    "_Reading",
+    "_StoreOpening",
+    "_Stopping",
+}
+"""Classes whose names end in -ing and are things, or what an error is about."""
+
+
+def test_classes_are_called_by_nouns():
+    """What a gerund does, and to what, only its author knows."""
+    named = {
+        node.name
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef) and node.name.endswith("ing")
+    }
+    assert named == NOUNS_IN_ING
+
+
+def test_the_command_line_knows_the_same_limits():
+    """It loads nothing of the domain: its commands are quick."""
+    assert (options.LAST_ACCESS_PORT, options.LAST_VLAN) == (model.LAST_ACCESS_PORT, model.LAST_VLAN)
 
 
 def test_every_part_is_drawn():

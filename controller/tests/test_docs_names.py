@@ -319,7 +319,7 @@ NUMBERS = [
     ("docs/wire-format.md", "is # bytes longer than the inner frame", OUTER_BYTES),
     ("docs/wire-format.md", "is # bytes longer than a tenant's IP packet", model.PACKET_OVERHEAD_BYTES),
     ("docs/wire-format.md", "| total length | inner length + # |", OUTER_BYTES),
-    ("docs/wire-format.md", "| 16 to # bytes |", model.FRAME_LIMIT_BYTES),
+    ("docs/wire-format.md", "| 16 to # bytes |", model.LONGEST_FRAME_BYTES),
     (
         "docs/wire-format.md",
         "bitmap. Packets at or below highest \N{MINUS SIGN} #",
@@ -358,4 +358,4 @@ def test_numbers_are_those_of_the_sources(document, words, number):
 
 def test_a_tenants_packet_has_an_ethernet_header_more_than_its_frame():
     assert P4["ETHERNET_LENGTH"] + OUTER_BYTES == model.PACKET_OVERHEAD_BYTES
-    assert P4["FRAME_HEAD_LENGTH"] + 16 * P4["FRAME_BLOCKS"] + 15 == model.FRAME_LIMIT_BYTES
+    assert P4["FRAME_HEAD_LENGTH"] + 16 * P4["FRAME_BLOCKS"] + 15 == model.LONGEST_FRAME_BYTES

@@ -17,9 +17,11 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from nvo3sec.domain.overlay.addresses import parse_ip, parse_ipv4, parse_network, parse_unicast_mac
 from nvo3sec.domain.overlay.model import (
     FIRST_UNDERLAY_PORT,
-    FRAME_LIMIT_BYTES,
     LAST_ACCESS_PORT,
     LAST_UNDERLAY_PORT,
+    LAST_VLAN,
+    LAST_VNI,
+    LONGEST_FRAME_BYTES,
     PACKET_OVERHEAD_BYTES,
 )
 from nvo3sec.domain.overlay.names import parse_dns_name, parse_label
@@ -56,8 +58,8 @@ UnicastIp = Annotated[IPv4Address | IPv6Address, BeforeValidator(parse_ip)]
 Subnet = Annotated[IPv4Network | IPv6Network, BeforeValidator(parse_network)]
 UnderlayPort = Annotated[int, Field(strict=True, ge=FIRST_UNDERLAY_PORT, le=LAST_UNDERLAY_PORT)]
 AccessPort = Annotated[int, Field(strict=True, ge=1, le=LAST_ACCESS_PORT)]
-VlanId = Annotated[int, Field(strict=True, ge=0, le=4094)]
-Vni = Annotated[int, Field(strict=True, ge=1, le=0xFFFFFF)]
+VlanId = Annotated[int, Field(strict=True, ge=0, le=LAST_VLAN)]
+Vni = Annotated[int, Field(strict=True, ge=1, le=LAST_VNI)]
 # A number is written as one: neither `true` nor text becomes 1 (`strict`).
 Flag = Annotated[bool, Field(strict=True)]
 Seconds = Annotated[float, Field(strict=True, gt=0, le=365 * 86400, allow_inf_nan=False)]
@@ -189,7 +191,7 @@ class VnSection(_Section):
     vni: Vni
     level: Level = "integrity"
     """What its tunnels must give at least."""
-    mtu: Annotated[int, Field(strict=True, ge=576, le=FRAME_LIMIT_BYTES - ETHERNET_BYTES)] = 1400
+    mtu: Annotated[int, Field(strict=True, ge=576, le=LONGEST_FRAME_BYTES - ETHERNET_BYTES)] = 1400
     """IP MTU of the tenant systems; the underlay needs `PACKET_OVERHEAD_BYTES` more."""
     punt: RateSection = RateSection(rate=20, burst=20)
     """What each VAP may send to its agent: unknown destinations and neighbors."""

@@ -64,7 +64,7 @@ class IssuerList:
         return self.issuer.key, ListMark(self.number, self.this_update, self.issuer.name)
 
 
-class Waiting(str):
+class ListWithoutAnchor(str):
     """Said of a list whose authority is no trust anchor. In a rollover lists come before their anchors and leave after
     them, so that it is no fault."""
 
@@ -76,8 +76,8 @@ class _NoAnchor(RevocationUnknown):
 
 
 def parse_lists(pem: bytes, anchors: Anchors) -> tuple[dict[Issuer, IssuerList], tuple[str, ...]]:
-    """The newest full list of each anchor in `pem`, and what else is in there and why it is not taken: `Waiting` of
-    each that is as it should be, for all that can be told without its authority."""
+    """The newest full list of each anchor in `pem`, and what else is in there and why it is not taken:
+    `ListWithoutAnchor` of each that is as it should be, for all that can be told without its authority."""
     lists: dict[Issuer, IssuerList] = {}
     faults: list[str] = []
     blocks = _PEM_LIST.findall(pem)
@@ -85,7 +85,7 @@ def parse_lists(pem: bytes, anchors: Anchors) -> tuple[dict[Issuer, IssuerList],
         try:
             one = _parse_list(block, anchors)
         except _NoAnchor as error:
-            faults.append(Waiting(error))
+            faults.append(ListWithoutAnchor(error))
             continue
         except RevocationUnknown as error:
             faults.append(str(error))
@@ -336,7 +336,7 @@ class RevocationFile:
         stale += self._remember()
         self._begins_at = self._current.begins_at()
         all_faults = [*faults, *stale, *self._missing(found)]
-        self.rejected += bool(is_new and not all(isinstance(one, Waiting) for one in all_faults))
+        self.rejected += bool(is_new and not all(isinstance(one, ListWithoutAnchor) for one in all_faults))
         self._tell(all_faults)
         if self._current == before:
             return False
@@ -373,7 +373,7 @@ class RevocationFile:
         if fresh == self.faults:
             return
         self.faults = fresh
-        wrong = [one for one in fresh if not isinstance(one, Waiting)]
+        wrong = [one for one in fresh if not isinstance(one, ListWithoutAnchor)]
         if wrong:
             self._log.error("revocation list not taken", file=str(self._path), why="; ".join(wrong))
         elif fresh:

@@ -63,13 +63,13 @@ def server_credentials(device: Device) -> grpc.ServerCredentials:
             "gRPC was imported before nvo3sec.identity: TLS 1.2 is refused by the front and at each call only"
         )
 
-    following = _Following(device)
+    following = _CredentialsSource(device)
     return grpc.dynamic_ssl_server_credentials(
         _configuration(following.credentials), following.fetch, require_client_authentication=True
     )
 
 
-class _Following:
+class _CredentialsSource:
     """What gRPC asks before each handshake: whether it is to begin with other credentials.
 
     gRPC frees what handshakes began with as soon as it has something else, also for one that is about to begin in

@@ -28,7 +28,7 @@ from nvo3sec.domain.messages.session import (
     Use,
 )
 from nvo3sec.nva.agent_session import NvaSideSession
-from nvo3sec.nva.mappings.announcements import NOT_SERVED, Announcing, announced_by, event_of, is_of_its_vn
+from nvo3sec.nva.mappings.announcements import NOT_SERVED, EventCollector, announced_by, event_of, is_of_its_vn
 from nvo3sec.nva.state import State
 from nvo3sec.nva.store import Certificate
 from nvo3sec.nva.store_guard import disputes_said
@@ -43,7 +43,7 @@ class AgentService:
         self._state = state
         self._sessions = state.sessions
         self.marks = state.marks
-        self._announcing = Announcing(state.handle)
+        self._announcing = EventCollector(state.handle)
 
     # --- sessions ---------------------------------------------------------------------------------------------------
 

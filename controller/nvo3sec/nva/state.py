@@ -25,11 +25,11 @@ from nvo3sec.nva.confinement import Confinement
 from nvo3sec.nva.cutoffs import DEADLINE_S, CutOffs
 from nvo3sec.nva.history_marks import Marks
 from nvo3sec.nva.intent import Intent
-from nvo3sec.nva.keys.contributions import Contributing
+from nvo3sec.nva.keys.contributions import ContributionExchange
 from nvo3sec.nva.keys.service import KeyService
 from nvo3sec.nva.mappings.announcements import report_of
-from nvo3sec.nva.mappings.attachments import Attachments, Handled
 from nvo3sec.nva.mappings.held import HeldNumbers
+from nvo3sec.nva.mappings.service import Handled, MappingService
 from nvo3sec.nva.report_journal import Journal, ReportRecord, log_report
 from nvo3sec.nva.sessions import Sessions
 from nvo3sec.nva.store import Store
@@ -66,10 +66,10 @@ class State:
         self.held = HeldNumbers(stored, now, before or domain, self.intent.excluded)
         """Numbers that may still stand in some switch for what they stood for."""
         limits = replace(domain.mapping_limits, lease_s=max(self.held.longest_lease_s, domain.lifetimes.lease_s))
-        self.attachments = Attachments(store, stored, now, limits)
+        self.attachments = MappingService(store, stored, now, limits)
         self.sessions = Sessions()
         self.configure(domain, now, self.intent.excluded, file)
-        self.contributing = Contributing(domain, self.sessions, clock, self.note)
+        self.contributing = ContributionExchange(domain, self.sessions, clock, self.note)
         self.keys = KeyService(
             domain,
             self.intent.membership,

@@ -11,11 +11,11 @@ from nvo3sec.domain.messages.session import KeyState, KeyUpdate, MappingUpdate, 
 from nvo3sec.nva.agent_session import NvaSideSession
 from nvo3sec.nva.confinement import Confinement
 from nvo3sec.nva.keys.service import KeyService
-from nvo3sec.nva.mappings.attachments import Attachments
+from nvo3sec.nva.mappings.service import MappingService
 
 
 def mapping_update(
-    attachments: Attachments, session: NvaSideSession, vni: int, confinement: Confinement
+    attachments: MappingService, session: NvaSideSession, vni: int, confinement: Confinement
 ) -> MappingUpdate | None:
     """What leads the agent of a session to now; its position is then there. None: it is there already.
 
@@ -28,7 +28,7 @@ def mapping_update(
     return MappingUpdate(vni, None, attachments.position(vni))
 
 
-def _mapping_update(attachments: Attachments, session: NvaSideSession, vni: int) -> MappingUpdate | None:
+def _mapping_update(attachments: MappingService, session: NvaSideSession, vni: int) -> MappingUpdate | None:
     now = attachments.position(vni)
     have = session.positions.get(vni)
     is_told = vni not in session.beginnings
@@ -48,7 +48,7 @@ def _mapping_update(attachments: Attachments, session: NvaSideSession, vni: int)
     return MappingUpdate(vni, increment.base, now, mappings, withdrawn)
 
 
-def begin_mappings(attachments: Attachments, session: NvaSideSession, vnis: Collection[int]) -> None:
+def begin_mappings(attachments: MappingService, session: NvaSideSession, vnis: Collection[int]) -> None:
     """The agent of a session serves these VNs, and no others. What is new to it, it begins to follow here and now.
 
     Before now it has learned nothing of it through this session; what it asks from now on can change before the next

@@ -36,12 +36,12 @@ from nvo3sec.nve.agent_memory import AgentMemory, Place
 from nvo3sec.nve.announcer import Announcer, State
 from nvo3sec.nve.bringup import BroughtUp, Retired, bring_up
 from nvo3sec.nve.clock import ClockReading, watch_clock
-from nvo3sec.nve.contributions import Peering, PeerKeysMaker
-from nvo3sec.nve.counters import SwitchCounters
+from nvo3sec.nve.contributions import PeerContributions, PeerKeysMaker
+from nvo3sec.nve.counters import CountersRead
 from nvo3sec.nve.driver import SwitchDriver
 from nvo3sec.nve.nva_session import NvaConnector
 from nvo3sec.nve.reconcile import Reconciler
-from nvo3sec.nve.service import RETRY_FIRST_S, RETRY_LAST_S, Kept, Serving
+from nvo3sec.nve.service import RETRY_FIRST_S, RETRY_LAST_S, Kept, SwitchService
 from nvo3sec.p4runtime import Artifacts, Operation, SwitchClient, Table, Update
 from nvo3sec.program import generated as p4
 from nvo3sec.system.aio import Backoff, run_together
@@ -74,7 +74,7 @@ class NveAgent:
         make_peer_keys: PeerKeysMaker | None = None,
         peer_keys_required: bool = False,
     ) -> None:
-        """memory: what is attached; None: nothing outlives the process. The last two: see `Peering`."""
+        """memory: what is attached; None: nothing outlives the process. The last two: see `PeerContributions`."""
         self.nve = nve
         self._memory = memory or AgentMemory(nve.name)
         self._connect_nva = connect_nva
@@ -84,7 +84,7 @@ class NveAgent:
         self._peer_keys_required = peer_keys_required
         self._log = structlog.get_logger("nve").bind(nve=nve.name)
         self._brought: BroughtUp | None = None
-        self._serving: Serving | None = None
+        self._serving: SwitchService | None = None
         self._announcer = Announcer(nve.name, self._memory)
         self._retired: Retired | None = None
         self._fault = "not started"
@@ -152,7 +152,7 @@ class NveAgent:
             self._memory.rings(brought.incarnation, 0 if brought.emptied else self._memory.highest)
         self._memory.mixed_only(brought.incarnation if required else b"")
         # Ephemeral keys end with the incarnation, not with a session.
-        peering = Peering(
+        peering = PeerContributions(
             self.nve.name, brought.incarnation, self._make_peer_keys, required=required, memory=self._memory
         )
         kept = Kept(Reconciler(driver), LearnedMappings(self.nve.name), peering)
@@ -191,7 +191,7 @@ class NveAgent:
         try:
             reading = (await driver.ask_state()).reading
             found = await driver.client.read()
-            self._serving = Serving(driver, session, brought, kept, reading, found, self._memory, self._announcer)
+            self._serving = SwitchService(driver, session, brought, kept, reading, found, self._memory, self._announcer)
             self._fault = ""
             await self._serving.run()
         finally:
@@ -216,7 +216,7 @@ class NveAgent:
         )
         return known if serving is None else self._serving_status(known, serving)
 
-    def _serving_status(self, known: AgentStatus, serving: Serving) -> AgentStatus:
+    def _serving_status(self, known: AgentStatus, serving: SwitchService) -> AgentStatus:
         now = uptime_s()
         outcome, keyring = serving.outcome, serving.keyring
         lease = serving.lease.not_after_us
@@ -244,7 +244,7 @@ class NveAgent:
             limits_s={name: serving.lease.reading.remaining_s(end, now) for name, end in limits.items()},
         )
 
-    def _working(self) -> Serving:
+    def _working(self) -> SwitchService:
         if self._serving is None:
             raise OperatorError(f"{self.nve.name} is not being served: {self._fault}")
         return self._serving
@@ -321,7 +321,7 @@ class NveAgent:
                 there = announcement.to
                 self._memory.move((announcement.port, announcement.vlan, there.mac), there)
 
-    async def counters(self) -> SwitchCounters:
+    async def counters(self) -> CountersRead:
         """Read the counters of the switch. Raises OperatorError, SwitchError."""
         serving = self._working()
         client = serving.driver.client
@@ -342,4 +342,4 @@ class NveAgent:
             names |= {number: f"port {port} vlan {vlan}" for (port, vlan, _), number in numbers.vaps.items()}
         drops, statistics = await client.drop_counters(), await client.statistics()
         direct = {**direct, Table.SA_TX: entries}
-        return SwitchCounters(self.nve.name, drops, direct, names, sequences, addresses, own, sent, statistics)
+        return CountersRead(self.nve.name, drops, direct, names, sequences, addresses, own, sent, statistics)

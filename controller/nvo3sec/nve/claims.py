@@ -40,7 +40,7 @@ class _Claim:
     said: str = ""
 
 
-class Claiming:
+class SharedAddressClaims:
     """Claims shared addresses for who announces them behind one NVE.
 
     announce: tells the NVA. view: what the NVE serves now, or None. counts: what became of each announcement. clock:

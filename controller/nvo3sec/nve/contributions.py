@@ -52,7 +52,7 @@ TELL_S = 0.25
 """How often keys are mixed while there is more to look at: each time the switch is read."""
 
 
-class Peering:
+class PeerContributions:
     """Begins and ends with what the views say; what was mixed stays so as long as it lives.
 
     make: None where the agent has no credentials to sign with; then `nva+peer` leaves every tunnel closed. required:

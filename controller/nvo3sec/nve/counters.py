@@ -18,7 +18,7 @@ from nvo3sec.program.generated import Counter, DropReason
 
 
 @dataclass(frozen=True)
-class SwitchCounters:
+class CountersRead:
     """Counters of a switch: drops by pipeline and reason; direct counters by table and match fields; the last sequence
     number used towards each peer."""
 
@@ -38,7 +38,7 @@ class SwitchCounters:
     """Of the switch itself and its ports; None where it does not tell."""
 
 
-def counters_report(counters: SwitchCounters) -> dict[str, Any]:
+def counters_report(counters: CountersRead) -> dict[str, Any]:
     """Drops by pipeline and reason, what went through SAs, VAPs and into VNs, the last sequence number to each peer,
     and what the switch counts of itself and its ports (None where it does not tell)."""
 
@@ -78,7 +78,7 @@ def _value(value: CounterValue) -> dict[str, int]:
     return {"packets": value.packets, "bytes": value.bytes}
 
 
-def _row(match: Pairs, value: CounterValue, counters: SwitchCounters) -> dict[str, Any]:
+def _row(match: Pairs, value: CounterValue, counters: CountersRead) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for name, number in match:
         if name == "peer":

@@ -23,7 +23,7 @@ OVERTAKEN = LookupAnswer(LookupResult.UNKNOWN, 0.0)
 """In place of an answer about what changed while it was under way."""
 
 
-class Learning:
+class MappingLookups:
     """The learned mappings of one switch, through one session.
 
     changed: called when what was learned is different. appeared: called with each address that exists now. missed:

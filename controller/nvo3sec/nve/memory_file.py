@@ -12,11 +12,12 @@ from nvo3sec.domain.keys.derivation import INCARNATION_BYTES
 from nvo3sec.domain.messages.session import DIGEST_BYTES, Attachment, StoreMark
 from nvo3sec.domain.overlay.addresses import IpAddress, format_mac, parse_ip, parse_unicast_mac
 from nvo3sec.domain.overlay.constants import PORT_DROP
+from nvo3sec.domain.overlay.model import LAST_VLAN, LAST_VNI
 
 FORMAT = 1
 LAST_GENERATION = (1 << 32) - 1
 LAST_VERSION = (1 << 63) - 1
-LAST_PORT, LAST_VLAN, LAST_VNI = PORT_DROP, 4094, 0xFFFFFF
+LAST_PORT = PORT_DROP
 
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _OPTIONAL = {"digest", "incarnation", "generation", "peer_keys", "mixed_only"}

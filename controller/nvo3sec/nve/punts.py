@@ -22,7 +22,7 @@ from nvo3sec.domain.switch.desired import Learned
 from nvo3sec.domain.switch.frames import destination_of, neighbor_reply, parse_question, untagged
 from nvo3sec.domain.switch.numbers import Numbers
 from nvo3sec.errors import cause_of
-from nvo3sec.nve.claims import Claiming
+from nvo3sec.nve.claims import SharedAddressClaims
 from nvo3sec.nve.driver import SwitchDriver
 from nvo3sec.p4runtime import PacketIn, PacketOutOp, PuntReason
 from nvo3sec.system.uptime import uptime_s
@@ -53,7 +53,7 @@ class PuntHandler:
         self._tasks: set[asyncio.Task[None]] = set()
         self._log = structlog.get_logger("nve.punts").bind(nve=driver.client.name)
         self.counts: Counter[str] = Counter()
-        self._claiming = Claiming(driver.client.name, announce, self._view, self.counts)
+        self._claiming = SharedAddressClaims(driver.client.name, announce, self._view, self.counts)
         self._since_us: int | None = None
 
     def close(self) -> None:

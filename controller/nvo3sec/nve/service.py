@@ -48,19 +48,19 @@ from nvo3sec.nve.audit import EVENT, Audit
 from nvo3sec.nve.bringup import BroughtUp
 from nvo3sec.nve.clock import ClockReading
 from nvo3sec.nve.confinement import Confinement
-from nvo3sec.nve.contributions import Peering, Place
+from nvo3sec.nve.contributions import PeerContributions, Place
 from nvo3sec.nve.driver import SwitchDriver
 from nvo3sec.nve.drops import DropWatch
 from nvo3sec.nve.holdings import TABLES as HOLDINGS_TABLES
 from nvo3sec.nve.holdings import holdings_of
-from nvo3sec.nve.keyring import Keyring, highest_generation
 from nvo3sec.nve.lease import Lease
-from nvo3sec.nve.mappings import Learning
+from nvo3sec.nve.mappings import MappingLookups
 from nvo3sec.nve.nva_session import NvaSession
 from nvo3sec.nve.places import vap_places
 from nvo3sec.nve.plan import MANAGED_TABLES, Plan
 from nvo3sec.nve.punts import PuntHandler
 from nvo3sec.nve.reconcile import KEY_TABLES, MAPPING_TABLES, TENANT_TABLES, Outcome, Reconciler, Wanted
+from nvo3sec.nve.switch_keys import SwitchKeys, highest_generation
 from nvo3sec.nve.told import Dirty, Told
 from nvo3sec.nve.translate import SaName, held_keys, learned_addresses, sending_entries
 from nvo3sec.nve.use import KeptUse, SendingUse
@@ -80,11 +80,11 @@ class Kept:
 
     reconciler: Reconciler
     mappings: LearnedMappings
-    peering: Peering
+    peering: PeerContributions
     use: KeptUse = field(default_factory=KeptUse)
 
 
-class Serving:
+class SwitchService:
     """Serves one switch through one session.
 
     found: what the switch held when the session began. kept: of earlier sessions with the same switch. memory: what is
@@ -105,7 +105,7 @@ class Serving:
         self.driver = driver
         self.reconciler = kept.reconciler
         self.lease = Lease(driver, session, memory, reading, found)
-        self.keyring = Keyring(found)
+        self.keyring = SwitchKeys(found)
         self.told = Told()
         self.outcome: Outcome | None = None
         self.fault = ""
@@ -123,7 +123,7 @@ class Serving:
         self._lock = asyncio.Lock()
         self._log = structlog.get_logger("nve").bind(nve=driver.client.name)
         self._confinement = Confinement(self._log, session.report)
-        self.learning = Learning(
+        self.learning = MappingLookups(
             session,
             kept.mappings,
             lambda: self._dirty.mark(MAPPING_TABLES),

@@ -76,7 +76,7 @@ def at_start(
     return Start(applied, running, changes)
 
 
-class Applying:
+class DomainFileOperations:
     """Shows and changes the domain of a running NVA. `file`: the one that it runs."""
 
     def __init__(self, nva: Administration, file: DomainText) -> None:

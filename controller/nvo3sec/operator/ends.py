@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from nvo3sec.domain.messages.credential_terms import CredentialTerms, Urgency
 from nvo3sec.operator.documents import End, Status
-from nvo3sec.operator.room import left_out
+from nvo3sec.operator.fair_share import left_out
 
 S = TypeVar("S", bound=Status)
 

@@ -15,8 +15,8 @@ from nvo3sec.domain.overlay.model import Domain
 from nvo3sec.domain.switch.status import AgentStatus, stands_no_more, unknown_status
 from nvo3sec.nva.report_journal import ReportRecord
 from nvo3sec.operator.documents import HeldNumber, Key, SaidReport, Speech, Status, Switch
+from nvo3sec.operator.fair_share import left_out
 from nvo3sec.operator.json_form import to_json
-from nvo3sec.operator.room import left_out
 
 REPORTS_SHOWN, REPORTS_OF_ONE_SHOWN = 20, 5
 

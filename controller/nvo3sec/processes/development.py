@@ -144,5 +144,5 @@ class Controller:
         return [self._agents[nve]]
 
 
-def _told(counters: nve_counters.SwitchCounters) -> OwnCounters:
+def _told(counters: nve_counters.CountersRead) -> OwnCounters:
     return from_json(OwnCounters, nve_counters.counters_report(counters))

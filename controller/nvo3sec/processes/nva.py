@@ -45,15 +45,15 @@ from nvo3sec.operator.documents import (
     SwitchCounters,
     Verdict,
 )
-from nvo3sec.operator.domain_file import Applying, Start
+from nvo3sec.operator.domain_file import DomainFileOperations, Start
 from nvo3sec.operator.ends import with_terms
+from nvo3sec.operator.fair_share import without_the_longest
 from nvo3sec.operator.json_form import from_json
 from nvo3sec.operator.keys import KeyOperations
 from nvo3sec.operator.mappings import Operations
-from nvo3sec.operator.room import without_the_longest
 from nvo3sec.operator.status import status_report, with_versions
 from nvo3sec.processes import nva_trust as trust
-from nvo3sec.processes.nva_start import Given, Served, Starting, loading_status
+from nvo3sec.processes.nva_start import Given, NvaStart, Served, loading_status
 from nvo3sec.system import garbage
 from nvo3sec.system.aio import run_together, until_stopped
 from nvo3sec.system.uptime import uptime_s
@@ -113,7 +113,7 @@ class NvaProcess:
         self._began = uptime_s()
         self._loaded: Nva | None = None
         where = Given(given, settings.database, settings.keys, settings.apply_domain, settings.start_new_term)
-        self._starting = Starting(where, self._to_shut_out)
+        self._starting = NvaStart(where, self._to_shut_out)
         try:
             self._prepare()
         except BaseException:
@@ -165,7 +165,7 @@ class NvaProcess:
             **answered_by(self),
             **Operations(operators).methods,
             **KeyOperations(operators, self._ask_agent).methods,
-            **Applying(operators, start.file).methods,
+            **DomainFileOperations(operators, start.file).methods,
         }
         over_tls: dict[str, Method] = {
             "status": partial(self.status, room=ANSWERS_BYTES),

@@ -44,7 +44,7 @@ class Given:
     start_new_term: bool
 
 
-class Starting:
+class NvaStart:
     """One start. domain: its name. early: the leases that may be given before `load`, or why none may."""
 
     def __init__(self, given: Given, shut_out: ShutOut) -> None:
@@ -111,7 +111,7 @@ class Starting:
 class Served:
     """Who serves which VN, also before everything is loaded. Satisfies `authorization.Membership`."""
 
-    def __init__(self, starting: Starting, loaded: Callable[[], Nva | None]) -> None:
+    def __init__(self, starting: NvaStart, loaded: Callable[[], Nva | None]) -> None:
         self._starting = starting
         self._loaded = loaded
         self._membership: DomainMembership | None = None

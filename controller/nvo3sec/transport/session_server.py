@@ -46,7 +46,7 @@ from nvo3sec.errors import (
 from nvo3sec.identity.certificate import Identity
 from nvo3sec.identity.gate.authenticate import authenticated_identity
 from nvo3sec.nva.agent_session import NvaSideSession
-from nvo3sec.nva.mappings.attachments import BUSY_S
+from nvo3sec.nva.mappings.service import BUSY_S
 from nvo3sec.nva.service import AgentService
 from nvo3sec.nva.store import Certificate
 from nvo3sec.nva.takeovers import Takeovers

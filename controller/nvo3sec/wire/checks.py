@@ -13,7 +13,7 @@ from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.messages.session import DIGEST_BYTES, Position, StoreMark
 from nvo3sec.domain.overlay.addresses import IpAddress
 from nvo3sec.domain.overlay.constants import PORT_DROP
-from nvo3sec.domain.overlay.model import Rate, Suite
+from nvo3sec.domain.overlay.model import LAST_VLAN, LAST_VNI, Rate, Suite
 from nvo3sec.domain.overlay.names import is_label
 from nvo3sec.errors import WireError
 from nvo3sec.wire import nva_pb2 as pb
@@ -22,9 +22,9 @@ T = TypeVar("T")
 
 UINT32 = 2**32 - 1
 VERSION_LIMIT = 2**63 - 1
-VNI_LIMIT = 0xFFFFFF
+VNI_LIMIT = LAST_VNI
 MAC_LIMIT = 2**48 - 1
-VLAN_LIMIT = 4094
+VLAN_LIMIT = LAST_VLAN
 PORT_LIMIT = PORT_DROP
 MTU_LIMIT = 65535
 SECONDS_LIMIT = 10 * 366 * 86400.0

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An NVA that relays, and agents that do what they do, without switches: NVA, `Peering` and `Keyring` as they are."""
+"""An NVA that relays, and agents that do what they do, without switches: NVA, `PeerContributions`, `SwitchKeys` as they
+are."""
 
 from __future__ import annotations
 

@@ -22,10 +22,10 @@ from nvo3sec.domain.messages.versions import Feature, Speaks
 from nvo3sec.domain.overlay.membership import Membership
 from nvo3sec.domain.switch.status import AgentStatus, unknown_status
 from nvo3sec.errors import OperatorError
-from nvo3sec.nve.counters import SwitchCounters, counters_report
+from nvo3sec.nve.counters import CountersRead, counters_report
 from nvo3sec.operator import keys
 from nvo3sec.operator.access import probe
-from nvo3sec.operator.domain_file import Applying, compared
+from nvo3sec.operator.domain_file import DomainFileOperations, compared
 from nvo3sec.operator.ends import with_terms
 from nvo3sec.operator.keys import KeyOperations
 from nvo3sec.operator.mappings import Operations
@@ -40,7 +40,7 @@ from nvo3sec.transport.methods import DomainMembership, access_table
 DAY_S = 86400.0
 MAC = 0x0200_0000_7777
 HERE = Attachment(1, 0, 5001, MAC, (ip("10.1.0.77"), ip("2001:db8::77")), "hv1")
-COUNTERS = SwitchCounters(
+COUNTERS = CountersRead(
     "leaf1",
     {Counter.DROPS_INGRESS: {DropReason.REPLAY_GENERATION: CounterValue(3, 300)}, Counter.DROPS_EGRESS: {}},
     {
@@ -127,7 +127,7 @@ async def documents(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     found["counters"] = judged("leaf1", QuestionKind.COUNTERS, found["counters of an agent"])
 
     file = read_domain(example_path())
-    applying = Applying(nva, dataclasses.replace(file, text="domain: lab.example  # <&>\n"))
+    applying = DomainFileOperations(nva, dataclasses.replace(file, text="domain: lab.example  # <&>\n"))
     found["domain_show"] = await applying.domain_show()
     found["domain_diff"] = await applying.domain_diff(file.text.replace("mtu: 1400", "mtu: 1300"))
     found["domain_diff same"] = await applying.domain_diff(file.text)

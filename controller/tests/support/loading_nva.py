@@ -30,13 +30,13 @@ class Process:
         self.may_load.set()
         self.nva: Any = None
         self._task: asyncio.Task[None] | None = None
-        load = starting.Starting.load
+        load = starting.NvaStart.load
 
         def when_told(this: Any) -> Any:
             assert self.may_load.wait(60)
             return load(this)
 
-        monkeypatch.setattr(starting.Starting, "load", when_told)
+        monkeypatch.setattr(starting.NvaStart, "load", when_told)
         monkeypatch.setattr(starting, "LARGE_BYTES", 0)
 
     async def start(self) -> None:

@@ -21,8 +21,8 @@ from nvo3sec.domain.switch.desired import InstalledReceive, InstalledSend
 from nvo3sec.nva import Nva
 from nvo3sec.nva.store.memory import HISTORY_BYTES, MemoryStore
 from nvo3sec.nve.clock import ClockReading
-from nvo3sec.nve.contributions import Peering
-from nvo3sec.nve.keyring import Keyring
+from nvo3sec.nve.contributions import PeerContributions
+from nvo3sec.nve.switch_keys import SwitchKeys
 from peer_world import DOMAIN as NAME
 from peer_world import PeerWorld
 
@@ -53,9 +53,9 @@ class Agent:
 
     def start(self) -> None:
         """A new process: nothing in memory, the switch as it is."""
-        self.peering = Peering(self.name, self.incarnation, self._keys, required=self.required)
-        self.keyring = Keyring(None)
-        # What `Keyring` would have found in the switch.
+        self.peering = PeerContributions(self.name, self.incarnation, self._keys, required=self.required)
+        self.keyring = SwitchKeys(None)
+        # What `SwitchKeys` would have found in the switch.
         self.keyring._began, self.keyring.send = True, self.send
         self.view: NveView | None = None
         self.keys: KeyState | None = None
@@ -115,7 +115,7 @@ class Agent:
         held = {(sa.peer, sa.spi): sa for sa in self.receive}
         keys = dataclasses.replace(self.keys, receive=receive, send=send)
         self.keyring.take(keys, self.view, ClockReading(0, 0.0, 0.0), now)
-        # `Keyring` finds in the switch what it cannot make.
+        # `SwitchKeys` finds in the switch what it cannot make.
         found = [held[sa.peer, sa.spi] for sa in receive if sa.key is None and (sa.peer, sa.spi) in held]
         self.receive = (*self.keyring.receive, *found)
         self.send = self.keyring.send

@@ -40,7 +40,7 @@ class Applied:
 
 
 @dataclass
-class _Asking:
+class _OpenQuestions:
     """Questions about a VN that are under way, by number, and what has changed since the oldest of them was asked.
 
     changes: for an address the version of its last change, and the number of the last question that was asked before
@@ -86,7 +86,7 @@ class LearnedMappings:
         self._positions: dict[int, Position] = {}
         self._vns: dict[int, str] = {}
         self._numbers = itertools.count()
-        self._asking: dict[int, _Asking] = {}
+        self._asking: dict[int, _OpenQuestions] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -145,7 +145,7 @@ class LearnedMappings:
     def asking(self, query: Lookup) -> int:
         """A question goes out; `answered` or `unanswered` must follow, with the number that is returned."""
         number = next(self._numbers)
-        self._asking.setdefault(query.vni, _Asking()).questions[number] = None
+        self._asking.setdefault(query.vni, _OpenQuestions()).questions[number] = None
         return number
 
     def unanswered(self, query: Lookup, number: int) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from nvo3sec.domain.keys.holdings import PEER, holdings_from_json
 from nvo3sec.domain.messages import fields as f
 from nvo3sec.domain.messages.session import QuestionKind
+from nvo3sec.domain.overlay.model import LAST_VNI
 
 TEXT_LIMIT = 2000
 """Characters of one text."""
@@ -61,7 +62,7 @@ _ROWS: dict[str, dict[str, f.Check]] = {
     "sa_rx": {"source": f.ipv4, "destination": f.ipv4, "spi": _spi},
     "sa_tx": {"interface": f.number(0xFFFF), "towards": f.text(64), "level": f.number(0xFF)},
     "vap": {"port": f.number(0x1FF), "vlan": f.number(0xFFF)},
-    "vn": {"source": f.ipv4, "vni": f.number(0xFFFFFF)},
+    "vn": {"source": f.ipv4, "vni": f.number(LAST_VNI)},
 }
 
 _SENT = {"towards": PEER, "suite": _constant, "spi": _spi, "at_most": f.flag}

@@ -23,7 +23,7 @@ PACKET_OVERHEAD_BYTES = ETHERNET_LENGTH + IPV4_OVERHEAD
 """From a tenant's IP packet to the outer IPv4 packet: 14 for the inner Ethernet header, and from the inner frame on 72:
 36 protection + 8 Geneve + 8 UDP + 20 IPv4."""
 
-FRAME_LIMIT_BYTES = FRAME_LIMIT - 1
+LONGEST_FRAME_BYTES = FRAME_LIMIT - 1
 """Largest inner frame that the data plane takes, bytes."""
 
 FIRST_UNDERLAY_PORT = PORT_UNDERLAY_BIT
@@ -33,6 +33,8 @@ LAST_ACCESS_PORT = PORT_UNDERLAY_BIT - 1
 
 LAST_VLAN = 4094
 """IEEE 802.1Q: 4095 is reserved."""
+LAST_VNI = (1 << 24) - 1
+"""RFC 8926 3.4."""
 
 REPLICAS_PER_PORT_LIMIT = 60
 """BMv2 queues 64 packets for a port and drops the others in silence."""

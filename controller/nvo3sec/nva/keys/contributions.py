@@ -20,7 +20,7 @@ from nvo3sec.system.uptime import uptime_s
 REFUSED = "peer-contribution-refused"
 
 
-class Contributing:
+class ContributionExchange:
     """Between the sessions of agents (`sessions`, by NVE), the relay, and the keys."""
 
     def __init__(

@@ -103,7 +103,7 @@ def answer_of(outcome: Outcome) -> AttachmentAnswer:
 NOT_SERVED = AttachmentAnswer(Status.REFUSED, Reason.NOT_SERVED.value)
 
 
-class Announcing:
+class EventCollector:
     """Collects events until the event loop gets to it, and has them handled together."""
 
     def __init__(self, handle: HandleAll) -> None:

@@ -87,7 +87,7 @@ from dataclasses import replace
 from nvo3sec.domain.keys.contribution import Contribution, PeerNews, Statement
 from nvo3sec.nve import service as serving
 
-run = serving.Serving.run
+run = serving.SwitchService.run
 
 async def flood(self):
     while not os.path.exists(os.environ["NVO3SEC_TEST_FLOOD"]):
@@ -106,7 +106,7 @@ async def both(self):
     finally:
         task.cancel()
 
-serving.Serving.run = both
+serving.SwitchService.run = both
 """
 """An agent that contributes thousands of times, with a signature that is wrong."""
 

@@ -14,7 +14,7 @@ from nvo3sec.identity.anchors import Anchors, Issuer, load_anchors
 from nvo3sec.identity.certificate import Identity, Purpose, identity_of
 from nvo3sec.identity.errors import CredentialsError, PeerRefused, Reason, RevocationUnknown
 from nvo3sec.identity.names import DeviceName, Role
-from nvo3sec.identity.revocation import AGAIN_S, RevocationFile, Revocations, Waiting, parse_lists
+from nvo3sec.identity.revocation import AGAIN_S, ListWithoutAnchor, RevocationFile, Revocations, parse_lists
 from nvo3sec.identity.storage import StorageError
 from structlog.testing import capture_logs
 
@@ -249,7 +249,7 @@ class TestFile:
         path.write_bytes(new.revocations() + authority.revocations())
         file = RevocationFile(path, lambda: (authority.certificate,))
         assert reason(file.current, identity(authority), FakeClock()) is None
-        assert [isinstance(one, Waiting) for one in file.faults] == [True]
+        assert [isinstance(one, ListWithoutAnchor) for one in file.faults] == [True]
 
     @pytest.mark.parametrize("identified", [True, False])
     def test_another_key_with_the_name_of_an_anchor(self, tmp_path: Path, identified: bool):
@@ -260,7 +260,7 @@ class TestFile:
         pem = other.revocations(extensions=[(key, False)] if identified else [])
         lists, faults = parse_lists(pem, Anchors(anchors))
         assert not lists
-        assert isinstance(faults[0], Waiting) is identified
+        assert isinstance(faults[0], ListWithoutAnchor) is identified
 
     def test_a_list_that_has_gone_hides_no_other(self, authority: ForeignAuthority, tmp_path: Path):
         """The retired authority's list leaves the file, and its anchor is still there: the living one goes on."""

@@ -27,7 +27,7 @@ class Given:
 
 def following(world: World) -> tuple[Given, Any]:
     given = Given(world.device(world.issue(Role.NVA, "nva1"), Purpose.SERVER))
-    return given, server._Following(given)  # type: ignore[arg-type]
+    return given, server._CredentialsSource(given)  # type: ignore[arg-type]
 
 
 def test_nothing_else_where_nothing_has_changed(world: World):

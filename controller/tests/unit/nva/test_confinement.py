@@ -27,7 +27,7 @@ from nvo3sec.domain.messages.session import (
 from nvo3sec.domain.overlay.model import Suite
 from nvo3sec.errors import HistoryDisputed, OperatorError
 from nvo3sec.nva.keys.generations import TRUSTED_LEAD
-from nvo3sec.nva.mappings import attachments
+from nvo3sec.nva.mappings import service
 from nvo3sec.nva.store import SetGeneration, StoreUnavailable
 
 SUITE = Suite.CHASKEY12
@@ -278,7 +278,7 @@ class TestPushes:
             def broken(*_arguments):
                 raise ZeroDivisionError
 
-            monkeypatch.setattr(attachments.Attachments, "increment", broken)
+            monkeypatch.setattr(service.MappingService, "increment", broken)
             before = len(agents.mappings.get("leaf1", []))
             await agents.sessions["leaf2"].announce(Attachment(1, 0, 5001, 0x0200_0000_0099))
             await agents.settle()
@@ -294,14 +294,14 @@ class TestPushes:
         async def check():
             agents = Agents()
             await agents.join("leaf1", "leaf2")
-            real = attachments.step
+            real = service.step
 
             def step(state, event, now):
                 if getattr(event, "mac", None) == 13:
                     raise ZeroDivisionError
                 return real(state, event, now)
 
-            monkeypatch.setattr(attachments, "step", step)
+            monkeypatch.setattr(service, "step", step)
             port, vlan = (vap := DOMAIN.nve_by_name["leaf2"].vaps[0]).port, vap.vlan
             vni = DOMAIN.vn_by_name[vap.vn].vni
             said = [

@@ -15,7 +15,7 @@ from nvo3sec.domain.messages.session import ClaimPlace, Sign
 from nvo3sec.domain.overlay.model import SharedAddress, SharedMember
 from nvo3sec.errors import NvaUnreachable
 from nvo3sec.nve import claims as claiming
-from nvo3sec.nve.claims import LAST_PAUSE_S, Claiming
+from nvo3sec.nve.claims import LAST_PAUSE_S, SharedAddressClaims
 from nvo3sec.p4runtime import PacketIn, PuntReason
 
 ONE, TWO = (next(s for s in DOMAIN.tenant_systems if s.name == name) for name in ("blue1", "blue2"))
@@ -33,7 +33,7 @@ class World:
         self.now = 1000.0
         self.signs: list[Sign] = []
         self.fails = False
-        self.claiming = Claiming("leaf2", self.announce, lambda: self.view, self.counts, lambda: self.now)
+        self.claiming = SharedAddressClaims("leaf2", self.announce, lambda: self.view, self.counts, lambda: self.now)
 
     @property
     def view(self):

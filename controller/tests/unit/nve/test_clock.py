@@ -91,7 +91,7 @@ class TestAgent:
         async def write(updates: list[Any]) -> None:
             written.extend(updates)
 
-        for name in ("Peering", "Reconciler"):
+        for name in ("PeerContributions", "Reconciler"):
             monkeypatch.setattr(agent_module, name, MagicMock())
         brought = BroughtUp(b"i" * 16, adopted=True)
         monkeypatch.setattr(agent_module, "bring_up", AsyncMock(return_value=brought))

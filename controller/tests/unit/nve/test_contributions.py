@@ -14,7 +14,7 @@ from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.messages.session import KeyState, NveView, PeerView, ReceiveSa, SendSa
 from nvo3sec.domain.overlay.model import Rate, Suite, TunnelKeys
 from nvo3sec.nve.agent_memory import AgentMemory
-from nvo3sec.nve.contributions import Peering
+from nvo3sec.nve.contributions import PeerContributions
 from nvo3sec.nve.relayed import LOOKED_AT_ONCE
 from nvo3sec.system.repeats import AGAIN_S
 from peer_world import ADDRESSES, EPOCH, INCARNATIONS, NVA_KEY, SPI, PeerWorld, peer
@@ -28,11 +28,11 @@ def view(tunnel_keys: TunnelKeys = TunnelKeys.NVA_AND_PEER) -> NveView:
 
 
 class Ends:
-    """leaf1's `Peering`, and leaf2's keys."""
+    """leaf1's `PeerContributions`, and leaf2's keys."""
 
     def __init__(self, world: PeerWorld, **options) -> None:
         self.world = world
-        self.peering = Peering("leaf1", INCARNATIONS["leaf1"], self._make, **options)
+        self.peering = PeerContributions("leaf1", INCARNATIONS["leaf1"], self._make, **options)
         self.two = world.keys("leaf2")
         self.peering.follow(view(), 0.0)
         self.peering.take(PeerUpdate(EPOCH, (self.theirs(),)), 0.0)
@@ -145,7 +145,7 @@ class TestSaying:
                     assert [report.event for report in one.peering.reports()] == expected
 
     def test_without_credentials(self, world):
-        peering = Peering("leaf1", INCARNATIONS["leaf1"], None)
+        peering = PeerContributions("leaf1", INCARNATIONS["leaf1"], None)
         peering.follow(view(), 0.0)
         assert peering.sort(Ends(world).receiving(), view(), 0.0) == ((), ())
         assert [one.event for one in peering.reports()] == ["peer-keys-impossible"]
@@ -202,10 +202,10 @@ class TestInstalling:
         assert [one.event for one in ends.peering.reports()] == ["tunnel-keys-refused"]
 
     def test_a_downgrade_is_told_also_by_an_agent_that_was_restarted(self, world, tmp_path):
-        def agent(**options) -> Peering:
+        def agent(**options) -> PeerContributions:
             memory = AgentMemory("leaf1", tmp_path / "agent.json")
             keys = lambda name, _, incarnation: world.keys(name, incarnation=incarnation)  # noqa: E731
-            return Peering("leaf1", INCARNATIONS["leaf1"], keys, memory=memory, **options)
+            return PeerContributions("leaf1", INCARNATIONS["leaf1"], keys, memory=memory, **options)
 
         never = agent()
         never.follow(view(TunnelKeys.NVA), 0.0)

@@ -9,7 +9,7 @@ import pytest
 from nvo3sec.domain.mapping.learned import LearnedMappings
 from nvo3sec.domain.messages.session import Lookup, LookupAnswer, LookupResult, MappingUpdate, Position, RemoteMapping
 from nvo3sec.errors import NvaUnreachable
-from nvo3sec.nve.mappings import OVERTAKEN, Learning
+from nvo3sec.nve.mappings import OVERTAKEN, MappingLookups
 
 VNI, MAC = 10, 0x0200_0000_0001
 UNKNOWN = LookupAnswer(LookupResult.UNKNOWN, 10.0)
@@ -41,7 +41,9 @@ class World:
         self.session = Session(*answers)
         self.mappings = mappings or LearnedMappings("leaf1")
         self.missed: list[int] = []
-        self.learning = Learning(self.session, self.mappings, lambda: None, lambda _wanted: None, self.missed.append)
+        self.learning = MappingLookups(
+            self.session, self.mappings, lambda: None, lambda _wanted: None, self.missed.append
+        )
 
 
 def run(coroutine) -> None:

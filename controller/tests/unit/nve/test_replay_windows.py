@@ -19,8 +19,8 @@ from nvo3sec.domain.messages.session import KeyState, KeyUpdate, NveView, PeerVi
 from nvo3sec.domain.overlay.model import Rate, Suite, TunnelKeys
 from nvo3sec.domain.switch.desired import InstalledReceive, InstalledSend
 from nvo3sec.nve.clock import ClockReading
-from nvo3sec.nve.contributions import Peering
-from nvo3sec.nve.keyring import Keyring
+from nvo3sec.nve.contributions import PeerContributions
+from nvo3sec.nve.switch_keys import SwitchKeys
 from nvo3sec.p4runtime import SwitchState
 from nvo3sec.program import generated as p4
 from peer_world import ADDRESSES, EPOCH, INCARNATIONS, NVA_KEY, SPI, PeerWorld, peer
@@ -46,7 +46,7 @@ class Agent:
         self.two = world.keys("leaf2")
         self.version = 0
         self.peering = self._peering()
-        self.keyring = Keyring(None)
+        self.keyring = SwitchKeys(None)
         self.view(view)
         self.peering.take(PeerUpdate(EPOCH, (self._theirs(),)), 0.0)
         assert self.peering.check(0.0) == (1, True)
@@ -54,8 +54,10 @@ class Agent:
         self.two.take(peer("leaf1"), EPOCH, self.ours)
         self.reports: list[str] = []
 
-    def _peering(self) -> Peering:
-        return Peering("leaf1", INCARNATIONS["leaf1"], lambda name, _, inc: self.world.keys(name, incarnation=inc))
+    def _peering(self) -> PeerContributions:
+        return PeerContributions(
+            "leaf1", INCARNATIONS["leaf1"], lambda name, _, inc: self.world.keys(name, incarnation=inc)
+        )
 
     def _theirs(self) -> PeerContribution:
         return PeerContribution("leaf2", INCARNATIONS["leaf2"], EPOCH, self.two.contributions()[-1])
@@ -87,7 +89,7 @@ class Agent:
 
     def restart(self) -> None:
         """The process ends and begins anew; the switch has what it had."""
-        self.keyring = Keyring(self.switch())
+        self.keyring = SwitchKeys(self.switch())
         self.peering = self._peering()
         self.version = 0
         self.view(view)
@@ -296,7 +298,7 @@ def test_a_stranger_in_the_switch_is_not_adopted(world):
             match=tuple((key, value if key == name else old) for key, old in entry.match),
             params=tuple((key, value if key == name else old) for key, old in entry.params),
         )
-        agent.keyring = Keyring(SwitchState({changed.key: changed}, {}, {}))
+        agent.keyring = SwitchKeys(SwitchState({changed.key: changed}, {}, {}))
         agent.keyring.follow(agent._view)
         agent.say((replace(honest, **FORGOTTEN),))
         assert agent.keyring.receive == ()

@@ -14,7 +14,7 @@ from nvo3sec.domain.mapping import Place
 from nvo3sec.domain.overlay.model import TunnelKeys
 from nvo3sec.errors import ConfigError, OperatorError
 from nvo3sec.nva.store import MemoryStore, StoreUnavailable, open_store
-from nvo3sec.operator.domain_file import APPLIED, Applying, at_start
+from nvo3sec.operator.domain_file import APPLIED, DomainFileOperations, at_start
 
 TEXT = example_path().read_text(encoding="utf-8")
 
@@ -48,7 +48,7 @@ class World(Agents):
     def __init__(self, store=None) -> None:
         self.store = store or MemoryStore(b"h" * 16)
         super().__init__(GIVEN.parse(), self.store, file=TEXT)
-        self.applying = Applying(self.nva.administration, GIVEN)
+        self.applying = DomainFileOperations(self.nva.administration, GIVEN)
 
     async def apply(self, text: str):
         base = (await self.applying.domain_diff(text)).base

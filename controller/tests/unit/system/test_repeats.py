@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from nvo3sec.config import example_path, load_domain
 from nvo3sec.domain.messages.session import Report
-from nvo3sec.nva.keys.contributions import Contributing
+from nvo3sec.nva.keys.contributions import ContributionExchange
 from nvo3sec.system.repeats import AGAIN_S, KEPT, Repeats
 
 
@@ -27,7 +27,7 @@ def test_it_does_not_grow():
 def test_what_an_nva_refuses_of_contributions():
     noted: list[tuple[str, str]] = []
     domain = load_domain(example_path())
-    contributing = Contributing(domain, {}, lambda: 0.0, lambda nve, one: noted.append((nve, one.detail)))
+    contributing = ContributionExchange(domain, {}, lambda: 0.0, lambda nve, one: noted.append((nve, one.detail)))
     for nve in ("leaf1", "leaf1", "leaf2", "leaf1"):
         contributing.tell(nve, Report("peer-contribution-refused", "too many"))
     assert noted == [("leaf1", "too many"), ("leaf2", "too many")]

@@ -14,7 +14,7 @@ from nvo3sec.identity.gate.authorization import Scope
 from nvo3sec.identity.names import DeviceName, Role
 from nvo3sec.operator.access import probe
 from nvo3sec.operator.calls import CALLS, Presence
-from nvo3sec.operator.domain_file import Applying
+from nvo3sec.operator.domain_file import DomainFileOperations
 from nvo3sec.operator.keys import KeyOperations
 from nvo3sec.operator.mappings import Operations
 from nvo3sec.processes.development import Controller
@@ -108,7 +108,7 @@ def test_every_call_of_operators_is_served_and_asked_by_one_name():
             assert field.has_presence is not is_plain, f"{name}: {field.name}"
 
 
-SERVING = (NvaProcess, Controller, Operations, KeyOperations, Applying)
+SERVING = (NvaProcess, Controller, Operations, KeyOperations, DomainFileOperations)
 """Whose methods answer calls, in `processes.nva` and `processes.development`."""
 
 

@@ -76,13 +76,13 @@ def open_store(
     keyring = Keyring(keys, domain, random_bytes)
     floor = Floor(keyring)
     try:
-        return _Opening(path, keyring, floor, domain, random_bytes, migrations, at).open(start_new_term)
+        return _StoreOpening(path, keyring, floor, domain, random_bytes, migrations, at).open(start_new_term)
     except BaseException:
         floor.close()
         raise
 
 
-class _Opening:
+class _StoreOpening:
     def __init__(
         self,
         path: Path,

@@ -19,8 +19,8 @@ from nvo3sec.domain.switch.status import AgentStatus, status_from_json
 from nvo3sec.errors import OperatorError
 from nvo3sec.nve.status import lines_to_json, status_to_json
 from nvo3sec.operator.documents import Counters, KeyAudit, Reconciled, Status, Switch
+from nvo3sec.operator.fair_share import without_the_longest
 from nvo3sec.operator.json_form import from_json
-from nvo3sec.operator.room import without_the_longest
 
 AMOUNT = {"packets": 3, "bytes": 300}
 ROW_RX = {"source": "192.0.2.2", "destination": "192.0.2.1", "spi": "80000001"} | AMOUNT

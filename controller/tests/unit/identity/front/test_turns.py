@@ -13,7 +13,7 @@ from nvo3sec.identity.front.crowd import Path
 from nvo3sec.identity.front.turns import HANDSHAKE_EVERY_S, Turns
 
 
-class Waiting:
+class ListWithoutAnchor:
     """Many who wait for a turn, and the order in which they get it."""
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class Waiting:
 class TestTurns:
     def test_time_between_them(self):
         async def go() -> None:
-            waiting = Waiting()
+            waiting = ListWithoutAnchor()
             began = time.monotonic()
             for number in range(20):
                 waiting.come(number, (f"s{number}",))
@@ -57,7 +57,7 @@ class TestTurns:
 
     def test_who_has_gone_takes_no_turn(self):
         async def go() -> None:
-            waiting = Waiting()
+            waiting = ListWithoutAnchor()
             waiting.turns._clock = lambda: 0.0
             waiting.come(0, ("a",))
             await waiting.had(1)
@@ -81,7 +81,7 @@ class TestTurns:
         """300 of few sources wait already: who comes last is not the last one."""
 
         async def go() -> None:
-            waiting = Waiting()
+            waiting = ListWithoutAnchor()
             for number in range(300):
                 waiting.come(number, (f"flood{number % 20}",))
             await asyncio.sleep(0)
@@ -96,7 +96,7 @@ class TestTurns:
 
     def test_neither_kind_starves_the_other(self):
         async def go() -> None:
-            waiting = Waiting()
+            waiting = ListWithoutAnchor()
             for number in range(200):
                 waiting.come(number, ("agent",), known=True)
                 waiting.come(1000 + number, (f"stranger{number}",))

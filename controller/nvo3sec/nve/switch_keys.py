@@ -40,7 +40,7 @@ class _Made:
     min_coverage: int | None = None
 
 
-class Keyring:
+class SwitchKeys:
     """Keys of one incarnation of one switch. `found`: what the switch held when the agent adopted it."""
 
     def __init__(self, found: SwitchState | None) -> None:

@@ -53,7 +53,7 @@ class Handled:
     nves: frozenset[str]
 
 
-class Attachments:
+class MappingService:
     """The mappings of a domain. `configure` before anything else: until then nobody serves anything.
 
     stored: what `store.load()` gave. now: seconds, monotonic, as in every call.

@@ -11,7 +11,7 @@ from nvo3sec.domain.mapping import Attach, Detach, LeaseRenewed, Status
 from nvo3sec.domain.mapping.change_log import Increment, Position
 from nvo3sec.domain.messages.session import Lookup, LookupResult
 from nvo3sec.errors import AuthorizationError
-from nvo3sec.nva.mappings.attachments import Attachments
+from nvo3sec.nva.mappings.service import MappingService
 from nvo3sec.nva.store import MemoryStore, StoreUnavailable, open_store
 
 DOMAIN = load_domain(example_path())
@@ -23,7 +23,7 @@ QUESTION = Lookup(VN.vni, ANNOUNCED.mac)
 
 
 def started(store, now=0.0):
-    service = Attachments(store, store.load(), now)
+    service = MappingService(store, store.load(), now)
     service.configure(DOMAIN, now)
     service.handle([LeaseRenewed(nve.name, now + 30) for nve in DOMAIN.nves], now)
     return service
@@ -38,7 +38,7 @@ class TestAttachments:
 
     def test_before_it_is_configured_nobody_is_answered(self):
         store = MemoryStore(b"h" * 16)
-        service = Attachments(store, store.load(), 0.0)
+        service = MappingService(store, store.load(), 0.0)
         assert service.look_up(HOME.name, QUESTION, 0.0).result is LookupResult.REFUSED
         assert service.handle([LeaseRenewed(HOME.name, 30)], 0.0).outcomes[0].status is Status.REFUSED
 

@@ -10,7 +10,7 @@ from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.messages.session import KeyState, NveView, PeerView, ReceiveSa, SendSa
 from nvo3sec.domain.overlay.model import Rate, Suite
 from nvo3sec.nve.clock import ClockReading
-from nvo3sec.nve.keyring import Keyring
+from nvo3sec.nve.switch_keys import SwitchKeys
 from nvo3sec.p4runtime import SwitchState
 from nvo3sec.program import generated as p4
 
@@ -39,7 +39,7 @@ class Held:
     """A keyring, and what it holds after each thing that comes from the NVA."""
 
     def __init__(self) -> None:
-        self.ring = Keyring(None)
+        self.ring = SwitchKeys(None)
 
     def told(self, last: NveView, state: KeyState, *before: NveView) -> tuple[set[str], set[str]]:
         """Peers to receive from and to send to."""
@@ -92,7 +92,7 @@ def test_a_key_that_waits_for_the_next_stays_under_its_own_suite():
             interface=0x8003, level=1, suite=2, to_level=2, key=5, spi=99, not_after=5_000_000, incarnation=INCARNATION
         ),
     ]
-    keyring = Keyring(SwitchState({entry.key: entry for entry in entries}, {}, {}))
+    keyring = SwitchKeys(SwitchState({entry.key: entry for entry in entries}, {}, {}))
     not_yet = SendSa("leaf2", Suite.ASCON_AEAD128, 100, None, 60.0)
     keyring.follow(VIEW)
     keyring.take(KeyState(2, b"i" * 16, (), (not_yet,)), VIEW, ClockReading(1_000_000, 10.0, 10.0), 10.0)
