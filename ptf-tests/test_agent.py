@@ -128,6 +128,11 @@ class PacketOutToTunnel(_PacketOut):
         frame = A.frame_to(self.world.far1)
         fields = {"egress_port": 256, "interface": peer.interface, "vni": BLUE, "level": 1}
         self.exchange(packet_outs=[self.out(frame, **fields)], outputs=[(256, peer.sent(frame, BLUE))])
+        peer.entropy = derived("entropy of packet-outs")
+        self.modify(entry("flow_entropy", {}, "keyed", key=peer.entropy))
+        for length in (60, 300):  # another flow: another source port
+            longer = A.frame_to(self.world.far1, length)
+            self.exchange(packet_outs=[self.out(longer, **fields)], outputs=[(256, peer.sent(longer, BLUE))])
         self.exchange(packet_outs=[self.out(frame, **{**fields, "level": 0})], drops=Reason.TX_NO_SA)
         self.exchange(packet_outs=[self.out(frame, **{**fields, "level": 2})], drops=Reason.TX_NO_SA)
         self.exchange(packet_outs=[self.out(frame, **{**fields, "interface": 0xFDFF})], drops=Reason.TUNNEL_UNKNOWN)

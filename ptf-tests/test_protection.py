@@ -11,7 +11,7 @@ from harness.base import IN_FLIGHT, NveTest
 from harness.batch import Batch
 from harness.schema import entry
 from harness.session import FORWARD
-from harness.world import BLUE, IP_NONE, LEVEL_CONFIDENTIALITY, RED, A, C, derived, to_tunnel
+from harness.world import BLUE, IP_NONE, LEVEL_CONFIDENTIALITY, RED, A, B, C, derived, to_tunnel
 from nvo3ref.flow import FIRST_PORT, source_port
 from nvo3ref.frames import (
     ETHERTYPE_IPV4,
@@ -302,6 +302,23 @@ class SourcePortWithoutKey(_Sends):
         for seed in range(4):
             frame = A.frame_to(self.world.far1, 60, seed)
             self.passes(A.port, frame, (256, self.world.peer1.sent(frame, udp_source=FIRST_PORT)))
+
+
+class SourcePortOfCopies(_Sends):
+    """Every copy of a flooded frame belongs to the flow of the frame."""
+
+    def runTest(self) -> None:
+        key = derived("entropy of copies")
+        self.modify(entry("flow_entropy", {}, "keyed", key=key))
+        for peer in self.world.peers:
+            peer.entropy = key
+        ports = set()
+        for number in range(4):
+            broadcast = ip4_frame(b"\xff" * 6, A.mac, A.ip, ip4(f"10.0.137.{200 + number}"), 60, number)
+            copies = [(peer.port, peer.sent(broadcast)) for peer in self.world.peers]
+            self.floods(A.port, broadcast, (B.port, B.on_wire(broadcast)), *copies)
+            ports.add(source_port(key, broadcast))
+        self.assertGreater(len(ports), 1)
 
 
 class SourcePortOfFlows(_Sends):
