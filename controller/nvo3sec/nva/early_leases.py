@@ -16,13 +16,12 @@ not let go yet of a number or a peer that is gone. Whatever of it is in doubt, t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from nvo3sec.domain.keys.contribution import nve_uri
 from nvo3sec.domain.messages.history import not_in_history
 from nvo3sec.domain.messages.session import LeaseGrant, StoreMark
 from nvo3sec.errors import AuthorizationError, HistoryDisputed
-from nvo3sec.nva.service import AgentService
 from nvo3sec.nva.store.records import Certificate, Revocation, SetEarlyLease, Store, Stored
 from nvo3sec.system.uptime import uptime_s
 
@@ -130,7 +129,8 @@ class EarlyLeases:
         self.granted[nve] = self._clock()
         return LeaseGrant(self._lease_s, self.mark_of(nve), early=True)
 
-    def hand_over(self, agents: AgentService) -> None:
-        """The NVA is there: it takes into account what was given. Nothing is given any more. Raises StoreError."""
+    def hand_over(self, granted_before: Callable[[Mapping[str, float], float], None]) -> None:
+        """The NVA is there: `granted_before` takes into account what was given. Nothing is given any more. Raises
+        StoreError."""
         self._until = float("-inf")
-        agents.granted_before(self.granted, self._lease_s)
+        granted_before(self.granted, self._lease_s)

@@ -176,7 +176,7 @@ class NvaProcess:
         self._console.add(methods)
         self._suspend_revoked()  # before anybody is served: what was revoked while no NVA ran is out as well
         if not isinstance(self._starting.early, str):
-            self._starting.early.hand_over(nva.agents)
+            self._starting.early.hand_over(nva.agents.granted_before)
         verifier = DeviceVerifier(operators.domain.name, self._live, self._device.anchors)
         nva.state.contributing.relay.check = RelayedOnly(nva.state.intent, verifier)
         self._transport.loaded(nva.agents)

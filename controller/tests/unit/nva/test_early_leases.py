@@ -87,7 +87,7 @@ class TestGiven:
         assert world.gives(early)
         later = Agents(DOMAIN, world.store)
         later.now = world.now
-        early.hand_over(later.nva.agents)
+        early.hand_over(later.nva.agents.granted_before)
         for leaf in LEAVES:
             assert later.nva.state.mappings.leases.get(leaf) == world.now + LEASE_S
             assert later.nva.state.held._granted[leaf] == world.now + LEASE_S
