@@ -18,6 +18,7 @@ from nvo3sec.domain.keys.contribution import PeerUpdate
 from nvo3sec.domain.keys.holdings import Holdings
 from nvo3sec.domain.keys.usage import Amount
 from nvo3sec.domain.mapping.learned import LearnedMappings
+from nvo3sec.domain.messages.consistency import consistent
 from nvo3sec.domain.messages.session import (
     Announcement,
     AttachmentAnswer,
@@ -32,7 +33,6 @@ from nvo3sec.domain.messages.session import (
     TenantState,
 )
 from nvo3sec.domain.messages.session import Update as Message
-from nvo3sec.domain.overlay.consistency import consistent
 from nvo3sec.domain.switch.numbers import Numbers
 from nvo3sec.errors import (
     IncarnationRetired,

@@ -11,8 +11,8 @@ from ipaddress import IPv4Address
 
 import pytest
 from nva_agents import Agents
+from nvo3sec.domain.messages.consistency import consistent
 from nvo3sec.domain.messages.session import ClaimPlace, NveView, Registration, Report, StoreMark
-from nvo3sec.domain.overlay.consistency import consistent
 from nvo3sec.domain.overlay.model import Suite, TenantSystem, Vap
 from nvo3sec.domain.switch.status import stands_no_more
 from nvo3sec.errors import OperatorError, RefusedUpdate, WriteRefused
