@@ -14,9 +14,9 @@ from ipaddress import IPv4Address
 
 import structlog
 
-from nvo3sec.domain.keys.holdings import Holdings
 from nvo3sec.domain.mapping import Reason
 from nvo3sec.domain.mapping.learned import LearnedMappings
+from nvo3sec.domain.messages.holdings import Holdings
 from nvo3sec.domain.messages.session import Announcement, Attachment, AttachmentAnswer, NveView, Release, Sign, Standing
 from nvo3sec.domain.switch.status import AgentStatus
 from nvo3sec.errors import (

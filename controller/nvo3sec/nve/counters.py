@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from typing import Any
 
-from nvo3sec.domain.keys.holdings import suite_name
 from nvo3sec.domain.keys.usage import Amount
+from nvo3sec.domain.messages.holdings import suite_name
 from nvo3sec.nve.translate import SaName
 from nvo3sec.p4runtime import Table
 from nvo3sec.p4runtime.statistics import SwitchStatistics

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a switch holds for its tunnels, from what was just read: see `domain.keys.holdings`."""
+"""What a switch holds for its tunnels, from what was just read: see `domain.messages.holdings`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from ipaddress import IPv4Address
 
-from nvo3sec.domain.keys.holdings import HeldSa, Holdings, suite_name
 from nvo3sec.domain.keys.usage import Amount
+from nvo3sec.domain.messages.holdings import HeldSa, Holdings, suite_name
 from nvo3sec.nve.clock import ClockReading
 from nvo3sec.nve.translate import SaName, incarnation_of, peers_of
 from nvo3sec.p4runtime import Entry, SwitchState, Table

@@ -15,10 +15,10 @@ from dataclasses import dataclass, field, replace
 import structlog
 
 from nvo3sec.domain.keys.contribution import PeerUpdate
-from nvo3sec.domain.keys.holdings import Holdings
 from nvo3sec.domain.keys.usage import Amount
 from nvo3sec.domain.mapping.learned import LearnedMappings
 from nvo3sec.domain.messages.consistency import consistent
+from nvo3sec.domain.messages.holdings import Holdings
 from nvo3sec.domain.messages.session import (
     Announcement,
     AttachmentAnswer,

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from nvo3sec.domain.keys.holdings import HeldSa, Holdings
 from nvo3sec.domain.keys.sa import Direction, Sa, receiver_sas, sender_sa
+from nvo3sec.domain.messages.holdings import HeldSa, Holdings
 from nvo3sec.domain.overlay.membership import Tunnel
 from nvo3sec.domain.overlay.model import TunnelKeys
 from nvo3sec.operator.documents import KeyAtEnds

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-from nvo3sec.domain.keys.holdings import Holdings, holdings_from_json
+from nvo3sec.domain.messages.holdings import Holdings, holdings_from_json
 from nvo3sec.domain.messages.session import QuestionKind
 from nvo3sec.errors import OperatorError, no_such
 from nvo3sec.nva.administration import Administration

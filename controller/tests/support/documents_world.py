@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from nva_agents import DOMAIN, Agents
 from nvo3sec.config import example_path, read_domain
-from nvo3sec.domain.keys.holdings import HeldSa, Holdings
 from nvo3sec.domain.keys.usage import Amount
 from nvo3sec.domain.mapping import Admit, ClaimKey, Place
 from nvo3sec.domain.messages.answers import judged
 from nvo3sec.domain.messages.credential_terms import CredentialTerms, Term, TermKind
+from nvo3sec.domain.messages.holdings import HeldSa, Holdings
 from nvo3sec.domain.messages.session import Attachment, QuestionKind, Report
 from nvo3sec.domain.messages.versions import Feature, Speaks
 from nvo3sec.domain.overlay.membership import Membership

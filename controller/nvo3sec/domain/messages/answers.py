@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nvo3sec.domain.keys.holdings import PEER, holdings_from_json
 from nvo3sec.domain.messages import fields as f
+from nvo3sec.domain.messages.holdings import PEER, holdings_from_json
 from nvo3sec.domain.messages.session import QuestionKind
 from nvo3sec.domain.overlay.model import LAST_VNI
 

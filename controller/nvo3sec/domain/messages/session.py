@@ -238,7 +238,7 @@ class QuestionKind(StrEnum):
     PREVIEW = "preview"
     """What `RECONCILE` would do."""
     KEYS = "keys"
-    """What the switch holds for its tunnels, read now: `domain.keys.holdings`."""
+    """What the switch holds for its tunnels, read now: `domain.messages.holdings`."""
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 from nvo3sec.config import example_path, load_domain
-from nvo3sec.domain.keys.holdings import HeldSa, Holdings, holdings_from_json
 from nvo3sec.domain.keys.sa import Direction, End, KeyLimits, Sa, SaState
+from nvo3sec.domain.messages.holdings import HeldSa, Holdings, holdings_from_json
 from nvo3sec.domain.overlay.membership import Membership, Tunnel
 from nvo3sec.domain.overlay.model import Suite
 from nvo3sec.errors import OperatorError

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from nvo3sec.cli import render, render_keys
-from nvo3sec.domain.keys.holdings import HeldSa, Holdings
 from nvo3sec.domain.messages.answers import LINES_SHOWN, STATUS, TEXT_LIMIT, judged
+from nvo3sec.domain.messages.holdings import HeldSa, Holdings
 from nvo3sec.domain.messages.session import QuestionKind
 from nvo3sec.domain.switch.status import AgentStatus, status_from_json
 from nvo3sec.errors import OperatorError
