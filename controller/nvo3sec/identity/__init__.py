@@ -12,7 +12,6 @@
     storage       files that hold keys
     server        a gRPC server for peers with identities: front, TLS, gate
     client        a gRPC channel to exactly one peer
-    endings       who hung up, and how far the connection had got
     live          what ends when an identity ends
     terms         what of this process's credentials ends, said in good time
     tls13         TLS 1.3 only

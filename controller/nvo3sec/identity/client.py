@@ -26,7 +26,8 @@ import structlog
 
 from nvo3sec.identity.certificate import Identity, Purpose, identity_of, parse_der
 from nvo3sec.identity.device import Credentials, Device
-from nvo3sec.identity.endings import (
+from nvo3sec.identity.errors import CredentialsError, IdentityError, PeerRefused, PeerUnreachable, Reason
+from nvo3sec.identity.front.endings import (
     WHO,
     Attempts,
     ConnectionStage,
@@ -35,7 +36,6 @@ from nvo3sec.identity.endings import (
     may_be_of_our_certificate,
     said_of,
 )
-from nvo3sec.identity.errors import CredentialsError, IdentityError, PeerRefused, PeerUnreachable, Reason
 from nvo3sec.identity.front.scratch import ScratchDirectory
 from nvo3sec.identity.front.splice import EARLY_BYTES, Side
 from nvo3sec.identity.live import LivePeers

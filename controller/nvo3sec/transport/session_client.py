@@ -42,8 +42,8 @@ from nvo3sec.domain.overlay.token_bucket import TokenBucket
 from nvo3sec.errors import AuthorizationError, NvaUnreachable, Nvo3secError, VersionMismatch, WireError, whereabouts
 from nvo3sec.identity.client import PeerChannel
 from nvo3sec.identity.device import Device
-from nvo3sec.identity.endings import Attempts
 from nvo3sec.identity.errors import IdentityError
+from nvo3sec.identity.front.endings import Attempts
 from nvo3sec.identity.gate.gate import VERSION_REASON
 from nvo3sec.identity.live import LivePeers
 from nvo3sec.system.plain import plain_value

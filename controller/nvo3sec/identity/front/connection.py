@@ -13,7 +13,6 @@ from pathlib import Path as FilePath
 from typing import Protocol
 
 from nvo3sec.identity.certificate import Identity
-from nvo3sec.identity.endings import ConnectionStage, EndedBy, Endings, stage_between
 from nvo3sec.identity.errors import PeerRefused, Reason
 from nvo3sec.identity.front.admission import FrontLimits, Refusal
 from nvo3sec.identity.front.allowance import Allowance, Allowances
@@ -26,6 +25,7 @@ from nvo3sec.identity.front.client_hello import (
     VersionTooLow,
 )
 from nvo3sec.identity.front.crowd import Path
+from nvo3sec.identity.front.endings import ConnectionStage, EndedBy, Endings, stage_between
 from nvo3sec.identity.front.splice import EARLY_BYTES, Side
 from nvo3sec.identity.live import LivePeers
 

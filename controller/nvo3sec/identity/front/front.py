@@ -25,12 +25,12 @@ import structlog
 
 from nvo3sec.domain.overlay.model import Rate
 from nvo3sec.identity.certificate import Identity
-from nvo3sec.identity.endings import EndedBy, Endings
 from nvo3sec.identity.errors import Reason
 from nvo3sec.identity.front.admission import Admission, FrontLimits, Refusal
 from nvo3sec.identity.front.allowance import Allowances
 from nvo3sec.identity.front.connection import Outer, reset
 from nvo3sec.identity.front.crowd import source_path
+from nvo3sec.identity.front.endings import EndedBy, Endings
 from nvo3sec.identity.front.known import KnownSources, Memory
 from nvo3sec.identity.front.turns import Turns
 from nvo3sec.identity.gate.limits import Bucket

@@ -32,9 +32,9 @@ from identity_world import (
 )
 from nvo3sec.identity.certificate import Purpose
 from nvo3sec.identity.client import PeerChannel, _Local, _Remote
-from nvo3sec.identity.endings import ConnectionStage, EndedBy
 from nvo3sec.identity.errors import PeerRefused, PeerUnreachable, Reason
 from nvo3sec.identity.front.connection import Outer
+from nvo3sec.identity.front.endings import ConnectionStage, EndedBy
 from nvo3sec.identity.front.splice import EARLY_BYTES, Side
 from nvo3sec.identity.names import DeviceName, Role
 from structlog.testing import capture_logs
