@@ -2,8 +2,8 @@
 """The start of an NVA: its store first, then what takes long; and what it can do in between.
 
 To read a large domain file takes seconds of processor time, and the store a tenth of that. So where a large file was
-applied, and the store is what it should be, leases that run are prolonged meanwhile (`nva.early_leases`). A small file
-is read at once, and what is wrong with it ends the process before it serves.
+applied, and the store is what it should be, leases that run are prolonged meanwhile (`nva.early_leases`). A
+small file is read at once, and what is wrong with it ends the process before it serves.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sessions of agents that come while the NVA is loading: welcomed, and held until it has.
 
-An agent that is held gets a lease that runs prolonged (`nva.early_leases`), and nothing else: no view, no keys, no
-answer about mappings. Its registration is judged when everything is loaded, as that of any agent.
+An agent that is held gets a lease that runs prolonged (`nva.early_leases`), and nothing else: no view, no
+keys, no answer about mappings. Its registration is judged when everything is loaded, as that of any agent.
 """
 
 from __future__ import annotations

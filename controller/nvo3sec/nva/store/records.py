@@ -178,8 +178,8 @@ class SetLongestLease:
 
 @dataclass(frozen=True, slots=True)
 class SetEarlyLease:
-    """How long an NVA that starts may prolong leases before it has loaded everything (`nva.early_leases`): seconds, in
-    whole milliseconds. 0: not at all, for the last start has not come to its end."""
+    """How long an NVA that starts may prolong leases before it has loaded everything (`nva.early_leases`):
+    seconds, in whole milliseconds. 0: not at all, for the last start has not come to its end."""
 
     seconds: float
 
