@@ -27,11 +27,11 @@ from nvo3sec.domain.messages.session import (
     TenantState,
     Use,
 )
-from nvo3sec.nva.agent_session import NvaSideSession
 from nvo3sec.nva.mappings.announcements import NOT_SERVED, EventCollector, announced_by, event_of, is_of_its_vn
+from nvo3sec.nva.sessions.agent_session import NvaSideSession
+from nvo3sec.nva.sessions.store_guard import disputes_said
 from nvo3sec.nva.state import State
 from nvo3sec.nva.store import Certificate
-from nvo3sec.nva.store_guard import disputes_said
 from nvo3sec.nva.updates import begin_mappings, key_news, mapping_update
 from nvo3sec.nva.views import tenant_state, view_of
 

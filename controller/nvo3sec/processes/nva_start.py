@@ -2,7 +2,7 @@
 """The start of an NVA: its store first, then what takes long; and what it can do in between.
 
 To read a large domain file takes seconds of processor time, and the store a tenth of that. So where a large file was
-applied, and the store is what it should be, leases that run are prolonged meanwhile (`nva.early_leases`). A
+applied, and the store is what it should be, leases that run are prolonged meanwhile (`nva.sessions.early_leases`). A
 small file is read at once, and what is wrong with it ends the process before it serves.
 """
 
@@ -20,7 +20,7 @@ from nvo3sec.domain.overlay.model import Domain
 from nvo3sec.errors import OperatorError
 from nvo3sec.identity.names import DeviceName, Role
 from nvo3sec.nva import Nva
-from nvo3sec.nva.early_leases import EarlyLeases, ShutOut
+from nvo3sec.nva.sessions.early_leases import EarlyLeases, ShutOut
 from nvo3sec.nva.store import MemoryStore, Store, open_store
 from nvo3sec.operator.documents import Status
 from nvo3sec.operator.domain_file import Start, at_start

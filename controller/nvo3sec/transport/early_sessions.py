@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sessions of agents that come while the NVA is loading: welcomed, and held until it has.
 
-An agent that is held gets a lease that runs prolonged (`nva.early_leases`), and nothing else: no view, no
+An agent that is held gets a lease that runs prolonged (`nva.sessions.early_leases`), and nothing else: no view, no
 keys, no answer about mappings. Its registration is judged when everything is loaded, as that of any agent.
 """
 
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from nvo3sec.domain.messages.session import LeaseGrant, Registration, StoreMark, Welcome
 from nvo3sec.domain.messages.versions import Feature, Speaks
 from nvo3sec.errors import AuthorizationError, HistoryDisputed, NameInUse, NvaLoading
-from nvo3sec.nva.early_leases import EarlyLeases
+from nvo3sec.nva.sessions.early_leases import EarlyLeases
 from nvo3sec.nva.store import Certificate
 from nvo3sec.system.aio import answer_future
 from nvo3sec.wire import checks

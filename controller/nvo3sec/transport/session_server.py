@@ -45,11 +45,11 @@ from nvo3sec.errors import (
 )
 from nvo3sec.identity.certificate import Identity
 from nvo3sec.identity.gate.authenticate import authenticated_identity
-from nvo3sec.nva.agent_session import NvaSideSession
 from nvo3sec.nva.mappings.service import BUSY_S
 from nvo3sec.nva.service import AgentService
+from nvo3sec.nva.sessions.agent_session import NvaSideSession
+from nvo3sec.nva.sessions.takeovers import Takeovers
 from nvo3sec.nva.store import Certificate
-from nvo3sec.nva.takeovers import Takeovers
 from nvo3sec.system.aio import answer_future, run_together
 from nvo3sec.transport import methods
 from nvo3sec.transport.early_sessions import LOADING, Held, LoadingSessions

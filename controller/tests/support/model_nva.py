@@ -35,9 +35,9 @@ from nvo3sec.domain.messages.session import (
 from nvo3sec.domain.overlay.model import Domain
 from nvo3sec.errors import AuthorizationError, NvaUnreachable
 from nvo3sec.nva import Nva
-from nvo3sec.nva.agent_session import NvaSideSession
 from nvo3sec.nva.nva import TICK_S
 from nvo3sec.nva.service import AgentService
+from nvo3sec.nva.sessions.agent_session import NvaSideSession
 from nvo3sec.nva.store import Point, SqliteStore, StoreError, open_store
 from nvo3sec.nve.agent_memory import AgentMemory
 

@@ -11,9 +11,9 @@ from nvo3sec.domain.keys.contribution import ContributionRefused, PeerNews
 from nvo3sec.domain.messages.session import Report
 from nvo3sec.domain.overlay.membership import Membership
 from nvo3sec.domain.overlay.model import Domain, TunnelKeys
-from nvo3sec.nva.agent_session import NvaSideSession
 from nvo3sec.nva.keys.contribution_relay import PeerRelay
 from nvo3sec.nva.keys.service import KeyService
+from nvo3sec.nva.sessions.agent_session import NvaSideSession
 from nvo3sec.system.repeats import Repeats
 from nvo3sec.system.uptime import uptime_s
 

@@ -178,7 +178,7 @@ class SetLongestLease:
 
 @dataclass(frozen=True, slots=True)
 class SetEarlyLease:
-    """How long an NVA that starts may prolong leases before it has loaded everything (`nva.early_leases`):
+    """How long an NVA that starts may prolong leases before it has loaded everything (`nva.sessions.early_leases`):
     seconds, in whole milliseconds. 0: not at all, for the last start has not come to its end."""
 
     seconds: float

@@ -11,7 +11,7 @@ import pytest
 from nvo3sec.domain.messages.session import QuestionKind, Registration
 from nvo3sec.errors import AuthorizationError, NvaUnreachable, OperatorError
 from nvo3sec.identity.names import Role
-from nvo3sec.nva.takeovers import SEVERAL
+from nvo3sec.nva.sessions.takeovers import SEVERAL
 from nvo3sec.transport import session_server as transport
 from overlay_world import READY_S, command, overlay, until
 from session_world import INCARNATION, Service, fails, run, serving, session

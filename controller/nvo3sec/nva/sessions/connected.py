@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from nvo3sec.domain.overlay.membership import Tunnel
 from nvo3sec.errors import AuthorizationError
-from nvo3sec.nva.agent_session import NvaSideSession
 from nvo3sec.nva.mappings.service import Handled
+from nvo3sec.nva.sessions.agent_session import NvaSideSession
 
 
 class Sessions(Mapping[str, NvaSideSession]):

@@ -29,7 +29,7 @@ from nvo3sec.domain.messages.session import (
     Use,
 )
 from nvo3sec.domain.overlay.membership import Tunnel
-from nvo3sec.nva.history_marks import Marks
+from nvo3sec.nva.sessions.history_marks import Marks
 from nvo3sec.nva.store.records import Certificate
 
 

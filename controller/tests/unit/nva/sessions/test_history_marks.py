@@ -16,7 +16,7 @@ from nvo3sec.domain.mapping import SetVersion
 from nvo3sec.domain.messages.history import not_in_history
 from nvo3sec.domain.messages.session import Registration, StoreMark, Welcome
 from nvo3sec.errors import HistoryDisputed, NvaGoneBack, OperatorError
-from nvo3sec.nva.history_marks import INTERVAL_S, KEPT
+from nvo3sec.nva.sessions.history_marks import INTERVAL_S, KEPT
 from nvo3sec.nva.store import Point, StoreError, open_store
 from nvo3sec.nve import AgentMemory
 from nvo3sec.transport import methods

@@ -13,8 +13,8 @@ import structlog
 
 from nvo3sec.domain.messages.session import Report
 from nvo3sec.errors import HistoryDisputed
-from nvo3sec.nva.agent_session import NvaSideSession
-from nvo3sec.nva.history_marks import Marks
+from nvo3sec.nva.sessions.agent_session import NvaSideSession
+from nvo3sec.nva.sessions.history_marks import Marks
 from nvo3sec.nva.store import ChangeRefused, StoreError
 
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from nvo3sec.nva.takeovers import SEVERAL, WINDOW_S, Takeovers
+from nvo3sec.nva.sessions.takeovers import SEVERAL, WINDOW_S, Takeovers
 
 A, B = "192.0.2.1", "192.0.2.9"
 

@@ -12,7 +12,7 @@ from domain_variants import NO_RED, without_nve
 from nva_agents import DOMAIN, INCARNATIONS, Agents, certificate_of, hang
 from nvo3sec.domain.messages.session import ReadBack, Registration, StoreMark
 from nvo3sec.errors import AuthorizationError, HistoryDisputed
-from nvo3sec.nva.early_leases import EARLY_LEASE_S, LOADING_S, EarlyLeases
+from nvo3sec.nva.sessions.early_leases import EARLY_LEASE_S, LOADING_S, EarlyLeases
 from nvo3sec.nva.store import MemoryStore, Revocation, Revoke, StoreRolledBack, open_store
 
 LEAVES = ("leaf1", "leaf2", "leaf3")
