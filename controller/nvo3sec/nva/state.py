@@ -20,7 +20,6 @@ from nvo3sec.domain.messages.session import Report
 from nvo3sec.domain.overlay.membership import Membership
 from nvo3sec.domain.overlay.model import Domain
 from nvo3sec.nva.accounts import SwitchAccounts
-from nvo3sec.nva.confinement import Confinement
 from nvo3sec.nva.cutoffs import DEADLINE_S, CutOffs
 from nvo3sec.nva.intent import Intent
 from nvo3sec.nva.keys.contributions import ContributionExchange
@@ -28,7 +27,8 @@ from nvo3sec.nva.keys.service import KeyService
 from nvo3sec.nva.mappings.announcements import report_of
 from nvo3sec.nva.mappings.held import HeldNumbers
 from nvo3sec.nva.mappings.service import Handled, MappingService
-from nvo3sec.nva.report_journal import Journal, ReportRecord, log_report
+from nvo3sec.nva.reports.confinement import Confinement
+from nvo3sec.nva.reports.journal import Journal, ReportRecord, log_report
 from nvo3sec.nva.sessions.agent_session import NvaSideSession
 from nvo3sec.nva.sessions.connected import Sessions
 from nvo3sec.nva.sessions.history_marks import Marks

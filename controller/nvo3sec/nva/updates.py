@@ -8,9 +8,9 @@ from collections.abc import Collection
 
 from nvo3sec.domain.mapping import MappingSet
 from nvo3sec.domain.messages.session import KeyState, KeyUpdate, MappingUpdate, RemoteMapping
-from nvo3sec.nva.confinement import Confinement
 from nvo3sec.nva.keys.service import KeyService
 from nvo3sec.nva.mappings.service import MappingService
+from nvo3sec.nva.reports.confinement import Confinement
 from nvo3sec.nva.sessions.agent_session import NvaSideSession
 
 

@@ -13,7 +13,7 @@ from nvo3sec.domain.messages.versions import Speaks, differences
 from nvo3sec.domain.overlay.meanings import Meaning
 from nvo3sec.domain.overlay.model import Domain
 from nvo3sec.domain.switch.status import AgentStatus, stands_no_more, unknown_status
-from nvo3sec.nva.report_journal import ReportRecord
+from nvo3sec.nva.reports.journal import ReportRecord
 from nvo3sec.operator.documents import HeldNumber, Key, SaidReport, Speech, Status, Switch
 from nvo3sec.operator.fair_share import left_out
 from nvo3sec.operator.json_form import to_json

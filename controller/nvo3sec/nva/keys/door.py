@@ -12,11 +12,11 @@ from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.messages.session import ReceiveSa, SendSa
 from nvo3sec.domain.overlay.membership import Tunnel
 from nvo3sec.domain.overlay.model import Domain
-from nvo3sec.nva.confinement import Confinement
 from nvo3sec.nva.keys.contribution_relay import PeerRelay
 from nvo3sec.nva.keys.epochs import Epochs
 from nvo3sec.nva.keys.generations import Generations
 from nvo3sec.nva.keys.messages import receive_sa, send_sa
+from nvo3sec.nva.reports.confinement import Confinement
 from nvo3sec.nva.store.records import Store
 
 

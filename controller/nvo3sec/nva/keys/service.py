@@ -48,7 +48,6 @@ from nvo3sec.domain.messages.session import ReceiveSa, SendSa
 from nvo3sec.domain.overlay.membership import Membership, Tunnel
 from nvo3sec.domain.overlay.model import Domain, Suite
 from nvo3sec.errors import DerivationError
-from nvo3sec.nva.confinement import Confinement
 from nvo3sec.nva.keys import mixed
 from nvo3sec.nva.keys.contribution_relay import PeerRelay
 from nvo3sec.nva.keys.deadlines import Deadlines
@@ -58,6 +57,7 @@ from nvo3sec.nva.keys.generations import TERM_LEAD, Generations, inherited_from_
 from nvo3sec.nva.keys.limits import limits_of
 from nvo3sec.nva.keys.log import log_effect
 from nvo3sec.nva.keys.messages import KeyChanges
+from nvo3sec.nva.reports.confinement import Confinement
 from nvo3sec.nva.store.records import Store, Stored
 
 GENERATION_ZERO_S = 1_700_000_000

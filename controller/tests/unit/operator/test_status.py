@@ -9,7 +9,7 @@ import pytest
 from nvo3sec.config import example_path, load_domain
 from nvo3sec.domain.messages.session import Report
 from nvo3sec.domain.switch.status import STATES, AgentStatus
-from nvo3sec.nva.report_journal import ReportRecord
+from nvo3sec.nva.reports.journal import ReportRecord
 from nvo3sec.operator.status import status_report
 
 DOMAIN = load_domain(example_path())

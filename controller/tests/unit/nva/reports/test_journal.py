@@ -9,7 +9,7 @@ from nvo3sec.domain.mapping import ClaimKey, Place, Reason, Reported
 from nvo3sec.domain.mapping.events import Told
 from nvo3sec.domain.messages.session import Report
 from nvo3sec.nva.mappings.announcements import report_of
-from nvo3sec.nva.report_journal import KEPT_OF_ONE, RATE_OF_ONE, Journal, ReportRecord, log_report
+from nvo3sec.nva.reports.journal import KEPT_OF_ONE, RATE_OF_ONE, Journal, ReportRecord, log_report
 from structlog.testing import capture_logs
 
 
