@@ -13,7 +13,7 @@ from nvo3sec.domain.keys.sa import Event
 from nvo3sec.domain.messages.session import ReadBack, Registration, Report, Use
 from nvo3sec.domain.overlay.membership import Tunnel
 from nvo3sec.domain.overlay.model import Nve
-from nvo3sec.nva.cutoffs import DEADLINE_S, CutOffs
+from nvo3sec.nva.intent.cutoffs import DEADLINE_S, CutOffs
 from nvo3sec.nva.keys import switch_events
 from nvo3sec.nva.keys.service import KeyService
 from nvo3sec.nva.mappings.held import HeldNumbers

@@ -13,9 +13,9 @@ from nvo3sec.domain.overlay.meanings import Meaning, obstacles
 from nvo3sec.domain.overlay.membership import Membership, Tunnel
 from nvo3sec.domain.overlay.model import Domain
 from nvo3sec.errors import OperatorError
+from nvo3sec.nva.intent.tunnel_choice import choose_tunnels, some_tunnels
 from nvo3sec.nva.reports.journal import ReportRecord
 from nvo3sec.nva.state import State
-from nvo3sec.nva.tunnel_choice import choose_tunnels, some_tunnels
 
 
 class Administration:

@@ -20,8 +20,8 @@ from nvo3sec.domain.messages.session import Report
 from nvo3sec.domain.overlay.membership import Membership
 from nvo3sec.domain.overlay.model import Domain
 from nvo3sec.nva.accounts import SwitchAccounts
-from nvo3sec.nva.cutoffs import DEADLINE_S, CutOffs
-from nvo3sec.nva.intent import Intent
+from nvo3sec.nva.intent.cutoffs import DEADLINE_S, CutOffs
+from nvo3sec.nva.intent.intent import Intent
 from nvo3sec.nva.keys.contributions import ContributionExchange
 from nvo3sec.nva.keys.service import KeyService
 from nvo3sec.nva.mappings.announcements import report_of

@@ -11,7 +11,7 @@ from nvo3sec.domain.messages.holdings import Holdings, holdings_from_json
 from nvo3sec.domain.messages.session import QuestionKind
 from nvo3sec.errors import OperatorError, no_such
 from nvo3sec.nva.administration import Administration
-from nvo3sec.nva.tunnel_choice import choose_tunnels
+from nvo3sec.nva.intent.tunnel_choice import choose_tunnels
 from nvo3sec.operator.calls import Method, answered_by
 from nvo3sec.operator.documents import (
     KeyAtEnds,

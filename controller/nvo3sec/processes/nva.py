@@ -29,7 +29,7 @@ from nvo3sec.identity.signing import DeviceVerifier
 from nvo3sec.identity.terms import TermLog, terms_of
 from nvo3sec.nva import Nva
 from nvo3sec.nva.administration import Administration
-from nvo3sec.nva.cutoffs import DEADLINE_S
+from nvo3sec.nva.intent.cutoffs import DEADLINE_S
 from nvo3sec.nva.keys.contribution_verification import RelayedOnly
 from nvo3sec.nva.store import Certificate
 from nvo3sec.operator.access import probe

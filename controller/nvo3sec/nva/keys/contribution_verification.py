@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from nvo3sec.domain.keys.contribution import Contribution, ContributionRefused, Expected, Fault, Verifier, verify
-from nvo3sec.nva.intent import Intent
+from nvo3sec.nva.intent.intent import Intent
 
 
 class RelayedOnly:

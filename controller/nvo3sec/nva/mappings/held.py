@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from nvo3sec.domain.overlay.meanings import Meaning, Told, is_told, let_go
 from nvo3sec.domain.overlay.membership import Membership
 from nvo3sec.domain.overlay.model import Domain
-from nvo3sec.nva.cutoffs import DEADLINE_S
+from nvo3sec.nva.intent.cutoffs import DEADLINE_S
 from nvo3sec.nva.store.records import DropHeld, PutHeld, SetEarlyLease, SetLongestLease, Store, StoreChange, Stored
 
 

@@ -44,7 +44,7 @@ from nvo3sec.domain.keys.sa import SaState, machine
 from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.messages.session import NveView, StoreMark
 from nvo3sec.domain.switch.numbers import Numbers
-from nvo3sec.nva.intent import Intent
+from nvo3sec.nva.intent.intent import Intent
 from nvo3sec.nva.keys import service as keys
 from nvo3sec.nva.keys.generations import Generations
 from nvo3sec.nva.sessions import history_marks as marks

@@ -13,7 +13,7 @@ from nvo3sec.domain.messages.holdings import HeldSa, Holdings, holdings_from_jso
 from nvo3sec.domain.overlay.membership import Membership, Tunnel
 from nvo3sec.domain.overlay.model import Suite
 from nvo3sec.errors import OperatorError
-from nvo3sec.nva.tunnel_choice import choose_tunnels, some_tunnels
+from nvo3sec.nva.intent.tunnel_choice import choose_tunnels, some_tunnels
 from nvo3sec.operator.key_views import differences, key_list
 
 NOW = 1000.0

@@ -18,7 +18,7 @@ from nvo3sec.domain.overlay.membership import Membership
 from nvo3sec.domain.overlay.model import Vap
 from nvo3sec.domain.switch.status import unknown_status
 from nvo3sec.errors import OperatorError
-from nvo3sec.nva.cutoffs import DEADLINE_S
+from nvo3sec.nva.intent.cutoffs import DEADLINE_S
 from nvo3sec.nva.store import MemoryStore, StoreUnavailable, open_store
 from nvo3sec.operator.documents import HeldNumber
 from nvo3sec.operator.domain_file import at_start

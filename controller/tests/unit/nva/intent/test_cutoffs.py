@@ -21,7 +21,7 @@ from nvo3sec.domain.messages.session import (
     Registration,
 )
 from nvo3sec.errors import AuthorizationError
-from nvo3sec.nva.cutoffs import DEADLINE_S
+from nvo3sec.nva.intent.cutoffs import DEADLINE_S
 from nvo3sec.nva.store import MemoryStore, StoreUnavailable
 
 BLUE = 5001
