@@ -32,8 +32,8 @@ from nvo3sec.nva.sessions.agent_session import NvaSideSession
 from nvo3sec.nva.sessions.store_guard import disputes_said
 from nvo3sec.nva.state import State
 from nvo3sec.nva.store import Certificate
-from nvo3sec.nva.updates import begin_mappings, key_news, mapping_update
-from nvo3sec.nva.views import tenant_state, view_of
+from nvo3sec.nva.updates.differences import begin_mappings, key_news, mapping_update
+from nvo3sec.nva.updates.views import tenant_state, view_of
 
 
 class AgentService:

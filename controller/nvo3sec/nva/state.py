@@ -34,7 +34,7 @@ from nvo3sec.nva.sessions.connected import Sessions
 from nvo3sec.nva.sessions.history_marks import Marks
 from nvo3sec.nva.sessions.store_guard import StoreGuard
 from nvo3sec.nva.store import Store
-from nvo3sec.nva.updates import begin_mappings
+from nvo3sec.nva.updates.differences import begin_mappings
 
 
 class State:

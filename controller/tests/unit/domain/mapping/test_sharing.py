@@ -34,7 +34,7 @@ from nvo3sec.domain.switch.entries import AGENT_REPLICA, Announcements, BridgeTo
 from nvo3sec.domain.switch.numbers import Numbers, Reserved
 from nvo3sec.errors import ConfigError
 from nvo3sec.nva.store import MemoryStore
-from nvo3sec.nva.views import view_of
+from nvo3sec.nva.updates.views import view_of
 from nvo3sec.operator.mapping_views import map_list
 
 TEXT = example_path().read_text(encoding="utf-8")

@@ -19,7 +19,7 @@ from nvo3sec.domain.mapping import Configured, MappingState, scope_of, statics_o
 from nvo3sec.domain.overlay.difference import Action, Change, Effect, Kind, difference
 from nvo3sec.domain.overlay.membership import Membership
 from nvo3sec.domain.overlay.model import Domain, Rate, Reservation, Suite, TunnelKeys, TunnelLevel, Vap, Vn
-from nvo3sec.nva.views import view_of
+from nvo3sec.nva.updates.views import view_of
 from nvo3sec.operator.domain_file import compared
 from nvo3sec.operator.json_form import to_json
 

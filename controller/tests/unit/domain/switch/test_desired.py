@@ -37,7 +37,7 @@ from nvo3sec.domain.switch.entries import (
     VnAuthorization,
 )
 from nvo3sec.domain.switch.numbers import GROUPS, Numbers, Reserved, allocate
-from nvo3sec.nva.views import view_of
+from nvo3sec.nva.updates.views import view_of
 
 DOMAIN = load_domain(example_path())
 MEMBERSHIP = Membership(DOMAIN)
