@@ -14,6 +14,8 @@ UNDERLAY_MTU = 1600
 TENANT_MTU = 1500
 #: Underlay ports have numbers from 256 on: the parser of the NVE program cannot look a role up.
 UNDERLAY_PORT = 256
+#: Echoes of the lab carry this and a counter of their own, so that a second copy of one is told from the next.
+TOKEN = b"nvo3lab-echo----"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from nvo3lab.host.ledger import TOKEN
+from nvo3lab.topology import TOKEN
 
 #: Seconds after which an unanswered request counts as lost.
 DEADLINE = 2.0

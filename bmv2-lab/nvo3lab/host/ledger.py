@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from nvo3ref import tenant_frames as frames
 
-#: Echoes of the lab carry this and a counter of their own, so that a second copy of one is told from the next.
-TOKEN = b"nvo3lab-echo----"
+from nvo3lab.topology import TOKEN
+
 #: TCP ports of the lab's transfers.
 TRANSFER_PORTS = range(50000, 50100)
 #: `bait` are the lab's own packets that an attacker is to catch: each must arrive as often as it was let through.

@@ -17,8 +17,8 @@ from typing import Any
 from nvo3ref.protection import Protected
 from nvo3ref.tenant_frames import mac_text
 
-from nvo3lab.host.ledger import TOKEN
 from nvo3lab.rpc import serve
+from nvo3lab.topology import TOKEN
 from nvo3lab.wires.observer import Observer
 from nvo3lab.wires.wire import Port, open_port, send_paced
 
