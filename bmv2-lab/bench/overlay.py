@@ -10,6 +10,8 @@ alone could do.
     python bmv2-lab/bench/overlay.py [--target embedded|bmv2] [--seconds 5] [--json]
 """
 
+from __future__ import annotations
+
 import argparse
 import asyncio
 import json
@@ -47,8 +49,8 @@ TOPOLOGY = Topology(
         for n in (1, 2)
     ),
 )
-#: Meters are not what is measured.
 UNLIMITED = {"rate": 100_000_000, "burst": 10_000_000}
+"""Meters are not what is measured."""
 SIZES = (64, 512, 1500)
 MARKER = b"nvo3sec-bench-marker"
 PORT = 5201
@@ -65,7 +67,7 @@ class Row:
 
     @classmethod
     @asynccontextmanager
-    async def laid_out(cls, user_namespace: bool) -> AsyncIterator["Row"]:
+    async def laid_out(cls, user_namespace: bool) -> AsyncIterator[Row]:
         directory = Path(tempfile.mkdtemp(prefix="nvo3bench-"))
         run = directory / "run"
         run.mkdir(mode=0o700)
@@ -110,7 +112,7 @@ class Row:
         if unexpected:
             raise RuntimeError(f"ended by themselves: {', '.join(unexpected)}")
 
-    async def run(self, namespace: str, *argv: str, stdin: Path | None = None) -> "Running":
+    async def run(self, namespace: str, *argv: str, stdin: Path | None = None) -> Running:
         """Start a process whose output is wanted."""
         self._serial += 1
         name = f"{Path(argv[0]).name}-{self._serial}"

@@ -7,6 +7,8 @@
 The receiver prints "ready", then one JSON object. `overlay.py` runs both.
 """
 
+from __future__ import annotations
+
 import argparse
 import json
 import socket

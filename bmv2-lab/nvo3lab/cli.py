@@ -6,6 +6,8 @@ wrong, 130 interrupted before it was through (143, 129: by SIGTERM, SIGHUP). Res
 standard error.
 """
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import json
@@ -31,11 +33,11 @@ from nvo3lab.view import View
 from nvo3lab.wires import linux
 
 T = TypeVar("T")
-#: Seconds between two looks at what the switches have warned of.
 _LOOK_SECONDS = 2.0
-#: How long the answers to `ping` may take: for the host and what it waits for at the end, and for each request, of
-#: which the host sends one every 20 ms where its machine lets it.
+"""Seconds between two looks at what the switches have warned of."""
 _PING_PATIENCE, _PING_SECONDS = 120.0, 0.1
+"""How long the answers to `ping` may take: for the host and what it waits for at the end, and for each request, of
+which the host sends one every 20 ms where its machine lets it."""
 
 _MOST_REQUESTS = 10000
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The domain file that the controller is started with, made from a topology."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +10,14 @@ import yaml
 
 from nvo3lab.topology import TENANT_MTU, UNDERLAY_MTU, AccessPort, Leaf, Topology
 
-#: What a VAP may punt, packets a second and at once: enough for every host of the lab to be looked up, and a bound
-#: that the drill's flood exceeds.
 PUNT = {"rate": 20, "burst": 20}
+"""What a VAP may punt, packets a second and at once: enough for every host of the lab to be looked up, and a bound that
+the drill's flood exceeds."""
 
 
-#: Seconds. A lease is short, so that a drill can wait for its end, and long beside what an NVA that was killed takes to
-#: come back on a busy machine. A short grace for old keys, so that several rotations fit into a drill.
 LIFETIMES = {"lease_s": 20, "lease_renew_s": 3, "grace_s": 1}
+"""Seconds. A lease is short, so that a drill can wait for its end, and long beside what an NVA that was killed takes to
+come back on a busy machine. A short grace for old keys, so that several rotations fit into a drill."""
 
 
 def domain(topology: Topology, sockets: dict[str, Path], meter: dict[str, int] | None = None) -> dict[str, Any]:

@@ -11,6 +11,8 @@ LabError
 └── SwitchError       a switch answered P4Runtime with something unusable
 """
 
+from __future__ import annotations
+
 
 class LabError(Exception):
     """Base of every error that the lab raises on purpose."""

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Brings a lab up and takes it down again: underlay first and last, so that its observers miss nothing."""
 
+from __future__ import annotations
+
 import asyncio
 import os
 import shutil
@@ -23,18 +25,18 @@ from nvo3lab.topology import Topology, reference
 from nvo3lab.view import LAB, View, connect_when_ready
 from nvo3lab.wires import linux, wiring
 
-#: Seconds until a process listens. One that ends is noticed at once; one that takes so long hangs: a small and busy
-#: machine needs half a minute to start an interpreter, and longer if it compiles the program meanwhile.
 _READY = 120.0
+"""Seconds until a process listens. One that ends is noticed at once; one that takes so long hangs: a small and busy
+machine needs half a minute to start an interpreter, and longer if it compiles the program meanwhile."""
 _LOG_TAIL = 12
-#: Network namespace of the control plane and of its attackers.
 _CONTROL = "control"
-#: In the log of an agent: its switch has to be started again before it takes a program.
+"""Network namespace of the control plane and of its attackers."""
 _REFUSED = "kind=PipelineRefused"
-#: In the log of an embedded switch: who warns of frames as no wire has them.
+"""In the log of an agent: its switch has to be started again before it takes a program."""
 _UNFINISHED = "[WARNING] p4softswitch.unfinished"
-#: Exit statuses of a process that was asked to end: by itself, or by the signal.
+"""In the log of an embedded switch: who warns of frames as no wire has them."""
 _TIDY = (0, -signal.SIGTERM)
+"""Exit statuses of a process that was asked to end: by itself, or by the signal."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +64,10 @@ class Closing:
     observation: dict[str, Any] = field(default_factory=dict)
     strays: dict[str, list[str]] = field(default_factory=dict)
     statuses: dict[str, int] = field(default_factory=dict)
-    #: Processes that were asked to end and killed since they did not. Nothing is wrong with them but that.
     killed: set[str] = field(default_factory=set)
-    #: Whether there were observers of the underlay, which owe a report.
+    """Processes that were asked to end and killed since they did not. Nothing is wrong with them but that."""
     observed: bool = False
+    """Whether there were observers of the underlay, which owe a report."""
 
     def faults(self) -> list[str]:
         """In words, what should not have been."""
@@ -105,10 +107,10 @@ class Lab:
         self.say = say
         self.closing = Closing()
         self._warned: set[tuple[str, str]] = set()
-        #: Whether everything came up; it stays so on the way down.
         self.is_up = False
-        #: Resolves with the name of the first process that ended without having been asked to.
+        """Whether everything came up; it stays so on the way down."""
         self.broken: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        """Resolves with the name of the first process that ended without having been asked to."""
         self._ended: dict[str, asyncio.Future[int]] = {}
         self._pids: dict[str, int] = {}
         self._started: dict[str, int | None] = {}

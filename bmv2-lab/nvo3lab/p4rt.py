@@ -5,6 +5,8 @@ The server on a switch's UNIX socket asks nobody who they are, and entries conta
 his own switch's keys, and the reason why the socket is in a directory that only its owner may enter.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -40,7 +42,7 @@ class SwitchReader:
         self._stub = p4r_grpc.P4RuntimeStub(self._channel)
         self._p4info = self._fetch_p4info()
 
-    def __enter__(self) -> "SwitchReader":
+    def __enter__(self) -> SwitchReader:
         return self
 
     def __exit__(

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What people read: progress while a lab works, and tables at the end."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Sequence
 from itertools import zip_longest

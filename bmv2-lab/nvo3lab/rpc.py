@@ -4,6 +4,8 @@
 The directory is closed to other users (mode 0700), which is what protects these sockets.
 """
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import inspect
@@ -75,7 +77,7 @@ class Client:
         self._task = asyncio.create_task(self._receive())
 
     @classmethod
-    async def connect(cls, name: str, path: Path) -> "Client":
+    async def connect(cls, name: str, path: Path) -> Client:
         """Raises OSError while nobody listens yet."""
         reader, writer = await asyncio.open_unix_connection(str(path), limit=_LINE_LIMIT)
         return cls(name, reader, writer)

@@ -6,6 +6,8 @@ nobody else uses the directory. When a lab and its guardian were killed at once,
 nobody holds the lock any more, and removes what they left behind.
 """
 
+from __future__ import annotations
+
 import contextlib
 import fcntl
 import itertools
@@ -23,17 +25,17 @@ from typing import Any
 from nvo3lab.errors import AbsentError, LabError, UsageError
 from nvo3lab.wires import linux
 
-#: Longest path of a UNIX socket, without the terminating zero (sun_path).
 SOCKET_PATH_LIMIT = 107
+"""Longest path of a UNIX socket, without the terminating zero (sun_path)."""
 _LONGEST_NAME = "/control/trunk-leaf2-2.sock"
 _STATE = "lab.json"
-#: What a lock says where the directory that it is in was made by a lab, and not by an operator.
 _MADE_BASE = b"a lab made the directory of this lock\n"
-#: The socket of a process of the controller's in its run directory, and the run directories that are not for labs.
+"""What a lock says where the directory that it is in was made by a lab, and not by an operator."""
 _SOCKET = "controller.sock"
+"""The socket of a process of the controller's in its run directory, and the run directories that are not for labs."""
 _NAMES_OF_PROCESSES = ("nva", "controller")
-#: Seconds for processes that the kernel kills to be gone, and for a directory to be removed while a last one writes.
 _CLEAN_TIMEOUT = 30.0
+"""Seconds for processes that the kernel kills to be gone, and for a directory to be removed while a last one writes."""
 _REMOVE_TIMEOUT = 5.0
 _POLL = 0.02
 
@@ -51,7 +53,7 @@ class RunDirectory:
         self.lock = lock
 
     @classmethod
-    def claim(cls, name: str, base: Path | None = None) -> "RunDirectory":
+    def claim(cls, name: str, base: Path | None = None) -> RunDirectory:
         """Take the run directory of a lab of this name. Raises LabError where one is running."""
         base = base or base_directory()
         path = base / name

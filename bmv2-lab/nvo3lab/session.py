@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The life of a lab in one command: up, do something, and down again, whatever happens in between."""
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import signal

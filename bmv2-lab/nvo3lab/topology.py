@@ -6,16 +6,19 @@ tenant behind several NVEs, a port with two VAPs, a port with one tagged VAP, an
 the tenants only.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-#: Largest IP packet of an underlay link, bytes: one of a tenant of 1500 bytes makes one of 1586 (docs/wire-format.md).
 UNDERLAY_MTU = 1600
+"""Largest IP packet of an underlay link, bytes: one of a tenant of 1500 bytes makes one of 1586 (docs/wire-format.md).
+"""
 TENANT_MTU = 1500
-#: Underlay ports have numbers from 256 on: the parser of the NVE program cannot look a role up.
 UNDERLAY_PORT = 256
-#: Echoes of the lab carry this and a counter of their own, so that a second copy of one is told from the next.
+"""Underlay ports have numbers from 256 on: the parser of the NVE program cannot look a role up."""
 TOKEN = b"nvo3lab-echo----"
+"""Echoes of the lab carry this and a counter of their own, so that a second copy of one is told from the next."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,7 @@ class Topology:
     def members(self, tenant: str) -> tuple[Host, ...]:
         return tuple(host for host in self.hosts if host.tenant == tenant)
 
-    def without(self, leaves: Iterable[str]) -> "Topology":
+    def without(self, leaves: Iterable[str]) -> Topology:
         """What is left of it when some NVEs are out."""
         out = set(leaves)
         return Topology(

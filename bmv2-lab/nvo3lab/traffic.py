@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tenants' own traffic: everybody reaches everybody of the same tenant, and nobody else."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, field
@@ -10,8 +12,8 @@ from nvo3lab.errors import RemoteError
 from nvo3lab.topology import Host, Topology
 from nvo3lab.view import View
 
-#: Bytes of each TCP transfer: enough for loss and reordering to matter, little enough for a slow target.
 _TRANSFER = {"embedded": 2_000_000, "bmv2": 150_000}
+"""Bytes of each TCP transfer: enough for loss and reordering to matter, little enough for a slow target."""
 _TRANSFER_LIMIT = 60.0
 _PINGS = 5
 

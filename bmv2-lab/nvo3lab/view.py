@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A running lab as its users see it: connections to its hosts, its underlay and its trunks."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -14,8 +16,8 @@ from nvo3lab.rundir import load_state
 from nvo3lab.topology import Topology, reference
 
 _READY_INTERVAL = 0.02
-#: Name of the lab itself, among the processes that answer requests.
 LAB = "lab"
+"""Name of the lab itself, among the processes that answer requests."""
 
 
 async def connect_when_ready(name: str, path: Path, timeout: float, ended: asyncio.Future[int] | None = None) -> Client:
@@ -62,7 +64,7 @@ class View:
     control: ControlPlane | None = None
 
     @classmethod
-    async def of_running(cls, name: str) -> "View":
+    async def of_running(cls, name: str) -> View:
         """Connect to a lab that is up. Raises AbsentError where there is none of this name."""
         state = load_state(name)
         view = cls(

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the tests of the lab share: a place for run directories, guardians, and pairs of hosts on one wire."""
 
+from __future__ import annotations
+
 import json
 import os
 import shutil
@@ -52,7 +54,6 @@ async def guardian(directory: Path, user_namespace: bool = False) -> AsyncIterat
         await guarded.end()
 
 
-#: In the process itself and not between fork and exec: what forks has threads of gRPC's, which can end the child.
 _BOUND = """
 import os, signal, sys
 from nvo3lab.wires import linux
@@ -61,6 +62,7 @@ linux.die_with_parent(int(sys.argv[1]))  # a test run may be killed, too
 signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
 os.execv(sys.argv[2], sys.argv[2:])
 """
+"""In the process itself and not between fork and exec: what forks has threads of gRPC's, which can end the child."""
 
 
 @contextmanager

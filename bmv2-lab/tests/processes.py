@@ -15,8 +15,8 @@ from nvo3lab.wires import linux
 
 T = TypeVar("T")
 
-#: Seconds without any sign of progress after which something hangs. Nothing waits for them to pass, unless it fails.
 SILENCE = 180.0
+"""Seconds without any sign of progress after which something hangs. Nothing waits for them to pass, unless it fails."""
 _POLL = 0.05
 _TAIL = 20
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Commands whose answers the lab reads: a status counts also where it says that something is missing."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The commands: what they refuse, with which exit status, and what they advise."""
 
+from __future__ import annotations
+
 import os
 import pty
 import subprocess

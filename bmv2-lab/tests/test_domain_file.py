@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The domain file of a lab is one that the controller takes."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 from nvo3lab.domain_file import domain

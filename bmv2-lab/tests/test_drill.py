@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The drill tells a switch that holds from one that does not, by its report and by its exit status."""
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import json

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How operators find a lab that is up, and never another one in its place."""
 
+from __future__ import annotations
+
 import os
 import signal
 from collections.abc import Iterator

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Nothing that a lab started outlives it, however it ends."""
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import os
@@ -31,7 +33,6 @@ STUBBORN = [
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ignoring', flush=True);"
     " time.sleep(600)",
 ]
-#: Is busy with its end, and for longer than one that does nothing is waited for.
 SLOW = [
     sys.executable,
     "-c",
@@ -46,13 +47,14 @@ print("ready", flush=True)
 time.sleep(600)
 """,
 ]
-#: Starts a process of its own and ends at SIGTERM without caring for it.
+"""Is busy with its end, and for longer than one that does nothing is waited for."""
 CARELESS = [
     sys.executable,
     "-c",
     "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'],"
     " start_new_session=True); time.sleep(600)",
 ]
+"""Starts a process of its own and ends at SIGTERM without caring for it."""
 
 
 def wait_children(pid: int, count: int) -> list[int]:
@@ -203,7 +205,6 @@ class TestGuardian:
         asyncio.run(run())
 
 
-#: A lab in small: a guardian, a namespace where possible, processes; then it waits to be killed.
 CRASHING_LAB = """
 import asyncio, sys
 from pathlib import Path
@@ -224,6 +225,7 @@ async def main():
     await asyncio.sleep(600)
 asyncio.run(main())
 """
+"""A lab in small: a guardian, a namespace where possible, processes; then it waits to be killed."""
 
 
 class TestCrash:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tenant systems: both stacks, two of them at the ends of one wire."""
 
+from __future__ import annotations
+
 import asyncio
 import base64
 import os

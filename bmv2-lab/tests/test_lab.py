@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A lab comes up, works, and leaves nothing behind, however it ends."""
 
+from __future__ import annotations
+
 import asyncio
 import json
 import os

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the observers of the underlay say of a frame."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 
 from nvo3lab.wires.observer import Observer

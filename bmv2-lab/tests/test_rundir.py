@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A lab removes what labs have made, and nothing else."""
 
+from __future__ import annotations
+
 import pytest
 from nvo3lab import rundir
 from nvo3lab.errors import LabError

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """PTF platform: BMv2's simple_switch_grpc, started for this run."""
 
+from __future__ import annotations
+
 from harness.ptf_platform import use
 
 

@@ -5,6 +5,8 @@ Both directions: `build` makes what a switch would send (or, field by field, wha
 why a frame is not a protected packet.
 """
 
+from __future__ import annotations
+
 import struct
 from dataclasses import dataclass, replace
 
@@ -35,10 +37,10 @@ UDP_LENGTH = 8
 GENEVE_LENGTH = 8
 OPTION_LENGTH = 36
 ICV_LENGTH = 16
-#: From the inner frame to the UDP length.
 UDP_OVERHEAD = UDP_LENGTH + GENEVE_LENGTH + OPTION_LENGTH
-#: Where the inner frame starts, counted from the outer Ethernet header.
+"""From the inner frame to the UDP length."""
 INNER_OFFSET = ETHERNET_LENGTH + IPV4_LENGTH + UDP_OVERHEAD
+"""Where the inner frame starts, counted from the outer Ethernet header."""
 _ICV_OFFSET = INNER_OFFSET - ICV_LENGTH
 _INNER_MINIMUM = 16
 
@@ -70,7 +72,7 @@ class Protected:
             + struct.pack("!IQHBB", self.spi, self.sequence, coverage, self.suite, self.flags)
         )
 
-    def sealed(self, key: bytes) -> "Protected":
+    def sealed(self, key: bytes) -> Protected:
         """The same packet with the ICV of suite 1 under a key of 16 bytes."""
         coverage = len(self.inner) if self.coverage is None else self.coverage
         message = self.header() + struct.pack("!HH", len(self.inner), _ICV_DOMAIN) + self.inner[:coverage]

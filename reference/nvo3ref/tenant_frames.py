@@ -4,6 +4,8 @@
 The lab's own, so that no packet library stands between what a test means and what is on the wire.
 """
 
+from __future__ import annotations
+
 import struct
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -12,8 +14,8 @@ ETHERTYPE_IPV4 = 0x0800
 ETHERTYPE_ARP = 0x0806
 ETHERTYPE_CTAG = 0x8100  # IEEE 802.1Q
 ETHERTYPE_STAG = 0x88A8  # IEEE 802.1ad
-#: IEEE 802 local experimental: the payload of attack frames that are to reach a host without disturbing its stack.
 ETHERTYPE_EXPERIMENTAL = 0x88B5
+"""IEEE 802 local experimental: the payload of attack frames that are to reach a host without disturbing its stack."""
 
 BROADCAST = "ff:ff:ff:ff:ff:ff"
 ETHERNET_LENGTH = 14

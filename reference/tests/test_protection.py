@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Protected packets as text says them: built, and taken apart."""
 
+from __future__ import annotations
+
 import pytest
 from nvo3ref import chaskey, protection
 

@@ -4,6 +4,8 @@
 How an attempt ended is what the attacker saw: an alert of TLS, a status of gRPC, or a closed connection.
 """
 
+from __future__ import annotations
+
 import asyncio
 import base64
 import os
@@ -28,10 +30,10 @@ _CONNECT = "/nvo3sec.v1.Nva/Connect"
 _RENEW = "/nvo3sec.v1.Nva/RenewLease"
 _LOOK_UP = "/nvo3sec.v1.Nva/LookUp"
 _OPERATOR = tuple(f"/nvo3sec.v1.Operator/{name}" for name in ("Status", "Counters", "Reconcile", "Rotate"))
-#: Addresses of the loopback interface that nobody else uses: floods of one must not be charged to others.
 _STRANGER = "127.0.0.66"
-#: Seconds within which a revoked device must be gone, and by which a switch may be later than its lease.
+"""Addresses of the loopback interface that nobody else uses: floods of one must not be charged to others."""
 _REVOKED_WITHIN = 8.0
+"""Seconds within which a revoked device must be gone, and by which a switch may be later than its lease."""
 _LATE = 3.0
 _PACKETS = 20
 

@@ -4,6 +4,8 @@
 The names come with the compiled program (its manifest), so they are those of the sources that it was made from.
 """
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import json

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Insiders (section 4.2): the owner of leaf3, an NVE that serves only the tenant blue, with its switch's keys."""
 
+from __future__ import annotations
+
 import os
 from dataclasses import replace
 

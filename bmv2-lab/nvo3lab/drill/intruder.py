@@ -4,6 +4,8 @@
 It speaks TLS and gRPC with libraries only: nothing in it comes from the controller.
 """
 
+from __future__ import annotations
+
 import argparse
 import asyncio
 import base64
@@ -25,8 +27,8 @@ from nvo3lab.rpc import serve
 
 _TIMEOUT = 15.0
 _CONNECT = "/nvo3sec.v1.Nva/Connect"
-#: What a client of HTTP/2 says first (RFC 9113 section 3.4), and an empty SETTINGS frame.
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes.fromhex("000000040000000000")
+"""What a client of HTTP/2 says first (RFC 9113 section 3.4), and an empty SETTINGS frame."""
 _BLOCK = 65536
 _PEM = re.compile(r"-----BEGIN ([A-Z ]+)-----.*?-----END \1-----\n", re.DOTALL)
 

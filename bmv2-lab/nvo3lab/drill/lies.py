@@ -5,6 +5,8 @@ What it has is leaf3's device; leaf3's real agent has been killed, so that nothi
 its own to lose; those of leaf1 and leaf2 must not notice, and the NVA must not either.
 """
 
+from __future__ import annotations
+
 import asyncio
 import base64
 import os
@@ -26,11 +28,11 @@ _STEP = 1 << 24
 _LARGE = 2**63 - 1
 _LONG = 3e8
 _MANY = 2000
-#: Seconds for a rotation between two NVEs that are well.
 _REPLACED = 30.0
+"""Seconds for a rotation between two NVEs that are well."""
 _POLL = 0.1
-#: How the NVA tells operators of a switch whose generations it does not believe.
 _REPORT = "incarnation-retired"
+"""How the NVA tells operators of a switch whose generations it does not believe."""
 _UNBELIEVABLE = ("climbs", "ends", "generation")
 
 _REGISTRATION, _READ_BACK, _REPORTED, _ANSWER, _USE, _NEWS = 1, 2, 3, 4, 5, 10

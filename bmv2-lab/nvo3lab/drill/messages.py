@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Protocol Buffers by hand: attackers have no use for what the controller makes of its messages."""
 
+from __future__ import annotations
+
 import struct
 
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an attack is, what it did, and when it counts as held off."""
 
+from __future__ import annotations
+
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -37,8 +39,8 @@ class Shot:
     lapsed: bool = False
 
 
-#: What a switch without a lease says of packets into its tunnels, and out of them.
 CLOSED = frozenset({"TX_LEASE_EXPIRED", "LEASE_EXPIRED"})
+"""What a switch without a lease says of packets into its tunnels, and out of them."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Attack:
     who: str
     summary: str
     reasons: frozenset[str]
-    launch: Callable[["World"], Awaitable[Shot]]
+    launch: Callable[[World], Awaitable[Shot]]
     refusals: frozenset[str] = frozenset()
     is_final: bool = False
 
@@ -92,10 +94,10 @@ class Result:
     seconds: float
     note: str = ""
     faults: list[str] = field(default_factory=list)
-    #: Packets that had to arrive, and did.
     arrived: int = 0
-    #: Of what is in `caught`, attempts on the control plane: those are no packets.
+    """Packets that had to arrive, and did."""
     refused: dict[str, int] = field(default_factory=dict)
+    """Of what is in `caught`, attempts on the control plane: those are no packets."""
 
     @property
     def drops(self) -> dict[str, int]:

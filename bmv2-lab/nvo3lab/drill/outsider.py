@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Outsiders (section 4.1): they see, keep back and send packets on the underlay, and have no key."""
 
+from __future__ import annotations
+
 import os
 import struct
 from dataclasses import replace
@@ -19,10 +21,10 @@ _FLOOD_SECONDS = 1.5
 _STRANGER = "192.0.2.99"
 _IP = frames.ETHERNET_LENGTH
 _UDP = _IP + frames.IPV4_LENGTH
-#: Bits that routers may change, or that nothing depends on: what flip leaves alone. Source MAC, DSCP and ECN,
-#: identification, the flags "reserved" and "do not fragment", TTL, the header checksum (made right again), the UDP
-#: source port.
 _FREE_BYTES = {*range(6, 12), _IP + 1, _IP + 4, _IP + 5, _IP + 8, _IP + 10, _IP + 11, _UDP, _UDP + 1}
+"""Bits that routers may change, or that nothing depends on: what flip leaves alone. Source MAC, DSCP and ECN,
+identification, the flags "reserved" and "do not fragment", TTL, the header checksum (made right again), the UDP source
+port."""
 _FREE_BITS = {(_IP + 6, 7), (_IP + 6, 6)}
 
 

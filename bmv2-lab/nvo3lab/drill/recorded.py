@@ -4,6 +4,8 @@
 The attacker has two kinds: packets that have arrived, and packets that it kept back, whose numbers nobody has seen.
 """
 
+from __future__ import annotations
+
 import asyncio
 import time
 from collections.abc import Iterable
@@ -18,18 +20,16 @@ from nvo3lab.processes.control_plane import NVA, nve
 
 _EACH = 20
 _ROTATIONS = 3
-#: Seconds between echoes, of streams between all pairs at once.
 _INTERVAL = {"embedded": 0.02, "bmv2": 0.1}
+"""Seconds between echoes, of streams between all pairs at once."""
 _SIZES = [56, 1000]
 _RESTARTED = "leaf3"
-#: One direction of each tunnel in turn: where a packet is sent, and where it has to arrive.
 _PAIRS = (("red1", "red2"), ("blue2", "blue1"), ("blue3", "blue1"), ("blue1", "blue3"))
+"""One direction of each tunnel in turn: where a packet is sent, and where it has to arrive."""
 _TO_RESTARTED, _FROM_RESTARTED = ("blue1", "blue3"), ("blue3", "blue2")
 
-#: What a switch says of packets under keys that it does not have, or has seen them under.
 _OLD_KEYS = frozenset({"NO_SA", "REPLAYED", "REPLAY_TOO_LATE"})
-#: And one that is being brought up, which refuses everything until the last piece is there. What the kernels of its
-#: tenants say by themselves meanwhile, it refuses likewise: it knows no port at first, and no VAP until the end.
+"""What a switch says of packets under keys that it does not have, or has seen them under."""
 _CLOSED = frozenset(
     {
         "PORT_UNCONFIGURED",
@@ -43,6 +43,8 @@ _CLOSED = frozenset(
         "SA_INCARNATION",
     }
 )
+"""And one that is being brought up, which refuses everything until the last piece is there. What the kernels of its
+tenants say by themselves meanwhile, it refuses likewise: it knows no port at first, and no VAP until the end."""
 
 
 @dataclass
@@ -116,7 +118,7 @@ class _Streams:
         self._pairs = list(seen.values())
         self.sent = self.lost = 0
 
-    async def __aenter__(self) -> "_Streams":
+    async def __aenter__(self) -> _Streams:
         for source, destination in self._pairs:
             await self._world.view.hosts[source.name].call(
                 "stream_start",

@@ -5,6 +5,8 @@ What hangs is leaf3's agent. Its switch goes on as it is until its lease ends, w
 NVEs that it shares another VN with.
 """
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
@@ -22,13 +24,13 @@ _HUNG, _THERE = "leaf3", "leaf2"
 _SENDER, _RECEIVER = "blue3", "red2"
 _OLD, _NEW, _VNI = "purple", "orange", 5009
 _HEIR = Host("heir", _NEW, "02:00:00:00:09:02", "10.0.0.77")
-#: VLANs of access port 1: of leaf2 for either VN, and of leaf3 for what has to be somewhere meanwhile.
 _OLD_VLAN, _NEW_VLAN, _BLUE_VLAN, _NEW_VLAN_HUNG = 78, 77, 33, 31
+"""VLANs of access port 1: of leaf2 for either VN, and of leaf3 for what has to be somewhere meanwhile."""
 _BAIT, _MARKED = 5, 10
 _ARRIVE = 5.0
 _POLL = 0.02
-#: Seconds for a lease to run out, on a busy machine.
 _PATIENCE = 60.0
+"""Seconds for a lease to run out, on a busy machine."""
 
 
 _Document = dict[str, Any]

@@ -4,6 +4,8 @@
 Nothing depends on the help of that NVE: its peers let go of it. The lab is another one afterwards, so this comes last.
 """
 
+from __future__ import annotations
+
 import asyncio
 import base64
 import os

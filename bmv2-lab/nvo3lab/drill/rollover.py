@@ -5,6 +5,8 @@ Every process has its files exchanged under it, one after the other. At no step 
 authority has revoked, nor one of an authority that is no anchor any more; nor may anything legitimate be lost.
 """
 
+from __future__ import annotations
+
 import asyncio
 import os
 from collections import Counter
@@ -20,8 +22,8 @@ _STATUS = "/nvo3sec.v1.Operator/Status"
 _ATTEMPTS = 2
 _LEFT = "processes have files of two authorities"
 _POLL = 0.1
-#: Until what the files say has come to everybody: a process looks at them twice a second.
 _TAKEN = 30.0
+"""Until what the files say has come to everybody: a process looks at them twice a second."""
 
 
 class _Rollover:

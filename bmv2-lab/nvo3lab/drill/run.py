@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Plays the attacks one by one, and measures each where it matters: at the hosts, in the counters, beside it."""
 
+from __future__ import annotations
+
 import asyncio
 import time
 from collections import Counter
@@ -41,18 +43,18 @@ ATTACKS: tuple[Attack, ...] = (
     *revocation.ATTACKS,
 )
 
-#: The legitimate traffic: one echo stream for each tenant, across the underlay, small and large packets in turn.
 _STREAMS = (("red1", "red2"), ("blue1", "blue2"))
+"""The legitimate traffic: one echo stream for each tenant, across the underlay, small and large packets in turn."""
 _INTERVAL = {"embedded": 0.01, "bmv2": 0.05}
 _SIZES = [56, 1000]
 _BASELINE_SECONDS = 1.5
-#: An attack is observed at least this long, so that there is traffic beside it.
 _WINDOW_SECONDS = {"embedded": 0.6, "bmv2": 1.0}
-#: What was sent may take this long to be accounted for.
+"""An attack is observed at least this long, so that there is traffic beside it."""
 _SETTLE_SECONDS = 5.0
+"""What was sent may take this long to be accounted for."""
 _POLL = 0.02
-#: Until an echo comes back before anything is attacked: the first may be lost where a busy machine looks up late.
 _WARM_UP_SECONDS = 120.0
+"""Until an echo comes back before anything is attacked: the first may be lost where a busy machine looks up late."""
 
 
 def select(names: Sequence[str]) -> tuple[Attack, ...]:

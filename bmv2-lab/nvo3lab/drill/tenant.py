@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Malicious tenant systems (section 4.3): they send what they like into their own port."""
 
+from __future__ import annotations
+
 import os
 import time
 
@@ -12,9 +14,9 @@ from nvo3lab.drill.world import World
 
 _COPIES = 20
 _FLOOD_SECONDS = 1.5
-#: Frames of a flood beyond which the agent's share ends: the meter's burst, its rate while the flood lasts, and what
-#: one more second of a slow machine adds.
 _SLOW_MACHINE_SECONDS = 1.0
+"""Frames of a flood beyond which the agent's share ends: the meter's burst, its rate while the flood lasts, and what
+one more second of a slow machine adds."""
 
 
 async def vlan_hop(world: World) -> Shot:

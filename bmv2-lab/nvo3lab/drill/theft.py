@@ -4,6 +4,8 @@
 What it has is leaf3's device; leaf3's real agent has been killed, so that nothing contradicts it.
 """
 
+from __future__ import annotations
+
 import asyncio
 import base64
 import os
@@ -24,15 +26,15 @@ _THIEF = "leaf3"
 _SENDER, _VICTIM, _BYSTANDER = "blue1", "blue2", "blue3"
 _FOREIGN_VN = "red"
 _BAIT = 5
-#: Until it goes again; and the command that has it go.
 _LEFT = "{0.mac} is attached at {0.leaf} (`nvo3sec nve detach` there)"
+"""Until it goes again; and the command that has it go."""
 _ARRIVE = 5.0
 _POLL = 0.02
 
 _ATTACH, _DETACH, _MOVE = (f"/nvo3sec.v1.Nva/{name}" for name in ("Attach", "Detach", "Move"))
 _STANDINGS = {1: "active", 2: "frozen", 3: "done", 4: "refused"}
-#: What the NVA reports to operators of an announcement that does not get its address.
 _REPORT = "mapping-frozen"
+"""What the NVA reports to operators of an announcement that does not get its address."""
 
 
 @dataclass(frozen=True)

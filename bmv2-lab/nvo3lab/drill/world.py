@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What attackers have to work with: the wires, what they can catch there, and one stolen NVE."""
 
+from __future__ import annotations
+
 import asyncio
 import base64
 import os
@@ -22,23 +24,23 @@ from nvo3lab.rpc import Client
 from nvo3lab.topology import Host, Leaf, Topology
 from nvo3lab.view import View
 
-#: Frames a second that an attacker sends, where the rate is not the point: below what each target can work off, so
-#: that what a switch did not count is not excused by what it never saw.
 _PACE = {"embedded": 2000.0, "bmv2": 200.0}
-#: On a machine that is busy with something else that is less: this many frames in the time of one undisturbed echo.
+"""Frames a second that an attacker sends, where the rate is not the point: below what each target can work off, so that
+what a switch did not count is not excused by what it never saw."""
 _PACE_IN_ROUND_TRIP = 4.0
+"""On a machine that is busy with something else that is less: this many frames in the time of one undisturbed echo."""
 _SLOWEST_PACE = 40.0
-#: Frames a second of a flood.
 _FLOOD = {"embedded": 8000.0, "bmv2": 1000.0}
-#: How far ahead of the sender an insider numbers its own packets: within the replay window, beyond what is sent
-#: meanwhile.
+"""Frames a second of a flood."""
 _AHEAD = 4000
-#: Further ahead, and the packets of the real switch fall out of the window.
+"""How far ahead of the sender an insider numbers its own packets: within the replay window, beyond what is sent
+meanwhile."""
 _AHEAD_LIMIT = 8000
-#: Seconds without another packet of those that are to be caught.
+"""Further ahead, and the packets of the real switch fall out of the window."""
 _CATCH_TIMEOUT = 5.0
-#: Seconds until a lab of which a process was killed is ready again.
+"""Seconds without another packet of those that are to be caught."""
 _READY = 120.0
+"""Seconds until a lab of which a process was killed is ready again."""
 _POLL = 0.1
 
 
@@ -60,12 +62,12 @@ class World:
         self.counters = counters
         self.topology: Topology = view.topology
         self._speed = 1.0
-        #: What an attack has made of the lab and has not put back yet: in words, and how it is put back.
         self._owed: dict[str, Callable[[], Awaitable[object]]] = {}
-        #: In every packet that must not arrive.
+        """What an attack has made of the lab and has not put back yet: in words, and how it is put back."""
         self.marker = os.urandom(16)
-        #: In legitimate packets that attackers are to catch.
+        """In every packet that must not arrive."""
         self.bait_marker = os.urandom(16)
+        """In legitimate packets that attackers are to catch."""
 
     def adapt(self, round_trip: float) -> None:
         """Send no faster than this machine can work off, by the round trip of echoes without an attack (seconds)."""

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The process of one tenant system: `python -m nvo3lab.host CONFIGURATION`."""
 
+from __future__ import annotations
+
 import argparse
 import asyncio
 import json

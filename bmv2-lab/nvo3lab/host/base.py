@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every tenant system of the lab can do, whichever stack it has."""
 
+from __future__ import annotations
+
 import base64
 import itertools
 from functools import partial

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Echo requests in a steady stream, and what became of each: the legitimate traffic beside an attack."""
 
+from __future__ import annotations
+
 import asyncio
 import itertools
 import os
@@ -13,8 +15,8 @@ from typing import Any
 
 from nvo3lab.topology import TOKEN
 
-#: Seconds after which an unanswered request counts as lost.
 DEADLINE = 2.0
+"""Seconds after which an unanswered request counts as lost."""
 _HEAD = 32
 _SETTLE = 0.005
 

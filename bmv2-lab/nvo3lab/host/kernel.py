@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A tenant system with the kernel's own stack, in a network namespace of its own."""
 
+from __future__ import annotations
+
 import asyncio
 import hashlib
 import os

@@ -6,6 +6,8 @@ is either explained (an echo of the lab's own traffic, seen once; an ARP answer 
 the lab's own transfers), or it counts.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -13,10 +15,10 @@ from nvo3ref import tenant_frames as frames
 
 from nvo3lab.topology import TOKEN
 
-#: TCP ports of the lab's transfers.
 TRANSFER_PORTS = range(50000, 50100)
-#: `bait` are the lab's own packets that an attacker is to catch: each must arrive as often as it was let through.
+"""TCP ports of the lab's transfers."""
 KINDS = ("explained", "bait", "duplicate", "marked", "other")
+"""`bait` are the lab's own packets that an attacker is to catch: each must arrive as often as it was let through."""
 _EXAMPLES = 8
 
 

@@ -6,6 +6,8 @@ lab's wires are short, and what it must show is that every byte arrives, once an
 reordering.
 """
 
+from __future__ import annotations
+
 import asyncio
 import hashlib
 import os

@@ -4,6 +4,8 @@
 ARP (RFC 826), IPv4 without fragments (RFC 791), ICMP echo (RFC 792), and the bulk transfer of nvo3lab.host.tcp.
 """
 
+from __future__ import annotations
+
 import asyncio
 import time
 from collections import deque
@@ -16,8 +18,8 @@ from nvo3lab.host.base import TenantHost
 
 _ARP_TRIES = 3
 _ARP_WAIT = 1.0
-#: Packets that wait for one address to be resolved.
 _ARP_QUEUE = 64
+"""Packets that wait for one address to be resolved."""
 
 
 class UserHost(TenantHost):

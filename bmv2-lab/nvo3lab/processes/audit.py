@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which TCP and UDP sockets a process has, from /proc: a switch must not be reachable over any network."""
 
+from __future__ import annotations
+
 import os
 from pathlib import Path
 

@@ -4,6 +4,8 @@
 They talk over a loopback interface: of a network namespace of their own, where the lab has namespaces.
 """
 
+from __future__ import annotations
+
 import asyncio
 import os
 import socket
@@ -19,16 +21,16 @@ from nvo3lab.topology import Leaf, Topology
 
 DOMAIN = "lab.example"
 NVA = "nva"
-#: Its name in certificates.
 NVA_NAME = "nva1"
+"""Its name in certificates."""
 NVA_DNS = f"{NVA_NAME}.nva.{DOMAIN}"
 ADDRESS = "127.0.0.1"
 OPERATOR = "operator"
-#: What the attackers have besides what they stole: devices of this domain without business at an NVA, and an
-#: authority of their own.
 HYPERVISOR = "hypervisor1"
-#: What every device has of the authorities that it trusts.
+"""What the attackers have besides what they stole: devices of this domain without business at an NVA, and an authority
+of their own."""
 SHARED = ("anchors.pem", "revoked.pem")
+"""What every device has of the authorities that it trusts."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,7 @@ class ControlPlane:
         return {"directory": str(self.directory), "port": self.port, "inside": self.inside}
 
     @classmethod
-    def from_json(cls, state: dict[str, Any]) -> "ControlPlane":
+    def from_json(cls, state: dict[str, Any]) -> ControlPlane:
         return cls(Path(state["directory"]), int(state["port"]), state["inside"])
 
     async def wait_ready(self, ended: dict[str, asyncio.Future[int]], hopeless: Callable[[], str | None]) -> str | None:

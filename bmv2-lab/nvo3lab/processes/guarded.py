@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The lab's side of its guardian: start and stop processes by name, and hear of those that end by themselves."""
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import json
@@ -18,15 +20,15 @@ from nvo3lab.errors import GuardianGone, LabError, ProcessError
 from nvo3lab.rpc import answer_future
 from nvo3lab.wires import linux
 
-#: Without an answer or any progress. Making namespaces and wires waits for the kernel, which takes its time on a busy
-#: machine.
 _START_TIMEOUT = 90.0
-#: The name under which the guardian's own end is told.
+"""Without an answer or any progress. Making namespaces and wires waits for the kernel, which takes its time on a busy
+machine."""
 GUARDIAN = "guardian"
-#: The same, while processes are ended.
+"""The name under which the guardian's own end is told."""
 _END_TIMEOUT = 120.0
-#: After this, who waits is told for whom, and looks whether there is progress.
+"""The same, while processes are ended."""
 _PATIENCE = 10.0
+"""After this, who waits is told for whom, and looks whether there is progress."""
 
 
 class Guarded:
@@ -41,8 +43,8 @@ class Guarded:
         say: Callable[[str], None] = lambda _text: None,
     ) -> None:
         self.pid = process.pid
-        #: Processes that were asked to end and did not, and after how many seconds they were killed.
         self.killed: dict[str, float] = {}
+        """Processes that were asked to end and did not, and after how many seconds they were killed."""
         self._say = say
         self._status: int | None = None
         self._is_silent = False
@@ -64,7 +66,7 @@ class Guarded:
         on_end: Callable[[str, int], None],
         keep_open: tuple[int, ...] = (),
         say: Callable[[str], None] = lambda _text: None,
-    ) -> "Guarded":
+    ) -> Guarded:
         """Start a guardian for a run directory.
 
         Args:

@@ -11,6 +11,8 @@ Requests and answers are JSON lines; it also reports each process that ends. It 
 between fork and exec is safe.
 """
 
+from __future__ import annotations
+
 import contextlib
 import json
 import os
@@ -28,9 +30,9 @@ from nvo3lab import rundir
 from nvo3lab.errors import words_of
 from nvo3lab.wires import linux
 
-#: Seconds without any progress between SIGTERM and SIGKILL, and how long at most who gets on is waited for: a machine
-#: that is busy lets an interpreter end slowly.
 GRACE, LONGEST = 5.0, 60.0
+"""Seconds without any progress between SIGTERM and SIGKILL, and how long at most who gets on is waited for: a machine
+that is busy lets an interpreter end slowly."""
 _POLL = 0.01
 
 

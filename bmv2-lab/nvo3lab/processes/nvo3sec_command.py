@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Commands of the controller's: run them, ask them, wait for them."""
 
+from __future__ import annotations
+
 import asyncio
 import json
 import os
@@ -13,14 +15,14 @@ from nvo3lab.errors import LabError
 from nvo3lab.processes import preflight
 
 NAME = "controller"
-#: On the first start of a machine three switches compile the program meanwhile.
 _READY = 120.0
-#: Seconds that one question waits for its answer, so that the end of the controller is noticed in between.
+"""On the first start of a machine three switches compile the program meanwhile."""
 _PATIENCE = 3.0
+"""Seconds that one question waits for its answer, so that the end of the controller is noticed in between."""
 _POLL = 0.1
-#: How `nvo3sec status` ends besides 0, with a status on standard output: not ready, and ready with something that ends
-#: soon.
 _STATUS_TOLD = (1, 3)
+"""How `nvo3sec status` ends besides 0, with a status on standard output: not ready, and ready with something that ends
+soon."""
 
 
 def run_command(domain: Path, run_directory: Path) -> list[str]:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What this machine allows, and what to do where it does not suffice."""
 
+from __future__ import annotations
+
 import importlib.util
 import os
 import shutil

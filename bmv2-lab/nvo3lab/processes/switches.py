@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The switches of the lab by their command lines: the same flags for BMv2 and for the embedded switch."""
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import socket
@@ -10,8 +12,8 @@ from nvo3lab.topology import Leaf
 
 CPU_PORT = 510
 BMV2 = "simple_switch_grpc"
-#: Replication entries; BMv2's default of 4,096 is less than the tables of the program allow.
 _REPLICATION = 65536
+"""Replication entries; BMv2's default of 4,096 is less than the tables of the program allow."""
 
 
 def command(executable: str, leaf: Leaf, ports: list[str], grpc_socket: Path) -> list[str]:

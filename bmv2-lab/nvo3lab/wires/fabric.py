@@ -6,6 +6,8 @@ receiver, and to send frames of its own to an NVE. Its own frames are not the NV
 them.
 """
 
+from __future__ import annotations
+
 import argparse
 import asyncio
 import base64
@@ -22,8 +24,8 @@ from nvo3lab.topology import TOKEN
 from nvo3lab.wires.observer import Observer
 from nvo3lab.wires.wire import Port, open_port, send_paced
 
-#: A frame handed to the interceptor must be one of those asked for; more than this many are never kept.
 _INTERCEPT_LIMIT = 4096
+"""A frame handed to the interceptor must be one of those asked for; more than this many are never kept."""
 
 
 class Fabric:

@@ -5,6 +5,8 @@ The command ends with PARENT, the process that starts it, however that ends: wha
 not go on writing keys into its run directory. PID is 0 for the namespace that this process is in.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 

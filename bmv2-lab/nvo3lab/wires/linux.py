@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The few Linux calls that Python 3.11 does not wrap: namespaces, prctl, and the offloads of a network interface."""
 
+from __future__ import annotations
+
 import ctypes
 import fcntl
 import os

@@ -5,6 +5,8 @@ Each must be a protected packet, from an NVE that is on this link, with a sequen
 before: the pair of key and sequence is the one thing that both suites must never see twice.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
 from typing import Any
 

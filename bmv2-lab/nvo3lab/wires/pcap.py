@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Captures in the classic pcap format, microseconds, link type Ethernet."""
 
+from __future__ import annotations
+
 import struct
 import time
 from pathlib import Path
@@ -28,7 +30,7 @@ class PcapWriter:
     def close(self) -> None:
         self._file.close()
 
-    def __enter__(self) -> "PcapWriter":
+    def __enter__(self) -> PcapWriter:
         return self
 
     def __exit__(

@@ -6,6 +6,8 @@ A process of its own, because it moves from namespace to namespace. It reads one
 MAC address, MTU, and for a host its address) and `quiet`, namespaces that have no wire of the plan but must be up.
 """
 
+from __future__ import annotations
+
 import json
 import socket
 import sys

@@ -6,6 +6,8 @@ whatever it carries itself; a frame from the NVE goes to the tenant system whose
 are counted: nothing but the VLANs of this trunk should arrive.
 """
 
+from __future__ import annotations
+
 import argparse
 import asyncio
 import json

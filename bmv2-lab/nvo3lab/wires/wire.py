@@ -7,6 +7,8 @@ the first refusal would lose what no wire of that length loses. Both ports keep 
 the peer has read.
 """
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import errno
@@ -37,12 +39,12 @@ _SO_SNDBUFFORCE = 32
 _FRAME_MAX = 65536
 _SOCKET_BUFFER = 8 * 1024 * 1024
 _BACKLOG = 4096
-#: Frames taken at one wake-up, so that one busy port does not starve the others of the process.
 _BATCH = 64
+"""Frames taken at one wake-up, so that one busy port does not starve the others of the process."""
 _RETRY_INTERVAL = 0.0005
 _LOOK_INTERVAL = 0.1
-#: Frames sent between two looks at the clock.
 _PACE = 16
+"""Frames sent between two looks at the clock."""
 _RETRY = {errno.EAGAIN, errno.ENOBUFS, errno.ENOTCONN, errno.ECONNREFUSED, errno.ENOENT}
 
 

@@ -5,6 +5,8 @@ A wire has two ends. With namespaces they are interfaces; without, UNIX datagram
 nvo3lab.wires.wire.open_port takes, and a switch's end also by the argument of its `-i`.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path

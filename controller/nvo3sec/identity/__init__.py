@@ -22,6 +22,8 @@
 Import this package before `grpc`: see `tls13`.
 """
 
+from __future__ import annotations
+
 import contextlib
 
 from nvo3sec.identity import tls13

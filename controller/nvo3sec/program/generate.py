@@ -57,6 +57,8 @@ from nvo3sec.program.entry import Entry, Meter, bits
 CONSTANTS_HEADER = '''\
 # SPDX-License-Identifier: Apache-2.0
 """Numbers of the NVE program. Generated from its manifest by `python -m nvo3sec.program.generate`; do not edit."""
+
+from __future__ import annotations
 '''
 
 

@@ -36,6 +36,8 @@ Otherwise different:
 - without `--grpc-server-addr` it listens on the loopback interface only, and its UNIX sockets are their owner's alone.
 """
 
+from __future__ import annotations
+
 from .device import Device, EngineFactory
 from .ports import Ports, PortSpec, parse_port
 from .replication import Limits

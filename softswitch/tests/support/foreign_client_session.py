@@ -5,6 +5,8 @@ Runs in an environment of its own (`.venv-shell`), never imported by the tests. 
 It prints one JSON line per result, says {"ready": true} when a packet may be sent to the switch, and then waits for it.
 """
 
+from __future__ import annotations
+
 import json
 import sys
 

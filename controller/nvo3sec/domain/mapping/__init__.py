@@ -4,6 +4,8 @@
 `machine` has the rules; `events` what happens and what follows; `model` the nouns; `state` what can be asked.
 """
 
+from __future__ import annotations
+
 from nvo3sec.domain.mapping.events import (
     AddressAppeared,
     Admit,

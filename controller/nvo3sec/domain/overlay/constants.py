@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Numbers of the NVE program. Generated from its manifest by `python -m nvo3sec.program.generate`; do not edit."""
 
+from __future__ import annotations
+
 PORT_UNDERLAY_BIT = 256
 """Ports from this number on are of the underlay; below, they are access ports."""
 PORT_CPU = 510

@@ -4,6 +4,8 @@
 `open_store` opens the one of a single NVA (SQLite); `MemoryStore` forgets, and says so. `records` says what is stored.
 """
 
+from __future__ import annotations
+
 from nvo3sec.nva.store.errors import (
     ChangeRefused,
     StoreCorrupt,

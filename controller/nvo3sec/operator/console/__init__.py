@@ -7,6 +7,8 @@
 The directory has mode 0700: who may enter it may operate the controller.
 """
 
+from __future__ import annotations
+
 from nvo3sec.operator.console.client import ask
 from nvo3sec.operator.console.rundir import (
     AGENT,

@@ -8,6 +8,8 @@ messages    what the NVA relays between agents
 faults      why something is refused
 """
 
+from __future__ import annotations
+
 from nvo3sec.domain.keys.contribution.faults import ContributionRefused, Fault
 from nvo3sec.domain.keys.contribution.messages import Pair, PeerContribution, PeerNews, PeerProof, PeerUpdate
 from nvo3sec.domain.keys.contribution.mixing import End, Mixed, PrivateHalf, Transcript

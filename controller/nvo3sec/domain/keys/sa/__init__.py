@@ -4,6 +4,8 @@
 `machine` has the rules; `events` what happens and what follows; `model` the nouns.
 """
 
+from __future__ import annotations
+
 from nvo3sec.domain.keys.sa.events import (
     Changed,
     Dropped,

@@ -5,6 +5,8 @@ The order of a file's lists has no meaning, and makes no difference. Names are i
 under another name is another one.
 """
 
+from __future__ import annotations
+
 from nvo3sec.domain.overlay.difference.compare import difference
 from nvo3sec.domain.overlay.difference.model import Action, Change, Difference, Effect, Kind
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures of the tests of peer contributions."""
 
+from __future__ import annotations
+
 from peer_world import world
 
 __all__ = ["world"]
