@@ -19,7 +19,6 @@ from nvo3sec.domain.mapping import Tick as MappingTick
 from nvo3sec.domain.messages.session import Report
 from nvo3sec.domain.overlay.membership import Membership
 from nvo3sec.domain.overlay.model import Domain
-from nvo3sec.nva.accounts import SwitchAccounts
 from nvo3sec.nva.intent.cutoffs import DEADLINE_S, CutOffs
 from nvo3sec.nva.intent.intent import Intent
 from nvo3sec.nva.keys.contributions import ContributionExchange
@@ -34,6 +33,7 @@ from nvo3sec.nva.sessions.connected import Sessions
 from nvo3sec.nva.sessions.history_marks import Marks
 from nvo3sec.nva.sessions.store_guard import StoreGuard
 from nvo3sec.nva.store import Store
+from nvo3sec.nva.switch_accounts import SwitchAccounts
 from nvo3sec.nva.updates.differences import begin_mappings
 
 
