@@ -310,7 +310,7 @@ def publish(directory: Directory = DEFAULT_DIRECTORY, output: OutputOption = Out
 @app.command("list")
 def list_(directory: Directory = DEFAULT_DIRECTORY, output: OutputOption = Output.TABLE) -> None:
     """Show the certificates that were issued, and until when they are valid."""
-    from nvo3sec.identity.revocation import wall_clock
+    from nvo3sec.identity.revocation_lists import wall_clock
 
     now = wall_clock()
     rows = [

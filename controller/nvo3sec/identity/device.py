@@ -25,7 +25,7 @@ from nvo3sec.identity.anchors import Issuer, chain_fault, load_anchors
 from nvo3sec.identity.authority import requests
 from nvo3sec.identity.certificate import PARSE_ERRORS, Identity, Purpose, identity_of, name_of_san
 from nvo3sec.identity.errors import CredentialsError, PeerRefused
-from nvo3sec.identity.revocation import AGAIN_S, wall_clock
+from nvo3sec.identity.revocation_lists import AGAIN_S, wall_clock
 from nvo3sec.identity.storage import FileStamp, StorageError, read
 from nvo3sec.system.uptime import uptime_s
 

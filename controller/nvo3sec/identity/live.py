@@ -22,7 +22,7 @@ import structlog
 from nvo3sec.errors import whereabouts
 from nvo3sec.identity.certificate import Identity
 from nvo3sec.identity.errors import PeerRefused, Reason
-from nvo3sec.identity.revocation import RevocationFile, Revocations, wall_clock
+from nvo3sec.identity.revocation_lists import RevocationFile, Revocations, wall_clock
 
 WATCH_INTERVAL_S = 0.5
 

@@ -28,7 +28,7 @@ from nvo3sec.identity.device import Credentials, Device
 from nvo3sec.identity.errors import CredentialsError, PeerRefused, Reason
 from nvo3sec.identity.live import LivePeers
 from nvo3sec.identity.names import Role
-from nvo3sec.identity.revocation import wall_clock
+from nvo3sec.identity.revocation_lists import wall_clock
 
 LABEL = b"nvo3sec signature v1\x00"
 

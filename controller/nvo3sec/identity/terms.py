@@ -15,7 +15,7 @@ from nvo3sec.errors import whereabouts
 from nvo3sec.identity.device import Device
 from nvo3sec.identity.errors import PeerRefused
 from nvo3sec.identity.live import LivePeers
-from nvo3sec.identity.revocation import wall_clock
+from nvo3sec.identity.revocation_lists import wall_clock
 
 LOOK_S = 10.0
 """How often is looked whether something has come to its next step."""

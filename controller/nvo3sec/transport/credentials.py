@@ -13,7 +13,7 @@ from nvo3sec.identity.device import Device, DeviceFiles, name_in
 from nvo3sec.identity.errors import CredentialsError, PeerRefused
 from nvo3sec.identity.live import LivePeers
 from nvo3sec.identity.names import DeviceName, Role
-from nvo3sec.identity.revocation import RevocationFile
+from nvo3sec.identity.revocation_lists import RevocationFile
 from nvo3sec.identity.seen_lists import SeenLists
 
 DEVICE_FILE = "device.pem"

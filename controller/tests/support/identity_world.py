@@ -28,7 +28,7 @@ from nvo3sec.identity.gate.authorization import AccessTable, Method, Rule, Scope
 from nvo3sec.identity.gate.limits import MethodLimits
 from nvo3sec.identity.live import LivePeers
 from nvo3sec.identity.names import DeviceName, Role
-from nvo3sec.identity.revocation import RevocationFile
+from nvo3sec.identity.revocation_lists import RevocationFile
 from nvo3sec.identity.server import SecureServer
 
 DOMAIN = "lab.example"

@@ -35,7 +35,7 @@ from nvo3sec.identity.authority.requests import DeviceKey, parse_request, subjec
 from nvo3sec.identity.certificate import PARSE_ERRORS
 from nvo3sec.identity.errors import AuthorityError
 from nvo3sec.identity.names import DeviceName, Role, shown
-from nvo3sec.identity.revocation import wall_clock
+from nvo3sec.identity.revocation_lists import wall_clock
 from nvo3sec.identity.storage import PUBLIC_FILE, StorageError, private_directory, put_public, read, write
 
 CERTIFICATE_LIFETIME = timedelta(hours=24)

@@ -38,7 +38,7 @@ from nvo3sec.identity.device import Device, DeviceFiles
 from nvo3sec.identity.errors import PeerRefused, Reason
 from nvo3sec.identity.live import LivePeers
 from nvo3sec.identity.names import DeviceName, Role
-from nvo3sec.identity.revocation import RevocationFile
+from nvo3sec.identity.revocation_lists import RevocationFile
 from nvo3sec.identity.storage import write
 
 OLD, NEW = "old", "new"

@@ -12,7 +12,7 @@ from identity_world import ForeignAuthority
 from nvo3sec.identity import seen_lists, storage
 from nvo3sec.identity.anchors import Issuer
 from nvo3sec.identity.errors import RevocationUnknown
-from nvo3sec.identity.revocation import RevocationFile
+from nvo3sec.identity.revocation_lists import RevocationFile
 from nvo3sec.identity.seen_lists import KEPT, ListMark, SeenLists
 from nvo3sec.identity.storage import StorageError
 

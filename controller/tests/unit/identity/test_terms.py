@@ -25,7 +25,7 @@ from nvo3sec.identity.device import Device, DeviceFiles
 from nvo3sec.identity.errors import AuthorityError
 from nvo3sec.identity.live import LivePeers
 from nvo3sec.identity.names import DeviceName, Role
-from nvo3sec.identity.revocation import RevocationFile
+from nvo3sec.identity.revocation_lists import RevocationFile
 from nvo3sec.identity.terms import TermLog, terms_of
 from nvo3sec.operator.documents import Status, Switch
 from nvo3sec.operator.ends import with_terms

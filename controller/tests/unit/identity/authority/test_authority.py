@@ -24,7 +24,7 @@ from nvo3sec.identity.certificate import Purpose, identity_of
 from nvo3sec.identity.device import DeviceFiles, load_credentials
 from nvo3sec.identity.errors import AuthorityError, PeerRefused, Reason
 from nvo3sec.identity.names import DeviceName, Role
-from nvo3sec.identity.revocation import Revocations
+from nvo3sec.identity.revocation_lists import Revocations
 from nvo3sec.identity.storage import StorageError, private_directory, write
 from typer.testing import CliRunner
 

@@ -14,7 +14,7 @@ from nvo3sec.identity.anchors import Anchors, Issuer, load_anchors
 from nvo3sec.identity.certificate import Identity, Purpose, identity_of
 from nvo3sec.identity.errors import CredentialsError, PeerRefused, Reason, RevocationUnknown
 from nvo3sec.identity.names import DeviceName, Role
-from nvo3sec.identity.revocation import AGAIN_S, ListWithoutAnchor, RevocationFile, Revocations, parse_lists
+from nvo3sec.identity.revocation_lists import AGAIN_S, ListWithoutAnchor, RevocationFile, Revocations, parse_lists
 from nvo3sec.identity.storage import StorageError
 from structlog.testing import capture_logs
 
@@ -329,7 +329,7 @@ class TestFile:
             raise StorageError("input/output error")
 
         with monkeypatch.context() as broken:
-            broken.setattr("nvo3sec.identity.revocation.read", fails)
+            broken.setattr("nvo3sec.identity.revocation_lists.read", fails)
             assert not file.refresh()
         assert not file.refresh()
         now[0] = AGAIN_S
