@@ -38,7 +38,7 @@ from nvo3sec.identity.front.endings import (
 )
 from nvo3sec.identity.front.scratch import ScratchDirectory
 from nvo3sec.identity.front.splice import EARLY_BYTES, Side
-from nvo3sec.identity.live import LivePeers
+from nvo3sec.identity.live_peers import LivePeers
 from nvo3sec.identity.names import DeviceName, Role
 
 SERVES = {

@@ -27,7 +27,7 @@ from nvo3sec.identity.front.scratch import ScratchDirectory
 from nvo3sec.identity.gate.authenticate import Authenticator
 from nvo3sec.identity.gate.authorization import AccessTable, Membership
 from nvo3sec.identity.gate.gate import WORD_S, Gate
-from nvo3sec.identity.live import LivePeers
+from nvo3sec.identity.live_peers import LivePeers
 
 KEEPALIVE_MS = 20_000
 """Between signs of life on an idle connection: a peer that vanished is noticed after this and KEEPALIVE_TIMEOUT_MS."""

@@ -26,7 +26,7 @@ from nvo3sec.identity.anchors import chain_fault
 from nvo3sec.identity.certificate import PARSE_ERRORS, Purpose, identity_of, parse_der
 from nvo3sec.identity.device import Credentials, Device
 from nvo3sec.identity.errors import CredentialsError, PeerRefused, Reason
-from nvo3sec.identity.live import LivePeers
+from nvo3sec.identity.live_peers import LivePeers
 from nvo3sec.identity.names import Role
 from nvo3sec.identity.revocation_lists import wall_clock
 

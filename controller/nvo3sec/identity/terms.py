@@ -14,7 +14,7 @@ from nvo3sec.domain.messages.credential_terms import SAID, CredentialTerms, Term
 from nvo3sec.errors import whereabouts
 from nvo3sec.identity.device import Device
 from nvo3sec.identity.errors import PeerRefused
-from nvo3sec.identity.live import LivePeers
+from nvo3sec.identity.live_peers import LivePeers
 from nvo3sec.identity.revocation_lists import wall_clock
 
 LOOK_S = 10.0

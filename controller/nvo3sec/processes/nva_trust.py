@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 
 from nvo3sec.identity.certificate import Identity
-from nvo3sec.identity.live import LivePeers
+from nvo3sec.identity.live_peers import LivePeers
 from nvo3sec.nva.store import Certificate
 from nvo3sec.system.uptime import uptime_s
 

@@ -11,7 +11,7 @@ from nvo3sec.errors import OperatorError
 from nvo3sec.identity.certificate import Purpose
 from nvo3sec.identity.device import Device, DeviceFiles, name_in
 from nvo3sec.identity.errors import CredentialsError, PeerRefused
-from nvo3sec.identity.live import LivePeers
+from nvo3sec.identity.live_peers import LivePeers
 from nvo3sec.identity.names import DeviceName, Role
 from nvo3sec.identity.revocation_lists import RevocationFile
 from nvo3sec.identity.seen_lists import SeenLists

@@ -45,7 +45,7 @@ from nvo3sec.identity.device import Device
 from nvo3sec.identity.errors import IdentityError
 from nvo3sec.identity.front.endings import Attempts
 from nvo3sec.identity.gate.gate import VERSION_REASON
-from nvo3sec.identity.live import LivePeers
+from nvo3sec.identity.live_peers import LivePeers
 from nvo3sec.system.plain import plain_value
 from nvo3sec.system.uptime import uptime_s
 from nvo3sec.transport import methods

@@ -26,7 +26,7 @@ from nvo3sec.identity.device import Device, DeviceFiles
 from nvo3sec.identity.front.admission import FrontLimits
 from nvo3sec.identity.gate.authorization import AccessTable, Method, Rule, Scope, Subject
 from nvo3sec.identity.gate.limits import MethodLimits
-from nvo3sec.identity.live import LivePeers
+from nvo3sec.identity.live_peers import LivePeers
 from nvo3sec.identity.names import DeviceName, Role
 from nvo3sec.identity.revocation_lists import RevocationFile
 from nvo3sec.identity.server import SecureServer

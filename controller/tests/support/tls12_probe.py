@@ -23,7 +23,7 @@ import grpc  # isort: skip
 from identity_world import DOMAIN, ECHO, Served, Service, table, tls_context
 from nvo3sec.identity.certificate import Purpose
 from nvo3sec.identity.device import Device, DeviceFiles
-from nvo3sec.identity.live import LivePeers
+from nvo3sec.identity.live_peers import LivePeers
 from nvo3sec.identity.revocation_lists import RevocationFile
 from nvo3sec.identity.server import SecureServer
 

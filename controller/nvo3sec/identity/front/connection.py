@@ -27,7 +27,7 @@ from nvo3sec.identity.front.client_hello import (
 from nvo3sec.identity.front.crowd import Path
 from nvo3sec.identity.front.endings import ConnectionStage, EndedBy, Endings, stage_between
 from nvo3sec.identity.front.splice import EARLY_BYTES, Side
-from nvo3sec.identity.live import LivePeers
+from nvo3sec.identity.live_peers import LivePeers
 
 VERDICT_GRACE_S = 1.0
 """Between the end of an identity and the end of its connection: its calls end first, and say why."""

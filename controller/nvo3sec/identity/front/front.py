@@ -34,7 +34,7 @@ from nvo3sec.identity.front.endings import EndedBy, Endings
 from nvo3sec.identity.front.known import KnownSources, Memory
 from nvo3sec.identity.front.turns import Turns
 from nvo3sec.identity.gate.limits import Bucket
-from nvo3sec.identity.live import LivePeers
+from nvo3sec.identity.live_peers import LivePeers
 from nvo3sec.identity.names import Role
 from nvo3sec.system.uptime import uptime_s
 

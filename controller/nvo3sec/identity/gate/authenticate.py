@@ -9,7 +9,7 @@ from typing import Any
 
 from nvo3sec.identity.certificate import Identity, Purpose, identity_of, parse_pem
 from nvo3sec.identity.errors import PeerRefused, Reason
-from nvo3sec.identity.live import LivePeers
+from nvo3sec.identity.live_peers import LivePeers
 
 CACHE_ENTRIES = 4096
 """Certificates whose names are remembered. Only what cannot change is: never whether one is still good."""

@@ -37,7 +37,7 @@ from nvo3sec.identity.errors import STOPPING, PeerRefused
 from nvo3sec.identity.gate.authenticate import Authenticator
 from nvo3sec.identity.gate.authorization import AccessTable, Membership, Method, Scope
 from nvo3sec.identity.gate.limits import MESSAGE_UNIT_BYTES, Bucket, Buckets, Places
-from nvo3sec.identity.live import LivePeers
+from nvo3sec.identity.live_peers import LivePeers
 from nvo3sec.system.uptime import uptime_s
 
 RETRY_METADATA = "grpc-retry-pushback-ms"

@@ -36,7 +36,7 @@ from nvo3sec.identity.certificate import Identity, Purpose, identity_of
 from nvo3sec.identity.client import PeerChannel
 from nvo3sec.identity.device import Device, DeviceFiles
 from nvo3sec.identity.errors import PeerRefused, Reason
-from nvo3sec.identity.live import LivePeers
+from nvo3sec.identity.live_peers import LivePeers
 from nvo3sec.identity.names import DeviceName, Role
 from nvo3sec.identity.revocation_lists import RevocationFile
 from nvo3sec.identity.storage import write

@@ -23,7 +23,7 @@ from nvo3sec.identity.authority.authority import Authority, bundle
 from nvo3sec.identity.certificate import Purpose
 from nvo3sec.identity.device import Device, DeviceFiles
 from nvo3sec.identity.errors import AuthorityError
-from nvo3sec.identity.live import LivePeers
+from nvo3sec.identity.live_peers import LivePeers
 from nvo3sec.identity.names import DeviceName, Role
 from nvo3sec.identity.revocation_lists import RevocationFile
 from nvo3sec.identity.terms import TermLog, terms_of

@@ -26,7 +26,7 @@ from identity_world import (
 )
 from nvo3sec.identity.certificate import Identity, Purpose, identity_of
 from nvo3sec.identity.errors import PeerRefused, Reason
-from nvo3sec.identity.live import WATCH_INTERVAL_S, LivePeers
+from nvo3sec.identity.live_peers import WATCH_INTERVAL_S, LivePeers
 from nvo3sec.identity.names import DeviceName, Role
 
 LEAF1 = DeviceName(DOMAIN, Role.NVE, "leaf1")
