@@ -51,7 +51,7 @@ from nvo3sec.errors import DerivationError
 from nvo3sec.nva.keys import mixed
 from nvo3sec.nva.keys.contribution_relay import PeerRelay
 from nvo3sec.nva.keys.deadlines import Deadlines
-from nvo3sec.nva.keys.door import Door
+from nvo3sec.nva.keys.delivery import Door
 from nvo3sec.nva.keys.epochs import Epochs
 from nvo3sec.nva.keys.generations import TERM_LEAD, Generations, inherited_from_before
 from nvo3sec.nva.keys.limits import limits_of

@@ -21,7 +21,7 @@ ALL = {(one, other) for one in LEAVES for other in LEAVES if one != other}
 
 RECORD = """
 import json, os
-from nvo3sec.nva.keys import door
+from nvo3sec.nva.keys import delivery as door
 
 make = door.Door.hand_out
 
@@ -65,7 +65,7 @@ peering.PeerRelay.fetch = lying
 REOPEN = """
 import os
 from dataclasses import replace
-from nvo3sec.nva.keys import door
+from nvo3sec.nva.keys import delivery as door
 
 make = door.Door.hand_out
 
