@@ -23,6 +23,7 @@ from nvo3sec.domain.messages.session import (
 )
 from nvo3sec.errors import AuthorizationError, NvaUnreachable, OperatorError
 from nvo3sec.identity.names import Role
+from nvo3sec.nva.mappings.service import LOOKUP_RATE
 from nvo3sec.transport import session_client as agent
 from overlay_world import free_port, until
 from session_world import INCARNATION, Service, fails, run, serving, session
@@ -119,8 +120,8 @@ class TestSession:
                 for _ in range(3):
                     assert (await leaf1.renew_lease()).duration_s
                     assert not all(task.done() for task in asked), "in front of the lookups"
-                assert agent.LOOKUP_RATE.per_second < service.LOOKUP_RATE.per_second
-                assert agent.LOOKUP_RATE.burst < service.LOOKUP_RATE.burst
+                assert agent.LOOKUP_RATE.per_second < LOOKUP_RATE.per_second
+                assert agent.LOOKUP_RATE.burst < LOOKUP_RATE.burst
                 results = Counter(answer.result for answer in await asyncio.gather(*asked))
                 assert results[LookupResult.BUSY] > 1000
                 assert results[LookupResult.UNKNOWN] >= 800
