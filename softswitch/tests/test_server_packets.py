@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import queue
 from collections.abc import Iterator
 from typing import Any
 
@@ -106,6 +107,17 @@ class TestDataPackets:
         wanted = p4r.DirectCounterEntry(table_entry=program.forward(MAC))
         count = ctl.read(direct_counter_entry=wanted)[0].direct_counter_entry.data
         assert (count.packet_count, count.byte_count) == (3, 3 * len(FRAME))
+
+    def test_a_stream_that_stands_is_told_of(self, fake: Target) -> None:
+        """What comes out of a port before it does is lost. BMv2 says nothing before its first packet."""
+        with grpc.insecure_channel(fake.data_address) as channel:
+            call = channel.stream_stream("/p4.bm.DataplaneInterface/PacketStream")
+            outgoing: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+            stream = call(iter(outgoing.get, None), wait_for_ready=True, timeout=TIMEOUT)
+            assert stream.initial_metadata() is not None
+            assert stream.is_active(), "it has not waited for the end"
+            outgoing.put(None)
+            stream.cancel()
 
     def test_port_status(self, target: Target) -> None:
         with grpc.insecure_channel(target.data_address) as channel:

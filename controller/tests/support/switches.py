@@ -161,6 +161,10 @@ class Ports:
         )
         self.ended, self._early = None, []
         self._stream = self._call()
+        if self.switch.executable == EXECUTABLES["embedded"]:
+            # What comes out of a port before the switch has the stream is lost. BMv2 says nothing before a packet.
+            async with asyncio.timeout(DEADLINE_S):
+                await self._stream.initial_metadata()
         self._reader = asyncio.create_task(self._read())
 
     async def _read(self) -> None:

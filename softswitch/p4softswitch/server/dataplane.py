@@ -104,6 +104,8 @@ class DataplaneService:
         if taken:
             context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "only one client authorized at a time")
         context.add_callback(outbox.abandon)
+        # From now on nothing that comes out of a port is missed: whoever waits for this may send.
+        context.send_initial_metadata(())
         try:
             threading.Thread(target=self._receive, args=(requests, outbox), name="packet-stream", daemon=True).start()
             yield from outbox
