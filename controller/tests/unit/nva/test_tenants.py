@@ -456,6 +456,7 @@ class TestStore:
             back = Registration(INCARNATIONS["leaf1"], attachments=(NEW,))
             await third.join("leaf1", registration=back)
             assert (await third.sessions["leaf2"].look_up(Lookup(BLUE, mac=MAC))).nve == "leaf1"
+            store_of(third).close()
 
         def store_of(agents):
             return agents.nva.state.store

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from nva_agents import DOMAIN, INCARNATIONS, Agents, certificate_of, hang
 from nvo3sec.domain.messages.session import ReadBack, Registration, StoreMark
 from nvo3sec.errors import AuthorizationError, HistoryDisputed
 from nvo3sec.nva.sessions.early_leases import EARLY_LEASE_S, LOADING_S, EarlyLeases
-from nvo3sec.nva.store import MemoryStore, Revocation, Revoke, StoreRolledBack, open_store
+from nvo3sec.nva.store import MemoryStore, Revocation, Revoke, Store, StoreRolledBack, open_store
 
 LEAVES = ("leaf1", "leaf2", "leaf3")
 LEASE_S = DOMAIN.lifetimes.lease_s
@@ -29,9 +30,16 @@ class World:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.now = 1000.0
+        self._opened: list[Store] = []
 
-    def open(self):
-        return open_store(self.directory / "database" / "nva.sqlite", self.directory / "keys", DOMAIN.name)
+    def open(self) -> Store:
+        one = open_store(self.directory / "database" / "nva.sqlite", self.directory / "keys", DOMAIN.name)
+        self._opened.append(one)
+        return one
+
+    def end(self) -> None:
+        for one in self._opened:
+            one.close()
 
     def runs(self, domain=DOMAIN) -> Agents:
         """An NVA whose start has come to its end, with all agents."""
@@ -57,8 +65,10 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path) -> World:
-    return World(tmp_path)
+def world(tmp_path) -> Iterator[World]:
+    one = World(tmp_path)
+    yield one
+    one.end()
 
 
 class TestGiven:
