@@ -45,7 +45,7 @@ def key_list(
     silent = {one.receiver for one in answer.said if one.receiver_has is None}
     silent |= {one.sender for one in answer.said if one.sender_has is None}
     if silent:
-        aside(f"not known, since they do not answer: {', '.join(sorted(silent))}; see `nvo3sec keys audit`")
+        aside(f"what the switches of {', '.join(sorted(silent))} hold is not known; `nvo3sec keys audit` says why")
         raise typer.Exit(1)
 
 

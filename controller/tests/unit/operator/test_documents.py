@@ -137,7 +137,7 @@ def test_keys_of_a_switch_that_is_not_known_are_not_all_there_is(tmp_path):
     assert any(row["sender"] == "leaf1" for row in rows)
     for answered, status, said in (
         (rows, 0, ""),
-        (told, 1, "not known, since they do not answer: leaf1; see `nvo3sec keys audit`\n"),
+        (told, 1, "what the switches of leaf1 hold is not known; `nvo3sec keys audit` says why\n"),
     ):
 
         async def key_list(_told=answered, **_parameters):
