@@ -45,7 +45,10 @@ class ConsoleServer:
         self.not_yet = ""
         """Why there are methods that are not there yet."""
         self._server: asyncio.Server | None = None
-        self._serving: set[asyncio.Task[None]] = set()
+        self._serving: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+        """Every connection."""
+        self._answering: set[asyncio.Task[None]] = set()
+        """Those that are not yet being closed."""
         self._stopping = False
         self._is_ours = False
         self._log = structlog.get_logger("console")
@@ -64,7 +67,7 @@ class ConsoleServer:
                     f"a process is running in {self._path.parent} already; each process needs a directory of its own"
                 )
         try:
-            self._server = await asyncio.start_unix_server(self._serve, str(self._path), limit=REQUEST_LIMIT_BYTES)
+            self._server = await asyncio.start_unix_server(self._accept, str(self._path), limit=REQUEST_LIMIT_BYTES)
         except OSError as error:
             raise OperatorError(f"{self._path}: {error.strerror or error}") from None
         os.chmod(self._path, 0o600)
@@ -79,14 +82,25 @@ class ConsoleServer:
             with contextlib.suppress(OSError):  # something else is in it: what an agent must remember
                 self._path.parent.rmdir()
         self._stopping = True
-        for task in self._serving:
+        for task in self._answering:
             task.cancel()
-        await asyncio.gather(*self._serving)
+        if self._serving:
+            _, late = await asyncio.wait(self._serving, timeout=END_S)
+            for task in late:
+                self._serving[task].transport.abort()  # it does not read
+            if late:
+                await asyncio.wait(late)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # A task that asyncio made would be known here only once it runs: a stop before that would not wait for it.
+        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
+        self._serving[task] = writer
+        task.add_done_callback(self._serving.pop)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._serving.add(task)
+        self._answering.add(task)
         try:
             who = _user(writer)
             while not self._stopping and (line := await reader.readline()):
@@ -99,8 +113,10 @@ class ConsoleServer:
             if not self._stopping:
                 raise
         finally:
-            await _close(writer, END_S if self._stopping else None)
-            self._serving.discard(task)
+            self._answering.discard(task)  # a stop does not cancel it from here on
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
 
     def add(self, methods: Mapping[str, Method]) -> None:
         """Answer these as well, which are all."""
@@ -135,17 +151,6 @@ class ConsoleServer:
         except Exception as error:  # noqa: BLE001  # an operator's question must not end the controller
             self._log.exception("operator request failed", method=str(line[:200]))
             return _error(type(error).__name__, f"internal error; the log of {self._who} has the details")
-
-
-async def _close(writer: asyncio.StreamWriter, patience_s: float | None) -> None:
-    writer.close()
-    try:
-        async with asyncio.timeout(patience_s):
-            await writer.wait_closed()
-    except ConnectionError:
-        pass
-    except TimeoutError:
-        writer.transport.abort()  # it does not read
 
 
 def _encoded(answer: dict[str, Any]) -> bytes:

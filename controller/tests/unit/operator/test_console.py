@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,42 @@ class TestSocket:
     def test_a_refusal_is_an_error(self, tmp_path):
         with serving(tmp_path / "run"), pytest.raises(OperatorError, match="not today"):
             ask(tmp_path / "run", "refuse")
+
+    @pytest.mark.parametrize("asks", [True, False])
+    @pytest.mark.parametrize("turns", range(12))
+    def test_it_stops_at_every_moment_of_a_connection(self, tmp_path, monkeypatch, turns, asks):
+        """Accepted and not yet served, asked, answered, being closed: a stop waits for it, and is not cancelled."""
+        accepted, start_unix_server = asyncio.Event(), asyncio.start_unix_server
+
+        def noticing(callback: Callable[..., Any], *args: Any, **options: Any) -> Any:
+            def accept(*streams: Any) -> Any:
+                accepted.set()
+                return callback(*streams)
+
+            return start_unix_server(accept, *args, **options)
+
+        async def story() -> bytes:
+            server = ConsoleServer(tmp_path, {"echo": echo})
+            await server.start()
+            reader, writer = await asyncio.open_unix_connection(str(socket_path(tmp_path)))
+            if asks:
+                writer.write(b'{"method": "echo"}\n')
+            writer.write_eof()
+            await accepted.wait()
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await server.stop()
+            assert not [task for task in asyncio.all_tasks() if "ConsoleServer" in repr(task)]
+            try:
+                return await reader.read()
+            except ConnectionResetError:
+                return b""  # it was closed before the question was read
+            finally:
+                writer.close()
+
+        monkeypatch.setattr(asyncio, "start_unix_server", noticing)
+        stops = b'{"error": {"kind": "OperatorError", "message": "this process stops"}}\n'
+        assert asyncio.run(story()) in (b"", b'{"result": {}}\n', stops)
 
     def test_a_failure_tells_nothing_and_ends_nothing(self, tmp_path):
         with serving(tmp_path / "run"):
