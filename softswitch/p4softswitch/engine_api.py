@@ -132,6 +132,9 @@ class Engine(Protocol):
     def attach_interface(self, port: int, interface: str, pcap: str | None = None) -> None:
         """AF_PACKET ring on a network interface. Needs CAP_NET_RAW."""
 
+    def mark_port(self, port: int, mark: int) -> None:
+        """What leaves an attached interface has this mark (SO_MARK). Needs CAP_NET_ADMIN."""
+
     def attach_socket(self, port: int, local_path: str, peer_path: str, pcap: str | None = None) -> None:
         """UNIX datagram socket: receives at local_path, one frame a datagram, sends to peer_path."""
 

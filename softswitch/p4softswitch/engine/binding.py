@@ -55,6 +55,7 @@ _SIGNATURES: dict[str, tuple[object, list[object]]] = {
     "p4_bench": (_U64, [_S, _U32, ctypes.POINTER(_P), ctypes.POINTER(_U32), _U32, _U32, ctypes.POINTER(_U64)]),
     "p4_wait": (_U64, [_S, _U32, _OUT]),
     "p4_attach": (_INT, [_S, _U32, _INT, _P, _P, _P]),
+    "p4_port_mark": (_INT, [_S, _U32, _U32]),
     "p4_detach": (_INT, [_S, _U32]),
 }
 

@@ -397,6 +397,12 @@ class CompiledEngine:
         """Frames of a network interface, promiscuous. Needs CAP_NET_RAW; raises PermissionError without."""
         self._attach(port, binding.PORT_INTERFACE, interface, "", pcap)
 
+    def mark_port(self, port: int, mark: int) -> None:
+        """What the port sends has this mark from now on (SO_MARK of socket(7)). Needs CAP_NET_ADMIN; raises OSError."""
+        result = self._lib.p4_port_mark(self._handle, port, mark)
+        if result < 0:
+            raise OSError(-result, f"port {port}: {os.strerror(-result)}")
+
     def attach_socket(self, port: int, local_path: str, peer_path: str, pcap: str | None = None) -> None:
         """UNIX datagram socket: receives at local_path, one frame a datagram, sends to peer_path."""
         self._attach(port, binding.PORT_SOCKET, local_path, peer_path, pcap)

@@ -405,6 +405,15 @@ EXPORT int p4_attach(struct sw *S, uint32_t number, int kind, const char *first,
   if (rc >= 0) rc = port_capture(p, pcap);
   return port_add(S, p, rc);
 }
+/* What leaves through a port's socket has this mark from now on (SO_MARK, socket(7)). */
+EXPORT int p4_port_mark(struct sw *S, uint32_t number, uint32_t mark) {
+  if (number > 65535) return -EINVAL;
+  control_lock(S);
+  const struct port *p = S->ports[number];
+  const int rc = !p || p->fd < 0 ? -ENODEV : setsockopt(p->fd, SOL_SOCKET, SO_MARK, &mark, sizeof mark) < 0 ? -errno : 0;
+  control_unlock(S);
+  return rc;
+}
 EXPORT int p4_detach(struct sw *S, uint32_t number) {
   if (number > 65535) return -EINVAL;
   control_lock(S);

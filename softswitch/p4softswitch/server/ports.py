@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..engine_api import Engine
+from .host_stack import HostStack
 
 _LOG = logging.getLogger(__name__)
 
@@ -64,15 +65,18 @@ class Ports:
         cpu: tuple[int, Sink] | None = None,
         sink_of: Callable[[int], Sink] | None = None,
         drop_port: int = MAX_PORT,
+        host: HostStack | None = None,
     ) -> None:
         """`cpu`: number of the CPU port and where its packets go. `sink_of`: if given, packets of every port but these
         go there, and the specs are not attached, as BMv2 ignores its interfaces when it carries packets over gRPC.
+        `host`: what keeps this host's network stack away from the interfaces.
         """
         self._specs = tuple(specs) if sink_of is None else ()
         self._pcap_dir = pcap_dir
         self._cpu = cpu
         self._sink_of = sink_of
         self._drop_port = drop_port
+        self._host = host
         self._captures = 0
 
     def _attach(self, engine: Engine, spec: PortSpec) -> None:
@@ -82,7 +86,10 @@ class Ports:
             number = f".{self._captures}" if self._captures > 1 else ""
             pcap = str(Path(self._pcap_dir) / f"{spec.name}{number}.pcap")
         if spec.interface is not None:
+            mark = 0 if self._host is None else self._host.take(spec.interface)
             engine.attach_interface(spec.port, spec.interface, pcap)
+            if mark:
+                engine.mark_port(spec.port, mark)
         else:
             engine.attach_socket(spec.port, spec.local_path or "", spec.peer_path or "", pcap)
 

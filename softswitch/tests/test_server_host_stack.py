@@ -1,0 +1,327 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is behind a port reaches the program and nothing else of the host, and the host sends nothing there.
+
+The oracle is the kernel: with the same services and routes it answers on an interface that is shared with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from engine_network import can_make_veth, ip, own_network
+from p4softswitch.server.host_stack import TABLE_PREFIX, HostStack, NotTaken, release
+from server_command import end, running
+from server_harness import TIMEOUT, Controller, Insert, Program, update
+
+pytestmark = pytest.mark.skipif(not can_make_veth(), reason="network interfaces cannot be made here")
+
+HOST_MAC, TENANT_MAC, ROUTER_MAC, BACK, OUT = (bytes([2, 0, 0, 0, 1, number]) for number in range(1, 6))
+HOST, TENANT, BEYOND = "fe80::1:1", "fe80::1:2", "2001:db8:2::9"
+SERVICE = 4789
+ACCESS, UNDERLAY = 1, 2
+"""Ports. The program sends a frame to BACK out of the first one, and a frame to OUT out of the second."""
+
+
+def ipv6(source: str, destination: str, next_header: int, payload: bytes) -> bytes:
+    """A tenant's frame to the host's MAC address, hop limit 255, with the checksum of ICMPv6 or UDP (RFC 8200 8.1)."""
+    addresses = socket.inet_pton(socket.AF_INET6, source) + socket.inet_pton(socket.AF_INET6, destination)
+    covered = addresses + struct.pack(">II", len(payload), next_header) + payload
+    total = sum(struct.unpack(f">{len(covered) // 2}H", covered))
+    at = 2 if next_header == socket.IPPROTO_ICMPV6 else 6
+    payload = payload[:at] + struct.pack(">H", 0xFFFF - total % 0xFFFF) + payload[at + 2 :]
+    return HOST_MAC + TENANT_MAC + b"\x86\xdd" + struct.pack(">IHBB", 6 << 28, len(payload), next_header, 255) \
+        + addresses + payload  # fmt: skip
+
+
+WHO_ARE_YOU = ipv6(
+    TENANT,
+    HOST,
+    socket.IPPROTO_ICMPV6,
+    b"\x87\0\0\0" + bytes(4) + socket.inet_pton(socket.AF_INET6, HOST) + b"\x01\x01" + TENANT_MAC,
+)
+I_AM = TENANT_MAC + HOST_MAC + b"\x86\xdd"
+"""How a frame of the host's to the tenant begins."""
+
+
+def datagram(source: str, destination: str, port: int) -> bytes:
+    return ipv6(source, destination, socket.IPPROTO_UDP, struct.pack(">HHHH", 4000, port, 14, 0) + b"tenant")
+
+
+def last(destination: bytes) -> bytes:
+    """A frame that the program sends on. When it has come out, whatever came before it has had its time."""
+    return destination + TENANT_MAC + b"\x88\xb5" + os.urandom(46)
+
+
+@dataclass
+class World:
+    """A host with a service, and with a route from `access` to `underlay`; both are ports of the switch."""
+
+    tenant: socket.socket
+    """The far end of `access`."""
+    fabric: socket.socket
+    """The far end of `underlay`."""
+    service: socket.socket
+
+    def comes_out(self, frame: bytes | None, wire: socket.socket) -> list[bytes]:
+        """A tenant sends a frame, and another that the program sends on: what comes out of a wire before that one."""
+        until = last(BACK if wire is self.tenant else OUT)
+        if frame is not None:
+            self.tenant.send(frame)
+        self.tenant.send(until)
+        found = []
+        while True:
+            data, address = wire.recvfrom(1 << 16)
+            if address[2] == socket.PACKET_OUTGOING:
+                continue
+            if data == until:
+                return found
+            found.append(data)
+
+    def host_answers(self) -> bool:
+        return any(frame.startswith(I_AM) for frame in self.comes_out(WHO_ARE_YOU, self.tenant))
+
+    def host_forwards(self) -> bool:
+        found = self.comes_out(datagram("2001:db8:1::9", BEYOND, 9), self.fabric)
+        return any(b"tenant" in frame for frame in found)
+
+    def host_serves(self) -> bool:
+        self.comes_out(datagram(TENANT, HOST, SERVICE), self.tenant)
+        with contextlib.suppress(BlockingIOError):
+            return self.service.recv(1000, socket.MSG_DONTWAIT) == b"tenant"
+        return False
+
+    def host_sends(self) -> bool:
+        """Whether what a process of the host says to the tenant comes out."""
+        with contextlib.suppress(OSError):  # ENOBUFS: nothing leaves
+            self.service.sendto(b"from the host", (TENANT, 9, 0, socket.if_nametoindex("access")))
+        return any(b"from the host" in frame for frame in self.comes_out(None, self.tenant))
+
+    def all_of_it(self) -> list[bool]:
+        return [self.host_answers(), self.host_serves(), self.host_forwards(), self.host_sends()]
+
+
+def sysctl(name: str, value: str) -> None:
+    Path("/proc/sys/net", name).write_text(value)
+
+
+def lladdr(mac: bytes) -> str:
+    return mac.hex(":")
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    with own_network(), contextlib.ExitStack() as stack:
+        ip("link", "set", "lo", "up")
+        wires = []
+        for name, far in (("access", "tenant"), ("underlay", "fabric")):
+            ip("link", "add", name, "type", "veth", "peer", "name", far)
+            ip("link", "set", name, "addrgenmode", "none")
+            sysctl(f"ipv6/conf/{far}/disable_ipv6", "1")
+            wire = stack.enter_context(socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)))
+            wire.settimeout(TIMEOUT)
+            ip("link", "set", far, "up")
+            wire.bind((far, 0))
+            wires.append(wire)
+        ip("link", "set", "access", "address", lladdr(HOST_MAC))
+        for name in ("access", "underlay"):
+            ip("link", "set", name, "up")
+        ip("addr", "add", f"{HOST}/64", "dev", "access", "nodad")
+        ip("neigh", "add", TENANT, "lladdr", lladdr(TENANT_MAC), "dev", "access")
+        sysctl("ipv6/conf/all/forwarding", "1")
+        ip("route", "add", "2001:db8:1::/48", "dev", "access")
+        ip("route", "add", "2001:db8:2::/48", "dev", "underlay")
+        ip("neigh", "add", BEYOND, "lladdr", lladdr(ROUTER_MAC), "dev", "underlay")
+        service = stack.enter_context(socket.socket(socket.AF_INET6, socket.SOCK_DGRAM))
+        service.bind(("::", SERVICE))
+        yield World(*wires, service)
+
+
+@contextlib.contextmanager
+def switch(directory: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
+    """With `access` and `underlay` as ports, and a program that sends on frames to BACK and to OUT."""
+    program = Program.load("with_arrays")
+    ports = ["-i", f"{ACCESS}@access", "-i", f"{UNDERLAY}@underlay"]
+    with running(directory, ["--no-p4", *ports, *options], ["--cpu-port", "510"]) as process:
+        with Controller(f"unix:{directory / 'p4rt'}") as controller:
+            controller.arbitrate()
+            controller.push(program)
+            for mac, port in ((BACK, ACCESS), (OUT, UNDERLAY)):
+                entry = program.forward(mac, program.action("set_port", bytes([port])))
+                controller.write(update(Insert, table_entry=entry))
+        yield process
+
+
+def command(*options: str) -> subprocess.CompletedProcess[str]:
+    whole = [sys.executable, "-m", "p4softswitch.cli", *options]
+    return subprocess.run(whole, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+
+
+class TestTaken:
+    def test_nobody_behind_a_port_meets_the_host(self, world: World, tmp_path: Path) -> None:
+        """It neither says who it is, nor serves, nor forwards, nor sends; frames of the program pass."""
+        with switch(tmp_path):
+            assert world.all_of_it() == [False, False, False, False]
+
+    def test_where_it_is_shared_all_do(self, world: World, tmp_path: Path) -> None:
+        with switch(tmp_path, "--shared", "access", "--shared", "underlay"):
+            assert world.all_of_it() == [True, True, True, True]
+
+    def test_one_interface_of_two_is_shared(self, world: World, tmp_path: Path) -> None:
+        """The host hears tenants, but sends nothing into the underlay."""
+        with switch(tmp_path, "--shared", "access"):
+            assert world.all_of_it() == [True, True, False, True]
+
+    def test_it_stays_when_the_switch_is_killed(self, world: World, tmp_path: Path) -> None:
+        with switch(tmp_path) as process:
+            process.kill()
+            process.wait(TIMEOUT)
+        assert not hears(world)
+
+    def test_shared_opens_what_another_switch_left_closed(self, world: World, tmp_path: Path) -> None:
+        for options, expected in (((), False), (("--shared", "access", "--shared", "underlay"), True)):
+            directory = tmp_path / str(expected)
+            directory.mkdir()
+            with switch(directory, *options) as process:
+                assert world.all_of_it() == [expected] * 4
+                assert end(process)[0] == 0
+
+    def test_another_program_takes_its_place(self, world: World, tmp_path: Path) -> None:
+        """A push attaches the ports anew."""
+        with switch(tmp_path):
+            with Controller(f"unix:{tmp_path / 'p4rt'}", election_id=2) as controller:
+                program = Program.load("without_arrays")
+                controller.arbitrate()
+                controller.push(program)
+                entry = program.forward(BACK, program.action("set_port", bytes([ACCESS])))
+                controller.write(update(Insert, table_entry=entry))
+            assert not world.host_answers()
+            assert not world.host_serves()
+
+    def test_whoever_opens_it_has_it_closed_again(self, world: World) -> None:
+        """As a firewall does that begins with `flush ruleset`: here by the same call, from another process."""
+        watched = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12)
+        stack = HostStack()
+        with watched, contextlib.closing(stack):
+            stack.take("access")
+            stack.take("underlay")
+            watched.bind((0, 1 << 6))  # nf_tables
+            watched.settimeout(TIMEOUT)
+            opened = command("--release", "access")
+            assert (opened.returncode, opened.stdout) == (0, "access: this host uses it again\n")
+            while f"{TABLE_PREFIX}access" not in tables_with_a_new_rule(watched.recv(1 << 16)):
+                pass
+            assert not hears(world)
+        assert release("access")
+        assert hears(world)
+
+
+def tables_with_a_new_rule(changes: bytes) -> set[str]:
+    """Of messages about nf_tables: a rule is the last that is made of a table of the switch."""
+    found, at = set(), 0
+    while at < len(changes):
+        length, kind = struct.unpack_from("=IH", changes, at)
+        if kind == 10 << 8 | 6:
+            size = struct.unpack_from("=H", changes, at + 20)[0]
+            found.add(changes[at + 24 : at + 20 + size - 1].decode())
+        at += length + 3 & ~3
+    return found
+
+
+def hears(world: World) -> bool:
+    """Whether the host's service gets what a tenant sends, before it gets what another socket sends after it."""
+    world.tenant.send(datagram(TENANT, HOST, SERVICE))
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as other:
+        other.sendto(b"that was all", ("::1", SERVICE))
+    world.service.settimeout(TIMEOUT)
+    if world.service.recv(1000) == b"that was all":
+        return False
+    assert world.service.recv(1000) == b"that was all"
+    return True
+
+
+class TestRefusals:
+    """An interface that the host needs is not taken from it by a mistake."""
+
+    def refused(self, *options: str) -> str:
+        result = command("--no-p4", *options, "--", "--grpc-server-addr", "unix:p4rt")
+        assert result.returncode == 1
+        assert "Traceback" not in result.stderr
+        return result.stderr
+
+    def test_an_address_of_the_host(self, world: World, tmp_path: Path, monkeypatch) -> None:
+        ip("addr", "add", "192.0.2.7/24", "dev", "underlay")
+        stack = HostStack()
+        with (
+            contextlib.closing(stack),
+            pytest.raises(NotTaken, match=r"this host has 192\.0\.2\.7/24 there") as refusal,
+        ):
+            stack.take("underlay")
+        assert refusal.value.errno == errno.EBUSY
+        assert not release("underlay")  # nothing was changed
+
+    def test_a_bridge(self, world: World) -> None:
+        ip("link", "add", "br0", "type", "bridge")
+        ip("link", "set", "underlay", "master", "br0")
+        with contextlib.closing(HostStack()) as stack, pytest.raises(NotTaken, match="it belongs to br0"):
+            stack.take("underlay")
+
+    def test_the_loopback_interface(self, world: World) -> None:
+        with contextlib.closing(HostStack()) as stack, pytest.raises(NotTaken, match="loopback"):
+            stack.take("lo")
+
+    def test_no_such_interface(self, world: World) -> None:
+        with contextlib.closing(HostStack()) as stack, pytest.raises(NotTaken, match="No such device"):
+            stack.take("nosuchif0")
+
+    def test_without_the_right_to(self, world: World) -> None:
+        """Said with what it takes, and with what does without."""
+        script = (
+            "import os; from p4softswitch.server.host_stack import HostStack; "
+            "os.setuid(65534); HostStack().take('access')"
+        )
+        result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+        assert "NotTaken" in result.stderr
+        assert "CAP_NET_ADMIN" in result.stderr
+        assert "--shared access" in result.stderr
+
+    @pytest.mark.parametrize(
+        ("options", "said"),
+        [
+            (["--shared", "access"], "--shared access: there is no port of that interface"),
+            (["-i", "1@access", "--shared", "underlay"], "--shared underlay: there is no port of that interface"),
+        ],
+    )
+    def test_shared_without_a_port(self, world: World, options: Sequence[str], said: str) -> None:
+        assert said in self.refused(*options)
+
+    def test_release_of_what_was_not_taken(self, world: World) -> None:
+        result = command("--release", "access", "nosuchif0")
+        assert result.returncode == 1
+        assert result.stderr.splitlines() == [
+            f"p4softswitch: {name}: no switch has taken it" for name in ("access", "nosuchif0")
+        ]
+
+    def test_the_switch_says_so_and_ends(self, world: World, tmp_path: Path) -> None:
+        ip("addr", "add", "192.0.2.7/24", "dev", "underlay")
+        program = Path(__file__).parent / "support" / "server_program" / "with_arrays.json"
+        address = f"unix:{tmp_path / 'p4rt'}"
+        result = command("-i", "2@underlay", str(program), "--", "--grpc-server-addr", address)
+        assert result.returncode == 1
+        assert "192.0.2.7/24" in result.stderr
+        assert "--shared underlay" in result.stderr
+
+
+def test_a_switch_that_is_stopped_leaves_it_closed(world: World, tmp_path: Path) -> None:
+    with switch(tmp_path) as process:
+        assert end(process)[0] == 0
+    assert not hears(world)
