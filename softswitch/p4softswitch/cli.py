@@ -18,6 +18,7 @@ from typing import NoReturn
 
 from .engine_api import Engine
 from .server import EngineFactory, Limits, P4Error, PortSpec, Switch, SwitchOptions, TlsFiles, parse_port
+from .server.host_stack import release
 from .server.ports import MAX_PORT
 
 _LEVELS = {
@@ -71,6 +72,9 @@ def _general_parser() -> argparse.ArgumentParser:
     add("program", nargs="?", type=Path, help="BMv2 JSON to run from the start")
     add("-i", "--interface", action="append", default=[], type=_port, metavar="PORT@IFACE",
         help="attach a network interface, or a UNIX datagram socket with PORT@unix:LOCAL,PEER")  # fmt: skip
+    add("--shared", action="append", default=[], metavar="IFACE",
+        help="an interface of -i that this host's network stack goes on to use; others are the switch's")  # fmt: skip
+    add("--release", nargs="+", metavar="IFACE", help="give interfaces that a switch had back to this host, and end")
     add("--device-id", type=_number(0, 2**64 - 1), default=0, help="device id in P4Runtime (default 0)")
     add("--no-p4", action="store_true", help="start without a program")
     add(
@@ -162,6 +166,8 @@ def _check(parser: argparse.ArgumentParser, args: argparse.Namespace, target: ar
             parser.error(f"--{name} is not supported")
     if args.debugger:
         parser.error("--debugger is not supported")
+    if unknown := sorted(set(args.shared) - {spec.interface for spec in args.interface}):
+        parser.error(f"--shared {unknown[0]}: there is no port of that interface")
     if args.program is None and not args.no_p4:
         parser.error("please specify a BMv2 JSON file, or --no-p4")
     numbers = [spec.port for spec in args.interface]
@@ -204,6 +210,7 @@ def _options(args: argparse.Namespace, target: argparse.Namespace, tls: TlsFiles
         cpu_port=target.cpu_port,
         drop_port=target.drop_port,
         ports=tuple(args.interface),
+        shared=tuple(args.shared),
         pcap_dir=args.pcap,
         limits=Limits(target.max_mc_groups, target.max_l1_entries, target.max_l2_entries),
         swap=not target.disable_swap,
@@ -242,11 +249,29 @@ def _serve(factory: EngineFactory, options: SwitchOptions, args: argparse.Namesp
         signal.sigwait(signals)
 
 
+def _release(interfaces: Sequence[str]) -> int:
+    """Exit status 0 if all were a switch's, and are not any more."""
+    status = 0
+    for interface in interfaces:
+        try:
+            if release(interface):
+                print(f"{interface}: this host uses it again")
+                continue
+            fault = "no switch has taken it"
+        except OSError as error:
+            fault = error.strerror or str(error)
+        print(f"p4softswitch: {interface}: {fault}", file=sys.stderr)
+        status = 1
+    return status
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the switch until it is told to stop. Exit status 0, or 1 with one line on standard error."""
     parser = _general_parser()
     general, rest = _split(sys.argv[1:] if argv is None else argv)
     args, target = parser.parse_args(general), _target_parser().parse_args(rest)
+    if args.release:
+        return _release(args.release)
     _check(parser, args, target)
     tls = _tls(parser, target)
     _log_to(args)

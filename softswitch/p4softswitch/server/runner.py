@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,8 +14,10 @@ from typing import Any
 import grpc
 from finsy.proto import p4r_grpc
 
+from .claims import Claims, Taken, owner_of_tcp_port
 from .dataplane import DataplaneService
 from .device import Device, EngineFactory
+from .host_stack import HostStack
 from .ports import MAX_PORT, Ports, PortSpec
 from .replication import Limits
 from .service import MAX_STREAMS, P4RuntimeService
@@ -46,6 +48,8 @@ class SwitchOptions:
     cpu_port: int | None = None
     drop_port: int = MAX_PORT
     ports: Sequence[PortSpec] = ()
+    shared: Sequence[str] = ()
+    """Interfaces that this host's network stack goes on to use."""
     pcap_dir: str | None = None
     limits: Limits = field(default_factory=Limits)
     swap: bool = True
@@ -67,15 +71,36 @@ def _server(workers: int) -> grpc.Server:
     return grpc.server(ThreadPoolExecutor(workers, thread_name_prefix="grpc"), options=options)
 
 
+_UNIX = "unix:"
+
+
+def _path_of(address: str) -> str | None:
+    """Of a UNIX socket in the file system, in gRPC's ways to write one."""
+    path = address.removeprefix(_UNIX)
+    return path.removeprefix("//") if path != address and not path.startswith("@") else None
+
+
 def _listen(server: grpc.Server, address: str, tls: TlsFiles | None) -> int:
     with _private_sockets():
         if tls is None:
-            return int(server.add_insecure_port(address))
+            return _bound(lambda: server.add_insecure_port(address), address)
         ca = tls.client_ca.read_bytes() if tls.client_ca is not None else None
         credentials = grpc.ssl_server_credentials(
             [(tls.key.read_bytes(), tls.certificate.read_bytes())], ca, tls.client_auth
         )
-        return int(server.add_secure_port(address, credentials))
+        return _bound(lambda: server.add_secure_port(address, credentials), address)
+
+
+def _bound(bind: Callable[[], int], address: str) -> int:
+    """Raises Taken where another process has the address, and RuntimeError if it cannot be used otherwise."""
+    try:
+        return int(bind())
+    except RuntimeError:
+        port = address.rpartition(":")[2]
+        owner = owner_of_tcp_port(int(port)) if port.isdecimal() and _path_of(address) is None else None
+        if owner is None:
+            raise
+        raise Taken(f"the address {address}", owner) from None
 
 
 class Switch:
@@ -84,12 +109,15 @@ class Switch:
     def __init__(self, factory: EngineFactory, options: SwitchOptions) -> None:
         self._options = options
         self._dataplane = DataplaneService(options.device_id) if options.dataplane_address else None
+        self._claims = Claims()
+        self._host = HostStack(options.shared)
         ports = Ports(
             options.ports,
             pcap_dir=options.pcap_dir,
             cpu=None if options.cpu_port is None else (options.cpu_port, self._packet_in),
             sink_of=None if self._dataplane is None else self._dataplane.sink_of,
             drop_port=options.drop_port,
+            host=self._host,
         )
         self.device = Device(
             options.device_id,
@@ -124,8 +152,9 @@ class Switch:
         Raises:
             P4Error: the program cannot run.
             RuntimeError: an address cannot be used.
-            OSError: a file for TLS cannot be read.
+            OSError: a file for TLS cannot be read; Taken: another process has a socket or an interface.
         """
+        self._claim()
         if program is not None:
             self.device.boot(program)
         port = _listen(self._servers[0], self._options.grpc_address, self._options.tls)
@@ -135,11 +164,25 @@ class Switch:
             server.start()
         return port
 
+    def _claim(self) -> None:
+        """Before anything of another switch's can be touched."""
+        options = self._options
+        for address in (options.grpc_address, options.dataplane_address):
+            if address is not None and (path := _path_of(address)) is not None:
+                self._claims.path(path)
+        for spec in options.ports if self._dataplane is None else ():
+            if spec.interface is not None:
+                self._claims.interface(spec.interface)
+            elif spec.local_path is not None:
+                self._claims.path(spec.local_path)
+
     def stop(self, grace: float = 0.25) -> None:
         """End streams, close sockets, stop the engine. Idempotent."""
         for event in [server.stop(grace) for server in self._servers]:
             event.wait()
         self.device.stop()
+        self._host.close()
+        self._claims.close()
 
     def __enter__(self) -> Switch:
         return self

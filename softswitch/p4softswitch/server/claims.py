@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One switch for each socket and interface.
+
+A second one would take the sockets of the first without a word (whoever binds the path of a UNIX socket removes what is
+there), or double every frame of an interface. So a switch claims what it uses before it opens anything, and who comes
+second is refused, with the process that was there first.
+
+A claim ends with its process, however that ends: of a path it is the lock of a file beside it (flock(2)), of an
+interface an abstract UNIX socket, which is of one network namespace, as interfaces are (unix(7)).
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import logging
+import os
+import socket
+import stat
+import struct
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, suppress
+from pathlib import Path
+
+_LOG = logging.getLogger(__name__)
+
+_LOCK = ".lock"
+_ABSTRACT = "\0p4softswitch/interface/"
+_PEERCRED = struct.Struct("3i")
+
+
+class Taken(OSError):
+    """Something that another process uses."""
+
+    def __init__(self, what: str, pid: int | None) -> None:
+        who = "another process" if pid is None else f"process {pid}"
+        super().__init__(errno.EADDRINUSE, f"{what} is in use by {who}")
+        self.pid = pid
+
+    def __str__(self) -> str:
+        return self.strerror or ""
+
+
+class Claims:
+    """What this switch has claimed. Not thread-safe: one owner."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, ExitStack] = {}
+
+    def interface(self, name: str) -> None:
+        """Raises Taken if a switch has this interface of this network namespace."""
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        try:
+            listening.bind(_ABSTRACT + name)
+            listening.listen(1)
+        except OSError as error:
+            listening.close()
+            if error.errno != errno.EADDRINUSE:
+                raise
+            pid, user = _listener(_ABSTRACT + name)
+            if user in (0, os.getuid()):
+                raise Taken(f"the interface {name}", pid) from None
+            # No switch: it could not open a packet socket. And nobody may keep a switch from starting by a name.
+            _LOG.warning("%s: process %s of user %s has the name that says which switch uses it", name, pid, user)
+            return
+        self._hold(name).callback(listening.close)
+
+    def path(self, path: str) -> None:
+        """Of a UNIX socket that is to be made there. Raises Taken if it is somebody's, OSError for other reasons."""
+        lock = _lock(path)
+        with ExitStack() as failing:
+            failing.callback(os.close, lock)
+            if _answers(path):
+                raise Taken(f"the socket {path}", _owner_of_path(path))
+            failing.pop_all()
+        held = self._hold(path)
+        held.callback(os.close, lock)
+        held.callback(_remove, path + _LOCK)  # before it is let go
+
+    def _hold(self, name: str) -> ExitStack:
+        return self._held.setdefault(name, ExitStack())
+
+    def let_go(self, name: str) -> None:
+        """Of an interface or a path. Idempotent."""
+        held = self._held.pop(name, None)
+        if held is not None:
+            held.close()
+
+    def close(self) -> None:
+        """Let go of everything. Idempotent."""
+        for name in list(self._held):
+            self.let_go(name)
+
+
+def _lock(path: str) -> int:
+    """The descriptor of a lock on a path, with the number of this process in its file."""
+    while True:
+        lock = os.open(path + _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            state = os.fstat(lock)
+            if not stat.S_ISREG(state.st_mode) or state.st_nlink > 1:
+                raise OSError(errno.EEXIST, "is not the lock of a switch", path + _LOCK)
+            with suppress(FileNotFoundError):
+                if os.path.samestat(state, os.stat(path + _LOCK, follow_symlinks=False)):
+                    os.ftruncate(lock, 0)
+                    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+                    return lock
+        except BlockingIOError:
+            text = os.pread(lock, 32, 0).decode("ascii", "replace").strip()
+            os.close(lock)
+            raise Taken(f"the socket {path}", int(text) if text.isdecimal() else None) from None
+        except BaseException:
+            os.close(lock)
+            raise
+        os.close(lock)  # whoever had it has removed the file meanwhile
+
+
+def _remove(path: str) -> None:
+    with suppress(OSError):
+        os.unlink(path)
+
+
+def _answers(path: str) -> bool:
+    """Whether somebody holds a UNIX socket at a path who is no switch, and so has no lock."""
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        with socket.socket(socket.AF_UNIX, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC) as probe:
+            try:
+                probe.connect(path)
+            except BlockingIOError:  # its backlog is full
+                return True
+            except OSError:
+                continue
+            return True
+    return False
+
+
+def _listener(address: str) -> tuple[int | None, int | None]:
+    """(process, user) at the other end of a UNIX socket; None where it says nothing any more."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC) as probe:
+        try:
+            probe.connect(address)
+        except OSError:
+            return None, None
+        pid, user, _ = _PEERCRED.unpack(probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEERCRED.size))
+    return pid, user
+
+
+def _owner_of_path(path: str) -> int | None:
+    with suppress(OSError):
+        for line in Path("/proc/net/unix").read_text(errors="replace").splitlines()[1:]:
+            fields = line.split(maxsplit=7)
+            # A connection that nobody has accepted yet has the path, too, and is nobody's.
+            if len(fields) == 8 and fields[7] == path and (owner := _owner_of_inode(fields[6])) is not None:
+                return owner
+    return None
+
+
+def owner_of_tcp_port(port: int) -> int | None:
+    """The process that listens at a TCP port of this network namespace, as far as this user may know."""
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with suppress(OSError):
+            for line in Path(table).read_text().splitlines()[1:]:
+                fields = line.split()
+                if fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
+                    return _owner_of_inode(fields[9])
+    return None
+
+
+def _owner_of_inode(inode: str) -> int | None:
+    wanted = f"socket:[{inode}]"
+    return next((pid for pid, link in _descriptors() if link == wanted), None)
+
+
+def _descriptors() -> Iterator[tuple[int, str]]:
+    for process in Path("/proc").iterdir():
+        if not process.name.isdecimal():
+            continue
+        with suppress(OSError), closing(os.scandir(process / "fd")) as listing:
+            for entry in listing:
+                with suppress(OSError):
+                    yield int(process.name), os.readlink(entry.path)
