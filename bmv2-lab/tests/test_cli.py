@@ -120,7 +120,7 @@ class TestPreflight:
             preflight.choose_wiring("unix", "bmv2")
 
     def test_what_is_not_allowed_is_explained(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(preflight, "_probe", lambda user_namespace: "Operation not permitted")
+        monkeypatch.setattr(preflight, "_probe", lambda where, switch: "Operation not permitted")
         with pytest.raises(PreflightError, match="--wires unix"):
             preflight.choose_wiring("kernel", "embedded")
         chosen = preflight.choose_wiring("auto", "embedded")

@@ -18,7 +18,7 @@ from typing import NoReturn
 
 from .engine_api import Engine
 from .server import EngineFactory, Limits, P4Error, PortSpec, Switch, SwitchOptions, TlsFiles, parse_port
-from .server.host_stack import release
+from .server.host_stack import HostStack, release
 from .server.ports import MAX_PORT
 
 _LEVELS = {
@@ -74,7 +74,8 @@ def _general_parser() -> argparse.ArgumentParser:
         help="attach a network interface, or a UNIX datagram socket with PORT@unix:LOCAL,PEER")  # fmt: skip
     add("--shared", action="append", default=[], metavar="IFACE",
         help="an interface of -i that this host's network stack goes on to use; others are the switch's")  # fmt: skip
-    add("--release", nargs="+", metavar="IFACE", help="give interfaces that a switch had back to this host, and end")
+    add("--take", nargs="+", metavar="IFACE", help="keep this host's network stack away from interfaces, and end")
+    add("--release", nargs="+", metavar="IFACE", help="give interfaces that were taken back to this host, and end")
     add("--device-id", type=_number(0, 2**64 - 1), default=0, help="device id in P4Runtime (default 0)")
     add("--no-p4", action="store_true", help="start without a program")
     add(
@@ -249,6 +250,19 @@ def _serve(factory: EngineFactory, options: SwitchOptions, args: argparse.Namesp
         signal.sigwait(signals)
 
 
+def _take(interfaces: Sequence[str]) -> int:
+    """Before their switch is there: exit status 0 if all are closed to this host."""
+    status = 0
+    with closing(HostStack()) as host:
+        for interface in interfaces:
+            try:
+                host.take(interface)
+            except OSError as error:
+                print(f"p4softswitch: {error}", file=sys.stderr)
+                status = 1
+    return status
+
+
 def _release(interfaces: Sequence[str]) -> int:
     """Exit status 0 if all were a switch's, and are not any more."""
     status = 0
@@ -270,6 +284,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _general_parser()
     general, rest = _split(sys.argv[1:] if argv is None else argv)
     args, target = parser.parse_args(general), _target_parser().parse_args(rest)
+    if args.take:
+        return _take(args.take)
     if args.release:
         return _release(args.release)
     _check(parser, args, target)

@@ -304,6 +304,14 @@ class TestRefusals:
     def test_shared_without_a_port(self, world: World, options: Sequence[str], said: str) -> None:
         assert said in self.refused(*options)
 
+    def test_taken_before_the_switch_is_there(self, world: World) -> None:
+        """As at the start of a machine. Each interface by itself: one that cannot be taken leaves no other one open."""
+        ip("addr", "add", "192.0.2.7/24", "dev", "underlay")
+        result = command("--take", "underlay", "access")
+        assert result.returncode == 1
+        assert result.stderr.startswith("p4softswitch: underlay: this host has 192.0.2.7/24 there")
+        assert not hears(world)
+
     def test_release_of_what_was_not_taken(self, world: World) -> None:
         result = command("--release", "access", "nosuchif0")
         assert result.returncode == 1

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,10 +99,11 @@ def choose_wiring(wires: str, target: str) -> Wiring:
             raise PreflightError("BMv2 has no UNIX datagram ports; it needs --wires kernel")
         return Wiring(False, False, "asked for")
     root = os.geteuid() == 0
-    refusal = _probe(user_namespace=False) if root else "not root"
+    switch = [switch_executable(target)] if target == "embedded" else []
+    refusal = _probe("root", switch) if root else "not root"
     if root and refusal is None:
         return Wiring(True, False, "root may make network namespaces")
-    in_user_namespace = _probe(user_namespace=True)
+    in_user_namespace = _probe("user-namespace", switch)
     if in_user_namespace is None:
         return Wiring(True, True, "this user may make network namespaces within a user namespace")
     reason = f"no network namespaces here ({refusal}; in a user namespace: {in_user_namespace})"
@@ -115,12 +117,11 @@ def choose_wiring(wires: str, target: str) -> Wiring:
     return Wiring(False, False, reason)
 
 
-def _probe(user_namespace: bool) -> str | None:
+def _probe(where: str, switch: Sequence[str]) -> str | None:
     """Make two namespaces and a veth pair, in a process of its own. None if that works, else why not."""
-    option = "--user-namespace" if user_namespace else "--root"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run(  # noqa: S603 - this interpreter, a module of this package
-        [sys.executable, "-P", "-m", "nvo3lab.wires.plumbing", "--probe", option],
+        [sys.executable, "-P", "-m", "nvo3lab.wires.plumbing", "--probe", where, *switch],
         capture_output=True,
         text=True,
         timeout=30,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
 import sys
 from typing import Any
 
@@ -68,8 +69,11 @@ def build(descriptors: dict[str, int], plan: dict[str, Any]) -> None:
             configure(descriptors, end)
 
 
-def probe(user_namespace: bool) -> None:
-    """Find out whether this machine allows all that, with two namespaces that end with this process."""
+def probe(user_namespace: bool, switch: str | None) -> None:
+    """Find out whether this machine allows all that, with two namespaces that end with this process.
+
+    switch: the command of an embedded switch, which keeps its host's network stack away from its interfaces.
+    """
     if user_namespace:
         linux.become_root_of_user_namespace()
     names = ("here", "there")
@@ -81,11 +85,18 @@ def probe(user_namespace: bool) -> None:
     build(descriptors, {"namespaces": list(names), "links": [ends]})
     linux.enter_network(descriptors["here"])
     socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0).close()
+    if switch is not None:
+        done = subprocess.run(  # noqa: S603 - the lab's own switch
+            [switch, "--take", "eth0"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise OSError(done.stderr.strip())
 
 
 def main() -> None:
     if "--probe" in sys.argv:
-        probe("--user-namespace" in sys.argv)
+        where, *switch = sys.argv[sys.argv.index("--probe") + 1 :]
+        probe(where == "user-namespace", switch[0] if switch else None)
     else:
         request = json.load(sys.stdin)
         build({name: int(value) for name, value in request["fds"].items()}, request["plan"])

@@ -33,6 +33,8 @@ Otherwise different:
 - there is no trace of packets, fields or entries, and what a program says with log_msg is not printed: either could
   show a key;
 - `--pcap` writes one file per port, with both directions, and further ones after the push of another program;
+- an interface is taken from the host's own network stack, or refused (`host_stack`); sockets and interfaces have one
+  switch (`claims`); BMv2 shares both with whoever comes;
 - without `--grpc-server-addr` it listens on the loopback interface only, and its UNIX sockets are their owner's alone.
 """
 
