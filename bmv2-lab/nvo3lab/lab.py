@@ -22,7 +22,7 @@ from nvo3lab.processes.guarded import GUARDIAN, Guarded, how_ended
 from nvo3lab.rpc import Client, serve
 from nvo3lab.rundir import RunDirectory
 from nvo3lab.topology import Topology, reference
-from nvo3lab.view import LAB, View, connect_when_ready
+from nvo3lab.view import CARELESS, LAB, View, connect_when_ready
 from nvo3lab.wires import linux, wiring
 
 _READY = 120.0
@@ -169,6 +169,10 @@ class Lab:
         )
         self.audit_switches()
         await self._start_hosts(plan)
+        if self.wiring.kernel and self.options.target == "embedded":
+            leaf = self.topology.leaf("leaf1")
+            ends = {"access": f"access{leaf.ports[0].number}", "underlay": "underlay0"}
+            await self._start_own(CARELESS, "nvo3lab.drill.careless_host", ends, leaf.name)
         if self.options.with_controller:
             await self._start_control_plane(plane, sockets)
             self.audit_switches()

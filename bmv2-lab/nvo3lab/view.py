@@ -18,6 +18,7 @@ from nvo3lab.topology import Topology, reference
 _READY_INTERVAL = 0.02
 LAB = "lab"
 """Name of the lab itself, among the processes that answer requests."""
+CARELESS = "leaf1-host"
 
 
 async def connect_when_ready(name: str, path: Path, timeout: float, ended: asyncio.Future[int] | None = None) -> Client:
@@ -49,6 +50,7 @@ class View:
         target: "embedded" or "bmv2".
         kernel: whether hosts have the kernel's stack.
         switches: of each leaf, the P4Runtime socket of its switch.
+        careless: the machine of leaf1, where the kernel's stack stands beside an embedded switch.
         lab: the lab itself, which kills and starts its processes.
     """
 
@@ -60,6 +62,7 @@ class View:
     trunks: dict[str, Client] = field(default_factory=dict)
     fabric: Client | None = None
     intruder: Client | None = None
+    careless: Client | None = None
     lab: Client | None = None
     control: ControlPlane | None = None
 
@@ -89,6 +92,8 @@ class View:
             self.fabric = client
         elif process == "intruder":
             self.intruder = client
+        elif process == CARELESS:
+            self.careless = client
         elif process == LAB:
             self.lab = client
         elif process.startswith("trunk-"):
@@ -103,7 +108,7 @@ class View:
         return self.fabric
 
     def clients(self) -> Iterable[Client]:
-        others = (self.fabric, self.intruder, self.lab)
+        others = (self.fabric, self.intruder, self.careless, self.lab)
         return (*self.hosts.values(), *self.trunks.values(), *(client for client in others if client is not None))
 
     async def close(self) -> None:

@@ -4,11 +4,15 @@
 from __future__ import annotations
 
 import os
+import socket
+import struct
 import time
+from typing import Any
 
 from nvo3ref import tenant_frames as frames
 
 from nvo3lab import domain_file
+from nvo3lab.drill.careless_host import PORT
 from nvo3lab.drill.model import Attack, Shot
 from nvo3lab.drill.world import World
 
@@ -75,6 +79,43 @@ async def spoof(world: World) -> Shot:
     return Shot(sent, sent, note=f"red2 still finds {other.name} at its own address", faults=faults)
 
 
+async def host_stack(world: World) -> Shot:
+    """At the machine of its own NVE: who are you, serve me, forward this; and that machine sends by itself.
+
+    That the kernel would do all of it is for the switch's own tests to show, on an interface that is shared with it.
+    """
+    host = world.view.careless
+    if host is None:
+        why = "its ports are sockets" if world.view.target == "embedded" else "BMv2 leaves that to its operator"
+        return Shot(0, 0, note=f"not played: {why}")
+    own = world.host("red1")
+    address, beyond, router = "10.0.0.254", "198.51.100.9", world.leaf("leaf2").mac
+    before = await world.uninvited_from("leaf1")
+    place: dict[str, Any] = {"address": address, "prefix_length": 24, "beyond": beyond}
+    world.owes("the machine of leaf1 is exposed", lambda: host.call("withdraw", **place))
+    mac = await host.call("expose", **place, router=router, marker=world.marker.hex())
+    question = frames.arp(frames.ARP_REQUEST, own.mac, own.ip, "00:00:00:00:00:00", address)
+    datagram = struct.pack(">HHHH", PORT, PORT, 8 + len(world.marker), 0) + world.marker
+    serve = frames.ipv4(own.ip, address, socket.IPPROTO_UDP, datagram)
+    forward = frames.ipv4(own.ip, beyond, socket.IPPROTO_UDP, datagram)
+    packets = [
+        frames.ethernet(frames.BROADCAST, own.mac, frames.ETHERTYPE_ARP, question),
+        frames.ethernet(mac, own.mac, frames.ETHERTYPE_IPV4, serve),
+        frames.ethernet(mac, own.mac, frames.ETHERTYPE_IPV4, forward),
+    ]
+    sent = await world.from_host("red1", packets * _COPIES)
+    sent += await host.call("speak", address=own.ip, mac=own.mac, count=_COPIES)
+    await world.reach("red1", "red2")  # what was sent before has had its time
+    heard, left = await host.call("heard"), await world.uninvited_from("leaf1") - before
+    await host.call("withdraw", **place)
+    world.settled("the machine of leaf1 is exposed")
+    faults = [
+        *([f"the machine of leaf1 served {heard} datagrams of a tenant's"] if heard else []),
+        *([f"{left} packets went from leaf1 into the underlay"] if left else []),
+    ]
+    return Shot(sent, 0, note="the machine of leaf1 heard, forwarded and sent nothing", faults=tuple(faults))
+
+
 async def unknown_flood(world: World) -> Shot:
     """Frames to ever new destinations that nobody has: they cost the agent no more than this VAP's share of it."""
     own = world.host("red1")
@@ -126,6 +167,13 @@ ATTACKS = (
         "another's MAC, IP, ARP",
         frozenset({"SOURCE_GUARD", "MALFORMED_ARP", "SOURCE_ADDRESS"}),
         spoof,
+    ),
+    Attack(
+        "host-stack",
+        "tenant",
+        "the machine of the NVE itself: its addresses, services, forwarding",
+        frozenset({"PUNT_RATE"}),
+        host_stack,
     ),
     Attack("unknown-flood", "tenant", "a flood to unknown destinations", frozenset({"PUNT_RATE"}), unknown_flood),
     Attack("arp-flood", "tenant", "a flood of ARP for unknown addresses", frozenset({"PUNT_RATE"}), arp_flood),
