@@ -289,17 +289,22 @@ class TestWhole:
         assert not (short_directory / "run").exists()
 
     def test_a_frame_without_protection_is_reported(self, short_directory: Path) -> None:
-        """As root of leaf1's namespace, somebody sends one ARP request where only the switch should send."""
+        """As root of leaf1's namespace, somebody sends one ARP request where only the switch should send.
+
+        The switch keeps its interfaces closed: it has to be stopped, and one of them opened, before that is possible.
+        """
         if not preflight.choose_wiring("auto", "embedded").kernel:
             pytest.skip("needs namespaces")
         code = (
-            "import socket, sys; from nvo3lab.wires import linux; linux.enter_namespaces_of(int(sys.argv[1]));"
+            "import os, signal, socket, subprocess, sys; from nvo3lab.wires import linux; pid = int(sys.argv[1]);"
+            " linux.enter_namespaces_of(pid); os.kill(pid, signal.SIGSTOP);"
+            " subprocess.run([sys.argv[2], '--release', 'underlay0'], check=True);"
             " s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW); s.bind(('underlay0', 0));"
-            " s.send(bytes.fromhex('ffffffffffff02aa000000010806') + bytes(46))"
+            " s.send(bytes.fromhex('ffffffffffff02aa000000010806') + bytes(46)); os.kill(pid, signal.SIGCONT)"
         )
         with lab_process(short_directory / "run") as (process, state):
             sent = finished(
-                [sys.executable, "-c", code, str(state["pids"]["leaf1"])],
+                [sys.executable, "-c", code, str(state["pids"]["leaf1"]), preflight.executable("p4softswitch")],
                 os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             )
             assert sent.returncode == 0, sent.stderr
