@@ -84,6 +84,15 @@ class TableEntry:
     action: ActionCall | None  # None for a member of an action profile
 
 
+@dataclass(frozen=True)
+class ReleasedPort:
+    """What one engine lets go of and another one takes: the open descriptor of an interface or socket, with what waits
+    in it, and of a socket what its path led to (device and inode)."""
+
+    descriptor: int
+    identity: tuple[int, int] | None = None
+
+
 class Engine(Protocol):
     """A loaded program with its ports. Names are those of the BMv2 JSON.
 
@@ -129,21 +138,44 @@ class Engine(Protocol):
     def set_packet_sink(self, port: int, sink: Callable[[bytes], None] | None) -> None:
         """Packets sent to the port go to the callable, from a thread of the engine's (CPU port: with its header)."""
 
-    def attach_interface(self, port: int, interface: str, pcap: str | None = None) -> None:
-        """AF_PACKET ring on a network interface. Needs CAP_NET_RAW."""
+    def attach_interface(self, port: int, interface: str, pcap: str | None = None, *, opened: bool = True) -> None:
+        """AF_PACKET ring on a network interface. Needs CAP_NET_RAW. A port may be made without it (`opened`)."""
 
     def mark_port(self, port: int, mark: int) -> None:
         """What leaves an attached interface has this mark (SO_MARK). Needs CAP_NET_ADMIN."""
 
-    def attach_socket(self, port: int, local_path: str, peer_path: str, pcap: str | None = None) -> None:
+    def attach_socket(
+        self, port: int, local_path: str, peer_path: str, pcap: str | None = None, *, opened: bool = True
+    ) -> None:
         """UNIX datagram socket: receives at local_path, one frame a datagram, sends to peer_path."""
 
     def attach_sink(self, port: int, pcap: str | None = None) -> None:
         """In-process port: `inject` and `set_packet_sink` only (the data-plane gRPC service uses it)."""
 
-    def detach(self, port: int) -> None: ...
+    def open_port(self, port: int, released: ReleasedPort | None = None) -> None:
+        """Give a port its interface or socket: a new one, or what `release_port` of another engine gave.
+
+        Raises OSError: the port stays without it, and what was released is still whoever's who called.
+        """
+
+    def close_port(self, port: int) -> None:
+        """Take interface or socket away from a port: frames for it are lost, and counted there. Idempotent."""
+
+    def release_port(self, port: int) -> ReleasedPort | None:
+        """As `close_port`, but leaves it open for another engine; None where the port has none."""
+
+    def port_bound(self, port: int) -> int:
+        """The index of the interface that a port is bound to, or the inode of the socket that it can be reached at; 0
+        for none, or one that has been deleted since."""
+
+    def detach(self, port: int) -> dict[str, int]:
+        """End a port. Its last statistics."""
+
     def port_statistics(self, port: int) -> dict[str, int]:
-        """What is counted of an attached port, by name."""
+        """What passed through an attached port, and every frame that it lost, by cause."""
+
+    def missed_ports(self) -> dict[int, int]:
+        """How many frames were for ports that there are not, by number of the port."""
 
     def statistics(self) -> dict[str, int]:
         """What the engine counts of itself, by name."""

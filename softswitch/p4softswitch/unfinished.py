@@ -12,14 +12,10 @@ drops the packet, unless it does not look. A switch that dropped it would take i
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Mapping
 
-from p4softswitch.runtime.names import PORT_STATISTICS
+LOG = logging.getLogger(__name__)
 
-_LOG = logging.getLogger(__name__)
-
-_WHAT = {
+WHAT = {
     "checksum_unfinished": (
         "an unfinished checksum",
         "whoever receives such a packet drops it, so TCP between tenants does not come to stand. The sender's checksum"
@@ -31,51 +27,4 @@ _WHAT = {
         " on: turn them off with `ethtool -K DEV tso off gso off` there and `ethtool -K DEV gro off lro off` here",
     ),
 }
-
-
-class UnfinishedFrames:
-    """Says in the log which ports such frames come to: of the first at once, of others together, with their number.
-
-    Thread-safe: ports are opened and closed by one thread, and their frames told of by another.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._names: dict[int, str] = {}
-        self._told: dict[int, dict[str, int]] = {}
-
-    def opened(self, port: int, name: str) -> None:
-        """A port is about to be opened, and its statistics are zero."""
-        with self._lock:
-            self._names[port] = name
-            self._told[port] = dict.fromkeys(PORT_STATISTICS, 0)
-
-    def tell(self, port: int, counts: Mapping[str, int]) -> None:
-        """The statistics of a port as they are now. What is new in them goes to the log."""
-        with self._lock:
-            self._tell(port, counts)
-
-    def closed(self, port: int, counts: Mapping[str, int]) -> None:
-        """The last statistics of a port that is about to be closed."""
-        with self._lock:
-            self._tell(port, counts)
-            self._told.pop(port, None)
-
-    def _tell(self, port: int, counts: Mapping[str, int]) -> None:
-        told = self._told.get(port)
-        if told is None:
-            return  # it was closed meanwhile, and had its last word
-        for name, count in counts.items():
-            if count <= told[name]:
-                continue
-            what, consequence = _WHAT[name]
-            where = f"port {port} ({self._names[port]})"
-            if not told[name]:
-                _LOG.warning("%s: %s with %s (%s): %s", where, _frames(count), what, name, consequence)
-            else:
-                _LOG.warning("%s: %d more with %s (%s), %d in all", where, count - told[name], what, name, count)
-            told[name] = count
-
-
-def _frames(count: int) -> str:
-    return "a frame" if count == 1 else f"{count} frames"
+"""By the count of a port: what such frames have, and what comes of it. p4softswitch.losses says it in the log."""

@@ -77,13 +77,16 @@ def translate(program: ir.Program) -> Translation:
         _digests(program, layout),
         _descriptions(program),
         '#include "traffic.h"',
+        '#include "capture.h"',
         '#include "ports.h"',
         '#include "output.h"',
+        '#include "losses.h"',
         '#include "io_socket.h"',
         '#include "io_packet.h"',
         '#include "lock.h"',
         '#include "worker.h"',
         '#include "api.h"',
+        '#include "api_ports.h"',
         "",
     ]
     return Translation("\n".join(parts), tuple(messages))

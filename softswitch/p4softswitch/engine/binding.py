@@ -12,8 +12,8 @@ from p4softswitch.engine_api import EngineError
 from p4softswitch.runtime.names import NUMBERS
 
 PORT_SINK, PORT_SOCKET, PORT_INTERFACE = (NUMBERS[f"PORT_{kind}"] for kind in ("SINK", "SOCKET", "INTERFACE"))
-RECORD_PACKET, RECORD_DIGEST, RECORD_LOG, RECORD_PORT = (
-    NUMBERS[f"RECORD_{kind}"] for kind in ("PACKET", "DIGEST", "LOG", "PORT")
+RECORD_PACKET, RECORD_DIGEST, RECORD_LOG, RECORD_PORT, RECORD_MISSED = (
+    NUMBERS[f"RECORD_{kind}"] for kind in ("PACKET", "DIGEST", "LOG", "PORT", "MISSED")
 )
 NO_ACTION = NUMBERS["P4_NO_ACTION"]  # number of the action of a table for which the program has no default
 FULL, EXISTS, NONE = (NUMBERS[f"T_{result}"] for result in ("FULL", "EXISTS", "NONE"))
@@ -54,9 +54,13 @@ _SIGNATURES: dict[str, tuple[object, list[object]]] = {
     "p4_process": (_U64, [_S, _U32, _P, _U32, _OUT]),
     "p4_bench": (_U64, [_S, _U32, ctypes.POINTER(_P), ctypes.POINTER(_U32), _U32, _U32, ctypes.POINTER(_U64)]),
     "p4_wait": (_U64, [_S, _U32, _OUT]),
-    "p4_attach": (_INT, [_S, _U32, _INT, _P, _P, _P]),
+    "p4_attach": (_INT, [_S, _U32, _INT, _P, _P, _INT]),
+    "p4_open": (_INT, [_S, _U32, _INT]),
+    "p4_close": (_INT, [_S, _U32, _INT]),
+    "p4_bound": (_INT, [_S, _U32]),
     "p4_port_mark": (_INT, [_S, _U32, _U32]),
-    "p4_detach": (_INT, [_S, _U32]),
+    "p4_detach": (_INT, [_S, _U32, ctypes.POINTER(_U64), _U32]),
+    "p4_missed": (_U32, [_S, ctypes.POINTER(_U32), ctypes.POINTER(_U64), _U32]),
 }
 
 _RECORD = struct.Struct("<IIII")

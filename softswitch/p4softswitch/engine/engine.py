@@ -16,13 +16,12 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import errno
 import logging
 import os
 import secrets
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -33,6 +32,7 @@ from p4softswitch.codegen import translate
 from p4softswitch.engine import binding
 from p4softswitch.engine.codec import TableCodec, format_message
 from p4softswitch.engine.compiler import build
+from p4softswitch.engine.ports import EnginePorts, port_counts
 from p4softswitch.engine_api import (
     ActionCall,
     CounterValue,
@@ -41,12 +41,12 @@ from p4softswitch.engine_api import (
     KeyPart,
     MeterRates,
     NoSuchEntry,
+    ReleasedPort,
     Replica,
     TableEntry,
     TableFull,
 )
-from p4softswitch.runtime.names import PORT_STATISTICS, STATISTICS
-from p4softswitch.unfinished import UnfinishedFrames
+from p4softswitch.runtime.names import STATISTICS
 
 _LOG = logging.getLogger(__name__)
 
@@ -113,8 +113,7 @@ class CompiledEngine:
         self._registers = {r.name: r for r in program.registers}
         self._sinks: dict[int, Callable[[bytes], None]] = {}
         self._digest_sink: Callable[[str, bytes], None] | None = None
-        self._ports: set[int] = set()
-        self._unfinished = UnfinishedFrames()
+        self._ports = EnginePorts(library, self._handle, config.drop_port)
         self._dispatcher: threading.Thread | None = None
         self._stopping = threading.Event()
         self._insert_const_entries()
@@ -374,7 +373,9 @@ class CompiledEngine:
                 if self._digest_sink is not None and learn is not None:
                     self._digest_sink(learn.name, body)
             elif kind == binding.RECORD_PORT:
-                self._unfinished.tell(number, _port_counts(binding.numbers(body)))
+                self._ports.losses.tell(number, port_counts(binding.numbers(body)))
+            elif kind == binding.RECORD_MISSED:
+                self._ports.losses.missed(number, binding.numbers(body)[0])
             else:
                 _LOG.info("%s", format_message(self._messages[number], body))
         except Exception:  # noqa: BLE001  (whatever the host's callable raises)
@@ -393,9 +394,12 @@ class CompiledEngine:
 
     # Ports -----------------------------------------------------------------------------------------------------------
 
-    def attach_interface(self, port: int, interface: str, pcap: str | None = None) -> None:
-        """Frames of a network interface, promiscuous. Needs CAP_NET_RAW; raises PermissionError without."""
-        self._attach(port, binding.PORT_INTERFACE, interface, "", pcap)
+    def attach_interface(self, port: int, interface: str, pcap: str | None = None, *, opened: bool = True) -> None:
+        """Frames of a network interface, promiscuous. Needs CAP_NET_RAW; raises PermissionError without.
+
+        opened: False leaves the port without it, until `open_port`.
+        """
+        self._attach(port, binding.PORT_INTERFACE, interface, "", pcap, opened)
 
     def mark_port(self, port: int, mark: int) -> None:
         """What the port sends has this mark from now on (SO_MARK of socket(7)). Needs CAP_NET_ADMIN; raises OSError."""
@@ -403,34 +407,51 @@ class CompiledEngine:
         if result < 0:
             raise OSError(-result, f"port {port}: {os.strerror(-result)}")
 
-    def attach_socket(self, port: int, local_path: str, peer_path: str, pcap: str | None = None) -> None:
+    def attach_socket(
+        self, port: int, local_path: str, peer_path: str, pcap: str | None = None, *, opened: bool = True
+    ) -> None:
         """UNIX datagram socket: receives at local_path, one frame a datagram, sends to peer_path."""
-        self._attach(port, binding.PORT_SOCKET, local_path, peer_path, pcap)
+        self._attach(port, binding.PORT_SOCKET, local_path, peer_path, pcap, opened)
 
     def attach_sink(self, port: int, pcap: str | None = None) -> None:
         """In-process port: `inject` and `set_packet_sink` only."""
-        self._attach(port, binding.PORT_SINK, "", "", pcap)
+        self._attach(port, binding.PORT_SINK, "", "", pcap, opened=False)
 
-    def _attach(self, port: int, kind: int, first: str, second: str, pcap: str | None) -> None:
-        encoded = [os.fsencode(text) for text in (first, second, pcap or "")]
-        if port < 0:
-            raise EngineError(f"there is no port {port}")
-        if port not in self._ports:
-            self._unfinished.opened(port, first)  # before frames can come
-        result = self._lib.p4_attach(self._handle, port, kind, *encoded)
-        if result == -errno.EINVAL and (port == self.config.drop_port or port > 65535):
-            raise EngineError(f"{port} is the drop port, or no port")
-        if result < 0:
-            raise OSError(-result, f"port {port}: {os.strerror(-result)}", first or None)
-        self._ports.add(port)
+    def _attach(self, port: int, kind: int, first: str, second: str, pcap: str | None, opened: bool) -> None:
+        self._ports.attach(port, kind, first, second, pcap)
+        if opened:
+            try:
+                self._ports.open(port)
+            except OSError:
+                self._ports.detach(port)
+                raise
 
-    def detach(self, port: int) -> None:
-        """Close the port; frames for it are lost, and counted, from now on."""
-        if port not in self._ports:
-            raise EngineError(f"port {port} is not attached")
-        self._unfinished.closed(port, self.port_statistics(port))
-        self._ports.discard(port)
-        self._lib.p4_detach(self._handle, port)
+    def open_port(self, port: int, released: ReleasedPort | None = None) -> None:
+        """Give a port its interface or socket: a new one, or what `release_port` of another engine gave.
+
+        Raises OSError: the port stays without it, and what was released is still whoever's who called.
+        """
+        self._ports.open(port, released)
+
+    def close_port(self, port: int) -> None:
+        """Take interface or socket away from a port: frames for it are lost, and counted there. Idempotent."""
+        self._ports.close(port)
+
+    def release_port(self, port: int) -> ReleasedPort | None:
+        """As `close_port`, but leaves it open for another engine; None where the port has none."""
+        return self._ports.release(port)
+
+    def port_bound(self, port: int) -> int:
+        """See `EnginePorts.bound`."""
+        return self._ports.bound(port)
+
+    def detach(self, port: int) -> dict[str, int]:
+        """End the port; frames for it are lost, and counted, from now on. Its last statistics."""
+        return self._ports.detach(port)
+
+    def missed_ports(self) -> dict[int, int]:
+        """How many frames were for ports that there are not, by number of the port."""
+        return self._ports.missed()
 
     def start(self) -> None:
         """Start the data-plane thread and the one that calls the sinks."""
@@ -452,7 +473,7 @@ class CompiledEngine:
             self._lib.p4_stop(self._handle)  # wakes it: what packets have left behind is still delivered
             if dispatcher is not threading.current_thread():
                 dispatcher.join()
-        for port in sorted(self._ports):
+        for port in self._ports.attached():
             with contextlib.suppress(EngineError):
                 self.detach(port)
 
@@ -471,11 +492,8 @@ class CompiledEngine:
         return dict(zip(STATISTICS, values, strict=True))
 
     def port_statistics(self, port: int) -> dict[str, int]:
-        """Frames that came to a port unfinished, by what they lacked; see p4softswitch.unfinished."""
-        values = (ctypes.c_uint64 * len(PORT_STATISTICS))()
-        if self._lib.p4_port_statistics(self._handle, port, values, len(PORT_STATISTICS)) < 0:
-            raise EngineError(f"port {port} is not attached")
-        return _port_counts(values)
+        """What passed through a port, what it lost, by cause, and what came unfinished; see p4softswitch.losses."""
+        return self._ports.statistics(port)
 
     def now(self) -> int:
         """Microseconds since the engine was made: the clock of the timestamps."""
@@ -499,10 +517,6 @@ def _named(known: dict[str, _T], name: str, kind: str) -> _T:
         return known[name]
     except KeyError:
         raise EngineError(f"there is no {kind} {name}") from None
-
-
-def _port_counts(values: Iterable[int]) -> dict[str, int]:
-    return dict(zip(PORT_STATISTICS, values, strict=True))
 
 
 def _rates_array(rates: MeterRates | None) -> ctypes.Array[ctypes.c_uint64]:

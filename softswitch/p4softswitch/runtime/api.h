@@ -28,6 +28,7 @@ EXPORT struct sw *p4_create(uint32_t drop_port, uint64_t out_limit, uint64_t see
   bad |= !(S->groups = calloc(65536, sizeof *S->groups));
   bad |= !(S->sessions = calloc(32768, sizeof *S->sessions));
   bad |= !(S->ports = calloc(65536, sizeof *S->ports));
+  bad |= !(S->missed = calloc(65536, sizeof *S->missed));
   bad |= !(S->lane.scratch = malloc(P4_SCRATCH));
   bad |= !(S->lane.frame = malloc(P4_SCRATCH));
   for (int i = 0; i < n_tables; i++) bad |= table_init(&S->tables[i], &table_descriptions[i], random_next(S)) != T_OK;
@@ -80,6 +81,7 @@ EXPORT void p4_destroy(struct sw *S) {
   free(S->groups);
   free(S->sessions);
   free(S->ports);
+  free(S->missed);
   free(S->lane.scratch);
   free(S->lane.frame);
   free(S->lane.out.data);
@@ -266,11 +268,21 @@ EXPORT void p4_statistics(struct sw *S, uint64_t *out, uint32_t count) {
 EXPORT int p4_port_statistics(struct sw *S, uint32_t number, uint64_t *out, uint32_t count) {
   if (number > 65535) return -EINVAL;
   control_lock(S);
-  const struct port *p = S->ports[number];
+  struct port *p = S->ports[number];
+  if (p && p->fd >= 0 && p->ops->poll) p->ops->poll(S, p);
   if (p && count > sizeof p->stats / sizeof *out) count = sizeof p->stats / sizeof *out;
   if (p) memcpy(out, &p->stats, count * sizeof *out);
   control_unlock(S);
   return p ? 0 : -ENODEV;
+}
+/* Frames for ports that there are not: numbers of such ports, and how many for each. Gives how many ports. */
+EXPORT uint32_t p4_missed(struct sw *S, uint32_t *numbers, uint64_t *frames, uint32_t room) {
+  uint32_t n = 0;
+  control_lock(S);
+  for (uint32_t i = 0; S->lane.stats.no_port && i < 65536 && n < room; i++)
+    if (S->missed[i]) { numbers[n] = i; frames[n++] = S->missed[i]; }
+  control_unlock(S);
+  return n;
 }
 EXPORT uint64_t p4_now(struct sw *S) { return S->clock_fixed ? S->fixed_now : (clock_ns() - S->start_ns) / 1000; }
 /* What the timestamps count from, in nanoseconds of CLOCK_BOOTTIME. */
@@ -372,57 +384,5 @@ EXPORT uint64_t p4_wait(struct sw *S, uint32_t milliseconds, uint8_t **out) {
   *out = filled.data;
   control_unlock(S);
   return filled.used;
-}
-
-/* Ports */
-
-static const struct port_ops sink_ops = {.buffered = 1};
-static const struct port_ops *const port_kinds[PORT_KINDS] = {
-    [PORT_SINK] = &sink_ops, [PORT_SOCKET] = &socket_ops, [PORT_INTERFACE] = &interface_ops};
-
-static int port_add(struct sw *S, struct port *p, int rc) {
-  struct worker *w = S->lane.worker;
-  if (rc < 0) { port_free(p); return rc; }
-  control_lock(S);
-  if (S->ports[p->number]) rc = -EEXIST;
-  struct epoll_event e = {.events = EPOLLIN, .data = {.u32 = p->number}};
-  if (rc >= 0 && p->fd >= 0 && epoll_ctl(w->epoll, EPOLL_CTL_ADD, p->fd, &e) < 0) rc = -errno;
-  if (rc >= 0) {
-    S->ports[p->number] = p;
-    p->next = S->port_list;
-    S->port_list = p;
-  }
-  control_unlock(S);
-  if (rc < 0) port_free(p);
-  return rc;
-}
-EXPORT int p4_attach(struct sw *S, uint32_t number, int kind, const char *first, const char *second, const char *pcap) {
-  if (number > 65535 || number == S->drop_port) return -EINVAL;
-  if (kind < 0 || kind >= PORT_KINDS) return -EINVAL;
-  struct port *p = port_new(number, port_kinds[kind]);
-  if (!p) return -ENOMEM;
-  int rc = p->ops->open ? p->ops->open(p, first, second) : 0;
-  if (rc >= 0) rc = port_capture(p, pcap);
-  return port_add(S, p, rc);
-}
-/* What leaves through a port's socket has this mark from now on (SO_MARK, socket(7)). */
-EXPORT int p4_port_mark(struct sw *S, uint32_t number, uint32_t mark) {
-  if (number > 65535) return -EINVAL;
-  control_lock(S);
-  const struct port *p = S->ports[number];
-  const int rc = !p || p->fd < 0 ? -ENODEV : setsockopt(p->fd, SOL_SOCKET, SO_MARK, &mark, sizeof mark) < 0 ? -errno : 0;
-  control_unlock(S);
-  return rc;
-}
-EXPORT int p4_detach(struct sw *S, uint32_t number) {
-  if (number > 65535) return -EINVAL;
-  control_lock(S);
-  struct port *p = S->ports[number];
-  S->ports[number] = 0;
-  for (struct port **at = &S->port_list; p && *at; at = &(*at)->next)
-    if (*at == p) { *at = p->next; break; }
-  control_unlock(S);
-  port_free(p);
-  return p ? 0 : -ENODEV;
 }
 #endif

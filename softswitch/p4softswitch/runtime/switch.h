@@ -20,6 +20,9 @@ struct sw {
   struct group **sessions; /* 32768 */
   struct port **ports;     /* 65536 */
   struct port *port_list;
+  uint64_t *missed;        /* 65536: frames for a port that there is not */
+  uint64_t missed_told, missed_told_at;
+  uint32_t missed_last;
   size_t out_limit;
   pthread_cond_t out_ready;
   struct lane lane;

@@ -8,8 +8,10 @@ data plane is in.
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,13 +24,16 @@ from p4softswitch.engine_api import (
     KeyPart,
     MeterRates,
     NoSuchEntry,
+    ReleasedPort,
     Replica,
     TableEntry,
     TableFull,
     UnsupportedProgram,
 )
+from p4softswitch.runtime.names import PORT_STATISTICS
 
 CPU_PORT = 510
+_DESCRIPTORS = itertools.count(1000)
 _ZERO = CounterValue(packets=0, bytes=0)
 
 
@@ -53,7 +58,8 @@ def _hex(text: str, bits: int) -> bytes:
 
 
 class FakeEngine:
-    """See the module. `fail_start` and `fail_attach` make the next start or attachment fail."""
+    """See the module. `fail_start` and `fail_attach` make the next start or attachment fail, `fail_open` the
+    opening of a port, with that error."""
 
     def __init__(self, program: bytes) -> None:
         self._lock = threading.RLock()
@@ -68,6 +74,10 @@ class FakeEngine:
         self._sinks: dict[int, Callable[[bytes], None] | None] = {}
         self.digest_sink: Callable[[str, bytes], None] | None = None
         self.attached: dict[int, tuple[str, ...]] = {}
+        self.opened: dict[int, ReleasedPort] = {}
+        self.counts: defaultdict[int, dict[str, int]] = defaultdict(lambda: dict.fromkeys(PORT_STATISTICS, 0))
+        self.missed: dict[int, int] = {}
+        self.fail_open: dict[int, int] = {}
         self.running = False
         self.stopped = False
         self.fail_start = False
@@ -227,11 +237,15 @@ class FakeEngine:
     def set_digest_sink(self, sink: Callable[[str, bytes], None] | None) -> None:
         self.digest_sink = sink
 
-    def attach_interface(self, port: int, interface: str, pcap: str | None = None) -> None:
+    def attach_interface(self, port: int, interface: str, pcap: str | None = None, *, opened: bool = True) -> None:
         self._attach(port, interface)
+        self._open(port, opened)
 
-    def attach_socket(self, port: int, local_path: str, peer_path: str, pcap: str | None = None) -> None:
+    def attach_socket(
+        self, port: int, local_path: str, peer_path: str, pcap: str | None = None, *, opened: bool = True
+    ) -> None:
         self._attach(port, local_path, peer_path)
+        self._open(port, opened)
 
     def attach_sink(self, port: int, pcap: str | None = None) -> None:
         self._attach(port)
@@ -242,12 +256,37 @@ class FakeEngine:
         assert port not in self.attached
         self.attached[port] = names
 
-    def detach(self, port: int) -> None:
+    def _open(self, port: int, opened: bool) -> None:
+        if opened:
+            self.open_port(port)
+
+    def open_port(self, port: int, released: ReleasedPort | None = None) -> None:
+        if port in self.fail_open:
+            raise OSError(self.fail_open[port], "as the test wants it")
+        assert port in self.attached
+        assert port not in self.opened
+        self.opened[port] = released or ReleasedPort(next(_DESCRIPTORS))
+
+    def close_port(self, port: int) -> None:
+        self.opened.pop(port, None)
+
+    def release_port(self, port: int) -> ReleasedPort | None:
+        return self.opened.pop(port, None)
+
+    def port_bound(self, port: int) -> int:
+        return 1 if port in self.opened else 0  # 1: the index of lo
+
+    def detach(self, port: int) -> dict[str, int]:
         del self.attached[port]
+        self.opened.pop(port, None)
+        return dict(self.counts[port])
 
     def port_statistics(self, port: int) -> dict[str, int]:
         assert port in self.attached
-        return {"checksum_unfinished": 0, "beyond_mtu": 0}
+        return dict(self.counts[port])
+
+    def missed_ports(self) -> dict[int, int]:
+        return dict(self.missed)
 
     def statistics(self) -> dict[str, int]:
         return {"packets_in": self.seen}
