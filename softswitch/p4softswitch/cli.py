@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
+from . import portcommand
 from .engine_api import Engine
 from .server import EngineFactory, Limits, P4Error, PortSpec, Switch, SwitchOptions, TlsFiles, parse_port
 from .server.host_stack import HostStack, release
@@ -63,7 +64,7 @@ def _general_parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="p4softswitch",
         description="Software switch for P4_16 programs compiled for BMv2, with simple_switch_grpc's interfaces.",
-        usage="p4softswitch [options] <program.json> [-- target options]",
+        usage="p4softswitch [options] <program.json> [-- target options]\n       p4softswitch ports --help",
         epilog="Target options, after --:\n\n" + _target_parser().format_help().partition("options:\n")[2],
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -76,6 +77,8 @@ def _general_parser() -> argparse.ArgumentParser:
         help="an interface of -i that this host's network stack goes on to use; others are the switch's")  # fmt: skip
     add("--take", nargs="+", metavar="IFACE", help="keep this host's network stack away from interfaces, and end")
     add("--release", nargs="+", metavar="IFACE", help="give interfaces that were taken back to this host, and end")
+    add("--wait-for-interfaces", action="store_true",
+        help="start also if an interface is not there yet; its port works once it is")  # fmt: skip
     add("--device-id", type=_number(0, 2**64 - 1), default=0, help="device id in P4Runtime (default 0)")
     add("--no-p4", action="store_true", help="start without a program")
     add(
@@ -179,11 +182,11 @@ def _check(parser: argparse.ArgumentParser, args: argparse.Namespace, target: ar
     if args.pcap is not None and not Path(args.pcap).is_dir():
         parser.error(f"the capture directory {args.pcap} does not exist")
     for spec in args.interface:
-        if spec.interface is not None and target.dp_grpc_server_addr is None:
+        if spec.interface is not None and target.dp_grpc_server_addr is None and not args.wait_for_interfaces:
             try:
                 socket.if_nametoindex(spec.interface)
             except OSError:
-                parser.error(f"there is no interface {spec.interface}")
+                parser.error(f"there is no interface {spec.interface}; --wait-for-interfaces waits for it")
 
 
 def _factory(args: argparse.Namespace, target: argparse.Namespace) -> EngineFactory:
@@ -281,8 +284,11 @@ def _release(interfaces: Sequence[str]) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the switch until it is told to stop. Exit status 0, or 1 with one line on standard error."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["ports"]:
+        return portcommand.main(words[1:])
     parser = _general_parser()
-    general, rest = _split(sys.argv[1:] if argv is None else argv)
+    general, rest = _split(words)
     args, target = parser.parse_args(general), _target_parser().parse_args(rest)
     if args.take:
         return _take(args.take)

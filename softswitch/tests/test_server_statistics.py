@@ -39,7 +39,7 @@ def test_engine_and_ports(tmp_path: Path, program: Program) -> None:
     ):
         sender.bind(str(peer))
         sender.settimeout(TIMEOUT)
-        assert statistics(tmp_path) == {"device_id": DEVICE_ID, "engine": {}, "ports": {}}
+        assert statistics(tmp_path) == {"device_id": DEVICE_ID, "engine": {}, "ports": {}, "states": {}}
         controller.arbitrate()
         controller.push(program)
         controller.write(update(Insert, table_entry=program.forward(MAC, program.action("set_port", b"\x01"))))

@@ -32,7 +32,11 @@ Otherwise different:
   still then;
 - there is no trace of packets, fields or entries, and what a program says with log_msg is not printed: either could
   show a key;
-- `--pcap` writes one file per port, with both directions, and further ones after the push of another program;
+- `--pcap` writes one file per port, with both directions, and further ones after the push of another program; it
+  follows no symbolic link and overwrites no file of others;
+- an interface that is missing when a program is pushed, or goes later, leaves its port without it until it is there
+  (again); a push that fails leaves the old program with all its ports;
+- ports are added, removed and listed with p4softswitch.v1.Ports, beside P4Runtime; BMv2 does it over Thrift;
 - an interface is taken from the host's own network stack, or refused (`host_stack`); sockets and interfaces have one
   switch (`claims`); BMv2 shares both with whoever comes;
 - without `--grpc-server-addr` it listens on the loopback interface only, and its UNIX sockets are their owner's alone.

@@ -16,6 +16,7 @@ from typing import Any
 import grpc
 
 from . import wire
+from .clientlosses import ClientLosses
 from .device import Device
 from .outbox import Outbox
 from .ports import MAX_PORT
@@ -57,8 +58,9 @@ _QUEUE = 4096
 class DataplaneService:
     """Packets between one gRPC client and the ports of the device."""
 
-    def __init__(self, device_id: int) -> None:
+    def __init__(self, device_id: int, losses: ClientLosses) -> None:
         self._device_id = device_id
+        self._losses = losses
         self._lock = threading.Lock()
         self._outbox: Outbox | None = None
         self._device: Device | None = None
@@ -72,8 +74,10 @@ class DataplaneService:
 
         def sink(data: bytes) -> None:
             outbox = self._outbox
-            if outbox is not None:
-                outbox.put_packet(PacketStreamResponse(device_id=self._device_id, port=port, packet=data))
+            if outbox is None:
+                self._losses.add("stream_unheard")
+            elif not outbox.put_packet(PacketStreamResponse(device_id=self._device_id, port=port, packet=data)):
+                self._losses.add("stream_lost")
 
         return sink
 

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +32,7 @@ from ..engine_api import Engine, EngineError, UnsupportedProgram
 from . import consistency
 from .digests import Send
 from .pipeline import Pipeline
-from .ports import Ports
+from .ports import Ports, PortSpec, PortState
 from .replication import Limits
 from .schema import Schema, read_p4info
 from .status import Code, P4Error, invalid
@@ -53,6 +53,15 @@ class _Loaded:
     engine: Engine
     program: bytes
     pipeline: Pipeline | None = None
+
+
+@dataclass(frozen=True)
+class DeviceStatistics:
+    """What the running engine counts, by name; what is counted of each port, and how it is, by number of the port."""
+
+    engine: dict[str, int]
+    ports: dict[str, dict[str, str | int]]
+    states: Mapping[int, tuple[PortSpec, PortState]]
 
 
 def _first_phase(reason: str) -> P4Error:
@@ -128,13 +137,13 @@ class Device:
         except EngineError as error:
             raise P4Error(Code.UNKNOWN, f"the data plane refuses the packet: {error}") from None
 
-    def statistics(self) -> tuple[dict[str, int], dict[str, dict[str, str | int]]]:
-        """What the running engine counts, and what it counts of each port, by number; empty without one."""
+    def statistics(self) -> DeviceStatistics | None:
+        """What there is to count; None without a program."""
         with self._lock:
-            running = self._running
-            return (
-                ({}, {}) if running is None else (running.engine.statistics(), self._ports.statistics(running.engine))
-            )
+            engine = self._engine()
+            if engine is None:
+                return None
+            return DeviceStatistics(engine.statistics(), self._ports.statistics(engine), self._ports.states(engine))
 
     # ------------------------------------------------------------ read and write
 
@@ -195,8 +204,12 @@ class Device:
         with self._push_lock:
             consistency.parse_json(program)
             loaded = self._load(program)
-            with self._lock:
-                self._switch_to(loaded)
+            try:
+                with self._lock:
+                    self._switch_to(loaded)
+            finally:
+                if loaded is not self._running:
+                    loaded.engine.stop()
 
     def set_config(self, action: int, config: Any) -> None:
         """SetForwardingPipelineConfig; see the head of this module.
@@ -318,27 +331,57 @@ class Device:
         self._saved = None
 
     def _switch_to(self, loaded: _Loaded) -> None:
-        """Move the ports to another engine and run it. On failure the old one has them back."""
+        """Move the ports to another engine and run it. Whatever fails on the way, the old one has them all."""
         old = self._running
-        if old is not None:
-            self._ports.detach(old.engine)
         try:
             self._ports.attach(loaded.engine)
             try:
                 loaded.engine.start()
+                if old is None:
+                    self._ports.open(loaded.engine)
+                else:
+                    self._ports.move(old.engine, loaded.engine)
             except Exception:
                 self._ports.detach(loaded.engine)
                 raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, the ports go back to the old engine
-            if old is not None:
-                self._ports.attach(old.engine)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the old engine runs on
             reason = str(error) if isinstance(error, EngineError | OSError) else type(error).__name__
             raise P4Error(Code.UNKNOWN, f"Error in second phase of device update: {reason}") from None
         self._running = loaded
         if old is not None:
+            self._ports.detach(old.engine)
             old.engine.stop()
             self._retire(old)
         _LOG.info("pipeline running")
+
+    # --------------------------------------------------------------------- ports
+
+    def _engine(self) -> Engine | None:
+        return None if self._running is None else self._running.engine
+
+    def add_port(self, spec: PortSpec, *, wait: bool) -> PortState:
+        """See `Ports.add`."""
+        with self._lock:
+            return self._ports.add(self._engine(), spec, wait=wait)
+
+    def remove_port(self, number: int) -> None:
+        """See `Ports.remove`."""
+        with self._lock:
+            self._ports.remove(self._engine(), number)
+
+    def refresh_ports(self) -> None:
+        """See `Ports.refresh`; nothing to do without a program. The kernel is asked while nobody waits for it."""
+        with self._lock:
+            names = [] if self._running is None else self._ports.interfaces()
+        found = self._ports.look_up(names)
+        with self._lock:
+            if self._running is not None:
+                self._ports.refresh(self._running.engine, found)
+
+    def port_states(self) -> Mapping[int, tuple[PortSpec, PortState]]:
+        """See `Ports.states`."""
+        with self._lock:
+            return self._ports.states(self._engine())
 
     def stop(self) -> None:
         """Stop the engines. Idempotent."""
@@ -347,4 +390,6 @@ class Device:
                 if loaded is not None:
                     loaded.engine.stop()
                     self._retire(loaded)
+            if self._running is not None:
+                self._ports.leave(self._running.engine)
             self._running = self._saved = None

@@ -15,10 +15,13 @@ import grpc
 from finsy.proto import p4r_grpc
 
 from .claims import Claims, Taken, owner_of_tcp_port
+from .clientlosses import ClientLosses
 from .dataplane import DataplaneService
 from .device import Device, EngineFactory
 from .host_stack import HostStack
 from .ports import MAX_PORT, Ports, PortSpec
+from .portservice import PortService
+from .portwatch import PortWatch
 from .replication import Limits
 from .service import MAX_STREAMS, P4RuntimeService
 from .statistics import StatisticsService
@@ -108,31 +111,35 @@ class Switch:
 
     def __init__(self, factory: EngineFactory, options: SwitchOptions) -> None:
         self._options = options
-        self._dataplane = DataplaneService(options.device_id) if options.dataplane_address else None
+        losses = ClientLosses()
+        self._dataplane = DataplaneService(options.device_id, losses) if options.dataplane_address else None
         self._claims = Claims()
         self._host = HostStack(options.shared)
-        ports = Ports(
+        self._ports = Ports(
             options.ports,
             pcap_dir=options.pcap_dir,
             cpu=None if options.cpu_port is None else (options.cpu_port, self._packet_in),
             sink_of=None if self._dataplane is None else self._dataplane.sink_of,
             drop_port=options.drop_port,
             host=self._host,
+            claims=self._claims,
         )
         self.device = Device(
             options.device_id,
             factory,
-            ports,
+            self._ports,
             send_digest=self._send_digest,
             limits=options.limits,
             swap=options.swap,
         )
         configs = StreamConfigs(options.device_id)
-        self._service = P4RuntimeService(self.device, options.cpu_port, configs)
+        self._service = P4RuntimeService(self.device, options.cpu_port, configs, losses)
+        self._watch = PortWatch(lambda: self._ports.links, self.device.refresh_ports)
         self._servers: list[grpc.Server] = []
         server = _server(MAX_STREAMS + 16)
         p4r_grpc.add_P4RuntimeServicer_to_server(self._service, server)
-        server.add_generic_rpc_handlers((configs.handler(), StatisticsService(self.device).handler()))
+        statistics, port_service = StatisticsService(self.device, losses), PortService(self.device)
+        server.add_generic_rpc_handlers((configs.handler(), statistics.handler(), port_service.handler()))
         self._servers.append(server)
         if self._dataplane is not None:
             self._dataplane.serve(self.device)
@@ -162,6 +169,7 @@ class Switch:
             _listen(self._servers[1], self._options.dataplane_address, None)
         for server in self._servers:
             server.start()
+        self._watch.start()
         return port
 
     def _claim(self) -> None:
@@ -180,7 +188,10 @@ class Switch:
         """End streams, close sockets, stop the engine. Idempotent."""
         for event in [server.stop(grace) for server in self._servers]:
             event.wait()
+        self._watch.stop()
         self.device.stop()
+        if self._ports.links is not None:
+            self._ports.links.close()
         self._host.close()
         self._claims.close()
 

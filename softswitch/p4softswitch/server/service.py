@@ -12,6 +12,7 @@ import grpc
 from finsy.proto import p4r, p4r_grpc
 
 from .arbitration import Arbiter, Connection, election_number
+from .clientlosses import ClientLosses
 from .device import Device
 from .outbox import Outbox
 from .status import Code, P4Error, batch_status, to_grpc, to_status, unimplemented
@@ -44,10 +45,11 @@ def _check_role(request: Any) -> None:
 class P4RuntimeService(p4r_grpc.P4RuntimeServicer):
     """One device. Requests for other device ids get BMv2's answers for a device that is not there."""
 
-    def __init__(self, device: Device, cpu_port: int | None, configs: StreamConfigs) -> None:
+    def __init__(self, device: Device, cpu_port: int | None, configs: StreamConfigs, losses: ClientLosses) -> None:
         self._device = device
         self._cpu_port = cpu_port
         self._configs = configs
+        self._losses = losses
         self._arbiter = Arbiter(device.device_id)
         self._others: dict[int, Arbiter] = {}
         self._lock = threading.Lock()
@@ -156,17 +158,17 @@ class P4RuntimeService(p4r_grpc.P4RuntimeServicer):
     def send_to_primary(self, message: Any) -> None:
         """A digest, on a thread of the data plane or of a timer: to the primary, if there is one. Never waits."""
         primary = self._arbiter.primary()
-        if primary is not None:
-            primary.outbox.put_packet(message)
+        if primary is not None and not primary.outbox.put_packet(message):
+            self._losses.add("digest_lost")
 
     def packet_in(self, data: bytes) -> None:
         """Bytes from the CPU port, on a thread of the data plane: to the primary, if there is one. Never waits."""
         primary = self._arbiter.primary()
-        if primary is None:
-            return
-        packet = self._device.packet_in(data)
-        if packet is not None:
-            primary.outbox.put_packet(p4r.StreamMessageResponse(packet=packet))
+        packet = None if primary is None else self._device.packet_in(data)
+        if primary is None or packet is None:
+            self._losses.add("packet_in_unheard")
+        elif not primary.outbox.put_packet(p4r.StreamMessageResponse(packet=packet)):
+            self._losses.add("packet_in_lost")
 
     def StreamChannel(self, requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
         """Arbitration, packet-out, packet-in, digests. The stream ends when the client stops sending."""
