@@ -132,7 +132,8 @@ def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     return general, target
 
 
-def _log_to(args: argparse.Namespace) -> None:
+@contextmanager
+def _logging(args: argparse.Namespace) -> Iterator[None]:
     handler: logging.Handler
     if args.log_file is not None:
         handler = logging.FileHandler(args.log_file)
@@ -145,6 +146,11 @@ def _log_to(args: argparse.Namespace) -> None:
     logger.propagate = False
     # grpc logs the requests that a handler fails on; entries carry keys.
     logging.getLogger("grpc").setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        handler.close()
 
 
 def _tls(parser: argparse.ArgumentParser, target: argparse.Namespace) -> TlsFiles | None:
@@ -296,15 +302,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _release(args.release)
     _check(parser, args, target)
     tls = _tls(parser, target)
-    _log_to(args)
-    for name in _IGNORED:
-        if getattr(args, name.replace("-", "_")) is not None:
-            logging.getLogger(__name__).warning("--%s has no effect", name)
-    try:
-        _serve(_factory(args, target), _options(args, target, tls), args)
-    except (P4Error, RuntimeError, OSError) as error:
-        print(f"p4softswitch: {error}", file=sys.stderr)
-        return 1
+    with _logging(args):
+        for name in _IGNORED:
+            if getattr(args, name.replace("-", "_")) is not None:
+                logging.getLogger(__name__).warning("--%s has no effect", name)
+        try:
+            _serve(_factory(args, target), _options(args, target, tls), args)
+        except (P4Error, RuntimeError, OSError) as error:
+            print(f"p4softswitch: {error}", file=sys.stderr)
+            return 1
     return 0
 
 
