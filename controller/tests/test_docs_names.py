@@ -52,11 +52,14 @@ WORDS = {
     for word in re.findall(r"\w+", words)
 }
 OTHERS = {
+    "CacheDirectory": "systemd",
+    "CacheDirectoryMode": "systemd",
     "DNDEBUG": "gcc",
     "LimitCORE": "systemd",
     "MaxRetentionSec": "systemd",
     "SystemMaxUse": "systemd",
     "TcpInCsumErrors": "Linux",
+    "memfd_noexec": "Linux",
     "notify_master": "keepalived",
     "tx-checksumming": "ethtool",
     "vrrp_garp_master_refresh": "keepalived",

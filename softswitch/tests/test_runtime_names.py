@@ -6,7 +6,8 @@ from __future__ import annotations
 import subprocess
 
 import pytest
-from p4softswitch.engine.compiler import RUNTIME, find_compiler
+from p4softswitch.engine.artifact import RUNTIME
+from p4softswitch.engine.compiler import find_compiler
 from p4softswitch.runtime import names
 
 

@@ -4,7 +4,12 @@
 from __future__ import annotations
 
 import ctypes
+import errno
+import fcntl
+import hashlib
+import os
 import struct
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,19 +69,64 @@ _ENTRY = struct.Struct("<QQQIIIi")  # struct entry of state.h, without its data
 ENTRY_HEAD = _ENTRY.size
 
 
-def load_library(path: Path) -> ctypes.CDLL:
-    """The compiled program, with the signatures of its functions set."""
+_LOADED: dict[bytes, tuple[ctypes.CDLL, int]] = {}
+"""By digest: what is loaded stays so, and its descriptor open. The dynamic linker knows a library by the path that it
+was loaded from, which has the number of the descriptor in it: another one of that number would be taken for it."""
+_MFD_EXEC = 0x10  # linux/memfd.h; kernels before 6.3 do not know it, and need not be asked
+_LOADING = threading.Lock()
+
+
+def _in_memory(library: bytes) -> int:
+    """A file in memory with this content, which nobody can change any more."""
+    flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
     try:
-        library = ctypes.CDLL(str(path))
+        descriptor = os.memfd_create("p4softswitch", flags | _MFD_EXEC)
     except OSError as error:
-        raise EngineError(f"cannot load the compiled program: {error}") from error
-    for name, (result, arguments) in _SIGNATURES.items():
-        function = getattr(library, name)
+        if error.errno != errno.EINVAL:
+            raise
+        descriptor = os.memfd_create("p4softswitch", flags)
+    try:
+        view = memoryview(library)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def load_library(library: bytes, name: Path) -> ctypes.CDLL:
+    """The compiled program, with the signatures of its functions set: these very bytes, whatever a file has by now.
+
+    name: for errors. Raises EngineError.
+    """
+    digest = hashlib.sha256(library).digest()
+    with _LOADING:
+        if digest not in _LOADED:
+            _LOADED[digest] = _load(library, name)
+        return _LOADED[digest][0]
+
+
+def _load(content: bytes, name: Path) -> tuple[ctypes.CDLL, int]:
+    try:
+        descriptor = _in_memory(content)
+    except OSError as error:
+        raise EngineError(f"cannot load the compiled program {name}: {error}") from error
+    try:
+        library = ctypes.CDLL(f"/proc/self/fd/{descriptor}")
+    except OSError as error:
+        os.close(descriptor)
+        raise EngineError(f"cannot load the compiled program {name}: {error}") from error
+    # From here on the descriptor stays open also where the program is refused: the library is loaded.
+    for function_name, (result, arguments) in _SIGNATURES.items():
+        function = getattr(library, function_name)
         function.restype = result
         function.argtypes = arguments
     if library.p4_abi() != NUMBERS["P4_ABI"]:
-        raise EngineError(f"{path} was built for another version of the runtime")
-    return library
+        raise EngineError(f"{name} was built for another version of the runtime")
+    return library, descriptor
 
 
 def records(data: bytes) -> Iterator[tuple[int, int, bytes]]:

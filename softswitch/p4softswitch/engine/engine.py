@@ -30,9 +30,10 @@ from typing import TypeVar
 from p4softswitch.bmv2json import Program, load_program
 from p4softswitch.bmv2json.program import Action, Table
 from p4softswitch.codegen import translate
-from p4softswitch.engine import binding
+from p4softswitch.engine import binding, cache
+from p4softswitch.engine.artifact import Recipe
 from p4softswitch.engine.codec import TableCodec, format_message
-from p4softswitch.engine.compiler import build
+from p4softswitch.engine.command import Interrupt
 from p4softswitch.engine_api import (
     ActionCall,
     CounterValue,
@@ -63,6 +64,7 @@ class EngineConfig:
     output_limit: bytes of frames that in-process ports hold for a reader that is late; beyond it they are lost and
     counted. clock_start_ns: what the timestamps count from, in nanoseconds of CLOCK_BOOTTIME; by default the
     moment of loading. A switch passes the start of its process: a pipeline push must not set its clock back.
+    interrupt: ends a compilation that runs.
     """
 
     cpu_port: int | None = None
@@ -72,21 +74,23 @@ class EngineConfig:
     output_limit: int = 64 << 20
     log_messages: bool = False
     clock_start_ns: int | None = None
+    interrupt: Interrupt | None = None
 
 
 def load(json_bytes: bytes, *, config: EngineConfig) -> CompiledEngine:
-    """Translate, compile (unless cached) and load the JSON that p4c wrote for BMv2.
+    """Translate, compile (unless that was done before) and load the JSON that p4c wrote for BMv2.
 
-    Raises UnsupportedProgram, naming construct and place; CompilerError without a C compiler; EngineError where the
-    system does not load what the compiler made.
+    Raises UnsupportedProgram, naming construct and place; CompilerError without a C compiler; UnsafePath where others
+    could have put a compiled program; EngineError where the system does not load what the compiler made.
     """
     program = load_program(json_bytes)
     translation = translate(program)
-    path = build(translation.source, cache=config.cache, extra_flags=config.extra_cflags)
+    recipe = Recipe.of(translation.source, config.extra_cflags)
+    built = cache.build(translation.source, recipe, cache=config.cache, interrupt=config.interrupt)
     try:
-        library = binding.load_library(path)
+        library = binding.load_library(built.library, built.path)
     except EngineError:
-        path.unlink(missing_ok=True)  # else it would be found again, also by who has mended the compiler
+        cache.discard(built)
         raise
     return CompiledEngine(program, library, translation.messages, config)
 
