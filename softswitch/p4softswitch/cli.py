@@ -6,20 +6,21 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
-from .engine_api import Engine
+from .engine_api import Engine, EngineError
+from .logfile import LogFile
 from .server import EngineFactory, Limits, P4Error, PortSpec, Switch, SwitchOptions, TlsFiles, parse_port
 from .server.host_stack import HostStack, release
 from .server.ports import MAX_PORT
+from .signals import Stop, stop_on_signals
 
 _LEVELS = {
     "trace": logging.DEBUG,
@@ -82,14 +83,14 @@ def _general_parser() -> argparse.ArgumentParser:
         "--pcap", nargs="?", const=".", metavar="DIR", help="write a capture file for every port (default directory: .)"
     )
     add("--log-console", action="store_true", help="log to standard output")
-    add("--log-file", type=Path, help="log to a file")
+    add("--log-file", type=Path, help="log to a file; SIGHUP opens it anew")
     add("-L", "--log-level", choices=sorted(_LEVELS), default="warn")
     add("--log-flush", action="store_true", help=argparse.SUPPRESS)
     add("--debugger", action="store_true", help=argparse.SUPPRESS)
     for name in (*_IGNORED, *_REFUSED):
         add(f"--{name}", help=argparse.SUPPRESS)
     add("--ready-fd", type=_number(0, 2**31 - 1), metavar="FD", help="write a line to this descriptor when serving")
-    add("--cache-dir", type=Path, help="where compiled programs are kept")
+    add("--cache-dir", type=Path, help="where compiled programs are kept: a directory of this user's alone")
     return parser
 
 
@@ -129,12 +130,10 @@ def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     return general, target
 
 
-def _log_to(args: argparse.Namespace) -> None:
-    handler: logging.Handler
-    if args.log_file is not None:
-        handler = logging.FileHandler(args.log_file)
-    else:
-        handler = logging.StreamHandler(sys.stdout if args.log_console else sys.stderr)
+def _log_to(args: argparse.Namespace) -> LogFile | None:
+    """Where the log goes; the file, if it is one. Raises OSError."""
+    file = None if args.log_file is None else LogFile(args.log_file)
+    handler = file or logging.StreamHandler(sys.stdout if args.log_console else sys.stderr)
     handler.setFormatter(logging.Formatter("[%(asctime)s] [%(levelname)s] %(name)s: %(message)s"))
     logger = logging.getLogger("p4softswitch")
     logger.addHandler(handler)
@@ -142,6 +141,7 @@ def _log_to(args: argparse.Namespace) -> None:
     logger.propagate = False
     # grpc logs the requests that a handler fails on; entries carry keys.
     logging.getLogger("grpc").setLevel(logging.CRITICAL + 1)
+    return file
 
 
 def _tls(parser: argparse.ArgumentParser, target: argparse.Namespace) -> TlsFiles | None:
@@ -186,15 +186,19 @@ def _check(parser: argparse.ArgumentParser, args: argparse.Namespace, target: ar
                 parser.error(f"there is no interface {spec.interface}")
 
 
-def _factory(args: argparse.Namespace, target: argparse.Namespace) -> EngineFactory:
+def _factory(args: argparse.Namespace, target: argparse.Namespace, stop: Stop) -> EngineFactory:
     # Late, so that --help and a wrong command line need no compiler.
+    from p4softswitch.engine.command import Interrupt
     from p4softswitch.engine.engine import EngineConfig, load
 
+    interrupt = Interrupt()
+    stop.also(interrupt.set)
     config = EngineConfig(
         cpu_port=target.cpu_port,
         drop_port=target.drop_port,
         cache=args.cache_dir,
         clock_start_ns=time.clock_gettime_ns(time.CLOCK_BOOTTIME),
+        interrupt=interrupt,
     )
 
     def load_engine(program: bytes) -> Engine:
@@ -226,28 +230,13 @@ def _announce(address: str, ready_fd: int | None) -> None:
             ready.write("ready\n")
 
 
-@contextmanager
-def _signals_kept() -> Iterator[set[signal.Signals]]:
-    """SIGINT and SIGTERM wait for `sigwait`.
-
-    Blocked before there are threads, which inherit it: so the signal comes to nobody else. Undone at the end, because
-    whoever calls `main` may start processes, which inherit it too.
-    """
-    signals = {signal.SIGINT, signal.SIGTERM}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    try:
-        yield signals
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _serve(factory: EngineFactory, options: SwitchOptions, args: argparse.Namespace) -> None:
+def _serve(args: argparse.Namespace, target: argparse.Namespace, tls: TlsFiles | None, stop: Stop) -> None:
     """Until SIGINT or SIGTERM."""
     program = args.program.read_bytes() if args.program is not None and not args.no_p4 else None
-    with _signals_kept() as signals, Switch(factory, options) as switch:
+    with Switch(_factory(args, target, stop), _options(args, target, tls)) as switch:
         switch.start(program)
-        _announce(options.grpc_address, args.ready_fd)
-        signal.sigwait(signals)
+        _announce(target.grpc_server_addr, args.ready_fd)
+        stop.wait()
 
 
 def _take(interfaces: Sequence[str]) -> int:
@@ -290,13 +279,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _release(args.release)
     _check(parser, args, target)
     tls = _tls(parser, target)
-    _log_to(args)
-    for name in _IGNORED:
-        if getattr(args, name.replace("-", "_")) is not None:
-            logging.getLogger(__name__).warning("--%s has no effect", name)
     try:
-        _serve(_factory(args, target), _options(args, target, tls), args)
-    except (P4Error, RuntimeError, OSError) as error:
+        file = _log_to(args)
+        for name in _IGNORED:
+            if getattr(args, name.replace("-", "_")) is not None:
+                logging.getLogger(__name__).warning("--%s has no effect", name)
+        with stop_on_signals(None if file is None else file.reopen) as stop:
+            try:
+                _serve(args, target, tls, stop)
+            except (P4Error, EngineError, RuntimeError, OSError):
+                if not stop.is_told:
+                    raise  # else it is what became of a start that was to end
+    except (P4Error, EngineError, RuntimeError, OSError) as error:
         print(f"p4softswitch: {error}", file=sys.stderr)
         return 1
     return 0
