@@ -91,6 +91,10 @@ def _general_parser() -> argparse.ArgumentParser:
         add(f"--{name}", help=argparse.SUPPRESS)
     add("--ready-fd", type=_number(0, 2**31 - 1), metavar="FD", help="write a line to this descriptor when serving")
     add("--cache-dir", type=Path, help="where compiled programs are kept: a directory of this user's alone")
+    add("--program-dir", type=Path, metavar="DIR",
+        help="run compiled programs from there only (see --compile), and need no compiler")  # fmt: skip
+    add("--compile", action="store_true", help="compile the program for other hosts, and end")
+    add("--output", type=Path, metavar="DIR", help="where --compile puts it")
     return parser
 
 
@@ -169,6 +173,12 @@ def _check(parser: argparse.ArgumentParser, args: argparse.Namespace, target: ar
         parser.error("--debugger is not supported")
     if unknown := sorted(set(args.shared) - {spec.interface for spec in args.interface}):
         parser.error(f"--shared {unknown[0]}: there is no port of that interface")
+    if args.compile and (args.program is None or args.output is None or args.no_p4):
+        parser.error("--compile needs a BMv2 JSON file, and --output with a directory")
+    if args.output is not None and not args.compile:
+        parser.error("--output is for --compile only")
+    if args.cache_dir is not None and args.program_dir is not None:
+        parser.error("--cache-dir and --program-dir: with compiled programs nothing is compiled, and nothing kept")
     if args.program is None and not args.no_p4:
         parser.error("please specify a BMv2 JSON file, or --no-p4")
     numbers = [spec.port for spec in args.interface]
@@ -197,6 +207,7 @@ def _factory(args: argparse.Namespace, target: argparse.Namespace, stop: Stop) -
         cpu_port=target.cpu_port,
         drop_port=target.drop_port,
         cache=args.cache_dir,
+        programs=args.program_dir,
         clock_start_ns=time.clock_gettime_ns(time.CLOCK_BOOTTIME),
         interrupt=interrupt,
     )
@@ -205,6 +216,15 @@ def _factory(args: argparse.Namespace, target: argparse.Namespace, stop: Stop) -
         return load(program, config=config)
 
     return load_engine
+
+
+def _compile(args: argparse.Namespace, stop: Stop) -> None:
+    from p4softswitch.engine.command import Interrupt
+    from p4softswitch.engine.engine import compile_for_others
+
+    interrupt = Interrupt()
+    stop.also(interrupt.set)
+    print(compile_for_others(args.program.read_bytes(), args.output, interrupt=interrupt))
 
 
 def _options(args: argparse.Namespace, target: argparse.Namespace, tls: TlsFiles | None) -> SwitchOptions:
@@ -286,9 +306,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 logging.getLogger(__name__).warning("--%s has no effect", name)
         with stop_on_signals(None if file is None else file.reopen) as stop:
             try:
-                _serve(args, target, tls, stop)
+                _compile(args, stop) if args.compile else _serve(args, target, tls, stop)
             except (P4Error, EngineError, RuntimeError, OSError):
-                if not stop.is_told:
+                if not stop.is_told or args.compile:
                     raise  # else it is what became of a start that was to end
     except (P4Error, EngineError, RuntimeError, OSError) as error:
         print(f"p4softswitch: {error}", file=sys.stderr)

@@ -78,6 +78,21 @@ class TestStopWhileCompiling:
         assert status == 0
         assert not work_places(tmp_path)
 
+    def test_while_compiling_for_others(self, tmp_path: Path, slow: dict[str, str]) -> None:
+        command = [*COMMAND, "--compile", str(PROGRAMS / "with_arrays.json"), "--output", str(tmp_path / "made")]
+        slow["TMPDIR"] = str(tmp_path / "temporary")
+        (tmp_path / "temporary").mkdir()
+        with subprocess.Popen(command, env=slow, stderr=subprocess.PIPE, text=True) as process:
+            with (tmp_path / "alive").open() as alive:
+                alive.readline()
+                process.send_signal(signal.SIGTERM)
+                assert alive.read() == ""
+            _, error = process.communicate(timeout=TIMEOUT)
+        assert process.returncode == 1
+        assert error == "p4softswitch: the switch was told to stop while the program was being compiled\n"
+        assert not list((tmp_path / "made").iterdir())
+        assert not list((tmp_path / "temporary").iterdir())
+
 
 @contextlib.contextmanager
 def hangups_ignored() -> Iterator[None]:

@@ -30,7 +30,7 @@ from typing import TypeVar
 from p4softswitch.bmv2json import Program, load_program
 from p4softswitch.bmv2json.program import Action, Table
 from p4softswitch.codegen import translate
-from p4softswitch.engine import binding, cache
+from p4softswitch.engine import binding, cache, prebuilt
 from p4softswitch.engine.artifact import Recipe
 from p4softswitch.engine.codec import TableCodec, format_message
 from p4softswitch.engine.command import Interrupt
@@ -60,7 +60,8 @@ class EngineConfig:
     """How to build and run a program.
 
     cpu_port: where packet-ins leave and packet-outs enter; an ordinary port for the engine. cache: directory of
-    compiled programs, by default in XDG_CACHE_HOME. extra_cflags: for instance ("-fsanitize=address,undefined", "-g").
+    compiled programs, by default in XDG_CACHE_HOME. programs: directory of programs that were compiled elsewhere; with
+    it nothing is compiled. extra_cflags: for instance ("-fsanitize=address,undefined", "-g").
     output_limit: bytes of frames that in-process ports hold for a reader that is late; beyond it they are lost and
     counted. clock_start_ns: what the timestamps count from, in nanoseconds of CLOCK_BOOTTIME; by default the
     moment of loading. A switch passes the start of its process: a pipeline push must not set its clock back.
@@ -70,6 +71,7 @@ class EngineConfig:
     cpu_port: int | None = None
     drop_port: int = 511
     cache: Path | None = None
+    programs: Path | None = None
     extra_cflags: tuple[str, ...] = ()
     output_limit: int = 64 << 20
     log_messages: bool = False
@@ -86,13 +88,25 @@ def load(json_bytes: bytes, *, config: EngineConfig) -> CompiledEngine:
     program = load_program(json_bytes)
     translation = translate(program)
     recipe = Recipe.of(translation.source, config.extra_cflags)
-    built = cache.build(translation.source, recipe, cache=config.cache, interrupt=config.interrupt)
-    try:
+    built = prebuilt.find(recipe, config.programs)
+    if built is not None:
         library = binding.load_library(built.library, built.path)
-    except EngineError:
-        cache.discard(built)
-        raise
+    else:
+        built = cache.build(translation.source, recipe, cache=config.cache, interrupt=config.interrupt)
+        try:
+            library = binding.load_library(built.library, built.path)
+        except EngineError:
+            cache.discard(built)
+            raise
     return CompiledEngine(program, library, translation.messages, config)
+
+
+def compile_for_others(json_bytes: bytes, output: Path, *, interrupt: Interrupt | None = None) -> Path:
+    """Compile the JSON that p4c wrote for BMv2, for hosts without a compiler; the file that was made in `output`.
+
+    Raises UnsupportedProgram, CompilerError, OSError.
+    """
+    return prebuilt.compile_into(translate(load_program(json_bytes)).source, output, interrupt=interrupt)
 
 
 class CompiledEngine:
