@@ -80,6 +80,7 @@ def translate(program: ir.Program) -> Translation:
         '#include "ports.h"',
         '#include "output.h"',
         '#include "io_socket.h"',
+        '#include "offload.h"',
         '#include "io_packet.h"',
         '#include "lock.h"',
         '#include "worker.h"',

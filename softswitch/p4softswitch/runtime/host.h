@@ -24,8 +24,9 @@ struct statistics {
 };
 
 /* Frames that a kernel left unfinished for a network card that was to do the rest, as no wire has them: a transport
- * checksum of the pseudo header alone; several segments in one. */
+ * checksum of the pseudo header alone, which was completed here, or could not be; several segments in one. The latter two
+ * are dropped. And frames longer than the MTU. */
 struct port_statistics {
-  uint64_t checksum_unfinished, beyond_mtu;
+  uint64_t checksum_completed, checksum_unfinished, segments_unfinished, beyond_mtu;
 };
 #endif

@@ -17,8 +17,10 @@ union control { struct cmsghdr align; char room[64]; };
 /* One kind of port. Errors are negative errno values. */
 struct port_ops {
   int buffered; /* frames go to the host program instead of a file descriptor */
+  uint32_t head; /* so many zero bytes stand in front of each frame that is sent */
   int (*open)(struct port *p, const char *first, const char *second);
-  /* What a received frame becomes: where it begins, and *len; 0 for the functions that a kind does not need. */
+  /* What a received frame becomes: where it begins, and *len; it is dropped, and was counted, if that is 0. 0 for the
+   * functions that a kind does not need. */
   void (*prepare)(struct msghdr *m, union control *room);
   uint8_t *(*received)(struct sw *S, struct port *p, struct msghdr *m, uint8_t *frame, uint32_t *len);
 };
@@ -38,7 +40,7 @@ struct port {
   struct sockaddr_un peer;
   uint8_t *tx;
   uint32_t tx_used, tx_count;
-  struct iovec iov[P4_BATCH];
+  struct iovec iov[P4_BATCH][2]; /* what stands in front, if anything does; the frame */
   struct mmsghdr msg[P4_BATCH];
 };
 
@@ -58,6 +60,8 @@ static void port_flush(struct sw *S, struct port *p) {
 
 /* Opening and closing. Errors are negative errno values. */
 
+static const uint8_t port_head[16]; /* of every frame that is sent */
+
 static struct port *port_new(uint32_t number, const struct port_ops *ops) {
   struct port *p = calloc(1, sizeof *p);
   if (!p) return 0;
@@ -66,8 +70,9 @@ static struct port *port_new(uint32_t number, const struct port_ops *ops) {
   p->fd = -1;
   if (!ops->buffered && !(p->tx = malloc(P4_TX_ROOM))) { free(p); return 0; }
   for (uint32_t i = 0; i < P4_BATCH; i++) {
-    p->msg[i].msg_hdr.msg_iov = &p->iov[i];
-    p->msg[i].msg_hdr.msg_iovlen = 1;
+    p->iov[i][0] = (struct iovec){.iov_base = (void *)port_head, .iov_len = ops->head};
+    p->msg[i].msg_hdr.msg_iov = p->iov[i] + !ops->head;
+    p->msg[i].msg_hdr.msg_iovlen = ops->head ? 2 : 1;
   }
   return p;
 }

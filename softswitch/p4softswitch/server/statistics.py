@@ -5,7 +5,7 @@ One method, Get: an empty request, and for answer one JSON object in UTF-8, so t
 
     {"device_id": 1,
      "engine": {"packets_in": 7, ..., "send_failed": 0},
-     "ports": {"2": {"interface": "access2", "checksum_unfinished": 0, "beyond_mtu": 0}}}
+     "ports": {"2": {"interface": "access2", "checksum_completed": 3, ..., "beyond_mtu": 0}}}
 
 `engine` is what `CompiledEngine.statistics` has, `ports` what is counted of each port with `-i`. Both are empty as long
 as no program runs, and begin anew with another program. Nothing in it is a secret, but the address that it is served at

@@ -27,6 +27,7 @@ from p4softswitch.engine_api import (
     TableFull,
     UnsupportedProgram,
 )
+from p4softswitch.runtime.names import PORT_STATISTICS
 
 CPU_PORT = 510
 _ZERO = CounterValue(packets=0, bytes=0)
@@ -247,7 +248,7 @@ class FakeEngine:
 
     def port_statistics(self, port: int) -> dict[str, int]:
         assert port in self.attached
-        return {"checksum_unfinished": 0, "beyond_mtu": 0}
+        return dict.fromkeys(PORT_STATISTICS, 0)
 
     def statistics(self) -> dict[str, int]:
         return {"packets_in": self.seen}
