@@ -14,13 +14,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from p4softswitch.engine_api import EngineError
-from p4softswitch.runtime.names import NUMBERS
+from p4softswitch.runtime.names import DIRECT, METER_READING, NUMBERS
 
 PORT_SINK, PORT_SOCKET, PORT_INTERFACE = (NUMBERS[f"PORT_{kind}"] for kind in ("SINK", "SOCKET", "INTERFACE"))
 RECORD_PACKET, RECORD_DIGEST, RECORD_LOG, RECORD_PORT = (
     NUMBERS[f"RECORD_{kind}"] for kind in ("PACKET", "DIGEST", "LOG", "PORT")
 )
 NO_ACTION = NUMBERS["P4_NO_ACTION"]  # number of the action of a table for which the program has no default
+DIRECT_RATES, DIRECT_UNMETERED = (NUMBERS[f"DIRECT_{part}"] for part in ("RATES", "UNMETERED"))
 FULL, EXISTS, NONE = (NUMBERS[f"T_{result}"] for result in ("FULL", "EXISTS", "NONE"))
 
 _U32, _U64, _I32 = ctypes.c_uint32, ctypes.c_uint64, ctypes.c_int32
@@ -28,28 +29,45 @@ _S, _P, _INT = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int
 _KEY: list[object] = [_S, _U32, _P, _P, _U32, _I32]
 _OUT = ctypes.POINTER(ctypes.c_void_p)
 
+
+class Direct(ctypes.Structure):
+    """struct direct of host.h."""
+
+    _fields_ = tuple((name, _U64) for name in DIRECT)
+
+
+class MeterReading(ctypes.Structure):
+    """struct meter_reading of host.h."""
+
+    _fields_ = tuple((name, _U64) for name in METER_READING)
+
+
+_DIRECT = ctypes.POINTER(Direct)
+
 _SIGNATURES: dict[str, tuple[object, list[object]]] = {
     "p4_abi": (_U32, []),
     "p4_create": (_S, [_U32, _U64, _U64, _INT]),
     "p4_start": (_INT, [_S]),
     "p4_stop": (None, [_S]),
     "p4_destroy": (None, [_S]),
-    "p4_table_insert": (_INT, [*_KEY, _U32, _P, _U32]),
-    "p4_table_modify": (_INT, [*_KEY, _U32, _P, _U32]),
+    "p4_table_insert": (_INT, [*_KEY, _U32, _P, _U32, _DIRECT]),
+    "p4_table_modify": (_INT, [*_KEY, _U32, _P, _U32, _DIRECT]),
     "p4_table_delete": (_INT, _KEY),
-    "p4_table_count": (_U32, [_S, _U32]),
-    "p4_table_stride": (_U64, [_S, _U32]),
-    "p4_table_dump": (_U32, [_S, _U32, _P, _U32]),
+    "p4_table_initial": (_INT, [*_KEY, _U32, _P, _U32]),
+    "p4_entry_set": (_INT, [*_KEY, _DIRECT]),
+    "p4_table_record": (_U64, [_S, _U32]),
+    "p4_table_entry": (_INT, [*_KEY, _P]),
+    "p4_table_page": (_U32, [_S, _U32, _U32, _U32, _P, ctypes.POINTER(_U32)]),
     "p4_table_default_get": (None, [_S, _U32, _P]),
     "p4_table_default_set": (None, [_S, _U32, _U32, _P, _U32]),
-    "p4_entry_counter": (_INT, [*_KEY, _INT, ctypes.POINTER(_U64)]),
-    "p4_entry_meter": (_INT, [*_KEY, _INT, ctypes.POINTER(_U64)]),
-    "p4_meter": (_INT, [_S, _U32, _U64, _INT, ctypes.POINTER(_U64)]),
-    "p4_counter": (_INT, [_S, _U32, _U64, _INT, ctypes.POINTER(_U64)]),
+    "p4_meter_set": (None, [_S, _U32, _U64, _DIRECT]),
+    "p4_meter_get": (None, [_S, _U32, _U64, _U32, ctypes.POINTER(MeterReading)]),
+    "p4_counter_set": (None, [_S, _U32, _U64, _DIRECT]),
+    "p4_counter_get": (None, [_S, _U32, _U64, _U32, ctypes.POINTER(_U64)]),
     "p4_register": (_INT, [_S, _U32, _U64, _INT, _P]),
     "p4_group": (_INT, [_S, _U32, _P, _U32, _INT]),
     "p4_session": (_INT, [_S, _U32, _P, _U32, _U32, _INT]),
-    "p4_reset": (None, [_S, _INT]),
+    "p4_reset": (_INT, [_S, _INT]),
     "p4_statistics": (None, [_S, ctypes.POINTER(_U64), _U32]),
     "p4_port_statistics": (_INT, [_S, _U32, ctypes.POINTER(_U64), _U32]),
     "p4_now": (_U64, [_S]),
@@ -145,6 +163,6 @@ def numbers(body: bytes) -> tuple[int, ...]:
 
 
 def read_entry(data: bytes, offset: int) -> tuple[int, int, int, int]:
-    """(packets, bytes, action, priority) of an entry in a dump."""
+    """(packets, bytes, action, priority) of the entry in a record."""
     packets, size, _meter, _slot, action, _prefix, priority = _ENTRY.unpack_from(data, offset)
     return packets, size, action, priority

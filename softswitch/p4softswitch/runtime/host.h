@@ -5,7 +5,7 @@
 #define P4_HOST_H
 
 /* The version of the functions in api.h; and limits of what a program may have. */
-enum limit { P4_ABI = 1, P4_NO_ACTION = 255, P4_MAX_KEY_WORDS = 64 };
+enum limit { P4_ABI = 2, P4_NO_ACTION = 255, P4_MAX_KEY_WORDS = 64 };
 
 /* What a call of the control plane comes to. */
 enum result { T_OK = 0, T_FULL = -1, T_EXISTS = -2, T_NONE = -3, T_MEMORY = -4 };
@@ -21,6 +21,20 @@ struct statistics {
   uint64_t stack_index, register_index, counter_index, meter_index, division_by_zero, assertion_failed;
   uint64_t no_group, no_session, priority_range, requeue_overflow, clone_overflow, digest_empty;
   uint64_t no_port, sink_overflow, input_overflow, oversize, send_failed, receive_failed;
+};
+
+/* What the counter and the meter of an entry, or a cell of a counter, are set to; only what is given is touched. Rates are
+ * per second, as in a p4.v1.MeterConfig. */
+enum direct_part { DIRECT_PACKETS = 1, DIRECT_BYTES = 2, DIRECT_RATES = 4, DIRECT_UNMETERED = 8 };
+struct direct {
+  uint64_t given;
+  uint64_t packets, bytes;
+  uint64_t cir, pir, cburst, pburst;
+};
+/* A meter as it is read. */
+struct meter_reading {
+  uint64_t configured;
+  uint64_t cir, pir, cburst, pburst;
 };
 
 /* Frames that a kernel left unfinished for a network card that was to do the rest, as no wire has them: a transport

@@ -61,6 +61,8 @@ struct table {
   struct prefix_group *groups; /* longest prefix first */
   uint32_t n_groups;
   uint32_t *order; /* slots by priority, then by slot */
+  uint8_t *initial; /* entries that come with the program, and come back with a reset */
+  uint32_t n_initial;
 };
 
 struct queued { /* a packet that waits for ingress again, or for egress as a clone */

@@ -231,7 +231,7 @@ static void group_remove(struct table *T, uint32_t prefix) {
 }
 
 static int table_insert(struct table *T, const uint64_t *key, const uint64_t *mask, uint32_t prefix, int32_t priority,
-                        uint32_t action, const uint64_t *params, uint32_t n_params) {
+                        uint32_t action, const uint64_t *params, uint32_t n_params, struct entry **made) {
   const uint32_t words = T->d->key_words;
   if (table_find(T, key, mask, prefix, priority)) return T_EXISTS;
   if (T->count >= T->d->max_size) return T_FULL;
@@ -258,7 +258,7 @@ static int table_insert(struct table *T, const uint64_t *key, const uint64_t *ma
   e->priority = priority;
   memcpy(e->data, key, words * sizeof *key);
   memcpy(entry_mask(T, e), mask, words * sizeof *mask);
-  memcpy(entry_params(T, e), params, n_params * sizeof *params);
+  if (n_params) memcpy(entry_params(T, e), params, n_params * sizeof *params);
   T->used[slot] = 1;
   bucket_insert(T, slot);
   if (!table_hashed(T)) {
@@ -267,6 +267,7 @@ static int table_insert(struct table *T, const uint64_t *key, const uint64_t *ma
     T->order[at] = slot;
   }
   T->count++;
+  *made = e;
   return T_OK;
 }
 
@@ -314,5 +315,6 @@ static void table_free(struct table *T) {
   free(T->order);
   free(T->buckets);
   free(T->fallback);
+  free(T->initial);
 }
 #endif

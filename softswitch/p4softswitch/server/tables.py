@@ -3,15 +3,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from finsy.proto import p4r
 
-from ..engine_api import CounterValue, Engine, EntryExists, MeterRates, NoSuchEntry, TableEntry, TableFull
+from ..engine_api import CounterValue, DirectState, Engine, EntryExists, EntryState, NoSuchEntry, TableFull
 from . import entries
 from .entries import Key
-from .resources import check_update, new_count, rates_of, write_count, write_rates
+from .resources import check_update, fields_of, new_count, rates_of, write_count, write_rates
 from .schema import Schema, Table
 from .status import Code, P4Error, invalid, unimplemented
 
@@ -32,15 +33,6 @@ class _Note:
     def write(self, entry: Any) -> None:
         entry.controller_metadata = self.controller_metadata
         entry.metadata = self.metadata
-
-
-@dataclass(frozen=True)
-class _Direct:
-    """New values of the direct resources of an entry; None leaves the counter as it is."""
-
-    count: Any | None
-    metered: bool
-    rates: MeterRates | None
 
 
 def _missing(table: Table) -> P4Error:
@@ -86,7 +78,7 @@ class Tables:
             raise unimplemented(f"table {table.name}: the embedded switch does not implement idle timeouts")
 
     @staticmethod
-    def _direct(table: Table, entry: Any) -> _Direct:
+    def _direct(table: Table, entry: Any) -> DirectState:
         metered, counted = entry.HasField("meter_config"), entry.HasField("counter_data")
         if metered and table.meter is None:
             raise invalid(f"table {table.name} has no direct meter")
@@ -98,15 +90,11 @@ class Tables:
         if entry.is_default_action and (metered or counted):
             # BMv2 takes them and forgets them.
             raise P4Error(Code.UNKNOWN, f"table {table.name}: the default entry has no direct resources")
-        return _Direct(entry.counter_data if counted else None, metered, rates)
-
-    def _set_direct(self, table: Table, key: Key, direct: _Direct) -> None:
-        if direct.count is not None and table.counter is not None:
+        count = None
+        if counted and table.counter is not None:
             # In an entry, unlike in a counter write, BMv2 zeroes what the counter does not count.
-            value = new_count(table.counter.unit, direct.count, CounterValue(packets=0, bytes=0))
-            self._engine.direct_counter_write(table.name, *key, value)
-        if direct.metered:
-            self._engine.direct_meter_write(table.name, *key, direct.rates)
+            count = new_count(table.counter.unit, entry.counter_data)
+        return DirectState(count, metered, rates)
 
     # ------------------------------------------------------------------- write
 
@@ -124,16 +112,11 @@ class Tables:
             # Not PERMISSION_DENIED, which the specification asks for: BMv2's server learns it from the switch below it.
             raise P4Error(Code.UNKNOWN, f"table {table.name}: its entries are constant")
         try:
-            self._engine.table_insert(table.name, key[0], key[1], call)
+            self._engine.table_insert(table.name, key[0], key[1], call, direct)
         except EntryExists:
             raise P4Error(Code.ALREADY_EXISTS, f"table {table.name}: the entry exists; MODIFY changes it") from None
         except TableFull:
             raise P4Error(Code.RESOURCE_EXHAUSTED, f"table {table.name} is full ({table.size} entries)") from None
-        try:
-            self._set_direct(table, key, direct)
-        except Exception:
-            self._engine.table_delete(table.name, *key)
-            raise
         self._notes[table.id][key] = _Note.of(entry)
 
     def _modify(self, table: Table, entry: Any) -> None:
@@ -155,10 +138,9 @@ class Tables:
         if table.is_const or call is None:
             raise _missing(table)
         try:
-            self._engine.table_modify(table.name, key[0], key[1], call)
+            self._engine.table_modify(table.name, key[0], key[1], call, direct)
         except NoSuchEntry:
             raise _missing(table) from None
-        self._set_direct(table, key, direct)
         self._notes[table.id][key] = _Note.of(entry)
 
     def _delete(self, table: Table, entry: Any) -> None:
@@ -175,11 +157,23 @@ class Tables:
 
     # -------------------------------------------------------------------- read
 
-    def _entries(self, table: Table, wanted: Key | None) -> list[TableEntry]:
-        found = self._engine.table_entries(table.name)
-        if wanted is None:
-            return found
-        return [entry for entry in found if (tuple(entry.key), entry.priority) == wanted]
+    def _find(self, table: Table, key: Key) -> EntryState | None:
+        try:
+            return self._engine.table_entry(table.name, *key)
+        except NoSuchEntry:
+            return None
+
+    def _entries(self, table: Table, wanted: Key | None) -> Iterator[EntryState]:
+        if wanted is not None:
+            found = self._find(table, wanted)
+            if found is not None:
+                yield found
+            return
+        start: int | None = 0
+        while start is not None:
+            page = self._engine.table_page(table.name, start)
+            yield from page.entries
+            start = page.next
 
     def _read_default(self, table: Table, request: Any, response: Any) -> None:
         if request.HasField("time_since_last_hit"):
@@ -198,7 +192,8 @@ class Tables:
         if request.HasField("time_since_last_hit"):
             raise invalid(f"table {table.name} has no idle timeout, so no time_since_last_hit")
         wanted = entries.key_of(table, request) if request.match else None
-        for found in self._entries(table, wanted):
+        for state in self._entries(table, wanted):
+            found = state.entry
             key = (tuple(found.key), found.priority)
             entry = response.entities.add().table_entry
             entry.table_id = table.id
@@ -206,10 +201,10 @@ class Tables:
             if found.action is None:
                 raise P4Error(Code.INTERNAL, f"table {table.name}: an entry has no action")
             entry.action.action.CopyFrom(entries.write_action(self._schema, found.action))
-            if request.HasField("counter_data") and table.counter is not None:
-                write_count(self._engine.direct_counter_read(table.name, *key), entry.counter_data)
+            if request.HasField("counter_data") and table.counter is not None and state.count is not None:
+                write_count(state.count, entry.counter_data)
             if request.HasField("meter_config") and table.meter is not None:
-                write_rates(self._engine.direct_meter_read(table.name, *key), entry, "meter_config")
+                write_rates(state.rates, entry, "meter_config")
             self._notes[table.id].get(key, _Note()).write(entry)
 
     def read(self, request: Any, response: Any) -> None:
@@ -243,7 +238,7 @@ class Tables:
             entries.check_default(entry.table_entry)
             return table, None
         key = entries.key_of(table, entry.table_entry)
-        if not self._entries(table, key) or table.is_const:
+        if table.is_const or self._find(table, key) is None:
             # As on BMv2, whose server does not know the entries that came with the program.
             raise invalid(f"table {table.name}: there is no such entry")
         return table, key
@@ -260,10 +255,11 @@ class Tables:
         check_update(update, "counters", deletable=True)
         if key is None:
             raise self._no_default(table)
-        value = CounterValue(packets=0, bytes=0)
         if update == p4r.Update.MODIFY:
-            value = new_count(table.counter.unit, entry.data, self._engine.direct_counter_read(table.name, *key))
-        self._engine.direct_counter_write(table.name, *key, value)
+            unit = table.counter.unit
+            self._engine.direct_counter_write(table.name, *key, new_count(unit, entry.data), fields_of(unit))
+        else:
+            self._engine.direct_counter_write(table.name, *key, CounterValue(packets=0, bytes=0))
 
     def direct_meter_write(self, update: int, entry: Any) -> None:
         """A p4.v1.DirectMeterEntry of a Write."""
@@ -285,26 +281,23 @@ class Tables:
         table = entries.table_of(self._schema, wanted.table_id)
         if (table.counter if kind == "counter" else table.meter) is None:
             raise invalid(f"table {table.name} has no direct {kind}")
-        single = bool(wanted.match) or wanted.is_default_action
-        if single:
-            _, key = self._of_direct_entry(entry)
-            if key is None:
+        single = None
+        if wanted.match or wanted.is_default_action:
+            _, single = self._of_direct_entry(entry)
+            if single is None:
                 raise self._no_default(table)
-            keys = [key]
-        else:
-            keys = [(tuple(found.key), found.priority) for found in self._entries(table, None)]
-        for key in keys:
+        for state in self._entries(table, single):
             entity = response.entities.add()
             found = entity.direct_counter_entry if kind == "counter" else entity.direct_meter_entry
-            if single:
+            if single is not None:
                 found.table_entry.CopyFrom(wanted)
             else:
                 found.table_entry.table_id = table.id
-                entries.write_key(table, key, found.table_entry)
-            if kind == "counter":
-                write_count(self._engine.direct_counter_read(table.name, *key), found.data)
-            else:
-                write_rates(self._engine.direct_meter_read(table.name, *key), found, "config")
+                entries.write_key(table, (state.entry.key, state.entry.priority), found.table_entry)
+            if kind != "counter":
+                write_rates(state.rates, found, "config")
+            elif state.count is not None:
+                write_count(state.count, found.data)
 
     def direct_counter_read(self, entry: Any, response: Any) -> None:
         """A p4.v1.DirectCounterEntry of a Read: one entry, or all of a table."""
