@@ -23,6 +23,12 @@ Otherwise different:
 - groups and clone sessions end with the pipeline that they were made for; BMv2's replication engine keeps copies of
   them that P4Runtime no longer sees;
 - packet-ins and packet-outs have the header of the running program even while another one is saved;
+- a Read is answered with as many responses as it needs, of up to 256 entities or some more than 1 MiB; BMv2 sends one.
+  Between two of them writes go on: an entry that is there from the beginning to the end comes exactly once, one that is
+  inserted or deleted meanwhile may come or not, and after the push of another pipeline the Read ends with ABORTED;
+- a Write of more than 32 updates is applied in parts, in its order. Other Writes may come in between two of them. If
+  another controller has become primary then, or another pipeline was pushed, the updates that are left are refused,
+  each with PERMISSION_DENIED or ABORTED; BMv2 goes on with them;
 - a packet-in that a slow client does not take is dropped and counted; BMv2 holds up its egress thread;
 - idle timeouts and action profiles are refused by name;
 - digests come when their time or size says so; BMv2 rounds times up to sweeps of 100 ms, and sends by size only if

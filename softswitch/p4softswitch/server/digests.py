@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from finsy.proto import p4r
 
 from .bytestring import encode, width_bytes
+from .hold import Hold
 from .schema import Digest
 from .status import Code, P4Error, invalid, unimplemented
 
@@ -58,11 +59,11 @@ class _List:
             self._config = p4r.DigestEntry()
             self._config.CopyFrom(entry)
 
-    def read(self, response: Any) -> None:
+    def read(self) -> Any:
         with self._lock:
             if self._config is None:
                 raise P4Error(Code.NOT_FOUND, f"digest {self._digest.name} is not configured")
-            response.entities.add().digest_entry.CopyFrom(self._config)
+            return p4r.Entity(digest_entry=self._config)
 
     def _forget(self) -> None:
         self._config = None
@@ -159,11 +160,13 @@ class Digests:
         """A p4.v1.DigestEntry of a Write."""
         self._list(entry.digest_id).configure(update, entry)
 
-    def read(self, entry: Any, response: Any) -> None:
+    def read(self, entry: Any, hold: Hold) -> Iterator[Any]:
         """A p4.v1.DigestEntry of a Read."""
         if not entry.digest_id:
             raise unimplemented("digests are read one by one")
-        self._list(entry.digest_id).read(response)
+        with hold():
+            found = self._list(entry.digest_id).read()
+        yield found
 
     def ack(self, ack: Any) -> None:
         """A p4.v1.DigestListAck; unknown lists are nobody's."""

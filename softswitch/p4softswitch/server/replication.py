@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from finsy.proto import p4r
 
 from ..engine_api import Engine, Replica
+from .hold import Hold
 from .status import Code, P4Error, invalid, unimplemented
 
 FIRST_RESERVED_GROUP = 1 << 15
@@ -112,8 +114,8 @@ class Replication:
         else:
             raise invalid("the entry is neither a multicast group nor a clone session")
 
-    def read(self, entry: Any, response: Any) -> None:
-        """A p4.v1.PacketReplicationEngineEntry of a Read; id 0 is all.
+    def read(self, entry: Any, hold: Hold) -> Iterator[Any]:
+        """A p4.v1.PacketReplicationEngineEntry of a Read; id 0 is all, as they are at one moment.
 
         Raises:
             P4Error: NOT_FOUND for an id that is not there.
@@ -123,28 +125,32 @@ class Replication:
             number = entry.multicast_group_entry.multicast_group_id
             if number >= FIRST_RESERVED_GROUP:
                 raise P4Error(Code.OUT_OF_RANGE, f"multicast groups have ids below {FIRST_RESERVED_GROUP}")
-            for group_id, replicas in self._select(self._groups, number, "multicast group"):
-                group = response.entities.add().packet_replication_engine_entry.multicast_group_entry
+            for group_id, replicas in self._select(self._groups, number, "multicast group", hold):
+                entity = p4r.Entity()
+                group = entity.packet_replication_engine_entry.multicast_group_entry
                 group.multicast_group_id = group_id
                 _write_replicas(replicas, group)
+                yield entity
         elif kind == "clone_session_entry":
             number = entry.clone_session_entry.session_id
-            for session_id, replicas in self._select(self._sessions, number, "clone session"):
-                session = response.entities.add().packet_replication_engine_entry.clone_session_entry
+            for session_id, replicas in self._select(self._sessions, number, "clone session", hold):
+                entity = p4r.Entity()
+                session = entity.packet_replication_engine_entry.clone_session_entry
                 session.session_id = session_id
                 _write_replicas(replicas, session)
+                yield entity
         else:
             raise invalid("the entry is neither a multicast group nor a clone session")
 
     @staticmethod
     def _select(
-        store: dict[int, tuple[_Replica, ...]], number: int, what: str
+        store: dict[int, tuple[_Replica, ...]], number: int, what: str, hold: Hold
     ) -> list[tuple[int, tuple[_Replica, ...]]]:
-        if not number:
-            return sorted(store.items())
-        if number not in store:
+        with hold():
+            found = list(store.items()) if not number else [(number, store[number])] if number in store else []
+        if number and not found:
             raise P4Error(Code.NOT_FOUND, f"there is no {what} {number}")
-        return [(number, store[number])]
+        return sorted(found)
 
     @staticmethod
     def _check_update(update: int, number: int, exists: bool, what: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from finsy.proto import p4r
 
 from ..engine_api import CounterFields, CounterValue, Engine, MeterRates
+from .hold import Hold
 from .schema import Counter, CounterUnit, Meter, Prefix, Schema
 from .status import Code, P4Error, invalid, unimplemented
 
@@ -158,24 +159,28 @@ class IndexedResources:
         for start in range(0, array.size, _PAGE):
             yield start, min(_PAGE, array.size - start)
 
-    def counter_read(self, entry: Any, response: Any) -> None:
+    def counter_read(self, entry: Any, hold: Hold) -> Iterator[Any]:
         """A p4.v1.CounterEntry of a Read: id 0 is every counter, no index is every cell."""
         counters = [self._counter(entry.counter_id)] if entry.counter_id else list(self._schema.counters.values())
         for counter in counters:
             for start, count in self._pages(entry, counter):
-                for index, value in enumerate(self._engine.counter_values(counter.name, start, count), start):
-                    found = response.entities.add().counter_entry
-                    found.counter_id = counter.id
+                with hold():
+                    values = self._engine.counter_values(counter.name, start, count)
+                for index, value in enumerate(values, start):
+                    found = p4r.CounterEntry(counter_id=counter.id)
                     found.index.index = index
                     write_count(value, found.data)
+                    yield p4r.Entity(counter_entry=found)
 
-    def meter_read(self, entry: Any, response: Any) -> None:
+    def meter_read(self, entry: Any, hold: Hold) -> Iterator[Any]:
         """A p4.v1.MeterEntry of a Read: id 0 is every meter, no index is every cell."""
         meters = [self._meter(entry.meter_id)] if entry.meter_id else list(self._schema.meters.values())
         for meter in meters:
             for start, count in self._pages(entry, meter):
-                for index, rates in enumerate(self._engine.meter_values(meter.name, start, count), start):
-                    found = response.entities.add().meter_entry
-                    found.meter_id = meter.id
+                with hold():
+                    values = self._engine.meter_values(meter.name, start, count)
+                for index, rates in enumerate(values, start):
+                    found = p4r.MeterEntry(meter_id=meter.id)
                     found.index.index = index
                     write_rates(rates, found, "config")
+                    yield p4r.Entity(meter_entry=found)

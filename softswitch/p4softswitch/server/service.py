@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Any, NoReturn
 
 import grpc
@@ -100,7 +101,7 @@ class P4RuntimeService(p4r_grpc.P4RuntimeServicer):
             device = self._device_of(request.device_id)
             if request.atomicity != p4r.WriteRequest.CONTINUE_ON_ERROR:
                 raise unimplemented("Support for atomic write modes has not been implemented yet")
-            return batch_status(device.write(request.updates))
+            return batch_status(device.write(request.updates, lambda: self._check_primary(request)))
 
         status = self._run(context, call)
         if status is not None:
@@ -108,22 +109,20 @@ class P4RuntimeService(p4r_grpc.P4RuntimeServicer):
         return p4r.WriteResponse()
 
     def Read(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-        """One response, as BMv2: also before an error, with what was found up to there."""
-        response = p4r.ReadResponse()
+        """Responses of bounded size, where BMv2 sends a single one: also before an error, with what was found up to
+        there."""
 
-        def find() -> P4Error | None:
+        def begin() -> Iterator[Any]:
             _check_role(request)
-            device = self._device_of(request.device_id)
-            try:
-                device.read(request.entities, response)
-            except P4Error as error:
-                if error.code is Code.FAILED_PRECONDITION:
-                    raise
-                return error
-            return None
+            responses = self._device_of(request.device_id).read(request.entities)
+            return chain((next(responses),), responses)
 
-        failed = self._run(context, find)
-        yield response
+        responses = self._run(context, begin)
+        failed = None
+        try:
+            yield from responses
+        except P4Error as error:
+            failed = error
         if failed is not None:
             _abort(context, to_status(failed))
 

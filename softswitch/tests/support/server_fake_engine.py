@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -76,7 +76,8 @@ def _hex(text: str, bits: int) -> bytes:
 
 
 class FakeEngine:
-    """See the module. `fail_start` and `fail_attach` make the next start or attachment fail."""
+    """See the module. `fail_start` and `fail_attach` make the next start or attachment fail. `on_entry` is called with
+    each entry of a page, after the page was copied and before the server has the entry."""
 
     def __init__(self, program: bytes) -> None:
         self._lock = threading.RLock()
@@ -96,6 +97,7 @@ class FakeEngine:
         self.fail_start = False
         self.fail_attach = False
         self.pages_read = 0
+        self.on_entry: Callable[[EntryState], None] = lambda state: None
         self.reset_state(keep_entries=False)
 
     def _call(self, action_id: int, data: Sequence[str]) -> ActionCall:
@@ -155,7 +157,12 @@ class FakeEngine:
             self.pages_read += 1
             there = [(key, e) for key, e in self._tables[table].entries.items() if e.place >= start]
             page = [EntryState(TableEntry(*key, e.action), e.count, e.rates) for key, e in there[:PAGE]]
-            return EntryPage(page, there[PAGE][1].place if len(there) > PAGE else None)
+            return EntryPage(self._told(page), there[PAGE][1].place if len(there) > PAGE else None)
+
+    def _told(self, page: list[EntryState]) -> Iterator[EntryState]:
+        for state in page:
+            self.on_entry(state)
+            yield state
 
     def table_get_default(self, table: str) -> ActionCall:
         with self._lock:
