@@ -36,7 +36,9 @@ class _List:
         self._lock = threading.Lock()
         self._config: Any = None
         self._samples: dict[bytes, None] = {}
-        self._unacknowledged: dict[int, tuple[float, frozenset[bytes]]] = {}
+        # The oldest list first; and every sample that stands in one of them.
+        self._unacknowledged: dict[int, tuple[float, tuple[bytes, ...]]] = {}
+        self._waiting: set[bytes] = set()
         self._number = 1
         self._timer: threading.Timer | None = None
 
@@ -69,6 +71,7 @@ class _List:
         self._config = None
         self._samples.clear()
         self._unacknowledged.clear()
+        self._waiting.clear()
         self._stop_timer()
 
     def _stop_timer(self) -> None:
@@ -97,9 +100,16 @@ class _List:
         if not self._unacknowledged:
             return False
         oldest = time.monotonic() - self._config.config.ack_timeout_ns / 1e9
-        for number in [n for n, (sent, _) in self._unacknowledged.items() if sent <= oldest]:
-            del self._unacknowledged[number]
-        return any(sample in samples for _, samples in self._unacknowledged.values())
+        while self._unacknowledged:
+            number, (sent, _) = next(iter(self._unacknowledged.items()))
+            if sent > oldest:
+                break
+            self._release(number)
+        return sample in self._waiting
+
+    def _release(self, number: int) -> None:
+        _, samples = self._unacknowledged.pop(number, (0.0, ()))
+        self._waiting.difference_update(samples)
 
     def _expire(self) -> None:
         with self._lock:
@@ -115,7 +125,8 @@ class _List:
         for sample in self._samples:
             self._write(sample, message.digest.data.add())
         if self._config.config.ack_timeout_ns:
-            self._unacknowledged[self._number] = (time.monotonic(), frozenset(self._samples))
+            self._unacknowledged[self._number] = (time.monotonic(), tuple(self._samples))
+            self._waiting.update(self._samples)
         self._number += 1
         self._samples.clear()
         self._send(message)
@@ -135,7 +146,7 @@ class _List:
 
     def ack(self, number: int) -> None:
         with self._lock:
-            self._unacknowledged.pop(number, None)
+            self._release(number)
 
 
 class Digests:

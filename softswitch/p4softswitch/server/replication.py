@@ -99,6 +99,7 @@ class Replication:
         self._limits = limits
         self._groups: dict[int, tuple[_Replica, ...]] = {}
         self._sessions: dict[int, tuple[_Replica, ...]] = {}
+        self._held_nodes = 0
 
     def write(self, update: int, entry: Any) -> None:
         """A p4.v1.PacketReplicationEngineEntry of a Write.
@@ -168,11 +169,15 @@ class Replication:
     def _check_room(self, old: tuple[_Replica, ...] | None, new: tuple[_Replica, ...]) -> None:
         if old is None and len(self._groups) + len(self._sessions) >= self._limits.groups:
             raise P4Error(Code.RESOURCE_EXHAUSTED, f"the replication engine holds {self._limits.groups} groups")
-        stored = (*self._groups.values(), *self._sessions.values())
-        nodes = sum(_nodes(replicas) for replicas in stored) - _nodes(old or ()) + _nodes(new)
         limit = min(self._limits.l1_entries, self._limits.l2_entries)
-        if nodes > limit:
+        if self._held_nodes - _nodes(old or ()) + _nodes(new) > limit:
             raise P4Error(Code.RESOURCE_EXHAUSTED, f"the replication engine holds {limit} nodes")
+
+    def _keep(self, store: dict[int, tuple[_Replica, ...]], number: int, replicas: tuple[_Replica, ...] | None) -> None:
+        """What the engine has now; None: nothing. The nodes in use are counted on, not anew from all groups."""
+        self._held_nodes += _nodes(replicas or ()) - _nodes(store.pop(number, ()))
+        if replicas is not None:
+            store[number] = replicas
 
     def _write_group(self, update: int, entry: Any) -> None:
         number = entry.multicast_group_id
@@ -184,12 +189,12 @@ class Replication:
         self._check_update(update, number, old is not None, "multicast group")
         if update == p4r.Update.DELETE:
             self._engine.multicast_group_delete(number)
-            del self._groups[number]
+            self._keep(self._groups, number, None)
             return
         replicas = _replicas_of(entry.replicas)
         self._check_room(old, replicas)
         self._engine.multicast_group_set(number, _for_engine(replicas))
-        self._groups[number] = replicas
+        self._keep(self._groups, number, replicas)
 
     def _write_session(self, update: int, entry: Any) -> None:
         number = entry.session_id
@@ -199,7 +204,7 @@ class Replication:
         self._check_update(update, number, old is not None, "clone session")
         if update == p4r.Update.DELETE:
             self._engine.clone_session_delete(number)
-            del self._sessions[number]
+            self._keep(self._sessions, number, None)
             return
         replicas = _replicas_of(entry.replicas)
         if entry.class_of_service:
@@ -209,4 +214,4 @@ class Replication:
             raise P4Error(Code.UNKNOWN, "clone sessions do not truncate")
         self._check_room(old, replicas)
         self._engine.clone_session_set(number, _for_engine(replicas), 0)
-        self._sessions[number] = replicas
+        self._keep(self._sessions, number, replicas)
