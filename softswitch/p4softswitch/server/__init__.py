@@ -29,6 +29,11 @@ Otherwise different:
 - a Write of more than 32 updates is applied in parts, in its order. Other Writes may come in between two of them. If
   another controller has become primary then, or another pipeline was pushed, the updates that are left are refused,
   each with PERMISSION_DENIED or ABORTED; BMv2 goes on with them;
+- it does not wait for its clients for good: 60 s for the request of a call, 30 s for the first arbitration of a stream
+  and for each message to be taken, 300 s for all responses of one Read, and 50 s for a connection to show that its
+  other end is there. 32 calls may wait to hear something, and 16 Reads may be answered at a time. Where that is not
+  enough, the one that has waited longest for its client is ended for the one that comes, so that up to 16 controllers
+  of this device always get in. BMv2 waits for ever;
 - a packet-in that a slow client does not take is dropped and counted; BMv2 holds up its egress thread;
 - idle timeouts and action profiles are refused by name;
 - digests come when their time or size says so; BMv2 rounds times up to sweeps of 100 ms, and sends by size only if
@@ -46,6 +51,7 @@ Otherwise different:
 
 from __future__ import annotations
 
+from .clients import Deadlines
 from .device import Device, EngineFactory
 from .ports import Ports, PortSpec, parse_port
 from .replication import Limits
@@ -53,6 +59,7 @@ from .runner import Switch, SwitchOptions, TlsFiles
 from .status import P4Error
 
 __all__ = [
+    "Deadlines",
     "Device",
     "EngineFactory",
     "Limits",

@@ -19,6 +19,7 @@ from typing import Any
 
 import grpc
 
+from .clients import Clients
 from .device import Device
 
 SERVICE = "p4softswitch.v1.Statistics"
@@ -35,9 +36,7 @@ class StatisticsService:
         engine, ports = self._device.statistics()
         return {"device_id": self._device.device_id, "engine": engine, "ports": ports}
 
-    def handler(self) -> grpc.GenericRpcHandler:
+    def handler(self, clients: Clients) -> grpc.GenericRpcHandler:
         """For `grpc.Server.add_generic_rpc_handlers`."""
-        get = grpc.unary_unary_rpc_method_handler(
-            self.get, response_serializer=lambda document: json.dumps(document).encode()
-        )
+        get = clients.unary(self.get, serialize=lambda document: json.dumps(document).encode())
         return grpc.method_handlers_generic_handler(SERVICE, {"Get": get})

@@ -337,7 +337,7 @@ class Target:
         return Controller(self.address, **rest)
 
 
-def _options(directory: Path) -> SwitchOptions:
+def options_in(directory: Path) -> SwitchOptions:
     return SwitchOptions(
         grpc_address=f"unix:{directory / 'p4rt'}",
         dataplane_address=f"unix:{directory / 'data'}",
@@ -358,7 +358,7 @@ def fake_switch(
         engines.append(engine)
         return engine
 
-    options = options or _options(directory)
+    options = options or options_in(directory)
     with Switch(load, options) as switch:
         switch.start(program)
         yield Target("fake", options.grpc_address, options.dataplane_address or "", engines)
