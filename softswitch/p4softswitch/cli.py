@@ -250,10 +250,22 @@ def _announce(address: str, ready_fd: int | None) -> None:
             ready.write("ready\n")
 
 
+@contextmanager
+def _short_turns() -> Iterator[None]:
+    """Threads of Python let others run after 0.5 ms: a small Write that comes while a long Read is answered needs its
+    turn several times, and would wait 5 ms for each."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(0.0005)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
+
+
 def _serve(args: argparse.Namespace, target: argparse.Namespace, tls: TlsFiles | None, stop: Stop) -> None:
     """Until SIGINT or SIGTERM."""
     program = args.program.read_bytes() if args.program is not None and not args.no_p4 else None
-    with Switch(_factory(args, target, stop), _options(args, target, tls)) as switch:
+    with _short_turns(), Switch(_factory(args, target, stop), _options(args, target, tls)) as switch:
         switch.start(program)
         _announce(target.grpc_server_addr, args.ready_fd)
         stop.wait()

@@ -319,6 +319,21 @@ class TestReconciliation:
         assert after == before
         assert len(changed) > MANY // 2
 
+    def test_a_write_does_not_wait_for_the_old_engine_to_end(
+        self, device: Device, engines: list[FakeEngine], plain_program: Program, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its threads may take their time."""
+        stop = engines[0].stop
+
+        def slowly() -> None:
+            does_not_wait(lambda: device.write([inserted(plain_program, 1)]))
+            stop()
+
+        monkeypatch.setattr(engines[0], "stop", slowly)
+        device.set_config(Push.RECONCILE_AND_COMMIT, plain_program.config())
+        assert engines[0].stopped
+        assert numbers(device.read(all_of(plain_program))) == [1]
+
     def test_a_failed_one_leaves_nothing_behind(
         self, full: Device, engines: list[FakeEngine], plain_program: Program
     ) -> None:

@@ -115,6 +115,7 @@ class Device:
         self._bulk = Turns()
         self._running: _Loaded | None = None
         self._saved: _Loaded | None = None
+        self._replaced: list[_Loaded] = []
         self._config: Any = None
         self._touched = False
 
@@ -273,6 +274,7 @@ class Device:
             loaded = self._load(program)
             with self._lock:
                 self._switch_to(loaded)
+            self._stop_replaced()
 
     def set_config(self, action: int, config: Any) -> None:
         """SetForwardingPipelineConfig; see the head of this module.
@@ -282,28 +284,34 @@ class Device:
         """
         with self._push_lock:
             self._touched = True
-            if action == _Request.COMMIT:
-                with self._lock:
-                    self._commit()
-                return
-            if action != _Request.VERIFY and action not in _LOADS:
-                raise invalid("unknown action")
-            schema = read_p4info(config.p4info)
-            program = bytes(config.p4_device_config)
-            if action == _Request.VERIFY:
-                self._verify(schema, program)
-                return
-            if not self._swap_allowed:
-                raise _first_phase("the switch was started with --disable-swap")
-            if self._saved is not None:
-                raise _first_phase("a saved pipeline waits for its COMMIT")
-            if not program and action == _Request.VERIFY_AND_COMMIT and self._running is not None:
-                self._adopt(schema, config)
-                return
-            consistency.check(schema, program)
-            if action == _Request.VERIFY_AND_COMMIT and self._restart(schema, program, config):
-                return
-            self._save(action, schema, program, config)
+            try:
+                self._change(action, config)
+            finally:
+                self._stop_replaced()
+
+    def _change(self, action: int, config: Any) -> None:
+        if action == _Request.COMMIT:
+            with self._lock:
+                self._commit()
+            return
+        if action != _Request.VERIFY and action not in _LOADS:
+            raise invalid("unknown action")
+        schema = read_p4info(config.p4info)
+        program = bytes(config.p4_device_config)
+        if action == _Request.VERIFY:
+            self._verify(schema, program)
+            return
+        if not self._swap_allowed:
+            raise _first_phase("the switch was started with --disable-swap")
+        if self._saved is not None:
+            raise _first_phase("a saved pipeline waits for its COMMIT")
+        if not program and action == _Request.VERIFY_AND_COMMIT and self._running is not None:
+            self._adopt(schema, config)
+            return
+        consistency.check(schema, program)
+        if action == _Request.VERIFY_AND_COMMIT and self._restart(schema, program, config):
+            return
+        self._save(action, schema, program, config)
 
     def _load(self, program: bytes) -> _Loaded:
         try:
@@ -421,9 +429,14 @@ class Device:
             raise P4Error(Code.UNKNOWN, f"Error in second phase of device update: {reason}") from None
         self._running = loaded
         if old is not None:
-            old.engine.stop()
             self._retire(old)
+            self._replaced.append(old)
         _LOG.info("pipeline running")
+
+    def _stop_replaced(self) -> None:
+        """Engines that have no ports any more. Without the lock: their threads may take a moment to end."""
+        while self._replaced:
+            self._replaced.pop().engine.stop()
 
     def stop(self) -> None:
         """Stop the engines. Idempotent."""
