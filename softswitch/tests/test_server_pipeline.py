@@ -14,7 +14,19 @@ import pytest
 from finsy.proto import p4i, p4r
 from p4softswitch.server import P4Error, PortSpec, Switch, SwitchOptions
 from server_fake_engine import CPU_PORT, FakeEngine
-from server_harness import DEVICE_ID, TIMEOUT, Controller, Insert, Modify, Program, Push, Target, fake_switch, update
+from server_harness import (
+    DEVICE_ID,
+    TIMEOUT,
+    Controller,
+    Insert,
+    Modify,
+    Program,
+    Push,
+    Target,
+    fake_switch,
+    update,
+    without_constant_table,
+)
 
 Get = p4r.GetForwardingPipelineConfigRequest
 MAC = b"\x02\x00\x00\x00\x00\x01"
@@ -264,16 +276,6 @@ class TestReconcile:
             pytest.skip("BMv2 reads the state of a pipeline that is not there")
         new.push(program, Push.RECONCILE_AND_COMMIT)
         assert seen(new) == 1
-
-
-def without_constant_table(program: Program) -> Program:
-    """The p4info without the table of constant entries: what P4Runtime does not know is not reconciled."""
-    p4info = p4i.P4Info()
-    p4info.CopyFrom(program.p4info)
-    kept = [table for table in p4info.tables if not table.is_const_table]
-    del p4info.tables[:]
-    p4info.tables.extend(kept)
-    return Program(p4info, program.device_config)
 
 
 def damaged(program: Program, change: Any) -> Program:

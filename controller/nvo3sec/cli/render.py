@@ -185,10 +185,12 @@ _HEADINGS = {"spi": "SPI", "vni": "VNI", "vlan": "VLAN", "vn": "VN", "mac": "MAC
 """Of fields whose names are abbreviations."""
 
 _UNFINISHED = {
-    "checksum_unfinished": "with an unfinished checksum, which receivers drop: checksum offload was on at"
-    " the sender; if they become more, `ethtool -K DEV tx off` there",
-    "beyond_mtu": "with more bytes than the MTU allows: segmentation offload was on at the sender, or receive merging"
-    " at this port; if they become more, `ethtool -K DEV tso off gso off` there, `ethtool -K DEV gro off lro off` here",
+    "checksum_unfinished": "with a checksum that could not be completed, and were dropped: its place is outside of the"
+    " frame, as the sender has it",
+    "segments_unfinished": "with several segments in one, and were dropped: segmentation offload was on at the sender,"
+    " or receive merging at this port; if they become more, `ethtool -K DEV tso off gso off` there, `ethtool -K DEV gro"
+    " off lro off` here",
+    "beyond_mtu": "with more bytes than the MTU allows: the MTU of the other end is larger",
 }
 """By the name of a count of a port."""
 

@@ -82,6 +82,7 @@ def translate(program: ir.Program) -> Translation:
         '#include "output.h"',
         '#include "losses.h"',
         '#include "io_socket.h"',
+        '#include "offload.h"',
         '#include "io_packet.h"',
         '#include "lock.h"',
         '#include "worker.h"',

@@ -94,6 +94,10 @@ class TableCodec:
             data += number_.to_bytes(8 * words(param.width), "little")
         return number, data, len(data) // 8
 
+    def action_id(self, call: ActionCall) -> int | None:
+        """The action's number within the program; None if the table does not have it."""
+        return next((action.id for action in self.actions if action.name == call.name), None)
+
     def const_entry(self, entry: ConstEntry) -> tuple[list[KeyPart], int, ActionCall]:
         """A constant entry of the program, in the terms of the control plane."""
         parts = []
@@ -122,7 +126,7 @@ class TableCodec:
         )
 
     def entry_action(self, data: bytes, offset: int) -> ActionCall:
-        """The action of an entry in a dump."""
+        """The action of the entry in a record."""
         number = binding.read_entry(data, offset)[2]
         if number >= len(self.actions):
             return ActionCall("NoAction")
@@ -135,7 +139,7 @@ class TableCodec:
         return self._call(number, args)
 
     def entry(self, data: bytes, offset: int) -> TableEntry:
-        """An entry of a dump."""
+        """The entry in a record."""
         priority = binding.read_entry(data, offset)[3]
         at = offset + binding.ENTRY_HEAD
         size = 8 * self.layout.words

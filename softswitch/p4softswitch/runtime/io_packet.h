@@ -18,14 +18,14 @@ static uint32_t interface_mtu(const struct port *p) {
   return ioctl(p->fd, SIOCGIFMTU, &r) < 0 || r.ifr_mtu < 0 ? p->mtu : (uint32_t)r.ifr_mtu;
 }
 /* Counts a frame that is unfinished. */
-static __attribute__((noinline, cold)) void port_unfinished(struct sw *S, struct port *p, int checksum, uint32_t len) {
-  int beyond = len > p->mtu + P4_ABOVE_MTU;
+static __attribute__((noinline, cold)) void port_unfinished(struct sw *S, struct port *p, struct unfinished left, uint32_t len) {
+  int beyond = !left.segments && len > p->mtu + P4_ABOVE_MTU;
   if (beyond) { /* the MTU may have been raised meanwhile */
     p->mtu = interface_mtu(p);
     beyond = len > p->mtu + P4_ABOVE_MTU;
   }
-  if (!checksum && !beyond) return;
-  port_lost(S, p, &p->stats.checksum_unfinished, (uint64_t)checksum);
+  port_lost(S, p, &p->stats.checksum_unfinished, (uint64_t)left.checksum);
+  port_lost(S, p, &p->stats.segments_unfinished, (uint64_t)left.segments);
   port_lost(S, p, &p->stats.beyond_mtu, (uint64_t)beyond);
 }
 
@@ -55,9 +55,10 @@ static void interface_prepare(struct msghdr *m, union control *room) {
 }
 static uint8_t *interface_received(struct sw *S, struct port *p, struct msghdr *m, uint8_t *frame, uint32_t *len) {
   const struct tpacket_auxdata aux = auxiliary(m);
-  const int checksum = !!(aux.tp_status & TP_STATUS_CSUMNOTREADY);
-  if (unlikely(checksum || *len > p->mtu + P4_ABOVE_MTU)) port_unfinished(S, p, checksum, *len);
-  return untag(&aux, frame, len);
+  /* Before a tag is put back: until then offsets are those of the header. */
+  const struct unfinished left = offload_finish(&frame, len, &p->stats.checksum_completed);
+  if (unlikely(left.checksum || left.segments || *len > p->mtu + P4_ABOVE_MTU)) port_unfinished(S, p, left, *len);
+  return unlikely(left.checksum || left.segments) ? 0 : untag(&aux, frame, len);
 }
 
 static int interface_bound(const struct port *p) {
@@ -89,7 +90,9 @@ static int port_open_interface(struct port *p) {
   if (p->fd < 0) return -errno;
   /* What this socket sends must not come back as received. */
   if (setsockopt(p->fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &on, sizeof on) < 0) return -errno;
-  /* The kernel takes a VLAN tag out of the frame; the auxiliary data says what it was, and what else is unfinished. */
+  /* Frames come and go with a header that says what is left to do; in those that go it is all zero. */
+  if (setsockopt(p->fd, SOL_PACKET, PACKET_VNET_HDR, &on, sizeof on) < 0) return -errno;
+  /* The kernel takes a VLAN tag out of the frame; the auxiliary data says what it was. */
   if (setsockopt(p->fd, SOL_PACKET, PACKET_AUXDATA, &on, sizeof on) < 0) return -errno;
   setsockopt(p->fd, SOL_PACKET, PACKET_QDISC_BYPASS, &on, sizeof on);
   if (setsockopt(p->fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof room) < 0)
@@ -101,6 +104,6 @@ static int port_open_interface(struct port *p) {
   return port_adopt_interface(p, p->fd);
 }
 static const struct port_ops interface_ops = {
-    .open = port_open_interface, .adopt = port_adopt_interface, .bound = interface_bound, .poll = interface_poll,
-    .prepare = interface_prepare, .received = interface_received};
+    .head = sizeof(struct offload), .open = port_open_interface, .adopt = port_adopt_interface, .bound = interface_bound,
+    .poll = interface_poll, .prepare = interface_prepare, .received = interface_received};
 #endif

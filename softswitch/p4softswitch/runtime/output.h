@@ -61,8 +61,7 @@ static inline void out_commit(struct sw *S, uint32_t port, uint8_t *frame, uint3
     p->stats.bytes_out += len;
     return;
   }
-  p->iov[p->tx_count].iov_base = frame;
-  p->iov[p->tx_count].iov_len = len;
+  p->iov[p->tx_count][1] = (struct iovec){.iov_base = frame, .iov_len = len};
   p->tx_count++;
   p->tx_used += (len + 63) & ~63u;
 }

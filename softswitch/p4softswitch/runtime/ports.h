@@ -19,6 +19,7 @@ union control { struct cmsghdr align; char room[64]; };
 /* One kind of port. Errors are negative errno values; 0 for the functions that a kind does not need. */
 struct port_ops {
   int buffered; /* frames go to the host program instead of a file descriptor */
+  uint32_t head; /* so many zero bytes stand in front of each frame that is sent */
   int (*open)(struct port *p);
   /* Takes a descriptor that `open` made, maybe for another program. */
   int (*adopt)(struct port *p, int fd);
@@ -26,7 +27,7 @@ struct port_ops {
   int (*bound)(const struct port *p);
   /* Adds what the kernel has counted since it was asked last. */
   void (*poll)(struct sw *S, struct port *p);
-  /* What a received frame becomes: where it begins, and *len. */
+  /* What a received frame becomes: where it begins, and *len; it is dropped, and was counted, if that is 0. */
   void (*prepare)(struct msghdr *m, union control *room);
   uint8_t *(*received)(struct sw *S, struct port *p, struct msghdr *m, uint8_t *frame, uint32_t *len);
 };
@@ -45,7 +46,7 @@ struct port {
   struct sockaddr_un peer;
   uint8_t *tx;
   uint32_t tx_used, tx_count;
-  struct iovec iov[P4_BATCH];
+  struct iovec iov[P4_BATCH][2]; /* what stands in front, if anything does; the frame */
   struct mmsghdr msg[P4_BATCH];
 };
 
@@ -75,7 +76,7 @@ static void port_flush(struct sw *S, struct port *p) {
     int n = sendmmsg(p->fd, p->msg + sent, p->tx_count - sent, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (n > 0) {
       p->stats.packets_out += (uint64_t)n;
-      for (const uint32_t end = sent + (uint32_t)n; sent < end; sent++) p->stats.bytes_out += p->iov[sent].iov_len;
+      for (const uint32_t end = sent + (uint32_t)n; sent < end; sent++) p->stats.bytes_out += p->iov[sent][1].iov_len;
       continue;
     }
     if (errno == EINTR) continue;
@@ -90,6 +91,8 @@ static void port_flush(struct sw *S, struct port *p) {
 
 /* Making and ending. Errors are negative errno values. */
 
+static const uint8_t port_head[16]; /* of every frame that is sent */
+
 static struct port *port_new(uint32_t number, const struct port_ops *ops, const char *first, const char *second) {
   struct port *p = calloc(1, sizeof *p);
   if (!p) return 0;
@@ -100,8 +103,9 @@ static struct port *port_new(uint32_t number, const struct port_ops *ops, const 
   strncpy(p->second, second, sizeof p->second - 1);
   if (!ops->buffered && !(p->tx = malloc(P4_TX_ROOM))) { free(p); return 0; }
   for (uint32_t i = 0; i < P4_BATCH; i++) {
-    p->msg[i].msg_hdr.msg_iov = &p->iov[i];
-    p->msg[i].msg_hdr.msg_iovlen = 1;
+    p->iov[i][0] = (struct iovec){.iov_base = (void *)port_head, .iov_len = ops->head};
+    p->msg[i].msg_hdr.msg_iov = p->iov[i] + !ops->head;
+    p->msg[i].msg_hdr.msg_iovlen = ops->head ? 2 : 1;
   }
   return p;
 }

@@ -49,6 +49,7 @@ static void receive(struct sw *S, uint32_t number) {
     uint8_t *frame = w->iov[i].iov_base;
     const int oversize = (w->msg[i].msg_hdr.msg_flags & MSG_TRUNC) || len > P4_MAX_FRAME - P4_VLAN_ROOM;
     if (p->ops->received) frame = p->ops->received(S, p, &w->msg[i].msg_hdr, frame, &len);
+    if (unlikely(!frame)) continue;
     if (oversize) {
       S->lane.stats.oversize++;
       port_lost(S, p, &p->stats.receive_oversize, 1);

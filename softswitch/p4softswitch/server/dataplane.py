@@ -17,6 +17,7 @@ import grpc
 
 from . import wire
 from .clientlosses import ClientLosses
+from .clients import Clients
 from .device import Device
 from .outbox import Outbox
 from .ports import MAX_PORT
@@ -58,8 +59,9 @@ _QUEUE = 4096
 class DataplaneService:
     """Packets between one gRPC client and the ports of the device."""
 
-    def __init__(self, device_id: int, losses: ClientLosses) -> None:
+    def __init__(self, device_id: int, clients: Clients, losses: ClientLosses) -> None:
         self._device_id = device_id
+        self._clients = clients
         self._losses = losses
         self._lock = threading.Lock()
         self._outbox: Outbox | None = None
@@ -112,7 +114,7 @@ class DataplaneService:
         context.send_initial_metadata(())
         try:
             threading.Thread(target=self._receive, args=(requests, outbox), name="packet-stream", daemon=True).start()
-            yield from outbox
+            yield from self._clients.responses(iter(outbox), context, None)
         finally:
             self._outbox = None
 
@@ -130,10 +132,8 @@ class DataplaneService:
             "PacketStream": grpc.stream_stream_rpc_method_handler(
                 self.packet_stream, PacketStreamRequest.FromString, PacketStreamResponse.SerializeToString
             ),
-            "SetPortOperStatus": grpc.unary_unary_rpc_method_handler(
-                self.set_port_oper_status,
-                SetPortOperStatusRequest.FromString,
-                SetPortOperStatusResponse.SerializeToString,
+            "SetPortOperStatus": self._clients.unary(
+                self.set_port_oper_status, SetPortOperStatusRequest, SetPortOperStatusResponse.SerializeToString
             ),
         }
         return grpc.method_handlers_generic_handler(SERVICE, methods)

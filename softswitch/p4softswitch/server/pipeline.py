@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from finsy.proto import p4r
 
 from ..engine_api import Engine, EngineError
 from .digests import Digests, Send
+from .hold import Hold
 from .packetio import PacketCodec
 from .replication import Limits, Replication
 from .resources import IndexedResources
@@ -29,13 +31,14 @@ _UNSUPPORTED: Mapping[str, str] = {
 }
 
 
-def _guard(call: Callable[[], None]) -> None:
-    """Run a step of a Write or Read; whatever goes wrong becomes a P4Error.
+@contextmanager
+def _guard() -> Iterator[None]:
+    """Around a step of a Write or Read; whatever goes wrong becomes a P4Error.
 
     The text of an exception from below is not passed on unless it is the engine's own: others may contain values.
     """
     try:
-        call()
+        yield
     except P4Error:
         raise
     except EngineError as error:
@@ -46,30 +49,30 @@ def _guard(call: Callable[[], None]) -> None:
 
 
 class Pipeline:
-    """Not thread-safe: the device serialises."""
+    """Not thread-safe: the device serialises writes, and reads hold them off where they copy something."""
 
     def __init__(self, schema: Schema, engine: Engine, limits: Limits, send_digest: Send) -> None:
         self.codec = PacketCodec(schema)
         self.digests = Digests(schema.digests, send_digest)
         engine.set_digest_sink(self.digests.learn)
-        self._tables = Tables(schema, engine)
+        self.tables = Tables(schema, engine)
         self._arrays = IndexedResources(schema, engine)
         self._replication = Replication(engine, limits)
         self._writers: Mapping[str, Callable[[int, Any], None]] = {
-            "table_entry": self._tables.write,
+            "table_entry": self.tables.write,
             "counter_entry": self._arrays.counter_write,
             "meter_entry": self._arrays.meter_write,
-            "direct_counter_entry": self._tables.direct_counter_write,
-            "direct_meter_entry": self._tables.direct_meter_write,
+            "direct_counter_entry": self.tables.direct_counter_write,
+            "direct_meter_entry": self.tables.direct_meter_write,
             "packet_replication_engine_entry": self._replication.write,
             "digest_entry": self.digests.write,
         }
-        self._readers: Mapping[str, Callable[[Any, Any], None]] = {
-            "table_entry": self._tables.read,
+        self._readers: Mapping[str, Callable[[Any, Hold], Iterator[Any]]] = {
+            "table_entry": self.tables.read,
             "counter_entry": self._arrays.counter_read,
             "meter_entry": self._arrays.meter_read,
-            "direct_counter_entry": self._tables.direct_counter_read,
-            "direct_meter_entry": self._tables.direct_meter_read,
+            "direct_counter_entry": self.tables.direct_counter_read,
+            "direct_meter_entry": self.tables.direct_meter_read,
             "packet_replication_engine_entry": self._replication.read,
             "digest_entry": self.digests.read,
         }
@@ -91,24 +94,26 @@ class Pipeline:
         writer = self._writers.get(kind)
         if writer is None:
             raise self._unsupported(kind)
-        _guard(lambda: writer(update.type, getattr(update.entity, kind)))
+        with _guard():
+            writer(update.type, getattr(update.entity, kind))
 
-    def read(self, entities: Sequence[Any], response: Any) -> None:
-        """Append to a p4.v1.ReadResponse what the entities select.
+    def read(self, entities: Sequence[Any], hold: Hold) -> Iterator[Any]:
+        """The p4.v1.Entities that the entities of a request select, one by one.
+
+        They are copied in pages, each under one hold; between two of them writes and packets go on. An entry of a table
+        that is there from the beginning to the end comes exactly once, as it was at some moment in between; one that is
+        inserted or deleted meanwhile may come or not, and one that is deleted and inserted again is two entries.
 
         Raises:
-            P4Error: at the first entity that cannot be read; what was found before stays in the response.
+            P4Error: at the first entity that cannot be read.
         """
         for entity in entities:
             kind = entity.WhichOneof("entity")
             reader = self._readers.get(kind)
             if reader is None:
                 raise self._unsupported(kind, reading=True)
-            self._read_one(reader, getattr(entity, kind), response)
-
-    @staticmethod
-    def _read_one(reader: Callable[[Any, Any], None], entry: Any, response: Any) -> None:
-        _guard(lambda: reader(entry, response))
+            with _guard():
+                yield from reader(getattr(entity, kind), hold)
 
     @staticmethod
     def _unsupported(kind: str | None, *, reading: bool = False) -> P4Error:
@@ -116,8 +121,8 @@ class Pipeline:
             return P4Error(Code.UNKNOWN, "Incorrect entity type")
         return unimplemented(_UNSUPPORTED[kind])
 
-    def forwarding_state(self) -> list[Any]:
-        """What RECONCILE_AND_COMMIT carries over on BMv2, as INSERTs.
+    def forwarding_state(self, hold: Hold) -> Iterator[Any]:
+        """What RECONCILE_AND_COMMIT carries over on BMv2, as p4.v1.Entities.
 
         All table entries, without default actions and direct resources; and every cell of every indexed counter and
         meter, although these can never be inserted: a program that has one is never reconciled.
@@ -129,6 +134,4 @@ class Pipeline:
         request[0].table_entry.SetInParent()
         request[1].meter_entry.SetInParent()
         request[2].counter_entry.SetInParent()
-        response = p4r.ReadResponse()
-        self.read(request, response)
-        return [p4r.Update(type=p4r.Update.INSERT, entity=entity) for entity in response.entities]
+        return self.read(request, hold)

@@ -24,6 +24,7 @@ from typing import Any
 
 import grpc
 
+from .clients import Clients
 from .device import Device
 from .portstate import PortSpec, PortState, parse_port
 from .status import P4Error, invalid
@@ -62,15 +63,13 @@ class PortService:
             "ports": {str(spec.port): described(spec, state) for spec, state in ports},
         }
 
-    def handler(self) -> grpc.GenericRpcHandler:
+    def handler(self, clients: Clients) -> grpc.GenericRpcHandler:
         """For `grpc.Server.add_generic_rpc_handlers`."""
         methods = {"List": self._list, "Add": self._add, "Remove": self._remove}
         return grpc.method_handlers_generic_handler(
             SERVICE,
             {
-                name: grpc.unary_unary_rpc_method_handler(
-                    _served(method), response_serializer=lambda document: json.dumps(document).encode()
-                )
+                name: clients.unary(_served(method), serialize=lambda document: json.dumps(document).encode())
                 for name, method in methods.items()
             },
         )

@@ -25,6 +25,7 @@ from typing import Any
 import grpc
 
 from .clientlosses import ClientLosses
+from .clients import Clients
 from .device import Device
 from .portservice import described
 
@@ -50,9 +51,7 @@ class StatisticsService:
             "states": {str(spec.port): described(spec, state) for spec, state in found.states.values()},
         }
 
-    def handler(self) -> grpc.GenericRpcHandler:
+    def handler(self, clients: Clients) -> grpc.GenericRpcHandler:
         """For `grpc.Server.add_generic_rpc_handlers`."""
-        get = grpc.unary_unary_rpc_method_handler(
-            self.get, response_serializer=lambda document: json.dumps(document).encode()
-        )
+        get = clients.unary(self.get, serialize=lambda document: json.dumps(document).encode())
         return grpc.method_handlers_generic_handler(SERVICE, {"Get": get})

@@ -12,15 +12,19 @@ import itertools
 import json
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from p4softswitch.engine_api import (
     ActionCall,
+    CounterFields,
     CounterValue,
+    DirectState,
     EngineError,
     EntryExists,
+    EntryPage,
+    EntryState,
     KeyPart,
     MeterRates,
     NoSuchEntry,
@@ -34,6 +38,8 @@ from p4softswitch.runtime.names import PORT_STATISTICS
 
 CPU_PORT = 510
 _DESCRIPTORS = itertools.count(1000)
+PAGE = 4
+"""Entries of a page."""
 _ZERO = CounterValue(packets=0, bytes=0)
 
 
@@ -42,6 +48,21 @@ class _Entry:
     action: ActionCall
     count: CounterValue = _ZERO
     rates: MeterRates | None = None
+    place: int = 0
+
+    def set(self, action: ActionCall, direct: DirectState | None) -> None:
+        self.action = action
+        if direct is not None and direct.count is not None:
+            self.count = direct.count
+        if direct is not None and direct.metered:
+            self.rates = direct.rates
+
+
+def _counted(old: CounterValue, new: CounterValue, fields: CounterFields) -> CounterValue:
+    return CounterValue(
+        packets=new.packets if CounterFields.PACKETS in fields else old.packets,
+        bytes=new.bytes if CounterFields.BYTES in fields else old.bytes,
+    )
 
 
 @dataclass
@@ -51,6 +72,7 @@ class _Table:
     entries: dict[tuple[tuple[KeyPart, ...], int], _Entry] = field(default_factory=dict)
     initial: dict[tuple[tuple[KeyPart, ...], int], _Entry] = field(default_factory=dict)
     current_default: ActionCall | None = None
+    places: int = 0
 
 
 def _hex(text: str, bits: int) -> bytes:
@@ -59,7 +81,8 @@ def _hex(text: str, bits: int) -> bytes:
 
 class FakeEngine:
     """See the module. `fail_start` and `fail_attach` make the next start or attachment fail, `fail_open` the
-    opening of a port, with that error."""
+    opening of a port, with that error. `on_entry` is called with each entry of a page, after the page was copied and
+    before the server has the entry."""
 
     def __init__(self, program: bytes) -> None:
         self._lock = threading.RLock()
@@ -82,6 +105,8 @@ class FakeEngine:
         self.stopped = False
         self.fail_start = False
         self.fail_attach = False
+        self.pages_read = 0
+        self.on_entry: Callable[[EntryState], None] = lambda state: None
         self.reset_state(keep_entries=False)
 
     def _call(self, action_id: int, data: Sequence[str]) -> ActionCall:
@@ -106,27 +131,47 @@ class FakeEngine:
             raise NoSuchEntry(table)
         return entry
 
-    def table_insert(self, table: str, key: Sequence[KeyPart], priority: int, action: ActionCall) -> None:
+    def table_insert(
+        self, table: str, key: Sequence[KeyPart], priority: int, action: ActionCall, direct: DirectState | None = None
+    ) -> None:
         with self._lock:
             found = self._tables[table]
             if (tuple(key), priority) in found.entries:
                 raise EntryExists(table)
             if len(found.entries) >= found.size:
                 raise TableFull(table)
-            found.entries[tuple(key), priority] = _Entry(action)
+            found.places += 1
+            entry = found.entries[tuple(key), priority] = _Entry(action, place=found.places)
+            entry.set(action, direct)
 
-    def table_modify(self, table: str, key: Sequence[KeyPart], priority: int, action: ActionCall) -> None:
+    def table_modify(
+        self, table: str, key: Sequence[KeyPart], priority: int, action: ActionCall, direct: DirectState | None = None
+    ) -> None:
         with self._lock:
-            self._entry(table, key, priority).action = action
+            self._entry(table, key, priority).set(action, direct)
 
     def table_delete(self, table: str, key: Sequence[KeyPart], priority: int) -> None:
         with self._lock:
             self._entry(table, key, priority)
             del self._tables[table].entries[tuple(key), priority]
 
-    def table_entries(self, table: str) -> list[TableEntry]:
+    def table_entry(self, table: str, key: Sequence[KeyPart], priority: int) -> EntryState:
         with self._lock:
-            return [TableEntry(key, prio, e.action) for (key, prio), e in self._tables[table].entries.items()]
+            entry = self._entry(table, key, priority)
+            return EntryState(TableEntry(tuple(key), priority, entry.action), entry.count, entry.rates)
+
+    def table_page(self, table: str, start: int = 0) -> EntryPage:
+        """A place is never used again, unlike the engine's."""
+        with self._lock:
+            self.pages_read += 1
+            there = [(key, e) for key, e in self._tables[table].entries.items() if e.place >= start]
+            page = [EntryState(TableEntry(*key, e.action), e.count, e.rates) for key, e in there[:PAGE]]
+            return EntryPage(self._told(page), there[PAGE][1].place if len(there) > PAGE else None)
+
+    def _told(self, page: list[EntryState]) -> Iterator[EntryState]:
+        for state in page:
+            self.on_entry(state)
+            yield state
 
     def table_get_default(self, table: str) -> ActionCall:
         with self._lock:
@@ -138,17 +183,17 @@ class FakeEngine:
 
     # --------------------------------------------------------------- resources
 
-    def direct_counter_read(self, table: str, key: Sequence[KeyPart], priority: int) -> CounterValue:
+    def direct_counter_write(
+        self,
+        table: str,
+        key: Sequence[KeyPart],
+        priority: int,
+        value: CounterValue,
+        fields: CounterFields = CounterFields.BOTH,
+    ) -> None:
         with self._lock:
-            return self._entry(table, key, priority).count
-
-    def direct_counter_write(self, table: str, key: Sequence[KeyPart], priority: int, value: CounterValue) -> None:
-        with self._lock:
-            self._entry(table, key, priority).count = value
-
-    def direct_meter_read(self, table: str, key: Sequence[KeyPart], priority: int) -> MeterRates | None:
-        with self._lock:
-            return self._entry(table, key, priority).rates
+            entry = self._entry(table, key, priority)
+            entry.count = _counted(entry.count, value, fields)
 
     def direct_meter_write(self, table: str, key: Sequence[KeyPart], priority: int, rates: MeterRates | None) -> None:
         with self._lock:
@@ -157,20 +202,23 @@ class FakeEngine:
     def counter_size(self, counter: str) -> int:
         return len(self._counters[counter])
 
-    def counter_read(self, counter: str, index: int) -> CounterValue:
+    def counter_values(self, counter: str, start: int, count: int) -> list[CounterValue]:
         with self._lock:
-            return self._counters[counter][index]
+            return self._counters[counter][start : start + count]
 
-    def counter_write(self, counter: str, index: int, value: CounterValue) -> None:
+    def counter_write(
+        self, counter: str, index: int, value: CounterValue, fields: CounterFields = CounterFields.BOTH
+    ) -> None:
         with self._lock:
-            self._counters[counter][index] = value
+            cells = self._counters[counter]
+            cells[index] = _counted(cells[index], value, fields)
 
     def meter_size(self, meter: str) -> int:
         return len(self._meters[meter])
 
-    def meter_read(self, meter: str, index: int) -> MeterRates | None:
+    def meter_values(self, meter: str, start: int, count: int) -> list[MeterRates | None]:
         with self._lock:
-            return self._meters[meter][index]
+            return self._meters[meter][start : start + count]
 
     def meter_write(self, meter: str, index: int, rates: MeterRates | None) -> None:
         with self._lock:
