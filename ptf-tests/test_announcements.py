@@ -100,7 +100,6 @@ class _Announcements(NveTest):
         self.exchange(
             [(sender.port, sender.on_wire(frame))],
             self.copies(sender, frame),
-            Reason.SOURCE_PRUNED,
             packet_ins=[({"reason": ANNOUNCEMENT, "frame_length": len(frame), **fields}, frame[:PUNT_BYTES])],
         )
 
@@ -242,8 +241,7 @@ class AnnouncementsAreMetered(_Announcements):
     """By the meter of what the VAP punts. Over it, and without one, they are flooded all the same, and counted."""
 
     def not_told(self, frame: bytes) -> None:
-        drops = [Reason.SOURCE_PRUNED, Reason.ANNOUNCEMENT_NOT_TOLD]
-        self.exchange([(A.port, frame)], self.copies(A, frame), drops)
+        self.exchange([(A.port, frame)], self.copies(A, frame), Reason.ANNOUNCEMENT_NOT_TOLD)
 
     def runTest(self) -> None:
         self.modify(*B.guard_entries("permit_announcer"))
@@ -269,7 +267,7 @@ class AnnouncementsWhileTunnelsAreClosed(_Announcements):
         self.exchange(
             [(A.port, frame)],
             [(B.port, B.on_wire(frame))],
-            [Reason.SOURCE_PRUNED, Reason.TX_INCARNATION, Reason.TX_INCARNATION],
+            [Reason.TX_INCARNATION, Reason.TX_INCARNATION],
             packet_ins=[({"reason": ANNOUNCEMENT, "agreement": 0}, frame)],
             closed=Reason.TX_INCARNATION,
         )
@@ -281,12 +279,12 @@ class ReplicaOfTheAgent(_Announcements):
     def runTest(self) -> None:
         frame = gratuitous(A)
         self.set_group(self.told, self.replicas((3, AGENT_INTERFACE)))
-        self.exchange([(A.port, frame)], self.copies(A, frame), [Reason.SOURCE_PRUNED, Reason.TX_PORT_CLASS])
+        self.exchange([(A.port, frame)], self.copies(A, frame), Reason.TX_PORT_CLASS)
         self.set_group(self.told, self.replicas((256, AGENT_INTERFACE), (CPU_PORT, 0x8000 | 0x7000)))
-        drops = [Reason.SOURCE_PRUNED, Reason.TUNNEL_UNKNOWN, Reason.TUNNEL_UNKNOWN]
+        drops = [Reason.TUNNEL_UNKNOWN, Reason.TUNNEL_UNKNOWN]
         self.exchange([(A.port, frame)], self.copies(A, frame), drops)
         self.set_group(self.told, self.replicas((CPU_PORT, 0x7000)))
-        self.exchange([(A.port, frame)], self.copies(A, frame), [Reason.SOURCE_PRUNED, Reason.TX_PORT_CLASS])
+        self.exchange([(A.port, frame)], self.copies(A, frame), Reason.TX_PORT_CLASS)
         self.set_group(self.world.groups["red"], self.replicas())
         frame = ethernet(BROADCAST, A.mac, ETHERTYPE_IPV4, ipv4(A.ip, b"\xff" * 4, pattern(40)))
-        self.exchange([(A.port, frame)], self.copies(A, frame), [Reason.SOURCE_PRUNED, Reason.TUNNEL_UNKNOWN])
+        self.exchange([(A.port, frame)], self.copies(A, frame), Reason.TUNNEL_UNKNOWN)

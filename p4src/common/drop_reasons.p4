@@ -88,7 +88,7 @@ enum bit<8> drop_reason_t {
     NO_UNDERLAY_MEMBER = 100,    /* the group of a tunnel has no port and hop */
 
     /* Egress */
-    SOURCE_PRUNED = 112,         /* would leave where it came in */
+    SOURCE_PRUNED = 112,         /* to a system that is where it came in; copies of a flood are left out, uncounted */
     SPLIT_HORIZON = 113,         /* replica from a tunnel to a tunnel */
     VAP_EGRESS_UNKNOWN = 114,
     TUNNEL_UNKNOWN = 115,

@@ -89,7 +89,10 @@ control NveEgress(inout headers_t hdr, inout metadata_t meta, inout standard_met
         /* The only place of egress that tells the architecture anything. Truncation removes what the parser did not take:
          * bytes behind the authenticated ones never leave (in ingress it would be lost on replicas). */
         if (meta.drop_reason != drop_reason_t.NONE) {
-            drops_egress.count((bit<32>)(bit<8>)meta.drop_reason);
+            /* A list of replicas names where the frame came from as well: that this copy does not go back is no fault. */
+            if (meta.drop_reason != drop_reason_t.SOURCE_PRUNED || standard_metadata.egress_rid == 0) {
+                drops_egress.count((bit<32>)(bit<8>)meta.drop_reason);
+            }
             mark_to_drop(standard_metadata);
         } else {
             truncate((bit<32>)length);
