@@ -42,7 +42,8 @@ NOTHING_PASSES = "no answer (the switch is alive)"
 # Where to look first for mutants of a file that name no drop reason.
 HINTS = {
     "ecn_decapsulation": ("test_ecn", "ECN_NOT_CAPABLE"),
-    "flow_block": ("entropy", "flow"),
+    "flow_block": ("flow", "entropy"),
+    "source_validation": ("ROGUE_SERVER", "ROGUE_ROUTER", "HIDDEN_PROTOCOL", "MALFORMED_ND"),
     "announcement_view": ("Told", "Announcements"),
     "inner_view": ("MALFORMED_ARP", "SOURCE_GUARD", "ip6"),
     "nd_view": ("MALFORMED_ND", "ROGUE_ROUTER", "neighbor"),

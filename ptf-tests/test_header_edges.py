@@ -44,11 +44,13 @@ class ShortArpBehindALongOne(NveTest):
 
 
 class ShortIcmpv6BehindAnAdvertisement(NveTest):
-    """Too short to have a type is not what the packet before was."""
+    """Too short to be a message of ICMPv6, of eight bytes, is not what the packet before was."""
 
     def runTest(self) -> None:
         rogue = icmpv6(ROUTER_ADVERTISEMENT, bytes(60))
-        for length in range(54, 64):
+        for length in (62, 63):
+            self.dropped(A.port, rogue[:length], Reason.ROGUE_ROUTER)
+        for length in range(54, 62):
             short = rogue[:length]
             with Batch(self, f"{length} bytes") as batch:
                 batch.dropped(A.port, rogue, Reason.ROGUE_ROUTER)

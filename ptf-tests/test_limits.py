@@ -20,6 +20,7 @@ PROMISED = {
     "vap": 8192,
     "announcement": 16384,
     "source_guard": 65536,
+    "target_guard": 65536,
     "neighbor": 131072,
     "neighbor_ipv6": 131072,
     "bridge": 131072,

@@ -42,12 +42,19 @@ class AnswerUnderTheTagOfTheVap(NveTest):
             self.passes(B.port, B.on_wire(request + padding), (B.port, B.on_wire(answer(B, A.ip, A.mac, padding))))
 
 
-class AnswerUnicastRequest(NveTest):
-    """A request sent to a known MAC address is answered here as well."""
+class UnicastRequestReachesItsTarget(NveTest):
+    """A poll whether a known neighbor is still there (RFC 1122 2.3.2.1) is for the neighbor to answer, behind a VAP or
+    behind a peer, whatever the table says."""
 
     def runTest(self) -> None:
-        self.insert(neighbor(RED, B.ip, B.mac))
-        self.passes(A.port, arp_request(A.mac, A.ip, B.ip, dst=B.mac), (A.port, answer(A, B.ip, B.mac)))
+        far, peer = self.world.far1, self.world.peer1
+        self.insert(neighbor(RED, B.ip, C.mac), neighbor(RED, far.ip, C.mac))
+        for padding in (b"", bytes(18)):
+            poll = arp_request(A.mac, A.ip, B.ip, dst=B.mac) + padding
+            self.passes(A.port, poll, (B.port, B.on_wire(poll)))
+            poll = arp_request(A.mac, A.ip, far.ip, dst=far.mac) + padding
+            self.passes(A.port, poll, (256, peer.sent(poll)))
+        self.dropped(A.port, arp_request(A.mac, B.ip, B.ip, dst=B.mac), Reason.SOURCE_GUARD)
 
 
 class AnswerOfTheOwnNetwork(NveTest):

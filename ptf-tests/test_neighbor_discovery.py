@@ -16,6 +16,8 @@ ICMPV6 = 58
 ROUTER_SOLICITATION, ROUTER_ADVERTISEMENT, SOLICITATION, ADVERTISEMENT, REDIRECT = range(133, 138)
 SOURCE_LINK_LAYER, TARGET_LINK_LAYER = 1, 2
 SOLICITED_OVERRIDE = 0x60000000
+UNKNOWN_OPTION = b"\x0e\x01" + pattern(6)  # a nonce (RFC 3971 5.3.2)
+LONG_OPTION = b"\x0c\x21" + pattern(262)  # a signature (RFC 3971 5.2); looks like an option of another system inside
 
 
 def link_layer(kind: int, mac: bytes) -> bytes:
@@ -185,6 +187,80 @@ class AdvertisementPasses(_Discovery):
             self.passes(A.port, frame, (B.port, B.on_wire(frame)))
 
 
+class UnknownOptionsArePassedOver(_Discovery):
+    """RFC 4861 4.6: wherever they stand, and however long they are. What is known among them counts as ever."""
+
+    def runTest(self) -> None:
+        target = self.world.far1.ip6
+        self.insert(neighbor(RED, target, B.mac))
+        own, foreign = link_layer(SOURCE_LINK_LAYER, A.mac), link_layer(SOURCE_LINK_LAYER, B.mac)
+        self.passes(A.port, solicitation(A, target, options=UNKNOWN_OPTION), (A.port, answer(A, target, B.mac)))
+        inside = b"\x0d\x02" + pattern(6) + foreign  # that is no option, but the second half of one
+        for options in (
+            own + own,
+            own + UNKNOWN_OPTION,
+            UNKNOWN_OPTION + own,
+            inside + own,
+            own + inside,
+            LONG_OPTION + own,
+            UNKNOWN_OPTION * 9 + own + LONG_OPTION,
+        ):
+            # Longer than what is answered in place: the owner answers.
+            self.floods_to_all(solicitation(A, target, options=options))
+        own, foreign = link_layer(TARGET_LINK_LAYER, A.mac), link_layer(TARGET_LINK_LAYER, B.mac)
+        for options in (own, UNKNOWN_OPTION + own, LONG_OPTION + own + UNKNOWN_OPTION, UNKNOWN_OPTION):
+            frame = advertisement(A, B, options=options)
+            self.passes(A.port, frame, (B.port, B.on_wire(frame)))
+        for options in (UNKNOWN_OPTION + foreign, LONG_OPTION + own + foreign, LONG_OPTION + b"\x02\x02" + A.mac):
+            self.dropped(A.port, advertisement(A, B, options=options), Reason.MALFORMED_ND)
+
+
+class AdvertisementFromAnotherAddress(_Discovery):
+    """RFC 4861 7.2.4: an interface answers from any address that it has. Both must be permitted there, for that MAC
+    address; permission as a source is none as a target, and the other way round."""
+
+    def target(self, host: Host, mac: bytes, ip: bytes) -> Entry:
+        return entry("target_guard", {"interface": host.interface, "mac": mac, "ip": ip}, "permit_target")
+
+    def runTest(self) -> None:
+        own, other = A.ip6, b"\xfe\x80" + bytes(13) + b"\x17"
+        frame = advertisement(A, B, src_ip=other, target=own)
+        self.dropped(A.port, frame, Reason.SOURCE_GUARD)
+        self.insert(A.guard(IP_V6, other))
+        self.dropped(A.port, frame, Reason.MALFORMED_ND)
+        self.insert(self.target(B, A.mac, own), self.target(A, B.mac, own), self.target(A, A.mac, B.ip6))
+        self.dropped(A.port, frame, Reason.MALFORMED_ND)
+        permitted = self.target(A, A.mac, own)
+        self.insert(permitted)
+        for options in (link_layer(TARGET_LINK_LAYER, A.mac), b"", UNKNOWN_OPTION):
+            frame = advertisement(A, B, src_ip=other, target=own, options=options)
+            self.passes(A.port, frame, (B.port, B.on_wire(frame)))
+        self.dropped(A.port, advertisement(A, B, src_ip=B.ip6, target=own), Reason.SOURCE_GUARD)
+        foreign = link_layer(TARGET_LINK_LAYER, B.mac)
+        self.dropped(A.port, advertisement(A, B, src_ip=other, target=own, options=foreign), Reason.MALFORMED_ND)
+        # The unspecified address is no address of an interface (RFC 4861 4.4), not even where it may be a source.
+        self.insert(A.guard(IP_V6, 0))
+        self.dropped(A.port, advertisement(A, B, src_ip=bytes(16), target=own), Reason.MALFORMED_ND)
+        self.delete(permitted)
+        self.dropped(A.port, advertisement(A, B, src_ip=other, target=own), Reason.MALFORMED_ND)
+
+
+class LinkLocalSolicitationIsFlooded(_Discovery):
+    """Nobody has to state an address of this link: its owner is asked, the agent is not. One that is stated is answered
+    as any other."""
+
+    def runTest(self) -> None:
+        self.insert(entry("punt_meter", {"interface": A.interface}, "police_punt"))
+        target = b"\xfe\x80" + bytes(6) + pattern(8)
+        question = solicitation(A, target)
+        self.floods_to_all(question)
+        self.insert(neighbor(RED, target, B.mac))
+        self.passes(A.port, question, (A.port, answer(A, target, B.mac)))
+        for near in (b"\xfe\x80" + bytes(5) + b"\1" + pattern(8), b"\xfe\x81" + target[2:], b"\xfe\xc0" + target[2:]):
+            question = solicitation(A, near)
+            self.punted(A.port, question, question, reason=UNKNOWN_NEIGHBOR)
+
+
 class AdvertisementOfAnothersAddress(_Discovery):
     """Neighbor cache poisoning: another's target, another's link-layer address, another's source."""
 
@@ -224,7 +300,6 @@ class SolicitationWithWrongOption(_Discovery):
         for options in (
             link_layer(SOURCE_LINK_LAYER, B.mac),
             link_layer(TARGET_LINK_LAYER, A.mac),
-            b"\x0e\x01" + A.mac,
             b"\x01\x02" + A.mac,
             b"\x01\x00" + A.mac,
         ):
@@ -232,16 +307,21 @@ class SolicitationWithWrongOption(_Discovery):
 
 
 class DiscoveryWithMoreOrLess(_Discovery):
-    """More options, cut messages, padding behind: nothing of which it could not be said what it claims."""
+    """Options of another system among others, cut messages, padding behind: nothing of which it could not be said what
+    it claims."""
 
     def runTest(self) -> None:
         own = link_layer(SOURCE_LINK_LAYER, A.mac)
         target = self.world.far1.ip6
         self.insert(neighbor(RED, target, B.mac))
         for options in (
-            own + own,
             own + link_layer(SOURCE_LINK_LAYER, B.mac),
-            own + b"\x0e\x01" + bytes(6),
+            own + link_layer(TARGET_LINK_LAYER, A.mac),
+            UNKNOWN_OPTION + link_layer(SOURCE_LINK_LAYER, B.mac),
+            b"\x0e\x02" + bytes(6) + UNKNOWN_OPTION + link_layer(SOURCE_LINK_LAYER, B.mac),
+            b"\x0e\x02" + bytes(6),
+            own + b"\x0e\x03" + bytes(14),
+            own + b"\x0e\x00" + bytes(6),
             own[:4],
             b"\0" * 16,
             own + bytes(1),
@@ -297,14 +377,18 @@ class RouterSolicitation(_Discovery):
         own = link_layer(SOURCE_LINK_LAYER, A.mac)
         for frame in (self.frame(), self.frame() + bytes(2), self.frame() + bytes(8), self.frame(own)):
             self.passes(A.port, frame, (B.port, B.on_wire(frame)))
+        for options in (UNKNOWN_OPTION, UNKNOWN_OPTION + own, own + LONG_OPTION, LONG_OPTION + own + own):
+            frame = self.frame(options)
+            self.passes(A.port, frame, (B.port, B.on_wire(frame)))
         for options in (
             link_layer(SOURCE_LINK_LAYER, B.mac),
             link_layer(TARGET_LINK_LAYER, A.mac),
-            own + own,
             own + link_layer(SOURCE_LINK_LAYER, B.mac),
+            LONG_OPTION + link_layer(SOURCE_LINK_LAYER, B.mac),
+            LONG_OPTION[:-8],
             own[:4],
             b"\x01\x02" + A.mac,
-            b"\x0e\x01" + bytes(6),
+            b"\x0e\x00" + bytes(6),
         ):
             self.dropped(A.port, self.frame(options), Reason.MALFORMED_ND)
         for frame in (self.frame(own) + bytes(2), self.frame(own)[:-2]):

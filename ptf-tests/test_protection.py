@@ -323,7 +323,7 @@ class SourcePortOfCopies(_Sends):
 
 class SourcePortOfFlows(_Sends):
     """A keyed hash of the inner flow: TCP, UDP and SCTP by ports, everything else by addresses; IPv6 by its flow
-    label."""
+    label where it has one."""
 
     def runTest(self) -> None:
         key = derived("entropy")
@@ -339,7 +339,7 @@ class SourcePortOfFlows(_Sends):
                 packet = ipv4(A.ip, far.ip, pattern(24, protocol), protocol, fragment=fragment, options=options)
                 frames.append(ethernet(far.mac, A.mac, ETHERTYPE_IPV4, packet))
         for next_header in (TCP, UDP, 58, 59):
-            for label in (0, 1, 0xABCDE, 0xFFFFF):
+            for label in (0, 1, 2, 4, 8, 16, 32, 0xABCDE, 0xFFFFF):
                 packet = ipv6(A.ip6, far.ip6, pattern(40, next_header), next_header, label=label)
                 frames.append(ethernet(far.mac, A.mac, ETHERTYPE_IPV6, packet))
         frames += [ethernet(far.mac, A.mac, ETHERTYPE_LOCAL, pattern(length, length)) for length in (2, 30, 46, 100)]

@@ -210,35 +210,45 @@ control Bridging(inout headers_t hdr, inout metadata_t meta, in port_t ingress_p
             meta.drop_reason = drop_reason_t.SOURCE_ADDRESS;
         } else if (hdr.addresses.dst[47:4] == RESERVED_GROUPS) {
             meta.drop_reason = drop_reason_t.RESERVED_ADDRESS;
-        } else if (meta.port_is_underlay == 0 && meta.inner.ip_kind == IP_KIND_ARP
-                   && meta.inner.arp_operation == ARP_REQUEST   /* a question, not a probe or an announcement */
-                   && meta.inner.source_ip[31:0] != meta.inner.arp_target_ip) {
-            if (neighbor.apply().hit) {
-                arp_answer.apply(hdr, meta, neighbor_mac);
-                send_back();
+        } else {
+            /* Questions to a group are answered here. Whether a known neighbor is still there, only the neighbor can say: such
+             * questions are unicast, and reach it (RFC 1122 2.3.2.1, RFC 4861 7.3). */
+            if (meta.port_is_underlay == 0 && hdr.addresses.dst[40:40] == 1) {
+                if (meta.inner.ip_kind == IP_KIND_ARP
+                    && meta.inner.arp_operation == ARP_REQUEST   /* a question, not a probe or an announcement */
+                    && meta.inner.source_ip[31:0] != meta.inner.arp_target_ip) {
+                    if (neighbor.apply().hit) {
+                        arp_answer.apply(hdr, meta, neighbor_mac);
+                        send_back();
+                    }
+                } else if (meta.inner.nd_type == ND_NEIGHBOR_SOLICITATION && meta.inner.nd_probe == 0
+                           && meta.frame_length == IPV6_HEADERS_LENGTH + ND_LENGTH_WITH_OPTION) {
+                    /* Duplicate address detection is flooded, so that the owner of the address can object; and a question for
+                     * an address of this link that nobody has stated, since nobody but its owner knows it. */
+                    if (neighbor_ipv6.apply().hit) {
+                        nd_answer.apply(hdr, meta, neighbor_mac);
+                        send_back();
+                    } else if (meta.inner.nd_target_ip[127:64] == LINK_LOCAL) {
+                        meta.punt = 0;
+                    }
+                }
             }
-        } else if (meta.port_is_underlay == 0 && meta.inner.nd_type == ND_NEIGHBOR_SOLICITATION
-                   && hdr.addresses.dst[40:40] == 1 && meta.inner.nd_probe == 0
-                   && meta.frame_length == IPV6_HEADERS_LENGTH + ND_LENGTH_WITH_OPTION) {
-            /* A question to a group. Probes of a known neighbor are unicast and reach it; duplicate address detection is
-             * flooded, so that the owner of the address can object. */
-            if (neighbor_ipv6.apply().hit) {
-                nd_answer.apply(hdr, meta, neighbor_mac);
-                send_back();
-            }
-        } else if (hdr.addresses.dst[40:40] == 1) {
-            flood.apply();
-            if (meta.announcer == 1) {
-                announcement_view.apply(hdr, meta);
-            }
-        } else if (bridge.apply().hit) {
-            if (meta.egress_interface & INTERFACE_TUNNEL != 0) {
-                if (meta.port_is_underlay == 1) {
-                    meta.drop_reason = drop_reason_t.TUNNEL_TO_TUNNEL;
-                } else {
-                    bucket = 0;
-                    if (tunnel_route.apply().hit) {
-                        underlay_member.apply();
+            if (meta.hairpin == 0 && meta.punt == 0) {
+                if (hdr.addresses.dst[40:40] == 1) {
+                    flood.apply();
+                    if (meta.announcer == 1) {
+                        announcement_view.apply(hdr, meta);
+                    }
+                } else if (bridge.apply().hit) {
+                    if (meta.egress_interface & INTERFACE_TUNNEL != 0) {
+                        if (meta.port_is_underlay == 1) {
+                            meta.drop_reason = drop_reason_t.TUNNEL_TO_TUNNEL;
+                        } else {
+                            bucket = 0;
+                            if (tunnel_route.apply().hit) {
+                                underlay_member.apply();
+                            }
+                        }
                     }
                 }
             }

@@ -5,15 +5,38 @@
 
 #include "sizes.p4"
 
+const bit<16> ETHERTYPE_FIRST = 0x0600;  /* below are lengths (IEEE 802.3) */
 const bit<16> ETHERTYPE_IPV4 = 0x0800;
 const bit<16> ETHERTYPE_ARP = 0x0806;
 const bit<16> ETHERTYPE_IPV6 = 0x86DD;
 const bit<16> ETHERTYPE_CTAG = 0x8100;  /* IEEE 802.1Q */
 const bit<16> ETHERTYPE_STAG = 0x88A8;  /* IEEE 802.1ad */
+/* What an attached system could take for one of these, or what carries whole frames or packets (IEEE 802 numbers, IANA). */
+const bit<16> ETHERTYPE_CHAOS = 0x0804;
+const bit<16> ETHERTYPE_FRAME_RELAY_ARP = 0x0808;
+const bit<16> ETHERTYPE_TRAILERS = 0x1000;      /* to 0x10FF (RFC 893) */
+const bit<16> ETHERTYPE_BRIDGED = 0x6558;
+const bit<16> ETHERTYPE_RARP = 0x8035;          /* RFC 903 */
+const bit<16> ETHERTYPE_ITAG = 0x88E7;          /* IEEE 802.1ah */
+const bit<16> ETHERTYPE_ETAG = 0x893F;          /* IEEE 802.1BR */
+const bit<16> ETHERTYPE_OLD_STAG = 0x9100;      /* before IEEE 802.1ad */
+const bit<16> ETHERTYPE_OLD_STAG_2 = 0x9200;
+const bit<16> ETHERTYPE_OLD_STAG_3 = 0x9300;
+const bit<16> LLC_IP = 0x0606;          /* SAPs (IEEE 802.2, RFC 1340) */
+const bit<16> LLC_ARP = 0x9898;
+const bit<16> LLC_SNAP = 0xAAAA;
+const bit<16> LLC_COMMANDS = 0xFEFE;    /* mask: to a group or to one, command or response */
+const bit<32> SNAP_RFC1042 = 0x03000000;        /* unnumbered information, OUI */
+const bit<32> SNAP_BRIDGE = 0x030000F8;         /* IEEE 802.1H */
+const bit<48> SNAP = 0xEFFFFFFFFFFF;            /* mask: polled or not */
+const bit<48> SNAP_GROUP = 0xEFFFFFFFFF00;
 const bit<44> RESERVED_GROUPS = 0x0180C200000;  /* first 44 bits of the 16 that no bridge forwards (IEEE 802.1Q 8.6.3) */
 
 const bit<8> IPV4_VERSION_IHL = 0x45;   /* no options (RFC 791) */
 const bit<8> IPV4_TTL = 64;
+const bit<8> IP_PROTOCOL_ICMP = 1;
+const bit<8> ICMP_REDIRECT = 5;         /* RFC 792 */
+const bit<8> ICMP_ROUTER_ADVERTISEMENT = 9;  /* RFC 1256 */
 const bit<8> IP_PROTOCOL_TCP = 6;
 const bit<8> IP_PROTOCOL_UDP = 17;
 const bit<8> IP_PROTOCOL_VRRP = 112;    /* RFC 9568 5.1; as the next header too */
@@ -37,21 +60,32 @@ const bit<8> NEXT_HEADER_FRAGMENT = 44;
 const bit<8> NEXT_HEADER_AUTHENTICATION = 51;
 const bit<8> NEXT_HEADER_DESTINATION = 60;
 const bit<8> NEXT_HEADER_ICMPV6 = 58;
+const bit<8> NEXT_HEADER_NONE = 59;
+const bit<8> NEXT_IS_OPTION = 255;      /* reserved (IANA): an option of neighbor discovery comes next, no header */
 const bit<8> ND_HOP_LIMIT = 255;        /* RFC 4861 7.1 */
 const bit<8> ND_ROUTER_SOLICITATION = 133;
 const bit<8> ND_ROUTER_ADVERTISEMENT = 134;
 const bit<8> ND_NEIGHBOR_SOLICITATION = 135;
 const bit<8> ND_NEIGHBOR_ADVERTISEMENT = 136;
 const bit<8> ND_REDIRECT = 137;
+const bit<8> ND_HIDDEN = 255;           /* no type of it: where it must not be */
 const bit<16> ND_SOLICITED_OVERRIDE = 0x6000;  /* flags of an answer (RFC 4861 4.4) */
 const bit<16> ND_SOURCE_LINK_LAYER = 0x0101;  /* option type 1, length 1 (RFC 4861 4.6.1) */
 const bit<16> ND_TARGET_LINK_LAYER = 0x0201;
-const bit<16> ND_LENGTH = 24;           /* solicitation or advertisement without options, bytes behind the IPv6 header */
-const bit<16> ND_LENGTH_WITH_OPTION = 32;
-const bit<16> ND_ROUTER_LENGTH = 8;     /* the same of a router solicitation */
-const bit<16> ND_ROUTER_LENGTH_WITH_OPTION = 16;
+const bit<16> ND_LENGTH_WITH_OPTION = 32;   /* solicitation or advertisement with one option of 8, behind the IPv6 header */
+const bit<16> ND_ROUTER_LENGTH = 8;     /* router solicitation without options */
+const bit<64> LINK_LOCAL = 0xFE80000000000000;  /* RFC 4291 2.5.6 */
 const bit<16> IPV6_HEADERS_LENGTH = 54; /* Ethernet and IPv6 */
 
+/* What a source may be besides a host, as `permit_service` says it. */
+const bit<8> SERVICE_ANNOUNCER = 1;     /* it shares addresses with others */
+const bit<8> SERVICE_ROUTER = 2;        /* router advertisements, redirects */
+const bit<8> SERVICE_DHCP_SERVER = 4;   /* servers and relays of DHCP and DHCPv6 */
+
+const bit<16> UDP_PORT_DHCP_SERVER = 67;    /* RFC 2131 4.1 */
+const bit<16> UDP_PORT_DHCP_CLIENT = 68;
+const bit<16> UDP_PORT_DHCPV6_SERVER = 547; /* RFC 8415 7.2 */
+const bit<16> UDP_PORT_DHCPV6_CLIENT = 546;
 const bit<16> UDP_PORT_GENEVE = 6081;   /* RFC 8926 3.3 */
 const bit<16> GENEVE_PROTOCOL_ETHERNET = 0x6558;
 const bit<6> GENEVE_OPTION_WORDS = 9;   /* this option and no other */

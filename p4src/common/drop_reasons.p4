@@ -71,8 +71,10 @@ enum bit<8> drop_reason_t {
     SOURCE_GUARD = 83,
     MALFORMED_ARP = 84,
     MALFORMED_ND = 85,           /* neighbor discovery that could say something false, or hide it */
-    ROGUE_ROUTER = 86,           /* router advertisement or redirect from a tenant system */
+    ROGUE_ROUTER = 86,           /* router advertisement or redirect, also of ICMP, from a tenant system that is no router */
     LINK_LEVEL = 87,             /* lower level on the link than the VAP demands */
+    HIDDEN_PROTOCOL = 88,        /* a form of frame behind which IP, ARP or anything else could be */
+    ROGUE_SERVER = 89,           /* what a DHCP server or relay sends, from a tenant system that is none */
 
     /* Bridging */
     SOURCE_ADDRESS = 90,         /* group address as source */

@@ -19,7 +19,6 @@ control InnerView(in headers_t hdr, inout metadata_t meta) {
         meta.inner.arp_target_ip = 0;
         meta.inner.nd_type = 0;
         meta.inner.nd_valid = 0;
-        meta.inner.nd_target_ip = 0;
         meta.inner.nd_probe = 0;
         if (hdr.frame_type.ether_type == ETHERTYPE_IPV4) {
             meta.inner.ip_kind = IP_KIND_IPV4;

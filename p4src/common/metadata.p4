@@ -71,6 +71,17 @@ struct inner_t {
     bit<1> nd_probe;             /* duplicate address detection */
 }
 
+/* What TenantFrame has read of a tenant's frame beyond its IP header. */
+struct upper_t {
+    bit<128> destination_ip;     /* IPv4 in the low 32 bits; 0: none */
+    bit<8> protocol;             /* that begins in this frame; NEXT_HEADER_NONE: none, or not known */
+    bit<32> word;                /* its first four bytes: two ports; type and code of ICMP */
+    bit<1> extended;             /* behind IPv6 extension headers */
+    bit<1> fragment;             /* any */
+    bit<1> hidden;               /* the frame is of a form that could carry anything unseen */
+    bit<1> options_wrong;        /* neighbor discovery with options that do not end with it, or of another system */
+}
+
 struct metadata_t {
     drop_reason_t drop_reason;   /* decided where it is found, applied at the end; sticky */
     origin_t origin;
@@ -85,6 +96,7 @@ struct metadata_t {
     sa_rx_t sa_rx;
     sa_tx_t sa_tx;
     inner_t inner;
+    upper_t upper;
 
     peer_t peer;                 /* who sent a packet from the underlay: from the outer addresses */
     peer_tag_t peer_tag;         /* of those addresses: what an SA of theirs must carry */

@@ -5,6 +5,7 @@
 #include "arch.p4"
 #include "../common/headers.p4"
 #include "../common/metadata.p4"
+#include "../common/tenant_frame.p4"
 
 /* `reject` and a `select` without a match silently accept on v1model; only verify() refuses. So every select ends in a state
  * that fails one, and ingress maps each error to a drop reason. */
@@ -21,6 +22,8 @@ error {
 }
 
 parser NveParser(packet_in packet, out headers_t hdr, inout metadata_t meta, inout standard_metadata_t standard_metadata) {
+    TenantFrame() tenant_frame;
+
     state start {
         transition select(standard_metadata.ingress_port) {
             PORT_CPU: parse_packet_out;
@@ -50,7 +53,7 @@ parser NveParser(packet_in packet, out headers_t hdr, inout metadata_t meta, ino
         meta.frame_length = meta.remaining;
         verify(meta.remaining >= FRAME_HEAD_LENGTH, error.FrameTooShort);
         packet.extract(hdr.addresses);
-        transition parse_frame_type;
+        transition parse_tenant_frame;
     }
 
     state parse_access {
@@ -63,7 +66,7 @@ parser NveParser(packet_in packet, out headers_t hdr, inout metadata_t meta, ino
         packet.extract(hdr.addresses);
         transition select(packet.lookahead<bit<16>>()) {
             ETHERTYPE_CTAG: parse_vlan;
-            default: parse_frame_type;
+            default: parse_tenant_frame;
         }
     }
 
@@ -72,7 +75,19 @@ parser NveParser(packet_in packet, out headers_t hdr, inout metadata_t meta, ino
         packet.extract(hdr.vlan);
         meta.remaining = meta.remaining - VLAN_TAG_LENGTH;
         meta.frame_length = meta.remaining;
-        transition parse_frame_type;
+        transition parse_tenant_frame;
+    }
+
+    /* From an access port or the agent. */
+    state parse_tenant_frame {
+        packet.extract(hdr.frame_type);
+        verify(meta.remaining < FRAME_LIMIT, error.FrameTooLong);
+        meta.remaining = meta.remaining - FRAME_HEAD_LENGTH;
+        tenant_frame.apply(packet, hdr, meta);
+        transition select(meta.remaining[15:4]) {
+            0: parse_tail;
+            default: parse_block;
+        }
     }
 
     state parse_underlay {

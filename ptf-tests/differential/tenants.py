@@ -81,8 +81,12 @@ class Tenants:
             return self._neighbor_discovery(source, target)
         if way < 0.80:
             return self._arp(source, target)
-        if way < 0.86:
+        if way < 0.85:
             return self._vrrp(source)
+        if way < 0.90:
+            return self._service(source, target)
+        if way < 0.92:
+            return self._disguise(source, target)
         ether_type = c.choice(
             (
                 f.ETHERTYPE_LOCAL,
@@ -202,12 +206,16 @@ class Tenants:
             body += bytes((2 if kind == ADVERTISEMENT else 1, 1)) + (mac if c.random() < 0.9 else c.randbytes(6))
         elif c.random() < 0.3:
             body += c.randbytes(c.choice((4, 8, 16)))
+        while c.random() < 0.3:
+            body += self._option(kind, mac)
         receiver = group if c.random() < 0.7 else target.ip6
         body = body[:2] + _icmpv6_checksum(sender, receiver, body) + body[4:]
         next_header = ICMPV6
         if c.random() < 0.06:
             body = bytes((ICMPV6, 0)) + bytes(6) + body
             next_header = c.choice((0, 43, 44, 51, 60, 135))
+        elif c.random() < 0.06:
+            body, next_header = self._behind_headers(body, ICMPV6)
         packet = f.ipv6(sender, receiver, body, next_header)
         packet = packet[:7] + bytes((c.choice((255, 255, 255, 255, 255, 64)),)) + packet[8:]
         if c.random() < 0.06:
@@ -217,6 +225,55 @@ class Tenants:
             packet = packet + c.randbytes(c.randint(1, 8)) if c.random() < 0.5 else packet[: -c.randint(1, 8)]
         destination = b"\x33\x33" + group[12:] if c.random() < 0.8 else self._destination(target)
         return f.ethernet(destination, mac, f.ETHERTYPE_IPV6, packet)
+
+    def _option(self, kind: int, mac: bytes) -> bytes:
+        """One that is not known, of any length; or that of the sender, of another, or of no length at all."""
+        c = self._chooser
+        way, own = c.random(), 2 if kind == ADVERTISEMENT else 1
+        if way < 0.6:
+            words = c.randint(1, 4)
+            return bytes((c.randrange(3, 256), words)) + c.randbytes(8 * words - 2)
+        return bytes((c.choice((own, own, 1, 2)), c.choice((1, 1, 1, 0, 2)))) + (mac if way < 0.9 else c.randbytes(6))
+
+    def _behind_headers(self, body: bytes, upper: int) -> tuple[bytes, int]:
+        """(payload, first next header): one to four extension headers in front; some cut, some of later fragments."""
+        c = self._chooser
+        for _ in range(c.randint(1, 4)):
+            kind = c.choice((0, 43, 44, 44, 51, 60))
+            words = 0 if kind == 44 else c.choice((0, 0, 1, 2, 5))
+            field = words if kind != 51 else 2 * words + c.choice((0, 0, 0, 1))
+            rest = (c.choice((b"\0\0", b"\0\1", b"\0\x09")) if kind == 44 else bytes(2)) + bytes(4 + 8 * words)
+            body, upper = bytes((upper, field)) + rest + body, kind
+        return (body if c.random() < 0.9 else body[: c.randrange(len(body))]), upper
+
+    def _service(self, source: Station, target: Station) -> bytes:
+        """What only some may send: DHCP of servers, redirects and advertisements of routers, with whatever in front."""
+        c = self._chooser
+        cast = c.choice((67, 68, 546, 547, 53)), c.choice((67, 68, 546, 547, 53))
+        datagram = f.udp(*cast, c.randbytes(c.choice((0, 1, 8, 60))))
+        redirect = bytes((c.choice((0, 5, 8, 9)), 0)) + c.randbytes(c.choice((2, 6, 30)))
+        if c.random() < 0.5:
+            body, protocol = c.choice(((datagram, f.UDP), (redirect, f.ICMP)))
+            options = bytes(4 * c.choice((0, 0, 1, 2, 3, 4, 7, 10)))
+            packet = f.ipv4(
+                self._ip(source.ip), target.ip, body, protocol, fragment=c.choice((0x4000, 0x2000, 1)), options=options
+            )
+            return f.ethernet(self._destination(target), self._source(source), f.ETHERTYPE_IPV4, packet)
+        body, upper = self._behind_headers(datagram, f.UDP) if c.random() < 0.7 else (datagram, f.UDP)
+        packet = f.ipv6(self._ip(source.ip6), target.ip6, body, upper, label=c.choice((0, 0, 7)))
+        return f.ethernet(self._destination(target), self._source(source), f.ETHERTYPE_IPV6, packet)
+
+    def _disguise(self, source: Station, target: Station) -> bytes:
+        """IEEE 802.2 in all lengths, SNAP among it."""
+        c = self._chooser
+        kinds = (0x0800, 0x0806, 0x86DD, 0x8035, 0x8100, 0x88A8, 0x80F3)
+        body = bytes.fromhex(c.choice(("aaaa03", "abaa13", "aaaae3", "060603", "989803", "424203")))
+        body += bytes.fromhex(c.choice(("000000", "0000f8", "00000c"))) + c.choice(kinds).to_bytes(2, "big")
+        body += c.randbytes(c.choice((0, 28, 40)))
+        if c.random() < 0.2:
+            body = body[: c.randrange(2, len(body))]
+        size = c.choice((len(body), len(body), 0, 0x05FF, 0x0600))
+        return f.ethernet(self._destination(target), self._source(source), size, body)
 
     def on_access_link(self) -> tuple[int, bytes]:
         """(port, frame) as a station's link carries it; sometimes with another tag, or one too many."""

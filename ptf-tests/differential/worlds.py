@@ -233,14 +233,20 @@ class World:
             )
         if station.vap is not None:
             vap = station.vap
-            allow = c.choice(("permit_source", "permit_announcer"))
+            allow = c.choice(("permit_source", "permit_announcer", "permit_service"))
+            services: dict[str, Value] = {"services": c.randrange(8)} if allow == "permit_service" else {}
             for kind, address in ((IP_NONE, b"\0"), (IP_V4, station.ip), (IP_V6, station.ip6), (IP_ARP, station.ip)):
                 if c.random() < 0.9:
                     yield entry(
                         "source_guard",
                         {"interface": vap.interface, "mac": station.mac, "ip_kind": kind, "ip": address},
                         allow,
+                        **services,
                     )
+            for address in (station.ip6, c.choice(self.stations).ip6):
+                if c.random() < 0.4:
+                    target: dict[str, Value] = {"interface": vap.interface, "mac": station.mac, "ip": address}
+                    yield entry("target_guard", target, "permit_target")
         if c.random() < 0.5:
             yield entry("neighbor", {"vni": station.vni, "ip": station.ip}, "answer", mac=station.mac)
         if c.random() < 0.5:

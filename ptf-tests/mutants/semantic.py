@@ -419,10 +419,6 @@ SEMANTIC = (
 
 _COMMITTED = "behind the look it cannot come to this while ingress takes one packet after the other; see the pairs"
 _CLOCK = "they differ for one microsecond of the switch's clock, which no sender can aim at"
-_LENGTH_SAYS = (
-    "the frame length beside it implies it: 70 is 16 + 3 * 16 + 4 + 2, 78 is 16 + 3 * 16 + 8 + 4 + 2, and 86 is"
-    " 16 + 4 * 16 + 4 + 2"
-)
 _LATER_VERIFY = "parse_frame_type refuses the same lengths for the same reason; this one is for lengths beyond 16 bits"
 _TOGETHER = (
     "one packet writes both registers, and on these targets both are lost together; see the STATE answer for each"
@@ -469,14 +465,6 @@ EQUIVALENT: dict[str, str] = {
     "own reason",
     "parser boundary standard_metadata.packet_length < (bit<32>)(PACKET_OUT_LENGTH + FRAME_LIMIT)": _LATER_VERIFY,
     "parser boundary standard_metadata.packet_length < (bit<32>)(FRAME_LIMIT + VLAN_TAG_LENGTH)": _LATER_VERIFY,
-    "nd_view operand hdr.tail8.isValid()": _LENGTH_SAYS,
-    "nd_view operand hdr.tail4.isValid()": _LENGTH_SAYS,
-    "nd_view operand hdr.tail2.isValid()": _LENGTH_SAYS,
-    "nd_view operand hdr.block[3].isValid()": _LENGTH_SAYS,
-    "nd_view operand hdr.tail4.isValid() (2)": _LENGTH_SAYS,
-    "nd_view operand hdr.tail2.isValid() (2)": _LENGTH_SAYS,
-    "nd_view operand hdr.tail4.isValid() (3)": _LENGTH_SAYS,
-    "nd_view operand hdr.tail2.isValid() (3)": _LENGTH_SAYS,
 }
 
 

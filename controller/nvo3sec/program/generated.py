@@ -38,6 +38,7 @@ class Table(StrEnum):
     PEER_FLOOR = "peer_floor"
     UNDERLAY_MEMBER = "underlay_member"
     ADJACENCY = "adjacency"
+    TARGET_GUARD = "target_guard"
 
 
 class Counter(StrEnum):
@@ -134,6 +135,8 @@ class DropReason(IntEnum):
     MALFORMED_ND = 85
     ROGUE_ROUTER = 86
     LINK_LEVEL = 87
+    HIDDEN_PROTOCOL = 88
+    ROGUE_SERVER = 89
     SOURCE_ADDRESS = 90
     RESERVED_ADDRESS = 91
     UNKNOWN_DESTINATION = 92
@@ -373,6 +376,21 @@ def source_guard_permit_announcer(*, interface: int, mac: int, ip_kind: int, ip:
         ),
         "permit_announcer",
         (),
+    )
+
+
+def source_guard_permit_service(*, interface: int, mac: int, ip_kind: int, ip: int, services: int) -> Entry:
+    """Entry of table source_guard with action permit_service."""
+    return Entry(
+        "source_guard",
+        (
+            ("interface", bits("interface", interface, 16)),
+            ("mac", bits("mac", mac, 48)),
+            ("ip_kind", bits("ip_kind", ip_kind, 2)),
+            ("ip", bits("ip", ip, 128)),
+        ),
+        "permit_service",
+        (("services", bits("services", services, 8)),),
     )
 
 
@@ -622,4 +640,18 @@ def adjacency_towards(*, egress_port: int, hop: int, source_mac: int, next_hop_m
             ("source_mac", bits("source_mac", source_mac, 48)),
             ("next_hop_mac", bits("next_hop_mac", next_hop_mac, 48)),
         ),
+    )
+
+
+def target_guard_permit_target(*, interface: int, mac: int, ip: int) -> Entry:
+    """Entry of table target_guard with action permit_target."""
+    return Entry(
+        "target_guard",
+        (
+            ("interface", bits("interface", interface, 16)),
+            ("mac", bits("mac", mac, 48)),
+            ("ip", bits("ip", ip, 128)),
+        ),
+        "permit_target",
+        (),
     )
