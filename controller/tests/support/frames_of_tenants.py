@@ -45,10 +45,11 @@ def advertisement(
     option: bool = True,
     target: IPv6Address = ALL_NODES,
     about: str | None = None,
+    more: bytes = b"",
 ) -> bytes:
-    """An unsolicited neighbor advertisement: override, not solicited."""
+    """An unsolicited neighbor advertisement: override, not solicited. more: options behind its own."""
     message = bytes((136, 0, 0, 0, flags, 0, 0, 0)) + IPv6Address(about or ip).packed
-    message += b"\x02\x01" + mac(source) if option else b""
+    message += (b"\x02\x01" + mac(source) if option else b"") + more
     return mac(ALL_NODES_MAC) + mac(source) + b"\x86\xdd" + _ipv6(ip, target, 58, message, 2)
 
 

@@ -22,6 +22,8 @@ _ICMPV6, _VRRP = 58, 112
 _HOPS = 255
 _ND_ADVERTISEMENT = bytes([136, 0])
 _ND_SOLICITED = 0x40
+_ND_BYTES = 24
+_ND_LINK_LAYER = (1, 2)
 _ND_TARGET_OPTION = b"\x02\x01"
 _VRRP_GROUPS = IPv4Address("224.0.0.18"), IPv6Address("ff02::12")
 _VRRP_BYTES = 8
@@ -82,16 +84,26 @@ def _ipv6(mac: int, packet: bytes, is_cut: bool) -> Announced | None:
 
 
 def _advertisement(mac: int, source: IPv6Address, target: IPv6Address, message: bytes) -> Announced | None:
-    """As the program lets them through: from the address that they speak for, with its one option or none."""
-    if len(message) not in (24, 32) or message[:2] != _ND_ADVERTISEMENT or not target.is_multicast:
+    """As the program lets them through: of an address of the sender, from any that it has."""
+    if len(message) < _ND_BYTES or message[:2] != _ND_ADVERTISEMENT or not target.is_multicast:
         return None
-    if message[4] & _ND_SOLICITED or message[8:24] != source.packed:
-        return None
-    if len(message) == 32 and message[24:] != _ND_TARGET_OPTION + mac.to_bytes(6, "big"):
+    if message[4] & _ND_SOLICITED or not _are_options_of(mac, message[_ND_BYTES:]):
         return None
     if internet_checksum(_pseudo(source, target, len(message), _ICMPV6) + message) != 0:
         return None
-    return Announced(mac, (source,))
+    return Announced(mac, (IPv6Address(message[8:_ND_BYTES]),))
+
+
+def _are_options_of(mac: int, options: bytes) -> bool:
+    """Do they end with the message, and give no link-layer address but the sender's (RFC 4861 4.6)?"""
+    while options:
+        size = 8 * options[1] if len(options) > 1 else 0
+        if not 0 < size <= len(options):
+            return False
+        option, options = options[:size], options[size:]
+        if option[0] in _ND_LINK_LAYER and option != _ND_TARGET_OPTION + mac.to_bytes(6, "big"):
+            return False
+    return True
 
 
 def _vrrp_ipv4(mac: int, packet: bytes, is_cut: bool) -> Announced | None:

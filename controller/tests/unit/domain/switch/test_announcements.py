@@ -14,12 +14,16 @@ from nvo3sec.domain.switch.announcements import Announced, parse_announcement
 MAC, VMAC, VMAC6 = 0x02AA_0000_0001, 0x0000_5E00_0107, 0x0000_5E00_0207
 CUT = 128
 LINK_LOCAL = "fe80::1"
+NONCE = b"\x0e\x01abcdef"
 GOOD = [
     (gratuitous_arp(MAC, "10.1.0.250"), MAC, ["10.1.0.250"]),
     (gratuitous_arp(MAC, "10.1.0.250", 2), MAC, ["10.1.0.250"]),
     (gratuitous_arp(MAC, "10.1.0.250") + bytes(18), MAC, ["10.1.0.250"]),
     (advertisement(MAC, "fd00:1::250"), MAC, ["fd00:1::250"]),
     (advertisement(MAC, "fd00:1::250", flags=0xA0, option=False), MAC, ["fd00:1::250"]),
+    (advertisement(MAC, LINK_LOCAL, about="fd00:1::250"), MAC, ["fd00:1::250"]),
+    (advertisement(MAC, "fd00:1::250", more=NONCE + bytes((12, 2)) + bytes(14)), MAC, ["fd00:1::250"]),
+    (advertisement(MAC, "fd00:1::250", option=False, more=NONCE), MAC, ["fd00:1::250"]),
     (vrrp(VMAC, "10.1.0.251", "10.1.0.250", router=7), VMAC, ["10.1.0.250"]),
     (vrrp(VMAC, "10.1.0.251", "10.1.0.250", router=7) + bytes(14), VMAC, ["10.1.0.250"]),
     (vrrp(MAC, "10.1.0.251", "10.1.0.250", "10.1.0.249", router=9), MAC, ["10.1.0.250", "10.1.0.249"]),
@@ -49,7 +53,11 @@ BAD = {
     "another operation": gratuitous_arp(MAC, "10.1.0.250", 3),
     "an answer": advertisement(MAC, "fd00:1::250", flags=0x60),
     "to one address": advertisement(MAC, "fd00:1::250", target=IPv6Address("fd00:1::1")),
-    "of another": advertisement(MAC, "fd00:1::250", about="fd00:1::251"),
+    "of another system among options": advertisement(MAC, "fd00:1::250", more=NONCE + b"\x02\x01" + bytes(6)),
+    "with a source's option": advertisement(MAC, "fd00:1::250", more=b"\x01\x01" + MAC.to_bytes(6, "big")),
+    "with an option of no length": advertisement(MAC, "fd00:1::250", more=bytes(8)),
+    "with an option that goes on": advertisement(MAC, "fd00:1::250", more=b"\x0e\x02" + bytes(6)),
+    "with half an option": advertisement(MAC, "fd00:1::250", more=b"\x0e"),
     "another router's MAC address": vrrp(VMAC, "10.1.0.251", "10.1.0.250", router=8),
     "a MAC address for IPv6": vrrp(VMAC6, "10.1.0.251", "10.1.0.250", router=7),
     "a MAC address for IPv4": vrrp(VMAC, LINK_LOCAL, LINK_LOCAL, router=7),
