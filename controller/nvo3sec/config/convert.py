@@ -69,6 +69,8 @@ def to_domain(parsed: DomainFile, directory: Path) -> Domain:
             punt=_rate(vn.punt),
             negative_quota=vn.negative_quota,
             subnets=tuple(sorted(vn.subnets, key=str)),
+            allow_link_local=vn.allow_link_local,
+            allow_unspecified_source=vn.allow_unspecified_source,
         )
         for vn in parsed.vns
     )
@@ -83,6 +85,8 @@ def to_domain(parsed: DomainFile, directory: Path) -> Domain:
             ips=system.ips,
             allow_other_ethertypes=system.allow_other_ethertypes,
             allow_unspecified_source=system.allow_unspecified_source,
+            allow_router=system.allow_router,
+            allow_dhcp_server=system.allow_dhcp_server,
         )
         for system in parsed.tenant_systems
     )

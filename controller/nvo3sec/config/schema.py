@@ -199,6 +199,10 @@ class VnSection(_Section):
     """How many addresses without an answer an agent remembers for each VAP."""
     subnets: tuple[Subnet, ...] = ()
     """Subnets of its tenant systems, as far as they are known. Their own addresses, and those of all, are nobody's."""
+    allow_link_local: Flag = True
+    """Lets each tenant system have the link-local address that follows from its MAC address (RFC 4291, appendix A)."""
+    allow_unspecified_source: Flag = False
+    """As of a tenant system, for those that agents announce."""
 
 
 class RouteSection(_Section):
@@ -265,6 +269,10 @@ class TenantSystemSection(_Section):
     """Lets frames that are neither IP nor ARP pass the source guard."""
     allow_unspecified_source: Flag = False
     """Lets 0.0.0.0 and :: pass as sources (DHCP, multicast listener reports). Probes for own addresses pass anyway."""
+    allow_router: Flag = False
+    """Lets router advertisements and redirects pass, of ICMP and ICMPv6."""
+    allow_dhcp_server: Flag = False
+    """Lets pass what servers and relays of DHCP and DHCPv6 send."""
 
 
 class TunnelSection(_Section):

@@ -44,6 +44,7 @@ _STAGE_OF_TABLE = {
     Table.VN_INGRESS_AUTHORIZATION: Stage.ALLOW,
     Table.VAP: Stage.OPEN,
     Table.SOURCE_GUARD: Stage.OPEN,
+    Table.TARGET_GUARD: Stage.OPEN,
     Table.NEIGHBOR: Stage.OPEN,
     Table.NEIGHBOR_IPV6: Stage.OPEN,
     Table.BRIDGE: Stage.OPEN,

@@ -18,7 +18,7 @@ from nvo3sec.program.entry import Entry, Item
 
 KEY_TABLES = (Table.SA_RX, Table.SA_TX)
 MAPPING_TABLES = (Table.BRIDGE, Table.NEIGHBOR, Table.NEIGHBOR_IPV6)
-TENANT_TABLES = (*MAPPING_TABLES, Table.SOURCE_GUARD)
+TENANT_TABLES = (*MAPPING_TABLES, Table.SOURCE_GUARD, Table.TARGET_GUARD)
 """What depends on which tenant systems are behind the NVE."""
 
 

@@ -96,8 +96,14 @@ def to_entry(entry: d.SwitchEntry) -> Entry:
                 meter=_meter(entry.rate),
             )
         case d.SourceGuard():
+            key = {"interface": entry.interface, "mac": entry.mac, "ip_kind": entry.ip_kind, "ip": entry.ip}
+            if entry.services:
+                services = sum(entry.services) + (d.Service.ANNOUNCER if entry.is_announcer else 0)
+                return p4.source_guard_permit_service(**key, services=services)
             permit = p4.source_guard_permit_announcer if entry.is_announcer else p4.source_guard_permit_source
-            return permit(interface=entry.interface, mac=entry.mac, ip_kind=entry.ip_kind, ip=entry.ip)
+            return permit(**key)
+        case d.TargetGuard():
+            return p4.target_guard_permit_target(interface=entry.interface, mac=entry.mac, ip=entry.ip)
         case d.Neighbor(ip=IPv6Address()):
             return p4.neighbor_ipv6_answer_ipv6(vni=entry.vni, ip=int(entry.ip), mac=entry.mac)
         case d.Neighbor():

@@ -198,6 +198,7 @@ def _view_out(view: NveView) -> Any:
                 mtu=vn.mtu,
                 punt=_rate(vn.punt),
                 negative_quota=vn.negative_quota,
+                allow_link_local=vn.allow_link_local,
             )
             for vn in view.vns
         ],
@@ -234,6 +235,8 @@ def _tenant_system_out(one: TenantSystem) -> Any:
         ips=[ip.packed for ip in one.ips],
         allow_other_ethertypes=one.allow_other_ethertypes,
         allow_unspecified_source=one.allow_unspecified_source,
+        allow_router=one.allow_router,
+        allow_dhcp_server=one.allow_dhcp_server,
     )
 
 
@@ -268,6 +271,7 @@ def _vn(vn: Any, field: str) -> Vn:
         mtu=checks.number(vn.mtu, f"{field}.mtu", 1, checks.MTU_LIMIT),
         punt=checks.rate(vn, "punt", f"{field}.punt"),
         negative_quota=checks.number(vn.negative_quota, f"{field}.negative_quota", 0, checks.UINT32),
+        allow_link_local=vn.allow_link_local,
     )
 
 
@@ -307,6 +311,8 @@ def _tenant_system(one: Any, field: str) -> TenantSystem:
         ips=checks.items(one.ips, f"{field}.ips", checks.ip),
         allow_other_ethertypes=one.allow_other_ethertypes,
         allow_unspecified_source=one.allow_unspecified_source,
+        allow_router=one.allow_router,
+        allow_dhcp_server=one.allow_dhcp_server,
     )
 
 

@@ -174,20 +174,22 @@ class Rate(_message.Message):
     def __init__(self, per_second: _Optional[int] = ..., burst: _Optional[int] = ...) -> None: ...
 
 class Vn(_message.Message):
-    __slots__ = ("name", "vni", "level", "mtu", "punt", "negative_quota")
+    __slots__ = ("name", "vni", "level", "mtu", "punt", "negative_quota", "allow_link_local")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VNI_FIELD_NUMBER: _ClassVar[int]
     LEVEL_FIELD_NUMBER: _ClassVar[int]
     MTU_FIELD_NUMBER: _ClassVar[int]
     PUNT_FIELD_NUMBER: _ClassVar[int]
     NEGATIVE_QUOTA_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_LINK_LOCAL_FIELD_NUMBER: _ClassVar[int]
     name: str
     vni: int
     level: Suite
     mtu: int
     punt: Rate
     negative_quota: int
-    def __init__(self, name: _Optional[str] = ..., vni: _Optional[int] = ..., level: _Optional[_Union[Suite, str]] = ..., mtu: _Optional[int] = ..., punt: _Optional[_Union[Rate, _Mapping]] = ..., negative_quota: _Optional[int] = ...) -> None: ...
+    allow_link_local: bool
+    def __init__(self, name: _Optional[str] = ..., vni: _Optional[int] = ..., level: _Optional[_Union[Suite, str]] = ..., mtu: _Optional[int] = ..., punt: _Optional[_Union[Rate, _Mapping]] = ..., negative_quota: _Optional[int] = ..., allow_link_local: bool = ...) -> None: ...
 
 class Vap(_message.Message):
     __slots__ = ("port", "vlan", "vn", "meter")
@@ -236,7 +238,7 @@ class Peer(_message.Message):
     def __init__(self, name: _Optional[str] = ..., address: _Optional[bytes] = ..., port: _Optional[int] = ..., mac: _Optional[int] = ..., next_hop_mac: _Optional[int] = ..., meter: _Optional[_Union[Rate, _Mapping]] = ..., vns: _Optional[_Iterable[_Union[PeerVn, _Mapping]]] = ...) -> None: ...
 
 class TenantSystem(_message.Message):
-    __slots__ = ("name", "vn", "nve", "port", "vlan", "mac", "ips", "allow_other_ethertypes", "allow_unspecified_source")
+    __slots__ = ("name", "vn", "nve", "port", "vlan", "mac", "ips", "allow_other_ethertypes", "allow_unspecified_source", "allow_router", "allow_dhcp_server")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VN_FIELD_NUMBER: _ClassVar[int]
     NVE_FIELD_NUMBER: _ClassVar[int]
@@ -246,6 +248,8 @@ class TenantSystem(_message.Message):
     IPS_FIELD_NUMBER: _ClassVar[int]
     ALLOW_OTHER_ETHERTYPES_FIELD_NUMBER: _ClassVar[int]
     ALLOW_UNSPECIFIED_SOURCE_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_ROUTER_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_DHCP_SERVER_FIELD_NUMBER: _ClassVar[int]
     name: str
     vn: str
     nve: str
@@ -255,7 +259,9 @@ class TenantSystem(_message.Message):
     ips: _containers.RepeatedScalarFieldContainer[bytes]
     allow_other_ethertypes: bool
     allow_unspecified_source: bool
-    def __init__(self, name: _Optional[str] = ..., vn: _Optional[str] = ..., nve: _Optional[str] = ..., port: _Optional[int] = ..., vlan: _Optional[int] = ..., mac: _Optional[int] = ..., ips: _Optional[_Iterable[bytes]] = ..., allow_other_ethertypes: bool = ..., allow_unspecified_source: bool = ...) -> None: ...
+    allow_router: bool
+    allow_dhcp_server: bool
+    def __init__(self, name: _Optional[str] = ..., vn: _Optional[str] = ..., nve: _Optional[str] = ..., port: _Optional[int] = ..., vlan: _Optional[int] = ..., mac: _Optional[int] = ..., ips: _Optional[_Iterable[bytes]] = ..., allow_other_ethertypes: bool = ..., allow_unspecified_source: bool = ..., allow_router: bool = ..., allow_dhcp_server: bool = ...) -> None: ...
 
 class NveView(_message.Message):
     __slots__ = ("version", "name", "address", "mtu", "underlay_ports", "vns", "vaps", "peers", "tenant_systems", "lease_s", "lease_renew_s", "tunnel_keys", "guards", "claim_places")

@@ -43,6 +43,12 @@ def format_mac(mac: int) -> str:
     return mac.to_bytes(6, "big").hex(":")
 
 
+def link_local(mac: int) -> IPv6Address:
+    """The address on its link of who has this MAC address: fe80::/64 and its modified EUI-64 (RFC 4291, appendix A)."""
+    high, low = mac >> 24 ^ 0x02_00_00, mac & 0xFF_FF_FF
+    return IPv6Address(0xFE80 << 112 | high << 40 | 0xFF_FE << 24 | low)
+
+
 def is_group_mac(mac: int) -> bool:
     """Multicast or broadcast (IEEE 802: lowest bit of the first byte)."""
     return bool(mac & _GROUP_BIT)

@@ -18,6 +18,10 @@ IP_KIND_NONE = 0
 IP_KIND_IPV4 = 1
 IP_KIND_IPV6 = 2
 IP_KIND_ARP = 3
+SERVICE_ANNOUNCER = 1
+"""What a source may be besides a host, as the source guard says it."""
+SERVICE_ROUTER = 2
+SERVICE_DHCP_SERVER = 4
 SUITE_CHASKEY12 = 1
 """Number of the cipher suite on the wire (docs/wire-format.md)."""
 ETHERNET_LENGTH = 14

@@ -81,6 +81,10 @@ class Vn:
     negative_quota: int
     subnets: tuple[IpNetwork, ...] = ()
     """Those of its tenant systems that are known. Agents are not told."""
+    allow_link_local: bool = True
+    """Each tenant system may have the link-local address of its MAC address."""
+    allow_unspecified_source: bool = False
+    """Of those that agents announce. Agents are told of each what it may."""
 
 
 @dataclass(frozen=True)
@@ -146,6 +150,8 @@ class TenantSystem:
     ips: tuple[IpAddress, ...]
     allow_other_ethertypes: bool
     allow_unspecified_source: bool
+    allow_router: bool = False
+    allow_dhcp_server: bool = False
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 from nvo3sec.domain.keys.derivation import Purpose, peer_tag
 from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.messages.session import NveView
-from nvo3sec.domain.overlay.addresses import IpAddress
+from nvo3sec.domain.overlay.addresses import IpAddress, link_local
 from nvo3sec.domain.overlay.model import Suite, TenantSystem
 from nvo3sec.domain.switch.entries import (
     AGENT_REPLICA,
@@ -31,8 +31,10 @@ from nvo3sec.domain.switch.entries import (
     ReceiveEntry,
     ReplicationGroup,
     SendEntry,
+    Service,
     SourceGuard,
     SwitchEntry,
+    TargetGuard,
     TunnelEntry,
     TunnelRoute,
     UnderlayMember,
@@ -162,24 +164,43 @@ def _access(view: NveView, numbers: Numbers) -> Iterator[SwitchEntry]:
         interface = interfaces[system.port, system.vlan]
         for from_underlay in (False, True):
             yield BridgeToVap(vni, system.mac, from_underlay, system.port, interface)
-        yield from _guards(system, interface, ((system.port, system.vlan), system.mac) in announcers)
+        is_announcer = ((system.port, system.vlan), system.mac) in announcers
+        yield from _guards(system, interface, is_announcer, vns[system.vn].allow_link_local)
         yield from _neighbors(vni, system.mac, system.ips)
     for one in view.guards:
         yield from _sources(interfaces[one.port, one.vlan], one.mac, one.ips, (one.place, one.mac) in announcers)
 
 
-def _sources(interface: int, mac: int, ips: Iterable[IpAddress], is_announcer: bool) -> Iterator[SwitchEntry]:
+def _sources(
+    interface: int,
+    mac: int,
+    ips: Iterable[IpAddress],
+    is_announcer: bool,
+    services: frozenset[Service] = frozenset(),
+) -> Iterator[SwitchEntry]:
     for ip in ips:
         kinds = (IpKind.IPV4, IpKind.ARP) if isinstance(ip, IPv4Address) else (IpKind.IPV6,)
         for kind in kinds:
-            yield SourceGuard(interface, mac, kind, int(ip), is_announcer)
+            yield SourceGuard(interface, mac, kind, int(ip), is_announcer, services)
+        if isinstance(ip, IPv6Address):
+            yield TargetGuard(interface, mac, int(ip))
 
 
-def _guards(system: TenantSystem, interface: int, is_announcer: bool) -> Iterator[SwitchEntry]:
+def _guards(system: TenantSystem, interface: int, is_announcer: bool, allow_link_local: bool) -> Iterator[SwitchEntry]:
+    services = frozenset(
+        service
+        for service, is_allowed in (
+            (Service.ROUTER, system.allow_router),
+            (Service.DHCP_SERVER, system.allow_dhcp_server),
+        )
+        if is_allowed
+    )
+
     def guard(kind: IpKind, ip: int) -> SourceGuard:
-        return SourceGuard(interface, system.mac, kind, ip)
+        return SourceGuard(interface, system.mac, kind, ip, services=services)
 
-    yield from _sources(interface, system.mac, system.ips, is_announcer)
+    own = {*system.ips, link_local(system.mac)} if allow_link_local else {*system.ips}
+    yield from _sources(interface, system.mac, own, is_announcer, services)
     if system.allow_unspecified_source:
         # Probes for an address (RFC 5227, RFC 4862 5.4) need none of this: they speak for the address they ask about.
         yield guard(IpKind.IPV4, 0)

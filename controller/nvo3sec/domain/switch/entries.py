@@ -28,6 +28,14 @@ class IpKind(IntEnum):
     ARP = constants.IP_KIND_ARP
 
 
+class Service(IntEnum):
+    """What a source may be besides a host: bits of `permit_service`."""
+
+    ANNOUNCER = constants.SERVICE_ANNOUNCER
+    ROUTER = constants.SERVICE_ROUTER
+    DHCP_SERVER = constants.SERVICE_DHCP_SERVER
+
+
 @dataclass(frozen=True)
 class PortRole:
     """A port with a role: access (`mac` None), or underlay with its own MAC address."""
@@ -103,13 +111,23 @@ class VapEntry:
 @dataclass(frozen=True)
 class SourceGuard:
     """This source may appear at this VAP. `ip` as a number, 0 for neither IP nor ARP. is_announcer: the agent hears
-    what it announces."""
+    what it announces. services: what else it may do than a host."""
 
     interface: int
     mac: int
     ip_kind: IpKind
     ip: int
     is_announcer: bool = False
+    services: frozenset[Service] = frozenset()
+
+
+@dataclass(frozen=True)
+class TargetGuard:
+    """This source may advertise `ip` (IPv6, as a number) to neighbors at this VAP, from whatever address it has."""
+
+    interface: int
+    mac: int
+    ip: int
 
 
 @dataclass(frozen=True)
@@ -245,6 +263,7 @@ SwitchEntry: TypeAlias = (
     | VnAuthorization
     | VapEntry
     | SourceGuard
+    | TargetGuard
     | Neighbor
     | BridgeToVap
     | BridgeToTunnel

@@ -20,16 +20,19 @@ def tenants_of(domain: Domain, state: MappingState, name: str) -> tuple[TenantSy
         place, mac = claim.key
         # An announcement cannot ask for more than its addresses: what loosens the source guard is the operator's.
         known = stated.get((place.port, place.vlan, mac)) if claim.static else None
+        vn = domain.vn_by_number[claim.vni]
         return TenantSystem(
             name=known.name if known else format_mac(mac).replace(":", "-"),
-            vn=domain.vn_by_number[claim.vni].name,
+            vn=vn.name,
             nve=name,
             port=place.port,
             vlan=place.vlan,
             mac=mac,
             ips=claim.granted or (),
             allow_other_ethertypes=known.allow_other_ethertypes if known else False,
-            allow_unspecified_source=known.allow_unspecified_source if known else False,
+            allow_unspecified_source=(known or vn).allow_unspecified_source,
+            allow_router=known.allow_router if known else False,
+            allow_dhcp_server=known.allow_dhcp_server if known else False,
         )
 
     return tuple(tenant(claim) for claim in state.behind(name) if claim.granted is not None)
@@ -90,8 +93,8 @@ def view_of(domain: Domain, membership: Membership, state: MappingState, name: s
                 ),
             )
         )
-    # Which subnets there are is for the NVA to know, which decides who has what.
-    vns = tuple(replace(vn, subnets=()) for vn in membership.vns_of(name))
+    # Which subnets there are is for the NVA to know, which decides who has what, and may what.
+    vns = tuple(replace(vn, subnets=(), allow_unspecified_source=False) for vn in membership.vns_of(name))
     served = {vn.name for vn in vns}
     return NveView(
         version=version,

@@ -133,6 +133,33 @@ class TestShared:
         run(check())
 
 
+class TestWhatAnnouncedOnesMay:
+    """An announcement asks for addresses alone. What its VN lets them do, and what a stated one may, the file says."""
+
+    @pytest.mark.parametrize("is_allowed", [False, True])
+    def test_unspecified_sources_by_the_vn(self, is_allowed):
+        vns = tuple(replace(vn, allow_unspecified_source=is_allowed) for vn in DOMAIN.vns)
+        bold = [replace(one, allow_router=True, allow_dhcp_server=True) for one in DOMAIN.tenant_systems]
+        domain = replace(DOMAIN, vns=vns, tenant_systems=tuple(bold))
+
+        async def check():
+            agents = Agents(domain)
+            await agents.join("leaf1")
+            assert (await agents.sessions["leaf1"].announce(NEW)).standing is Standing.ACTIVE
+            await agents.settle()
+            may = {
+                one.mac: (one.allow_unspecified_source, one.allow_router, one.allow_dhcp_server)
+                for one in agents.views["leaf1"].tenant_systems
+                if one.vn == "blue"
+            }
+            assert may[MAC] == (is_allowed, False, False)
+            for one in bold:
+                if one.nve == "leaf1" and one.vn == "blue":
+                    assert may[one.mac] == (one.allow_unspecified_source, True, True)
+
+        run(check())
+
+
 class TestTold:
     def test_its_own_nve_gets_the_tenant_the_others_the_news(self):
         async def check():

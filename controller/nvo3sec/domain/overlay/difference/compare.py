@@ -136,6 +136,8 @@ def _vn(vn: Vn) -> Fields:
         **_rate("punt", vn.punt),
         "negative_quota": vn.negative_quota,
         "subnets": [str(subnet) for subnet in vn.subnets],
+        "allow_link_local": vn.allow_link_local,
+        "allow_unspecified_source": vn.allow_unspecified_source,
     }
 
 
@@ -175,6 +177,8 @@ def _tenant_system(system: TenantSystem) -> Fields:
         "ips": sorted(map(str, system.ips)),
         "allow_other_ethertypes": system.allow_other_ethertypes,
         "allow_unspecified_source": system.allow_unspecified_source,
+        "allow_router": system.allow_router,
+        "allow_dhcp_server": system.allow_dhcp_server,
     }
 
 

@@ -17,6 +17,11 @@ _FOR_SWITCHES = ("lease_s", "lease_renew_s")
 """Lifetimes that agents are told; the others are the NVA's own."""
 
 
+def _allows_more(change: Change) -> bool:
+    """Of what a tenant system may send."""
+    return change.field.startswith("allow_") and change.new is True
+
+
 @dataclass(frozen=True)
 class _Verdict:
     effect: Effect
@@ -73,7 +78,7 @@ class Judge:
                 return _Verdict(Effect.KEYS if vns else Effect.NVA, [one, other] if vns else [], vns, weaker=weaker)
             case (Kind.TENANT_SYSTEM, _):
                 both = [system for system in (was, will) if system is not None]
-                weaker = change.field.startswith("allow_") and change.new is True
+                weaker = _allows_more(change)
                 nves, vns = [system.nve for system in both], [system.vn for system in both]
                 return _Verdict(Effect.SWITCHES, nves, vns, weaker=weaker)
             case (Kind.SHARED_ADDRESS, _):
@@ -104,6 +109,7 @@ class Judge:
         else:
             effect = Effect.SWITCHES
         weaker = was is not None and will is not None and change.field == "level" and will.level < was.level
+        weaker = weaker or _allows_more(change)
         note = self._note_of_vn(name, was, will, change) if members else ""
         return _Verdict(effect if members else Effect.NVA, members, [name], refusal, weaker=weaker, note=note)
 

@@ -345,6 +345,8 @@ class TestWeaker:
             (replace(STRONG, reservations=()), 2),
             (with_one(STRONG, "vns", "blue", subnets=()), 1),
             (with_one(STRONG, "tenant_systems", "blue1", allow_other_ethertypes=True), 1),
+            (with_one(STRONG, "tenant_systems", "blue1", allow_router=True, allow_dhcp_server=True), 2),
+            (with_one(STRONG, "vns", "blue", allow_unspecified_source=True), 1),
         ],
     )
     def test_takes_protection_away(self, weaker, count):
@@ -423,7 +425,7 @@ class TestShown:
         )
         assert list(difference(DOMAIN, new).lines()) == [
             "+ vn green: vni 5003, level integrity, mtu 1400, punt.rate 1, punt.burst 1, negative_quota 128,"
-            " subnets []",
+            " subnets [], allow_link_local yes, allow_unspecified_source no",
             "~ vn red: vni 5002 -> 5001",
             "    refused: VNI 5001 is blue's; apply a file without that first, then one with this",
             "~ vn red: mtu 1400 -> 1300",

@@ -28,7 +28,9 @@ from nvo3sec.domain.switch.entries import (
     PortRole,
     ReceiveEntry,
     SendEntry,
+    Service,
     SourceGuard,
+    TargetGuard,
     TunnelEntry,
     TunnelRoute,
     UnderlayMember,
@@ -172,11 +174,44 @@ class TestAccess:
             SourceGuard(blue, mac, IpKind.IPV4, int(IPv4Address("10.1.0.1"))),
             SourceGuard(blue, mac, IpKind.ARP, int(IPv4Address("10.1.0.1"))),
             SourceGuard(blue, mac, IpKind.IPV6, int(IPv6Address("fd00:1::1"))),
+            SourceGuard(blue, mac, IpKind.IPV6, int(IPv6Address("fe80::aa:ff:fe00:1"))),
+        }
+        assert {entry for entry in of(state, TargetGuard) if entry.interface == blue} == {
+            TargetGuard(blue, mac, int(IPv6Address("fd00:1::1"))),
+            TargetGuard(blue, mac, int(IPv6Address("fe80::aa:ff:fe00:1"))),
         }
         other = numbers.vaps[2, 0, 5001]
         unspecified = {entry.ip_kind for entry in of(state, SourceGuard) if entry.interface == other and entry.ip == 0}
         assert unspecified == {IpKind.IPV4, IpKind.IPV6}
         assert not any(entry.ip_kind is IpKind.OTHER for entry in of(state, SourceGuard))
+
+    def test_link_local_addresses_unless_switched_off(self):
+        without = replace(DOMAIN, vns=tuple(replace(vn, allow_link_local=False) for vn in DOMAIN.vns))
+        for domain, own in ((DOMAIN, 1), (without, 0)):
+            view = view_of(domain, Membership(domain), stated(domain), "leaf1", 1)
+            state = desired_state(view, number_everything(view, [], Numbers(), Reserved()), INCARNATION)
+            local = {entry.ip for kind in (SourceGuard, TargetGuard) for entry in of(state, kind) if entry.ip >> 118}
+            assert len({ip for ip in local if ip >> 118 == 0xFE80 >> 6}) == own * len(
+                {system.mac for system in view.tenant_systems}
+            )
+            # Nobody is told where such an address is: it is on one link alone, and its owner is asked.
+            assert not [entry for entry in of(state, Neighbor) if entry.ip.is_link_local]
+
+    def test_services_where_allowed(self):
+        one, *others = DOMAIN.tenant_systems
+        for fields, services in (
+            ({}, set()),
+            ({"allow_router": True}, {Service.ROUTER}),
+            ({"allow_dhcp_server": True}, {Service.DHCP_SERVER}),
+            ({"allow_router": True, "allow_dhcp_server": True}, {Service.ROUTER, Service.DHCP_SERVER}),
+        ):
+            system = replace(one, allow_unspecified_source=True, allow_other_ethertypes=True, **fields)
+            domain = replace(DOMAIN, tenant_systems=(system, *others))
+            view = view_of(domain, MEMBERSHIP, stated(domain), "leaf1", 1)
+            numbers = number_everything(view, [], Numbers(), Reserved())
+            place = numbers.vaps[one.port, one.vlan, 5001]
+            for entry in of(desired_state(view, numbers, INCARNATION), SourceGuard):
+                assert entry.services == (services if entry.interface == place else set())
 
     def test_other_ethertypes_where_allowed(self):
         state, numbers = desired("leaf3")
