@@ -186,5 +186,22 @@ class HeadersThatAreNone(_Flows):
 
     def runTest(self) -> None:
         good = self.ip4(ports(1000, 2000))
-        for first in (0x00, 0x35, 0x40, 0x44, 0x55, 0xF5):
-            self.is_one_flow(good[:14] + bytes((first,)) + good[15:34] + ports(n, n) for n in range(3))
+        for first in (0x00, 0x35, 0x40, 0x41, 0x42, 0x43, 0x44, 0x55, 0xF5):
+            self.is_one_flow(good[:14] + bytes((first,)) + good[15:34] + bytes((n,)) * 120 for n in range(3))
+
+
+class PacketsThatEndEarly(_Flows):
+    """In every byte behind the source address, and the last extension header: what is not there counts for nothing."""
+
+    def runTest(self) -> None:
+        long4 = self.ip4(ports(1000, 2000), options=b"\x01" * 40)
+        chain = bytes((60, 1)) + bytes(14) + bytes((TCP, 0)) + bytes(6) + ports(1000, 2000, 24)
+        for whole, first in (
+            (self.ip4(ports(1000, 2000)), 32),
+            (long4, 32),
+            (self.ip4(ports(1000, 2000), options=b"\x01" * 12), 32),
+            (self.ip6(ports(1000, 2000)), 48),
+            (self.ip6(chain, 60), 78),
+        ):
+            seen = self.source_ports(whole[:length] for length in range(first, len(whole)))
+            self.assertIn(len(seen), (2, 3))  # without a destination, without ports, with them
