@@ -90,6 +90,20 @@ class UnknownNeighborIsPunted(NveTest):
         self.passes(A.port, request, (A.port, answer(A, self.world.far1.ip, self.world.far1.mac)))
 
 
+class QuestionsAreNeitherBridgedNorFlooded(NveTest):
+    """An answer needs no entry for who asked, and a punt no replication list: neither goes any other way."""
+
+    def runTest(self) -> None:
+        target = self.world.far1
+        self.insert(
+            neighbor(RED, target.ip, target.mac), entry("punt_meter", {"interface": A.interface}, "police_punt")
+        )
+        self.delete(*A.bridge_entries(), self.world.flood_entry(RED, 0, "red"))
+        self.passes(A.port, arp_request(A.mac, A.ip, target.ip), (A.port, answer(A, target.ip, target.mac)))
+        question = arp_request(A.mac, A.ip, self.world.far2.ip)
+        self.punted(A.port, question, question, reason=UNKNOWN_NEIGHBOR)
+
+
 class SpoofedRequestIsNotAnswered(NveTest):
     """The source guard comes first: nobody asks in another's name."""
 
