@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from harness.base import NveTest
 from harness.schema import entry
-from harness.world import IP_NONE, A, Host, derived
+from harness.world import IP_NONE, IP_V4, IP_V6, A, Host, derived
 from nvo3ref.frames import (
     ETHERTYPE_IPV4,
     ETHERTYPE_IPV6,
@@ -205,3 +205,18 @@ class PacketsThatEndEarly(_Flows):
         ):
             seen = self.source_ports(whole[:length] for length in range(first, len(whole)))
             self.assertIn(len(seen), (2, 3))  # without a destination, without ports, with them
+
+
+class StubsOfHeaders(_Flows):
+    """Without all of its source address a packet has no flow but its frame's: nothing of the packet before is taken for
+    it."""
+
+    def runTest(self) -> None:
+        self.insert(A.guard(IP_V4, 0), A.guard(IP_V6, 0))
+        for make, end in ((self.ip4, 32), (self.ip6, 48)):
+            frames = []
+            for length in range(16, end):
+                frames += [make(ports(length, 2000)), make(ports(1, 2))[:length]]
+            stubs = self.source_ports(frames[1::2])
+            self.assertEqual(len(stubs), 1)
+            self.assertLessEqual(stubs, self.source_ports(frames))
