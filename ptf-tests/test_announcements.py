@@ -31,6 +31,7 @@ from nvo3ref.frames import (
 )
 from nvo3ref.reasons import Reason
 from test_neighbor_discovery import advertisement, solicitation
+from test_rogue_services import permit_service
 
 AGENT_INTERFACE = 0xFFFF
 ALL_NODES, ALL_NODES_MAC = bytes.fromhex("ff02" + 13 * "00" + "01"), bytes.fromhex("333300000001")
@@ -206,6 +207,19 @@ class ShortFramesKeepNothing(_Announcements):
                 self.is_flooded_only(A, vrrp_ipv6(A)[:length])
         for frame in (vrrp_ipv4(A), padded(vrrp_ipv4(A)), vrrp_ipv6(A)):
             self.is_flooded_only(A, frame[:12] + ETHERTYPE_LOCAL.to_bytes(2, "big") + frame[14:])
+
+
+class ToldByService(_Announcements):
+    """Bit 0 of the services is what an announcer is; a router or a server alone is none."""
+
+    def runTest(self) -> None:
+        for services in (1, 6, 7, 0):
+            self.modify(*permit_service(A, services))
+            for frame in (gratuitous(A), unsolicited(A), vrrp_ipv4(A), vrrp_ipv6(A)):
+                if services & 1:
+                    self.is_told(A, frame)
+                else:
+                    self.is_flooded_only(A, frame)
 
 
 class OthersAreNotTold(_Announcements):
