@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* P4Runtime ids. An id that goes out of use stays reserved: it is never given to something else.
  *
- * Next free: table 24, action 52.
+ * Next free: table 25, action 54.
  * Retired: action 27 (`send` of tunnel_route). */
 #ifndef NVO3SEC_IDS
 #define NVO3SEC_IDS
@@ -29,6 +29,7 @@
 #define TABLE_PEER_FLOOR 21
 #define TABLE_UNDERLAY_MEMBER 22
 #define TABLE_ADJACENCY 23
+#define TABLE_VAP_FLOOD 24
 
 #define ACTION_PORT_ACCESS 1
 #define ACTION_PORT_UNDERLAY 2
@@ -80,5 +81,7 @@
 #define ACTION_UNDERLAY_MEMBER_NONE 49
 #define ACTION_ADJACENCY_TOWARDS 50
 #define ACTION_ADJACENCY_NONE 51
+#define ACTION_VAP_FLOOD_POLICE 52
+#define ACTION_VAP_FLOOD_FORBIDDEN 53
 
 #endif

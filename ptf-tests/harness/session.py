@@ -321,6 +321,7 @@ class Session:
             entry("source_guard", guard, "permit_source"),
             entry("flood", flood, "replicate", group=self._sentinel_group),
             entry("punt_meter", {"interface": SENTINEL_INTERFACE}, "police_punt"),
+            entry("vap_flood", {"interface": SENTINEL_INTERFACE}, "police_flood"),
         ]
         for port in ACCESS_PORTS:
             found.append(

@@ -69,6 +69,8 @@ def to_domain(parsed: DomainFile, directory: Path) -> Domain:
             punt=_rate(vn.punt),
             negative_quota=vn.negative_quota,
             subnets=tuple(sorted(vn.subnets, key=str)),
+            flood=_rate(vn.flood),
+            vap_flood=_rate(vn.vap_flood),
         )
         for vn in parsed.vns
     )

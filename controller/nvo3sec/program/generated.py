@@ -38,6 +38,7 @@ class Table(StrEnum):
     PEER_FLOOR = "peer_floor"
     UNDERLAY_MEMBER = "underlay_member"
     ADJACENCY = "adjacency"
+    VAP_FLOOD = "vap_flood"
 
 
 class Counter(StrEnum):
@@ -145,6 +146,9 @@ class DropReason(IntEnum):
     EGRESS_PORT = 98
     ANNOUNCEMENT_NOT_TOLD = 99
     NO_UNDERLAY_MEMBER = 100
+    FLOOD_METER_MISSING = 101
+    VAP_FLOOD_RATE = 102
+    VN_FLOOD_RATE = 103
     SOURCE_PRUNED = 112
     SPLIT_HORIZON = 113
     VAP_EGRESS_UNKNOWN = 114
@@ -163,7 +167,9 @@ class DropReason(IntEnum):
     NO_ADJACENCY = 127
 
 
-METERED_TABLES = frozenset({Table.PEER_METER, Table.VAP, Table.PUNT_METER, Table.PEER_FLOOR})
+METERED_TABLES = frozenset(
+    {Table.PEER_METER, Table.VAP, Table.FLOOD, Table.PUNT_METER, Table.PEER_FLOOR, Table.VAP_FLOOD}
+)
 """Tables with a direct meter."""
 
 COUNTED_TABLES = frozenset({Table.SA_RX, Table.VN_INGRESS_AUTHORIZATION, Table.VAP, Table.SA_TX})
@@ -420,7 +426,7 @@ def bridge_to_tunnel(*, vni: int, mac: int, from_underlay: int, interface: int) 
     )
 
 
-def flood_replicate(*, vni: int, from_underlay: int, group: int) -> Entry:
+def flood_replicate(*, vni: int, from_underlay: int, group: int, meter: Meter) -> Entry:
     """Entry of table flood with action replicate."""
     return Entry(
         "flood",
@@ -430,6 +436,7 @@ def flood_replicate(*, vni: int, from_underlay: int, group: int) -> Entry:
         ),
         "replicate",
         (("group", bits("group", group, 16)),),
+        meter,
     )
 
 
@@ -622,4 +629,15 @@ def adjacency_towards(*, egress_port: int, hop: int, source_mac: int, next_hop_m
             ("source_mac", bits("source_mac", source_mac, 48)),
             ("next_hop_mac", bits("next_hop_mac", next_hop_mac, 48)),
         ),
+    )
+
+
+def vap_flood_police_flood(*, interface: int, meter: Meter) -> Entry:
+    """Entry of table vap_flood with action police_flood."""
+    return Entry(
+        "vap_flood",
+        (("interface", bits("interface", interface, 16)),),
+        "police_flood",
+        (),
+        meter,
     )

@@ -26,7 +26,7 @@ from nvo3sec.domain.messages.session import (
     TenantState,
     Welcome,
 )
-from nvo3sec.domain.overlay.model import Rate, Suite, TenantSystem, Vap, Vn
+from nvo3sec.domain.overlay.model import FLOOD, VAP_FLOOD, Rate, Suite, TenantSystem, Vap, Vn
 from nvo3sec.wire import checks, keys, peers, versions
 from nvo3sec.wire import nva_pb2 as pb
 
@@ -198,6 +198,8 @@ def _view_out(view: NveView) -> Any:
                 mtu=vn.mtu,
                 punt=_rate(vn.punt),
                 negative_quota=vn.negative_quota,
+                flood=_rate(vn.flood),
+                vap_flood=_rate(vn.vap_flood),
             )
             for vn in view.vns
         ],
@@ -268,6 +270,8 @@ def _vn(vn: Any, field: str) -> Vn:
         mtu=checks.number(vn.mtu, f"{field}.mtu", 1, checks.MTU_LIMIT),
         punt=checks.rate(vn, "punt", f"{field}.punt"),
         negative_quota=checks.number(vn.negative_quota, f"{field}.negative_quota", 0, checks.UINT32),
+        flood=checks.rate(vn, "flood", f"{field}.flood", FLOOD),
+        vap_flood=checks.rate(vn, "vap_flood", f"{field}.vap_flood", VAP_FLOOD),
     )
 
 

@@ -174,20 +174,24 @@ class Rate(_message.Message):
     def __init__(self, per_second: _Optional[int] = ..., burst: _Optional[int] = ...) -> None: ...
 
 class Vn(_message.Message):
-    __slots__ = ("name", "vni", "level", "mtu", "punt", "negative_quota")
+    __slots__ = ("name", "vni", "level", "mtu", "punt", "negative_quota", "flood", "vap_flood")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VNI_FIELD_NUMBER: _ClassVar[int]
     LEVEL_FIELD_NUMBER: _ClassVar[int]
     MTU_FIELD_NUMBER: _ClassVar[int]
     PUNT_FIELD_NUMBER: _ClassVar[int]
     NEGATIVE_QUOTA_FIELD_NUMBER: _ClassVar[int]
+    FLOOD_FIELD_NUMBER: _ClassVar[int]
+    VAP_FLOOD_FIELD_NUMBER: _ClassVar[int]
     name: str
     vni: int
     level: Suite
     mtu: int
     punt: Rate
     negative_quota: int
-    def __init__(self, name: _Optional[str] = ..., vni: _Optional[int] = ..., level: _Optional[_Union[Suite, str]] = ..., mtu: _Optional[int] = ..., punt: _Optional[_Union[Rate, _Mapping]] = ..., negative_quota: _Optional[int] = ...) -> None: ...
+    flood: Rate
+    vap_flood: Rate
+    def __init__(self, name: _Optional[str] = ..., vni: _Optional[int] = ..., level: _Optional[_Union[Suite, str]] = ..., mtu: _Optional[int] = ..., punt: _Optional[_Union[Rate, _Mapping]] = ..., negative_quota: _Optional[int] = ..., flood: _Optional[_Union[Rate, _Mapping]] = ..., vap_flood: _Optional[_Union[Rate, _Mapping]] = ...) -> None: ...
 
 class Vap(_message.Message):
     __slots__ = ("port", "vlan", "vn", "meter")

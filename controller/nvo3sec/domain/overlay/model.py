@@ -69,9 +69,18 @@ class Rate:
     burst: int
 
 
+FLOOD = Rate(100_000, 20_000)
+VAP_FLOOD = Rate(25_000, 5_000)
+"""Copies of frames, where the domain file does not say. The embedded switch makes 400,000 a second and core."""
+
+
 @dataclass(frozen=True)
 class Vn:
-    """A virtual network. `level` is the weakest suite that may carry it; `mtu` is its tenants' IP MTU in bytes."""
+    """A virtual network. `level` is the weakest suite that may carry it; `mtu` is its tenants' IP MTU in bytes.
+
+    flood, vap_flood: copies that an NVE makes of frames to groups; of all of the VN, for those from VAPs and for those
+    from tunnels each, and of those from one VAP.
+    """
 
     name: str
     vni: int
@@ -81,6 +90,8 @@ class Vn:
     negative_quota: int
     subnets: tuple[IpNetwork, ...] = ()
     """Those of its tenant systems that are known. Agents are not told."""
+    flood: Rate = FLOOD
+    vap_flood: Rate = VAP_FLOOD
 
 
 @dataclass(frozen=True)

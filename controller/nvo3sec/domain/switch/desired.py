@@ -38,8 +38,10 @@ from nvo3sec.domain.switch.entries import (
     UnderlayMember,
     VapEgress,
     VapEntry,
+    VapFlood,
     VnAuthorization,
 )
+from nvo3sec.domain.switch.flood_rates import VAP_AT_LEAST, VN_AT_LEAST, frame_rate
 from nvo3sec.domain.switch.numbers import (
     GROUPS,
     HOPS,
@@ -130,11 +132,7 @@ def desired_state(
     entries.update(_keys(view, numbers, incarnation, receive, send))
     entries.update(_learned(view, numbers, learned))
     groups = frozenset(_groups(view, numbers))
-    entries.update(
-        Flood(vni, from_underlay, number)
-        for (vni, from_underlay), number in numbers.groups.items()
-        if from_underlay is not None and any(group.group == number for group in groups)
-    )
+    entries.update(_floods(view, numbers, groups))
     entries.update(Announcements(vni, numbers.groups[vni, None]) for vni in _announced(view))
     return DesiredState(frozenset(entries), groups)
 
@@ -278,6 +276,22 @@ def _announced(view: NveView) -> frozenset[int]:
     vns = {vap.place: vap.vn for vap in view.vaps}
     names = {vns[one.place] for one in view.claim_places}
     return frozenset(vn.vni for vn in view.vns if vn.name in names)
+
+
+def _floods(view: NveView, numbers: Numbers, groups: Iterable[ReplicationGroup]) -> Iterator[SwitchEntry]:
+    """Where frames to groups go, and how many of them: each costs a copy for every replica."""
+    copies = {group.group: len(group.replicas) for group in groups}
+    for vn in view.vns:
+        for way in (False, True):
+            number = numbers.groups[vn.vni, way]
+            if number in copies:
+                yield Flood(vn.vni, way, number, frame_rate(vn.flood, copies[number], VN_AT_LEAST))
+    vns = {vn.name: vn for vn in view.vns}
+    for vap in view.vaps:
+        vn = vns[vap.vn]
+        cost = copies[numbers.groups[vn.vni, False]]
+        interface = numbers.vaps[vap.port, vap.vlan, vn.vni]
+        yield VapFlood(interface, frame_rate(vn.vap_flood, cost, VAP_AT_LEAST))
 
 
 def _groups(view: NveView, numbers: Numbers) -> Iterator[ReplicationGroup]:

@@ -143,11 +143,20 @@ class BridgeToTunnel:
 
 @dataclass(frozen=True)
 class Flood:
-    """Where broadcast and multicast of a VN go."""
+    """Where broadcast and multicast of a VN go, and how many frames of it."""
 
     vni: int
     from_underlay: bool
     group: int
+    rate: Rate
+
+
+@dataclass(frozen=True)
+class VapFlood:
+    """How many frames a VAP may have replicated."""
+
+    interface: int
+    rate: Rate
 
 
 @dataclass(frozen=True)
@@ -257,6 +266,7 @@ SwitchEntry: TypeAlias = (
     | TunnelEntry
     | SendEntry
     | VapEgress
+    | VapFlood
 )
 
 

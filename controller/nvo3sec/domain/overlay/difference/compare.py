@@ -136,6 +136,8 @@ def _vn(vn: Vn) -> Fields:
         **_rate("punt", vn.punt),
         "negative_quota": vn.negative_quota,
         "subnets": [str(subnet) for subnet in vn.subnets],
+        **_rate("flood", vn.flood),
+        **_rate("vap_flood", vn.vap_flood),
     }
 
 
