@@ -201,4 +201,5 @@ def _nve(nve: NveSection, parsed: DomainFile, directory: Path) -> Nve:
         underlay_ports=tuple(sorted(ports.items())),
         routes=tuple(routes),
         vaps=tuple(Vap(vap.port, vap.vlan, vap.vn, _rate(vap.meter)) for vap in nve.vaps),
+        verify_rate=nve.underlay.verify_rate,
     )

@@ -25,6 +25,7 @@ from nvo3sec.domain.overlay.model import (
     LONGEST_FRAME_BYTES,
     PACKET_OVERHEAD_BYTES,
     VAP_FLOOD,
+    VERIFY_RATE,
 )
 from nvo3sec.domain.overlay.names import parse_dns_name, parse_label
 
@@ -233,7 +234,10 @@ class UnderlaySection(_Section):
     mac: Mac
     mtu: Annotated[int, Field(strict=True, ge=576 + PACKET_OVERHEAD_BYTES, le=9216)] = 1500
     peer_meter: RateSection = RateSection(rate=100_000, burst=10_000)
-    """What may come from one peer and not verify; and what is verified of it when it was more than that."""
+    """What may come from one peer and not verify; and what is verified of it in any case when it was more than that."""
+    verify_rate: Annotated[int, Field(strict=True, ge=1, le=100_000_000)] = VERIFY_RATE
+    """Packets a second that the switch can verify. Peers in whose name more comes than `peer_meter` allows share it:
+    several times what it was seen to send is verified of each."""
     routes: tuple[RouteSection, ...] = ()
 
     @cached_property

@@ -26,7 +26,7 @@ from nvo3sec.domain.messages.session import (
     TenantState,
     Welcome,
 )
-from nvo3sec.domain.overlay.model import FLOOD, VAP_FLOOD, Rate, Suite, TenantSystem, Vap, Vn
+from nvo3sec.domain.overlay.model import FLOOD, VAP_FLOOD, VERIFY_RATE, Rate, Suite, TenantSystem, Vap, Vn
 from nvo3sec.wire import checks, keys, peers, versions
 from nvo3sec.wire import nva_pb2 as pb
 
@@ -222,6 +222,7 @@ def _view_out(view: NveView) -> Any:
         lease_s=view.lease_s,
         lease_renew_s=view.lease_renew_s,
         tunnel_keys=peers.TUNNEL_KEYS[view.tunnel_keys],
+        verify_rate=view.verify_rate,
     )
 
 
@@ -255,6 +256,7 @@ def _view_in(view: Any) -> NveView:
         lease_s=checks.seconds(view.lease_s, "view.lease_s"),
         lease_renew_s=checks.seconds(view.lease_renew_s, "view.lease_renew_s"),
         tunnel_keys=checks.chosen(view.tunnel_keys, "view.tunnel_keys", peers.TUNNEL_KEYS),
+        verify_rate=checks.number(view.verify_rate, "view.verify_rate", 0, checks.UINT32) or VERIFY_RATE,
     )
 
 

@@ -262,7 +262,7 @@ class TenantSystem(_message.Message):
     def __init__(self, name: _Optional[str] = ..., vn: _Optional[str] = ..., nve: _Optional[str] = ..., port: _Optional[int] = ..., vlan: _Optional[int] = ..., mac: _Optional[int] = ..., ips: _Optional[_Iterable[bytes]] = ..., allow_other_ethertypes: bool = ..., allow_unspecified_source: bool = ...) -> None: ...
 
 class NveView(_message.Message):
-    __slots__ = ("version", "name", "address", "mtu", "underlay_ports", "vns", "vaps", "peers", "tenant_systems", "lease_s", "lease_renew_s", "tunnel_keys", "guards", "claim_places")
+    __slots__ = ("version", "name", "address", "mtu", "underlay_ports", "vns", "vaps", "peers", "tenant_systems", "lease_s", "lease_renew_s", "tunnel_keys", "guards", "claim_places", "verify_rate")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
@@ -277,6 +277,7 @@ class NveView(_message.Message):
     TUNNEL_KEYS_FIELD_NUMBER: _ClassVar[int]
     GUARDS_FIELD_NUMBER: _ClassVar[int]
     CLAIM_PLACES_FIELD_NUMBER: _ClassVar[int]
+    VERIFY_RATE_FIELD_NUMBER: _ClassVar[int]
     version: int
     name: str
     address: bytes
@@ -291,7 +292,8 @@ class NveView(_message.Message):
     tunnel_keys: TunnelKeys
     guards: _containers.RepeatedCompositeFieldContainer[Guard]
     claim_places: _containers.RepeatedCompositeFieldContainer[Guard]
-    def __init__(self, version: _Optional[int] = ..., name: _Optional[str] = ..., address: _Optional[bytes] = ..., mtu: _Optional[int] = ..., underlay_ports: _Optional[_Iterable[_Union[UnderlayPort, _Mapping]]] = ..., vns: _Optional[_Iterable[_Union[Vn, _Mapping]]] = ..., vaps: _Optional[_Iterable[_Union[Vap, _Mapping]]] = ..., peers: _Optional[_Iterable[_Union[Peer, _Mapping]]] = ..., tenant_systems: _Optional[_Iterable[_Union[TenantSystem, _Mapping]]] = ..., lease_s: _Optional[float] = ..., lease_renew_s: _Optional[float] = ..., tunnel_keys: _Optional[_Union[TunnelKeys, str]] = ..., guards: _Optional[_Iterable[_Union[Guard, _Mapping]]] = ..., claim_places: _Optional[_Iterable[_Union[Guard, _Mapping]]] = ...) -> None: ...
+    verify_rate: int
+    def __init__(self, version: _Optional[int] = ..., name: _Optional[str] = ..., address: _Optional[bytes] = ..., mtu: _Optional[int] = ..., underlay_ports: _Optional[_Iterable[_Union[UnderlayPort, _Mapping]]] = ..., vns: _Optional[_Iterable[_Union[Vn, _Mapping]]] = ..., vaps: _Optional[_Iterable[_Union[Vap, _Mapping]]] = ..., peers: _Optional[_Iterable[_Union[Peer, _Mapping]]] = ..., tenant_systems: _Optional[_Iterable[_Union[TenantSystem, _Mapping]]] = ..., lease_s: _Optional[float] = ..., lease_renew_s: _Optional[float] = ..., tunnel_keys: _Optional[_Union[TunnelKeys, str]] = ..., guards: _Optional[_Iterable[_Union[Guard, _Mapping]]] = ..., claim_places: _Optional[_Iterable[_Union[Guard, _Mapping]]] = ..., verify_rate: _Optional[int] = ...) -> None: ...
 
 class Guard(_message.Message):
     __slots__ = ("port", "vlan", "mac", "ips")

@@ -11,7 +11,7 @@ from nvo3sec.domain.keys.derivation import Purpose, peer_tag
 from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.messages.session import NveView
 from nvo3sec.domain.overlay.addresses import IpAddress
-from nvo3sec.domain.overlay.model import Suite, TenantSystem
+from nvo3sec.domain.overlay.model import Rate, Suite, TenantSystem
 from nvo3sec.domain.switch.entries import (
     AGENT_REPLICA,
     TUNNEL_BIT,
@@ -123,12 +123,16 @@ def desired_state(
     receive: Iterable[InstalledReceive] = (),
     send: Iterable[InstalledSend] = (),
     learned: Iterable[Learned] = (),
+    floors: Mapping[IPv4Address, Rate] | None = None,
 ) -> DesiredState:
-    """All entries and replication groups of the switch of `view`. `numbers` must cover the view and the keys."""
+    """All entries and replication groups of the switch of `view`. `numbers` must cover the view and the keys.
+
+    floors: of peers, by address; those that it does not name have the rate of their meters.
+    """
     entries: set[SwitchEntry] = set()
     entries.update(_ports(view))
     entries.update(_access(view, numbers))
-    entries.update(_peers(view, numbers))
+    entries.update(_peers(view, numbers, floors or {}))
     entries.update(_keys(view, numbers, incarnation, receive, send))
     entries.update(_learned(view, numbers, learned))
     groups = frozenset(_groups(view, numbers))
@@ -191,14 +195,14 @@ def _neighbors(vni: int, mac: int, ips: Iterable[IpAddress]) -> Iterator[SwitchE
         yield Neighbor(vni, ip, mac)
 
 
-def _peers(view: NveView, numbers: Numbers) -> Iterator[SwitchEntry]:
+def _peers(view: NveView, numbers: Numbers, floors: Mapping[IPv4Address, Rate]) -> Iterator[SwitchEntry]:
     for peer in view.peers:
         tunnel, number = numbers.tunnels[peer.address], numbers.peers[peer.address]
         hop = numbers.hops[peer.port, peer.next_hop_mac]
         group = tunnel & ~TUNNEL_BIT  # of its own: there is one way to each peer
         yield AuthorizedNve(peer.address, view.address, number, peer_tag(Purpose.TUNNEL, peer.address, view.address))
         yield PeerMeter(number, peer.meter)
-        yield PeerFloor(number, peer.meter)
+        yield PeerFloor(number, floors.get(peer.address, peer.meter))
         yield TunnelRoute(tunnel, group)
         yield UnderlayMember(group, peer.port, hop)
         yield Adjacency(peer.port, hop, peer.mac, peer.next_hop_mac)

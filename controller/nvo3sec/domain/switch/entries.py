@@ -73,7 +73,7 @@ class PeerMeter:
 
 @dataclass(frozen=True)
 class PeerFloor:
-    """What is verified of a peer that is in penalty."""
+    """What is verified of a peer that is in penalty: see `floors`."""
 
     peer: int
     rate: Rate

@@ -15,7 +15,7 @@ from nvo3sec.domain.keys.sa import Held
 from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.messages import session as m
 from nvo3sec.domain.messages.versions import Speaks
-from nvo3sec.domain.overlay.model import FLOOD, VAP_FLOOD, Rate, Suite, TenantSystem, TunnelKeys, Vap, Vn
+from nvo3sec.domain.overlay.model import FLOOD, VAP_FLOOD, VERIFY_RATE, Rate, Suite, TenantSystem, TunnelKeys, Vap, Vn
 from nvo3sec.errors import WireError
 from nvo3sec.operator.calls import CALLS
 from nvo3sec.wire import down, generate, up
@@ -186,11 +186,13 @@ class TestRoundTrip:
     def test_down(self, message):
         assert down.decode_down(down.encode_down(message)) == message
 
-    def test_an_nva_that_says_nothing_of_floods(self):
-        """It is older; the agent takes what domain files have that say nothing of it."""
+    def test_an_nva_that_says_nothing_of_rates(self):
+        """It is older; the agent takes what domain files have that say nothing of them."""
         vn = pb.Vn(name="blue", vni=1, level=1, mtu=1400, punt=RATE)
         message = view(vns=[vn], tunnel_keys=1, lease_s=300, lease_renew_s=30)
-        (found,) = down.decode_down(message.SerializeToString()).vns
+        found = down.decode_down(message.SerializeToString())
+        assert found.verify_rate == VERIFY_RATE
+        (found,) = found.vns
         assert (found.flood, found.vap_flood) == (FLOOD, VAP_FLOOD)
 
     @given(registrations | read_backs | uses | peer_news | reports | answers)

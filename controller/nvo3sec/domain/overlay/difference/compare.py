@@ -142,7 +142,13 @@ def _vn(vn: Vn) -> Fields:
 
 
 def _nve(nve: Nve) -> Fields:
-    return {"device_id": nve.device_id, "p4runtime": nve.p4runtime, "address": str(nve.address), "mtu": nve.mtu}
+    return {
+        "device_id": nve.device_id,
+        "p4runtime": nve.p4runtime,
+        "address": str(nve.address),
+        "mtu": nve.mtu,
+        "verify_rate": nve.verify_rate,
+    }
 
 
 def _route(route: Route) -> Fields:
