@@ -211,7 +211,11 @@ control Bridging(inout headers_t hdr, inout metadata_t meta, in port_t ingress_p
     apply {
         neighbor_mac = 0;
         is_metered = 1;
-        if (hdr.addresses.src[40:40] == 1) {
+        if (meta.refused == 1) {
+            /* It goes to the agent or nowhere. */
+            meta.punt = 1;
+            meta.punt_reason = punt_reason_t.REFUSED_ANNOUNCEMENT;
+        } else if (hdr.addresses.src[40:40] == 1) {
             meta.drop_reason = drop_reason_t.SOURCE_ADDRESS;
         } else if (hdr.addresses.dst[47:4] == RESERVED_GROUPS) {
             meta.drop_reason = drop_reason_t.RESERVED_ADDRESS;
@@ -265,6 +269,10 @@ control Bridging(inout headers_t hdr, inout metadata_t meta, in port_t ingress_p
                     meta.announcement_untold = 1;
                 } else {
                     announcement.apply();
+                }
+            } else if (meta.refused == 1) {
+                if (is_metered == 1 && meta.colour != COLOUR_RED) {
+                    meta.drop_reason = drop_reason_t.NONE;
                 }
             } else if (is_metered == 0) {
                 meta.drop_reason = drop_reason_t.PUNT_FORBIDDEN;

@@ -8,6 +8,7 @@
 const bit<16> ETHERTYPE_IPV4 = 0x0800;
 const bit<16> ETHERTYPE_ARP = 0x0806;
 const bit<16> ETHERTYPE_IPV6 = 0x86DD;
+const bit<16> ETHERTYPE_RARP = 0x8035;  /* RFC 903 */
 const bit<16> ETHERTYPE_CTAG = 0x8100;  /* IEEE 802.1Q */
 const bit<16> ETHERTYPE_STAG = 0x88A8;  /* IEEE 802.1ad */
 const bit<44> RESERVED_GROUPS = 0x0180C200000;  /* first 44 bits of the 16 that no bridge forwards (IEEE 802.1Q 8.6.3) */

@@ -48,7 +48,7 @@ POLL_SECONDS = 0.2  # between two looks at whether the packet stream still stand
 DROP_SECONDS = 5.0  # the same for a counter: only a test that fails waits so long
 
 FORWARD, SET_INCARNATION, REPORT_STATE = 1, 2, 3
-UNKNOWN_DESTINATION, UNKNOWN_NEIGHBOR, STATE, ANNOUNCEMENT = 1, 2, 3, 4
+UNKNOWN_DESTINATION, UNKNOWN_NEIGHBOR, STATE, ANNOUNCEMENT, REFUSED_ANNOUNCEMENT = 1, 2, 3, 4, 5
 
 
 @dataclass

@@ -55,6 +55,7 @@ from nvo3sec.nve.holdings import TABLES as HOLDINGS_TABLES
 from nvo3sec.nve.holdings import holdings_of
 from nvo3sec.nve.lease import Lease
 from nvo3sec.nve.mappings import MappingLookups
+from nvo3sec.nve.moves import MoveHints
 from nvo3sec.nve.nva_session import NvaSession
 from nvo3sec.nve.places import vap_places
 from nvo3sec.nve.plan import MANAGED_TABLES, Plan
@@ -142,7 +143,8 @@ class SwitchService:
             lambda vni: self.punts.forget_vn(vni),
         )
         self._use = SendingUse(driver, kept.use)
-        self.punts = PuntHandler(driver, self.learning.look_up, self.install, self.context, self.announce)
+        moves = MoveHints(driver.client.name, session.look_up, session.report)
+        self.punts = PuntHandler(driver, self.learning.look_up, self.install, self.context, self.announce, moves)
 
     async def run(self) -> None:
         """Register, and serve until something breaks. Raises SwitchError, NvaUnreachable, AuthorizationError."""

@@ -63,6 +63,7 @@ class PuntReason(IntEnum):
     UNKNOWN_NEIGHBOR = 2
     STATE = 3
     ANNOUNCEMENT = 4
+    REFUSED_ANNOUNCEMENT = 5
 
 
 class SaKind(IntEnum):
