@@ -363,7 +363,8 @@ class FloodOffThePath(_Penalty):
         peer = self.world.peer1
         self.set_meter(peer.meter(), rate=0, burst=1)
         self.refused(self.forged(), Reason.BAD_ICV)
-        self.set_meter(peer.floor(), rate=1_000_000, burst=1_000_000)
+        # Sixteen times what is honest is what an agent gives, once it has measured that.
+        self.set_meter(peer.floor(), rate=0, burst=16 * 100)
         self.assertEqual(self.flood(100, verified=100 * (self.ATTACK + 1)), 100)
         # A few alone: without a failure, the penalty would end.
         packets = 10 * (self.ATTACK + 1)

@@ -37,6 +37,7 @@ PROMISED = {
     "sa_rx": 65536,
     "sa_tx": 65536,
     "vap_egress": 8192,
+    "vap_flood": 8192,
 }
 
 
@@ -100,6 +101,13 @@ class VapFull(_Full):
             "vap",
             lambda n: vap(10 + n // 4096, n % 4096, interface=1 + n % 0x7E00, vni=n),
         )
+
+
+class FloodMetersFull(_Full):
+    """A meter for each attachment point's floods."""
+
+    def runTest(self) -> None:
+        self.fill("vap_flood", lambda n: entry("vap_flood", {"interface": 0x1000 + n}, "police_flood"))
 
 
 class ReceivingAssociationsFull(_Full):

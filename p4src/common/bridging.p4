@@ -9,13 +9,16 @@
 #include "arp_answer.p4"
 #include "nd_answer.p4"
 #include "announcement_view.p4"
+#include "storm_control.p4"
 
 /* Where a frame of a VN goes: answered from the neighbor table, to one interface, replicated, or to the agent. */
 control Bridging(inout headers_t hdr, inout metadata_t meta, in port_t ingress_port) {
     ArpAnswer() arp_answer;
     NdAnswer() nd_answer;
     AnnouncementView() announcement_view;
+    StormControl() storm_control;
     @name(".punt_rate") DIRECT_METER(punt_rate);
+    @name(".vn_flood_rate") DIRECT_METER(vn_flood_rate);
     mac_t neighbor_mac;
     bit<1> is_metered;
     bit<6> bucket;
@@ -102,6 +105,7 @@ control Bridging(inout headers_t hdr, inout metadata_t meta, in port_t ingress_p
 
     @name(".replicate") @id(ACTION_FLOOD_REPLICATE)
     action replicate(@id(1) bit<16> group) {
+        METER_READ(vn_flood_rate, meta.colour);
         meta.multicast_group = group;
     }
 
@@ -110,7 +114,7 @@ control Bridging(inout headers_t hdr, inout metadata_t meta, in port_t ingress_p
         meta.drop_reason = drop_reason_t.NO_FLOOD_GROUP;
     }
 
-    /* Frames from the underlay have a replication list of their own, without tunnels. */
+    /* Frames from the underlay have a replication list of their own, without tunnels, and a meter of their own. */
     @name(".flood") @id(TABLE_FLOOD)
     table flood {
         key = {
@@ -119,6 +123,7 @@ control Bridging(inout headers_t hdr, inout metadata_t meta, in port_t ingress_p
         }
         actions = { replicate; @defaultonly no_group; }
         const default_action = no_group();
+        METERED_BY(vn_flood_rate);
         size = FLOOD_SIZE;
     }
 
@@ -206,7 +211,11 @@ control Bridging(inout headers_t hdr, inout metadata_t meta, in port_t ingress_p
     apply {
         neighbor_mac = 0;
         is_metered = 1;
-        if (hdr.addresses.src[40:40] == 1) {
+        if (meta.refused == 1) {
+            /* It goes to the agent or nowhere. */
+            meta.punt = 1;
+            meta.punt_reason = punt_reason_t.REFUSED_ANNOUNCEMENT;
+        } else if (hdr.addresses.src[40:40] == 1) {
             meta.drop_reason = drop_reason_t.SOURCE_ADDRESS;
         } else if (hdr.addresses.dst[47:4] == RESERVED_GROUPS) {
             meta.drop_reason = drop_reason_t.RESERVED_ADDRESS;
@@ -235,9 +244,16 @@ control Bridging(inout headers_t hdr, inout metadata_t meta, in port_t ingress_p
             }
             if (meta.hairpin == 0 && meta.punt == 0) {
                 if (hdr.addresses.dst[40:40] == 1) {
-                    flood.apply();
-                    if (meta.announcer == 1) {
-                        announcement_view.apply(hdr, meta);
+                    if (meta.port_is_underlay == 0) {
+                        storm_control.apply(meta);
+                    }
+                    if (meta.drop_reason == drop_reason_t.NONE) {
+                        flood.apply();
+                        if (meta.colour == COLOUR_RED) {
+                            meta.drop_reason = drop_reason_t.VN_FLOOD_RATE;
+                        } else if (meta.announcer == 1) {
+                            announcement_view.apply(hdr, meta);
+                        }
                     }
                 } else if (bridge.apply().hit) {
                     if (meta.egress_interface & INTERFACE_TUNNEL != 0) {
@@ -263,6 +279,10 @@ control Bridging(inout headers_t hdr, inout metadata_t meta, in port_t ingress_p
                     meta.announcement_untold = 1;
                 } else {
                     announcement.apply();
+                }
+            } else if (meta.refused == 1) {
+                if (is_metered == 1 && meta.colour != COLOUR_RED) {
+                    meta.drop_reason = drop_reason_t.NONE;
                 }
             } else if (is_metered == 0) {
                 meta.drop_reason = drop_reason_t.PUNT_FORBIDDEN;

@@ -88,6 +88,9 @@ enum bit<8> drop_reason_t {
     EGRESS_PORT = 98,            /* an entry or a packet-out names the drop port, or none */
     ANNOUNCEMENT_NOT_TOLD = 99,  /* the agent's copy of an announcement, over the meter; the frame itself is flooded */
     NO_UNDERLAY_MEMBER = 100,    /* the group of a tunnel has no port and hop */
+    FLOOD_METER_MISSING = 101,   /* a VAP without a meter for frames that are replicated */
+    VAP_FLOOD_RATE = 102,        /* more to be replicated than its VAP may send */
+    VN_FLOOD_RATE = 103,         /* more to be replicated than its VN may have, from VAPs or from tunnels */
 
     /* Egress */
     SOURCE_PRUNED = 112,         /* to a system that is where it came in; copies of a flood are left out, uncounted */

@@ -39,7 +39,8 @@ enum bit<8> punt_reason_t {
     UNKNOWN_DESTINATION = 1,
     UNKNOWN_NEIGHBOR = 2,
     STATE = 3,
-    ANNOUNCEMENT = 4      /* a copy of a frame that is flooded: who shares addresses with others speaks for one */
+    ANNOUNCEMENT = 4,     /* a copy of a frame that is flooded: who shares addresses with others speaks for one */
+    REFUSED_ANNOUNCEMENT = 5  /* a frame that goes nowhere else: somebody says that a system is here which must not be */
 }
 
 @controller_header("packet_in")

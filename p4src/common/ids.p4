@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* P4Runtime ids. An id that goes out of use stays reserved: it is never given to something else.
  *
- * Next free: table 25, action 55.
+ * Next free: table 26, action 57.
  * Retired: action 27 (`send` of tunnel_route). */
 #ifndef NVO3SEC_IDS
 #define NVO3SEC_IDS
@@ -30,6 +30,7 @@
 #define TABLE_UNDERLAY_MEMBER 22
 #define TABLE_ADJACENCY 23
 #define TABLE_TARGET_GUARD 24
+#define TABLE_VAP_FLOOD 25
 
 #define ACTION_PORT_ACCESS 1
 #define ACTION_PORT_UNDERLAY 2
@@ -84,5 +85,7 @@
 #define ACTION_SOURCE_PERMIT_SERVICE 52
 #define ACTION_TARGET_PERMIT 53
 #define ACTION_TARGET_DENY 54
+#define ACTION_VAP_FLOOD_POLICE 55
+#define ACTION_VAP_FLOOD_FORBIDDEN 56
 
 #endif

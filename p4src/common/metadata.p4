@@ -120,6 +120,7 @@ struct metadata_t {
     bit<1> punt;
     punt_reason_t punt_reason;
     bit<1> announcer;            /* source guard: of a tenant system that shares addresses with others */
+    bit<1> refused;              /* source guard: not permitted here, and the agent is to hear of it: see RefusedAnnouncement */
     bit<1> announcement;         /* the frame speaks for an address: see AnnouncementView */
     bit<1> announcement_untold;  /* and the agent is not to have a copy, for its VAP has sent it too much */
 

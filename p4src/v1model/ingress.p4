@@ -13,6 +13,7 @@
 #include "../common/inner_view.p4"
 #include "../common/decapsulation.p4"
 #include "../common/source_validation.p4"
+#include "../common/refused_announcement.p4"
 #include "../common/bridging.p4"
 #include "../common/flow_entropy.p4"
 
@@ -27,6 +28,7 @@ control NveIngress(inout headers_t hdr, inout metadata_t meta, inout standard_me
     InnerView() inner_view;
     Decapsulation() decapsulation;
     SourceValidation() source_validation;
+    RefusedAnnouncement() refused_announcement;
     Bridging() bridging;
     FlowEntropy() flow_entropy;
 
@@ -76,7 +78,10 @@ control NveIngress(inout headers_t hdr, inout metadata_t meta, inout standard_me
                         source_validation.apply(hdr, meta);
                     }
                 }
-                if (meta.drop_reason == drop_reason_t.NONE) {
+                if (meta.drop_reason == drop_reason_t.SOURCE_GUARD) {
+                    refused_announcement.apply(hdr, meta);
+                }
+                if (meta.drop_reason == drop_reason_t.NONE || meta.refused == 1) {
                     bridging.apply(hdr, meta, standard_metadata.ingress_port);
                 }
             }
@@ -97,6 +102,9 @@ control NveIngress(inout headers_t hdr, inout metadata_t meta, inout standard_me
             drops_ingress.count((bit<32>)(bit<8>)meta.drop_reason);
             mark_to_drop(standard_metadata);
         } else if (meta.punt == 1) {
+            if (meta.refused == 1) {
+                drops_ingress.count((bit<32>)(bit<8>)drop_reason_t.SOURCE_GUARD);
+            }
             standard_metadata.egress_spec = PORT_CPU;
         } else if (meta.multicast_group != 0) {
             if (meta.announcement_untold == 1) {

@@ -193,6 +193,8 @@ class World:
             yield self._vap_egress(vap)
             if c.random() < 0.8:
                 yield entry("punt_meter", {"interface": vap.interface}, "police_punt")
+            if c.random() < 0.9:
+                yield entry("vap_flood", {"interface": vap.interface}, "police_flood")
         for station in self.stations:
             yield from self._station_entries(station)
         for index, (source, _) in enumerate(self.peers):

@@ -48,7 +48,7 @@ POLL_SECONDS = 0.2  # between two looks at whether the packet stream still stand
 DROP_SECONDS = 5.0  # the same for a counter: only a test that fails waits so long
 
 FORWARD, SET_INCARNATION, REPORT_STATE = 1, 2, 3
-UNKNOWN_DESTINATION, UNKNOWN_NEIGHBOR, STATE, ANNOUNCEMENT = 1, 2, 3, 4
+UNKNOWN_DESTINATION, UNKNOWN_NEIGHBOR, STATE, ANNOUNCEMENT, REFUSED_ANNOUNCEMENT = 1, 2, 3, 4, 5
 
 
 @dataclass
@@ -321,6 +321,7 @@ class Session:
             entry("source_guard", guard, "permit_source"),
             entry("flood", flood, "replicate", group=self._sentinel_group),
             entry("punt_meter", {"interface": SENTINEL_INTERFACE}, "police_punt"),
+            entry("vap_flood", {"interface": SENTINEL_INTERFACE}, "police_flood"),
         ]
         for port in ACCESS_PORTS:
             found.append(

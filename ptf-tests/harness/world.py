@@ -55,14 +55,18 @@ class Host:
         return tagged(frame, self.vlan) if self.vlan else frame
 
     def vap_entries(self, level: int = LEVEL_INTEGRITY) -> list[Entry]:
-        """VAP in both directions and all source guard entries."""
+        """VAP in both directions, the meter of its floods, and all source guard entries."""
         out = entry(
             "vap_egress",
             {"port": self.port, "interface": self.interface},
             *(["tagged"] if self.vlan else ["untagged"]),
             **({"vlan": self.vlan} if self.vlan else {}),
         )
-        return [self.vap(level=level), out, *self.guard_entries()]
+        return [self.vap(level=level), out, self.flood_meter(), *self.guard_entries()]
+
+    def flood_meter(self) -> Entry:
+        """Of what it has replicated."""
+        return entry("vap_flood", {"interface": self.interface}, "police_flood")
 
     def vap(self, **changes: int) -> Entry:
         return vap(self.port, self.vlan, **({"interface": self.interface, "vni": self.vni} | changes))

@@ -71,6 +71,8 @@ def to_domain(parsed: DomainFile, directory: Path) -> Domain:
             subnets=tuple(sorted(vn.subnets, key=str)),
             allow_link_local=vn.allow_link_local,
             allow_unspecified_source=vn.allow_unspecified_source,
+            flood=_rate(vn.flood),
+            vap_flood=_rate(vn.vap_flood),
         )
         for vn in parsed.vns
     )
@@ -203,4 +205,5 @@ def _nve(nve: NveSection, parsed: DomainFile, directory: Path) -> Nve:
         underlay_ports=tuple(sorted(ports.items())),
         routes=tuple(routes),
         vaps=tuple(Vap(vap.port, vap.vlan, vap.vn, _rate(vap.meter)) for vap in nve.vaps),
+        verify_rate=nve.underlay.verify_rate,
     )

@@ -17,12 +17,15 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from nvo3sec.domain.overlay.addresses import parse_ip, parse_ipv4, parse_network, parse_unicast_mac
 from nvo3sec.domain.overlay.model import (
     FIRST_UNDERLAY_PORT,
+    FLOOD,
     LAST_ACCESS_PORT,
     LAST_UNDERLAY_PORT,
     LAST_VLAN,
     LAST_VNI,
     LONGEST_FRAME_BYTES,
     PACKET_OVERHEAD_BYTES,
+    VAP_FLOOD,
+    VERIFY_RATE,
 )
 from nvo3sec.domain.overlay.names import parse_dns_name, parse_label
 
@@ -104,6 +107,10 @@ class RateSection(_Section):
 
     rate: Annotated[int, Field(strict=True, ge=1, le=100_000_000)]
     burst: Annotated[int, Field(strict=True, ge=1, le=10_000_000)]
+
+
+class CopiesSection(RateSection):
+    """The same of copies of frames: copies a second, and copies at once."""
 
 
 class LifetimesSection(_Section):
@@ -197,6 +204,11 @@ class VnSection(_Section):
     """What each VAP may send to its agent: unknown destinations and neighbors."""
     negative_quota: Annotated[int, Field(strict=True, ge=1, le=65536)] = 128
     """How many addresses without an answer an agent remembers for each VAP."""
+    flood: CopiesSection = CopiesSection(rate=FLOOD.per_second, burst=FLOOD.burst)
+    """What each NVE spends on its broadcast, multicast and the like: from VAPs, and as much again from tunnels. Its
+    agent divides it by the copies that one frame costs there, anew whenever these change (docs/tables.md)."""
+    vap_flood: CopiesSection = CopiesSection(rate=VAP_FLOOD.per_second, burst=VAP_FLOOD.burst)
+    """The same of each VAP."""
     subnets: tuple[Subnet, ...] = ()
     """Subnets of its tenant systems, as far as they are known. Their own addresses, and those of all, are nobody's."""
     allow_link_local: Flag = True
@@ -226,7 +238,10 @@ class UnderlaySection(_Section):
     mac: Mac
     mtu: Annotated[int, Field(strict=True, ge=576 + PACKET_OVERHEAD_BYTES, le=9216)] = 1500
     peer_meter: RateSection = RateSection(rate=100_000, burst=10_000)
-    """What may come from one peer and not verify; and what is verified of it when it was more than that."""
+    """What may come from one peer and not verify; and what is verified of it in any case when it was more than that."""
+    verify_rate: Annotated[int, Field(strict=True, ge=1, le=100_000_000)] = VERIFY_RATE
+    """Packets a second that the switch can verify. Peers in whose name more comes than `peer_meter` allows share it:
+    several times what it was seen to send is verified of each."""
     routes: tuple[RouteSection, ...] = ()
 
     @cached_property

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Drops that operators hear of: those that never happen where all is well, and those of a peer in penalty.
 
-The switch counts by reason only: of which peer the frames were is not known.
+The switch counts drops by reason only. Of which peers those in penalty were follows from what was counted before and
+behind the verification (`verified.py`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from nvo3sec.domain.messages.session import Report
 from nvo3sec.errors import ReadRefused
 from nvo3sec.nve.confinement import Confinement
+from nvo3sec.nve.verified import VerifiedWatch
 from nvo3sec.p4runtime import SwitchClient
 from nvo3sec.program.generated import DropReason
 from nvo3sec.system.uptime import uptime_s
@@ -34,6 +36,13 @@ class Cause:
     is_alarm: bool
 
 
+PENALTY = Cause(
+    "peer-penalty",
+    (DropReason.PEER_RATE,),
+    "of peers in penalty dropped (PEER_RATE): more under their addresses did not verify (BAD_ICV) than `peer_meter`"
+    " of the domain file allows; somebody in the underlay sends forged ones",
+    is_alarm=False,
+)
 CAUSES = (
     Cause(
         "replay-generation",
@@ -49,13 +58,7 @@ CAUSES = (
         " `nvo3sec keys audit` and `nvo3sec reconcile` look again",
         is_alarm=True,
     ),
-    Cause(
-        "peer-penalty",
-        (DropReason.PEER_RATE,),
-        "of peers in penalty dropped (PEER_RATE): more under their addresses did not verify (BAD_ICV) than `peer_meter`"
-        " of the domain file allows; somebody in the underlay sends forged ones",
-        is_alarm=False,
-    ),
+    PENALTY,
 )
 
 
@@ -64,6 +67,7 @@ class _Watched:
 
     def __init__(self, cause: Cause) -> None:
         self.cause = cause
+        self.whose = ""
         self._count: int | None = None
         self._last: float | None = None
         self._reported: float | None = None
@@ -81,6 +85,10 @@ class _Watched:
         self._reported = now
         return Report(self.cause.event, self.text)
 
+    def has_grown(self, count: int) -> bool:
+        """Whether there are more than at the last look."""
+        return self._count is not None and count > self._count
+
     def lasts(self, now: float) -> bool:
         """Whether such a frame came lately."""
         return self._last is not None and now < self._last + ALARM_S
@@ -88,14 +96,16 @@ class _Watched:
     @property
     def text(self) -> str:
         """What is known of it."""
-        return f"{self._lost} frames {self.cause.what}"
+        return f"{self._lost} frames {self.cause.what}{self.whose}"
 
 
 class DropWatch:
     """Watches one switch. now: seconds, monotonic."""
 
-    def __init__(self, client: SwitchClient) -> None:
+    def __init__(self, client: SwitchClient, peers: VerifiedWatch | None = None) -> None:
+        """peers: looks whenever this does, and says in whose name packets came that did not verify."""
         self._client = client
+        self._peers = peers
         self._watched = tuple(_Watched(cause) for cause in CAUSES)
 
     async def run(self, found: Callable[[Report], Awaitable[None]], confinement: Confinement) -> None:
@@ -117,7 +127,11 @@ class DropWatch:
         reports = []
         for one in self._watched:
             cells = [cells[reason] for cells in drops.values() for reason in one.cause.reasons if reason in cells]
-            reports.append(one.look(sum(cell.packets for cell in cells), now))
+            count = sum(cell.packets for cell in cells)
+            if one.cause is PENALTY and self._peers is not None:
+                await self._peers.look(now, penalties=one.has_grown(count))
+                one.whose = self._peers.refused or one.whose
+            reports.append(one.look(count, now))
         return tuple(report for report in reports if report is not None)
 
     def alarms(self, now: float) -> tuple[str, ...]:

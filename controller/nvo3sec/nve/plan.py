@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The updates between what a switch holds and what it should hold, in an order that is safe at every point.
 
-    block        what forwards or permits and should not, goes first
+    block        what forwards or permits and should not, goes first; so do rates of flooded frames that are lowered
     carry        port roles, meters, tunnels, groups: what an opening will need
     receive      keys to receive with, before anybody sends
     allow        who may send to us, and into what
     send         keys to send with
-    open         bridging, source guard, VAPs
+    open         bridging, source guard, VAPs; rates of flooded frames that are raised
     remove       what only carried or received, goes last
 
 If a stage fails, those after it are not tried: what should be blocked is, and nothing opens on half a foundation. Only
@@ -16,10 +16,10 @@ If a stage fails, those after it are not tried: what should be blocked is, and n
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
-from nvo3sec.p4runtime import Entry, Group, Operation, SwitchState, Table, Update
+from nvo3sec.p4runtime import Entry, Group, Meter, Operation, SwitchState, Table, Update
 from nvo3sec.program.entry import Item
 
 
@@ -57,6 +57,7 @@ _STAGE_OF_TABLE = {
     Table.TUNNEL: Stage.CARRY,
     Table.SA_TX: Stage.SEND,
     Table.VAP_EGRESS: Stage.CARRY,
+    Table.VAP_FLOOD: Stage.CARRY,
 }
 _REMOVED_LAST = {
     Table.SA_RX,
@@ -68,8 +69,13 @@ _REMOVED_LAST = {
     Table.ADJACENCY,
     Table.TUNNEL,
     Table.VAP_EGRESS,
+    Table.VAP_FLOOD,
 }
 """Removing one of these permits nothing and may interrupt something; everything else is removed first."""
+
+_FLOOD_TABLES = {Table.FLOOD, Table.VAP_FLOOD}
+"""Their rates follow from how many copies a frame costs. It never costs more than it is allowed for: a group that grows
+does so behind the rates, in `carry`, and one that shrinks before them."""
 
 MANAGED_TABLES = tuple(_STAGE_OF_TABLE)
 """Tables that are kept equal to the desired state; the keyless ones have their own ways."""
@@ -117,7 +123,11 @@ def make_plan(desired: Iterable[Item], actual: SwitchState, tables: Iterable[Tab
         if found is not None:
             altered.append(found)
         operation = Operation.INSERT if found is None else Operation.MODIFY
-        stages[_stage(item)].append(Update(operation, item))
+        lowered = _lowered(item, found)
+        if lowered is not None and lowered != found:
+            stages[Stage.BLOCK].append(Update(operation, lowered))
+        if lowered != item:
+            stages[_stage(item, found)].append(Update(operation, item))
     removed: list[Item] = [e for e in actual.entries.values() if e.table in looked_at and e.key not in wanted]
     if groups_too:
         removed += [group for group in actual.groups.values() if group.group not in wanted]
@@ -127,8 +137,22 @@ def make_plan(desired: Iterable[Item], actual: SwitchState, tables: Iterable[Tab
     return Plan(tuple(tuple(_ordered(stage)) for stage in stages), tuple(removed), tuple(altered))
 
 
-def _stage(item: Item) -> Stage:
-    return Stage.CARRY if isinstance(item, Group) else _STAGE_OF_TABLE[Table(item.table)]
+def _stage(item: Item, found: Item | None) -> Stage:
+    if isinstance(item, Group):
+        return Stage.CARRY
+    table = Table(item.table)
+    return Stage.OPEN if table in _FLOOD_TABLES and found is not None else _STAGE_OF_TABLE[table]
+
+
+def _lowered(item: Item, found: Item | None) -> Entry | None:
+    """What is `found`, with no more let through than either it or `item` does; None where more than a rate of flooded
+    frames changes."""
+    if isinstance(item, Group) or not isinstance(found, Entry) or Table(item.table) not in _FLOOD_TABLES:
+        return None
+    new, old = item.meter, found.meter
+    if new is None or replace(item, meter=old) != found:
+        return None
+    return item if old is None else replace(item, meter=Meter(min(new.rate, old.rate), min(new.burst, old.burst)))
 
 
 def _ordered(updates: list[Update]) -> list[Update]:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Packets that the pipeline sent up: unknown destinations and unknown neighbors of tenants behind this NVE, and what
-tenants announce that share addresses with others (`claiming.py`).
+"""Packets that the pipeline sent up: unknown destinations and unknown neighbors of tenants behind this NVE, what
+tenants announce that share addresses with others (`claims.py`), what is announced where it must not be (`moves.py`).
 
 Each of the unknown becomes at most one question to the NVA. A found destination is installed first, then the packet
 that asked for it goes on its way if it came up whole; a found neighbor is installed, and its question answered.
@@ -24,6 +24,7 @@ from nvo3sec.domain.switch.numbers import Numbers
 from nvo3sec.errors import cause_of
 from nvo3sec.nve.claims import SharedAddressClaims
 from nvo3sec.nve.driver import SwitchDriver
+from nvo3sec.nve.moves import MoveHints
 from nvo3sec.p4runtime import PacketIn, PacketOutOp, PuntReason
 from nvo3sec.system.uptime import uptime_s
 
@@ -34,7 +35,8 @@ class PuntHandler:
     """Handles the punted packets of one NVE.
 
     look_up: asks the NVA; gives its answer and what was learned from it. install: returns when the switch has what was
-    learned. context: the current view and numbers, or None while there are none. announce: tells the NVA.
+    learned. context: the current view and numbers, or None while there are none. announce: tells the NVA. moves: takes
+    what is announced where it is not permitted.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class PuntHandler:
         install: Callable[[], Awaitable[None]],
         context: Callable[[], tuple[NveView, Numbers] | None],
         announce: Callable[[Announcement], Awaitable[AttachmentAnswer]],
+        moves: MoveHints | None = None,
     ) -> None:
         self._driver = driver
         self._ask_nva = look_up
@@ -54,6 +57,7 @@ class PuntHandler:
         self._log = structlog.get_logger("nve.punts").bind(nve=driver.client.name)
         self.counts: Counter[str] = Counter()
         self._claiming = SharedAddressClaims(driver.client.name, announce, self._view, self.counts)
+        self._moves = moves
         self._since_us: int | None = None
 
     def close(self) -> None:
@@ -83,6 +87,8 @@ class PuntHandler:
             for task in self._tasks:
                 task.cancel()
             self._claiming.close()
+            if self._moves is not None:
+                self._moves.close()
 
     def _view(self) -> NveView | None:
         context = self._context()
@@ -97,6 +103,9 @@ class PuntHandler:
         found = _vap_of(packet, view, numbers)
         if found is not None and packet["reason"] == PuntReason.ANNOUNCEMENT:
             self._claiming.heard(packet, *found)
+            return
+        if found is not None and packet["reason"] == PuntReason.REFUSED_ANNOUNCEMENT and self._moves is not None:
+            self.counts[self._moves.heard(packet, view, *found)] += 1
             return
         wanted = _wanted(packet)
         if found is None or wanted is None:

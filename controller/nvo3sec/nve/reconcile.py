@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
 
 from nvo3sec.domain.messages.session import NveView
+from nvo3sec.domain.overlay.model import Rate
 from nvo3sec.domain.switch.desired import InstalledReceive, InstalledSend, Learned, desired_state, number_everything
 from nvo3sec.domain.switch.numbers import Numbers
 from nvo3sec.errors import IncarnationLost, WriteRefused
@@ -20,6 +22,8 @@ KEY_TABLES = (Table.SA_RX, Table.SA_TX)
 MAPPING_TABLES = (Table.BRIDGE, Table.NEIGHBOR, Table.NEIGHBOR_IPV6)
 TENANT_TABLES = (*MAPPING_TABLES, Table.SOURCE_GUARD, Table.TARGET_GUARD)
 """What depends on which tenant systems are behind the NVE."""
+FLOOR_TABLES = (Table.PEER_FLOOR,)
+"""What depends on what peers send."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,7 @@ class Wanted:
     receive: tuple[InstalledReceive, ...]
     send: tuple[InstalledSend, ...]
     learned: tuple[Learned, ...]
+    floors: Mapping[IPv4Address, Rate] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,9 @@ def compute(wanted: Wanted, actual: SwitchState, own: Numbers | None) -> tuple[N
     known = found if own is None else own
     suites = [(sa.peer, sa.suite) for sa in wanted.receive]
     numbers = number_everything(wanted.view, suites, known, reserved)
-    desired = desired_state(wanted.view, numbers, wanted.incarnation, wanted.receive, wanted.send, wanted.learned)
+    desired = desired_state(
+        wanted.view, numbers, wanted.incarnation, wanted.receive, wanted.send, wanted.learned, wanted.floors
+    )
     return numbers, tuple(to_items(desired))
 
 

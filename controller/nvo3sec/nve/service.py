@@ -55,15 +55,25 @@ from nvo3sec.nve.holdings import TABLES as HOLDINGS_TABLES
 from nvo3sec.nve.holdings import holdings_of
 from nvo3sec.nve.lease import Lease
 from nvo3sec.nve.mappings import MappingLookups
+from nvo3sec.nve.moves import MoveHints
 from nvo3sec.nve.nva_session import NvaSession
 from nvo3sec.nve.places import vap_places
 from nvo3sec.nve.plan import MANAGED_TABLES, Plan
 from nvo3sec.nve.punts import PuntHandler
-from nvo3sec.nve.reconcile import KEY_TABLES, MAPPING_TABLES, TENANT_TABLES, Outcome, Reconciler, Wanted
+from nvo3sec.nve.reconcile import (
+    FLOOR_TABLES,
+    KEY_TABLES,
+    MAPPING_TABLES,
+    TENANT_TABLES,
+    Outcome,
+    Reconciler,
+    Wanted,
+)
 from nvo3sec.nve.switch_keys import SwitchKeys, highest_generation
 from nvo3sec.nve.told import Dirty, Told
 from nvo3sec.nve.translate import SaName, held_keys, learned_addresses, sending_entries
 from nvo3sec.nve.use import KeptUse, SendingUse
+from nvo3sec.nve.verified import KeptRates, VerifiedWatch
 from nvo3sec.p4runtime import SwitchState, Table
 from nvo3sec.program.entry import CounterValue, Pairs
 from nvo3sec.system.aio import run_together
@@ -82,6 +92,7 @@ class Kept:
     mappings: LearnedMappings
     peering: PeerContributions
     use: KeptUse = field(default_factory=KeptUse)
+    rates: KeptRates = field(default_factory=KeptRates)
 
 
 class SwitchService:
@@ -109,7 +120,8 @@ class SwitchService:
         self.told = Told()
         self.outcome: Outcome | None = None
         self.fault = ""
-        self.drops = DropWatch(driver.client)
+        self._verified = VerifiedWatch(driver.client, kept.rates, self.context, lambda: self._dirty.mark(FLOOR_TABLES))
+        self.drops = DropWatch(driver.client, self._verified)
         self._session = session
         self._incarnation = brought.incarnation
         self._peering = kept.peering
@@ -131,7 +143,8 @@ class SwitchService:
             lambda vni: self.punts.forget_vn(vni),
         )
         self._use = SendingUse(driver, kept.use)
-        self.punts = PuntHandler(driver, self.learning.look_up, self.install, self.context, self.announce)
+        moves = MoveHints(driver.client.name, session.look_up, session.report)
+        self.punts = PuntHandler(driver, self.learning.look_up, self.install, self.context, self.announce, moves)
 
     async def run(self) -> None:
         """Register, and serve until something breaks. Raises SwitchError, NvaUnreachable, AuthorizationError."""
@@ -314,14 +327,16 @@ class SwitchService:
         remembered = self._memory.rings(self._incarnation, max((sa.generation for sa in wanted), default=0))
         seen = highest_generation(self.outcome.actual if self.outcome else self._found, self._incarnation)
         wanted = tuple(sa for sa in wanted if sa.generation <= max(remembered, seen))
-        return Wanted(view, self._incarnation, wanted, self.keyring.send, self.learning.mappings.all)
+        floors = self._verified.floors(view)
+        return Wanted(view, self._incarnation, wanted, self.keyring.send, self.learning.mappings.all, floors)
 
     async def reconcile(self, tables: Iterable[Table] = MANAGED_TABLES) -> Outcome:
         """Make the switch what it should be, in `tables`. Raises WriteRefused, IncarnationLost, SwitchError."""
         async with self._lock:
             chosen = set(tables)
-            # Keys or mappings alone touch nothing else; anything more may need new numbers everywhere.
-            scope = chosen if chosen <= set(KEY_TABLES) or chosen <= set(TENANT_TABLES) else set(MANAGED_TABLES)
+            # Keys, mappings or floors alone touch nothing else; anything more may need new numbers everywhere.
+            alone = any(chosen <= set(some) for some in (KEY_TABLES, TENANT_TABLES, FLOOR_TABLES))
+            scope = chosen if alone else set(MANAGED_TABLES)
             wanted = self._wanted()
             lacking = len(wanted.receive) < len(self.keyring.receive)
             why = f"new keys to receive with are not installed: {CANNOT}: {self._memory.fault}"

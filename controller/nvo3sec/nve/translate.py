@@ -119,7 +119,11 @@ def to_entry(entry: d.SwitchEntry) -> Entry:
         case d.BridgeToTunnel():
             return p4.bridge_to_tunnel(vni=entry.vni, mac=entry.mac, from_underlay=0, interface=entry.interface)
         case d.Flood():
-            return p4.flood_replicate(vni=entry.vni, from_underlay=entry.from_underlay, group=entry.group)
+            return p4.flood_replicate(
+                vni=entry.vni, from_underlay=entry.from_underlay, group=entry.group, meter=_meter(entry.rate)
+            )
+        case d.VapFlood():
+            return p4.vap_flood_police_flood(interface=entry.interface, meter=_meter(entry.rate))
         case d.Announcements():
             return p4.announcement_tell(vni=entry.vni, group=entry.group)
         case d.PuntMeter():

@@ -113,8 +113,11 @@ def _int_enum(name: str, text: str, members: dict[str, int]) -> list[str]:
 
 def _names(name: str, text: str, tables: list[p4i.Table], ids: Any) -> list[str]:
     chosen = [t for t in tables if (t.preamble.id in ids if ids is not None else not t.match_fields)]
-    members = ", ".join(f"Table.{table.preamble.alias.upper()}" for table in chosen)
-    return [f"{name} = frozenset({{{members}}})", f'"""{text}"""', ""]
+    members = [f"Table.{table.preamble.alias.upper()}" for table in chosen]
+    lines = [f"{name} = frozenset({{{', '.join(members)}}})"]
+    if len(lines[0]) > LINE_LENGTH:
+        lines = [f"{name} = frozenset(", f"    {{{', '.join(members)}}}", ")"]
+    return [*lines, f'"""{text}"""', ""]
 
 
 def _function(table: p4i.Table, action: p4i.Action, metered: bool) -> list[str]:

@@ -39,6 +39,7 @@ class Table(StrEnum):
     UNDERLAY_MEMBER = "underlay_member"
     ADJACENCY = "adjacency"
     TARGET_GUARD = "target_guard"
+    VAP_FLOOD = "vap_flood"
 
 
 class Counter(StrEnum):
@@ -63,6 +64,7 @@ class PuntReason(IntEnum):
     UNKNOWN_NEIGHBOR = 2
     STATE = 3
     ANNOUNCEMENT = 4
+    REFUSED_ANNOUNCEMENT = 5
 
 
 class SaKind(IntEnum):
@@ -148,6 +150,9 @@ class DropReason(IntEnum):
     EGRESS_PORT = 98
     ANNOUNCEMENT_NOT_TOLD = 99
     NO_UNDERLAY_MEMBER = 100
+    FLOOD_METER_MISSING = 101
+    VAP_FLOOD_RATE = 102
+    VN_FLOOD_RATE = 103
     SOURCE_PRUNED = 112
     SPLIT_HORIZON = 113
     VAP_EGRESS_UNKNOWN = 114
@@ -166,7 +171,9 @@ class DropReason(IntEnum):
     NO_ADJACENCY = 127
 
 
-METERED_TABLES = frozenset({Table.PEER_METER, Table.VAP, Table.PUNT_METER, Table.PEER_FLOOR})
+METERED_TABLES = frozenset(
+    {Table.PEER_METER, Table.VAP, Table.FLOOD, Table.PUNT_METER, Table.PEER_FLOOR, Table.VAP_FLOOD}
+)
 """Tables with a direct meter."""
 
 COUNTED_TABLES = frozenset({Table.SA_RX, Table.VN_INGRESS_AUTHORIZATION, Table.VAP, Table.SA_TX})
@@ -438,7 +445,7 @@ def bridge_to_tunnel(*, vni: int, mac: int, from_underlay: int, interface: int) 
     )
 
 
-def flood_replicate(*, vni: int, from_underlay: int, group: int) -> Entry:
+def flood_replicate(*, vni: int, from_underlay: int, group: int, meter: Meter) -> Entry:
     """Entry of table flood with action replicate."""
     return Entry(
         "flood",
@@ -448,6 +455,7 @@ def flood_replicate(*, vni: int, from_underlay: int, group: int) -> Entry:
         ),
         "replicate",
         (("group", bits("group", group, 16)),),
+        meter,
     )
 
 
@@ -654,4 +662,15 @@ def target_guard_permit_target(*, interface: int, mac: int, ip: int) -> Entry:
         ),
         "permit_target",
         (),
+    )
+
+
+def vap_flood_police_flood(*, interface: int, meter: Meter) -> Entry:
+    """Entry of table vap_flood with action police_flood."""
+    return Entry(
+        "vap_flood",
+        (("interface", bits("interface", interface, 16)),),
+        "police_flood",
+        (),
+        meter,
     )

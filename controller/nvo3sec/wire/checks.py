@@ -159,8 +159,10 @@ def mac(value: int, field: str) -> int:
     return number(value, field, 0, MAC_LIMIT)
 
 
-def rate(message: Any, name: str, field: str) -> Rate:
-    """The rate in the field `name` of a message."""
+def rate(message: Any, name: str, field: str, unsaid: Rate | None = None) -> Rate:
+    """The rate in the field `name` of a message. unsaid: what its absence means; None: it must be there."""
+    if unsaid is not None and not message.HasField(name):
+        return unsaid
     found = required(message, name, field)
     return Rate(
         number(found.per_second, f"{field}.per_second", 0, UINT32), number(found.burst, f"{field}.burst", 0, UINT32)

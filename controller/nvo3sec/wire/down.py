@@ -26,7 +26,7 @@ from nvo3sec.domain.messages.session import (
     TenantState,
     Welcome,
 )
-from nvo3sec.domain.overlay.model import Rate, Suite, TenantSystem, Vap, Vn
+from nvo3sec.domain.overlay.model import FLOOD, VAP_FLOOD, VERIFY_RATE, Rate, Suite, TenantSystem, Vap, Vn
 from nvo3sec.wire import checks, keys, peers, versions
 from nvo3sec.wire import nva_pb2 as pb
 
@@ -199,6 +199,8 @@ def _view_out(view: NveView) -> Any:
                 punt=_rate(vn.punt),
                 negative_quota=vn.negative_quota,
                 allow_link_local=vn.allow_link_local,
+                flood=_rate(vn.flood),
+                vap_flood=_rate(vn.vap_flood),
             )
             for vn in view.vns
         ],
@@ -221,6 +223,7 @@ def _view_out(view: NveView) -> Any:
         lease_s=view.lease_s,
         lease_renew_s=view.lease_renew_s,
         tunnel_keys=peers.TUNNEL_KEYS[view.tunnel_keys],
+        verify_rate=view.verify_rate,
     )
 
 
@@ -256,6 +259,7 @@ def _view_in(view: Any) -> NveView:
         lease_s=checks.seconds(view.lease_s, "view.lease_s"),
         lease_renew_s=checks.seconds(view.lease_renew_s, "view.lease_renew_s"),
         tunnel_keys=checks.chosen(view.tunnel_keys, "view.tunnel_keys", peers.TUNNEL_KEYS),
+        verify_rate=checks.number(view.verify_rate, "view.verify_rate", 0, checks.UINT32) or VERIFY_RATE,
     )
 
 
@@ -272,6 +276,8 @@ def _vn(vn: Any, field: str) -> Vn:
         punt=checks.rate(vn, "punt", f"{field}.punt"),
         negative_quota=checks.number(vn.negative_quota, f"{field}.negative_quota", 0, checks.UINT32),
         allow_link_local=vn.allow_link_local,
+        flood=checks.rate(vn, "flood", f"{field}.flood", FLOOD),
+        vap_flood=checks.rate(vn, "vap_flood", f"{field}.vap_flood", VAP_FLOOD),
     )
 
 

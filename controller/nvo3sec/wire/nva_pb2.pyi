@@ -174,7 +174,7 @@ class Rate(_message.Message):
     def __init__(self, per_second: _Optional[int] = ..., burst: _Optional[int] = ...) -> None: ...
 
 class Vn(_message.Message):
-    __slots__ = ("name", "vni", "level", "mtu", "punt", "negative_quota", "allow_link_local")
+    __slots__ = ("name", "vni", "level", "mtu", "punt", "negative_quota", "allow_link_local", "flood", "vap_flood")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VNI_FIELD_NUMBER: _ClassVar[int]
     LEVEL_FIELD_NUMBER: _ClassVar[int]
@@ -182,6 +182,8 @@ class Vn(_message.Message):
     PUNT_FIELD_NUMBER: _ClassVar[int]
     NEGATIVE_QUOTA_FIELD_NUMBER: _ClassVar[int]
     ALLOW_LINK_LOCAL_FIELD_NUMBER: _ClassVar[int]
+    FLOOD_FIELD_NUMBER: _ClassVar[int]
+    VAP_FLOOD_FIELD_NUMBER: _ClassVar[int]
     name: str
     vni: int
     level: Suite
@@ -189,7 +191,9 @@ class Vn(_message.Message):
     punt: Rate
     negative_quota: int
     allow_link_local: bool
-    def __init__(self, name: _Optional[str] = ..., vni: _Optional[int] = ..., level: _Optional[_Union[Suite, str]] = ..., mtu: _Optional[int] = ..., punt: _Optional[_Union[Rate, _Mapping]] = ..., negative_quota: _Optional[int] = ..., allow_link_local: bool = ...) -> None: ...
+    flood: Rate
+    vap_flood: Rate
+    def __init__(self, name: _Optional[str] = ..., vni: _Optional[int] = ..., level: _Optional[_Union[Suite, str]] = ..., mtu: _Optional[int] = ..., punt: _Optional[_Union[Rate, _Mapping]] = ..., negative_quota: _Optional[int] = ..., allow_link_local: bool = ..., flood: _Optional[_Union[Rate, _Mapping]] = ..., vap_flood: _Optional[_Union[Rate, _Mapping]] = ...) -> None: ...
 
 class Vap(_message.Message):
     __slots__ = ("port", "vlan", "vn", "meter")
@@ -264,7 +268,7 @@ class TenantSystem(_message.Message):
     def __init__(self, name: _Optional[str] = ..., vn: _Optional[str] = ..., nve: _Optional[str] = ..., port: _Optional[int] = ..., vlan: _Optional[int] = ..., mac: _Optional[int] = ..., ips: _Optional[_Iterable[bytes]] = ..., allow_other_ethertypes: bool = ..., allow_unspecified_source: bool = ..., allow_router: bool = ..., allow_dhcp_server: bool = ...) -> None: ...
 
 class NveView(_message.Message):
-    __slots__ = ("version", "name", "address", "mtu", "underlay_ports", "vns", "vaps", "peers", "tenant_systems", "lease_s", "lease_renew_s", "tunnel_keys", "guards", "claim_places")
+    __slots__ = ("version", "name", "address", "mtu", "underlay_ports", "vns", "vaps", "peers", "tenant_systems", "lease_s", "lease_renew_s", "tunnel_keys", "guards", "claim_places", "verify_rate")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
@@ -279,6 +283,7 @@ class NveView(_message.Message):
     TUNNEL_KEYS_FIELD_NUMBER: _ClassVar[int]
     GUARDS_FIELD_NUMBER: _ClassVar[int]
     CLAIM_PLACES_FIELD_NUMBER: _ClassVar[int]
+    VERIFY_RATE_FIELD_NUMBER: _ClassVar[int]
     version: int
     name: str
     address: bytes
@@ -293,7 +298,8 @@ class NveView(_message.Message):
     tunnel_keys: TunnelKeys
     guards: _containers.RepeatedCompositeFieldContainer[Guard]
     claim_places: _containers.RepeatedCompositeFieldContainer[Guard]
-    def __init__(self, version: _Optional[int] = ..., name: _Optional[str] = ..., address: _Optional[bytes] = ..., mtu: _Optional[int] = ..., underlay_ports: _Optional[_Iterable[_Union[UnderlayPort, _Mapping]]] = ..., vns: _Optional[_Iterable[_Union[Vn, _Mapping]]] = ..., vaps: _Optional[_Iterable[_Union[Vap, _Mapping]]] = ..., peers: _Optional[_Iterable[_Union[Peer, _Mapping]]] = ..., tenant_systems: _Optional[_Iterable[_Union[TenantSystem, _Mapping]]] = ..., lease_s: _Optional[float] = ..., lease_renew_s: _Optional[float] = ..., tunnel_keys: _Optional[_Union[TunnelKeys, str]] = ..., guards: _Optional[_Iterable[_Union[Guard, _Mapping]]] = ..., claim_places: _Optional[_Iterable[_Union[Guard, _Mapping]]] = ...) -> None: ...
+    verify_rate: int
+    def __init__(self, version: _Optional[int] = ..., name: _Optional[str] = ..., address: _Optional[bytes] = ..., mtu: _Optional[int] = ..., underlay_ports: _Optional[_Iterable[_Union[UnderlayPort, _Mapping]]] = ..., vns: _Optional[_Iterable[_Union[Vn, _Mapping]]] = ..., vaps: _Optional[_Iterable[_Union[Vap, _Mapping]]] = ..., peers: _Optional[_Iterable[_Union[Peer, _Mapping]]] = ..., tenant_systems: _Optional[_Iterable[_Union[TenantSystem, _Mapping]]] = ..., lease_s: _Optional[float] = ..., lease_renew_s: _Optional[float] = ..., tunnel_keys: _Optional[_Union[TunnelKeys, str]] = ..., guards: _Optional[_Iterable[_Union[Guard, _Mapping]]] = ..., claim_places: _Optional[_Iterable[_Union[Guard, _Mapping]]] = ..., verify_rate: _Optional[int] = ...) -> None: ...
 
 class Guard(_message.Message):
     __slots__ = ("port", "vlan", "mac", "ips")

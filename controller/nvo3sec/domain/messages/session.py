@@ -21,7 +21,7 @@ from nvo3sec.domain.keys.sa import Held
 from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.messages.versions import UNSAID, Speaks
 from nvo3sec.domain.overlay.addresses import IpAddress
-from nvo3sec.domain.overlay.model import Rate, Suite, TenantSystem, TunnelKeys, Vap, Vn
+from nvo3sec.domain.overlay.model import VERIFY_RATE, Rate, Suite, TenantSystem, TunnelKeys, Vap, Vn
 
 DIGEST_BYTES = 32
 """Of the history of an NVA's store."""
@@ -85,6 +85,7 @@ class NveView:
     tunnel_keys: TunnelKeys = TunnelKeys.NVA
     guards: tuple[Guard, ...] = ()
     claim_places: tuple[ClaimPlace, ...] = ()
+    verify_rate: int = VERIFY_RATE
 
 
 @dataclass(frozen=True)

@@ -69,9 +69,18 @@ class Rate:
     burst: int
 
 
+FLOOD = Rate(100_000, 20_000)
+VAP_FLOOD = Rate(25_000, 5_000)
+"""Copies of frames, where the domain file does not say. The embedded switch makes 400,000 a second and core."""
+
+
 @dataclass(frozen=True)
 class Vn:
-    """A virtual network. `level` is the weakest suite that may carry it; `mtu` is its tenants' IP MTU in bytes."""
+    """A virtual network. `level` is the weakest suite that may carry it; `mtu` is its tenants' IP MTU in bytes.
+
+    flood, vap_flood: copies that an NVE makes of frames to groups; of all of the VN, for those from VAPs and for those
+    from tunnels each, and of those from one VAP.
+    """
 
     name: str
     vni: int
@@ -85,6 +94,8 @@ class Vn:
     """Each tenant system may have the link-local address of its MAC address."""
     allow_unspecified_source: bool = False
     """Of those that agents announce. Agents are told of each what it may."""
+    flood: Rate = FLOOD
+    vap_flood: Rate = VAP_FLOOD
 
 
 @dataclass(frozen=True)
@@ -113,9 +124,16 @@ class Route:
     meter: Rate
 
 
+VERIFY_RATE = 200_000
+"""Where the domain file does not say. Of 1,500 bytes, the embedded switch verifies 500,000 a second, per core."""
+
+
 @dataclass(frozen=True)
 class Nve:
-    """A network virtualization edge: one switch, its underlay side, and its VAPs."""
+    """A network virtualization edge: one switch, its underlay side, and its VAPs.
+
+    verify_rate: packets a second that the switch can verify; peers that are attacked share it.
+    """
 
     name: str
     device_id: int
@@ -125,6 +143,7 @@ class Nve:
     underlay_ports: tuple[tuple[int, int], ...]
     routes: tuple[Route, ...]
     vaps: tuple[Vap, ...]
+    verify_rate: int = VERIFY_RATE
 
     @cached_property
     def vn_names(self) -> frozenset[str]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a frame of a tenant announces: that addresses are at its sender from now on.
+"""What a frame of a tenant, or of its hypervisor, announces: that addresses are at its sender from now on.
 
 Gratuitous ARP (RFC 5227 3), unsolicited neighbor advertisements (RFC 4861 7.2.6), advertisements of VRRP (RFC 9568 5,
 and RFC 3768 5 of version 2). They come from tenants: nothing in them is trusted, and what is not well-formed counts for
@@ -18,6 +18,8 @@ _HEADER_BYTES = 14
 _ARP, _IPV4, _IPV6 = b"\x08\x06", b"\x08\x00", b"\x86\xdd"
 _ARP_HEAD = bytes.fromhex("000108000604")
 _ARP_BYTES = 28
+_RARP = b"\x80\x35"
+_REVERSE_REQUEST = b"\x00\x03"
 _ICMPV6, _VRRP = 58, 112
 _HOPS = 255
 _ND_ADVERTISEMENT = bytes([136, 0])
@@ -58,6 +60,17 @@ def parse_announcement(frame: bytes, length: int) -> Announced | None:
     if kind == _IPV4:
         return _vrrp_ipv4(mac, body, is_cut)
     return _ipv6(mac, body, is_cut) if kind == _IPV6 else None
+
+
+def parse_reverse_arp(frame: bytes) -> Announced | None:
+    """The system for which an untagged frame asks for its own address (RFC 903), as a hypervisor does that has taken it
+    over; None if it is nothing such, or not well-formed."""
+    body = frame[_HEADER_BYTES : _HEADER_BYTES + _ARP_BYTES]
+    if len(body) < _ARP_BYTES or frame[12:14] != _RARP or body[:8] != _ARP_HEAD + _REVERSE_REQUEST:
+        return None
+    if not frame[0] & 1 or frame[6] & 1 or not body[8:14] == body[18:24] == frame[6:12]:
+        return None
+    return Announced(int.from_bytes(frame[6:12], "big"), ())
 
 
 def _arp(mac: int, arp: bytes) -> Announced | None:

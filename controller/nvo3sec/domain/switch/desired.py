@@ -11,7 +11,7 @@ from nvo3sec.domain.keys.derivation import Purpose, peer_tag
 from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.messages.session import NveView
 from nvo3sec.domain.overlay.addresses import IpAddress, link_local
-from nvo3sec.domain.overlay.model import Suite, TenantSystem
+from nvo3sec.domain.overlay.model import Rate, Suite, TenantSystem
 from nvo3sec.domain.switch.entries import (
     AGENT_REPLICA,
     TUNNEL_BIT,
@@ -40,8 +40,10 @@ from nvo3sec.domain.switch.entries import (
     UnderlayMember,
     VapEgress,
     VapEntry,
+    VapFlood,
     VnAuthorization,
 )
+from nvo3sec.domain.switch.flood_rates import VAP_AT_LEAST, VN_AT_LEAST, frame_rate
 from nvo3sec.domain.switch.numbers import (
     GROUPS,
     HOPS,
@@ -123,20 +125,20 @@ def desired_state(
     receive: Iterable[InstalledReceive] = (),
     send: Iterable[InstalledSend] = (),
     learned: Iterable[Learned] = (),
+    floors: Mapping[IPv4Address, Rate] | None = None,
 ) -> DesiredState:
-    """All entries and replication groups of the switch of `view`. `numbers` must cover the view and the keys."""
+    """All entries and replication groups of the switch of `view`. `numbers` must cover the view and the keys.
+
+    floors: of peers, by address; those that it does not name have the rate of their meters.
+    """
     entries: set[SwitchEntry] = set()
     entries.update(_ports(view))
     entries.update(_access(view, numbers))
-    entries.update(_peers(view, numbers))
+    entries.update(_peers(view, numbers, floors or {}))
     entries.update(_keys(view, numbers, incarnation, receive, send))
     entries.update(_learned(view, numbers, learned))
     groups = frozenset(_groups(view, numbers))
-    entries.update(
-        Flood(vni, from_underlay, number)
-        for (vni, from_underlay), number in numbers.groups.items()
-        if from_underlay is not None and any(group.group == number for group in groups)
-    )
+    entries.update(_floods(view, numbers, groups))
     entries.update(Announcements(vni, numbers.groups[vni, None]) for vni in _announced(view))
     return DesiredState(frozenset(entries), groups)
 
@@ -214,14 +216,14 @@ def _neighbors(vni: int, mac: int, ips: Iterable[IpAddress]) -> Iterator[SwitchE
         yield Neighbor(vni, ip, mac)
 
 
-def _peers(view: NveView, numbers: Numbers) -> Iterator[SwitchEntry]:
+def _peers(view: NveView, numbers: Numbers, floors: Mapping[IPv4Address, Rate]) -> Iterator[SwitchEntry]:
     for peer in view.peers:
         tunnel, number = numbers.tunnels[peer.address], numbers.peers[peer.address]
         hop = numbers.hops[peer.port, peer.next_hop_mac]
         group = tunnel & ~TUNNEL_BIT  # of its own: there is one way to each peer
         yield AuthorizedNve(peer.address, view.address, number, peer_tag(Purpose.TUNNEL, peer.address, view.address))
         yield PeerMeter(number, peer.meter)
-        yield PeerFloor(number, peer.meter)
+        yield PeerFloor(number, floors.get(peer.address, peer.meter))
         yield TunnelRoute(tunnel, group)
         yield UnderlayMember(group, peer.port, hop)
         yield Adjacency(peer.port, hop, peer.mac, peer.next_hop_mac)
@@ -299,6 +301,22 @@ def _announced(view: NveView) -> frozenset[int]:
     vns = {vap.place: vap.vn for vap in view.vaps}
     names = {vns[one.place] for one in view.claim_places}
     return frozenset(vn.vni for vn in view.vns if vn.name in names)
+
+
+def _floods(view: NveView, numbers: Numbers, groups: Iterable[ReplicationGroup]) -> Iterator[SwitchEntry]:
+    """Where frames to groups go, and how many of them: each costs a copy for every replica."""
+    copies = {group.group: len(group.replicas) for group in groups}
+    for vn in view.vns:
+        for way in (False, True):
+            number = numbers.groups[vn.vni, way]
+            if number in copies:
+                yield Flood(vn.vni, way, number, frame_rate(vn.flood, copies[number], VN_AT_LEAST))
+    vns = {vn.name: vn for vn in view.vns}
+    for vap in view.vaps:
+        vn = vns[vap.vn]
+        cost = copies[numbers.groups[vn.vni, False]]
+        interface = numbers.vaps[vap.port, vap.vlan, vn.vni]
+        yield VapFlood(interface, frame_rate(vn.vap_flood, cost, VAP_AT_LEAST))
 
 
 def _groups(view: NveView, numbers: Numbers) -> Iterator[ReplicationGroup]:

@@ -81,7 +81,7 @@ class PeerMeter:
 
 @dataclass(frozen=True)
 class PeerFloor:
-    """What is verified of a peer that is in penalty."""
+    """What is verified of a peer that is in penalty: see `floors`."""
 
     peer: int
     rate: Rate
@@ -161,11 +161,20 @@ class BridgeToTunnel:
 
 @dataclass(frozen=True)
 class Flood:
-    """Where broadcast and multicast of a VN go."""
+    """Where broadcast and multicast of a VN go, and how many frames of it."""
 
     vni: int
     from_underlay: bool
     group: int
+    rate: Rate
+
+
+@dataclass(frozen=True)
+class VapFlood:
+    """How many frames a VAP may have replicated."""
+
+    interface: int
+    rate: Rate
 
 
 @dataclass(frozen=True)
@@ -276,6 +285,7 @@ SwitchEntry: TypeAlias = (
     | TunnelEntry
     | SendEntry
     | VapEgress
+    | VapFlood
 )
 
 

@@ -111,4 +111,5 @@ def view_of(domain: Domain, membership: Membership, state: MappingState, name: s
         tunnel_keys=domain.tunnel_keys,
         guards=guards_of(domain, state, name),
         claim_places=claim_places_of(domain, name),
+        verify_rate=nve.verify_rate,
     )

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
+from dataclasses import replace
 from ipaddress import IPv4Address
 
 import pytest
@@ -43,7 +45,8 @@ ENTRIES = st.one_of(
     st.builds(p4.announcement_tell, vni=SMALL, group=SMALL),
     st.builds(p4.bridge_to_vap, vni=SMALL, mac=SMALL, from_underlay=st.integers(0, 1), port=SMALL, interface=SMALL),
     st.builds(p4.bridge_to_tunnel, vni=SMALL, mac=SMALL, from_underlay=st.just(0), interface=SMALL),
-    st.builds(p4.flood_replicate, vni=SMALL, from_underlay=st.integers(0, 1), group=SMALL),
+    st.builds(p4.flood_replicate, vni=SMALL, from_underlay=st.integers(0, 1), group=SMALL, meter=METERS),
+    st.builds(p4.vap_flood_police_flood, interface=SMALL, meter=METERS),
     st.builds(p4.tunnel_route_spread, interface=SMALL, group=SMALL, frame_limit=st.just(0xFFFF)),
     st.builds(p4.underlay_member_via, group=SMALL, bucket=st.just(0), port=SMALL, hop=SMALL),
     st.builds(p4.adjacency_towards, egress_port=SMALL, hop=SMALL, source_mac=SMALL, next_hop_mac=SMALL),
@@ -171,6 +174,66 @@ class TestOrder:
         )
 
 
+class TestRatesOfFloodedFrames:
+    """At no point of a plan does a group have more members than the rates allow for."""
+
+    @staticmethod
+    def items(members: int) -> list[Entry | Group]:
+        rate = Meter(1200 // members, 120 // members)
+        return [
+            Group(7, tuple((1, number) for number in range(members))),
+            p4.flood_replicate(vni=1, from_underlay=0, group=7, meter=rate),
+            p4.vap_flood_police_flood(interface=1, meter=rate),
+        ]
+
+    @staticmethod
+    def walk(desired: list[Entry | Group], actual: list[Entry | Group]) -> Iterator[dict[object, Entry | Group]]:
+        """The switch after each update."""
+        held = {item.group if isinstance(item, Group) else item.key: item for item in actual}
+        for update in make_plan(desired, state(actual)).updates:
+            item = update.item
+            held[item.group if isinstance(item, Group) else item.key] = item
+            yield dict(held)
+
+    @pytest.mark.parametrize(("before", "after"), [(3, 4), (4, 3), (1, 12), (12, 1)])
+    def test_lowered_before_a_group_grows_and_raised_after_it_has_shrunk(self, before, after):
+        steps = list(self.walk(self.items(after), self.items(before)))
+        assert len(steps) == 3
+        for held in steps:
+            for item in held.values():
+                if isinstance(item, Entry):
+                    assert item.meter.rate * len(held[7].replicas) <= 1200
+                    assert item.meter.burst * len(held[7].replicas) <= 120
+        assert set(steps[-1].values()) == set(self.items(after))
+
+    def test_what_is_lowered_and_raised_at_once_is_lowered_first(self):
+        """As with another budget, of which the burst is larger and the rate smaller."""
+        found, wanted = (p4.vap_flood_police_flood(interface=1, meter=Meter(*both)) for both in ((9, 1), (3, 4)))
+        plan = make_plan([wanted], state([found]))
+        assert [update.item.meter for update in plan.stages[Stage.BLOCK]] == [Meter(3, 1)]
+        assert [update.item for update in plan.stages[Stage.OPEN]] == [wanted]
+        assert plan.altered == (found,)
+
+    def test_another_group_is_led_to_only_when_it_is_there(self):
+        flood = [p4.flood_replicate(vni=1, from_underlay=0, group=g, meter=Meter(9 // g, 1)) for g in (1, 2)]
+        plan = make_plan([flood[1], Group(2, ((1, 1), (1, 2)))], state([flood[0], Group(1, ((1, 1),))]))
+        assert [update.item for update in plan.stages[Stage.OPEN]] == [flood[1]]
+        assert not plan.stages[Stage.BLOCK]
+
+    def test_without_a_meter_it_is_given_one_first(self):
+        """As somebody else may have left it."""
+        wanted = p4.vap_flood_police_flood(interface=1, meter=Meter(1, 1))
+        plan = make_plan([wanted], state([replace(wanted, meter=None)]))
+        assert [update.item for update in plan.stages[Stage.BLOCK]] == [wanted]
+        assert len(plan.updates) == 1
+
+    def test_a_vap_comes_behind_its_meter_and_goes_before_it(self):
+        meter = p4.vap_flood_police_flood(interface=1, meter=Meter(1, 1))
+        vap = p4.vap_attach(port=1, link=0, vlan=0, interface=1, vni=1, level=1, link_level=0, meter=Meter(1, 1))
+        assert [update.item for update in make_plan([vap, meter], state([])).updates] == [meter, vap]
+        assert [update.item for update in make_plan([], state([vap, meter])).updates] == [vap, meter]
+
+
 def test_a_key_for_two_levels_is_one_key():
     """Of a pair of NVEs that demands the stronger suite, whatever its VNs ask."""
 
@@ -217,7 +280,7 @@ class TestNumbers:
             allocate(["a", "b"], {}, range(1))
 
     def test_groups_of_announcements_are_taken_over(self):
-        flood = [p4.flood_replicate(vni=5, from_underlay=way, group=way + 1) for way in (0, 1)]
+        flood = [p4.flood_replicate(vni=5, from_underlay=way, group=way + 1, meter=Meter(1, 1)) for way in (0, 1)]
         found = state([*flood, p4.announcement_tell(vni=5, group=3), p4.announcement_tell(vni=6, group=1)])
         known, _ = numbers_of(found)
         assert known.groups == {(5, True): 2, (5, None): 3}, "a number for two things is not taken over"

@@ -153,7 +153,7 @@ class TestEntries:
             p4.neighbor_answer(vni=0, ip=0, mac=0),
             p4.bridge_to_vap(vni=1, mac=2, from_underlay=1, port=255, interface=3),
             p4.bridge_to_tunnel(vni=1, mac=3, from_underlay=0, interface=0x8000),
-            p4.flood_replicate(vni=1, from_underlay=1, group=7),
+            p4.flood_replicate(vni=1, from_underlay=1, group=7, meter=Meter(1, 1)),
             p4.tunnel_route_spread(interface=0x8000, group=5, frame_limit=0xFFFF),
             p4.underlay_member_via(group=5, bucket=63, port=256, hop=1),
             p4.adjacency_towards(egress_port=256, hop=1, source_mac=1, next_hop_mac=2),

@@ -15,7 +15,7 @@ from nvo3sec.domain.keys.sa import Held
 from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.messages import session as m
 from nvo3sec.domain.messages.versions import Speaks
-from nvo3sec.domain.overlay.model import Rate, Suite, TenantSystem, TunnelKeys, Vap, Vn
+from nvo3sec.domain.overlay.model import FLOOD, VAP_FLOOD, VERIFY_RATE, Rate, Suite, TenantSystem, TunnelKeys, Vap, Vn
 from nvo3sec.errors import WireError
 from nvo3sec.operator.calls import CALLS
 from nvo3sec.wire import down, generate, up
@@ -47,7 +47,7 @@ def tuples(strategy: st.SearchStrategy) -> st.SearchStrategy:
     return st.lists(strategy, max_size=3).map(tuple)
 
 
-vns = st.builds(Vn, labels, vnis, suites, st.integers(1, 65535), rates, uint32)
+vns = st.builds(Vn, labels, vnis, suites, st.integers(1, 65535), rates, uint32, flood=rates, vap_flood=rates)
 vaps = st.builds(Vap, ports, vlans, labels, rates)
 peers = st.builds(m.PeerView, labels, ipv4s, ports, macs, macs, rates, tuples(st.tuples(vnis, suites)))
 systems = st.builds(TenantSystem, labels, labels, labels, ports, vlans, macs, tuples(ips), st.booleans(), st.booleans())
@@ -185,6 +185,15 @@ class TestRoundTrip:
     )
     def test_down(self, message):
         assert down.decode_down(down.encode_down(message)) == message
+
+    def test_an_nva_that_says_nothing_of_rates(self):
+        """It is older; the agent takes what domain files have that say nothing of them."""
+        vn = pb.Vn(name="blue", vni=1, level=1, mtu=1400, punt=RATE)
+        message = view(vns=[vn], tunnel_keys=1, lease_s=300, lease_renew_s=30)
+        found = down.decode_down(message.SerializeToString())
+        assert found.verify_rate == VERIFY_RATE
+        (found,) = found.vns
+        assert (found.flood, found.vap_flood) == (FLOOD, VAP_FLOOD)
 
     @given(registrations | read_backs | uses | peer_news | reports | answers)
     def test_up(self, message):

@@ -138,11 +138,19 @@ def _vn(vn: Vn) -> Fields:
         "subnets": [str(subnet) for subnet in vn.subnets],
         "allow_link_local": vn.allow_link_local,
         "allow_unspecified_source": vn.allow_unspecified_source,
+        **_rate("flood", vn.flood),
+        **_rate("vap_flood", vn.vap_flood),
     }
 
 
 def _nve(nve: Nve) -> Fields:
-    return {"device_id": nve.device_id, "p4runtime": nve.p4runtime, "address": str(nve.address), "mtu": nve.mtu}
+    return {
+        "device_id": nve.device_id,
+        "p4runtime": nve.p4runtime,
+        "address": str(nve.address),
+        "mtu": nve.mtu,
+        "verify_rate": nve.verify_rate,
+    }
 
 
 def _route(route: Route) -> Fields:

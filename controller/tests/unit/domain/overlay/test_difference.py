@@ -425,7 +425,8 @@ class TestShown:
         )
         assert list(difference(DOMAIN, new).lines()) == [
             "+ vn green: vni 5003, level integrity, mtu 1400, punt.rate 1, punt.burst 1, negative_quota 128,"
-            " subnets [], allow_link_local yes, allow_unspecified_source no",
+            " subnets [], allow_link_local yes, allow_unspecified_source no, flood.rate 100000, flood.burst 20000,"
+            " vap_flood.rate 25000, vap_flood.burst 5000",
             "~ vn red: vni 5002 -> 5001",
             "    refused: VNI 5001 is blue's; apply a file without that first, then one with this",
             "~ vn red: mtu 1400 -> 1300",
