@@ -14,6 +14,7 @@
 #include "common/inner_view.p4"
 #include "common/decapsulation.p4"
 #include "common/source_validation.p4"
+#include "common/refused_announcement.p4"
 #include "common/bridging.p4"
 #include "common/flow_entropy.p4"
 #include "common/encapsulation.p4"
@@ -38,6 +39,7 @@ control NveIngress(inout headers_t hdr, inout metadata_t meta, in psa_ingress_in
     InnerView() inner_view;
     Decapsulation() decapsulation;
     SourceValidation() source_validation;
+    RefusedAnnouncement() refused_announcement;
     Bridging() bridging;
     FlowEntropy() flow_entropy;
 
@@ -53,6 +55,7 @@ control NveIngress(inout headers_t hdr, inout metadata_t meta, in psa_ingress_in
         inner_view.apply(hdr, meta);
         decapsulation.apply(hdr, meta);
         source_validation.apply(hdr, meta);
+        refused_announcement.apply(hdr, meta);
         bridging.apply(hdr, meta, port);
         flow_entropy.apply(hdr, meta);
         output.drop = meta.drop_reason != drop_reason_t.NONE;

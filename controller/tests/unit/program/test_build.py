@@ -111,11 +111,12 @@ class TestConstants:
     SOURCES = "\n".join(f"const bit<16> {name} = {number};" for number, name in enumerate(generate.CONSTANTS))
 
     def test_all_forms(self):
+        number = {name: place for place, name in enumerate(generate.CONSTANTS)}
         sources = self.SOURCES.replace(
-            "const bit<16> PEER_COUNT = 13;", "#define PEER_COUNT 0x20 /* of them */"
-        ).replace("FRAME_LIMIT = 12;", "FRAME_LIMIT = HEAD + 16 * (BLOCKS + 1);  /* first */")
+            f"const bit<16> PEER_COUNT = {number['PEER_COUNT']};", "#define PEER_COUNT 0x20 /* of them */"
+        ).replace(f"FRAME_LIMIT = {number['FRAME_LIMIT']};", "FRAME_LIMIT = HEAD + 16 * (BLOCKS + 1);  /* first */")
         found = p4check.constants([sources, "const bit<16> HEAD = 16;\n#define BLOCKS 96\n"])
-        assert (found["PEER_COUNT"], found["FRAME_LIMIT"], found["PORT_CPU"]) == (32, 1568, 1)
+        assert (found["PEER_COUNT"], found["FRAME_LIMIT"], found["PORT_CPU"]) == (32, 1568, number["PORT_CPU"])
         assert found.keys() == generate.CONSTANTS.keys()
 
     @pytest.mark.parametrize(
