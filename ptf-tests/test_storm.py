@@ -168,5 +168,5 @@ class AnnouncementsInAStorm(_Storm):
         self.exchange(
             [(A.port, told)],
             [(B.port, B.on_wire(told)), (256, peer1.sent(told)), (257, peer2.sent(told))],
-            [Reason.SOURCE_PRUNED, Reason.ANNOUNCEMENT_NOT_TOLD],
+            [Reason.ANNOUNCEMENT_NOT_TOLD],
         )
