@@ -115,7 +115,7 @@ class _ParserWriter:
         out = self.out
         out.emit(f"if (unlikely(len - pos < {size}u)) {self._fail('PacketTooShort')}")
         for field in header.type.fields:
-            out.store(x.FieldRef(header, field), out.values.bytes_at("d + pos", field.bit_offset, field.width))
+            out.store(x.FieldRef(header, field), out.values.bytes_of_packet(field.bit_offset, field.width))
         out.emit(f"pos += {size};")
 
     def _advance(self, op: ir.Advance) -> None:

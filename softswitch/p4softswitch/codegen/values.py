@@ -351,7 +351,7 @@ class Values:
         raise AssertionError("an action's parameter outside of an action")
 
     def _lookahead(self, node: x.Lookahead) -> CValue:
-        return self.bytes_at(f"{self.environment.cursor()}", node.offset, node.width)
+        return self.bytes_of_packet(node.offset, node.width)
 
     def _index(self, node: x.Data) -> CValue:
         """An index, as 64 bits; a negative or larger one becomes the largest."""
@@ -420,19 +420,35 @@ class Values:
         """A field of a header that begins at the pointer."""
         return self.bytes_at(pointer, field.bit_offset, field.width, storage_unit(header_type, field))
 
-    def bytes_at(self, pointer: str, bit_offset: int, width: int, unit: tuple[int, int] | None = None) -> CValue:
-        """width bits that begin bit_offset bits behind the pointer, most significant first."""
+    def bytes_of_packet(self, bit_offset: int, width: int) -> CValue:
+        """width bits that begin bit_offset bits behind the parser's cursor. No byte behind them is touched: none may be
+        there."""
+        return self.bytes_at(self.environment.cursor(), bit_offset, width, is_last=True)
+
+    def bytes_at(
+        self,
+        pointer: str,
+        bit_offset: int,
+        width: int,
+        unit: tuple[int, int] | None = None,
+        *,
+        is_last: bool = False,
+    ) -> CValue:
+        """width bits that begin bit_offset bits behind the pointer, most significant first.
+
+        is_last: the memory may end behind them. Otherwise up to 15 bytes more may be read.
+        """
         first, covered = unit if unit is not None else (bit_offset // 8, (bit_offset % 8 + width + 7) // 8)
         skip = bit_offset - 8 * first
         if covered > 16:
             half = 64
-            high = convert(self.bytes_at(pointer, bit_offset, width - half), 128)
-            low = convert(self.bytes_at(pointer, bit_offset + width - half, half), 128)
+            high = convert(self.bytes_at(pointer, bit_offset, width - half, is_last=is_last), 128)
+            low = convert(self.bytes_at(pointer, bit_offset + width - half, half, is_last=is_last), 128)
             return CValue(f"(({high.text} << {half}) | {low.text})", 128, width)
         load = next(s for s in (1, 2, 4, 8, 16) if s >= covered)
         bits = max(32, 8 * load)
         where = f"{pointer} + {first}" if first else pointer
-        text = f"LD{8 * load}({where})"
+        text = f"LD{8 * load}_OF({where}, {covered})" if is_last and covered < load else f"LD{8 * load}({where})"
         down = 8 * load - skip - width
         if down:
             text = f"({text} >> {down})"

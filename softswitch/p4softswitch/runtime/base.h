@@ -37,6 +37,10 @@ static inline uint32_t LD16(const uint8_t *p) { uint16_t v; memcpy(&v, p, 2); re
 static inline uint32_t LD32(const uint8_t *p) { uint32_t v; memcpy(&v, p, 4); return __builtin_bswap32(v); }
 static inline uint64_t LD64(const uint8_t *p) { uint64_t v; memcpy(&v, p, 8); return __builtin_bswap64(v); }
 static inline u128 LD128(const uint8_t *p) { return U128(LD64(p), LD64(p + 8)); }
+/* Of fewer bytes, the rest zero: at the end of what may be read. */
+static inline uint32_t LD32_OF(const uint8_t *p, size_t bytes) { uint32_t v = 0; memcpy(&v, p, bytes); return __builtin_bswap32(v); }
+static inline uint64_t LD64_OF(const uint8_t *p, size_t bytes) { uint64_t v = 0; memcpy(&v, p, bytes); return __builtin_bswap64(v); }
+static inline u128 LD128_OF(const uint8_t *p, size_t bytes) { return U128(LD64(p), LD64_OF(p + 8, bytes - 8)); }
 static inline void ST8(uint8_t *p, uint32_t v) { *p = (uint8_t)v; }
 static inline void ST16(uint8_t *p, uint32_t v) { uint16_t s = __builtin_bswap16((uint16_t)v); memcpy(p, &s, 2); }
 static inline void ST32(uint8_t *p, uint32_t v) { v = __builtin_bswap32(v); memcpy(p, &v, 4); }
