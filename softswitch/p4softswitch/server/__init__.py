@@ -20,6 +20,8 @@ Otherwise different:
 - a full table, and a full replication engine, answer RESOURCE_EXHAUSTED, as the specification says; BMv2 answers
   UNKNOWN;
 - a new entry has a new direct meter; BMv2 gives it the meter of the entry that had its place before;
+- of p4.tmp.P4DeviceConfig, in which older clients wrap a program, only the program counts; BMv2 drops a saved program
+  for `reassign`;
 - groups and clone sessions end with the pipeline that they were made for; BMv2's replication engine keeps copies of
   them that P4Runtime no longer sees;
 - packet-ins and packet-outs have the header of the running program even while another one is saved;

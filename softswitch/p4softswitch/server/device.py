@@ -30,6 +30,7 @@ from finsy.proto import p4r
 
 from ..engine_api import Engine, EngineError, UnsupportedProgram
 from . import consistency
+from .deviceconfig import program_of
 from .digests import Send
 from .pipeline import Pipeline
 from .ports import Ports
@@ -213,7 +214,7 @@ class Device:
             if action != _Request.VERIFY and action not in _LOADS:
                 raise invalid("unknown action")
             schema = read_p4info(config.p4info)
-            program = bytes(config.p4_device_config)
+            program = program_of(bytes(config.p4_device_config))
             if action == _Request.VERIFY:
                 self._verify(schema, program)
                 return

@@ -12,6 +12,7 @@ from finsy.proto import p4r
 from ..engine_api import Engine, EngineError
 from .digests import Digests, Send
 from .packetio import PacketCodec
+from .profiles import Profiles
 from .replication import Limits, Replication
 from .resources import IndexedResources
 from .schema import Schema
@@ -22,8 +23,6 @@ _LOG = logging.getLogger(__name__)
 
 _UNSUPPORTED: Mapping[str, str] = {
     "extern_entry": "extern entries are not supported",
-    "action_profile_member": "action profiles are not supported",
-    "action_profile_group": "action profiles are not supported",
     "value_set_entry": "parser value sets are not supported",
     "register_entry": "registers are not accessible",
 }
@@ -55,6 +54,7 @@ class Pipeline:
         self._tables = Tables(schema, engine)
         self._arrays = IndexedResources(schema, engine)
         self._replication = Replication(engine, limits)
+        self._profiles = Profiles()
         self._writers: Mapping[str, Callable[[int, Any], None]] = {
             "table_entry": self._tables.write,
             "counter_entry": self._arrays.counter_write,
@@ -63,6 +63,8 @@ class Pipeline:
             "direct_meter_entry": self._tables.direct_meter_write,
             "packet_replication_engine_entry": self._replication.write,
             "digest_entry": self.digests.write,
+            "action_profile_member": self._profiles.write,
+            "action_profile_group": self._profiles.write,
         }
         self._readers: Mapping[str, Callable[[Any, Any], None]] = {
             "table_entry": self._tables.read,
@@ -72,6 +74,8 @@ class Pipeline:
             "direct_meter_entry": self._tables.direct_meter_read,
             "packet_replication_engine_entry": self._replication.read,
             "digest_entry": self.digests.read,
+            "action_profile_member": self._profiles.read,
+            "action_profile_group": self._profiles.read,
         }
 
     def write(self, updates: Sequence[Any]) -> list[P4Error | None]:

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""finsy's own `Switch` against each target: what its programs begin with, write, read and wait for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import finsy as fy
+import pytest
+from server_harness import DEVICE_ID, PROGRAMS, TIMEOUT, DataPort, Target
+
+MAC = 0x020000000001
+FRAME = bytes.fromhex("020000000001 020000000002 0800") + bytes(range(50))
+Session = Callable[[fy.Switch], Awaitable[Any]]
+
+
+@pytest.fixture(params=["with_arrays", "without_arrays"])
+def options(request: pytest.FixtureRequest) -> fy.SwitchOptions:
+    return fy.SwitchOptions(
+        p4info=PROGRAMS / f"{request.param}.p4info.txtpb",
+        p4blob=PROGRAMS / f"{request.param}.json",
+        device_id=DEVICE_ID,
+    )
+
+
+def run(target: Target, options: fy.SwitchOptions, session: Session) -> Any:
+    """What the session makes of a connected switch."""
+
+    async def connected() -> Any:
+        async with fy.Switch("switch", target.address, options) as switch:
+            return await session(switch)
+
+    target.controller().close()  # it answers: finsy tries only once
+    return asyncio.run(asyncio.wait_for(connected(), TIMEOUT))
+
+
+def forward(port: int) -> fy.P4TableEntry:
+    return fy.P4TableEntry("forward", match=fy.Match(dst=MAC), action=fy.Action("set_port", port=port))
+
+
+async def first(switch: fy.Switch, wanted: fy.P4TableEntry) -> fy.P4TableEntry | None:
+    """The first entry that a read finds."""
+    async for found in switch.read(wanted):
+        return found
+    return None
+
+
+async def everything(switch: fy.Switch) -> list[Any]:
+    """What a wildcard read of each kind finds, constant entries apart."""
+    kinds = [fy.P4TableEntry(), fy.P4MulticastGroupEntry(), fy.P4CloneSessionEntry()]
+    kinds += [fy.P4ActionProfileMember(), fy.P4ActionProfileGroup()]
+    found = [entity async for entity in switch.read(kinds)]
+    return [e for e in found if not (isinstance(e, fy.P4TableEntry) and e.table_id == "fixed")]
+
+
+def test_delete_all(fresh_target: Target, options: fy.SwitchOptions) -> None:
+    async def session(switch: fy.Switch) -> None:
+        await switch.delete_all()
+        assert await everything(switch) == []
+        await switch.write(
+            [
+                +forward(7),
+                +fy.P4TableEntry(
+                    "route", match=fy.Match(src="02:00:00:00:00:00/24", vlan=5), action=fy.Action("NoAction")
+                ),
+                +fy.P4TableEntry("acl", match=fy.Match(type="0x800/&0xff00"), priority=3, action=fy.Action("drop")),
+                ~fy.P4TableEntry(
+                    "nothing_to_match", action=fy.Action("note", vlan=1, tag=2, flag=1), is_default_action=True
+                ),
+                +fy.P4MulticastGroupEntry(1, replicas=[1, 2]),
+                +fy.P4CloneSessionEntry(2, replicas=[3]),
+                +fy.P4DigestEntry("learn_t", max_list_size=1),
+            ]
+        )
+        assert len(await everything(switch)) == 5
+        await switch.delete_all()
+        # finsy passes over everything that is no table entry where the program has a constant table.
+        groups = [fy.P4MulticastGroupEntry(1, replicas=[1, 2]), fy.P4CloneSessionEntry(2, replicas=[3])]
+        await switch.delete(groups)
+        assert await everything(switch) == []
+        default = await first(switch, fy.P4TableEntry("nothing_to_match", is_default_action=True))
+        assert default is not None
+        assert default.action == fy.P4TableAction("NoAction")
+
+    run(fresh_target, options, session)
+
+
+def test_entries_are_written_changed_and_read(fresh_target: Target, options: fy.SwitchOptions) -> None:
+    async def session(switch: fy.Switch) -> None:
+        await switch.insert([forward(7)])
+        with pytest.raises(fy.P4ClientError, match="ALREADY_EXISTS"):
+            await switch.insert([forward(8)])
+        await switch.modify([forward(9)])
+        assert await first(switch, fy.P4TableEntry("forward", match=fy.Match(dst=MAC))) == forward(9)
+        await switch.delete([forward(9)])
+        await switch.delete([forward(9)], strict=False)
+        assert await first(switch, forward(9)) is None
+
+    run(fresh_target, options, session)
+
+
+def test_packets_and_digests(fresh_target: Target, options: fy.SwitchOptions) -> None:
+    async def session(switch: fy.Switch) -> None:
+        await switch.delete_all()
+        data = DataPort(fresh_target.data_address)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                packets = aiter(switch.read_packets())
+                digests = aiter(switch.read_digests("learn_t"))
+                packet = tasks.create_task(anext(packets))  # type: ignore[arg-type]
+                digest = tasks.create_task(anext(digests))  # type: ignore[arg-type]
+                await switch.write(
+                    [
+                        +fy.P4TableEntry("forward", match=fy.Match(dst=MAC), action=fy.Action("to_cpu")),
+                        +fy.P4TableEntry("acl", match=fy.Match(type="0x800"), priority=1, action=fy.Action("learn")),
+                        +fy.P4DigestEntry("learn_t", max_list_size=1),
+                    ]
+                )
+                data.send(3, FRAME)
+            received, learned = packet.result(), digest.result()
+            assert (received.payload, received["ingress_port"]) == (FRAME, 3)
+            assert [dict(sample) for sample in learned] == [{"src": 0x020000000002, "port": 3}]
+            await switch.write([fy.P4DigestListAck(learned.digest_id, learned.list_id)])
+            await switch.write([fy.P4PacketOut(FRAME, egress_port=5, _pad=0, mark=0xF)])
+            assert await asyncio.to_thread(data.receive) == (5, FRAME)
+        finally:
+            data.close()
+
+    run(fresh_target, options, session)
