@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import copy
 import json
+import random
 import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from engine_damage import damage
 from engine_scenarios import PROGRAMS
 from p4softswitch.bmv2json import load_program
 from p4softswitch.codegen import translate
@@ -58,6 +60,13 @@ def wide_sum() -> Json:
     amount = {"type": "hexstr", "value": "0x200"}
     shifted = {"type": "expression", "value": {"op": "<<", "left": wide, "right": amount}}
     return {"type": "expression", "value": {"op": "+", "left": shifted, "right": amount}}
+
+
+def nested(depth: int) -> Json:
+    node: Json = {"type": "hexstr", "value": "0x1"}
+    for _ in range(depth):
+        node = {"type": "expression", "value": {"op": "~", "left": None, "right": node}}
+    return node
 
 
 CHANGES: list[tuple[str, str, Callable[[Json], object]]] = [
@@ -122,6 +131,18 @@ CHANGES: list[tuple[str, str, Callable[[Json], object]]] = [
         f.__setitem__(0, "elsewhere") for t in d["header_types"] for f in t["fields"] if f[0] == "packet_length"]),
     ("unknown header", "there is no header 'ghost'", lambda d: d["deparsers"][0]["order"].append("ghost")),
     ("unknown state", "there is no state limbo", lambda d: state(d)["transitions"][0].update(next_state="limbo")),
+    ("missing keys", "table IngressPipe.bridge: malformed JSON: 'next_tables' is missing", lambda d: table(
+        d, "IngressPipe.bridge").pop("next_tables")),
+    ("other kinds", "parser state start, extract: malformed JSON: something is not of the kind", lambda d: state(d)[
+        "parser_ops"][0].update(parameters=7)),
+    ("names", "headers, number 0: malformed JSON: a name is expected", lambda d: d["headers"][0].update(name=[])),
+    ("doubles", "two headers have this name", lambda d: d["headers"].append(d["headers"][0])),
+    ("double tables", "tables: malformed JSON: two are called", lambda d: d["pipelines"][1].update(
+        tables=d["pipelines"][0]["tables"], init_table=None, conditionals=d["pipelines"][0]["conditionals"])),
+    ("sections of another kind", "actions: malformed JSON: a list is expected", lambda d: d.update(actions={})),
+    ("numbers", "table IngressPipe.bridge: malformed JSON: max_size is '-1'", lambda d: table(
+        d, "IngressPipe.bridge").update(max_size=-1)),
+    ("depth", "an expression nested deeper than", lambda d: set_value(first_assign(d), nested(200))),
     ("jumps", "jump to 999", lambda d: first_assign(d).update(
         op="_jump", parameters=[{"type": "hexstr", "value": "0x3e7"}])),
 ]  # fmt: skip
@@ -133,6 +154,24 @@ def test_refusal(message: str, change: Callable[[Json], None]) -> None:
 
 
 def test_not_json() -> None:
-    for text in (b"", b"[]", b"{", b"\xff"):
-        with pytest.raises(UnsupportedProgram):
+    for text in (b"", b"[]", b"{", b"\xff", b"[" * 100_000, b'{"a": NaN}', b'{"a": "\\uD800"}'):
+        with pytest.raises(UnsupportedProgram, match="JSON"):
             load_program(text)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in PROGRAMS.glob("*.json")))
+def test_damage(name: str) -> None:
+    """Whatever is damaged: it loads, or what is wrong is said in words that can be sent on, and in none of Python's."""
+    program = json.loads((PROGRAMS / f"{name}.json").read_text())
+    rng = random.Random(name)
+    refused = 0
+    for times in (1, 1, 1, 2, 4) * 20:
+        damaged = json.dumps(damage(program, rng, times)).encode()
+        try:
+            translate(load_program(damaged))
+        except UnsupportedProgram as refusal:
+            refused += 1
+            text = str(refusal)
+            text.encode()
+            assert not re.search("(Key|Type|Value|Attribute|Index|Recursion|Overflow)Error|Traceback", text)
+    assert refused

@@ -8,6 +8,7 @@ from typing import Any
 
 from p4softswitch.bmv2json import program as ir
 from p4softswitch.bmv2json.expr import (
+    MAX_BITS,
     Bool,
     Const,
     Data,
@@ -19,7 +20,10 @@ from p4softswitch.bmv2json.expr import (
     Stack,
     StackElem,
 )
-from p4softswitch.bmv2json.reader import Reader, hex_to_int, malformed, refuse
+from p4softswitch.bmv2json.reader import Reader, hex_to_int, integer, malformed, name_of, place, refuse
+
+_MAX_LOOKAHEAD = 1 << 16
+"""Bits from which a lookahead may begin at most."""
 
 
 class ActionReader:
@@ -69,15 +73,18 @@ class ActionReader:
             refuse(f"primitive {op!r}", where)
         where = f"{where}, primitive {op}"
         count, build = self._by_op[op]
-        params = node.get("parameters", [])
-        if len(params) != count:
-            malformed(f"{count} parameters are expected, not {len(params)}", where)
-        return build(params, where)
+        with place(where):
+            params = node.get("parameters", [])
+            if len(params) != count:
+                malformed(f"{count} parameters are expected, not {len(params)}", where)
+            return build(params, where)
 
     def action(self, node: Any) -> ir.Action:
-        name = node["name"]
-        where = f"action {name}"
-        params = tuple(ir.Param(p["name"], int(p["bitwidth"])) for p in node["runtime_data"])
+        where = f"action {node.get('name')}"
+        name = name_of(node, where)
+        params = tuple(
+            ir.Param(name_of(p, where), integer(p["bitwidth"], "a bitwidth", where)) for p in node["runtime_data"]
+        )
         for param in params:
             if not 1 <= param.width <= 128:
                 refuse(f"parameter {param.name} of {param.width} bits", where)
@@ -91,7 +98,7 @@ class ActionReader:
         for primitive in primitives:
             if isinstance(primitive, ir.Jump) and not 0 <= primitive.target <= len(primitives):
                 malformed(f"jump to {primitive.target}", where)
-        return ir.Action(name, int(node["id"]), params, primitives)
+        return ir.Action(name, integer(node["id"], "the id", where), params, primitives)
 
     # Helpers ---------------------------------------------------------------------------------------------------------
 
@@ -144,7 +151,8 @@ class ActionReader:
         stack = self.reader.expression(params[0], where)
         if not isinstance(stack, Stack):
             malformed("a header stack is expected", where)
-        return ir.PushPop(stack, self._const(params[1], where), push)
+        count = self._const(params[1], where)
+        return ir.PushPop(stack, min(integer(count, "the count", where), len(stack.headers)), push)
 
     def _count(self, params: list[Any], where: str) -> ir.Primitive:
         counter = self._named(params[0], "counter_array", self.counters, where)
@@ -179,15 +187,22 @@ class ActionReader:
 
     def _log_msg(self, params: list[Any], where: str) -> ir.Primitive:
         text, args = params
-        if text.get("type") != "string" or args.get("type") != "parameters_vector":
+        if (
+            text.get("type") != "string"
+            or not isinstance(text["value"], str)
+            or args.get("type") != "parameters_vector"
+        ):
             malformed("a format and a vector are expected", where)
         return ir.LogMsg(text["value"], tuple(self._condition(a, where) for a in args["value"]))
 
     # Parser ----------------------------------------------------------------------------------------------------------
 
     def parser_op(self, node: Any, where: str) -> ir.ParserOp:
-        op, params = node.get("op"), node.get("parameters", [])
-        where = f"{where}, {op}"
+        op = node.get("op")
+        with place(f"{where}, {op}"):
+            return self._parser_op(op, node.get("parameters", []), f"{where}, {op}")
+
+    def _parser_op(self, op: Any, params: Any, where: str) -> ir.ParserOp:
         if op == "extract":
             kind, value = params[0].get("type"), params[0].get("value")
             if kind == "regular":
@@ -200,7 +215,7 @@ class ActionReader:
         if op == "verify":
             return ir.Verify(self.reader.bool(params[0], where), self.reader.data(params[1], where))
         if op == "shift":
-            return ir.Advance(Const(8 * int(params[0])))
+            return ir.Advance(Const(8 * integer(params[0], "the distance", where)))
         if op == "advance":
             return ir.Advance(self.reader.data(params[0], where))
         if op == "primitive":
@@ -224,9 +239,9 @@ class ActionReader:
         return ir.Assign(target, value)
 
     def lookahead(self, value: Any, where: str) -> Lookahead:
-        offset, width = int(value[0]), int(value[1])
-        if offset < 0 or width < 1:
-            malformed(f"lookahead of {width} bits at {offset}", where)
+        offset, width = (integer(number, "offset or width of a lookahead", where) for number in value)
+        if not 1 <= width <= MAX_BITS or offset > _MAX_LOOKAHEAD:
+            refuse(f"a lookahead of {width} bits at {offset}", where)
         return Lookahead(offset, width)
 
     def key_part(self, node: Any, where: str) -> FieldRef | LastField | Lookahead:
@@ -241,11 +256,13 @@ class ActionReader:
         refuse(f"transition key {kind!r}", where)
 
     def transition(self, node: Any, where: str) -> ir.Transition:
-        kind, value = node.get("type", "hexstr"), node.get("value")
+        kind, value, following = node.get("type", "hexstr"), node.get("value"), node.get("next_state")
+        if not isinstance(following, str | None):
+            malformed("a state is expected", where)
         if kind == "default" or value == "default":
-            return ir.Transition(None, None, node.get("next_state"))
+            return ir.Transition(None, None, following)
         if kind == "hexstr":
             mask = node.get("mask")
             mask_value = None if mask is None else hex_to_int(mask, where)
-            return ir.Transition(hex_to_int(value, where), mask_value, node.get("next_state"))
+            return ir.Transition(hex_to_int(value, where), mask_value, following)
         refuse("a parser value set" if kind == "parse_vset" else f"transition {kind!r}", where)

@@ -51,6 +51,13 @@ class Translation:
 
 def translate(program: ir.Program) -> Translation:
     """Raises UnsupportedProgram for what cannot be translated."""
+    try:
+        return _translate(program)
+    except RecursionError:
+        raise UnsupportedProgram("an expression is nested too deeply to be translated") from None
+
+
+def _translate(program: ir.Program) -> Translation:
     layout = Layout(program)
     messages: list[str] = []
     used = _used_actions(program)
