@@ -129,6 +129,8 @@ CHANGES: list[tuple[str, str, Callable[[Json], object]]] = [
     ("pipelines", "without the pipeline egress", lambda d: d["pipelines"].pop()),
     ("architecture", "no standard_metadata.packet_length", lambda d: [
         f.__setitem__(0, "elsewhere") for t in d["header_types"] for f in t["fields"] if f[0] == "packet_length"]),
+    ("other architectures", "headers: an architecture other than v1model's", lambda d: [
+        h.update(name="psa_metadata") for h in d["headers"] if h["name"] == "standard_metadata"]),
     ("unknown header", "there is no header 'ghost'", lambda d: d["deparsers"][0]["order"].append("ghost")),
     ("unknown state", "there is no state limbo", lambda d: state(d)["transitions"][0].update(next_state="limbo")),
     ("missing keys", "table IngressPipe.bridge: malformed JSON: 'next_tables' is missing", lambda d: table(

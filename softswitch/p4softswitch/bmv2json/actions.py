@@ -22,6 +22,9 @@ from p4softswitch.bmv2json.expr import (
 )
 from p4softswitch.bmv2json.reader import Reader, hex_to_int, integer, malformed, name_of, place, refuse
 
+_COMPUTING = {
+    "add": "+", "subtract": "-", "bit_and": "&", "bit_or": "|", "bit_xor": "^", "shift_left": "<<", "shift_right": ">>",
+}  # fmt: skip
 _MAX_LOOKAHEAD = 1 << 16
 """Bits from which a lookahead may begin at most."""
 
@@ -53,7 +56,7 @@ class ActionReader:
             "modify_field_with_hash_based_offset": (4, self._hash),
             "modify_field_rng_uniform": (3, self._random),
             "mark_to_drop": (1, lambda p, w: ir.MarkToDrop()),
-            "drop": (0, lambda p, w: ir.MarkToDrop()),
+            "drop": (0, lambda p, w: ir.MarkToDrop(by_alias=True)),
             "truncate": (1, lambda p, w: ir.Truncate(self.reader.data(p[0], w))),
             "clone_ingress_pkt_to_egress": (2, self._clone),
             "clone_egress_pkt_to_egress": (2, self._clone),
@@ -65,6 +68,10 @@ class ActionReader:
             "assume": (1, lambda p, w: ir.Assert(self._condition(p[0], w), True)),
             "log_msg": (2, self._log_msg),
             "no_op": (0, lambda p, w: ir.NoOp()),
+            # What compilers wrote that had no expressions yet.
+            "add_to_field": (2, lambda p, w: self._computed("+", [p[0], *p], w)),
+            "subtract_from_field": (2, lambda p, w: self._computed("-", [p[0], *p], w)),
+            **{name: (3, self._computing(op)) for name, op in _COMPUTING.items()},
         }
 
     def primitive(self, node: Any, where: str) -> ir.Primitive:
@@ -131,6 +138,13 @@ class ActionReader:
         if not isinstance(value, Data):
             malformed("a data value is expected", where)
         return ir.Assign(self.reader.lvalue(params[0], where), value)
+
+    def _computed(self, op: str, params: list[Any], where: str) -> ir.Primitive:
+        expression = {"type": "expression", "value": {"op": op, "left": params[1], "right": params[2]}}
+        return self._assign([params[0], expression], where)
+
+    def _computing(self, op: str) -> Callable[[list[Any], str], ir.Primitive]:
+        return lambda params, where: self._computed(op, params, where)
 
     def _assign_header(self, params: list[Any], where: str) -> ir.Primitive:
         target, source = self._header(params[0], where), self._header(params[1], where)

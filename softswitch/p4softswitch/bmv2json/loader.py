@@ -87,6 +87,8 @@ class _Loader:
         types = read_each(root, "header_types", "header type", self._header_type)
         reader.header_types = self._by_name("header_types", types)
         headers = tuple(read_each(root, "headers", "header", self._header))
+        if not any(name.startswith("standard_metadata") for name in reader.headers):
+            refuse("an architecture other than v1model's (there is no standard_metadata)", "headers")
         stacks = self._stacks(
             {integer(n["id"], "the id", "headers"): headers[i] for i, n in enumerate(root["headers"])}
         )

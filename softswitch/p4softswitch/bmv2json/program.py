@@ -161,7 +161,9 @@ class Random:
 
 @dataclass(frozen=True)
 class MarkToDrop:
-    pass
+    """by_alias: also ends multicast where the group stands in another header (the older `drop`)."""
+
+    by_alias: bool = False
 
 
 @dataclass(frozen=True)

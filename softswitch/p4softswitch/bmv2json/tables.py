@@ -90,7 +90,7 @@ def _table(
     except ValueError:
         refuse(f"match type {node['match_type']!r}", where)
     _check_kinds(kind, key, where)
-    action_ids = tuple(integer(a, "an action", where) for a in node["action_ids"])
+    action_ids = _action_ids(node, actions, where)
     for action_id in action_ids:
         if action_id not in actions:
             malformed(f"there is no action {action_id}", where)
@@ -130,6 +130,17 @@ def _table(
         entries=entries,
         immutable="entries" in node,
     )
+
+
+def _action_ids(node: Any, actions: dict[int, ir.Action], where: str) -> tuple[int, ...]:
+    if "action_ids" in node:
+        return tuple(integer(a, "an action", where) for a in node["action_ids"])
+    # Before actions could share a name, tables named them.
+    by_name = {action.name: action.id for action in reversed(actions.values())}
+    for name in node["actions"]:
+        if name not in by_name:
+            malformed(f"there is no action {name}", where)
+    return tuple(by_name[name] for name in node["actions"])
 
 
 def _key_field(node: Any, reader: Reader, where: str) -> ir.KeyField:
