@@ -56,6 +56,17 @@ class ActionCall:
 
 
 @dataclass(frozen=True)
+class ProfileRef:
+    """What an entry of a table with an action profile has for an action: the handle of a member or of a group."""
+
+    handle: int
+    group: bool = False
+
+
+Action = ActionCall | ProfileRef
+
+
+@dataclass(frozen=True)
 class CounterValue:
     packets: int
     bytes: int
@@ -81,7 +92,7 @@ class Replica:
 class TableEntry:
     key: tuple[KeyPart, ...]
     priority: int
-    action: ActionCall | None  # None for a member of an action profile
+    action: Action
 
 
 class Engine(Protocol):
@@ -91,13 +102,24 @@ class Engine(Protocol):
     Constant entries report what PI makes of the JSON's: 2**31 - 1 minus it.
     """
 
-    def table_insert(self, table: str, key: Sequence[KeyPart], priority: int, action: ActionCall) -> None: ...
-    def table_modify(self, table: str, key: Sequence[KeyPart], priority: int, action: ActionCall) -> None: ...
+    def table_insert(self, table: str, key: Sequence[KeyPart], priority: int, action: Action) -> None: ...
+    def table_modify(self, table: str, key: Sequence[KeyPart], priority: int, action: Action) -> None: ...
     def table_delete(self, table: str, key: Sequence[KeyPart], priority: int) -> None: ...
     def table_entries(self, table: str) -> list[TableEntry]: ...
     def table_get_default(self, table: str) -> ActionCall: ...
     def table_set_default(self, table: str, action: ActionCall | None) -> None:
         """None restores the default action of the program."""
+
+    # Members and groups of action profiles, by handles that the caller chooses: the lower, the less memory. A group
+    # has its members in the order of their handles. What is referred to may be gone: then the packet meets no action.
+    def profile_members_set(self, profile: str, handles: Sequence[int], action: ActionCall) -> None:
+        """Create or replace; all of them have the action in one step."""
+
+    def profile_member_delete(self, profile: str, handle: int) -> None: ...
+    def profile_group_set(self, profile: str, handle: int, members: Sequence[int]) -> None:
+        """Create or replace. A member stands once in a group."""
+
+    def profile_group_delete(self, profile: str, handle: int) -> None: ...
 
     def direct_counter_read(self, table: str, key: Sequence[KeyPart], priority: int) -> CounterValue: ...
     def direct_counter_write(self, table: str, key: Sequence[KeyPart], priority: int, value: CounterValue) -> None: ...

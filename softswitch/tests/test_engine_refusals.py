@@ -95,16 +95,12 @@ CHANGES: list[tuple[str, str, Callable[[Json], object]]] = [
         lambda d: set_value(first_assign(d), {"type": "union_stack_field", "value": ["a", "b", "c"]}),
     ),
     ("intermediates", "an intermediate value of 560 bits", lambda d: set_value(first_assign(d), wide_sum())),
-    (
-        "action profiles",
-        "table IngressPipe.bridge: type 'indirect'",
-        lambda d: table(d, "IngressPipe.bridge").update(type="indirect"),
-    ),
-    (
-        "selectors",
-        "action profile p",
-        lambda d: d["pipelines"][0].update(action_profiles=[{"name": "p", "id": 0, "max_size": 1}]),
-    ),
+    ("action profiles", "table IngressPipe.bridge: malformed JSON: there is no action profile p", lambda d: table(
+        d, "IngressPipe.bridge").update(type="indirect", action_profile="p")),
+    ("selectors", "action profile p: malformed JSON: 'algo' is missing", lambda d: d["pipelines"][0].update(
+        action_profiles=[{"name": "p", "id": 0, "max_size": 1, "selector": {}}])),
+    ("types of tables", "table IngressPipe.bridge: malformed JSON: type 'direct'", lambda d: table(
+        d, "IngressPipe.bridge").update(type="direct")),
     (
         "match kinds",
         "match type 'fuzzy'",

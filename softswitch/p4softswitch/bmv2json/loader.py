@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 from p4softswitch.bmv2json import program as ir
 from p4softswitch.bmv2json.actions import ActionReader
 from p4softswitch.bmv2json.expr import Data, Field, FieldRef, Header, HeaderType, RegisterArray, Stack, ValidBit, walk
+from p4softswitch.bmv2json.profiles import ProfileReader
 from p4softswitch.bmv2json.reader import Reader, hex_to_int, integer, malformed, name_of, place, read_each, refuse
 from p4softswitch.bmv2json.tables import read_pipeline
 from p4softswitch.engine_api import UnsupportedProgram
@@ -114,8 +115,12 @@ class _Loader:
             actions[action.id] = action
         pipelines: dict[str, ir.Pipeline] = {}
         tables: list[ir.Table] = []
+        profiles = ProfileReader(self._calculation, len(calculations))
         for pipeline in read_each(
-            root, "pipelines", "pipeline", lambda node: read_pipeline(node, reader, actions, direct_meters, tables)
+            root,
+            "pipelines",
+            "pipeline",
+            lambda node: read_pipeline(node, reader, actions, direct_meters, tables, profiles),
         ):
             pipelines[pipeline.name] = pipeline
         self._by_name("tables", tables)
@@ -141,11 +146,12 @@ class _Loader:
             counters=counters,
             meters=meters,
             registers=registers,
-            calculations=calculations,
+            calculations=(*calculations, *profiles.calculations),
             checksums=tuple(read_each(root, "checksums", "checksum", self._checksum)),
             field_lists=dict(read_each(root, "field_lists", "field list", self._field_list)),
             learn_lists=dict(read_each(root, "learn_lists", "digest", self._learn_list)),
             aliases=self._aliases(),
+            profiles=tuple(profiles.profiles.values()),
             warnings=self.warnings,
         )
 

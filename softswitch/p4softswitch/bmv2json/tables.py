@@ -7,6 +7,7 @@ from typing import Any
 
 from p4softswitch.bmv2json import program as ir
 from p4softswitch.bmv2json.expr import Data, FieldRef, ValidBit
+from p4softswitch.bmv2json.profiles import ProfileReader
 from p4softswitch.bmv2json.reader import Reader, hex_to_int, integer, malformed, name_of, read_each, refuse
 
 _MAX_KEY_BITS = 2048
@@ -18,11 +19,11 @@ def read_pipeline(
     actions: dict[int, ir.Action],
     direct_meters: dict[str, ir.DirectMeter],
     tables: list[ir.Table],
+    profiles: ProfileReader,
 ) -> ir.Pipeline:
     """One pipeline; its tables are appended to `tables`, which numbers them over all pipelines."""
     name = name_of(node, "pipelines")
-    for profile in node.get("action_profiles") or ():
-        refuse("an action profile or selector", f"action profile {profile.get('name')}")
+    profiles.pipeline(node)
     nodes: dict[str, ir.Node] = {}
 
     def add(step: ir.Node) -> None:
@@ -31,7 +32,7 @@ def read_pipeline(
         nodes[step.name] = step
 
     def read_table(entry: Any) -> None:
-        table = _table(entry, len(tables), reader, actions, direct_meters)
+        table = _table(entry, len(tables), reader, actions, direct_meters, profiles)
         tables.append(table)
         add(table)
 
@@ -77,11 +78,11 @@ def _table(
     reader: Reader,
     actions: dict[int, ir.Action],
     direct_meters: dict[str, ir.DirectMeter],
+    profiles: ProfileReader,
 ) -> ir.Table:
     where = f"table {node['name']}"
     name = name_of(node, where)
-    if node["type"] != "simple":
-        refuse(f"type {node['type']!r} (action profile or selector)", where)
+    profile = profiles.of_table(node, where)
     key = tuple(_key_field(k, reader, where) for k in node["key"])
     if sum(k.width for k in key) > _MAX_KEY_BITS:
         refuse(f"a key of more than {_MAX_KEY_BITS} bits", where)
@@ -129,6 +130,7 @@ def _table(
         next_hit_miss=hit_miss,
         entries=entries,
         immutable="entries" in node,
+        profile=profile,
     )
 
 

@@ -68,6 +68,7 @@ def _translate(program: ir.Program) -> Translation:
         _structures(program, layout),
         '#include "state.h"',
         '#include "lane.h"',
+        '#include "profiles.h"',
         '#include "switch.h"',
         '#include "tables.h"',
         '#include "packet.h"',
@@ -91,6 +92,7 @@ def _translate(program: ir.Program) -> Translation:
         '#include "lock.h"',
         '#include "worker.h"',
         '#include "api.h"',
+        '#include "api_profiles.h"',
         "",
     ]
     return Translation("\n".join(parts), tuple(messages))
@@ -140,6 +142,7 @@ def _structures(program: ir.Program, layout: Layout) -> str:
             f"#define P4_TABLES {max(1, len(program.tables))}",
             f"#define P4_COUNTERS {max(1, len(program.counters))}",
             f"#define P4_METERS {max(1, len(program.meters))}",
+            f"#define P4_PROFILES {max(1, len(program.profiles))}",
             f"#define P4_REGISTERS {max(1, len(program.registers))}",
         ]
     )
@@ -220,6 +223,8 @@ def _descriptions(program: ir.Program) -> str:
         if layout.words > NUMBERS["P4_MAX_KEY_WORDS"]:
             raise UnsupportedProgram(f"table {table.name}: a key of {layout.words} words is not implemented")
         param_words = max((action_words(program, a) for a in table.actions), default=0)
+        if table.profile is not None:
+            param_words = max(param_words, 1)  # the member or group
         fallback = table.default
         number = "P4_NO_ACTION"
         defaults = f"default_{table.index}"
@@ -253,6 +258,7 @@ def _descriptions(program: ir.Program) -> str:
         "counters": program.counters,
         "meters": program.meters,
         "registers": program.registers,
+        "profiles": program.profiles,
     }
     lines += [f"enum {{ n_{name} = {len(items)} }};" for name, items in counts.items()]
     return "\n".join(lines) + "\n"

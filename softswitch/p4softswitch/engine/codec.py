@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from p4softswitch.bmv2json.program import Action, ConstEntry, KeyField, MatchKind, Table
 from p4softswitch.codegen.layout import key_layout, pack, unpack, words
 from p4softswitch.engine import binding
-from p4softswitch.engine_api import ActionCall, EngineError, KeyPart, TableEntry
+from p4softswitch.engine_api import Action as EntryAction
+from p4softswitch.engine_api import ActionCall, EngineError, KeyPart, ProfileRef, TableEntry
 
 # P4Runtime's larger priority wins, BMv2's smaller one: both sides of it are seen through this, as by PI.
 MAX_PRIORITY = (1 << 31) - 1
@@ -25,6 +26,20 @@ def _int(value: bytes | None, field: KeyField, what: str) -> int:
 
 def _prefix_mask(prefix_len: int, width: int) -> int:
     return ((1 << prefix_len) - 1) << (width - prefix_len)
+
+
+def encode_params(action: Action, call: ActionCall) -> bytes:
+    """Parameters in words. Raises EngineError where number or sizes are not the action's."""
+    params = action.params
+    if len(params) != len(call.params):
+        raise EngineError(f"{call.name} takes {len(params)} parameters")
+    data = b""
+    for param, value in zip(params, call.params, strict=True):
+        number = int.from_bytes(value, "big")
+        if len(value) != (param.width + 7) // 8 or number >> param.width:
+            raise EngineError(f"{call.name}: {param.name} has {param.width} bits")
+        data += number.to_bytes(8 * words(param.width), "little")
+    return data
 
 
 class TableCodec:
@@ -83,16 +98,16 @@ class TableCodec:
         if call.name not in self._number:
             raise EngineError(f"{self.table.name} has no action {call.name}")
         number = self._number[call.name]
-        params = self.actions[number].params
-        if len(params) != len(call.params):
-            raise EngineError(f"{call.name} takes {len(params)} parameters")
-        data = b""
-        for param, value in zip(params, call.params, strict=True):
-            number_ = int.from_bytes(value, "big")
-            if len(value) != (param.width + 7) // 8 or number_ >> param.width:
-                raise EngineError(f"{call.name}: {param.name} has {param.width} bits")
-            data += number_.to_bytes(8 * words(param.width), "little")
+        data = encode_params(self.actions[number], call)
         return number, data, len(data) // 8
+
+    def entry_content(self, action: EntryAction) -> tuple[int, bytes, int]:
+        """The same for an entry, which refers to a member or group where the table has an action profile."""
+        if (self.table.profile is not None) != isinstance(action, ProfileRef):
+            raise EngineError(f"{self.table.name}: entries take {'no ' * (self.table.profile is None)}member or group")
+        if isinstance(action, ActionCall):
+            return self.action(action)
+        return 0, (int(action.group) << 32 | action.handle).to_bytes(8, "little"), 1
 
     def const_entry(self, entry: ConstEntry) -> tuple[list[KeyPart], int, ActionCall]:
         """A constant entry of the program, in the terms of the control plane."""
@@ -152,6 +167,10 @@ class TableCodec:
             else:
                 parts.append(KeyPart(raw))
         shown = MAX_PRIORITY - priority if self._prioritized else 0
+        if self.table.profile is not None:
+            start = offset + binding.ENTRY_HEAD + 2 * size
+            ref = int.from_bytes(data[start : start + 8], "little")
+            return TableEntry(tuple(parts), shown, ProfileRef(ref & 0xFFFFFFFF, bool(ref >> 32)))
         return TableEntry(tuple(parts), shown, self.entry_action(data, offset))
 
 

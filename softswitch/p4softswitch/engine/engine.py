@@ -33,6 +33,10 @@ from p4softswitch.codegen import translate
 from p4softswitch.engine import binding
 from p4softswitch.engine.codec import TableCodec, format_message
 from p4softswitch.engine.compiler import build
+from p4softswitch.engine.profiles import ProfileCalls
+from p4softswitch.engine_api import (
+    Action as EntryAction,
+)
 from p4softswitch.engine_api import (
     ActionCall,
     CounterValue,
@@ -111,6 +115,11 @@ class CompiledEngine:
         self._counters = {c.name: c for c in program.counters}
         self._meters = {m.name: m for m in program.meters}
         self._registers = {r.name: r for r in program.registers}
+        profiles = ProfileCalls(program, library, self._handle, self._check)
+        self.profile_members_set = profiles.members_set
+        self.profile_member_delete = profiles.member_delete
+        self.profile_group_set = profiles.group_set
+        self.profile_group_delete = profiles.group_delete
         self._sinks: dict[int, Callable[[bytes], None]] = {}
         self._digest_sink: Callable[[str, bytes], None] | None = None
         self._ports: set[int] = set()
@@ -133,11 +142,11 @@ class CompiledEngine:
                 self._change("p4_table_insert", codec, *codec.const_entry(entry))
 
     def _change(
-        self, function: str, codec: TableCodec, key: Sequence[KeyPart], priority: int, action: ActionCall | None
+        self, function: str, codec: TableCodec, key: Sequence[KeyPart], priority: int, action: EntryAction | None
     ) -> None:
         arguments = list(codec.key(key, priority))
         if action is not None:
-            arguments += codec.action(action)
+            arguments += codec.entry_content(action)
         result = getattr(self._lib, function)(self._handle, codec.table.index, *arguments)
         self._check(result, codec.table.name)
 
@@ -160,11 +169,11 @@ class CompiledEngine:
             raise EngineError(f"{table} has no key, only a default action")
         return codec
 
-    def table_insert(self, table: str, key: Sequence[KeyPart], priority: int, action: ActionCall) -> None:
+    def table_insert(self, table: str, key: Sequence[KeyPart], priority: int, action: EntryAction) -> None:
         """Add an entry. Raises EntryExists, TableFull."""
         self._change("p4_table_insert", self._mutable(table), key, priority, action)
 
-    def table_modify(self, table: str, key: Sequence[KeyPart], priority: int, action: ActionCall) -> None:
+    def table_modify(self, table: str, key: Sequence[KeyPart], priority: int, action: EntryAction) -> None:
         """Change action and parameters of an entry; its counter and meter stay. Raises NoSuchEntry."""
         self._change("p4_table_modify", self._mutable(table), key, priority, action)
 

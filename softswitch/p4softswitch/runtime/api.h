@@ -75,6 +75,7 @@ EXPORT void p4_destroy(struct sw *S) {
   for (int i = 0; i < n_counters; i++) free(S->counters[i]);
   for (int i = 0; i < n_meters; i++) free(S->meters[i]);
   for (int i = 0; i < n_registers; i++) free(S->registers[i].cells);
+  for (int i = 0; i < n_profiles; i++) profile_clear(&S->profiles[i]);
   queue_clear(&S->lane.again);
   queue_clear(&S->lane.clones);
   free(S->groups);
@@ -248,6 +249,7 @@ EXPORT void p4_reset(struct sw *S, int keep_entries) {
       const struct table_description *d = &table_descriptions[i];
       table_set_default(&S->tables[i], d->default_action, d->default_params, d->default_words);
     }
+    for (int i = 0; i < n_profiles; i++) profile_clear(&S->profiles[i]);
     for (int i = 0; i < n_counters; i++) memset(S->counters[i], 0, counter_sizes[i] * sizeof(struct counter));
     for (int i = 0; i < n_meters; i++) memset(S->meters[i], 0, meter_descriptions[i].size * sizeof(struct meter));
     for (uint32_t i = 0; i < 65536; i++) { free(S->groups[i]); S->groups[i] = 0; }

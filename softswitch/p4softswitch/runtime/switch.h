@@ -16,6 +16,7 @@ struct sw {
   struct counter *counters[P4_COUNTERS];
   struct meter *meters[P4_METERS];
   struct registers registers[P4_REGISTERS];
+  struct profile profiles[P4_PROFILES];
   struct group **groups;   /* 65536 */
   struct group **sessions; /* 32768 */
   struct port **ports;     /* 65536 */

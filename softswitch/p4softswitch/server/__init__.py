@@ -9,7 +9,8 @@ Stricter than BMv2, so that nothing comes to lean on what BMv2 happens to admit:
 
 - an empty byte string, a negative priority, a parameter or match field that stands twice, a meter configuration with a
   single -1, a replica above port 511, backup replicas, excess bursts, direct resources of a default entry, a role other
-  than the default: refused; BMv2 reads zero, overflows, or forgets;
+  than the default, a group of a profile without selector, member or group 0: refused; BMv2 reads zero, overflows, or
+  forgets;
 - an entry that is refused for its meter configuration is not there; BMv2 has it then, and cannot read the table any
   more;
 - VERIFY compiles the program; BMv2 looks at the p4info only. A device config that is no program, or that the p4info
@@ -26,7 +27,10 @@ Otherwise different:
   them that P4Runtime no longer sees;
 - packet-ins and packet-outs have the header of the running program even while another one is saved;
 - a packet-in that a slow client does not take is dropped and counted; BMv2 holds up its egress thread;
-- idle timeouts and action profiles are refused by name;
+- idle timeouts and watch ports are refused by name;
+- a change of an action profile is one step with respect to packets, and a group that is refused is not there; an empty
+  group is a miss, where BMv2's way through the program is undefined; members and groups are kept when a pipeline is
+  reconciled, and can be read while entries bring their own; a member is read once, whatever its weight;
 - digests come when their time or size says so; BMv2 rounds times up to sweeps of 100 ms, and sends by size only if
   there is an acknowledgement timeout;
 - table entries that come with the program can be read, also where more can be added;

@@ -83,6 +83,9 @@ def _check_table(table: Table, found: Mapping[str, Any], widths: _Widths, schema
         name = schema.actions[number].name
         if name not in names:
             raise _refuse(f"table {table.name} has no action {name} in the program")
+    implementation = schema.profiles[table.profile].name if table.profile is not None else None
+    if found.get("action_profile", found.get("act_prof_name")) != implementation:
+        raise _refuse(f"table {table.name}: the action profiles differ")
     # For a constant table p4c writes its default size into the p4info and the number of entries into the program.
     if table.size != found.get("max_size", table.size) and not table.is_const:
         raise _refuse(f"table {table.name}: the sizes differ")

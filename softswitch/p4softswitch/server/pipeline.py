@@ -51,10 +51,10 @@ class Pipeline:
         self.codec = PacketCodec(schema)
         self.digests = Digests(schema.digests, send_digest)
         engine.set_digest_sink(self.digests.learn)
-        self._tables = Tables(schema, engine)
+        self._profiles = Profiles(schema, engine)
+        self._tables = Tables(schema, engine, self._profiles)
         self._arrays = IndexedResources(schema, engine)
         self._replication = Replication(engine, limits)
-        self._profiles = Profiles()
         self._writers: Mapping[str, Callable[[int, Any], None]] = {
             "table_entry": self._tables.write,
             "counter_entry": self._arrays.counter_write,
@@ -63,8 +63,8 @@ class Pipeline:
             "direct_meter_entry": self._tables.direct_meter_write,
             "packet_replication_engine_entry": self._replication.write,
             "digest_entry": self.digests.write,
-            "action_profile_member": self._profiles.write,
-            "action_profile_group": self._profiles.write,
+            "action_profile_member": self._profiles.member_write,
+            "action_profile_group": self._profiles.group_write,
         }
         self._readers: Mapping[str, Callable[[Any, Any], None]] = {
             "table_entry": self._tables.read,
@@ -74,8 +74,8 @@ class Pipeline:
             "direct_meter_entry": self._tables.direct_meter_read,
             "packet_replication_engine_entry": self._replication.read,
             "digest_entry": self.digests.read,
-            "action_profile_member": self._profiles.read,
-            "action_profile_group": self._profiles.read,
+            "action_profile_member": self._profiles.member_read,
+            "action_profile_group": self._profiles.group_read,
         }
 
     def write(self, updates: Sequence[Any]) -> list[P4Error | None]:
@@ -95,7 +95,10 @@ class Pipeline:
         writer = self._writers.get(kind)
         if writer is None:
             raise self._unsupported(kind)
-        _guard(lambda: writer(update.type, getattr(update.entity, kind)))
+        try:
+            _guard(lambda: writer(update.type, getattr(update.entity, kind)))
+        finally:
+            _guard(self._profiles.settle)
 
     def read(self, entities: Sequence[Any], response: Any) -> None:
         """Append to a p4.v1.ReadResponse what the entities select.
@@ -123,16 +126,16 @@ class Pipeline:
     def forwarding_state(self) -> list[Any]:
         """What RECONCILE_AND_COMMIT carries over on BMv2, as INSERTs.
 
-        All table entries, without default actions and direct resources; and every cell of every indexed counter and
-        meter, although these can never be inserted: a program that has one is never reconciled.
+        Members, groups and table entries, without default actions and direct resources; and every cell of every indexed
+        counter and meter, although these can never be inserted: a program that has one is never reconciled.
 
         Raises:
             P4Error: as `read`.
         """
-        request = [p4r.Entity(), p4r.Entity(), p4r.Entity()]
-        request[0].table_entry.SetInParent()
-        request[1].meter_entry.SetInParent()
-        request[2].counter_entry.SetInParent()
+        kinds = ("action_profile_member", "action_profile_group", "table_entry", "meter_entry", "counter_entry")
+        request = [p4r.Entity() for _ in kinds]
+        for entity, kind in zip(request, kinds, strict=True):
+            getattr(entity, kind).SetInParent()
         response = p4r.ReadResponse()
         self.read(request, response)
         return [p4r.Update(type=p4r.Update.INSERT, entity=entity) for entity in response.entities]

@@ -8,9 +8,10 @@ from typing import Any
 
 from finsy.proto import p4r
 
-from ..engine_api import CounterValue, Engine, EntryExists, MeterRates, NoSuchEntry, TableEntry, TableFull
+from ..engine_api import ActionCall, CounterValue, Engine, EntryExists, MeterRates, NoSuchEntry, TableEntry, TableFull
 from . import entries
 from .entries import Key
+from .profiles import Profiles
 from .resources import check_update, new_count, rates_of, write_count, write_rates
 from .schema import Schema, Table
 from .status import Code, P4Error, invalid, unimplemented
@@ -50,9 +51,10 @@ def _missing(table: Table) -> P4Error:
 class Tables:
     """The tables of one pipeline. Not thread-safe: the device serialises."""
 
-    def __init__(self, schema: Schema, engine: Engine) -> None:
+    def __init__(self, schema: Schema, engine: Engine, profiles: Profiles) -> None:
         self._schema = schema
         self._engine = engine
+        self._profiles = profiles
         self._notes: dict[int, dict[Key, _Note]] = {table_id: {} for table_id in schema.tables}
         self._default_notes: dict[int, _Note] = {}
 
@@ -116,8 +118,7 @@ class Tables:
         if not entry.HasField("action"):
             raise invalid(f"table {table.name}: the entry has no action")
         key = entries.key_of(table, entry)
-        entries.check_action(self._schema, table, entry)
-        call = entries.action_call(self._schema, entry.action.action)
+        call = self._profiles.action(table, entry)
         direct = self._direct(table, entry)
         self._idle_timeout(table, entry)
         if table.is_const:
@@ -134,6 +135,7 @@ class Tables:
         except Exception:
             self._engine.table_delete(table.name, *key)
             raise
+        self._profiles.commit(table, key, call)
         self._notes[table.id][key] = _Note.of(entry)
 
     def _modify(self, table: Table, entry: Any) -> None:
@@ -143,13 +145,13 @@ class Tables:
         else:
             key = entries.key_of(table, entry)
         entries.check_action(self._schema, table, entry)
-        call = entries.action_call(self._schema, entry.action.action) if entry.HasField("action") else None
+        call = self._profiles.action(table, entry) if entry.HasField("action") else None
         if call is None and not entry.is_default_action:
             raise invalid(f"table {table.name}: the entry has no action")
         direct = self._direct(table, entry)
         self._idle_timeout(table, entry)
         if entry.is_default_action:
-            self._engine.table_set_default(table.name, call)
+            self._engine.table_set_default(table.name, call if isinstance(call, ActionCall) else None)
             self._default_notes[table.id] = _Note() if call is None else _Note.of(entry)
             return
         if table.is_const or call is None:
@@ -158,6 +160,7 @@ class Tables:
             self._engine.table_modify(table.name, key[0], key[1], call)
         except NoSuchEntry:
             raise _missing(table) from None
+        self._profiles.commit(table, key, call)
         self._set_direct(table, key, direct)
         self._notes[table.id][key] = _Note.of(entry)
 
@@ -171,6 +174,7 @@ class Tables:
             self._engine.table_delete(table.name, *key)
         except NoSuchEntry:
             raise _missing(table) from None
+        self._profiles.forget(table, key)
         self._notes[table.id].pop(key, None)
 
     # -------------------------------------------------------------------- read
@@ -203,9 +207,7 @@ class Tables:
             entry = response.entities.add().table_entry
             entry.table_id = table.id
             entries.write_key(table, key, entry)
-            if found.action is None:
-                raise P4Error(Code.INTERNAL, f"table {table.name}: an entry has no action")
-            entry.action.action.CopyFrom(entries.write_action(self._schema, found.action))
+            self._profiles.write_action(table, found.action, entry.action)
             if request.HasField("counter_data") and table.counter is not None:
                 write_count(self._engine.direct_counter_read(table.name, *key), entry.counter_data)
             if request.HasField("meter_config") and table.meter is not None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from p4softswitch.engine_api import (
+    Action,
     ActionCall,
     CounterValue,
     EngineError,
@@ -34,7 +35,7 @@ _ZERO = CounterValue(packets=0, bytes=0)
 
 @dataclass
 class _Entry:
-    action: ActionCall
+    action: Action
     count: CounterValue = _ZERO
     rates: MeterRates | None = None
 
@@ -96,7 +97,7 @@ class FakeEngine:
             raise NoSuchEntry(table)
         return entry
 
-    def table_insert(self, table: str, key: Sequence[KeyPart], priority: int, action: ActionCall) -> None:
+    def table_insert(self, table: str, key: Sequence[KeyPart], priority: int, action: Action) -> None:
         with self._lock:
             found = self._tables[table]
             if (tuple(key), priority) in found.entries:
@@ -105,7 +106,7 @@ class FakeEngine:
                 raise TableFull(table)
             found.entries[tuple(key), priority] = _Entry(action)
 
-    def table_modify(self, table: str, key: Sequence[KeyPart], priority: int, action: ActionCall) -> None:
+    def table_modify(self, table: str, key: Sequence[KeyPart], priority: int, action: Action) -> None:
         with self._lock:
             self._entry(table, key, priority).action = action
 
@@ -125,6 +126,24 @@ class FakeEngine:
     def table_set_default(self, table: str, action: ActionCall | None) -> None:
         with self._lock:
             self._tables[table].current_default = action
+
+    # ---------------------------------------------------------- action profiles
+
+    def profile_members_set(self, profile: str, handles: Sequence[int], action: ActionCall) -> None:
+        with self._lock:
+            self.members.update({(profile, handle): action for handle in handles})
+
+    def profile_member_delete(self, profile: str, handle: int) -> None:
+        with self._lock:
+            del self.members[profile, handle]
+
+    def profile_group_set(self, profile: str, handle: int, members: Sequence[int]) -> None:
+        with self._lock:
+            self.member_groups[profile, handle] = tuple(sorted(members))
+
+    def profile_group_delete(self, profile: str, handle: int) -> None:
+        with self._lock:
+            del self.member_groups[profile, handle]
 
     # --------------------------------------------------------------- resources
 
@@ -276,5 +295,7 @@ class FakeEngine:
             self._meters: dict[str, list[MeterRates | None]] = {
                 m["name"]: [None] * m["size"] for m in self._json["meter_arrays"] if not m["is_direct"]
             }
+            self.members: dict[tuple[str, int], ActionCall] = {}
+            self.member_groups: dict[tuple[str, int], tuple[int, ...]] = {}
             self.groups: dict[int, tuple[Replica, ...]] = {}
             self.sessions: dict[int, tuple[Replica, ...]] = {}
