@@ -132,6 +132,25 @@ def test_packets_and_digests(fresh_target: Target, options: fy.SwitchOptions) ->
     run(fresh_target, options, session)
 
 
+def test_idle_timeouts(fresh_target: Target) -> None:
+    options = fy.SwitchOptions(
+        p4info=ENGINE_PROGRAMS / "ageing.p4info.txtpb", p4blob=ENGINE_PROGRAMS / "ageing.json", device_id=DEVICE_ID
+    )
+
+    async def session(switch: fy.Switch) -> None:
+        await switch.delete_all()
+        notifications = aiter(switch.read_idle_timeouts())
+        async with asyncio.TaskGroup() as tasks:
+            notification = tasks.create_task(anext(notifications))  # type: ignore[arg-type]
+            entry = forward(7)
+            entry.action, entry.idle_timeout_ns = fy.Action("send", port=7), 200_000_000
+            await switch.insert([entry])
+        (expired,) = notification.result()
+        assert (expired.table_id, expired.match) == ("forward", {"dst": MAC})
+
+    run(fresh_target, options, session)
+
+
 def test_action_profiles(fresh_target: Target) -> None:
     options = fy.SwitchOptions(
         p4info=ENGINE_PROGRAMS / "profiles.p4info.txtpb", p4blob=ENGINE_PROGRAMS / "profiles.json", device_id=DEVICE_ID

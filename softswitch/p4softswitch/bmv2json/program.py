@@ -353,6 +353,7 @@ class Table:
     entries: tuple[ConstEntry, ...]
     immutable: bool
     profile: ActionProfile | None = None
+    idle_timeout: bool = False
 
 
 @dataclass(frozen=True)

@@ -131,6 +131,7 @@ def _table(
         entries=entries,
         immutable="entries" in node,
         profile=profile,
+        idle_timeout=bool(node.get("support_timeout")),
     )
 
 

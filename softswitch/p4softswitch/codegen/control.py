@@ -74,6 +74,8 @@ def _table(writer: Writer, table: ir.Table, program: ir.Program, goto: object) -
         )
         if table.with_counters:
             writer.emit("e->packets++; e->bytes += P->ingress_length;")
+        if table.idle_timeout:
+            writer.emit(f"e->data[{2 * layout.words}] = S->lane.now;")
         if table.meter is not None:
             # On a hit and before the action, which reads the colour out of this field.
             length = "P->ingress_length" if table.meter.by_bytes else "1"
@@ -85,7 +87,7 @@ def _table(writer: Writer, table: ir.Table, program: ir.Program, goto: object) -
             f"struct table *const T = &S->tables[{table.index}];",
             "struct entry *const e = T->fallback; const int hit = 0; (void)hit;",
         )
-    params = f"e->data + {2 * layout.words}"
+    params = f"e->data + {2 * layout.words + table.idle_timeout}"
     if table.profile is not None:
         _members(writer, table, program, params, goto)
     writer.emit("switch (e->action) {")

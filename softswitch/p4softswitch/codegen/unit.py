@@ -93,6 +93,7 @@ def _translate(program: ir.Program) -> Translation:
         '#include "worker.h"',
         '#include "api.h"',
         '#include "api_profiles.h"',
+        '#include "ageing.h"',
         "",
     ]
     return Translation("\n".join(parts), tuple(messages))
@@ -235,6 +236,8 @@ def _descriptions(program: ir.Program) -> str:
             number = str(table.actions.index(fallback.action))
             args = constant_words(program.actions[fallback.action].params, fallback.args)
             param_words = max(param_words, len(args))
+        if table.idle_timeout:
+            args, param_words = ["0ull", *args], param_words + 1  # when it was hit
         lines.append(f"static const uint64_t {defaults}[] = {{{', '.join(args) if args else '0'}}};")
         kinds = _range_kinds(table)
         rendered = ", ".join(map(str, kinds)) if kinds else "0"

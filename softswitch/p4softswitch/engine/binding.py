@@ -41,6 +41,7 @@ _SIGNATURES: dict[str, tuple[object, list[object]]] = {
     "p4_member_delete": (_INT, [_S, _U32, _U32]),
     "p4_member_group": (_INT, [_S, _U32, _U32, ctypes.POINTER(_U32), _U32, _INT]),
     "p4_entry_counter": (_INT, [*_KEY, _INT, ctypes.POINTER(_U64)]),
+    "p4_entry_idle": (_INT, [*_KEY, ctypes.POINTER(_U64)]),
     "p4_entry_meter": (_INT, [*_KEY, _INT, ctypes.POINTER(_U64)]),
     "p4_meter": (_INT, [_S, _U32, _U64, _INT, ctypes.POINTER(_U64)]),
     "p4_counter": (_INT, [_S, _U32, _U64, _INT, ctypes.POINTER(_U64)]),

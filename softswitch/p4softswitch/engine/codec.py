@@ -92,22 +92,31 @@ class TableCodec:
         )
 
     def action(self, call: ActionCall) -> tuple[int, bytes, int]:
-        """(number within the table, parameters in words, number of words)."""
+        """The default action: (number within the table, parameters in words, number of words)."""
+        number, data = self._action(call)
+        return self._words(number, data, 0)
+
+    def _words(self, number: int, data: bytes, now: int) -> tuple[int, bytes, int]:
+        """Where entries have idle timeouts, the time of the last hit stands in front."""
+        if self.table.idle_timeout:
+            data = now.to_bytes(8, "little") + data
+        return number, data, len(data) // 8
+
+    def _action(self, call: ActionCall) -> tuple[int, bytes]:
         if call.name == "NoAction" and "NoAction" not in self._number and not call.params:
-            return binding.NO_ACTION, b"", 0
+            return binding.NO_ACTION, b""
         if call.name not in self._number:
             raise EngineError(f"{self.table.name} has no action {call.name}")
         number = self._number[call.name]
-        data = encode_params(self.actions[number], call)
-        return number, data, len(data) // 8
+        return number, encode_params(self.actions[number], call)
 
-    def entry_content(self, action: EntryAction) -> tuple[int, bytes, int]:
+    def entry_content(self, action: EntryAction, now: int) -> tuple[int, bytes, int]:
         """The same for an entry, which refers to a member or group where the table has an action profile."""
         if (self.table.profile is not None) != isinstance(action, ProfileRef):
             raise EngineError(f"{self.table.name}: entries take {'no ' * (self.table.profile is None)}member or group")
         if isinstance(action, ActionCall):
-            return self.action(action)
-        return 0, (int(action.group) << 32 | action.handle).to_bytes(8, "little"), 1
+            return self._words(*self._action(action), now)
+        return self._words(0, (int(action.group) << 32 | action.handle).to_bytes(8, "little"), now)
 
     def const_entry(self, entry: ConstEntry) -> tuple[list[KeyPart], int, ActionCall]:
         """A constant entry of the program, in the terms of the control plane."""
@@ -136,12 +145,15 @@ class TableCodec:
             tuple(v.to_bytes((p.width + 7) // 8, "big") for v, p in zip(args, action.params, strict=True)),
         )
 
+    def _content_at(self, offset: int) -> int:
+        return offset + binding.ENTRY_HEAD + 16 * self.layout.words + 8 * self.table.idle_timeout
+
     def entry_action(self, data: bytes, offset: int) -> ActionCall:
         """The action of an entry in a dump."""
         number = binding.read_entry(data, offset)[2]
         if number >= len(self.actions):
             return ActionCall("NoAction")
-        at = offset + binding.ENTRY_HEAD + 16 * self.layout.words
+        at = self._content_at(offset)
         args = []
         for param in self.actions[number].params:
             size = 8 * words(param.width)
@@ -168,7 +180,7 @@ class TableCodec:
                 parts.append(KeyPart(raw))
         shown = MAX_PRIORITY - priority if self._prioritized else 0
         if self.table.profile is not None:
-            start = offset + binding.ENTRY_HEAD + 2 * size
+            start = self._content_at(offset)
             ref = int.from_bytes(data[start : start + 8], "little")
             return TableEntry(tuple(parts), shown, ProfileRef(ref & 0xFFFFFFFF, bool(ref >> 32)))
         return TableEntry(tuple(parts), shown, self.entry_action(data, offset))

@@ -146,7 +146,7 @@ class CompiledEngine:
     ) -> None:
         arguments = list(codec.key(key, priority))
         if action is not None:
-            arguments += codec.entry_content(action)
+            arguments += codec.entry_content(action, self.now())
         result = getattr(self._lib, function)(self._handle, codec.table.index, *arguments)
         self._check(result, codec.table.name)
 
@@ -240,6 +240,16 @@ class CompiledEngine:
         result = self._lib.p4_entry_counter(self._handle, codec.table.index, *arguments, int(value is not None), pair)
         self._check(result, table)
         return CounterValue(pair[0], pair[1])
+
+    def entry_idle_us(self, table: str, key: Sequence[KeyPart], priority: int) -> int:
+        """Microseconds since an entry of a table with idle timeouts was hit, or written. Raises NoSuchEntry."""
+        codec = self._codec(table)
+        if not codec.table.idle_timeout:
+            raise EngineError(f"{table} has no idle timeouts")
+        idle = ctypes.c_uint64()
+        arguments = codec.key(key, priority)
+        self._check(self._lib.p4_entry_idle(self._handle, codec.table.index, *arguments, ctypes.byref(idle)), table)
+        return idle.value
 
     def direct_meter_read(self, table: str, key: Sequence[KeyPart], priority: int) -> MeterRates | None:
         """None: not configured, every packet is green. Raises NoSuchEntry."""

@@ -27,7 +27,9 @@ Otherwise different:
   them that P4Runtime no longer sees;
 - packet-ins and packet-outs have the header of the running program even while another one is saved;
 - a packet-in that a slow client does not take is dropped and counted; BMv2 holds up its egress thread;
-- idle timeouts and watch ports are refused by name;
+- watch ports are refused by name;
+- idle timeouts are exact, from 100 ms on, and the time since the last hit is told also of entries without one; BMv2
+  looks once a second, and tells zero;
 - a change of an action profile is one step with respect to packets, and a group that is refused is not there; an empty
   group is a miss, where BMv2's way through the program is undefined; members and groups are kept when a pipeline is
   reconciled, and can be read while entries bring their own; a member is read once, whatever its weight;

@@ -83,6 +83,8 @@ def _check_table(table: Table, found: Mapping[str, Any], widths: _Widths, schema
         name = schema.actions[number].name
         if name not in names:
             raise _refuse(f"table {table.name} has no action {name} in the program")
+    if table.idle_timeout and not found.get("support_timeout"):
+        raise _refuse(f"table {table.name} has no idle timeout in the program")
     implementation = schema.profiles[table.profile].name if table.profile is not None else None
     if found.get("action_profile", found.get("act_prof_name")) != implementation:
         raise _refuse(f"table {table.name}: the action profiles differ")

@@ -248,7 +248,7 @@ class Device:
     def _retire(loaded: _Loaded | None) -> None:
         """Its pipeline goes; the engine may stay."""
         if loaded is not None and loaded.pipeline is not None:
-            loaded.pipeline.digests.close()
+            loaded.pipeline.close()
             loaded.pipeline = None
 
     def _verify(self, schema: Schema, program: bytes) -> None:

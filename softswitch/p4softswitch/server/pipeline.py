@@ -10,6 +10,7 @@ from typing import Any
 from finsy.proto import p4r
 
 from ..engine_api import Engine, EngineError
+from .ageing import Ageing
 from .digests import Digests, Send
 from .packetio import PacketCodec
 from .profiles import Profiles
@@ -52,7 +53,8 @@ class Pipeline:
         self.digests = Digests(schema.digests, send_digest)
         engine.set_digest_sink(self.digests.learn)
         self._profiles = Profiles(schema, engine)
-        self._tables = Tables(schema, engine, self._profiles)
+        self._ageing = Ageing(schema, engine, send_digest)
+        self._tables = Tables(schema, engine, self._profiles, self._ageing)
         self._arrays = IndexedResources(schema, engine)
         self._replication = Replication(engine, limits)
         self._writers: Mapping[str, Callable[[int, Any], None]] = {
@@ -77,6 +79,11 @@ class Pipeline:
             "action_profile_member": self._profiles.member_read,
             "action_profile_group": self._profiles.group_read,
         }
+
+    def close(self) -> None:
+        """Nothing is sent on the stream any more."""
+        self.digests.close()
+        self._ageing.close()
 
     def write(self, updates: Sequence[Any]) -> list[P4Error | None]:
         """Apply p4.v1.Updates one by one (CONTINUE_ON_ERROR); the result says for each what went wrong."""

@@ -10,6 +10,7 @@ from finsy.proto import p4r
 
 from ..engine_api import ActionCall, CounterValue, Engine, EntryExists, MeterRates, NoSuchEntry, TableEntry, TableFull
 from . import entries
+from .ageing import Ageing
 from .entries import Key
 from .profiles import Profiles
 from .resources import check_update, new_count, rates_of, write_count, write_rates
@@ -51,10 +52,11 @@ def _missing(table: Table) -> P4Error:
 class Tables:
     """The tables of one pipeline. Not thread-safe: the device serialises."""
 
-    def __init__(self, schema: Schema, engine: Engine, profiles: Profiles) -> None:
+    def __init__(self, schema: Schema, engine: Engine, profiles: Profiles, ageing: Ageing) -> None:
         self._schema = schema
         self._engine = engine
         self._profiles = profiles
+        self._ageing = ageing
         self._notes: dict[int, dict[Key, _Note]] = {table_id: {} for table_id in schema.tables}
         self._default_notes: dict[int, _Note] = {}
 
@@ -77,15 +79,6 @@ class Tables:
             raise invalid("the update type is not set" if update == p4r.Update.UNSPECIFIED else "unknown update type")
 
     # ------------------------------------------------------------------ checks
-
-    @staticmethod
-    def _idle_timeout(table: Table, entry: Any) -> None:
-        if entry.idle_timeout_ns < 0:
-            raise invalid(f"table {table.name}: idle_timeout_ns is negative")
-        if entry.idle_timeout_ns and not table.idle_timeout:
-            raise invalid(f"table {table.name} has no idle timeout")
-        if entry.idle_timeout_ns:
-            raise unimplemented(f"table {table.name}: the embedded switch does not implement idle timeouts")
 
     @staticmethod
     def _direct(table: Table, entry: Any) -> _Direct:
@@ -120,7 +113,7 @@ class Tables:
         key = entries.key_of(table, entry)
         call = self._profiles.action(table, entry)
         direct = self._direct(table, entry)
-        self._idle_timeout(table, entry)
+        self._ageing.check(table, entry)
         if table.is_const:
             # Not PERMISSION_DENIED, which the specification asks for: BMv2's server learns it from the switch below it.
             raise P4Error(Code.UNKNOWN, f"table {table.name}: its entries are constant")
@@ -136,6 +129,7 @@ class Tables:
             self._engine.table_delete(table.name, *key)
             raise
         self._profiles.commit(table, key, call)
+        self._ageing.set(table, key, entry)
         self._notes[table.id][key] = _Note.of(entry)
 
     def _modify(self, table: Table, entry: Any) -> None:
@@ -149,7 +143,7 @@ class Tables:
         if call is None and not entry.is_default_action:
             raise invalid(f"table {table.name}: the entry has no action")
         direct = self._direct(table, entry)
-        self._idle_timeout(table, entry)
+        self._ageing.check(table, entry)
         if entry.is_default_action:
             self._engine.table_set_default(table.name, call if isinstance(call, ActionCall) else None)
             self._default_notes[table.id] = _Note() if call is None else _Note.of(entry)
@@ -161,6 +155,7 @@ class Tables:
         except NoSuchEntry:
             raise _missing(table) from None
         self._profiles.commit(table, key, call)
+        self._ageing.set(table, key, entry)
         self._set_direct(table, key, direct)
         self._notes[table.id][key] = _Note.of(entry)
 
@@ -175,6 +170,7 @@ class Tables:
         except NoSuchEntry:
             raise _missing(table) from None
         self._profiles.forget(table, key)
+        self._ageing.forget(table, key)
         self._notes[table.id].pop(key, None)
 
     # -------------------------------------------------------------------- read
@@ -199,7 +195,8 @@ class Tables:
         if request.is_default_action:
             self._read_default(table, request, response)
             return
-        if request.HasField("time_since_last_hit"):
+        elapsed = request.HasField("time_since_last_hit")
+        if elapsed and not table.idle_timeout:
             raise invalid(f"table {table.name} has no idle timeout, so no time_since_last_hit")
         wanted = entries.key_of(table, request) if request.match else None
         for found in self._entries(table, wanted):
@@ -213,6 +210,7 @@ class Tables:
             if request.HasField("meter_config") and table.meter is not None:
                 write_rates(self._engine.direct_meter_read(table.name, *key), entry, "meter_config")
             self._notes[table.id].get(key, _Note()).write(entry)
+            self._ageing.write(table, key, entry, elapsed=elapsed)
 
     def read(self, request: Any, response: Any) -> None:
         """A p4.v1.TableEntry of a Read: id 0 is every table, an empty match every entry.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,6 +39,7 @@ class _Entry:
     action: Action
     count: CounterValue = _ZERO
     rates: MeterRates | None = None
+    since: int = field(default_factory=time.monotonic_ns)
 
 
 @dataclass
@@ -108,7 +110,8 @@ class FakeEngine:
 
     def table_modify(self, table: str, key: Sequence[KeyPart], priority: int, action: Action) -> None:
         with self._lock:
-            self._entry(table, key, priority).action = action
+            entry = self._entry(table, key, priority)
+            entry.action, entry.since = action, time.monotonic_ns()
 
     def table_delete(self, table: str, key: Sequence[KeyPart], priority: int) -> None:
         with self._lock:
@@ -126,6 +129,10 @@ class FakeEngine:
     def table_set_default(self, table: str, action: ActionCall | None) -> None:
         with self._lock:
             self._tables[table].current_default = action
+
+    def entry_idle_us(self, table: str, key: Sequence[KeyPart], priority: int) -> int:
+        with self._lock:
+            return (time.monotonic_ns() - self._entry(table, key, priority).since) // 1000
 
     # ---------------------------------------------------------- action profiles
 
