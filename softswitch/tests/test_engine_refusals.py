@@ -69,6 +69,23 @@ def nested(depth: int) -> Json:
     return node
 
 
+def with_wide_field(document: Json) -> Json:
+    """A field of 256 bits in the Ethernet header, as an operand."""
+    header = next(h for h in document["headers"] if h["name"] == "ethernet")
+    next(t for t in document["header_types"] if t["name"] == header["header_type"])["fields"].append(["f", 256, False])
+    return {"type": "field", "value": ["ethernet", "f"]}
+
+
+def wide_key(document: Json) -> None:
+    table(document, "IngressPipe.bridge")["key"][0]["target"] = with_wide_field(document)["value"]
+
+
+def wide_shift(document: Json) -> None:
+    field = with_wide_field(document)
+    value = {"op": ">>", "left": field, "right": {"type": "hexstr", "value": "0x8"}}
+    first_assign(document)["parameters"] = [field, {"type": "expression", "value": value}]
+
+
 CHANGES: list[tuple[str, str, Callable[[Json], object]]] = [
     ("header unions", "header_unions u: a header union", lambda d: d["header_unions"].append({"name": "u"})),
     ("union stacks", "header_union_stacks", lambda d: d["header_union_stacks"].append({"name": "u"})),
@@ -81,7 +98,11 @@ CHANGES: list[tuple[str, str, Callable[[Json], object]]] = [
         "variable-length field rest",
         lambda d: d["header_types"][-1]["fields"].append(["rest", "*", False]),
     ),
-    ("wide fields", "field f of 256 bits", lambda d: d["header_types"][-1]["fields"].append(["f", 256, False])),
+    ("wide fields", "field f of 4104 bits", lambda d: d["header_types"][-1]["fields"].append(["f", 4104, False])),
+    ("wide signed fields", "signed field f of 256 bits", lambda d: d["header_types"][-1]["fields"].append(
+        ["f", 256, True])),
+    ("wide keys", "table IngressPipe.bridge: field f of more than 128 bits in this place", wide_key),
+    ("assignments of a wide field to itself", "of what is computed from its higher bits", wide_shift),
     (
         "saturating fields",
         "saturating field f",

@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from p4softswitch.bmv2json import program as ir
 from p4softswitch.bmv2json.expr import (
     MAX_BITS,
+    Bin,
     Bool,
+    Cast,
     Const,
     Data,
     FieldRef,
@@ -17,11 +19,15 @@ from p4softswitch.bmv2json.expr import (
     Header,
     LastField,
     Lookahead,
+    Not,
     Stack,
     StackElem,
+    walk,
 )
 from p4softswitch.bmv2json.reader import Reader, hex_to_int, integer, malformed, name_of, place, refuse
+from p4softswitch.bmv2json.wide import wide_field
 
+_ASSIGNMENTS = ("assign", "modify_field")
 _COMPUTING = {
     "add": "+", "subtract": "-", "bit_and": "&", "bit_or": "|", "bit_xor": "^", "shift_left": "<<", "shift_right": ">>",
 }  # fmt: skip
@@ -97,15 +103,30 @@ class ActionReader:
                 refuse(f"parameter {param.name} of {param.width} bits", where)
         self.reader.runtime_data = tuple(p.width for p in params)
         try:
-            primitives = tuple(
-                self.primitive(p, f"{where}, primitive {number}") for number, p in enumerate(node["primitives"])
-            )
+            groups = [
+                self._primitives(p, f"{where}, primitive {number}") for number, p in enumerate(node["primitives"])
+            ]
         finally:
             self.reader.runtime_data = ()
-        for primitive in primitives:
-            if isinstance(primitive, ir.Jump) and not 0 <= primitive.target <= len(primitives):
+        for primitive in (p for group in groups for p in group):
+            if isinstance(primitive, ir.Jump) and not 0 <= primitive.target <= len(groups):
                 malformed(f"jump to {primitive.target}", where)
-        return ir.Action(name, integer(node["id"], "the id", where), params, primitives)
+        return ir.Action(name, integer(node["id"], "the id", where), params, _numbered(groups))
+
+    def _primitives(self, node: Any, where: str) -> list[ir.Primitive]:
+        """One, or several where an assignment has a target of more than 128 bits."""
+        with place(where):
+            params = node.get("parameters", [])
+            target = (
+                wide_field(params[0], self.reader.headers)
+                if node.get("op") in _ASSIGNMENTS and len(params) == 2
+                else None
+            )
+            if target is None:
+                return [self.primitive(node, where)]
+            source = wide_field(params[1], self.reader.headers)
+            value = None if source is not None and len(source) == len(target) else self.reader.data(params[1], where)
+            return list(_assignments(target, source, value, where))
 
     # Helpers ---------------------------------------------------------------------------------------------------------
 
@@ -280,3 +301,45 @@ class ActionReader:
             mask_value = None if mask is None else hex_to_int(mask, where)
             return ir.Transition(hex_to_int(value, where), mask_value, following)
         refuse("a parser value set" if kind == "parse_vset" else f"transition {kind!r}", where)
+
+
+def _assignments(
+    target: list[FieldRef], source: list[FieldRef] | None, value: Data | None, where: str
+) -> list[ir.Assign]:
+    """The assignment of another field of the same width, or of a value."""
+    if source is not None and [p.field.width for p in source] == [p.field.width for p in target]:
+        return [ir.Assign(to, of) for to, of in zip(target, source, strict=True)]
+    assert value is not None
+    if not _upward(value, target):
+        refuse("an assignment to a field of more than 128 bits of what is computed from its higher bits", where)
+    result = []
+    shift = sum(part.field.width for part in target)
+    for part in target:
+        shift -= part.field.width
+        result.append(ir.Assign(part, Bin(">>", value, Const(shift))))
+    return result
+
+
+def _upward(node: Data, target: list[FieldRef]) -> bool:
+    """Whether no bit of the value depends on a higher one of the target: then it can be written from the top down."""
+    if node in target or not any(part in target for part in walk(node)):
+        return True
+    if isinstance(node, Not):
+        return _upward(node.value, target)
+    if isinstance(node, Cast) and node.kind == "two_comp_mod":
+        return _upward(node.value, target)
+    if not isinstance(node, Bin) or node.op not in ("+", "-", "*", "&", "|", "^", "<<"):
+        return False
+    if node.op == "<<" and not isinstance(node.right, Const):
+        return False
+    return _upward(node.left, target) and _upward(node.right, target)
+
+
+def _numbered(groups: Sequence[list[ir.Primitive]]) -> tuple[ir.Primitive, ...]:
+    """Primitives, some of which have become several, with the targets of jumps among them moved along."""
+    starts = [0]
+    for group in groups:
+        starts.append(starts[-1] + len(group))
+    return tuple(
+        ir.Jump(starts[p.target], p.unless) if isinstance(p, ir.Jump) else p for group in groups for p in group
+    )

@@ -10,10 +10,11 @@ from typing import Any, Protocol, TypeVar
 
 from p4softswitch.bmv2json import program as ir
 from p4softswitch.bmv2json.actions import ActionReader
-from p4softswitch.bmv2json.expr import Data, Field, FieldRef, Header, HeaderType, RegisterArray, Stack, ValidBit, walk
+from p4softswitch.bmv2json.expr import Data, Field, FieldRef, Header, HeaderType, RegisterArray, Stack, walk
 from p4softswitch.bmv2json.profiles import ProfileReader
 from p4softswitch.bmv2json.reader import Reader, hex_to_int, integer, malformed, name_of, place, read_each, refuse
 from p4softswitch.bmv2json.tables import read_pipeline
+from p4softswitch.bmv2json.wide import WIDEST, split, wide_field
 from p4softswitch.engine_api import UnsupportedProgram
 
 # Version of the format that BMv2 had when this was written against it (JSON_format.md of its documents).
@@ -187,6 +188,8 @@ class _Loader:
     def _header_type(self, node: Any) -> HeaderType:
         where = f"header type {node['name']}"
         fields: list[Field] = []
+        listed: list[str] = []
+        wide: dict[str, tuple[Field, ...]] = {}
         offset = 0
         for entry in node["fields"]:
             name, width = entry[0], entry[1]
@@ -195,21 +198,25 @@ class _Loader:
             if width == "*":
                 refuse(f"variable-length field {name}", where)
             integer(width, f"the width of {name}", where)
-            if not 1 <= width <= 128:
-                # p4c pads headers in metadata with fields of any width, but nobody can name those.
+            if not 1 <= width <= WIDEST:
                 refuse(f"field {name} of {width} bits", where)
             if len(entry) > 3 and entry[3]:
                 refuse(f"saturating field {name}", where)
             signed = bool(entry[2]) if len(entry) > 2 else False
             if signed and width < 2:
                 refuse(f"signed field {name} of one bit", where)
-            fields.append(Field(name, width, signed, offset))
+            listed.append(name)
+            if width > 128 and signed:
+                refuse(f"signed field {name} of {width} bits", where)
+            if width > 128:
+                wide[name] = split(name, width, offset)
+            fields += wide.get(name, (Field(name, width, signed, offset),))
             offset += width
-        if len({f.name for f in fields}) != len(fields):
+        if len(set(listed)) != len(listed) or len({f.name for f in fields}) != len(fields):
             malformed("two fields of one name", where)
         if offset % 8:
             malformed(f"{offset} bits are no whole bytes", where)
-        return HeaderType(name_of(node, where), tuple(fields), offset)
+        return HeaderType(name_of(node, where), tuple(fields), offset, wide, tuple(listed))
 
     def _header(self, node: Any) -> Header:
         where = f"header {node['name']}"
@@ -287,7 +294,10 @@ class _Loader:
         inputs: list[ir.CalcInput] = []
         for entry in node["input"]:
             kind, value = entry["type"], entry.get("value")
-            if kind == "field":
+            parts = wide_field(entry, self.reader.headers)
+            if parts is not None:
+                inputs += [ir.CalcInput(field=part) for part in parts]
+            elif kind == "field":
                 inputs.append(ir.CalcInput(field=self.reader.plain_field(value, where)))
             elif kind == "header":
                 inputs.append(ir.CalcInput(header=self.reader.header(value, where)))
@@ -317,12 +327,16 @@ class _Loader:
         )
 
     def _fields(self, elements: list[Any], where: str) -> tuple[FieldRef, ...]:
-        result = []
+        result: list[FieldRef] = []
         for element in elements:
+            parts = wide_field(element, self.reader.headers)
+            if parts is not None:
+                result += parts
+                continue
             if element["type"] != "field":
                 refuse(f"an element of type {element['type']!r}", where)
             found = self.reader.field(element["value"], where)
-            if isinstance(found, ValidBit):
+            if not isinstance(found, FieldRef):
                 refuse("$valid$ in a field list", where)
             result.append(found)
         return tuple(result)

@@ -39,6 +39,7 @@ from p4softswitch.bmv2json.expr import (
     ToBool,
     ValidBit,
 )
+from p4softswitch.bmv2json.wide import joined, wide_field
 from p4softswitch.engine_api import UnsupportedProgram
 
 _ARITHMETIC = {"+", "-", "*", "/", "%", "<<", ">>", "&", "|", "^"}
@@ -135,6 +136,8 @@ class Reader:
 
     def field_of(self, header_type: HeaderType, name: Any, where: str) -> Field:
         found = header_type.field(name)
+        if name in header_type.wide or (found is not None and name not in header_type.listed):
+            refuse(f"field {name} of more than 128 bits in this place", where)
         if found is None:
             malformed(f"header type {header_type.name} has no field {name!r}", where)
         return found
@@ -206,7 +209,8 @@ class Reader:
                 return self.expression(value, where)
             return self._operation(value, where)
         if kind == "field":
-            return self.field(value, where)
+            parts = wide_field(node, self.headers)
+            return self.field(value, where) if parts is None else joined(parts)
         if kind == "hexstr":
             return Const(hex_to_int(value, where))
         if kind == "bool":
@@ -274,11 +278,11 @@ class Reader:
         if op == "access_field":
             header = self.header_ref(left, where)
             header_type = header.stack.type if isinstance(header, StackElem) else header.type
-            if not isinstance(right, int) or not 0 <= right <= len(header_type.fields):
+            if not isinstance(right, int) or not 0 <= right <= len(header_type.listed):
                 malformed(f"header type {header_type.name} has no field {right!r}", where)
-            if right == len(header_type.fields):  # the hidden field stands behind the others
+            if right == len(header_type.listed):  # the hidden field stands behind the others
                 refuse("access_field of $valid$", where)
-            found = header_type.fields[right]
+            found = self.field_of(header_type, header_type.listed[right], where)
             return ElemField(header, found) if isinstance(header, StackElem) else FieldRef(header, found)
         if op in ("last_stack_index", "size_stack"):
             stack = self.expression(right if right is not None else left, where)

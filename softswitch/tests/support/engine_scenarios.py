@@ -378,6 +378,20 @@ def flows(seed: int, count: int) -> Scenario:
     return Scenario("flows", setup, packets)
 
 
+def wide(seed: int, count: int) -> Scenario:
+    """Everything at random, some numbers of all ones, some packets too short."""
+    rng = random.Random(seed)
+    size = 139
+    packets = []
+    for _ in range(count):
+        body = bytearray(rng.randbytes(size + rng.randrange(20)))
+        body[0] = rng.randrange(256)
+        at = rng.randrange(1, size)
+        body[at : at + 40] = rng.choice([b"\xff", b"\0"]) * len(body[at : at + 40])
+        packets.append((1, bytes(body[: rng.choice([size, 900, 900, 900, rng.randrange(1, size)])])))
+    return Scenario("wide", [], packets)
+
+
 SCENARIOS: dict[str, Callable[[int, int], Scenario]] = {
     "router": router,
     "copies": copies,
@@ -386,4 +400,5 @@ SCENARIOS: dict[str, Callable[[int, int], Scenario]] = {
     "matches": matches,
     "hops": hops,
     "flows": flows,
+    "wide": wide,
 }
