@@ -89,7 +89,8 @@ def wide_shift(document: Json) -> None:
 CHANGES: list[tuple[str, str, Callable[[Json], object]]] = [
     ("header unions", "header_unions u: a header union", lambda d: d["header_unions"].append({"name": "u"})),
     ("union stacks", "header_union_stacks", lambda d: d["header_union_stacks"].append({"name": "u"})),
-    ("value sets", "a parser value set", lambda d: d["parse_vsets"].append({"name": "v"})),
+    ("value sets", "parser state start: malformed JSON: there is no parser value set v", lambda d: state(d)[
+        "transitions"].append({"type": "parse_vset", "value": "v", "mask": None, "next_state": None})),
     ("externs", "extern_instances e: an extern", lambda d: d["extern_instances"].append({"name": "e"})),
     ("sections", "section 'novelty'", lambda d: d.update(novelty=[])),
     ("version", "format version 3.0", lambda d: d["__meta__"].update(version=[3, 0])),

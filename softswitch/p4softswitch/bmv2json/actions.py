@@ -300,7 +300,7 @@ class ActionReader:
             mask = node.get("mask")
             mask_value = None if mask is None else hex_to_int(mask, where)
             return ir.Transition(hex_to_int(value, where), mask_value, following)
-        refuse("a parser value set" if kind == "parse_vset" else f"transition {kind!r}", where)
+        refuse(f"transition {kind!r}", where)
 
 
 def _assignments(

@@ -29,7 +29,6 @@ _KNOWN_SECTIONS = {
 _MUST_BE_EMPTY = {
     "header_unions": "a header union",
     "header_union_stacks": "a stack of header unions",
-    "parse_vsets": "a parser value set",
     "extern_instances": "an extern instance",
 }
 _REQUIRED_SECTIONS = ("header_types", "headers", "parsers", "deparsers", "actions", "pipelines")
@@ -82,6 +81,7 @@ class _Loader:
         self.reader = Reader()
         self.actions = ActionReader(self.reader)
         self.warnings: list[str] = []
+        self.value_sets: set[str] = set()
 
     def load(self) -> ir.Program:
         root, reader = self.root, self.reader
@@ -376,10 +376,21 @@ class _Loader:
             name_of(node, where),
             tuple(self.actions.parser_op(op, where) for op in node["parser_ops"]),
             tuple(self.actions.key_part(k, where) for k in node["transition_key"]),
-            tuple(self.actions.transition(t, where) for t in node["transitions"]),
+            tuple(self.actions.transition(t, where) for t in node["transitions"] if not self._of_value_set(t, where)),
         )
 
+    def _of_value_set(self, node: Any, where: str) -> bool:
+        """A transition that is never taken: P4Runtime cannot fill the set, here as on BMv2, so it is empty for ever."""
+        if node.get("type") != "parse_vset":
+            return False
+        if node["value"] not in self.value_sets:
+            malformed(f"there is no parser value set {node['value']}", where)
+        return True
+
     def _parser(self) -> ir.Parser:
+        self.value_sets = set(
+            read_each(self.root, "parse_vsets", "parser value set", lambda node: name_of(node, "parse_vsets"))
+        )
         parsers = self.root["parsers"]
         if len(parsers) != 1 or parsers[0]["name"] != "parser":
             refuse("anything but one parser", "parsers")
