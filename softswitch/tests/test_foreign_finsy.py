@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import finsy as fy
 import pytest
 from engine_scenarios import PROGRAMS as ENGINE_PROGRAMS
-from server_harness import DEVICE_ID, PROGRAMS, TIMEOUT, DataPort, Target
+from finsy.proto import p4i
+from google.protobuf import text_format
+from server_harness import DEVICE_ID, PROGRAMS, TIMEOUT, DataPort, Program, Target
 
 MAC = 0x020000000001
 FRAME = bytes.fromhex("020000000001 020000000002 0800") + bytes(range(50))
@@ -33,8 +36,14 @@ def run(target: Target, options: fy.SwitchOptions, session: Session) -> Any:
         async with fy.Switch("switch", target.address, options) as switch:
             return await session(switch)
 
-    target.controller().close()  # it answers: finsy tries only once
-    return asyncio.run(asyncio.wait_for(connected(), TIMEOUT))
+    # The program is compiled before finsy comes, which tries only once and waits for nothing.
+    assert options.p4info is not None
+    assert isinstance(options.p4blob, Path)
+    p4info = text_format.Parse(options.p4info.read_text(), p4i.P4Info())
+    with target.controller(election_id=0) as controller:
+        controller.election_id = None
+        controller.push(Program(p4info, options.p4blob.read_bytes()))
+    return asyncio.run(asyncio.wait_for(connected(), 4 * TIMEOUT))
 
 
 def forward(port: int) -> fy.P4TableEntry:
