@@ -29,7 +29,8 @@ from harness.session import FOREVER, SET_INCARNATION
 from harness.switches import Switch, available
 from harness.world import derived, mapped, to_tunnel, to_vap
 from nvo3ref.frames import ip4, ip4_frame, mac
-from p4softswitch.engine.compiler import FLAGS, find_compiler
+from p4softswitch.engine.artifact import FLAGS
+from p4softswitch.engine.compiler import find_compiler
 from p4softswitch.engine.engine import CompiledEngine, EngineConfig, load
 from p4softswitch.engine_api import ActionCall, KeyPart
 

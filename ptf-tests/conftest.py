@@ -16,6 +16,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="switch under the packet tests (default: all that are installed)",
     )
     group.addoption(
+        "--sanitized-packets",
+        type=int,
+        default=6000,
+        help="so many packets through the embedded switch built with sanitizers (default 6000)",
+    )
+    group.addoption(
         "--record-traces",
         action="store_true",
         help="write what BMv2 does in each test to ptf-tests/traces/ (with --target bmv2)",

@@ -316,17 +316,24 @@ class TestWhole:
 
 
 class TestWarnings:
-    def test_frames_with_unfinished_checksums_are_told(self, short_directory: Path) -> None:
-        """A tenant system whose kernel leaves the checksum of a TCP SYN to a card that it does not have."""
+    def test_frames_of_several_segments_are_told(self, short_directory: Path) -> None:
+        """Of a tenant system whose kernel leaves checksums and the cutting to a card that it does not have.
+
+        Its checksums are completed: a TCP SYN is answered.
+        """
         if not preflight.choose_wiring("auto", "embedded").kernel:
             pytest.skip("needs namespaces")
         code = (
-            "import ctypes, fcntl, socket, struct, sys; from nvo3lab.wires import linux;"
-            " linux.enter_namespaces_of(int(sys.argv[1])); s = socket.socket(); s.setblocking(False);"
-            " value = ctypes.create_string_buffer(struct.pack('=II', 0x17, 1));"  # ETHTOOL_STXCSUM
+            "import ctypes, errno, fcntl, socket, struct, sys; from nvo3lab.wires import linux;"
+            " linux.enter_namespaces_of(int(sys.argv[1])); s = socket.socket(); s.settimeout(60);"
+            # ETHTOOL_STXCSUM, SSG, STSO, SGSO
+            " values = [ctypes.create_string_buffer(struct.pack('=II', one, 1)) for one in (0x17, 0x19, 0x1f, 0x24)];"
             " names = [name for _, name in socket.if_nameindex() if name != 'lo'];"
-            " [fcntl.ioctl(s, 0x8946, struct.pack('16sP', one.encode(), ctypes.addressof(value))) for one in names];"
-            " s.connect_ex((sys.argv[2], 9)); sys.stdin.read()"
+            " [fcntl.ioctl(s, 0x8946, struct.pack('16sP', one.encode(), ctypes.addressof(value)))"
+            " for one in names for value in values];"
+            " assert s.connect_ex((sys.argv[2], 9)) == errno.ECONNREFUSED;"
+            " u = socket.socket(type=socket.SOCK_DGRAM); u.setsockopt(17, 103, 500);"  # SOL_UDP, UDP_SEGMENT
+            " u.sendto(bytes(1200), (sys.argv[2], 9)); sys.stdin.read()"
         )
         there = next(host for host in reference().hosts if host.name == "red2")
         with lab_process(short_directory / "run") as (process, state):
@@ -336,9 +343,10 @@ class TestWarnings:
                 stdin=subprocess.PIPE,
             )
             with sender:
-                said = process.until(lambda: process.complaint("unfinished checksum"))
+                said = process.until(lambda: process.complaint("several segments in one"))
+            assert sender.returncode == 0
             assert "leaf1: port" in said
-            assert "ethtool -K DEV tx off" in said
+            assert "ethtool -K DEV tso off gso off" in said
 
 
 class TestAudit:

@@ -52,11 +52,17 @@ WORDS = {
     for word in re.findall(r"\w+", words)
 }
 OTHERS = {
+    "CacheDirectory": "systemd",
+    "CacheDirectoryMode": "systemd",
     "DNDEBUG": "gcc",
     "LimitCORE": "systemd",
     "MaxRetentionSec": "systemd",
     "SystemMaxUse": "systemd",
     "TcpInCsumErrors": "Linux",
+    "host_tso4": "QEMU",
+    "host_tso6": "QEMU",
+    "host_ufo": "QEMU",
+    "memfd_noexec": "Linux",
     "notify_master": "keepalived",
     "tx-checksumming": "ethtool",
     "vrrp_garp_master_refresh": "keepalived",

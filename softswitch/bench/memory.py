@@ -16,7 +16,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from p4softswitch.engine.compiler import FLAGS, find_compiler
+from p4softswitch.engine.artifact import FLAGS
+from p4softswitch.engine.compiler import find_compiler
 from p4softswitch.engine.engine import CompiledEngine, EngineConfig, load
 from p4softswitch.engine_api import ActionCall, KeyPart
 

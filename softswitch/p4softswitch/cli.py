@@ -6,7 +6,6 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import signal
 import socket
 import sys
 import time
@@ -16,10 +15,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
-from .engine_api import Engine
+from . import portcommand
+from .engine_api import Engine, EngineError
+from .logfile import LogFile
 from .server import EngineFactory, Limits, P4Error, PortSpec, Switch, SwitchOptions, TlsFiles, parse_port
 from .server.host_stack import HostStack, release
 from .server.ports import MAX_PORT
+from .signals import Stop, stop_on_signals
 
 _LEVELS = {
     "trace": logging.DEBUG,
@@ -63,7 +65,7 @@ def _general_parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="p4softswitch",
         description="Software switch for P4_16 programs compiled for BMv2, with simple_switch_grpc's interfaces.",
-        usage="p4softswitch [options] <program.json> [-- target options]",
+        usage="p4softswitch [options] <program.json> [-- target options]\n       p4softswitch ports --help",
         epilog="Target options, after --:\n\n" + _target_parser().format_help().partition("options:\n")[2],
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -76,20 +78,26 @@ def _general_parser() -> argparse.ArgumentParser:
         help="an interface of -i that this host's network stack goes on to use; others are the switch's")  # fmt: skip
     add("--take", nargs="+", metavar="IFACE", help="keep this host's network stack away from interfaces, and end")
     add("--release", nargs="+", metavar="IFACE", help="give interfaces that were taken back to this host, and end")
+    add("--wait-for-interfaces", action="store_true",
+        help="start also if an interface is not there yet; its port works once it is")  # fmt: skip
     add("--device-id", type=_number(0, 2**64 - 1), default=0, help="device id in P4Runtime (default 0)")
     add("--no-p4", action="store_true", help="start without a program")
     add(
         "--pcap", nargs="?", const=".", metavar="DIR", help="write a capture file for every port (default directory: .)"
     )
     add("--log-console", action="store_true", help="log to standard output")
-    add("--log-file", type=Path, help="log to a file")
+    add("--log-file", type=Path, help="log to a file; SIGHUP opens it anew")
     add("-L", "--log-level", choices=sorted(_LEVELS), default="warn")
     add("--log-flush", action="store_true", help=argparse.SUPPRESS)
     add("--debugger", action="store_true", help=argparse.SUPPRESS)
     for name in (*_IGNORED, *_REFUSED):
         add(f"--{name}", help=argparse.SUPPRESS)
     add("--ready-fd", type=_number(0, 2**31 - 1), metavar="FD", help="write a line to this descriptor when serving")
-    add("--cache-dir", type=Path, help="where compiled programs are kept")
+    add("--cache-dir", type=Path, help="where compiled programs are kept: a directory of this user's alone")
+    add("--program-dir", type=Path, metavar="DIR",
+        help="run compiled programs from there only (see --compile), and need no compiler")  # fmt: skip
+    add("--compile", action="store_true", help="compile the program for other hosts, and end")
+    add("--output", type=Path, metavar="DIR", help="where --compile puts it")
     return parser
 
 
@@ -129,12 +137,11 @@ def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     return general, target
 
 
-def _log_to(args: argparse.Namespace) -> None:
-    handler: logging.Handler
-    if args.log_file is not None:
-        handler = logging.FileHandler(args.log_file)
-    else:
-        handler = logging.StreamHandler(sys.stdout if args.log_console else sys.stderr)
+@contextmanager
+def _logging(args: argparse.Namespace) -> Iterator[LogFile | None]:
+    """Where the log goes meanwhile; the file, if it is one. Raises OSError."""
+    file = None if args.log_file is None else LogFile(args.log_file)
+    handler = file or logging.StreamHandler(sys.stdout if args.log_console else sys.stderr)
     handler.setFormatter(logging.Formatter("[%(asctime)s] [%(levelname)s] %(name)s: %(message)s"))
     logger = logging.getLogger("p4softswitch")
     logger.addHandler(handler)
@@ -142,6 +149,11 @@ def _log_to(args: argparse.Namespace) -> None:
     logger.propagate = False
     # grpc logs the requests that a handler fails on; entries carry keys.
     logging.getLogger("grpc").setLevel(logging.CRITICAL + 1)
+    try:
+        yield file
+    finally:
+        logger.removeHandler(handler)
+        handler.close()
 
 
 def _tls(parser: argparse.ArgumentParser, target: argparse.Namespace) -> TlsFiles | None:
@@ -169,6 +181,12 @@ def _check(parser: argparse.ArgumentParser, args: argparse.Namespace, target: ar
         parser.error("--debugger is not supported")
     if unknown := sorted(set(args.shared) - {spec.interface for spec in args.interface}):
         parser.error(f"--shared {unknown[0]}: there is no port of that interface")
+    if args.compile and (args.program is None or args.output is None or args.no_p4):
+        parser.error("--compile needs a BMv2 JSON file, and --output with a directory")
+    if args.output is not None and not args.compile:
+        parser.error("--output is for --compile only")
+    if args.cache_dir is not None and args.program_dir is not None:
+        parser.error("--cache-dir and --program-dir: with compiled programs nothing is compiled, and nothing kept")
     if args.program is None and not args.no_p4:
         parser.error("please specify a BMv2 JSON file, or --no-p4")
     numbers = [spec.port for spec in args.interface]
@@ -179,28 +197,42 @@ def _check(parser: argparse.ArgumentParser, args: argparse.Namespace, target: ar
     if args.pcap is not None and not Path(args.pcap).is_dir():
         parser.error(f"the capture directory {args.pcap} does not exist")
     for spec in args.interface:
-        if spec.interface is not None and target.dp_grpc_server_addr is None:
+        if spec.interface is not None and target.dp_grpc_server_addr is None and not args.wait_for_interfaces:
             try:
                 socket.if_nametoindex(spec.interface)
             except OSError:
-                parser.error(f"there is no interface {spec.interface}")
+                parser.error(f"there is no interface {spec.interface}; --wait-for-interfaces waits for it")
 
 
-def _factory(args: argparse.Namespace, target: argparse.Namespace) -> EngineFactory:
+def _factory(args: argparse.Namespace, target: argparse.Namespace, stop: Stop) -> EngineFactory:
     # Late, so that --help and a wrong command line need no compiler.
+    from p4softswitch.engine.command import Interrupt
     from p4softswitch.engine.engine import EngineConfig, load
 
+    interrupt = Interrupt()
+    stop.also(interrupt.set)
     config = EngineConfig(
         cpu_port=target.cpu_port,
         drop_port=target.drop_port,
         cache=args.cache_dir,
+        programs=args.program_dir,
         clock_start_ns=time.clock_gettime_ns(time.CLOCK_BOOTTIME),
+        interrupt=interrupt,
     )
 
     def load_engine(program: bytes) -> Engine:
         return load(program, config=config)
 
     return load_engine
+
+
+def _compile(args: argparse.Namespace, stop: Stop) -> None:
+    from p4softswitch.engine.command import Interrupt
+    from p4softswitch.engine.engine import compile_for_others
+
+    interrupt = Interrupt()
+    stop.also(interrupt.set)
+    print(compile_for_others(args.program.read_bytes(), args.output, interrupt=interrupt))
 
 
 def _options(args: argparse.Namespace, target: argparse.Namespace, tls: TlsFiles | None) -> SwitchOptions:
@@ -227,27 +259,24 @@ def _announce(address: str, ready_fd: int | None) -> None:
 
 
 @contextmanager
-def _signals_kept() -> Iterator[set[signal.Signals]]:
-    """SIGINT and SIGTERM wait for `sigwait`.
-
-    Blocked before there are threads, which inherit it: so the signal comes to nobody else. Undone at the end, because
-    whoever calls `main` may start processes, which inherit it too.
-    """
-    signals = {signal.SIGINT, signal.SIGTERM}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+def _short_turns() -> Iterator[None]:
+    """Threads of Python let others run after 0.5 ms: a small Write that comes while a long Read is answered needs its
+    turn several times, and would wait 5 ms for each."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(0.0005)
     try:
-        yield signals
+        yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        sys.setswitchinterval(before)
 
 
-def _serve(factory: EngineFactory, options: SwitchOptions, args: argparse.Namespace) -> None:
+def _serve(args: argparse.Namespace, target: argparse.Namespace, tls: TlsFiles | None, stop: Stop) -> None:
     """Until SIGINT or SIGTERM."""
     program = args.program.read_bytes() if args.program is not None and not args.no_p4 else None
-    with _signals_kept() as signals, Switch(factory, options) as switch:
+    with _short_turns(), Switch(_factory(args, target, stop), _options(args, target, tls)) as switch:
         switch.start(program)
-        _announce(options.grpc_address, args.ready_fd)
-        signal.sigwait(signals)
+        _announce(target.grpc_server_addr, args.ready_fd)
+        stop.wait()
 
 
 def _take(interfaces: Sequence[str]) -> int:
@@ -281,8 +310,11 @@ def _release(interfaces: Sequence[str]) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the switch until it is told to stop. Exit status 0, or 1 with one line on standard error."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["ports"]:
+        return portcommand.main(words[1:])
     parser = _general_parser()
-    general, rest = _split(sys.argv[1:] if argv is None else argv)
+    general, rest = _split(words)
     args, target = parser.parse_args(general), _target_parser().parse_args(rest)
     if args.take:
         return _take(args.take)
@@ -290,13 +322,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _release(args.release)
     _check(parser, args, target)
     tls = _tls(parser, target)
-    _log_to(args)
-    for name in _IGNORED:
-        if getattr(args, name.replace("-", "_")) is not None:
-            logging.getLogger(__name__).warning("--%s has no effect", name)
     try:
-        _serve(_factory(args, target), _options(args, target, tls), args)
-    except (P4Error, RuntimeError, OSError) as error:
+        with _logging(args) as file:
+            for name in _IGNORED:
+                if getattr(args, name.replace("-", "_")) is not None:
+                    logging.getLogger(__name__).warning("--%s has no effect", name)
+            with stop_on_signals(None if file is None else file.reopen) as stop:
+                try:
+                    _compile(args, stop) if args.compile else _serve(args, target, tls, stop)
+                except (P4Error, EngineError, RuntimeError, OSError):
+                    if not stop.is_told or args.compile:
+                        raise  # else it is what became of a start that was to end
+    except (P4Error, EngineError, RuntimeError, OSError) as error:
         print(f"p4softswitch: {error}", file=sys.stderr)
         return 1
     return 0

@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finding a compiler, and the cache of compiled programs."""
+"""Finding a compiler, and running it."""
 
 from __future__ import annotations
 
 import os
-import stat
-import subprocess
-import sys
+import shlex
+import shutil
+import signal
+import threading
 from pathlib import Path
 
 import pytest
-from p4softswitch.engine import compiler
-from p4softswitch.engine.compiler import CompilerError, build, find_compiler
+from engine_support import compiler_that, script
+from p4softswitch.engine import command, compiler
+from p4softswitch.engine.cache import build
+from p4softswitch.engine.command import Interrupt
+from p4softswitch.engine.compiler import CompilerError, find_compiler
 
 SOURCE = "int answer(void) { return 42; }\n"
 
@@ -42,7 +46,7 @@ class TestCompiler:
     def test_one_that_makes_nothing_and_says_that_all_is_well(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, makes: str
     ) -> None:
-        named = _compiler(monkeypatch, tmp_path, makes)
+        named = compiler_that(monkeypatch, tmp_path, makes)
         with pytest.raises(CompilerError, match=f"^{named} produced no output$"):
             build(SOURCE, cache=tmp_path / "cache")
         assert not list((tmp_path / "cache").iterdir())
@@ -56,70 +60,82 @@ class TestCompiler:
             build(SOURCE, cache=tmp_path / "cache")
 
 
-def _compiler(monkeypatch: pytest.MonkeyPatch, directory: Path, makes: str) -> Path:
-    """A compiler that has its way with its output ($out), and always ends with 0."""
-    named = directory / "cc"
-    named.write_text(
-        '#!/bin/sh\nwhile [ $# -gt 0 ]; do [ "$1" = -o ] && out=$2; shift; done\n[ "$out" ] || exit 0\n' + makes + "\n"
-    )
-    named.chmod(0o755)
-    monkeypatch.setenv("P4SOFTSWITCH_CC", str(named))
-    return named
+class TestWords:
+    """CC and P4SOFTSWITCH_CC as make and shells have them."""
+
+    @pytest.mark.parametrize("variable", ["CC", "P4SOFTSWITCH_CC"])
+    def test_a_command_with_flags(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str) -> None:
+        monkeypatch.delenv("P4SOFTSWITCH_CC", raising=False)
+        words = [*find_compiler().command, "-DHALF=21"]
+        monkeypatch.setenv(variable, shlex.join(words))
+        assert find_compiler().command == tuple(words)
+        assert build("int answer(void) { return 2 * HALF; }\n", cache=tmp_path / "cache").library[:4] == b"\x7fELF"
+
+    def test_a_wrapper_in_front(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        real = find_compiler().command
+        wrapper = script(tmp_path / "cache of objects", f'echo called >> {tmp_path}/calls; exec "$@"')
+        monkeypatch.setenv("CC", shlex.join([str(wrapper), *real]))
+        monkeypatch.delenv("P4SOFTSWITCH_CC", raising=False)
+        assert find_compiler().command == (str(wrapper), *real)
+        build(SOURCE, cache=tmp_path / "cache")
+        assert (tmp_path / "calls").read_text().count("called") == 3
+
+    def test_a_path_with_a_space_needs_no_quotes(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        named = script(tmp_path / "my cc", "echo mine")
+        monkeypatch.setenv("P4SOFTSWITCH_CC", str(named))
+        assert find_compiler().command == (str(named),)
+
+    @pytest.mark.parametrize(
+        ("named", "said"),
+        [("gcc 'x", "\"gcc 'x\", which is no command: no closing quotation"), (" ", "' '"), ("''", "''"),
+         ("no-such-compiler -O2", "'no-such-compiler'")],
+    )  # fmt: skip
+    def test_what_is_no_command(self, monkeypatch: pytest.MonkeyPatch, named: str, said: str) -> None:
+        monkeypatch.delenv("P4SOFTSWITCH_CC", raising=False)
+        monkeypatch.setenv("CC", named)
+        with pytest.raises(CompilerError, match=r"^CC (is|names) .*which is no command") as caught:
+            find_compiler()
+        assert said in str(caught.value)
 
 
-class TestCache:
-    def test_is_closed_to_others_and_used(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        cache = tmp_path / "cache"
-        path = build(SOURCE, cache=cache)
-        assert stat.S_IMODE(cache.stat().st_mode) == 0o700
-        assert stat.S_IMODE(path.stat().st_mode) == 0o700
-        assert list(cache.iterdir()) == [path]
-        before = path.stat().st_mtime_ns
-        assert build(SOURCE, cache=cache) == path
-        assert path.stat().st_mtime_ns == before
+class TestRunning:
+    def test_output_and_status(self) -> None:
+        shell = shutil.which("sh") or ""
+        done = command.run([shell, "-c", "echo out; echo err >&2; exit 3"], os.environ, timeout_s=60)
+        assert done == command.Result(3, "out\n", "err\n")
+        assert command.run([shell, "-c", "kill -9 $$"], os.environ, timeout_s=60).status == -signal.SIGKILL
 
-    def test_key_covers_source_and_flags(self, tmp_path: Path) -> None:
-        paths = {build(SOURCE, cache=tmp_path), build(SOURCE + "\n", cache=tmp_path),
-                 build(SOURCE, cache=tmp_path, extra_flags=["-O1"])}  # fmt: skip
-        assert len(paths) == 3
+    def test_no_signal_is_blocked_in_it(self) -> None:
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+        try:
+            done = command.run([shutil.which("grep") or "", "SigBlk", "/proc/self/status"], os.environ, timeout_s=60)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        assert done.output.split() == ["SigBlk:", "0" * 16]
 
-    def test_an_open_directory_is_closed(self, tmp_path: Path) -> None:
-        cache = tmp_path / "cache"
-        cache.mkdir(mode=0o755)
-        build(SOURCE, cache=cache)
-        assert stat.S_IMODE(cache.stat().st_mode) == 0o700
+    @pytest.mark.parametrize("end", ["interrupt", "time"])
+    def test_its_whole_group_ends_with_it(self, tmp_path: Path, end: str) -> None:
+        """What it has started holds the pipe open as long as it lives."""
+        interrupt = Interrupt()
+        os.mkfifo(tmp_path / "alive")
+        os.mkfifo(tmp_path / "never")
+        named = script(tmp_path / "cc", f"exec 9> {tmp_path}/alive; cat {tmp_path}/never & cat {tmp_path}/never")
+        raised: list[BaseException] = []
 
-    def test_what_the_compiler_refuses(self, tmp_path: Path) -> None:
-        with pytest.raises(CompilerError, match="refused"):
-            build("this is not C\n", cache=tmp_path)
-        assert not list(tmp_path.glob("*.so"))
+        def work() -> None:
+            try:
+                command.run([str(named)], os.environ, timeout_s=600 if end == "interrupt" else 1, interrupt=interrupt)
+            except (command.Interrupted, TimeoutError) as error:
+                raised.append(error)
 
-    def test_what_a_killed_process_was_building_goes_with_the_next_start(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """And nothing of one that is at work."""
-        cache = tmp_path / "cache"
-        have = build(SOURCE, cache=cache)
-        os.mkfifo(tmp_path / "hold")
-        _compiler(monkeypatch, tmp_path, f'echo "$TMPDIR" > {tmp_path}/begun; cat {tmp_path}/hold')
-        words = "import sys; from pathlib import Path; from p4softswitch.engine.compiler import build; "
-        words += "build('int other;', cache=Path(sys.argv[1]))"
-        # The compiler is at work once the other end of this is open, and ends with the block.
-        with (
-            subprocess.Popen([sys.executable, "-c", words, str(cache)]) as building,
-            (tmp_path / "hold").open("wb"),
-        ):
-            monkeypatch.undo()
-            (work,) = cache.glob("build-*")
-            assert (tmp_path / "begun").read_text() == f"{work}\n", "its own temporary files are in there, too"
-            assert build(SOURCE, cache=cache) == have
-            assert work.is_dir()
-            building.kill()
-            building.wait()
-            assert work.is_dir()
-            assert build(SOURCE, cache=cache) == have
-            assert list(cache.iterdir()) == [have]
-
-    def test_default_directory(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-        assert compiler.default_cache() == tmp_path / "p4softswitch"
+        thread = threading.Thread(target=work)
+        thread.start()
+        with (tmp_path / "alive").open("rb") as alive:
+            if end == "interrupt":
+                interrupt.set()
+            assert alive.read() == b""
+        thread.join()
+        assert [type(one) for one in raised] == [command.Interrupted if end == "interrupt" else TimeoutError]
+        if end == "interrupt":
+            with pytest.raises(command.Interrupted):
+                command.run([str(named)], os.environ, timeout_s=600, interrupt=interrupt)

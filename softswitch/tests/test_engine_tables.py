@@ -33,6 +33,10 @@ def exact_key(a: int) -> tuple[KeyPart, ...]:
     return (exact(a, 32), exact(a * a, 128), exact(a % 512, 9), exact(0, 32))
 
 
+def value_of(part: KeyPart) -> int:
+    return int.from_bytes(part.value, "big")
+
+
 class TestEntries:
     def test_reading_back_what_was_written(self) -> None:
         """Every kind of match, every width of parameter."""
@@ -126,6 +130,32 @@ class TestEntries:
         for mac in range(90):
             out = engine.process(7, mac.to_bytes(6, "big") + bytes(8))
             assert [port for port, _ in out] == ([known[mac]] if mac in known else [])
+
+    def test_priorities_and_places_through_many_changes(self) -> None:
+        """A ternary table against a list: who wins, and that the lowest free place is taken, as BMv2 does it."""
+        rng = random.Random(4)
+        engine = load_program("matches")
+        places: list[TableEntry | None] = [None] * 32
+        for number in range(3000):
+            a, mask = rng.randrange(8), rng.choice((0, 1, 3, 7))
+            key = (ternary(a & mask, mask, 32), exact(0, 16), ternary(0, 0, 128), ternary(0, 0, 1))
+            priority = rng.randrange(1, 4)
+            same = [i for i, e in enumerate(places) if e is not None and (e.key, e.priority) == (key, priority)]
+            if same:
+                engine.table_delete(PIPE + "by_ternary", key, priority)
+                places[same[0]] = None
+            elif None in places:
+                entry = TableEntry(key, priority, call(PIPE + "set", (number, 32)))
+                engine.table_insert(PIPE + "by_ternary", key, priority, call(PIPE + "set", (number, 32)))
+                places[places.index(None)] = entry
+            there = [e for e in places if e is not None]
+            assert engine.table_entries(PIPE + "by_ternary") == there
+            sought = number % 8
+            hits = [e for e in there if sought & int.from_bytes(e.key[0].mask or b"", "big") == value_of(e.key[0])]
+            # Larger priorities win, and among equal ones the lower place: max gives the first of them.
+            best = max(hits, key=lambda e: e.priority, default=None)
+            [(_, out)] = engine.process(1, b"\x02" + sought.to_bytes(4, "big") + bytes(21))
+            assert out[:4] == (best.action.params[0] if best is not None and best.action else b"\0\0\x0d\xef")
 
 
 class TestDefaults:

@@ -6,14 +6,19 @@ from __future__ import annotations
 import subprocess
 
 import pytest
-from p4softswitch.engine.compiler import RUNTIME, find_compiler
+from p4softswitch.engine.artifact import RUNTIME
+from p4softswitch.engine.compiler import find_compiler
+from p4softswitch.engine_api import CounterFields
 from p4softswitch.runtime import names
 
 
 class TestHeader:
     def test_the_compiler_counts_alike(self, tmp_path):
         asserted = [f'_Static_assert({name} == {value}, "{name}");' for name, value in names.NUMBERS.items()]
-        for struct, members in (("statistics", names.STATISTICS), ("port_statistics", names.PORT_STATISTICS)):
+        for struct, members in (
+            ("statistics", names.STATISTICS), ("port_statistics", names.PORT_STATISTICS),
+            ("direct", names.DIRECT), ("meter_reading", names.METER_READING),
+        ):  # fmt: skip
             asserted += [
                 f'_Static_assert(offsetof(struct {struct}, {member}) == {8 * number}, "{member}");'
                 for number, member in enumerate(members)
@@ -27,6 +32,10 @@ class TestHeader:
         )
         assert done.returncode == 0, done.stderr
         assert len(asserted) > 30
+
+    def test_fields_of_a_counter(self):
+        assert names.NUMBERS["DIRECT_PACKETS"] == CounterFields.PACKETS
+        assert names.NUMBERS["DIRECT_BYTES"] == CounterFields.BYTES
 
     def test_no_other_file_of_the_runtime_defines_them(self):
         """A second list would be one kept by hand."""

@@ -31,7 +31,8 @@ class TestPortSyntax:
         assert parse_port("511@unix:/a/b,/c") == PortSpec(511, local_path="/a/b", peer_path="/c")
 
     @pytest.mark.parametrize(
-        "text", ["", "1", "1@", "@eth0", "x@eth0", "512@eth0", "-1@eth0", "1@unix:/a", "1@unix:,/a", "1@unix:/a,"]
+        "text",
+        ["", "1", "1@", "@eth0", "x@eth0", "512@eth0", "-1@eth0", "1@unix:/a", "1@unix:,/a", "1@unix:/a,", "1@port\n"],
     )
     def test_bad(self, text: str) -> None:
         with pytest.raises(ValueError, match=r"port|PORT"):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 from typing import Any
 
 import grpc
@@ -126,3 +127,36 @@ class TestShapes:
         digests.close()
         digests.learn("d", b"\x0a\xbd" + bytes(6))
         assert len(sent) == 1
+
+
+class TestWaitingForAcknowledgement:
+    """A sample is held back by the lists that wait, and by no other, whichever way they end."""
+
+    def test_against_a_list_of_lists(self, program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+        rng, now, sent = random.Random(5), [1000.0], []
+        monkeypatch.setattr("p4softswitch.server.digests.time.monotonic", lambda: now[0])
+        digest = Digest(id=1, name="d", widths=(8,), shape="bitstring")
+        digests = Digests({1: digest}, sent.append)
+        entry = p4r.DigestEntry(digest_id=1)
+        entry.config.max_list_size, entry.config.ack_timeout_ns = 2, 50 * 10**9
+        digests.write(Insert, entry)
+        waiting: dict[int, tuple[float, set[int]]] = {}
+        open_list: list[int] = []
+        for _ in range(5000):
+            now[0] += rng.choice((0.0, 0.5, 3.0))
+            waiting = {n: (at, those) for n, (at, those) in waiting.items() if at > now[0] - 50}
+            if waiting and rng.random() < 0.2:
+                number = rng.choice(list(waiting))
+                digests.ack(p4r.DigestListAck(digest_id=1, list_id=number))
+                del waiting[number]
+            sample = rng.randrange(40)
+            digests.learn("d", bytes([sample]))
+            if sample not in open_list and not any(sample in those for _, those in waiting.values()):
+                open_list.append(sample)
+            if len(open_list) == 2:
+                list_id = sent[-1].digest.list_id
+                assert [data.bitstring[0] for data in sent[-1].digest.data] == open_list
+                assert list_id not in waiting
+                waiting[list_id] = (now[0], set(open_list))
+                open_list = []
+        assert len(sent) > 500

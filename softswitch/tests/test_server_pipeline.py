@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +12,21 @@ from typing import Any, ClassVar
 import grpc
 import pytest
 from finsy.proto import p4i, p4r
-from p4softswitch.server import PortSpec, SwitchOptions
+from p4softswitch.server import P4Error, PortSpec, Switch, SwitchOptions
 from server_fake_engine import CPU_PORT, FakeEngine
-from server_harness import DEVICE_ID, Controller, Insert, Modify, Program, Push, Target, fake_switch, update
+from server_harness import (
+    DEVICE_ID,
+    TIMEOUT,
+    Controller,
+    Insert,
+    Modify,
+    Program,
+    Push,
+    Target,
+    fake_switch,
+    update,
+    without_constant_table,
+)
 
 Get = p4r.GetForwardingPipelineConfigRequest
 MAC = b"\x02\x00\x00\x00\x00\x01"
@@ -265,16 +278,6 @@ class TestReconcile:
         assert seen(new) == 1
 
 
-def without_constant_table(program: Program) -> Program:
-    """The p4info without the table of constant entries: what P4Runtime does not know is not reconciled."""
-    p4info = p4i.P4Info()
-    p4info.CopyFrom(program.p4info)
-    kept = [table for table in p4info.tables if not table.is_const_table]
-    del p4info.tables[:]
-    p4info.tables.extend(kept)
-    return Program(p4info, program.device_config)
-
-
 def damaged(program: Program, change: Any) -> Program:
     """The program after `change` was applied to its p4info and its JSON."""
     p4info = p4i.P4Info()
@@ -463,15 +466,19 @@ class TestRefusedPrograms:
 
 
 class TestPorts:
-    """What happens to the ports, seen in the engine in memory."""
+    """What happens to the ports, seen in the engine in memory. The interface is one that is everywhere."""
 
-    SPECS = (PortSpec(1, interface="eth1"), PortSpec(2, local_path="/a", peer_path="/b"))
-    ATTACHED: ClassVar[dict[int, tuple[str, ...]]] = {1: ("eth1",), 2: ("/a", "/b"), CPU_PORT: ()}
+    SPECS = (PortSpec(1, interface="lo"), PortSpec(2, local_path="/a", peer_path="/b"))
+    ATTACHED: ClassVar[dict[int, tuple[str, ...]]] = {1: ("lo",), 2: ("/a", "/b"), CPU_PORT: ()}
 
     @pytest.fixture
     def target(self, tmp_path: Path) -> Iterator[Target]:
         options = SwitchOptions(
-            grpc_address=f"unix:{tmp_path / 's'}", device_id=DEVICE_ID, cpu_port=CPU_PORT, ports=self.SPECS
+            grpc_address=f"unix:{tmp_path / 's'}",
+            device_id=DEVICE_ID,
+            cpu_port=CPU_PORT,
+            ports=self.SPECS,
+            shared=("lo",),
         )
         with fake_switch(tmp_path, options) as target:
             yield target
@@ -515,6 +522,76 @@ class TestPorts:
         setattr(new, fault, False)
         ctl.push(None, Push.COMMIT)
         assert (old.attached, new.attached) == ({}, self.ATTACHED)
+
+    def test_what_is_open_moves_and_stays_open(
+        self, target: Target, ctl: Controller, program: Program, plain_program: Program
+    ) -> None:
+        ctl.push(program)
+        (old,) = target.engines
+        opened = dict(old.opened)
+        assert opened.keys() == {spec.port for spec in self.SPECS}
+        ctl.push(plain_program)
+        assert (old.opened, target.engines[1].opened) == ({}, opened)
+
+    def test_what_is_open_goes_back_if_one_cannot_be_taken(
+        self, target: Target, ctl: Controller, program: Program, plain_program: Program
+    ) -> None:
+        """The last port fails: those before it are with the old engine again, open as they were."""
+        ctl.push(program)
+        ctl.push(plain_program, Push.VERIFY_AND_SAVE)
+        old, new = target.engines
+        opened = dict(old.opened)
+        new.fail_open[self.SPECS[-1].port] = errno.ENOMEM
+        assert fails(ctl, None, Push.COMMIT) is grpc.StatusCode.UNKNOWN
+        assert (old.opened, old.attached) == (opened, self.ATTACHED)
+        assert (new.opened, new.attached) == ({}, {})
+        assert old.running
+        new.fail_open.clear()
+        ctl.push(None, Push.COMMIT)
+        assert new.opened == opened
+
+    @pytest.mark.parametrize("error", [errno.EPERM, errno.EADDRINUSE])
+    def test_the_first_program_needs_what_is_there(
+        self, target: Target, ctl: Controller, program: Program, error: int
+    ) -> None:
+        """An interface may be missing; one that cannot be opened is an error, and the next push tries again."""
+        ctl.push(program, Push.VERIFY_AND_SAVE)
+        (engine,) = target.engines
+        engine.fail_open[self.SPECS[-1].port] = error
+        assert fails(ctl, None, Push.COMMIT) is grpc.StatusCode.UNKNOWN
+        assert (engine.opened, engine.attached) == ({}, {})
+        engine.fail_open.clear()
+        ctl.push(None, Push.COMMIT)
+        assert engine.opened.keys() == {spec.port for spec in self.SPECS}
+
+    def test_a_program_of_the_command_line_that_gets_no_ports_ends(self, tmp_path: Path, program: Program) -> None:
+        """Also its threads, which run by then."""
+        engines: list[FakeEngine] = []
+
+        def load(data: bytes) -> FakeEngine:
+            engines.append(FakeEngine(data))
+            engines[0].fail_open[2] = errno.EPERM
+            return engines[0]
+
+        options = SwitchOptions(grpc_address=f"unix:{tmp_path / 's'}", ports=self.SPECS, shared=("lo",))
+        with Switch(load, options) as switch, pytest.raises(P4Error):
+            switch.start(program.device_config)
+        (engine,) = engines
+        assert (engine.running, engine.stopped, engine.attached) == (False, True, {})
+
+    def test_counts_go_on_across_programs(
+        self, target: Target, ctl: Controller, program: Program, plain_program: Program
+    ) -> None:
+        port = self.SPECS[0].port
+        for pushed in (program, plain_program, program):
+            ctl.push(pushed)
+            engine = target.engines[-1]
+            engine.counts[port]["packets_in"] += 5
+            engine.missed[77] = 2
+        with grpc.insecure_channel(target.address) as channel:
+            told = json.loads(channel.unary_unary("/p4softswitch.v1.Statistics/Get")(b"", timeout=TIMEOUT))
+        assert told["ports"][str(port)]["packets_in"] == 15
+        assert told["ports"]["77"] == {"interface": "", "no_port": 6}
 
     def test_failed_commit_stops_the_new_engine(
         self, target: Target, ctl: Controller, program: Program, plain_program: Program, monkeypatch: pytest.MonkeyPatch

@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import grpc
 import pytest
 from finsy.proto import p4r, rpc_code
+from p4softswitch.server import Limits, P4Error, replication
+from server_fake_engine import FakeEngine
 from server_harness import DEVICE_ID as DEVICE
-from server_harness import Controller, Delete, Insert, Modify, Target, fake_switch
+from server_harness import Controller, Delete, Insert, Modify, Program, Target, fake_switch
 
 INVALID = rpc_code.INVALID_ARGUMENT
 
@@ -142,3 +145,51 @@ def test_room(tmp_path: Any) -> None:
         assert code(ctl, Insert, group(4)) == full
         assert code(ctl, Delete, session(1)) == 0
         assert code(ctl, Insert, group(4)) == 0
+
+
+class TestNodes:
+    """Against what a sum over all groups and sessions gives, as BMv2 counts."""
+
+    def test_through_many_changes(self, program: Program) -> None:
+        rng = random.Random(7)
+        engine = replication.Replication(FakeEngine(program.device_config), Limits(8, 12, 20))
+        held: dict[tuple[Any, int], int] = {}
+        refused = 0
+        for _ in range(3000):
+            make, number = rng.choice((group, session)), rng.randrange(1, 8)
+            replicas = [(port, rng.randrange(1, 4)) for port in range(rng.randrange(5))]
+            name, instances = (make, number), len({instance for _, instance in replicas})
+            kind = rng.choice((Insert, Modify, Delete))
+            fits = instances + sum(n for other, n in held.items() if other != name) <= 12
+            if kind == Delete:
+                admitted = name in held
+            else:
+                admitted = (name in held) == (kind == Modify) and fits and (kind == Modify or len(held) < 8)
+            refused += not fits
+            try:
+                engine.write(kind, make(number, *replicas))
+            except P4Error:
+                assert not admitted
+            else:
+                assert admitted
+                held.pop(name, None)
+                if kind != Delete:
+                    held[name] = instances
+        assert refused > 100
+
+    def test_a_write_looks_at_its_own_group(self, program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The last of many groups costs what the first one does."""
+        looked_at: list[int] = []
+
+        def nodes(replicas: Any) -> int:
+            looked_at.append(len(replicas))
+            return len({replica.instance for replica in replicas})
+
+        monkeypatch.setattr(replication, "_nodes", nodes)
+        engine = replication.Replication(FakeEngine(program.device_config), Limits())
+        costs = []
+        for number in range(1, 500):
+            looked_at.clear()
+            engine.write(Insert, group(number, (1, 1), (2, 1), (3, 2)))
+            costs.append(sum(looked_at))
+        assert set(costs) == {costs[0]}

@@ -19,7 +19,7 @@ _REPLICATION = 65536
 def command(executable: str, leaf: Leaf, ports: list[str], grpc_socket: Path) -> list[str]:
     """The command line of a leaf's switch: no program yet, P4Runtime on a UNIX socket.
 
-    BMv2 logs nothing, because it prints keys. The embedded switch warns, of frames with unfinished checksums for
+    BMv2 logs nothing, because it prints keys. The embedded switch warns, of frames of several segments for
     instance, and never prints keys.
     """
     interfaces = [word for port in ports for word in ("-i", port)]

@@ -19,8 +19,8 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
 _SIOCETHTOOL = 0x8946
-# linux/ethtool.h. A sender's kernel would otherwise hand over frames with unfinished checksums, or larger than the
-# MTU, and a receiver's would merge several into one: things that no wire does.
+# linux/ethtool.h. A sender's kernel would otherwise hand over frames with unfinished checksums, which BMv2 does not
+# complete, or larger than the MTU, and a receiver's would merge several into one: things that no wire does.
 _ETHTOOL_SETTERS = {
     "receive checksum": 0x15,
     "transmit checksum": 0x17,

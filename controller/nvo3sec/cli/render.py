@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.text import Text
 
+from nvo3sec.cli import render_ports
 from nvo3sec.cli.tables import Listing
 from nvo3sec.operator.documents import (
     AttachmentLine,
@@ -138,12 +139,15 @@ def status(result: Status) -> Iterator[Any]:
 
 
 def counters(result: Counters) -> Iterator[Any]:
-    """What there is to do something about first: whose are missing, frames that came unfinished. Then the counters."""
+    """What there is to do something about first: whose are missing, ports that are not up, frames that were lost or
+    came unfinished. Then the counters."""
     for one in result:
         if isinstance(one, NoCounters):
             yield _unavailable(one.nve, one.unavailable)
     told = [one for one in result if isinstance(one, SwitchCounters)]
     for switch in told:
+        if switch.switch:
+            yield from render_ports.to_do(switch.nve, switch.switch)
         yield from _unfinished(switch.nve, switch.switch)
     columns = ("NVE", "pipeline", "reason", "packets", "bytes")
     drops = new_table("Drops", *columns, right=("packets", "bytes"), none="No drops")
@@ -153,8 +157,8 @@ def counters(result: Counters) -> Iterator[Any]:
                 drops.add_row(switch.nve, pipeline, reason, str(value.packets), str(value.bytes))
     yield drops
     titles = {
-        "sa_sent": "Sent, by SA (frames as they came to be sent)",
-        "sa_tx": "Sent, by entry (since it was made, whatever its SA)",
+        "sa_sent": "Protected, by SA (frames as they came; what left is under Ports)",
+        "sa_tx": "Protected, by entry (since it was made, whatever its SA)",
         "sa_rx": "Received, by SA (whole packets, before verification)",
         "vap": "From VAPs",
         "vn": "Into VNs",
@@ -170,6 +174,7 @@ def counters(result: Counters) -> Iterator[Any]:
             amounts = (f"{'≤ ' if getattr(row, 'at_most', False) else ''}{one}" for one in (row.packets, row.bytes))
             table.add_row(nve, *(str(getattr(row, one)) for one in names), *amounts)
         yield table
+    yield from render_ports.ports(told)
 
     for switch in told:
         for peer, number in switch.last_sequence.items():
@@ -180,10 +185,12 @@ _HEADINGS = {"spi": "SPI", "vni": "VNI", "vlan": "VLAN", "vn": "VN", "mac": "MAC
 """Of fields whose names are abbreviations."""
 
 _UNFINISHED = {
-    "checksum_unfinished": "with an unfinished checksum, which receivers drop: checksum offload was on at"
-    " the sender; if they become more, `ethtool -K DEV tx off` there",
-    "beyond_mtu": "with more bytes than the MTU allows: segmentation offload was on at the sender, or receive merging"
-    " at this port; if they become more, `ethtool -K DEV tso off gso off` there, `ethtool -K DEV gro off lro off` here",
+    "checksum_unfinished": "with a checksum that could not be completed, and were dropped: its place is outside of the"
+    " frame, as the sender has it",
+    "segments_unfinished": "with several segments in one, and were dropped: segmentation offload was on at the sender,"
+    " or receive merging at this port; if they become more, `ethtool -K DEV tso off gso off` there, `ethtool -K DEV gro"
+    " off lro off` here",
+    "beyond_mtu": "with more bytes than the MTU allows: the MTU of the other end is larger",
 }
 """By the name of a count of a port."""
 

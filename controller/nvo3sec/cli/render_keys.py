@@ -30,8 +30,8 @@ def keys(result: Iterable[KeyAtEnds], which: str = "") -> Iterator[Any]:
     shown = new_table(
         "Keys",
         *("sender", "receiver", "suite", "state", "made by", "SPI", "generation", "age", "to soft", "to hard"),
-        *("at receiver", "at sender", "sent", "frame bytes", "last use"),
-        right=("generation", "age", "to soft", "to hard", "sent", "frame bytes", "last use"),
+        *("at receiver", "at sender", "protected", "frame bytes", "last use"),
+        right=("generation", "age", "to soft", "to hard", "protected", "frame bytes", "last use"),
         none=f"No keys{which}",
     )
     for one in result:

@@ -9,10 +9,11 @@ from ipaddress import IPv4Address
 from typing import Any
 
 from nvo3sec.domain.keys.usage import Amount
+from nvo3sec.domain.messages.answers import REASON_LENGTH
 from nvo3sec.domain.messages.holdings import suite_name
 from nvo3sec.nve.translate import SaName
 from nvo3sec.p4runtime import Table
-from nvo3sec.p4runtime.statistics import SwitchStatistics
+from nvo3sec.p4runtime.statistics import PortStatistics, SwitchStatistics
 from nvo3sec.program.entry import CounterValue, Pairs
 from nvo3sec.program.generated import Counter, DropReason
 
@@ -33,7 +34,8 @@ class CountersRead:
     own: IPv4Address = field(default_factory=lambda: IPv4Address(0))
     """Address of the NVE itself."""
     sent: Mapping[SaName, Amount] = field(default_factory=dict)
-    """What each sending SA has protected. The counter of an entry goes on when that gets another SA."""
+    """What each sending SA has protected, also what then did not leave. The counter of an entry goes on when that gets
+    another SA."""
     statistics: SwitchStatistics | None = None
     """Of the switch itself and its ports; None where it does not tell."""
 
@@ -70,8 +72,15 @@ def _sent(name: SaName, amount: Amount) -> dict[str, Any]:
 def _statistics(statistics: SwitchStatistics | None) -> dict[str, Any] | None:
     if statistics is None:
         return None
-    ports = {str(number): {"interface": port.interface, **port.counts} for number, port in statistics.ports.items()}
-    return {"engine": statistics.engine, "ports": ports}
+    return {
+        "engine": statistics.engine,
+        "ports": {str(number): _port(port) for number, port in statistics.ports.items()},
+    }
+
+
+def _port(port: PortStatistics) -> dict[str, str | int]:
+    state = {"state": port.state, "reason": port.reason[:REASON_LENGTH]} if port.state else {}
+    return {"interface": port.interface, **state, **port.counts}
 
 
 def _value(value: CounterValue) -> dict[str, int]:

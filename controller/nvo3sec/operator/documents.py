@@ -144,7 +144,7 @@ class ReceivedBySa:
 
 @dataclass(frozen=True, slots=True)
 class SentByEntry:
-    """Into one tunnel, at one level, whatever the SA. towards: the peer."""
+    """Protected for one tunnel, at one level, whatever the SA, also what then did not leave. towards: the peer."""
 
     interface: int
     towards: str
@@ -155,7 +155,8 @@ class SentByEntry:
 
 @dataclass(frozen=True, slots=True)
 class SentBySa:
-    """Under one SA. towards: the peer. at_most: the counter is older than the SA at this switch."""
+    """Protected under one SA, also what then did not leave. towards: the peer. at_most: the counter is older than the
+    SA at this switch."""
 
     towards: str
     suite: str
@@ -186,7 +187,8 @@ class IntoVn:
 
 
 PortCounts: TypeAlias = dict[str, str | int]
-"""The `interface` of a port, and what is counted there, by names that are the switch's."""
+"""The `interface` of a port, its `state` (up, down, absent) and the `reason`, if the switch says them; and what is
+counted there, by names that are the switch's."""
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,13 @@ STATISTICS_METHOD = "/p4softswitch.v1.Statistics/Get"
 
 @dataclass(frozen=True)
 class PortStatistics:
-    """What is counted of one port, by name, and the interface or socket that it is attached to."""
+    """What is counted of one port, by name, and the interface or socket that it is attached to. state: up, down or
+    absent, and why; empty where the switch does not say."""
 
     interface: str
     counts: dict[str, int]
+    state: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -41,16 +44,24 @@ def parse_statistics(answer: bytes) -> SwitchStatistics:
             raise ValueError("no object with ports")
         if not all(_NUMBER.fullmatch(number) for number in document["ports"]):
             raise ValueError("a port without a number")
-        ports = {int(number): _port(port) for number, port in document["ports"].items()}
+        states = document.get("states", {})
+        if not isinstance(states, dict):
+            raise ValueError("states that are no object")
+        ports = {int(number): _port(port, states.get(number)) for number, port in document["ports"].items()}
         return SwitchStatistics(_counts(document.get("engine")), ports)
     except ValueError as error:
         raise ValueError(f"not the statistics of a switch: {error}") from None
 
 
-def _port(port: Any) -> PortStatistics:
+def _port(port: Any, state: Any) -> PortStatistics:
     if not isinstance(port, dict) or not isinstance(port.get("interface"), str):
         raise ValueError("a port without its interface")
-    return PortStatistics(port["interface"], _counts({name: port[name] for name in port if name != "interface"}))
+    counts = _counts({name: port[name] for name in port if name != "interface"})
+    if state is None:  # of a port that there is not, or of a switch from before it had states
+        return PortStatistics(port["interface"], counts)
+    if not isinstance(state, dict) or not all(isinstance(state.get(name), str) for name in ("state", "reason")):
+        raise ValueError("a state without its reason")
+    return PortStatistics(port["interface"], counts, state["state"], state["reason"])
 
 
 def _counts(counts: Any) -> dict[str, int]:

@@ -67,8 +67,8 @@ COUNTERS = [
         "switch": {
             "engine": {"packets_in": 9},
             "ports": {
-                "1": {"interface": "access1", "checksum_unfinished": 5, "beyond_mtu": 0},
-                "2": {"interface": "access2", "checksum_unfinished": 0, "beyond_mtu": 0},
+                "1": {"interface": "access1", "checksum_completed": 7, "segments_unfinished": 5},
+                "2": {"interface": "access2", "checksum_completed": 7, "segments_unfinished": 0},
             },
         },
     }

@@ -85,15 +85,18 @@ def _translate(program: ir.Program) -> Translation:
         _digests(program, layout),
         _descriptions(program),
         '#include "traffic.h"',
+        '#include "capture.h"',
         '#include "ports.h"',
         '#include "output.h"',
+        '#include "losses.h"',
         '#include "io_socket.h"',
+        '#include "offload.h"',
         '#include "io_packet.h"',
         '#include "lock.h"',
         '#include "worker.h"',
         '#include "api.h"',
+        '#include "api_ports.h"',
         '#include "api_profiles.h"',
-        '#include "ageing.h"',
         "",
     ]
     return Translation("\n".join(parts), tuple(messages))
@@ -244,7 +247,8 @@ def _descriptions(program: ir.Program) -> str:
         lines.append(f"static const uint8_t ranges_{table.index}[] = {{{rendered}}};")
         tables.append(
             f"{{MATCH_{table.match_kind.name}, {layout.words}, {param_words}, {table.max_size}u, "
-            f"{int(table.meter is not None)}, {number}, {len(args)}, {defaults}, ranges_{table.index}, {len(kinds)}}}"
+            f"{int(table.meter is not None)}, {number}, {len(args)}, {defaults}, ranges_{table.index}, {len(kinds)}"
+            f"{', 1' if table.idle_timeout else ''}}}"
         )
     none = "{MATCH_EXACT, 1, 0, 0, 0, P4_NO_ACTION, 0, 0, 0, 0}"
     lines.append(f"static const struct table_description table_descriptions[] = {{{', '.join(tables) or none}}};")

@@ -94,12 +94,12 @@ class TableCodec:
     def action(self, call: ActionCall) -> tuple[int, bytes, int]:
         """The default action: (number within the table, parameters in words, number of words)."""
         number, data = self._action(call)
-        return self._words(number, data, 0)
+        return self._words(number, data)
 
-    def _words(self, number: int, data: bytes, now: int) -> tuple[int, bytes, int]:
-        """Where entries have idle timeouts, the time of the last hit stands in front."""
+    def _words(self, number: int, data: bytes) -> tuple[int, bytes, int]:
+        """Where entries have idle timeouts, the time of the last hit stands in front; the runtime sets it."""
         if self.table.idle_timeout:
-            data = now.to_bytes(8, "little") + data
+            data = bytes(8) + data
         return number, data, len(data) // 8
 
     def _action(self, call: ActionCall) -> tuple[int, bytes]:
@@ -110,13 +110,17 @@ class TableCodec:
         number = self._number[call.name]
         return number, encode_params(self.actions[number], call)
 
-    def entry_content(self, action: EntryAction, now: int) -> tuple[int, bytes, int]:
+    def entry_content(self, action: EntryAction) -> tuple[int, bytes, int]:
         """The same for an entry, which refers to a member or group where the table has an action profile."""
         if (self.table.profile is not None) != isinstance(action, ProfileRef):
             raise EngineError(f"{self.table.name}: entries take {'no ' * (self.table.profile is None)}member or group")
         if isinstance(action, ActionCall):
-            return self._words(*self._action(action), now)
-        return self._words(0, (int(action.group) << 32 | action.handle).to_bytes(8, "little"), now)
+            return self._words(*self._action(action))
+        return self._words(0, (int(action.group) << 32 | action.handle).to_bytes(8, "little"))
+
+    def action_id(self, call: ActionCall) -> int | None:
+        """The action's number within the program; None if the table does not have it."""
+        return next((action.id for action in self.actions if action.name == call.name), None)
 
     def const_entry(self, entry: ConstEntry) -> tuple[list[KeyPart], int, ActionCall]:
         """A constant entry of the program, in the terms of the control plane."""
@@ -148,8 +152,15 @@ class TableCodec:
     def _content_at(self, offset: int) -> int:
         return offset + binding.ENTRY_HEAD + 16 * self.layout.words + 8 * self.table.idle_timeout
 
+    def idle_us(self, data: bytes, offset: int) -> int | None:
+        """How long the entry in a record has been idle; None in a table without idle timeouts."""
+        if not self.table.idle_timeout:
+            return None
+        at = self._content_at(offset)
+        return int.from_bytes(data[at - 8 : at], "little")
+
     def entry_action(self, data: bytes, offset: int) -> ActionCall:
-        """The action of an entry in a dump."""
+        """The action of the entry in a record."""
         number = binding.read_entry(data, offset)[2]
         if number >= len(self.actions):
             return ActionCall("NoAction")
@@ -162,7 +173,7 @@ class TableCodec:
         return self._call(number, args)
 
     def entry(self, data: bytes, offset: int) -> TableEntry:
-        """An entry of a dump."""
+        """The entry in a record."""
         priority = binding.read_entry(data, offset)[3]
         at = offset + binding.ENTRY_HEAD
         size = 8 * self.layout.words

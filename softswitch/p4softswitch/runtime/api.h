@@ -3,7 +3,7 @@
  * those of tables.h, or errno values for ports. */
 #ifndef P4_API_H
 #define P4_API_H
-#define EXPORT __attribute__((visibility("default")))
+#include "entries.h"
 
 EXPORT uint32_t p4_abi(void) { return P4_ABI; }
 EXPORT void p4_destroy(struct sw *S);
@@ -28,6 +28,7 @@ EXPORT struct sw *p4_create(uint32_t drop_port, uint64_t out_limit, uint64_t see
   bad |= !(S->groups = calloc(65536, sizeof *S->groups));
   bad |= !(S->sessions = calloc(32768, sizeof *S->sessions));
   bad |= !(S->ports = calloc(65536, sizeof *S->ports));
+  bad |= !(S->missed = calloc(65536, sizeof *S->missed));
   bad |= !(S->lane.scratch = malloc(P4_SCRATCH));
   bad |= !(S->lane.frame = malloc(P4_SCRATCH));
   for (int i = 0; i < n_tables; i++) bad |= table_init(&S->tables[i], &table_descriptions[i], random_next(S)) != T_OK;
@@ -81,6 +82,7 @@ EXPORT void p4_destroy(struct sw *S) {
   free(S->groups);
   free(S->sessions);
   free(S->ports);
+  free(S->missed);
   free(S->lane.scratch);
   free(S->lane.frame);
   free(S->lane.out.data);
@@ -92,118 +94,6 @@ EXPORT void p4_destroy(struct sw *S) {
   free(S);
 }
 
-/* Tables. `entry` calls write header, key, mask, parameters of one entry into out. */
-
-EXPORT int p4_table_insert(struct sw *S, uint32_t t, const uint64_t *key, const uint64_t *mask, uint32_t prefix,
-                           int32_t priority, uint32_t action, const uint64_t *params, uint32_t n_params) {
-  control_lock(S);
-  int rc = table_insert(&S->tables[t], key, mask, prefix, priority, action, params, n_params);
-  control_unlock(S);
-  return rc;
-}
-EXPORT int p4_table_modify(struct sw *S, uint32_t t, const uint64_t *key, const uint64_t *mask, uint32_t prefix,
-                           int32_t priority, uint32_t action, const uint64_t *params, uint32_t n_params) {
-  control_lock(S);
-  struct table *T = &S->tables[t];
-  struct entry *e = table_find(T, key, mask, prefix, priority);
-  if (e) {
-    e->action = action;
-    memcpy(entry_params(T, e), params, n_params * sizeof *params);
-  }
-  control_unlock(S);
-  return e ? T_OK : T_NONE;
-}
-EXPORT int p4_table_delete(struct sw *S, uint32_t t, const uint64_t *key, const uint64_t *mask, uint32_t prefix, int32_t priority) {
-  control_lock(S);
-  struct entry *e = table_find(&S->tables[t], key, mask, prefix, priority);
-  if (e) table_remove(&S->tables[t], e);
-  control_unlock(S);
-  return e ? T_OK : T_NONE;
-}
-EXPORT uint32_t p4_table_count(struct sw *S, uint32_t t) {
-  control_lock(S);
-  uint32_t n = S->tables[t].count;
-  control_unlock(S);
-  return n;
-}
-EXPORT uint64_t p4_table_stride(struct sw *S, uint32_t t) { return S->tables[t].stride; }
-/* Copies all entries, by slot; gives their number. out holds room entries of p4_table_stride bytes. */
-EXPORT uint32_t p4_table_dump(struct sw *S, uint32_t t, uint8_t *out, uint32_t room) {
-  uint32_t n = 0;
-  control_lock(S);
-  const struct table *T = &S->tables[t];
-  for (uint32_t s = 0; s < T->capacity && n < room; s++)
-    if (T->used[s]) memcpy(out + T->stride * n++, entry_at(T, s), T->stride);
-  control_unlock(S);
-  return n;
-}
-EXPORT void p4_table_default_get(struct sw *S, uint32_t t, uint8_t *out) {
-  control_lock(S);
-  memcpy(out, S->tables[t].fallback, S->tables[t].stride);
-  control_unlock(S);
-}
-EXPORT void p4_table_default_set(struct sw *S, uint32_t t, uint32_t action, const uint64_t *params, uint32_t n_params) {
-  control_lock(S);
-  table_set_default(&S->tables[t], action, params, n_params);
-  control_unlock(S);
-}
-EXPORT int p4_entry_counter(struct sw *S, uint32_t t, const uint64_t *key, const uint64_t *mask, uint32_t prefix,
-                            int32_t priority, int write, uint64_t *value) {
-  control_lock(S);
-  struct entry *e = table_find(&S->tables[t], key, mask, prefix, priority);
-  if (e && write) { e->packets = value[0]; e->bytes = value[1]; }
-  if (e) { value[0] = e->packets; value[1] = e->bytes; }
-  control_unlock(S);
-  return e ? T_OK : T_NONE;
-}
-
-/* Meters: mode 0 reads, 1 writes, 2 resets. rates: committed and peak per second, bursts likewise. */
-static int meter_access(struct sw *S, struct meter *m, int mode, uint64_t *rates) {
-  (void)S;
-  if (!m) return T_NONE;
-  if (mode == 2) m->configured = 0;
-  if (mode == 1) {
-    tick(S);
-    for (int i = 0; i < 2; i++) {
-      m->rate[i] = (double)rates[1 - i] / 1000000.0;
-      m->burst[i] = m->tokens[i] = rates[3 - i];
-      m->last[i] = 0;
-    }
-    m->configured = 1;
-  }
-  if (mode == 0 && m->configured) {
-    for (int i = 0; i < 2; i++) {
-      rates[1 - i] = (uint64_t)(m->rate[i] * 1000000.0);
-      rates[3 - i] = m->burst[i];
-    }
-  }
-  return m->configured;
-}
-EXPORT int p4_entry_meter(struct sw *S, uint32_t t, const uint64_t *key, const uint64_t *mask, uint32_t prefix,
-                          int32_t priority, int mode, uint64_t *rates) {
-  control_lock(S);
-  struct entry *e = table_find(&S->tables[t], key, mask, prefix, priority);
-  int rc = e ? meter_access(S, e->meter, mode, rates) : T_NONE;
-  control_unlock(S);
-  return rc;
-}
-EXPORT int p4_meter(struct sw *S, uint32_t m, uint64_t index, int mode, uint64_t *rates) {
-  if (index >= meter_descriptions[m].size) return T_NONE;
-  control_lock(S);
-  int rc = meter_access(S, &S->meters[m][index], mode, rates);
-  control_unlock(S);
-  return rc;
-}
-EXPORT int p4_counter(struct sw *S, uint32_t c, uint64_t index, int write, uint64_t *value) {
-  if (index >= counter_sizes[c]) return T_NONE;
-  control_lock(S);
-  struct counter *x = &S->counters[c][index];
-  if (write) *x = (struct counter){value[0], value[1]};
-  value[0] = x->packets;
-  value[1] = x->bytes;
-  control_unlock(S);
-  return T_OK;
-}
 EXPORT int p4_register(struct sw *S, uint32_t r, uint64_t index, int write, uint8_t *value) {
   const uint32_t cell = register_descriptions[r].cell;
   if (index >= register_descriptions[r].size) return T_NONE;
@@ -238,16 +128,16 @@ EXPORT int p4_session(struct sw *S, uint32_t id, const uint32_t *replicas, uint3
   return id > 32767 ? T_NONE : group_put(S, &S->sessions[id], replicas, count, truncate, set);
 }
 
-/* What a pipeline push resets. Constant entries and default actions come back from the caller. */
-EXPORT void p4_reset(struct sw *S, int keep_entries) {
+/* What a pipeline push resets. Packets see the switch before it, or after it with the entries that come with the program. */
+EXPORT int p4_reset(struct sw *S, int keep_entries) {
+  int rc = T_OK;
   control_lock(S);
   for (int i = 0; i < n_registers; i++)
     memset(S->registers[i].cells, 0, register_descriptions[i].size * register_descriptions[i].cell);
   if (!keep_entries) {
     for (int i = 0; i < n_tables; i++) {
-      table_clear(&S->tables[i]);
-      const struct table_description *d = &table_descriptions[i];
-      table_set_default(&S->tables[i], d->default_action, d->default_params, d->default_words);
+      const int one = table_restart(S, &S->tables[i]);
+      if (one != T_OK) rc = one;
     }
     for (int i = 0; i < n_profiles; i++) profile_clear(&S->profiles[i]);
     for (int i = 0; i < n_counters; i++) memset(S->counters[i], 0, counter_sizes[i] * sizeof(struct counter));
@@ -256,6 +146,7 @@ EXPORT void p4_reset(struct sw *S, int keep_entries) {
     for (uint32_t i = 0; i < 32768; i++) { free(S->sessions[i]); S->sessions[i] = 0; }
   }
   control_unlock(S);
+  return rc;
 }
 
 EXPORT void p4_statistics(struct sw *S, uint64_t *out, uint32_t count) {
@@ -268,13 +159,23 @@ EXPORT void p4_statistics(struct sw *S, uint64_t *out, uint32_t count) {
 EXPORT int p4_port_statistics(struct sw *S, uint32_t number, uint64_t *out, uint32_t count) {
   if (number > 65535) return -EINVAL;
   control_lock(S);
-  const struct port *p = S->ports[number];
+  struct port *p = S->ports[number];
+  if (p && p->fd >= 0 && p->ops->poll) p->ops->poll(S, p);
   if (p && count > sizeof p->stats / sizeof *out) count = sizeof p->stats / sizeof *out;
   if (p) memcpy(out, &p->stats, count * sizeof *out);
   control_unlock(S);
   return p ? 0 : -ENODEV;
 }
-EXPORT uint64_t p4_now(struct sw *S) { return S->clock_fixed ? S->fixed_now : (clock_ns() - S->start_ns) / 1000; }
+/* Frames for ports that there are not: numbers of such ports, and how many for each. Gives how many ports. */
+EXPORT uint32_t p4_missed(struct sw *S, uint32_t *numbers, uint64_t *frames, uint32_t room) {
+  uint32_t n = 0;
+  control_lock(S);
+  for (uint32_t i = 0; S->lane.stats.no_port && i < 65536 && n < room; i++)
+    if (S->missed[i]) { numbers[n] = i; frames[n++] = S->missed[i]; }
+  control_unlock(S);
+  return n;
+}
+EXPORT uint64_t p4_now(struct sw *S) { return clock_us(S); }
 /* What the timestamps count from, in nanoseconds of CLOCK_BOOTTIME. */
 EXPORT void p4_clock_start(struct sw *S, uint64_t start_ns) {
   control_lock(S);
@@ -374,57 +275,5 @@ EXPORT uint64_t p4_wait(struct sw *S, uint32_t milliseconds, uint8_t **out) {
   *out = filled.data;
   control_unlock(S);
   return filled.used;
-}
-
-/* Ports */
-
-static const struct port_ops sink_ops = {.buffered = 1};
-static const struct port_ops *const port_kinds[PORT_KINDS] = {
-    [PORT_SINK] = &sink_ops, [PORT_SOCKET] = &socket_ops, [PORT_INTERFACE] = &interface_ops};
-
-static int port_add(struct sw *S, struct port *p, int rc) {
-  struct worker *w = S->lane.worker;
-  if (rc < 0) { port_free(p); return rc; }
-  control_lock(S);
-  if (S->ports[p->number]) rc = -EEXIST;
-  struct epoll_event e = {.events = EPOLLIN, .data = {.u32 = p->number}};
-  if (rc >= 0 && p->fd >= 0 && epoll_ctl(w->epoll, EPOLL_CTL_ADD, p->fd, &e) < 0) rc = -errno;
-  if (rc >= 0) {
-    S->ports[p->number] = p;
-    p->next = S->port_list;
-    S->port_list = p;
-  }
-  control_unlock(S);
-  if (rc < 0) port_free(p);
-  return rc;
-}
-EXPORT int p4_attach(struct sw *S, uint32_t number, int kind, const char *first, const char *second, const char *pcap) {
-  if (number > 65535 || number == S->drop_port) return -EINVAL;
-  if (kind < 0 || kind >= PORT_KINDS) return -EINVAL;
-  struct port *p = port_new(number, port_kinds[kind]);
-  if (!p) return -ENOMEM;
-  int rc = p->ops->open ? p->ops->open(p, first, second) : 0;
-  if (rc >= 0) rc = port_capture(p, pcap);
-  return port_add(S, p, rc);
-}
-/* What leaves through a port's socket has this mark from now on (SO_MARK, socket(7)). */
-EXPORT int p4_port_mark(struct sw *S, uint32_t number, uint32_t mark) {
-  if (number > 65535) return -EINVAL;
-  control_lock(S);
-  const struct port *p = S->ports[number];
-  const int rc = !p || p->fd < 0 ? -ENODEV : setsockopt(p->fd, SOL_SOCKET, SO_MARK, &mark, sizeof mark) < 0 ? -errno : 0;
-  control_unlock(S);
-  return rc;
-}
-EXPORT int p4_detach(struct sw *S, uint32_t number) {
-  if (number > 65535) return -EINVAL;
-  control_lock(S);
-  struct port *p = S->ports[number];
-  S->ports[number] = 0;
-  for (struct port **at = &S->port_list; p && *at; at = &(*at)->next)
-    if (*at == p) { *at = p->next; break; }
-  control_unlock(S);
-  port_free(p);
-  return p ? 0 : -ENODEV;
 }
 #endif

@@ -5,7 +5,7 @@
 #define P4_HOST_H
 
 /* The version of the functions in api.h; and limits of what a program may have. */
-enum limit { P4_ABI = 1, P4_NO_ACTION = 255, P4_MAX_KEY_WORDS = 64 };
+enum limit { P4_ABI = 2, P4_NO_ACTION = 255, P4_MAX_KEY_WORDS = 64 };
 
 /* What a call of the control plane comes to. */
 enum result { T_OK = 0, T_FULL = -1, T_EXISTS = -2, T_NONE = -3, T_MEMORY = -4 };
@@ -13,7 +13,7 @@ enum result { T_OK = 0, T_FULL = -1, T_EXISTS = -2, T_NONE = -3, T_MEMORY = -4 }
 enum port_kind { PORT_SINK, PORT_SOCKET, PORT_INTERFACE, PORT_KINDS };
 
 /* What a record for the host program holds. */
-enum record_kind { RECORD_PACKET, RECORD_DIGEST, RECORD_LOG, RECORD_PORT };
+enum record_kind { RECORD_PACKET, RECORD_DIGEST, RECORD_LOG, RECORD_PORT, RECORD_MISSED };
 
 /* Everything that is ignored, cut or lost is counted. */
 struct statistics {
@@ -23,9 +23,29 @@ struct statistics {
   uint64_t no_port, sink_overflow, input_overflow, oversize, send_failed, receive_failed;
 };
 
-/* Frames that a kernel left unfinished for a network card that was to do the rest, as no wire has them: a transport
- * checksum of the pseudo header alone; several segments in one. */
+/* What the counter and the meter of an entry, or a cell of a counter, are set to; only what is given is touched. Rates are
+ * per second, as in a p4.v1.MeterConfig. */
+enum direct_part { DIRECT_PACKETS = 1, DIRECT_BYTES = 2, DIRECT_RATES = 4, DIRECT_UNMETERED = 8 };
+struct direct {
+  uint64_t given;
+  uint64_t packets, bytes;
+  uint64_t cir, pir, cburst, pburst;
+};
+/* A meter as it is read. */
+struct meter_reading {
+  uint64_t configured;
+  uint64_t cir, pir, cburst, pburst;
+};
+
+/* What passed through a port; then every frame that was lost there, under its cause; then those that a kernel left
+ * unfinished for a network card that was to do the rest, as no wire has them: a transport checksum of the pseudo header
+ * alone, which was completed here, or could not be; several segments in one. The latter two are dropped. And frames
+ * longer than the MTU. */
 struct port_statistics {
-  uint64_t checksum_unfinished, beyond_mtu;
+  uint64_t packets_in, bytes_in, packets_out, bytes_out;
+  uint64_t receive_overrun, receive_oversize, receive_failed;
+  uint64_t send_down, send_beyond_mtu, send_queue_full, send_no_peer, send_oversize, send_failed;
+  uint64_t sink_overflow, capture_lost;
+  uint64_t checksum_completed, checksum_unfinished, segments_unfinished, beyond_mtu;
 };
 #endif

@@ -4,39 +4,29 @@
 #define P4_IO_PACKET_H
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
-#include <sys/ioctl.h>
 
 #ifndef PACKET_IGNORE_OUTGOING
 #define PACKET_IGNORE_OUTGOING 23
 #endif
 #define P4_VLAN_ROOM 4u
-/* Microseconds before the host program is told again of a port whose frames are unfinished. */
-#define P4_PORT_TOLD 60000000u
 /* What a frame of an interface may have beyond the MTU: Ethernet header and two VLAN tags. */
 #define P4_ABOVE_MTU 22u
 
 static uint32_t interface_mtu(const struct port *p) {
   struct ifreq r = {0};
-  memcpy(r.ifr_name, p->interface, sizeof r.ifr_name);
+  memcpy(r.ifr_name, p->first, sizeof r.ifr_name - 1);
   return ioctl(p->fd, SIOCGIFMTU, &r) < 0 || r.ifr_mtu < 0 ? p->mtu : (uint32_t)r.ifr_mtu;
 }
-/* Counts a frame that is unfinished, and tells the host program: of the first one of a port at once, of others together. */
-static __attribute__((noinline, cold)) void port_unfinished(struct sw *S, struct port *p, int checksum, uint32_t len) {
-  int beyond = len > p->mtu + P4_ABOVE_MTU;
+/* Counts a frame that is unfinished. */
+static __attribute__((noinline, cold)) void port_unfinished(struct sw *S, struct port *p, struct unfinished left, uint32_t len) {
+  int beyond = !left.segments && len > p->mtu + P4_ABOVE_MTU;
   if (beyond) { /* the MTU may have been raised meanwhile */
     p->mtu = interface_mtu(p);
     beyond = len > p->mtu + P4_ABOVE_MTU;
   }
-  if (!checksum && !beyond) return;
-  p->stats.checksum_unfinished += (uint64_t)checksum;
-  p->stats.beyond_mtu += (uint64_t)beyond;
-  if (p->told && S->lane.now - p->told_at < P4_PORT_TOLD) return;
-  uint8_t *out = buffer_reserve(S, sizeof p->stats);
-  if (!out) return; /* the next one tries again */
-  memcpy(out, &p->stats, sizeof p->stats);
-  buffer_commit(S, RECORD_PORT, p->number, sizeof p->stats);
-  p->told = 1;
-  p->told_at = S->lane.now;
+  port_lost(S, p, &p->stats.checksum_unfinished, (uint64_t)left.checksum);
+  port_lost(S, p, &p->stats.segments_unfinished, (uint64_t)left.segments);
+  port_lost(S, p, &p->stats.beyond_mtu, (uint64_t)beyond);
 }
 
 /* What the kernel says of a frame beside its bytes; an empty status without. */
@@ -65,13 +55,33 @@ static void interface_prepare(struct msghdr *m, union control *room) {
 }
 static uint8_t *interface_received(struct sw *S, struct port *p, struct msghdr *m, uint8_t *frame, uint32_t *len) {
   const struct tpacket_auxdata aux = auxiliary(m);
-  const int checksum = !!(aux.tp_status & TP_STATUS_CSUMNOTREADY);
-  if (unlikely(checksum || *len > p->mtu + P4_ABOVE_MTU)) port_unfinished(S, p, checksum, *len);
-  return untag(&aux, frame, len);
+  /* Before a tag is put back: until then offsets are those of the header. */
+  const struct unfinished left = offload_finish(&frame, len, &p->stats.checksum_completed);
+  if (unlikely(left.checksum || left.segments || *len > p->mtu + P4_ABOVE_MTU)) port_unfinished(S, p, left, *len);
+  return unlikely(left.checksum || left.segments) ? 0 : untag(&aux, frame, len);
 }
 
-static int port_open_interface(struct port *p, const char *name, const char *unused) {
-  (void)unused;
+static int interface_bound(const struct port *p) {
+  struct sockaddr_ll where = {0};
+  socklen_t len = sizeof where;
+  if (getsockname(p->fd, (struct sockaddr *)&where, &len) < 0) return 0;
+  return where.sll_ifindex > 0 ? where.sll_ifindex : 0; /* -1: of an interface that was deleted */
+}
+/* The kernel begins anew each time that it is asked. */
+static void interface_poll(struct sw *S, struct port *p) {
+  struct tpacket_stats seen = {0};
+  socklen_t len = sizeof seen;
+  if (getsockopt(p->fd, SOL_PACKET, PACKET_STATISTICS, &seen, &len) < 0) return;
+  port_lost(S, p, &p->stats.receive_overrun, seen.tp_drops);
+}
+
+static int port_adopt_interface(struct port *p, int fd) {
+  p->fd = fd;
+  p->mtu = interface_mtu(p);
+  return 0;
+}
+static int port_open_interface(struct port *p) {
+  const char *const name = p->first;
   const int on = 1, room = 8 << 20;
   struct sockaddr_ll where = {.sll_family = AF_PACKET, .sll_protocol = __builtin_bswap16(ETH_P_ALL)};
   where.sll_ifindex = (int)if_nametoindex(name);
@@ -80,7 +90,9 @@ static int port_open_interface(struct port *p, const char *name, const char *unu
   if (p->fd < 0) return -errno;
   /* What this socket sends must not come back as received. */
   if (setsockopt(p->fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &on, sizeof on) < 0) return -errno;
-  /* The kernel takes a VLAN tag out of the frame; the auxiliary data says what it was, and what else is unfinished. */
+  /* Frames come and go with a header that says what is left to do; in those that go it is all zero. */
+  if (setsockopt(p->fd, SOL_PACKET, PACKET_VNET_HDR, &on, sizeof on) < 0) return -errno;
+  /* The kernel takes a VLAN tag out of the frame; the auxiliary data says what it was. */
   if (setsockopt(p->fd, SOL_PACKET, PACKET_AUXDATA, &on, sizeof on) < 0) return -errno;
   setsockopt(p->fd, SOL_PACKET, PACKET_QDISC_BYPASS, &on, sizeof on);
   if (setsockopt(p->fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof room) < 0)
@@ -89,10 +101,9 @@ static int port_open_interface(struct port *p, const char *name, const char *unu
   struct packet_mreq all = {.mr_ifindex = where.sll_ifindex, .mr_type = PACKET_MR_PROMISC};
   if (setsockopt(p->fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &all, sizeof all) < 0) return -errno;
   if (bind(p->fd, (struct sockaddr *)&where, sizeof where) < 0) return -errno;
-  strncpy(p->interface, name, sizeof p->interface - 1);
-  p->mtu = interface_mtu(p);
-  return 0;
+  return port_adopt_interface(p, p->fd);
 }
 static const struct port_ops interface_ops = {
-    .open = port_open_interface, .prepare = interface_prepare, .received = interface_received};
+    .head = sizeof(struct offload), .open = port_open_interface, .adopt = port_adopt_interface, .bound = interface_bound,
+    .poll = interface_poll, .prepare = interface_prepare, .received = interface_received};
 #endif

@@ -20,7 +20,7 @@ static void batch_end(struct sw *S) {
   process_again(S);
   for (struct port *p = S->port_list; p; p = p->next) {
     if (p->tx_count) port_flush(S, p);
-    if (p->pcap) fflush(p->pcap);
+    if (unlikely(p->capture && p->capture->used)) port_lost(S, p, &p->stats.capture_lost, capture_flush(p->capture));
   }
   if (S->lane.out.used) pthread_cond_signal(&S->out_ready);
   pthread_mutex_unlock(&S->lock);

@@ -45,3 +45,7 @@ STATISTICS = _MEMBERS["statistics"]
 """What the engine counts of itself."""
 PORT_STATISTICS = _MEMBERS["port_statistics"]
 """What it counts of a port."""
+DIRECT = _MEMBERS["direct"]
+"""What a counter and a meter are set to."""
+METER_READING = _MEMBERS["meter_reading"]
+"""A meter as it is read."""

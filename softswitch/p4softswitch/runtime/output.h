@@ -5,13 +5,8 @@
 
 struct record { uint32_t kind, id, len, reserved; };
 
-static void pcap_frame(struct sw *S, struct port *p, const uint8_t *frame, uint32_t len) {
-  struct timespec t;
-  (void)S;
-  clock_gettime(CLOCK_REALTIME, &t);
-  const uint32_t header[4] = {(uint32_t)t.tv_sec, (uint32_t)(t.tv_nsec / 1000), len, len};
-  fwrite(header, sizeof header, 1, p->pcap);
-  fwrite(frame, 1, len, p->pcap);
+static void port_captured(struct sw *S, struct port *p, const uint8_t *frame, uint32_t len) {
+  port_lost(S, p, &p->stats.capture_lost, capture_frame(p->capture, frame, len));
 }
 
 static uint8_t *buffer_reserve(struct sw *S, uint32_t room) {
@@ -35,19 +30,38 @@ static void buffer_commit(struct sw *S, uint32_t kind, uint32_t id, uint32_t len
 
 static inline uint8_t *out_reserve(struct sw *S, uint32_t port, uint32_t room) {
   struct port *p = port < 65536 ? S->ports[port] : 0;
-  if (S->capture || (p && p->ops->buffered)) return buffer_reserve(S, room);
-  if (unlikely(!p)) { S->lane.stats.no_port++; return 0; }
-  if (unlikely(room > P4_TX_ROOM)) { S->lane.stats.oversize++; return 0; }
+  if (S->capture) return buffer_reserve(S, room);
+  if (unlikely(!p)) { port_missed(S, port); return 0; }
+  if (p->ops->buffered) {
+    uint8_t *out = buffer_reserve(S, room);
+    if (unlikely(!out)) port_lost(S, p, &p->stats.sink_overflow, 1);
+    return out;
+  }
+  if (unlikely(p->fd < 0)) {
+    S->lane.stats.send_failed++;
+    port_lost(S, p, &p->stats.send_down, 1);
+    return 0;
+  }
+  if (unlikely(room > P4_TX_ROOM)) {
+    S->lane.stats.oversize++;
+    port_lost(S, p, &p->stats.send_oversize, 1);
+    return 0;
+  }
   if (p->tx_count == P4_BATCH || p->tx_used + room > P4_TX_ROOM) port_flush(S, p);
   return p->tx + p->tx_used;
 }
 static inline void out_commit(struct sw *S, uint32_t port, uint8_t *frame, uint32_t len) {
   struct port *p = port < 65536 ? S->ports[port] : 0;
   S->lane.stats.packets_out++;
-  if (unlikely(p && p->pcap)) pcap_frame(S, p, frame, len);
-  if (S->capture || p->ops->buffered) { buffer_commit(S, RECORD_PACKET, port, len); return; }
-  p->iov[p->tx_count].iov_base = frame;
-  p->iov[p->tx_count].iov_len = len;
+  if (unlikely(p && p->capture)) port_captured(S, p, frame, len);
+  if (S->capture) { buffer_commit(S, RECORD_PACKET, port, len); return; }
+  if (p->ops->buffered) {
+    buffer_commit(S, RECORD_PACKET, port, len);
+    p->stats.packets_out++;
+    p->stats.bytes_out += len;
+    return;
+  }
+  p->iov[p->tx_count][1] = (struct iovec){.iov_base = frame, .iov_len = len};
   p->tx_count++;
   p->tx_used += (len + 63) & ~63u;
 }

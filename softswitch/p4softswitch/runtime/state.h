@@ -37,6 +37,7 @@ struct table_description {
   const uint64_t *default_params;
   const uint8_t *ranges; /* words of each field, + 128 where low and high bound it */
   uint32_t n_ranges;
+  uint32_t with_idle; /* see ageing.h */
 };
 struct entry {
   uint64_t packets, bytes;
@@ -52,13 +53,17 @@ struct table {
   uint8_t *entries;
   size_t stride;
   uint8_t *used; /* one byte a slot */
-  uint32_t count, capacity, lowest_free;
-  uint64_t *buckets; /* tag << 32 | slot + 1; 0 is free */
+  uint32_t count, capacity;
+  uint32_t *free; /* a heap of the free slots below top */
+  uint32_t n_free, top;
+  uint64_t *buckets; /* of every entry: tag << 32 | slot + 1; 0 is free */
   uint32_t bucket_mask;
   uint64_t seed;
   struct prefix_group *groups; /* longest prefix first */
   uint32_t n_groups;
   uint32_t *order; /* slots by priority, then by slot */
+  uint8_t *initial; /* entries that come with the program, and come back with a reset */
+  uint32_t n_initial;
 };
 
 struct queued { /* a packet that waits for ingress again, or for egress as a clone */

@@ -21,6 +21,9 @@ struct sw {
   struct group **sessions; /* 32768 */
   struct port **ports;     /* 65536 */
   struct port *port_list;
+  uint64_t *missed;        /* 65536: frames for a port that there is not */
+  uint64_t missed_told, missed_told_at;
+  uint32_t missed_last;
   size_t out_limit;
   pthread_cond_t out_ready;
   struct lane lane;
@@ -32,10 +35,12 @@ static inline uint64_t clock_ns(void) {
   clock_gettime(CLOCK_BOOTTIME, &t);
   return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
 }
-/* Microseconds since the switch was made. Read once a batch. */
-static inline void tick(struct sw *S) {
-  S->lane.now = S->clock_fixed ? S->fixed_now : (clock_ns() - S->start_ns) / 1000;
+/* Microseconds since the switch was made. */
+static inline uint64_t clock_us(const struct sw *S) {
+  return S->clock_fixed ? S->fixed_now : (clock_ns() - S->start_ns) / 1000;
 }
+/* Read once a batch. */
+static inline void tick(struct sw *S) { S->lane.now = clock_us(S); }
 
 static uint32_t meter_execute(struct sw *S, struct meter *m, uint64_t amount) {
   uint32_t color = 0;

@@ -96,9 +96,16 @@ static inline struct entry *table_range(const struct table *T, const uint64_t *k
 
 static inline int table_hashed(const struct table *T) { return T->d->match == MATCH_EXACT || T->d->match == MATCH_LPM; }
 
+/* Where an entry stands in the buckets. Those of tables with priorities are found here by whoever changes them, never by a
+ * packet: by mask and priority too. */
+static uint64_t entry_hash(const struct table *T, const uint64_t *key, const uint64_t *mask, uint32_t prefix, int32_t priority) {
+  const int words = (int)T->d->key_words;
+  if (table_hashed(T)) return hash_key(T->seed + prefix, key, words);
+  return hash_key(hash_key(T->seed + (uint32_t)priority, key, words), mask, words);
+}
 static void bucket_insert(struct table *T, uint32_t slot) {
   struct entry *e = entry_at(T, slot);
-  const uint64_t h = hash_key(T->seed + e->prefix, e->data, (int)T->d->key_words);
+  const uint64_t h = entry_hash(T, e->data, entry_mask(T, e), e->prefix, e->priority);
   uint32_t b = (uint32_t)h & T->bucket_mask;
   while (T->buckets[b]) b = (b + 1) & T->bucket_mask;
   T->buckets[b] = (h >> 32) << 32 | (slot + 1);
@@ -114,7 +121,7 @@ static int buckets_rebuild(struct table *T, uint32_t size) {
   return T_OK;
 }
 static void bucket_remove(struct table *T, struct entry *e) {
-  const uint64_t h = hash_key(T->seed + e->prefix, e->data, (int)T->d->key_words);
+  const uint64_t h = entry_hash(T, e->data, entry_mask(T, e), e->prefix, e->priority);
   uint32_t b = (uint32_t)h & T->bucket_mask;
   while ((uint32_t)T->buckets[b] != e->slot + 1) b = (b + 1) & T->bucket_mask;
   T->buckets[b] = 0;
@@ -128,11 +135,44 @@ static void bucket_remove(struct table *T, struct entry *e) {
 static struct entry *table_find(struct table *T, const uint64_t *key, const uint64_t *mask, uint32_t prefix, int32_t priority) {
   const int words = (int)T->d->key_words;
   if (table_hashed(T)) return find_hashed(T, key, words, prefix);
-  for (uint32_t n = 0; n < T->count; n++) {
-    struct entry *e = entry_at(T, T->order[n]);
+  const uint64_t h = entry_hash(T, key, mask, prefix, priority);
+  for (uint32_t b = (uint32_t)h & T->bucket_mask; T->buckets[b]; b = (b + 1) & T->bucket_mask) {
+    if (T->buckets[b] >> 32 != h >> 32) continue;
+    struct entry *e = entry_at(T, (uint32_t)T->buckets[b] - 1);
     if (e->priority == priority && key_equal(e->data, key, words) && key_equal(entry_mask(T, e), mask, words)) return e;
   }
   return 0;
+}
+
+/* Free slots below the highest one that was ever used, in a heap: the lowest is taken first, as BMv2 does it. */
+static uint32_t slot_lowest(const struct table *T) { return T->n_free ? T->free[0] : T->top; }
+static void slot_take(struct table *T) {
+  if (!T->n_free) { T->top++; return; }
+  const uint32_t last = T->free[--T->n_free];
+  uint32_t at = 0;
+  for (uint32_t child; (child = 2 * at + 1) < T->n_free; at = child) {
+    if (child + 1 < T->n_free && T->free[child + 1] < T->free[child]) child++;
+    if (T->free[child] >= last) break;
+    T->free[at] = T->free[child];
+  }
+  T->free[at] = last;
+}
+static void slot_give(struct table *T, uint32_t slot) {
+  uint32_t at = T->n_free++;
+  for (uint32_t parent; at && T->free[parent = (at - 1) / 2] > slot; at = parent) T->free[at] = T->free[parent];
+  T->free[at] = slot;
+}
+
+/* The place of an entry in the order of priorities: how many stand before it. */
+static uint32_t order_place(const struct table *T, int32_t priority, uint32_t slot) {
+  uint32_t low = 0, high = T->count;
+  while (low < high) {
+    const uint32_t middle = low + (high - low) / 2;
+    const struct entry *e = entry_at(T, T->order[middle]);
+    if (e->priority < priority || (e->priority == priority && e->slot < slot)) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
 
 static int table_grow(struct table *T) {
@@ -146,17 +186,21 @@ static int table_grow(struct table *T) {
   if (!used) return T_MEMORY;
   T->used = used;
   memset(used + T->capacity, 0, wanted - T->capacity);
+  uint32_t *slots = realloc(T->free, wanted * sizeof *slots);
+  if (!slots) return T_MEMORY;
+  T->free = slots;
   if (!table_hashed(T)) {
     uint32_t *order = realloc(T->order, wanted * sizeof *order);
     if (!order) return T_MEMORY;
     T->order = order;
   }
-  T->capacity = wanted;
-  if (table_hashed(T) && T->bucket_mask + 1 < wanted * 2) {
+  if (T->bucket_mask + 1 < wanted * 2) {
     uint32_t size = T->bucket_mask + 1;
     while (size < wanted * 2) size *= 2;
-    return buckets_rebuild(T, size);
+    int rc = buckets_rebuild(T, size);
+    if (rc != T_OK) return rc; /* no room for more entries than the buckets have */
   }
+  T->capacity = wanted;
   return T_OK;
 }
 
@@ -187,7 +231,7 @@ static void group_remove(struct table *T, uint32_t prefix) {
 }
 
 static int table_insert(struct table *T, const uint64_t *key, const uint64_t *mask, uint32_t prefix, int32_t priority,
-                        uint32_t action, const uint64_t *params, uint32_t n_params) {
+                        uint32_t action, const uint64_t *params, uint32_t n_params, struct entry **made) {
   const uint32_t words = T->d->key_words;
   if (table_find(T, key, mask, prefix, priority)) return T_EXISTS;
   if (T->count >= T->d->max_size) return T_FULL;
@@ -195,22 +239,18 @@ static int table_insert(struct table *T, const uint64_t *key, const uint64_t *ma
     int rc = table_grow(T);
     if (rc != T_OK) return rc;
   }
+  /* The lowest free slot, as BMv2 takes it: among entries of one priority the lower slot wins. */
+  const uint32_t slot = slot_lowest(T);
+  struct entry *e = entry_at(T, slot);
+  if (T->d->with_meter && !e->meter && !(e->meter = malloc(sizeof *e->meter))) return T_MEMORY;
   if (T->d->match == MATCH_LPM) {
     int rc = group_add(T, prefix, mask);
     if (rc != T_OK) return rc;
   }
-  /* The lowest free slot, as BMv2 takes it: among entries of one priority the lower slot wins. */
-  uint32_t slot = T->lowest_free;
-  while (T->used[slot]) slot++;
-  T->lowest_free = slot + 1;
-  struct entry *e = entry_at(T, slot);
+  slot_take(T);
   struct meter *meter = e->meter;
   memset(e, 0, T->stride);
-  if (T->d->with_meter) {
-    if (!meter) meter = malloc(sizeof *meter);
-    if (!meter) return T_MEMORY;
-    memset(meter, 0, sizeof *meter);
-  }
+  if (meter) memset(meter, 0, sizeof *meter);
   e->meter = meter;
   e->slot = slot;
   e->action = action;
@@ -218,35 +258,28 @@ static int table_insert(struct table *T, const uint64_t *key, const uint64_t *ma
   e->priority = priority;
   memcpy(e->data, key, words * sizeof *key);
   memcpy(entry_mask(T, e), mask, words * sizeof *mask);
-  memcpy(entry_params(T, e), params, n_params * sizeof *params);
+  if (n_params) memcpy(entry_params(T, e), params, n_params * sizeof *params);
   T->used[slot] = 1;
-  if (table_hashed(T)) {
-    bucket_insert(T, slot);
-  } else {
-    uint32_t at = T->count;
-    while (at) {
-      const struct entry *before = entry_at(T, T->order[at - 1]);
-      if (before->priority < priority || (before->priority == priority && before->slot < slot)) break;
-      T->order[at] = T->order[at - 1];
-      at--;
-    }
+  bucket_insert(T, slot);
+  if (!table_hashed(T)) {
+    const uint32_t at = order_place(T, priority, slot);
+    memmove(T->order + at + 1, T->order + at, (T->count - at) * sizeof *T->order);
     T->order[at] = slot;
   }
   T->count++;
+  *made = e;
   return T_OK;
 }
 
 static void table_remove(struct table *T, struct entry *e) {
-  if (table_hashed(T)) {
-    bucket_remove(T, e);
-    if (T->d->match == MATCH_LPM) group_remove(T, e->prefix);
-  } else {
-    uint32_t at = 0;
-    while (T->order[at] != e->slot) at++;
+  bucket_remove(T, e);
+  if (T->d->match == MATCH_LPM) group_remove(T, e->prefix);
+  if (!table_hashed(T)) {
+    const uint32_t at = order_place(T, e->priority, e->slot);
     memmove(T->order + at, T->order + at + 1, (T->count - at - 1) * sizeof *T->order);
   }
   T->used[e->slot] = 0;
-  if (e->slot < T->lowest_free) T->lowest_free = e->slot;
+  slot_give(T, e->slot);
   T->count--;
 }
 
@@ -266,8 +299,11 @@ static int table_init(struct table *T, const struct table_description *d, uint64
   return buckets_rebuild(T, 16);
 }
 static void table_clear(struct table *T) {
-  for (uint32_t s = 0; s < T->capacity; s++)
-    if (T->used[s]) table_remove(T, entry_at(T, s));
+  for (uint32_t g = 0; g < T->n_groups; g++) free(T->groups[g].mask);
+  T->n_groups = 0;
+  if (T->capacity) memset(T->used, 0, T->capacity);
+  memset(T->buckets, 0, (T->bucket_mask + (size_t)1) * sizeof *T->buckets);
+  T->count = T->top = T->n_free = 0;
 }
 static void table_free(struct table *T) {
   for (uint32_t s = 0; s < T->capacity; s++) free(entry_at(T, s)->meter);
@@ -275,8 +311,10 @@ static void table_free(struct table *T) {
   free(T->groups);
   free(T->entries);
   free(T->used);
+  free(T->free);
   free(T->order);
   free(T->buckets);
   free(T->fallback);
+  free(T->initial);
 }
 #endif

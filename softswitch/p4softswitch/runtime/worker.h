@@ -17,6 +17,7 @@ struct worker {
   pthread_cond_t input_room;
   struct injected *input, **input_tail;
   uint32_t input_count;
+  uint64_t looked; /* at what kernels count of ports */
   uint8_t *rx;
   struct iovec iov[P4_BATCH];
   struct mmsghdr msg[P4_BATCH];
@@ -38,7 +39,9 @@ static void receive(struct sw *S, uint32_t number) {
   }
   const int n = recvmmsg(p->fd, w->msg, P4_BATCH, MSG_DONTWAIT, 0);
   if (n < 0) {
-    if (errno != EAGAIN && errno != EINTR) S->lane.stats.receive_failed++; /* an interface went down, a peer went away */
+    if (errno == EAGAIN || errno == EINTR) return;
+    S->lane.stats.receive_failed++; /* an interface went down, a peer went away */
+    if (errno != ENETDOWN) port_lost(S, p, &p->stats.receive_failed, 1); /* that an interface is down is not a frame lost */
     return;
   }
   for (int i = 0; i < n; i++) {
@@ -46,8 +49,15 @@ static void receive(struct sw *S, uint32_t number) {
     uint8_t *frame = w->iov[i].iov_base;
     const int oversize = (w->msg[i].msg_hdr.msg_flags & MSG_TRUNC) || len > P4_MAX_FRAME - P4_VLAN_ROOM;
     if (p->ops->received) frame = p->ops->received(S, p, &w->msg[i].msg_hdr, frame, &len);
-    if (oversize) { S->lane.stats.oversize++; continue; }
-    if (p->pcap) pcap_frame(S, p, frame, len);
+    if (unlikely(!frame)) continue;
+    if (oversize) {
+      S->lane.stats.oversize++;
+      port_lost(S, p, &p->stats.receive_oversize, 1);
+      continue;
+    }
+    p->stats.packets_in++;
+    p->stats.bytes_in += len;
+    if (p->capture) port_captured(S, p, frame, len);
     process(S, number, frame, len);
   }
 }
@@ -66,7 +76,11 @@ static void receive_injected(struct sw *S) {
     pthread_mutex_unlock(&w->input_lock);
     if (!item) return;
     struct port *p = S->ports[item->port];
-    if (p && p->pcap) pcap_frame(S, p, item->data, item->len);
+    if (p) {
+      p->stats.packets_in++;
+      p->stats.bytes_in += item->len;
+      if (p->capture) port_captured(S, p, item->data, item->len);
+    }
     process(S, item->port, item->data, item->len);
     free(item);
   }
@@ -79,8 +93,14 @@ static void *worker_main(void *arg) {
   while (!__atomic_load_n(&w->stop, __ATOMIC_ACQUIRE)) {
     const int busy = __atomic_load_n(&w->input_count, __ATOMIC_RELAXED) || S->lane.again.head || S->lane.clones.head;
     const int n = epoll_wait(w->epoll, events, 64, busy ? 0 : 1000);
-    if (n <= 0 && !busy) continue;
+    const uint64_t now = clock_ns();
+    const int look = now - w->looked >= P4_PORT_POLL;
+    if (n <= 0 && !busy && !look) continue;
     batch_begin(S);
+    if (unlikely(look)) {
+      ports_poll(S);
+      w->looked = now;
+    }
     if (S->lane.clones.head) drain(S);
     for (int i = 0; i < n; i++) {
       if (events[i].data.u32 == ~0u) {

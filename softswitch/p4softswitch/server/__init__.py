@@ -26,6 +26,17 @@ Otherwise different:
 - groups and clone sessions end with the pipeline that they were made for; BMv2's replication engine keeps copies of
   them that P4Runtime no longer sees;
 - packet-ins and packet-outs have the header of the running program even while another one is saved;
+- a Read is answered with as many responses as it needs, of up to 256 entities or some more than 1 MiB; BMv2 sends one.
+  Between two of them writes go on: an entry that is there from the beginning to the end comes exactly once, one that is
+  inserted or deleted meanwhile may come or not, and after the push of another pipeline the Read ends with ABORTED;
+- a Write of more than 32 updates is applied in parts, in its order. Other Writes may come in between two of them. If
+  another controller has become primary then, or another pipeline was pushed, the updates that are left are refused,
+  each with PERMISSION_DENIED or ABORTED; BMv2 goes on with them;
+- it does not wait for its clients for good: 60 s for the request of a call, 30 s for the first arbitration of a stream
+  and for each message to be taken, 300 s for all responses of one Read, and 50 s for a connection to show that its
+  other end is there. 32 calls may wait to hear something, and 16 Reads may be answered at a time. Where that is not
+  enough, the one that has waited longest for its client is ended for the one that comes, so that up to 16 controllers
+  of this device always get in. BMv2 waits for ever;
 - a packet-in that a slow client does not take is dropped and counted; BMv2 holds up its egress thread;
 - watch ports are refused by name;
 - idle timeouts are exact, from 100 ms on, and the time since the last hit is told also of entries without one; BMv2
@@ -40,7 +51,11 @@ Otherwise different:
   still then;
 - there is no trace of packets, fields or entries, and what a program says with log_msg is not printed: either could
   show a key;
-- `--pcap` writes one file per port, with both directions, and further ones after the push of another program;
+- `--pcap` writes one file per port, with both directions, and further ones after the push of another program; it
+  follows no symbolic link and overwrites no file of others;
+- an interface that is missing when a program is pushed, or goes later, leaves its port without it until it is there
+  (again); a push that fails leaves the old program with all its ports;
+- ports are added, removed and listed with p4softswitch.v1.Ports, beside P4Runtime; BMv2 does it over Thrift;
 - an interface is taken from the host's own network stack, or refused (`host_stack`); sockets and interfaces have one
   switch (`claims`); BMv2 shares both with whoever comes;
 - without `--grpc-server-addr` it listens on the loopback interface only, and its UNIX sockets are their owner's alone.
@@ -48,6 +63,7 @@ Otherwise different:
 
 from __future__ import annotations
 
+from .clients import Deadlines
 from .device import Device, EngineFactory
 from .ports import Ports, PortSpec, parse_port
 from .replication import Limits
@@ -55,6 +71,7 @@ from .runner import Switch, SwitchOptions, TlsFiles
 from .status import P4Error
 
 __all__ = [
+    "Deadlines",
     "Device",
     "EngineFactory",
     "Limits",

@@ -95,16 +95,10 @@ class Ageing:
         with self._changed:
             self._timeouts.pop((table.id, key), None)
 
-    def write(self, table: Table, key: Key, entry: Any, *, elapsed: bool) -> None:
-        """Fill idle_timeout_ns, and on request time_since_last_hit, of a p4.v1.TableEntry that is read."""
-        with self._changed:
-            timeout = self._timeouts.get((table.id, key))
-        entry.idle_timeout_ns = 0 if timeout is None else timeout.idle_ns
-        if elapsed:
-            entry.time_since_last_hit.elapsed_ns = self._idle_ns(table, key)
-
     def _idle_ns(self, table: Table, key: Key) -> int:
-        return 1000 * self._engine.entry_idle_us(table.name, *key)
+        idle = self._engine.table_entry(table.name, *key).idle_us
+        assert idle is not None  # only tables with idle timeouts are here
+        return 1000 * idle
 
     def _look_at(self, timeout: _Timeout, when: int) -> None:
         if len(self._due) > 2 * len(self._timeouts) + _SPARE:  # what was modified or deleted long before its time

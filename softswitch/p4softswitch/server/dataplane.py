@@ -16,6 +16,8 @@ from typing import Any
 import grpc
 
 from . import wire
+from .clientlosses import ClientLosses
+from .clients import Clients
 from .device import Device
 from .outbox import Outbox
 from .ports import MAX_PORT
@@ -57,8 +59,10 @@ _QUEUE = 4096
 class DataplaneService:
     """Packets between one gRPC client and the ports of the device."""
 
-    def __init__(self, device_id: int) -> None:
+    def __init__(self, device_id: int, clients: Clients, losses: ClientLosses) -> None:
         self._device_id = device_id
+        self._clients = clients
+        self._losses = losses
         self._lock = threading.Lock()
         self._outbox: Outbox | None = None
         self._device: Device | None = None
@@ -72,8 +76,10 @@ class DataplaneService:
 
         def sink(data: bytes) -> None:
             outbox = self._outbox
-            if outbox is not None:
-                outbox.put_packet(PacketStreamResponse(device_id=self._device_id, port=port, packet=data))
+            if outbox is None:
+                self._losses.add("stream_unheard")
+            elif not outbox.put_packet(PacketStreamResponse(device_id=self._device_id, port=port, packet=data)):
+                self._losses.add("stream_lost")
 
         return sink
 
@@ -108,7 +114,7 @@ class DataplaneService:
         context.send_initial_metadata(())
         try:
             threading.Thread(target=self._receive, args=(requests, outbox), name="packet-stream", daemon=True).start()
-            yield from outbox
+            yield from self._clients.responses(iter(outbox), context, None)
         finally:
             self._outbox = None
 
@@ -126,10 +132,8 @@ class DataplaneService:
             "PacketStream": grpc.stream_stream_rpc_method_handler(
                 self.packet_stream, PacketStreamRequest.FromString, PacketStreamResponse.SerializeToString
             ),
-            "SetPortOperStatus": grpc.unary_unary_rpc_method_handler(
-                self.set_port_oper_status,
-                SetPortOperStatusRequest.FromString,
-                SetPortOperStatusResponse.SerializeToString,
+            "SetPortOperStatus": self._clients.unary(
+                self.set_port_oper_status, SetPortOperStatusRequest, SetPortOperStatusResponse.SerializeToString
             ),
         }
         return grpc.method_handlers_generic_handler(SERVICE, methods)

@@ -12,6 +12,10 @@ What a push does is BMv2's behaviour, read from its source and confirmed on it:
   COMMIT after it succeeds with the entries that could be inserted.
 - COMMIT without a saved program is refused.
 
+Reads, large Writes and RECONCILE_AND_COMMIT let go of the lock again and again, see turns.py: a small Write, such as
+that of a lease, never waits for more than a page of one of them. The entries that a RECONCILE_AND_COMMIT carries over
+are those of the moment of the swap, whatever is written while they are copied.
+
 Where BMv2 is left broken this server refuses and keeps what runs: a device config that is no program, a p4info that
 does not describe it, a program with something that the engine does not implement. BMv2's replication engine keeps
 replicating for groups that P4Runtime no longer knows; here groups and clone sessions end with the program that they
@@ -22,7 +26,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,15 +38,24 @@ from . import consistency
 from .deviceconfig import program_of
 from .digests import Send
 from .pipeline import Pipeline
-from .ports import Ports
+from .ports import Ports, PortSpec, PortState
+from .reconciliation import Reconciliation
 from .replication import Limits
 from .schema import Schema, read_p4info
 from .status import Code, P4Error, invalid
+from .turns import Turns
 
 _LOG = logging.getLogger(__name__)
 
 EngineFactory = Callable[[bytes], Engine]
 """Compiles and loads a program; the engine has no ports and does not run yet."""
+
+_UPDATES = 32
+"""Updates of a Write that are applied under one hold of the lock."""
+
+_ENTITIES = 256
+_OCTETS = 1 << 20
+"""What ends a ReadResponse; most clients take 4 MiB."""
 
 _Request = p4r.SetForwardingPipelineConfigRequest
 _LOADS = frozenset({_Request.VERIFY_AND_SAVE, _Request.VERIFY_AND_COMMIT, _Request.RECONCILE_AND_COMMIT})
@@ -54,6 +68,30 @@ class _Loaded:
     engine: Engine
     program: bytes
     pipeline: Pipeline | None = None
+
+
+@dataclass(frozen=True)
+class DeviceStatistics:
+    """What the running engine counts, by name; what is counted of each port, and how it is, by number of the port."""
+
+    engine: dict[str, int]
+    ports: dict[str, dict[str, str | int]]
+    states: Mapping[int, tuple[PortSpec, PortState]]
+
+
+def fill(response: Any, found: Iterator[Any]) -> bool:
+    """Move p4.v1.Entities into a ReadResponse until it is large enough; true if these were the last.
+
+    Raises:
+        P4Error: what came before it is in the response.
+    """
+    octets = 0
+    for entity in found:
+        response.entities.append(entity)
+        octets += entity.ByteSize()
+        if len(response.entities) >= _ENTITIES or octets >= _OCTETS:
+            return False
+    return True
 
 
 def _first_phase(reason: str) -> P4Error:
@@ -81,9 +119,13 @@ class Device:
         self._swap_allowed = swap
         # One push at a time. Compiling takes a second and must not hold up Read and Write, hence two locks.
         self._push_lock = threading.Lock()
-        self._lock = threading.Lock()
+        self._lock = Turns()
+        # Whose turn it is to do long work, before it takes the lock: one page of one Read, some updates of one large
+        # Write. A small Write waits for what holds the lock, not for this.
+        self._bulk = Turns()
         self._running: _Loaded | None = None
         self._saved: _Loaded | None = None
+        self._replaced: list[_Loaded] = []
         self._config: Any = None
         self._touched = False
 
@@ -129,13 +171,13 @@ class Device:
         except EngineError as error:
             raise P4Error(Code.UNKNOWN, f"the data plane refuses the packet: {error}") from None
 
-    def statistics(self) -> tuple[dict[str, int], dict[str, dict[str, str | int]]]:
-        """What the running engine counts, and what it counts of each port, by number; empty without one."""
+    def statistics(self) -> DeviceStatistics | None:
+        """What there is to count; None without a program."""
         with self._lock:
-            running = self._running
-            return (
-                ({}, {}) if running is None else (running.engine.statistics(), self._ports.statistics(running.engine))
-            )
+            engine = self._engine()
+            if engine is None:
+                return None
+            return DeviceStatistics(engine.statistics(), self._ports.statistics(engine), self._ports.states(engine))
 
     # ------------------------------------------------------------ read and write
 
@@ -145,23 +187,67 @@ class Device:
             raise P4Error(Code.FAILED_PRECONDITION, "No forwarding pipeline config set for this device")
         return loaded.pipeline
 
-    def write(self, updates: Sequence[Any]) -> list[P4Error | None]:
-        """Apply updates; the result says for each what went wrong.
+    @contextmanager
+    def _hold(self, pipeline: Pipeline | None) -> Iterator[Pipeline]:
+        """The lock, and the pipeline that P4Runtime talks to, if it is still the one that it was (None: any)."""
+        with self._lock:
+            current = self._view()
+            if pipeline is not None and current is not pipeline:
+                raise P4Error(Code.ABORTED, "another pipeline was pushed meanwhile")
+            yield current
+
+    def write(self, updates: Sequence[Any], may_write: Callable[[], None] = lambda: None) -> list[P4Error | None]:
+        """Apply updates in their order; the result says for each what went wrong.
+
+        Large ones are applied in parts, between which other Writes come in. If the client is no longer the primary
+        then, or another pipeline has been pushed, the rest is refused.
+
+        may_write: raises P4Error if the client may not, any more.
 
         Raises:
-            P4Error: FAILED_PRECONDITION without a pipeline.
+            P4Error: FAILED_PRECONDITION without a pipeline; what may_write raises at the beginning.
         """
-        with self._lock:
-            return self._view().write(updates)
+        pipeline: Pipeline | None = None
+        results: list[P4Error | None] = []
+        is_large = len(updates) > _UPDATES
+        for start in range(0, max(1, len(updates)), _UPDATES):
+            try:
+                with self._bulk if is_large else nullcontext(), self._hold(pipeline) as pipeline:
+                    may_write()
+                    results += pipeline.write(updates[start : start + _UPDATES])
+            except P4Error as error:
+                if not start:
+                    raise
+                return results + [error] * (len(updates) - start)
+        return results
 
-    def read(self, entities: Sequence[Any], response: Any) -> None:
-        """Append to the response what the entities select.
+    def read(self, entities: Sequence[Any]) -> Iterator[Any]:
+        """p4.v1.ReadResponses with what the entities select: one at least, also before an error.
+
+        Nothing is held between two of them. See `Pipeline.read` for what may change meanwhile.
 
         Raises:
-            P4Error: see `Pipeline.read`; FAILED_PRECONDITION without a pipeline.
+            P4Error: see `Pipeline.read`, ABORTED if another pipeline is pushed meanwhile. FAILED_PRECONDITION, before
+                any response, without a pipeline.
         """
         with self._lock:
-            self._view().read(entities, response)
+            pipeline = self._view()
+        found = pipeline.read(entities, lambda: self._hold(pipeline))
+        is_first = True
+        while True:
+            response, failed = p4r.ReadResponse(), None
+            with self._bulk:
+                try:
+                    is_last = fill(response, found)
+                except P4Error as error:
+                    failed = error
+            if is_first or response.entities:
+                yield response
+            if failed is not None:
+                raise failed
+            if is_last:
+                return
+            is_first = False
 
     # ----------------------------------------------------------------- pipelines
 
@@ -196,8 +282,13 @@ class Device:
         with self._push_lock:
             consistency.parse_json(program)
             loaded = self._load(program)
-            with self._lock:
-                self._switch_to(loaded)
+            try:
+                with self._lock:
+                    self._switch_to(loaded)
+            finally:
+                if loaded is not self._running:
+                    loaded.engine.stop()
+            self._stop_replaced()
 
     def set_config(self, action: int, config: Any) -> None:
         """SetForwardingPipelineConfig; see the head of this module.
@@ -207,28 +298,34 @@ class Device:
         """
         with self._push_lock:
             self._touched = True
-            if action == _Request.COMMIT:
-                with self._lock:
-                    self._commit()
-                return
-            if action != _Request.VERIFY and action not in _LOADS:
-                raise invalid("unknown action")
-            schema = read_p4info(config.p4info)
-            program = program_of(bytes(config.p4_device_config))
-            if action == _Request.VERIFY:
-                self._verify(schema, program)
-                return
-            if not self._swap_allowed:
-                raise _first_phase("the switch was started with --disable-swap")
-            if self._saved is not None:
-                raise _first_phase("a saved pipeline waits for its COMMIT")
-            if not program and action == _Request.VERIFY_AND_COMMIT and self._running is not None:
-                self._adopt(schema, config)
-                return
-            consistency.check(schema, program)
-            if action == _Request.VERIFY_AND_COMMIT and self._restart(schema, program, config):
-                return
-            self._save(action, schema, program, config)
+            try:
+                self._change(action, config)
+            finally:
+                self._stop_replaced()
+
+    def _change(self, action: int, config: Any) -> None:
+        if action == _Request.COMMIT:
+            with self._lock:
+                self._commit()
+            return
+        if action != _Request.VERIFY and action not in _LOADS:
+            raise invalid("unknown action")
+        schema = read_p4info(config.p4info)
+        program = program_of(bytes(config.p4_device_config))
+        if action == _Request.VERIFY:
+            self._verify(schema, program)
+            return
+        if not self._swap_allowed:
+            raise _first_phase("the switch was started with --disable-swap")
+        if self._saved is not None:
+            raise _first_phase("a saved pipeline waits for its COMMIT")
+        if not program and action == _Request.VERIFY_AND_COMMIT and self._running is not None:
+            self._adopt(schema, config)
+            return
+        consistency.check(schema, program)
+        if action == _Request.VERIFY_AND_COMMIT and self._restart(schema, program, config):
+            return
+        self._save(action, schema, program, config)
 
     def _load(self, program: bytes) -> _Loaded:
         try:
@@ -288,10 +385,11 @@ class Device:
         loaded = self._load(program)
         pipeline = loaded.pipeline = self._pipeline(schema, loaded.engine)
         try:
+            if action == _Request.RECONCILE_AND_COMMIT:
+                self._reconcile(loaded, pipeline, config)
+                return
             with self._lock:
-                if action == _Request.RECONCILE_AND_COMMIT:
-                    self._reconcile(loaded, pipeline, config)
-                elif action == _Request.VERIFY_AND_COMMIT:
+                if action == _Request.VERIFY_AND_COMMIT:
                     self._switch_to(loaded)  # before anything is remembered: it may fail
                     self._remember(config)
                 else:
@@ -300,16 +398,25 @@ class Device:
         finally:
             if loaded is not self._saved and loaded is not self._running:
                 loaded.engine.stop()
+                self._retire(loaded)
 
     def _reconcile(self, loaded: _Loaded, pipeline: Pipeline, config: Any) -> None:
         running = self._running
-        state = running.pipeline.forwarding_state() if running is not None and running.pipeline is not None else []
-        self._saved = loaded
-        self._remember(config)
-        failed = next((error for error in pipeline.write(state) if error is not None), None)
-        if failed is not None:
-            raise P4Error(Code.UNKNOWN, f"Error when reconciling config: {failed.message}")
-        self._commit()
+        old = None if running is None else running.pipeline
+        reconciliation = Reconciliation(old, pipeline, self._lock, self._bulk)
+        try:
+            reconciliation.copy()
+        except BaseException:
+            with self._lock:
+                reconciliation.cancel()
+            raise
+        with self._lock:
+            reconciliation.finish()
+            self._saved = loaded
+            self._remember(config)
+            if reconciliation.failed is not None:
+                raise P4Error(Code.UNKNOWN, f"Error when reconciling config: {reconciliation.failed.message}")
+            self._commit()
 
     def _commit(self) -> None:
         saved = self._saved
@@ -319,27 +426,62 @@ class Device:
         self._saved = None
 
     def _switch_to(self, loaded: _Loaded) -> None:
-        """Move the ports to another engine and run it. On failure the old one has them back."""
+        """Move the ports to another engine and run it. Whatever fails on the way, the old one has them all."""
         old = self._running
-        if old is not None:
-            self._ports.detach(old.engine)
         try:
             self._ports.attach(loaded.engine)
             try:
                 loaded.engine.start()
+                if old is None:
+                    self._ports.open(loaded.engine)
+                else:
+                    self._ports.move(old.engine, loaded.engine)
             except Exception:
                 self._ports.detach(loaded.engine)
                 raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, the ports go back to the old engine
-            if old is not None:
-                self._ports.attach(old.engine)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the old engine runs on
             reason = str(error) if isinstance(error, EngineError | OSError) else type(error).__name__
             raise P4Error(Code.UNKNOWN, f"Error in second phase of device update: {reason}") from None
         self._running = loaded
         if old is not None:
-            old.engine.stop()
+            self._ports.detach(old.engine)
             self._retire(old)
+            self._replaced.append(old)
         _LOG.info("pipeline running")
+
+    # --------------------------------------------------------------------- ports
+
+    def _engine(self) -> Engine | None:
+        return None if self._running is None else self._running.engine
+
+    def add_port(self, spec: PortSpec, *, wait: bool) -> PortState:
+        """See `Ports.add`."""
+        with self._lock:
+            return self._ports.add(self._engine(), spec, wait=wait)
+
+    def remove_port(self, number: int) -> None:
+        """See `Ports.remove`."""
+        with self._lock:
+            self._ports.remove(self._engine(), number)
+
+    def refresh_ports(self) -> None:
+        """See `Ports.refresh`; nothing to do without a program. The kernel is asked while nobody waits for it."""
+        with self._lock:
+            names = [] if self._running is None else self._ports.interfaces()
+        found = self._ports.look_up(names)
+        with self._lock:
+            if self._running is not None:
+                self._ports.refresh(self._running.engine, found)
+
+    def port_states(self) -> Mapping[int, tuple[PortSpec, PortState]]:
+        """See `Ports.states`."""
+        with self._lock:
+            return self._ports.states(self._engine())
+
+    def _stop_replaced(self) -> None:
+        """Engines that have no ports any more. Without the lock: their threads may take a moment to end."""
+        while self._replaced:
+            self._replaced.pop().engine.stop()
 
     def stop(self) -> None:
         """Stop the engines. Idempotent."""
@@ -348,4 +490,6 @@ class Device:
                 if loaded is not None:
                     loaded.engine.stop()
                     self._retire(loaded)
+            if self._running is not None:
+                self._ports.leave(self._running.engine)
             self._running = self._saved = None

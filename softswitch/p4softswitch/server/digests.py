@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from finsy.proto import p4r
 
 from .bytestring import encode, width_bytes
+from .hold import Hold
 from .schema import Digest
 from .status import Code, P4Error, invalid, unimplemented
 
@@ -35,7 +36,9 @@ class _List:
         self._lock = threading.Lock()
         self._config: Any = None
         self._samples: dict[bytes, None] = {}
-        self._unacknowledged: dict[int, tuple[float, frozenset[bytes]]] = {}
+        # The oldest list first; and every sample that stands in one of them.
+        self._unacknowledged: dict[int, tuple[float, tuple[bytes, ...]]] = {}
+        self._waiting: set[bytes] = set()
         self._number = 1
         self._timer: threading.Timer | None = None
 
@@ -58,16 +61,17 @@ class _List:
             self._config = p4r.DigestEntry()
             self._config.CopyFrom(entry)
 
-    def read(self, response: Any) -> None:
+    def read(self) -> Any:
         with self._lock:
             if self._config is None:
                 raise P4Error(Code.NOT_FOUND, f"digest {self._digest.name} is not configured")
-            response.entities.add().digest_entry.CopyFrom(self._config)
+            return p4r.Entity(digest_entry=self._config)
 
     def _forget(self) -> None:
         self._config = None
         self._samples.clear()
         self._unacknowledged.clear()
+        self._waiting.clear()
         self._stop_timer()
 
     def _stop_timer(self) -> None:
@@ -96,9 +100,16 @@ class _List:
         if not self._unacknowledged:
             return False
         oldest = time.monotonic() - self._config.config.ack_timeout_ns / 1e9
-        for number in [n for n, (sent, _) in self._unacknowledged.items() if sent <= oldest]:
-            del self._unacknowledged[number]
-        return any(sample in samples for _, samples in self._unacknowledged.values())
+        while self._unacknowledged:
+            number, (sent, _) = next(iter(self._unacknowledged.items()))
+            if sent > oldest:
+                break
+            self._release(number)
+        return sample in self._waiting
+
+    def _release(self, number: int) -> None:
+        _, samples = self._unacknowledged.pop(number, (0.0, ()))
+        self._waiting.difference_update(samples)
 
     def _expire(self) -> None:
         with self._lock:
@@ -114,7 +125,8 @@ class _List:
         for sample in self._samples:
             self._write(sample, message.digest.data.add())
         if self._config.config.ack_timeout_ns:
-            self._unacknowledged[self._number] = (time.monotonic(), frozenset(self._samples))
+            self._unacknowledged[self._number] = (time.monotonic(), tuple(self._samples))
+            self._waiting.update(self._samples)
         self._number += 1
         self._samples.clear()
         self._send(message)
@@ -134,7 +146,7 @@ class _List:
 
     def ack(self, number: int) -> None:
         with self._lock:
-            self._unacknowledged.pop(number, None)
+            self._release(number)
 
 
 class Digests:
@@ -159,11 +171,13 @@ class Digests:
         """A p4.v1.DigestEntry of a Write."""
         self._list(entry.digest_id).configure(update, entry)
 
-    def read(self, entry: Any, response: Any) -> None:
+    def read(self, entry: Any, hold: Hold) -> Iterator[Any]:
         """A p4.v1.DigestEntry of a Read."""
         if not entry.digest_id:
             raise unimplemented("digests are read one by one")
-        self._list(entry.digest_id).read(response)
+        with hold():
+            found = self._list(entry.digest_id).read()
+        yield found
 
     def ack(self, ack: Any) -> None:
         """A p4.v1.DigestListAck; unknown lists are nobody's."""

@@ -32,6 +32,12 @@ class Outbox:
         self._dropped = 0
         self._logged = 0
         self._ready = threading.Condition()
+        self._is_out = False
+
+    @property
+    def is_out(self) -> bool:
+        """Has the consumer a message with which it has not come back yet?"""
+        return self._is_out
 
     @property
     def dropped(self) -> int:
@@ -90,7 +96,9 @@ class Outbox:
                         return
                     message, is_packet = self._queue.popleft()
                     self._packets -= is_packet
+                    self._is_out = True
                 self._log_drops()
                 yield message
+                self._is_out = False
         finally:
             self._log_drops()

@@ -4,14 +4,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from finsy.proto import p4r
 
 from ..engine_api import Engine, EngineError
 from .ageing import Ageing
+from .changes import Change, Changes, Kind
 from .digests import Digests, Send
+from .hold import Hold
 from .packetio import PacketCodec
 from .profiles import Profiles
 from .replication import Limits, Replication
@@ -29,13 +32,14 @@ _UNSUPPORTED: Mapping[str, str] = {
 }
 
 
-def _guard(call: Callable[[], None]) -> None:
-    """Run a step of a Write or Read; whatever goes wrong becomes a P4Error.
+@contextmanager
+def _guard() -> Iterator[None]:
+    """Around a step of a Write or Read; whatever goes wrong becomes a P4Error.
 
     The text of an exception from below is not passed on unless it is the engine's own: others may contain values.
     """
     try:
-        call()
+        yield
     except P4Error:
         raise
     except EngineError as error:
@@ -46,34 +50,35 @@ def _guard(call: Callable[[], None]) -> None:
 
 
 class Pipeline:
-    """Not thread-safe: the device serialises."""
+    """Not thread-safe: the device serialises writes, and reads hold them off where they copy something."""
 
     def __init__(self, schema: Schema, engine: Engine, limits: Limits, send_digest: Send) -> None:
         self.codec = PacketCodec(schema)
         self.digests = Digests(schema.digests, send_digest)
         engine.set_digest_sink(self.digests.learn)
-        self._profiles = Profiles(schema, engine)
+        self.changes = Changes()
+        self._profiles = Profiles(schema, engine, self.changes)
         self._ageing = Ageing(schema, engine, send_digest)
-        self._tables = Tables(schema, engine, self._profiles, self._ageing)
+        self.tables = Tables(schema, engine, self._profiles, self._ageing, self.changes)
         self._arrays = IndexedResources(schema, engine)
         self._replication = Replication(engine, limits)
         self._writers: Mapping[str, Callable[[int, Any], None]] = {
-            "table_entry": self._tables.write,
+            "table_entry": self.tables.write,
             "counter_entry": self._arrays.counter_write,
             "meter_entry": self._arrays.meter_write,
-            "direct_counter_entry": self._tables.direct_counter_write,
-            "direct_meter_entry": self._tables.direct_meter_write,
+            "direct_counter_entry": self.tables.direct_counter_write,
+            "direct_meter_entry": self.tables.direct_meter_write,
             "packet_replication_engine_entry": self._replication.write,
             "digest_entry": self.digests.write,
             "action_profile_member": self._profiles.member_write,
             "action_profile_group": self._profiles.group_write,
         }
-        self._readers: Mapping[str, Callable[[Any, Any], None]] = {
-            "table_entry": self._tables.read,
+        self._readers: Mapping[str, Callable[[Any, Hold], Iterator[Any]]] = {
+            "table_entry": self.tables.read,
             "counter_entry": self._arrays.counter_read,
             "meter_entry": self._arrays.meter_read,
-            "direct_counter_entry": self._tables.direct_counter_read,
-            "direct_meter_entry": self._tables.direct_meter_read,
+            "direct_counter_entry": self.tables.direct_counter_read,
+            "direct_meter_entry": self.tables.direct_meter_read,
             "packet_replication_engine_entry": self._replication.read,
             "digest_entry": self.digests.read,
             "action_profile_member": self._profiles.member_read,
@@ -103,26 +108,29 @@ class Pipeline:
         if writer is None:
             raise self._unsupported(kind)
         try:
-            _guard(lambda: writer(update.type, getattr(update.entity, kind)))
+            with _guard():
+                writer(update.type, getattr(update.entity, kind))
         finally:
-            _guard(self._profiles.settle)
+            with _guard():
+                self._profiles.settle()
 
-    def read(self, entities: Sequence[Any], response: Any) -> None:
-        """Append to a p4.v1.ReadResponse what the entities select.
+    def read(self, entities: Sequence[Any], hold: Hold) -> Iterator[Any]:
+        """The p4.v1.Entities that the entities of a request select, one by one.
+
+        They are copied in pages, each under one hold; between two of them writes and packets go on. An entry of a table
+        that is there from the beginning to the end comes exactly once, as it was at some moment in between; one that is
+        inserted or deleted meanwhile may come or not, and one that is deleted and inserted again is two entries.
 
         Raises:
-            P4Error: at the first entity that cannot be read; what was found before stays in the response.
+            P4Error: at the first entity that cannot be read.
         """
         for entity in entities:
             kind = entity.WhichOneof("entity")
             reader = self._readers.get(kind)
             if reader is None:
                 raise self._unsupported(kind, reading=True)
-            self._read_one(reader, getattr(entity, kind), response)
-
-    @staticmethod
-    def _read_one(reader: Callable[[Any, Any], None], entry: Any, response: Any) -> None:
-        _guard(lambda: reader(entry, response))
+            with _guard():
+                yield from reader(getattr(entity, kind), hold)
 
     @staticmethod
     def _unsupported(kind: str | None, *, reading: bool = False) -> P4Error:
@@ -130,8 +138,8 @@ class Pipeline:
             return P4Error(Code.UNKNOWN, "Incorrect entity type")
         return unimplemented(_UNSUPPORTED[kind])
 
-    def forwarding_state(self) -> list[Any]:
-        """What RECONCILE_AND_COMMIT carries over on BMv2, as INSERTs.
+    def forwarding_state(self, hold: Hold) -> Iterator[Any]:
+        """What RECONCILE_AND_COMMIT carries over on BMv2, as p4.v1.Entities.
 
         Members, groups and table entries, without default actions and direct resources; and every cell of every indexed
         counter and meter, although these can never be inserted: a program that has one is never reconciled.
@@ -143,6 +151,19 @@ class Pipeline:
         request = [p4r.Entity() for _ in kinds]
         for entity, kind in zip(request, kinds, strict=True):
             getattr(entity, kind).SetInParent()
-        response = p4r.ReadResponse()
-        self.read(request, response)
-        return [p4r.Update(type=p4r.Update.INSERT, entity=entity) for entity in response.entities]
+        return self.read(request, hold)
+
+    def entity_of(self, change: Change) -> tuple[Any, Any | None]:
+        """A p4.v1.Entity that names what has been written, and one of what it is now: None if it is not there.
+
+        Raises:
+            P4Error: as `read`.
+        """
+        with _guard():
+            if change.kind is Kind.ENTRY:
+                return self.tables.entry_of(change)
+            return self._profiles.entity_of(change)
+
+    def reference_of(self, entity: Any) -> Change | None:
+        """The change that a p4.v1.Entity is of; None if it has nothing to do with an action profile."""
+        return self.tables.reference_of(entity) or self._profiles.reference_of(entity)

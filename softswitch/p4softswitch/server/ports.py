@@ -1,61 +1,51 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ports of the switch: what the command line says, and how they move from one engine to the next."""
+"""Ports of the switch: how they get their interfaces and sockets, lose them, and move from one engine to the next.
+
+A port is there as long as it is configured. Its interface comes and goes: `refresh` looks at what there is by name,
+opens what has come (also what came back under another index, or as another interface under the same one), and lets go
+of what is no more. A push hands what is open from engine to engine, and closes nothing. Counts of a port go on through
+all of that.
+"""
 
 from __future__ import annotations
 
+import errno
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..engine_api import Engine
-from .host_stack import HostStack
+from ..engine_api import Engine, EngineError
+from .claims import Claims, Taken
+from .host_stack import HostStack, NotTaken
+from .links import Link, Links
+from .portstate import MAX_PORT, NO_PROGRAM, UP, PortSpec, PortState, link_state, parse_port, peer_state
+from .status import Code, P4Error
+
+__all__ = ["MAX_PORT", "PortSpec", "PortState", "Ports", "parse_port"]
 
 _LOG = logging.getLogger(__name__)
-
-MAX_PORT = 511
-"""v1model's ports have 9 bits."""
 
 Sink = Callable[[bytes], None]
 
 
-@dataclass(frozen=True)
-class PortSpec:
-    """One `-i`: a network interface, or a pair of UNIX datagram sockets (own path, peer's path)."""
-
-    port: int
-    interface: str | None = None
-    local_path: str | None = None
-    peer_path: str | None = None
-
-    @property
-    def name(self) -> str:
-        """What the capture file is called after: the interface, or the file name of the own socket, without its
-        suffix."""
-        return self.interface or Path(self.local_path or "").stem
-
-
-def parse_port(text: str) -> PortSpec:
-    """`PORT@INTERFACE` or `PORT@unix:LOCAL,PEER`.
-
-    Raises:
-        ValueError: with what is wrong.
-    """
-    number, at, rest = text.partition("@")
-    if not at or not rest:
-        raise ValueError("expected PORT@INTERFACE or PORT@unix:LOCAL,PEER")
-    if not number.isdecimal() or int(number) > MAX_PORT:
-        raise ValueError(f"the port is a number from 0 to {MAX_PORT}")
-    if not rest.startswith("unix:"):
-        return PortSpec(int(number), interface=rest)
-    local, comma, peer = rest.removeprefix("unix:").partition(",")
-    if not local or not comma or not peer:
-        raise ValueError("expected PORT@unix:LOCAL,PEER")
-    return PortSpec(int(number), local_path=local, peer_path=peer)
+@dataclass
+class _Port:
+    spec: PortSpec
+    state: PortState = NO_PROGRAM
+    taken: bool = False
+    """Whether it has its interface or socket, or what is left of that."""
+    past: Counter[str] = field(default_factory=Counter)
+    """What engines counted that it has left."""
 
 
 class Ports:
-    """Attaches the configured ports, the CPU port and, for the data-plane service, every other port to an engine."""
+    """The configured ports, the CPU port and, for the data-plane service, every other port.
+
+    Not thread-safe: the device serialises.
+    """
 
     def __init__(
         self,
@@ -66,74 +56,324 @@ class Ports:
         sink_of: Callable[[int], Sink] | None = None,
         drop_port: int = MAX_PORT,
         host: HostStack | None = None,
+        claims: Claims | None = None,
     ) -> None:
         """`cpu`: number of the CPU port and where its packets go. `sink_of`: if given, packets of every port but these
         go there, and the specs are not attached, as BMv2 ignores its interfaces when it carries packets over gRPC.
-        `host`: what keeps this host's network stack away from the interfaces.
+        `host`: what keeps this host's network stack away from the interfaces. `claims`: what keeps other switches away
+        from what is added; whoever makes this has claimed what the specs name.
         """
-        self._specs = tuple(specs) if sink_of is None else ()
+        self._ports = {spec.port: _Port(spec) for spec in specs} if sink_of is None else {}
         self._pcap_dir = pcap_dir
         self._cpu = cpu
         self._sink_of = sink_of
         self._drop_port = drop_port
         self._host = host
-        self._captures = 0
+        self._claims = claims
+        self._programs = 0
+        self._captures: set[str] = set()
+        self._missed: Counter[int] = Counter()
+        self.links: Links | None = None
+        """Made with the first port that is an interface: nothing else needs it."""
 
-    def _attach(self, engine: Engine, spec: PortSpec) -> None:
-        pcap = None
-        if self._pcap_dir is not None:
-            # Another program gets files of its own: the engine begins a file anew when it opens it.
-            number = f".{self._captures}" if self._captures > 1 else ""
-            pcap = str(Path(self._pcap_dir) / f"{spec.name}{number}.pcap")
-        if spec.interface is not None:
-            mark = 0 if self._host is None else self._host.take(spec.interface)
-            engine.attach_interface(spec.port, spec.interface, pcap)
-            if mark:
-                engine.mark_port(spec.port, mark)
-        else:
-            engine.attach_socket(spec.port, spec.local_path or "", spec.peer_path or "", pcap)
+    # ------------------------------------------- the only places where an interface or socket is taken, and let go of
 
-    def _numbers(self) -> list[int]:
-        numbers = [spec.port for spec in self._specs]
-        if self._sink_of is not None:
-            taken = {self._drop_port} | ({self._cpu[0]} if self._cpu else set())
-            numbers += [port for port in range(MAX_PORT + 1) if port not in taken]
-        if self._cpu is not None:
-            numbers.append(self._cpu[0])
-        return numbers
+    def _take(self, engine: Engine, port: _Port) -> None:
+        """A port gets its interface, which this host's network stack loses, or its socket. Raises OSError."""
+        name = port.spec.interface
+        mark = 0 if name is None or self._host is None else self._host.take(name)
+        engine.open_port(port.spec.port)
+        port.taken = True
+        if mark:
+            try:
+                engine.mark_port(port.spec.port, mark)
+            except OSError:
+                self._leave(engine, port)
+                raise
+
+    def _leave(self, engine: Engine, port: _Port) -> None:
+        """A port lets go of it, or of what is left of it; nothing to do where it has none."""
+        if port.taken:
+            engine.close_port(port.spec.port)
+            port.taken = False
+            if port.spec.interface is not None and self._host is not None:
+                self._host.forget(port.spec.interface)
+
+    # ---------------------------------------------------------------------------------------------------------- engines
 
     def attach(self, engine: Engine) -> None:
-        """Give the engine its ports.
+        """Give the engine its ports, those that are interfaces or sockets without them.
 
         Raises:
             Exception: what the engine raises; the ports that were attached are detached again.
         """
         done: list[int] = []
-        self._captures += 1
+        self._programs += 1
         try:
-            for spec in self._specs:
-                self._attach(engine, spec)
-                done.append(spec.port)
-            for port in self._numbers()[len(self._specs) :]:
-                engine.attach_sink(port)
-                done.append(port)
-                if self._cpu is not None and port == self._cpu[0]:
-                    engine.set_packet_sink(port, self._cpu[1])
+            for port in self._ports.values():
+                self._attach(engine, port.spec)
+                done.append(port.spec.port)
+            for number in self._sinks():
+                engine.attach_sink(number)
+                done.append(number)
+                if self._cpu is not None and number == self._cpu[0]:
+                    engine.set_packet_sink(number, self._cpu[1])
                 elif self._sink_of is not None:
-                    engine.set_packet_sink(port, self._sink_of(port))
+                    engine.set_packet_sink(number, self._sink_of(number))
         except Exception:
-            for port in done:
-                engine.detach(port)
+            for number in done:
+                engine.detach(number)
             raise
 
-    def statistics(self, engine: Engine) -> dict[str, dict[str, str | int]]:
-        """Of each configured port, by number: what it is attached to, and what the engine counts of it."""
-        return {
-            str(spec.port): {"interface": spec.interface or spec.local_path or "", **engine.port_statistics(spec.port)}
-            for spec in self._specs
-        }
+    def _attach(self, engine: Engine, spec: PortSpec) -> None:
+        pcap = self._capture(spec)
+        if spec.interface is not None:
+            engine.attach_interface(spec.port, spec.interface, pcap, opened=False)
+        else:
+            engine.attach_socket(spec.port, spec.local_path or "", spec.peer_path or "", pcap, opened=False)
+
+    def _capture(self, spec: PortSpec) -> str | None:
+        """A file of its own for each port and program: sockets may have names alike, or like those of later files."""
+        if self._pcap_dir is None:
+            return None
+        name = spec.name if self._programs < 2 else f"{spec.name}.{self._programs}"
+        number = 1
+        while name in self._captures:
+            name = f"{spec.name}.port{spec.port}.{self._programs}" + (f".{number}" if number > 1 else "")
+            number += 1
+        self._captures.add(name)
+        return str(Path(self._pcap_dir) / f"{name}.pcap")
+
+    def _sinks(self) -> list[int]:
+        numbers = []
+        if self._sink_of is not None:
+            taken = {self._drop_port} | ({self._cpu[0]} if self._cpu else set())
+            numbers = [port for port in range(MAX_PORT + 1) if port not in taken]
+        if self._cpu is not None:
+            numbers.append(self._cpu[0])
+        return numbers
+
+    def open(self, engine: Engine) -> None:
+        """The first engine: each port gets its interface or socket. One whose interface is not there waits for it.
+
+        Raises:
+            OSError: of the system, for another reason; every port is without again.
+        """
+        try:
+            for port in self._ports.values():
+                try:
+                    self._take(engine, port)
+                except OSError as error:
+                    if port.spec.interface is None or error.errno != errno.ENODEV:
+                        raise
+        except OSError:
+            self.leave(engine)
+            raise
+        self.refresh(engine, self.look_up(self.interfaces()))
+
+    def leave(self, engine: Engine) -> None:
+        """Every port lets go of what it has: the engine that had them has ended, or is not to have them."""
+        for port in self._ports.values():
+            self._leave(engine, port)
+
+    def move(self, old: Engine, new: Engine) -> None:
+        """From one engine to another, which both have the ports. What waits in a port comes with it.
+
+        Raises:
+            OSError: the system has no room for it; everything is back where it was.
+        """
+        moved: list[int] = []
+        try:
+            for number in self._ports:
+                self._hand_over(old, new, number)
+                moved.append(number)
+        except OSError:
+            for number in moved:
+                self._hand_over(new, old, number)
+            raise
+
+    @staticmethod
+    def _hand_over(giver: Engine, taker: Engine, number: int) -> None:
+        released = giver.release_port(number)
+        if released is None:
+            return
+        try:
+            taker.open_port(number, released)
+        except OSError:
+            giver.open_port(number, released)
+            raise
 
     def detach(self, engine: Engine) -> None:
-        """Take the ports away, so that another engine can have them."""
-        for port in self._numbers():
-            engine.detach(port)
+        """Take the ports away. What was counted of them is kept."""
+        self._missed.update(engine.missed_ports())
+        for port in self._ports.values():
+            self._detach(engine, port)
+        for number in self._sinks():
+            engine.detach(number)
+
+    @staticmethod
+    def _detach(engine: Engine, port: _Port) -> None:
+        port.past.update(engine.detach(port.spec.port))
+
+    # --------------------------------------------------------------------------------------------------------- run time
+
+    def add(self, engine: Engine | None, spec: PortSpec, *, wait: bool) -> PortState:
+        """One more port. wait: also if its interface is not there yet.
+
+        Raises:
+            P4Error: ALREADY_EXISTS: number, interface or socket is in use; NOT_FOUND: no such interface;
+                FAILED_PRECONDITION: packets are carried over gRPC; UNKNOWN: what the engine or the system says.
+        """
+        if self._sink_of is not None:
+            raise P4Error(Code.FAILED_PRECONDITION, "every port is carried over gRPC (--dp-grpc-server-addr)")
+        if spec.port == self._drop_port or (self._cpu is not None and spec.port == self._cpu[0]):
+            raise P4Error(Code.ALREADY_EXISTS, f"port {spec.port} is the CPU port or the drop port")
+        for other in self._ports.values():
+            if other.spec.port == spec.port:
+                raise P4Error(Code.ALREADY_EXISTS, f"port {spec.port} is attached to {other.spec.attached_to}")
+            if (other.spec.interface, other.spec.local_path) == (spec.interface, spec.local_path):
+                raise P4Error(Code.ALREADY_EXISTS, f"{spec.attached_to} is port {other.spec.port}")
+        found = self.look_up([spec.interface] if spec.interface is not None else [])
+        if spec.interface is not None and not wait and found[spec.interface] is None:
+            raise P4Error(Code.NOT_FOUND, f"there is no interface {spec.interface}")
+        port = _Port(spec)
+        try:
+            self._claim(spec)
+            if engine is not None:
+                self._attach(engine, spec)
+                self._take_new(engine, port)
+        except (EngineError, OSError) as error:
+            self._let_go(spec)
+            reason = _reason(error) if isinstance(error, OSError) else str(error)
+            raise P4Error(Code.UNKNOWN, f"port {spec.port} ({spec.attached_to}): {reason}") from None
+        self._ports[spec.port] = port
+        _LOG.info("port %d (%s): added", spec.port, spec.attached_to)
+        if engine is not None:
+            self._look(engine, port, found)
+        return port.state
+
+    def _take_new(self, engine: Engine, port: _Port) -> None:
+        try:
+            self._take(engine, port)
+        except OSError as error:
+            if port.spec.interface is None or error.errno != errno.ENODEV:
+                engine.detach(port.spec.port)
+                raise
+
+    def _claim(self, spec: PortSpec) -> None:
+        if self._claims is not None and spec.interface is not None:
+            self._claims.interface(spec.interface)
+        elif self._claims is not None and spec.local_path is not None:
+            self._claims.path(spec.local_path)
+
+    def _let_go(self, spec: PortSpec) -> None:
+        if self._claims is not None:
+            self._claims.let_go(spec.attached_to)
+
+    def remove(self, engine: Engine | None, number: int) -> None:
+        """Frames for the port are for a port that there is not, from now on; its counts end.
+
+        Raises:
+            P4Error: NOT_FOUND: it is none of those that were configured or added.
+        """
+        port = self._ports.get(number)
+        if port is None:
+            known = ", ".join(map(str, sorted(self._ports))) or "none"
+            raise P4Error(Code.NOT_FOUND, f"there is no port {number} to remove; there are: {known}")
+        if engine is not None:
+            self._leave(engine, port)
+            self._detach(engine, port)
+        del self._ports[number]
+        self._let_go(port.spec)
+        _LOG.warning("port %d (%s): removed", number, port.spec.attached_to)
+
+    def interfaces(self) -> list[str]:
+        """Names of those that ports are attached to, for `look_up`."""
+        return [port.spec.interface for port in self._ports.values() if port.spec.interface is not None]
+
+    def look_up(self, names: Iterable[str]) -> dict[str, Link | OSError | None]:
+        """What the kernel says of these interfaces, which may take a while; an error instead of what it does not say.
+
+        The only method that needs no serialising.
+        """
+        found: dict[str, Link | OSError | None] = {}
+        for name in names:
+            try:
+                if self.links is None:
+                    self.links = Links()
+                found[name] = self.links.find(name)
+            except OSError as error:
+                found[name] = error
+        return found
+
+    def refresh(self, engine: Engine, found: Mapping[str, Link | OSError | None]) -> None:
+        """Look at every port: what came is opened, what went is let go of, and what changed is in the log. found: what
+        `look_up` gave for `interfaces`; ports that are not in it are left alone."""
+        for port in self._ports.values():
+            if port.spec.interface is None or port.spec.interface in found:
+                self._look(engine, port, found)
+
+    def _look(self, engine: Engine, port: _Port, found: Mapping[str, Link | OSError | None]) -> None:
+        name = port.spec.interface
+        state = self._socket(engine, port) if name is None else self._interface(engine, port, name, found[name])
+        before, port.state = port.state, state
+        if state == before:
+            return
+        where = f"port {port.spec.port} ({port.spec.attached_to})"
+        # That a peer begins later is usual; what was up and is not any more, and is again, is news.
+        first = before == NO_PROGRAM and (state == UP or (state.state == "down" and name is None))
+        _LOG.log(logging.INFO if first else logging.WARNING, "%s: %s", where, state)
+
+    def _interface(self, engine: Engine, port: _Port, name: str, link: Link | OSError | None) -> PortState:
+        if isinstance(link, OSError):
+            return PortState("down", f"the system does not say how {name} is: {os.strerror(link.errno or 0)}")
+        state = link_state(name, link)
+        if link is not None and link.index == engine.port_bound(port.spec.port):
+            return state
+        self._leave(engine, port)  # also of one that has been deleted, under whatever index there is one now
+        return state if link is None else self._taken(engine, port) or state
+
+    def _taken(self, engine: Engine, port: _Port) -> PortState | None:
+        try:
+            self._take(engine, port)
+        except OSError as error:
+            return PortState("absent", f"{port.spec.attached_to} cannot be opened: {_reason(error)}")
+        return None
+
+    def _socket(self, engine: Engine, port: _Port) -> PortState:
+        local, peer = port.spec.local_path or "", port.spec.peer_path or ""
+        if not engine.port_bound(port.spec.port):
+            self._leave(engine, port)
+            if os.path.lexists(local):
+                return PortState("absent", f"something else stands at {local}")
+            failed = self._taken(engine, port)
+            if failed is not None:
+                return failed
+            _LOG.warning("port %d: its socket %s was removed, and is there again", port.spec.port, local)
+        return peer_state(peer)
+
+    # ---------------------------------------------------------------------------------------------------------- reports
+
+    def statistics(self, engine: Engine) -> dict[str, dict[str, str | int]]:
+        """Of each configured port, by number, what it is attached to, and what was counted of it, by all engines; and
+        how many frames were for ports that there are not, by the number of those."""
+        found: dict[str, dict[str, str | int]] = {}
+        for number, port in self._ports.items():
+            counts = engine.port_statistics(number)
+            total = {name: count + port.past[name] for name, count in counts.items()}
+            found[str(number)] = {"interface": port.spec.attached_to, **total}
+        for number, frames in sorted((self._missed + Counter(engine.missed_ports())).items()):
+            found.setdefault(str(number), {"interface": ""})["no_port"] = frames
+        return found
+
+    def states(self, engine: Engine | None) -> Mapping[int, tuple[PortSpec, PortState]]:
+        """Of each configured port, by number: what it is attached to, and how that is."""
+        return {
+            number: (port.spec, port.state if engine is not None else NO_PROGRAM)
+            for number, port in sorted(self._ports.items())
+        }
+
+
+def _reason(error: OSError) -> str:
+    """Why something could not be opened. What was not taken, or is another's, says more than its number."""
+    return (error.strerror or "") if isinstance(error, NotTaken | Taken) else os.strerror(error.errno or 0)

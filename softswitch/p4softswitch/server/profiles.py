@@ -9,6 +9,7 @@ packet. Unlike there, a change is one step with respect to packets, and what is 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +17,9 @@ from finsy.proto import p4r
 
 from ..engine_api import Action, ActionCall, Engine, EngineError, ProfileRef
 from . import entries
+from .changes import Change, Changes, Kind
 from .entries import Key
+from .hold import Hold
 from .schema import Prefix, Profile, Schema, Table
 from .status import Code, P4Error, invalid, unimplemented
 
@@ -65,10 +68,10 @@ class _Group:
 
 @dataclass
 class _OneShot:
-    """A group that an entry brought with it: its actions with their weights, the handles of its members."""
+    """A group that an entry brought with it: the p4.v1.TableAction of it, the handles of its members."""
 
     handle: int
-    actions: list[tuple[ActionCall, int]]
+    action: Any
     members: list[int]
 
 
@@ -83,6 +86,9 @@ class _Profile:
         self._group_handles = _Handles(f"action profile {profile.name}")
         self._members: dict[int, _Member] = {}
         self._groups: dict[int, _Group] = {}
+        self._member_ids: dict[int, int] = {}
+        """By the handle that entries refer to, a member's first."""
+        self._group_ids: dict[int, int] = {}
         self.one_shots: dict[int, _OneShot] = {}
         self.uses: Counter[ProfileRef] = Counter()
 
@@ -130,7 +136,8 @@ class _Profile:
                 raise invalid(self._where("member 0 stands for all of them"))
             if found is not None:
                 raise P4Error(Code.ALREADY_EXISTS, self._where(f"there is a member {number}"))
-            self._members[number] = _Member(call, self._new_members(call, 1))
+            member = self._members[number] = _Member(call, self._new_members(call, 1))
+            self._member_ids[member.handles[0]] = number
         elif update == p4r.Update.MODIFY:
             if found is None:
                 raise self._no_member(number)
@@ -163,6 +170,7 @@ class _Profile:
         if in_group or self.uses[ProfileRef(found.handles[0])]:
             raise P4Error(Code.UNKNOWN, self._where(f"member {number} is used by a group or an entry"))
         del self._members[number]
+        del self._member_ids[found.handles[0]]
         self._drop_members(found.handles)
 
     # -------------------------------------------------------------------- groups
@@ -188,6 +196,7 @@ class _Profile:
             if self.uses[ProfileRef(found.handle, group=True)]:
                 raise P4Error(Code.UNKNOWN, self._where(f"group {number} is used by an entry"))
             del self._groups[number]
+            del self._group_ids[found.handle]
             self._engine.profile_group_delete(self.profile.name, found.handle)
             self._group_handles.give([found.handle])
             self._drop_copies(found.weights)
@@ -208,6 +217,7 @@ class _Profile:
             self._group_handles.give([group.handle])
             raise
         self._groups[number] = group
+        self._group_ids[group.handle] = number
 
     def _weights(self, proto: Any, max_size: int) -> dict[int, int]:
         limits = [n for n in (max_size, self.profile.max_group_size) if n]
@@ -266,9 +276,13 @@ class _Profile:
             raise unimplemented(self._where("an action set without an action"))
         self._check_weights([a.weight for a in action_set.action_profile_actions], self.profile.max_group_size)
         actions: list[tuple[ActionCall, int]] = []
+        written = p4r.TableAction()
         for item in action_set.action_profile_actions:
             self._check_watch(item)
-            actions.append((self._call(item.action), item.weight))
+            call = self._call(item.action)
+            actions.append((call, item.weight))
+            told = written.action_profile_action_set.action_profile_actions.add(weight=item.weight)
+            told.action.CopyFrom(entries.write_action(self._schema, call))
         members: list[int] = []
         handle = self._group_handles.take()[0]
         try:
@@ -279,7 +293,7 @@ class _Profile:
             self._drop_members(members)
             self._group_handles.give([handle])
             raise
-        self.one_shots[handle] = _OneShot(handle, actions, members)
+        self.one_shots[handle] = _OneShot(handle, written, members)
         return ProfileRef(handle, group=True)
 
     def release(self, reference: ProfileRef) -> None:
@@ -292,42 +306,49 @@ class _Profile:
 
     # --------------------------------------------------------------------- reads
 
-    def write_reference(self, reference: ProfileRef, action: Any) -> None:
-        """Fill a p4.v1.TableAction."""
-        if reference.group and reference.handle in self.one_shots:
-            for call, weight in self.one_shots[reference.handle].actions:
-                item = action.action_profile_action_set.action_profile_actions.add(weight=weight)
-                item.action.CopyFrom(entries.write_action(self._schema, call))
-        elif reference.group:
-            action.action_profile_group_id = next(n for n, g in self._groups.items() if g.handle == reference.handle)
-        else:
-            action.action_profile_member_id = next(
-                n for n, m in self._members.items() if m.handles[0] == reference.handle
-            )
+    def written(self, reference: ProfileRef) -> Any:
+        """The p4.v1.TableAction of an entry with it, not to be changed."""
+        if not reference.group:
+            return p4r.TableAction(action_profile_member_id=self._member_ids[reference.handle])
+        if reference.handle in self.one_shots:
+            return self.one_shots[reference.handle].action
+        return p4r.TableAction(action_profile_group_id=self._group_ids[reference.handle])
 
-    def members_read(self, wanted: int, response: Any) -> None:
+    def members(self, wanted: int) -> list[tuple[int, ActionCall]]:
         """One member, or all for 0; one that is not there is no error, as on BMv2."""
-        for number, member in self._members.items():
-            if wanted in (0, number):
-                found = response.entities.add().action_profile_member
-                found.action_profile_id, found.member_id = self.profile.id, number
-                found.action.CopyFrom(entries.write_action(self._schema, member.call))
+        if wanted:
+            return [(wanted, self._members[wanted].call)] if wanted in self._members else []
+        return [(number, member.call) for number, member in self._members.items()]
 
-    def groups_read(self, wanted: int, response: Any) -> None:
-        """One group, or all for 0; one that is not there is no error, as on BMv2."""
-        for number, group in self._groups.items():
-            if wanted in (0, number):
-                found = response.entities.add().action_profile_group
-                found.action_profile_id, found.group_id, found.max_size = self.profile.id, number, group.max_size
-                for member, weight in sorted(group.weights.items()):
-                    found.members.add(member_id=member, weight=weight)
+    def groups(self, wanted: int) -> list[tuple[int, int, dict[int, int]]]:
+        """Number, size and weights of one group, or of all for 0; one that is not there is no error, as on BMv2."""
+        numbers = [wanted] if wanted in self._groups else [] if wanted else list(self._groups)
+        return [(number, self._groups[number].max_size, self._groups[number].weights) for number in numbers]
+
+    def member_entity(self, number: int, call: ActionCall) -> Any:
+        """The p4.v1.Entity of a member."""
+        entity = p4r.Entity()
+        found = entity.action_profile_member
+        found.action_profile_id, found.member_id = self.profile.id, number
+        found.action.CopyFrom(entries.write_action(self._schema, call))
+        return entity
+
+    def group_entity(self, number: int, max_size: int, weights: dict[int, int]) -> Any:
+        """The p4.v1.Entity of a group."""
+        entity = p4r.Entity()
+        found = entity.action_profile_group
+        found.action_profile_id, found.group_id, found.max_size = self.profile.id, number, max_size
+        for member, weight in sorted(weights.items()):
+            found.members.add(member_id=member, weight=weight)
+        return entity
 
 
 class Profiles:
     """The action profiles of one pipeline, and what the entries of its tables refer to. Not thread-safe."""
 
-    def __init__(self, schema: Schema, engine: Engine) -> None:
+    def __init__(self, schema: Schema, engine: Engine, changes: Changes) -> None:
         self._schema = schema
+        self._changes = changes
         self._profiles = {number: _Profile(p, schema, engine) for number, p in schema.profiles.items()}
         self._references: dict[tuple[int, Key], ProfileRef] = {}
         self._pending: tuple[_Profile, ProfileRef] | None = None
@@ -347,6 +368,7 @@ class Profiles:
             P4Error: nothing was changed.
         """
         self._of(member.action_profile_id).member_write(update, member)
+        self._changes.note(Kind.MEMBER, member.action_profile_id, member.member_id, refers=True)
 
     def group_write(self, update: int, group: Any) -> None:
         """A p4.v1.ActionProfileGroup of a Write.
@@ -355,16 +377,46 @@ class Profiles:
             P4Error: nothing was changed.
         """
         self._of(group.action_profile_id).group_write(update, group)
+        self._changes.note(Kind.GROUP, group.action_profile_id, group.group_id, refers=True)
 
-    def member_read(self, member: Any, response: Any) -> None:
-        """The same of a Read: profile 0 is every action profile, member 0 every member."""
+    def member_read(self, member: Any, hold: Hold) -> Iterator[Any]:
+        """The same of a Read: profile 0 is every action profile, member 0 every member, as they are at one moment."""
         for profile in self._selected(member.action_profile_id):
-            profile.members_read(member.member_id, response)
+            with hold():
+                found = profile.members(member.member_id)
+            for number, call in found:
+                yield profile.member_entity(number, call)
 
-    def group_read(self, group: Any, response: Any) -> None:
-        """The same of a Read: profile 0 is every action profile, group 0 every group."""
+    def group_read(self, group: Any, hold: Hold) -> Iterator[Any]:
+        """The same of a Read: profile 0 is every action profile, group 0 every group, as they are at one moment."""
         for profile in self._selected(group.action_profile_id):
-            profile.groups_read(group.group_id, response)
+            with hold():
+                found = profile.groups(group.group_id)
+            for number, max_size, weights in found:
+                yield profile.group_entity(number, max_size, weights)
+
+    def entity_of(self, change: Change) -> tuple[Any, Any | None]:
+        """See `Pipeline.entity_of`."""
+        name = p4r.Entity()
+        profile, number = self._of(change.owner), change.key
+        assert isinstance(number, int)
+        if change.kind is Kind.MEMBER:
+            name.action_profile_member.action_profile_id, name.action_profile_member.member_id = change.owner, number
+            return name, next((profile.member_entity(*found) for found in profile.members(number)), None)
+        name.action_profile_group.action_profile_id, name.action_profile_group.group_id = change.owner, number
+        return name, next((profile.group_entity(*found) for found in profile.groups(number)), None)
+
+    @staticmethod
+    def reference_of(entity: Any) -> Change | None:
+        """See `Pipeline.reference_of`."""
+        if entity.HasField("action_profile_member"):
+            member = entity.action_profile_member
+            return Change(Kind.MEMBER, member.action_profile_id, member.member_id)
+        if entity.HasField("action_profile_group"):
+            return Change(
+                Kind.GROUP, entity.action_profile_group.action_profile_id, entity.action_profile_group.group_id
+            )
+        return None
 
     # Tables: `action` while an entry is checked, `commit` once the engine has it, `settle` whatever came of it.
 
@@ -415,10 +467,8 @@ class Profiles:
             profile, reference = pending
             profile.release(reference)
 
-    def write_action(self, table: Table, found: Action, action: Any) -> None:
-        """Fill the p4.v1.TableAction of an entry that is read."""
-        if isinstance(found, ProfileRef):
-            if table.profile is not None:
-                self._of(table.profile).write_reference(found, action)
-            return
-        action.action.CopyFrom(entries.write_action(self._schema, found))
+    def written(self, table: Table, reference: ProfileRef) -> Any:
+        """The p4.v1.TableAction of an entry that is read, not to be changed. While nothing is written."""
+        if table.profile is None:
+            raise P4Error(Code.INTERNAL, f"table {table.name}: an entry has no action")
+        return self._of(table.profile).written(reference)

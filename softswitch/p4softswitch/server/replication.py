@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from finsy.proto import p4r
 
 from ..engine_api import Engine, Replica
+from .hold import Hold
 from .status import Code, P4Error, invalid, unimplemented
 
 FIRST_RESERVED_GROUP = 1 << 15
@@ -97,6 +99,7 @@ class Replication:
         self._limits = limits
         self._groups: dict[int, tuple[_Replica, ...]] = {}
         self._sessions: dict[int, tuple[_Replica, ...]] = {}
+        self._held_nodes = 0
 
     def write(self, update: int, entry: Any) -> None:
         """A p4.v1.PacketReplicationEngineEntry of a Write.
@@ -112,8 +115,8 @@ class Replication:
         else:
             raise invalid("the entry is neither a multicast group nor a clone session")
 
-    def read(self, entry: Any, response: Any) -> None:
-        """A p4.v1.PacketReplicationEngineEntry of a Read; id 0 is all.
+    def read(self, entry: Any, hold: Hold) -> Iterator[Any]:
+        """A p4.v1.PacketReplicationEngineEntry of a Read; id 0 is all, as they are at one moment.
 
         Raises:
             P4Error: NOT_FOUND for an id that is not there.
@@ -123,28 +126,32 @@ class Replication:
             number = entry.multicast_group_entry.multicast_group_id
             if number >= FIRST_RESERVED_GROUP:
                 raise P4Error(Code.OUT_OF_RANGE, f"multicast groups have ids below {FIRST_RESERVED_GROUP}")
-            for group_id, replicas in self._select(self._groups, number, "multicast group"):
-                group = response.entities.add().packet_replication_engine_entry.multicast_group_entry
+            for group_id, replicas in self._select(self._groups, number, "multicast group", hold):
+                entity = p4r.Entity()
+                group = entity.packet_replication_engine_entry.multicast_group_entry
                 group.multicast_group_id = group_id
                 _write_replicas(replicas, group)
+                yield entity
         elif kind == "clone_session_entry":
             number = entry.clone_session_entry.session_id
-            for session_id, replicas in self._select(self._sessions, number, "clone session"):
-                session = response.entities.add().packet_replication_engine_entry.clone_session_entry
+            for session_id, replicas in self._select(self._sessions, number, "clone session", hold):
+                entity = p4r.Entity()
+                session = entity.packet_replication_engine_entry.clone_session_entry
                 session.session_id = session_id
                 _write_replicas(replicas, session)
+                yield entity
         else:
             raise invalid("the entry is neither a multicast group nor a clone session")
 
     @staticmethod
     def _select(
-        store: dict[int, tuple[_Replica, ...]], number: int, what: str
+        store: dict[int, tuple[_Replica, ...]], number: int, what: str, hold: Hold
     ) -> list[tuple[int, tuple[_Replica, ...]]]:
-        if not number:
-            return sorted(store.items())
-        if number not in store:
+        with hold():
+            found = list(store.items()) if not number else [(number, store[number])] if number in store else []
+        if number and not found:
             raise P4Error(Code.NOT_FOUND, f"there is no {what} {number}")
-        return [(number, store[number])]
+        return sorted(found)
 
     @staticmethod
     def _check_update(update: int, number: int, exists: bool, what: str) -> None:
@@ -162,11 +169,15 @@ class Replication:
     def _check_room(self, old: tuple[_Replica, ...] | None, new: tuple[_Replica, ...]) -> None:
         if old is None and len(self._groups) + len(self._sessions) >= self._limits.groups:
             raise P4Error(Code.RESOURCE_EXHAUSTED, f"the replication engine holds {self._limits.groups} groups")
-        stored = (*self._groups.values(), *self._sessions.values())
-        nodes = sum(_nodes(replicas) for replicas in stored) - _nodes(old or ()) + _nodes(new)
         limit = min(self._limits.l1_entries, self._limits.l2_entries)
-        if nodes > limit:
+        if self._held_nodes - _nodes(old or ()) + _nodes(new) > limit:
             raise P4Error(Code.RESOURCE_EXHAUSTED, f"the replication engine holds {limit} nodes")
+
+    def _keep(self, store: dict[int, tuple[_Replica, ...]], number: int, replicas: tuple[_Replica, ...] | None) -> None:
+        """What the engine has now; None: nothing. The nodes in use are counted on, not anew from all groups."""
+        self._held_nodes += _nodes(replicas or ()) - _nodes(store.pop(number, ()))
+        if replicas is not None:
+            store[number] = replicas
 
     def _write_group(self, update: int, entry: Any) -> None:
         number = entry.multicast_group_id
@@ -178,12 +189,12 @@ class Replication:
         self._check_update(update, number, old is not None, "multicast group")
         if update == p4r.Update.DELETE:
             self._engine.multicast_group_delete(number)
-            del self._groups[number]
+            self._keep(self._groups, number, None)
             return
         replicas = _replicas_of(entry.replicas)
         self._check_room(old, replicas)
         self._engine.multicast_group_set(number, _for_engine(replicas))
-        self._groups[number] = replicas
+        self._keep(self._groups, number, replicas)
 
     def _write_session(self, update: int, entry: Any) -> None:
         number = entry.session_id
@@ -193,7 +204,7 @@ class Replication:
         self._check_update(update, number, old is not None, "clone session")
         if update == p4r.Update.DELETE:
             self._engine.clone_session_delete(number)
-            del self._sessions[number]
+            self._keep(self._sessions, number, None)
             return
         replicas = _replicas_of(entry.replicas)
         if entry.class_of_service:
@@ -203,4 +214,4 @@ class Replication:
             raise P4Error(Code.UNKNOWN, "clone sessions do not truncate")
         self._check_room(old, replicas)
         self._engine.clone_session_set(number, _for_engine(replicas), 0)
-        self._sessions[number] = replicas
+        self._keep(self._sessions, number, replicas)

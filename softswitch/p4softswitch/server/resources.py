@@ -3,16 +3,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from finsy.proto import p4r
 
-from ..engine_api import CounterValue, Engine, MeterRates
+from ..engine_api import CounterFields, CounterValue, Engine, MeterRates
+from .hold import Hold
 from .schema import Counter, CounterUnit, Meter, Prefix, Schema
 from .status import Code, P4Error, invalid, unimplemented
 
 _U64 = (1 << 64) - 1
 _MAX_BURST = (1 << 32) - 1
+_PAGE = 1024
+"""Cells that are copied at one moment."""
+
 _NOT_METERED = -1
 """BMv2 takes four of these for 'no configuration'; the standard way is to leave the configuration out."""
 
@@ -23,11 +28,20 @@ def _signed(value: int) -> int:
     return value - (1 << 64) if value >> 63 else value
 
 
-def new_count(unit: CounterUnit, data: Any, current: CounterValue) -> CounterValue:
-    """The value to write: what the counter does not count keeps its current value."""
-    packets = current.packets if unit is CounterUnit.BYTES else data.packet_count & _U64
-    octets = current.bytes if unit is CounterUnit.PACKETS else data.byte_count & _U64
-    return CounterValue(packets=packets, bytes=octets)
+def fields_of(unit: CounterUnit) -> CounterFields:
+    """What a write to the counter sets; what it does not count keeps its value."""
+    if unit is CounterUnit.PACKETS:
+        return CounterFields.PACKETS
+    return CounterFields.BYTES if unit is CounterUnit.BYTES else CounterFields.BOTH
+
+
+def new_count(unit: CounterUnit, data: Any) -> CounterValue:
+    """The value to write; 0 for what the counter does not count."""
+    fields = fields_of(unit)
+    return CounterValue(
+        packets=data.packet_count & _U64 if CounterFields.PACKETS in fields else 0,
+        bytes=data.byte_count & _U64 if CounterFields.BYTES in fields else 0,
+    )
 
 
 def write_count(value: CounterValue, data: Any) -> None:
@@ -119,10 +133,12 @@ class IndexedResources:
             raise invalid(f"{counter.name}: the index is negative")
         check_update(update, "counters", deletable=True)
         index = self._index(entry, counter)
-        value = CounterValue(packets=0, bytes=0)
         if update == p4r.Update.MODIFY:
-            value = new_count(counter.unit, entry.data, self._engine.counter_read(counter.name, index))
-        self._engine.counter_write(counter.name, index, value)
+            self._engine.counter_write(
+                counter.name, index, new_count(counter.unit, entry.data), fields_of(counter.unit)
+            )
+        else:
+            self._engine.counter_write(counter.name, index, CounterValue(packets=0, bytes=0))
 
     def meter_write(self, update: int, entry: Any) -> None:
         """A p4.v1.MeterEntry of a Write."""
@@ -135,24 +151,36 @@ class IndexedResources:
         rates = rates_of(entry.config) if entry.HasField("config") else None
         self._engine.meter_write(meter.name, self._index(entry, meter), rates)
 
-    def counter_read(self, entry: Any, response: Any) -> None:
+    def _pages(self, entry: Any, array: Counter | Meter) -> Iterator[tuple[int, int]]:
+        """First cell and number of cells of each page of what the entry selects."""
+        if entry.HasField("index"):
+            yield self._index(entry, array), 1
+            return
+        for start in range(0, array.size, _PAGE):
+            yield start, min(_PAGE, array.size - start)
+
+    def counter_read(self, entry: Any, hold: Hold) -> Iterator[Any]:
         """A p4.v1.CounterEntry of a Read: id 0 is every counter, no index is every cell."""
         counters = [self._counter(entry.counter_id)] if entry.counter_id else list(self._schema.counters.values())
         for counter in counters:
-            indices = [self._index(entry, counter)] if entry.HasField("index") else range(counter.size)
-            for index in indices:
-                found = response.entities.add().counter_entry
-                found.counter_id = counter.id
-                found.index.index = index
-                write_count(self._engine.counter_read(counter.name, index), found.data)
+            for start, count in self._pages(entry, counter):
+                with hold():
+                    values = self._engine.counter_values(counter.name, start, count)
+                for index, value in enumerate(values, start):
+                    found = p4r.CounterEntry(counter_id=counter.id)
+                    found.index.index = index
+                    write_count(value, found.data)
+                    yield p4r.Entity(counter_entry=found)
 
-    def meter_read(self, entry: Any, response: Any) -> None:
+    def meter_read(self, entry: Any, hold: Hold) -> Iterator[Any]:
         """A p4.v1.MeterEntry of a Read: id 0 is every meter, no index is every cell."""
         meters = [self._meter(entry.meter_id)] if entry.meter_id else list(self._schema.meters.values())
         for meter in meters:
-            indices = [self._index(entry, meter)] if entry.HasField("index") else range(meter.size)
-            for index in indices:
-                found = response.entities.add().meter_entry
-                found.meter_id = meter.id
-                found.index.index = index
-                write_rates(self._engine.meter_read(meter.name, index), found, "config")
+            for start, count in self._pages(entry, meter):
+                with hold():
+                    values = self._engine.meter_values(meter.name, start, count)
+                for index, rates in enumerate(values, start):
+                    found = p4r.MeterEntry(meter_id=meter.id)
+                    found.index.index = index
+                    write_rates(rates, found, "config")
+                    yield p4r.Entity(meter_entry=found)

@@ -12,20 +12,30 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from finsy.proto import p4r_grpc
 
+from .arbitration import MAX_CONNECTIONS
 from .claims import Claims, Taken, owner_of_tcp_port
+from .clientlosses import ClientLosses
+from .clients import MAX_IDLE, MAX_READS, Clients, Deadlines
 from .dataplane import DataplaneService
 from .device import Device, EngineFactory
 from .host_stack import HostStack
 from .ports import MAX_PORT, Ports, PortSpec
+from .portservice import PortService
+from .portwatch import PortWatch
 from .replication import Limits
-from .service import MAX_STREAMS, P4RuntimeService
+from .service import P4RuntimeService
 from .statistics import StatisticsService
 from .streamconfig import StreamConfigs
 
 MAX_REQUEST = 256 * 1024 * 1024
 """Bytes of a request, BMv2's limit."""
+
+
+_OTHERS = 32
+"""Threads besides those that calls may hold while they wait for their clients: for what is done."""
+
+_DATAPLANE_IDLE = 8
 
 
 @dataclass(frozen=True)
@@ -54,6 +64,7 @@ class SwitchOptions:
     limits: Limits = field(default_factory=Limits)
     swap: bool = True
     tls: TlsFiles | None = None
+    deadlines: Deadlines = field(default_factory=Deadlines)
 
 
 @contextmanager
@@ -67,7 +78,14 @@ def _private_sockets() -> Iterator[None]:
 
 
 def _server(workers: int) -> grpc.Server:
-    options = [("grpc.max_receive_message_length", MAX_REQUEST), ("grpc.so_reuseport", 0)]
+    options = [
+        ("grpc.max_receive_message_length", MAX_REQUEST), ("grpc.so_reuseport", 0),
+        # A connection whose other end does not answer any more is closed, and its calls end with it.
+        ("grpc.keepalive_time_ms", 30_000), ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        # Further calls of one connection wait in its client.
+        ("grpc.max_concurrent_streams", 256),
+    ]  # fmt: skip
     return grpc.server(ThreadPoolExecutor(workers, thread_name_prefix="grpc"), options=options)
 
 
@@ -108,35 +126,48 @@ class Switch:
 
     def __init__(self, factory: EngineFactory, options: SwitchOptions) -> None:
         self._options = options
-        self._dataplane = DataplaneService(options.device_id) if options.dataplane_address else None
+        losses = ClientLosses()
         self._claims = Claims()
         self._host = HostStack(options.shared)
-        ports = Ports(
+        clients = Clients(options.deadlines)
+        self._clients = [clients]
+        self._dataplane: DataplaneService | None = None
+        if options.dataplane_address:
+            self._clients.append(Clients(options.deadlines, idle=_DATAPLANE_IDLE))
+            self._dataplane = DataplaneService(options.device_id, self._clients[1], losses)
+        self._ports = Ports(
             options.ports,
             pcap_dir=options.pcap_dir,
             cpu=None if options.cpu_port is None else (options.cpu_port, self._packet_in),
             sink_of=None if self._dataplane is None else self._dataplane.sink_of,
             drop_port=options.drop_port,
             host=self._host,
+            claims=self._claims,
         )
         self.device = Device(
             options.device_id,
             factory,
-            ports,
+            self._ports,
             send_digest=self._send_digest,
             limits=options.limits,
             swap=options.swap,
         )
         configs = StreamConfigs(options.device_id)
-        self._service = P4RuntimeService(self.device, options.cpu_port, configs)
+        self._service = P4RuntimeService(self.device, options.cpu_port, configs, losses, clients)
+        self._watch = PortWatch(lambda: self._ports.links, self.device.refresh_ports)
         self._servers: list[grpc.Server] = []
-        server = _server(MAX_STREAMS + 16)
-        p4r_grpc.add_P4RuntimeServicer_to_server(self._service, server)
-        server.add_generic_rpc_handlers((configs.handler(), StatisticsService(self.device).handler()))
+        server = _server(MAX_IDLE + MAX_CONNECTIONS + MAX_READS + _OTHERS)
+        statistics, port_service = StatisticsService(self.device, losses), PortService(self.device)
+        server.add_generic_rpc_handlers(
+            (
+                self._service.handler(),
+                *(service.handler(clients) for service in (configs, statistics, port_service)),
+            )
+        )
         self._servers.append(server)
         if self._dataplane is not None:
             self._dataplane.serve(self.device)
-            dataplane_server = _server(4)
+            dataplane_server = _server(_DATAPLANE_IDLE + _OTHERS)
             dataplane_server.add_generic_rpc_handlers((self._dataplane.handler(),))
             self._servers.append(dataplane_server)
 
@@ -160,8 +191,11 @@ class Switch:
         port = _listen(self._servers[0], self._options.grpc_address, self._options.tls)
         if self._options.dataplane_address:
             _listen(self._servers[1], self._options.dataplane_address, None)
+        for clients in self._clients:
+            clients.start()
         for server in self._servers:
             server.start()
+        self._watch.start()
         return port
 
     def _claim(self) -> None:
@@ -180,7 +214,12 @@ class Switch:
         """End streams, close sockets, stop the engine. Idempotent."""
         for event in [server.stop(grace) for server in self._servers]:
             event.wait()
+        self._watch.stop()
+        for clients in self._clients:
+            clients.stop()
         self.device.stop()
+        if self._ports.links is not None:
+            self._ports.links.close()
         self._host.close()
         self._claims.close()
 

@@ -6,12 +6,15 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Any, NoReturn
 
 import grpc
-from finsy.proto import p4r, p4r_grpc
+from finsy.proto import p4r
 
 from .arbitration import Arbiter, Connection, election_number
+from .clientlosses import ClientLosses
+from .clients import Clients, Wait, refuse
 from .device import Device
 from .outbox import Outbox
 from .status import Code, P4Error, batch_status, to_grpc, to_status, unimplemented
@@ -19,20 +22,15 @@ from .streamconfig import ErrorReporting, StreamConfigs
 
 _LOG = logging.getLogger(__name__)
 
+SERVICE = "p4.v1.P4Runtime"
+
 API_VERSION = "1.3.0"
 """What BMv2 answers to Capabilities."""
-
-MAX_STREAMS = 32
-"""Open StreamChannels in all; each holds a thread of the server, and the rest must stay free for Read and Write."""
 
 
 def _abort(context: grpc.ServicerContext, status: Any) -> NoReturn:
     context.abort_with_status(to_grpc(status))
     raise AssertionError("abort_with_status returned")
-
-
-def _plain(error: P4Error) -> tuple[grpc.StatusCode, str]:
-    return error.code, error.message
 
 
 def _check_role(request: Any) -> None:
@@ -41,17 +39,25 @@ def _check_role(request: Any) -> None:
         raise unimplemented("roles other than the default one are not supported")
 
 
-class P4RuntimeService(p4r_grpc.P4RuntimeServicer):
+class P4RuntimeService:
     """One device. Requests for other device ids get BMv2's answers for a device that is not there."""
 
-    def __init__(self, device: Device, cpu_port: int | None, configs: StreamConfigs) -> None:
+    def __init__(
+        self,
+        device: Device,
+        cpu_port: int | None,
+        configs: StreamConfigs,
+        losses: ClientLosses,
+        clients: Clients | None = None,
+    ) -> None:
         self._device = device
         self._cpu_port = cpu_port
         self._configs = configs
+        self._losses = losses
         self._arbiter = Arbiter(device.device_id)
         self._others: dict[int, Arbiter] = {}
         self._lock = threading.Lock()
-        self._streams = 0
+        self._clients = clients or Clients()
 
     # ------------------------------------------------------------------ helpers
 
@@ -85,6 +91,24 @@ class P4RuntimeService(p4r_grpc.P4RuntimeServicer):
             status = to_status(P4Error(Code.INTERNAL, f"internal error ({type(error).__name__})"))
         _abort(context, status)
 
+    def handler(self) -> grpc.GenericRpcHandler:
+        """For `grpc.Server.add_generic_rpc_handlers`."""
+        methods = {
+            name: self._clients.unary(
+                getattr(self, name), getattr(p4r, f"{name}Request"), getattr(p4r, f"{name}Response").SerializeToString
+            )
+            for name in ("Capabilities", "Write", "SetForwardingPipelineConfig", "GetForwardingPipelineConfig")
+        }
+        methods["Read"] = grpc.stream_stream_rpc_method_handler(
+            lambda requests, context: self.Read(self._clients.request(requests, context), context),
+            p4r.ReadRequest.FromString,
+            p4r.ReadResponse.SerializeToString,
+        )
+        methods["StreamChannel"] = grpc.stream_stream_rpc_method_handler(
+            self.StreamChannel, p4r.StreamMessageRequest.FromString, p4r.StreamMessageResponse.SerializeToString
+        )
+        return grpc.method_handlers_generic_handler(SERVICE, methods)
+
     # -------------------------------------------------------------------- unary
 
     def Capabilities(self, request: Any, context: grpc.ServicerContext) -> Any:
@@ -100,7 +124,7 @@ class P4RuntimeService(p4r_grpc.P4RuntimeServicer):
             device = self._device_of(request.device_id)
             if request.atomicity != p4r.WriteRequest.CONTINUE_ON_ERROR:
                 raise unimplemented("Support for atomic write modes has not been implemented yet")
-            return batch_status(device.write(request.updates))
+            return batch_status(device.write(request.updates, lambda: self._check_primary(request)))
 
         status = self._run(context, call)
         if status is not None:
@@ -108,22 +132,24 @@ class P4RuntimeService(p4r_grpc.P4RuntimeServicer):
         return p4r.WriteResponse()
 
     def Read(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-        """One response, as BMv2: also before an error, with what was found up to there."""
-        response = p4r.ReadResponse()
+        """Responses of bounded size, where BMv2 sends a single one: also before an error, with what was found up to
+        there."""
 
-        def find() -> P4Error | None:
+        def begin() -> Iterator[Any]:
             _check_role(request)
-            device = self._device_of(request.device_id)
-            try:
-                device.read(request.entities, response)
-            except P4Error as error:
-                if error.code is Code.FAILED_PRECONDITION:
-                    raise
-                return error
-            return None
+            responses = self._device_of(request.device_id).read(request.entities)
+            return chain((next(responses),), responses)
 
-        failed = self._run(context, find)
-        yield response
+        failed = None
+        with self._clients.watched(lambda error: context.cancel()) as wait:
+            self._run(context, lambda: self._clients.reads.take(wait))
+            try:
+                responses = self._run(context, begin)
+                yield from self._clients.taken(responses, wait, self._clients.deadlines.read)
+            except P4Error as error:
+                failed = error
+            finally:
+                self._clients.reads.leave(wait)
         if failed is not None:
             _abort(context, to_status(failed))
 
@@ -156,38 +182,45 @@ class P4RuntimeService(p4r_grpc.P4RuntimeServicer):
     def send_to_primary(self, message: Any) -> None:
         """A digest, on a thread of the data plane or of a timer: to the primary, if there is one. Never waits."""
         primary = self._arbiter.primary()
-        if primary is not None:
-            primary.outbox.put_packet(message)
+        if primary is not None and not primary.outbox.put_packet(message):
+            self._losses.add("digest_lost")
 
     def packet_in(self, data: bytes) -> None:
         """Bytes from the CPU port, on a thread of the data plane: to the primary, if there is one. Never waits."""
         primary = self._arbiter.primary()
-        if primary is None:
-            return
-        packet = self._device.packet_in(data)
-        if packet is not None:
-            primary.outbox.put_packet(p4r.StreamMessageResponse(packet=packet))
+        packet = None if primary is None else self._device.packet_in(data)
+        if primary is None or packet is None:
+            self._losses.add("packet_in_unheard")
+        elif not primary.outbox.put_packet(p4r.StreamMessageResponse(packet=packet)):
+            self._losses.add("packet_in_lost")
 
     def StreamChannel(self, requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
-        """Arbitration, packet-out, packet-in, digests. The stream ends when the client stops sending."""
-        with self._lock:
-            full = self._streams >= MAX_STREAMS
-            self._streams += not full
-        if full:
-            context.abort(Code.RESOURCE_EXHAUSTED, "Too many connections")
+        """Arbitration, packet-out, packet-in, digests. The stream ends when the client stops sending.
+
+        Also when it does not take its messages, and when it has not arbitrated in time.
+        """
         outbox = Outbox("packet-in")
-        stream = _Stream(self, requests, outbox)
-        context.add_callback(outbox.abandon)
-        reader = threading.Thread(target=stream.receive, name="p4runtime-stream", daemon=True)
-        try:
-            reader.start()
-            yield from outbox
-        finally:
-            stream.leave()
-            with self._lock:
-                self._streams -= 1
+        with self._clients.watched(lambda error: stream.cut(error)) as silence:
+            stream = _Stream(self, requests, outbox, context, silence)
+            self._clients.seat(silence, "send an arbitration", self._clients.deadlines.arbitration, context)
+            context.add_callback(outbox.abandon)
+            reader = threading.Thread(target=stream.receive, name="p4runtime-stream", daemon=True)
+            try:
+                reader.start()
+                yield from self._clients.responses(iter(outbox), context, None)
+            finally:
+                stream.leave()
+                self._clients.idle.leave(silence)
         if stream.failed is not None:
-            context.abort(*_plain(stream.failed))
+            refuse(context, stream.failed)
+
+    def _heard(self, device_id: int, silence: Wait) -> None:
+        """A stream has arbitrated. One for some other device may stay, and gives way to others as if it had not."""
+        if device_id == self._device.device_id:
+            silence.over()
+            self._clients.idle.leave(silence)
+        else:
+            silence.stay()
 
     def _packet_out(self, connection: Connection, packet: Any) -> None:
         try:
@@ -214,8 +247,17 @@ class P4RuntimeService(p4r_grpc.P4RuntimeServicer):
 class _Stream:
     """The receiving half of one StreamChannel, on a thread of its own."""
 
-    def __init__(self, service: P4RuntimeService, requests: Iterator[Any], outbox: Outbox) -> None:
+    def __init__(
+        self,
+        service: P4RuntimeService,
+        requests: Iterator[Any],
+        outbox: Outbox,
+        context: grpc.ServicerContext,
+        silence: Wait,
+    ) -> None:
         self._service = service
+        self._context = context
+        self._silence = silence
         self._requests = requests
         self._outbox = outbox
         self._device_id: int | None = None
@@ -235,6 +277,14 @@ class _Stream:
             _LOG.debug("stream ended (%s)", type(error).__name__)
         self.leave()
         self._outbox.close()
+
+    def cut(self, error: P4Error) -> None:
+        """End it for that reason, on another thread."""
+        self.failed = error
+        self.leave()
+        self._outbox.abandon()
+        if self._outbox.is_out:
+            self._context.cancel()  # a message is on its way that the client does not take: nor would it take a reason
 
     def leave(self) -> None:
         """No longer a controller. Idempotent; a message that is still on its way does not bring it back."""
@@ -269,6 +319,7 @@ class _Stream:
                 connection = Connection(election_id, self._outbox)
                 self._service._arbiter_of(update.device_id).add(connection)
                 self._device_id, self._connection = update.device_id, connection
+                self._service._heard(update.device_id, self._silence)
                 return
         if self._device_id != update.device_id:
             raise P4Error(Code.FAILED_PRECONDITION, "Invalid device id")

@@ -13,6 +13,7 @@ from typing import Any
 import grpc
 
 from . import wire
+from .clients import Clients
 
 
 class ErrorReporting(IntEnum):
@@ -71,10 +72,10 @@ class StreamConfigs:
         response.config.stream.error_reporting = int(self.level(request.device_id))
         return response
 
-    def handler(self) -> grpc.GenericRpcHandler:
+    def handler(self, clients: Clients) -> grpc.GenericRpcHandler:
         """For `grpc.Server.add_generic_rpc_handlers`."""
         methods = {
-            "Set": grpc.unary_unary_rpc_method_handler(self.set, SetRequest.FromString, SetResponse.SerializeToString),
-            "Get": grpc.unary_unary_rpc_method_handler(self.get, GetRequest.FromString, GetResponse.SerializeToString),
+            "Set": clients.unary(self.set, SetRequest, SetResponse.SerializeToString),
+            "Get": clients.unary(self.get, GetRequest, GetResponse.SerializeToString),
         }
         return grpc.method_handlers_generic_handler(SERVICE, methods)

@@ -3,46 +3,71 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from finsy.proto import p4r
 
-from ..engine_api import ActionCall, CounterValue, Engine, EntryExists, MeterRates, NoSuchEntry, TableEntry, TableFull
+from ..engine_api import (
+    ActionCall,
+    CounterValue,
+    DirectState,
+    Engine,
+    EntryExists,
+    EntryState,
+    NoSuchEntry,
+    ProfileRef,
+    TableFull,
+)
 from . import entries
 from .ageing import Ageing
+from .changes import Change, Changes, Kind
 from .entries import Key
+from .hold import Hold
 from .profiles import Profiles
-from .resources import check_update, new_count, rates_of, write_count, write_rates
+from .resources import check_update, fields_of, new_count, rates_of, write_count, write_rates
 from .schema import Schema, Table
 from .status import Code, P4Error, invalid, unimplemented
 
 _NOT_METERED = p4r.MeterConfig(cir=-1, cburst=-1, pir=-1, pburst=-1)
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Note:
     """What a controller wrote to an entry and only wants back; the data plane does not know it."""
 
     controller_metadata: int = 0
     metadata: bytes = b""
+    idle_timeout_ns: int = 0
 
     @classmethod
     def of(cls, entry: Any) -> _Note:
-        return cls(entry.controller_metadata, entry.metadata)
+        return cls(entry.controller_metadata, entry.metadata, 0 if entry.is_default_action else entry.idle_timeout_ns)
+
+    def __bool__(self) -> bool:
+        return bool(self.controller_metadata or self.metadata or self.idle_timeout_ns)
 
     def write(self, entry: Any) -> None:
         entry.controller_metadata = self.controller_metadata
         entry.metadata = self.metadata
+        entry.idle_timeout_ns = self.idle_timeout_ns
+
+
+_NO_NOTE = _Note()
 
 
 @dataclass(frozen=True)
-class _Direct:
-    """New values of the direct resources of an entry; None leaves the counter as it is."""
+class _Seen:
+    """An entry with all that belongs to it, of one moment. reference: the p4.v1.TableAction, if it is no action."""
 
-    count: Any | None
-    metered: bool
-    rates: MeterRates | None
+    state: EntryState
+    note: _Note = _NO_NOTE
+    reference: Any = None
+
+
+def _key(state: EntryState) -> Key:
+    return state.entry.key, state.entry.priority
 
 
 def _missing(table: Table) -> P4Error:
@@ -50,13 +75,14 @@ def _missing(table: Table) -> P4Error:
 
 
 class Tables:
-    """The tables of one pipeline. Not thread-safe: the device serialises."""
+    """The tables of one pipeline. Not thread-safe: the device serialises writes, and what reads copy under a hold."""
 
-    def __init__(self, schema: Schema, engine: Engine, profiles: Profiles, ageing: Ageing) -> None:
+    def __init__(self, schema: Schema, engine: Engine, profiles: Profiles, ageing: Ageing, changes: Changes) -> None:
         self._schema = schema
         self._engine = engine
         self._profiles = profiles
         self._ageing = ageing
+        self._changes = changes
         self._notes: dict[int, dict[Key, _Note]] = {table_id: {} for table_id in schema.tables}
         self._default_notes: dict[int, _Note] = {}
 
@@ -81,7 +107,7 @@ class Tables:
     # ------------------------------------------------------------------ checks
 
     @staticmethod
-    def _direct(table: Table, entry: Any) -> _Direct:
+    def _direct(table: Table, entry: Any) -> DirectState:
         metered, counted = entry.HasField("meter_config"), entry.HasField("counter_data")
         if metered and table.meter is None:
             raise invalid(f"table {table.name} has no direct meter")
@@ -93,15 +119,11 @@ class Tables:
         if entry.is_default_action and (metered or counted):
             # BMv2 takes them and forgets them.
             raise P4Error(Code.UNKNOWN, f"table {table.name}: the default entry has no direct resources")
-        return _Direct(entry.counter_data if counted else None, metered, rates)
-
-    def _set_direct(self, table: Table, key: Key, direct: _Direct) -> None:
-        if direct.count is not None and table.counter is not None:
+        count = None
+        if counted and table.counter is not None:
             # In an entry, unlike in a counter write, BMv2 zeroes what the counter does not count.
-            value = new_count(table.counter.unit, direct.count, CounterValue(packets=0, bytes=0))
-            self._engine.direct_counter_write(table.name, *key, value)
-        if direct.metered:
-            self._engine.direct_meter_write(table.name, *key, direct.rates)
+            count = new_count(table.counter.unit, entry.counter_data)
+        return DirectState(count, metered, rates)
 
     # ------------------------------------------------------------------- write
 
@@ -118,19 +140,14 @@ class Tables:
             # Not PERMISSION_DENIED, which the specification asks for: BMv2's server learns it from the switch below it.
             raise P4Error(Code.UNKNOWN, f"table {table.name}: its entries are constant")
         try:
-            self._engine.table_insert(table.name, key[0], key[1], call)
+            self._engine.table_insert(table.name, key[0], key[1], call, direct)
         except EntryExists:
             raise P4Error(Code.ALREADY_EXISTS, f"table {table.name}: the entry exists; MODIFY changes it") from None
         except TableFull:
             raise P4Error(Code.RESOURCE_EXHAUSTED, f"table {table.name} is full ({table.size} entries)") from None
-        try:
-            self._set_direct(table, key, direct)
-        except Exception:
-            self._engine.table_delete(table.name, *key)
-            raise
         self._profiles.commit(table, key, call)
         self._ageing.set(table, key, entry)
-        self._notes[table.id][key] = _Note.of(entry)
+        self._written(table, key, _Note.of(entry))
 
     def _modify(self, table: Table, entry: Any) -> None:
         key: Key = ((), 0)
@@ -146,18 +163,17 @@ class Tables:
         self._ageing.check(table, entry)
         if entry.is_default_action:
             self._engine.table_set_default(table.name, call if isinstance(call, ActionCall) else None)
-            self._default_notes[table.id] = _Note() if call is None else _Note.of(entry)
+            self._default_notes[table.id] = _NO_NOTE if call is None else _Note.of(entry)
             return
         if table.is_const or call is None:
             raise _missing(table)
         try:
-            self._engine.table_modify(table.name, key[0], key[1], call)
+            self._engine.table_modify(table.name, key[0], key[1], call, direct)
         except NoSuchEntry:
             raise _missing(table) from None
         self._profiles.commit(table, key, call)
         self._ageing.set(table, key, entry)
-        self._set_direct(table, key, direct)
-        self._notes[table.id][key] = _Note.of(entry)
+        self._written(table, key, _Note.of(entry))
 
     def _delete(self, table: Table, entry: Any) -> None:
         if entry.is_default_action:
@@ -171,48 +187,98 @@ class Tables:
             raise _missing(table) from None
         self._profiles.forget(table, key)
         self._ageing.forget(table, key)
-        self._notes[table.id].pop(key, None)
+        self._written(table, key, _NO_NOTE)
+
+    def _written(self, table: Table, key: Key, note: _Note) -> None:
+        """Only what says something is kept: a note for each of many entries would be as large as the table."""
+        if note:
+            self._notes[table.id][key] = note
+        else:
+            self._notes[table.id].pop(key, None)
+        self._changes.note(Kind.ENTRY, table.id, key, refers=table.profile is not None)
 
     # -------------------------------------------------------------------- read
 
-    def _entries(self, table: Table, wanted: Key | None) -> list[TableEntry]:
-        found = self._engine.table_entries(table.name)
-        if wanted is None:
-            return found
-        return [entry for entry in found if (tuple(entry.key), entry.priority) == wanted]
+    def _find(self, table: Table, key: Key) -> EntryState | None:
+        try:
+            return self._engine.table_entry(table.name, *key)
+        except NoSuchEntry:
+            return None
 
-    def _read_default(self, table: Table, request: Any, response: Any) -> None:
+    def _seen(self, table: Table, state: EntryState) -> _Seen:
+        """While nothing is written: ids of members are given away anew, and so are their handles."""
+        action = state.entry.action
+        reference = self._profiles.written(table, action) if isinstance(action, ProfileRef) else None
+        return _Seen(state, self._notes[table.id].get(_key(state), _NO_NOTE), reference)
+
+    def _entries(self, table: Table, wanted: Key | None, hold: Hold) -> Iterator[_Seen]:
+        """One entry, or all of them, page by page."""
+        if wanted is not None:
+            with hold():
+                found = self._find(table, wanted)
+                seen = None if found is None else self._seen(table, found)
+            if seen is not None:
+                yield seen
+            return
+        start: int | None = 0
+        while start is not None:
+            with hold():
+                page = self._engine.table_page(table.name, start)
+                found_here: Iterable[_Seen] = (_Seen(state) for state in page.entries)
+                if self._notes[table.id] or table.profile is not None:
+                    found_here = [self._seen(table, state) for state in page.entries]
+            yield from found_here
+            start = page.next
+
+    def _read_default(self, table: Table, request: Any, hold: Hold) -> Any:
         if request.HasField("time_since_last_hit"):
             raise invalid("default entries have no time_since_last_hit")
-        entry = response.entities.add().table_entry
+        with hold():
+            call = self._engine.table_get_default(table.name)
+            note = self._default_notes.get(table.id, _NO_NOTE)
+        entity = p4r.Entity()
+        entry = entity.table_entry
         entry.table_id = table.id
         entry.is_default_action = True
-        call = self._engine.table_get_default(table.name)
         entry.action.action.CopyFrom(entries.write_action(self._schema, call))
-        self._default_notes.get(table.id, _Note()).write(entry)
+        note.write(entry)
+        return entity
 
-    def _read_table(self, table: Table, request: Any, response: Any) -> None:
+    def _read_entry(self, table: Table, seen: _Seen) -> Any:
+        entity = p4r.Entity()
+        entry = entity.table_entry
+        entry.table_id = table.id
+        entries.write_key(table, _key(seen.state), entry)
+        action = seen.state.entry.action
+        if isinstance(action, ActionCall):
+            entry.action.action.CopyFrom(entries.write_action(self._schema, action))
+        else:
+            entry.action.CopyFrom(seen.reference)
+        seen.note.write(entry)
+        return entity
+
+    def _read_table(self, table: Table, request: Any, hold: Hold) -> Iterator[Any]:
         if request.is_default_action:
-            self._read_default(table, request, response)
+            yield self._read_default(table, request, hold)
             return
         elapsed = request.HasField("time_since_last_hit")
         if elapsed and not table.idle_timeout:
             raise invalid(f"table {table.name} has no idle timeout, so no time_since_last_hit")
         wanted = entries.key_of(table, request) if request.match else None
-        for found in self._entries(table, wanted):
-            key = (tuple(found.key), found.priority)
-            entry = response.entities.add().table_entry
-            entry.table_id = table.id
-            entries.write_key(table, key, entry)
-            self._profiles.write_action(table, found.action, entry.action)
-            if request.HasField("counter_data") and table.counter is not None:
-                write_count(self._engine.direct_counter_read(table.name, *key), entry.counter_data)
-            if request.HasField("meter_config") and table.meter is not None:
-                write_rates(self._engine.direct_meter_read(table.name, *key), entry, "meter_config")
-            self._notes[table.id].get(key, _Note()).write(entry)
-            self._ageing.write(table, key, entry, elapsed=elapsed)
+        counted = request.HasField("counter_data") and table.counter is not None
+        metered = request.HasField("meter_config") and table.meter is not None
+        for seen in self._entries(table, wanted, hold):
+            state = seen.state
+            entity = self._read_entry(table, seen)
+            if counted and state.count is not None:
+                write_count(state.count, entity.table_entry.counter_data)
+            if metered:
+                write_rates(state.rates, entity.table_entry, "meter_config")
+            if elapsed and state.idle_us is not None:
+                entity.table_entry.time_since_last_hit.elapsed_ns = 1000 * state.idle_us
+            yield entity
 
-    def read(self, request: Any, response: Any) -> None:
+    def read(self, request: Any, hold: Hold) -> Iterator[Any]:
         """A p4.v1.TableEntry of a Read: id 0 is every table, an empty match every entry.
 
         As on BMv2, priority, action and metadata of the request do not filter.
@@ -221,17 +287,38 @@ class Tables:
             P4Error: see the specification, 11.
         """
         if request.table_id:
-            self._read_table(entries.table_of(self._schema, request.table_id), request, response)
+            yield from self._read_table(entries.table_of(self._schema, request.table_id), request, hold)
             return
         if request.match:
             raise invalid("a match key without a table")
         for table in self._schema.tables.values():
-            self._read_table(table, request, response)
+            yield from self._read_table(table, request, hold)
+
+    # ------------------------------------------------------------------- copies
+
+    def entry_of(self, change: Change) -> tuple[Any, Any | None]:
+        """See `Pipeline.entity_of`. While nothing is written."""
+        table = self._schema.tables[change.owner]
+        assert not isinstance(change.key, int)
+        name = p4r.Entity()
+        name.table_entry.table_id = table.id
+        entries.write_key(table, change.key, name.table_entry)
+        state = self._find(table, change.key)
+        return name, None if state is None else self._read_entry(table, self._seen(table, state))
+
+    def reference_of(self, entity: Any) -> Change | None:
+        """See `Pipeline.reference_of`."""
+        if not entity.HasField("table_entry"):
+            return None
+        table = self._schema.tables[entity.table_entry.table_id]
+        if table.profile is None:
+            return None
+        return Change(Kind.ENTRY, table.id, entries.key_of(table, entity.table_entry))
 
     # ------------------------------------------------------- direct resources
 
     def _of_direct_entry(self, entry: Any) -> tuple[Table, Key | None]:
-        """The table, and the key unless it is the default entry.
+        """The table, and the key unless it is the default entry. While nothing is written.
 
         Raises:
             P4Error: INVALID_ARGUMENT, also for an entry that is not there.
@@ -243,7 +330,7 @@ class Tables:
             entries.check_default(entry.table_entry)
             return table, None
         key = entries.key_of(table, entry.table_entry)
-        if not self._entries(table, key) or table.is_const:
+        if table.is_const or self._find(table, key) is None:
             # As on BMv2, whose server does not know the entries that came with the program.
             raise invalid(f"table {table.name}: there is no such entry")
         return table, key
@@ -260,10 +347,11 @@ class Tables:
         check_update(update, "counters", deletable=True)
         if key is None:
             raise self._no_default(table)
-        value = CounterValue(packets=0, bytes=0)
         if update == p4r.Update.MODIFY:
-            value = new_count(table.counter.unit, entry.data, self._engine.direct_counter_read(table.name, *key))
-        self._engine.direct_counter_write(table.name, *key, value)
+            unit = table.counter.unit
+            self._engine.direct_counter_write(table.name, *key, new_count(unit, entry.data), fields_of(unit))
+        else:
+            self._engine.direct_counter_write(table.name, *key, CounterValue(packets=0, bytes=0))
 
     def direct_meter_write(self, update: int, entry: Any) -> None:
         """A p4.v1.DirectMeterEntry of a Write."""
@@ -276,7 +364,7 @@ class Tables:
             raise self._no_default(table)
         self._engine.direct_meter_write(table.name, *key, rates)
 
-    def _read_direct(self, entry: Any, response: Any, kind: str) -> None:
+    def _read_direct(self, entry: Any, hold: Hold, kind: str) -> Iterator[Any]:
         if not entry.HasField("table_entry"):
             raise invalid("the table_entry is missing")
         wanted = entry.table_entry
@@ -285,31 +373,31 @@ class Tables:
         table = entries.table_of(self._schema, wanted.table_id)
         if (table.counter if kind == "counter" else table.meter) is None:
             raise invalid(f"table {table.name} has no direct {kind}")
-        single = bool(wanted.match) or wanted.is_default_action
-        if single:
-            _, key = self._of_direct_entry(entry)
-            if key is None:
+        single = None
+        if wanted.match or wanted.is_default_action:
+            with hold():
+                _, single = self._of_direct_entry(entry)
+            if single is None:
                 raise self._no_default(table)
-            keys = [key]
-        else:
-            keys = [(tuple(found.key), found.priority) for found in self._entries(table, None)]
-        for key in keys:
-            entity = response.entities.add()
+        for seen in self._entries(table, single, hold):
+            state = seen.state
+            entity = p4r.Entity()
             found = entity.direct_counter_entry if kind == "counter" else entity.direct_meter_entry
-            if single:
+            if single is not None:
                 found.table_entry.CopyFrom(wanted)
             else:
                 found.table_entry.table_id = table.id
-                entries.write_key(table, key, found.table_entry)
-            if kind == "counter":
-                write_count(self._engine.direct_counter_read(table.name, *key), found.data)
-            else:
-                write_rates(self._engine.direct_meter_read(table.name, *key), found, "config")
+                entries.write_key(table, _key(state), found.table_entry)
+            if kind != "counter":
+                write_rates(state.rates, found, "config")
+            elif state.count is not None:
+                write_count(state.count, found.data)
+            yield entity
 
-    def direct_counter_read(self, entry: Any, response: Any) -> None:
+    def direct_counter_read(self, entry: Any, hold: Hold) -> Iterator[Any]:
         """A p4.v1.DirectCounterEntry of a Read: one entry, or all of a table."""
-        self._read_direct(entry, response, "counter")
+        return self._read_direct(entry, hold, "counter")
 
-    def direct_meter_read(self, entry: Any, response: Any) -> None:
+    def direct_meter_read(self, entry: Any, hold: Hold) -> Iterator[Any]:
         """A p4.v1.DirectMeterEntry of a Read: one entry, or all of a table."""
-        self._read_direct(entry, response, "meter")
+        return self._read_direct(entry, hold, "meter")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import shutil
 import socket
@@ -82,9 +83,22 @@ def unfinished_sender(interface: str) -> socket.socket:
     return raw
 
 
-def virtio_header(checksum: bool = False, segment: int = 0) -> bytes:
-    """struct virtio_net_hdr: the checksum is to be made, a UDP datagram is to be cut into segments."""
+def virtio_header(checksum: bool = False, segment: int = 0, start: int = 34, offset: int = 6) -> bytes:
+    """struct virtio_net_hdr: the checksum is to be made, a UDP datagram is to be cut into segments.
+
+    start: of what the checksum is over; offset: its place from there on.
+    """
     kind = 5 if segment else 0  # VIRTIO_NET_HDR_GSO_UDP_L4
-    return struct.pack(
-        "=BBHHHH", int(checksum), kind, 42 if segment else 0, segment, 34 if checksum else 0, 6 if checksum else 0
-    )
+    place = (start, offset) if checksum else (0, 0)
+    return struct.pack("=BBHHHH", int(checksum), kind, 42 if segment else 0, segment, *place)
+
+
+_SIOCETHTOOL = 0x8946
+_SETTERS = {"tx": 0x17, "tso": 0x1F, "gso": 0x24}
+
+
+def switch_offload(interface: str, name: str, on: bool) -> None:
+    """`ethtool -K interface NAME on|off`, in the namespace of this thread."""
+    value = ctypes.create_string_buffer(struct.pack("=II", _SETTERS[name], int(on)))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        fcntl.ioctl(control, _SIOCETHTOOL, struct.pack("16sP", interface.encode(), ctypes.addressof(value)))

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 from engine_scenarios import PROGRAMS
 from p4softswitch.engine.engine import CompiledEngine, EngineConfig, load
 
@@ -21,3 +22,18 @@ def load_bytes(document: bytes, **config: Any) -> CompiledEngine:
 def load_program(name: str, **config: Any) -> CompiledEngine:
     """An engine of its own for one of the test programs."""
     return load_bytes((PROGRAMS / f"{name}.json").read_bytes(), **config)
+
+
+def script(path: Path, body: str) -> Path:
+    """An executable of the shell."""
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
+    return path
+
+
+def compiler_that(monkeypatch: pytest.MonkeyPatch, directory: Path, makes: str) -> Path:
+    """A compiler that has its way with its output ($out), and always ends with 0."""
+    words = 'while [ $# -gt 0 ]; do [ "$1" = -o ] && out=$2; shift; done\n[ "$out" ] || exit 0\n'
+    named = script(directory / "cc", words + makes)
+    monkeypatch.setenv("P4SOFTSWITCH_CC", str(named))
+    return named

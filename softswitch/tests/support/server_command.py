@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from server_harness import TIMEOUT
@@ -19,9 +19,13 @@ FRAME = MAC + b"\x02\x00\x00\x00\x00\x02" + b"\x08\x00" + bytes(range(50))
 
 @contextlib.contextmanager
 def running(
-    directory: Path, general: Sequence[str] = (), target: Sequence[str] = ()
+    directory: Path,
+    general: Sequence[str] = (),
+    target: Sequence[str] = (),
+    *,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[subprocess.Popen[str]]:
-    """The command, once it has said that it serves."""
+    """The command, once it has said that it serves. environment: instead of that of the tests."""
     address = f"unix:{directory / 'p4rt'}"
     command = [sys.executable, "-m", "p4softswitch.cli", "--device-id", "1", *general, "--"]
     command += ["--grpc-server-addr", address, *target]
@@ -34,6 +38,7 @@ def running(
         text=True,
         pass_fds=[write],
         cwd=directory,
+        env=environment,
     )
     os.close(write)
     try:

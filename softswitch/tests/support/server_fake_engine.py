@@ -8,29 +8,40 @@ data plane is in.
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from p4softswitch.engine_api import (
     Action,
     ActionCall,
+    CounterFields,
     CounterValue,
+    DirectState,
     EngineError,
     EntryExists,
+    EntryPage,
+    EntryState,
     KeyPart,
     MeterRates,
     NoSuchEntry,
+    ReleasedPort,
     Replica,
     TableEntry,
     TableFull,
     UnsupportedProgram,
 )
+from p4softswitch.runtime.names import PORT_STATISTICS
 
 CPU_PORT = 510
+_DESCRIPTORS = itertools.count(1000)
+PAGE = 4
+"""Entries of a page."""
 _ZERO = CounterValue(packets=0, bytes=0)
 
 
@@ -39,7 +50,26 @@ class _Entry:
     action: Action
     count: CounterValue = _ZERO
     rates: MeterRates | None = None
+    place: int = 0
     since: int = field(default_factory=time.monotonic_ns)
+
+    def set(self, action: Action, direct: DirectState | None) -> None:
+        self.action, self.since = action, time.monotonic_ns()
+        if direct is not None and direct.count is not None:
+            self.count = direct.count
+        if direct is not None and direct.metered:
+            self.rates = direct.rates
+
+    def state(self, key: tuple[KeyPart, ...], priority: int) -> EntryState:
+        idle = (time.monotonic_ns() - self.since) // 1000
+        return EntryState(TableEntry(key, priority, self.action), self.count, self.rates, idle)
+
+
+def _counted(old: CounterValue, new: CounterValue, fields: CounterFields) -> CounterValue:
+    return CounterValue(
+        packets=new.packets if CounterFields.PACKETS in fields else old.packets,
+        bytes=new.bytes if CounterFields.BYTES in fields else old.bytes,
+    )
 
 
 @dataclass
@@ -49,6 +79,7 @@ class _Table:
     entries: dict[tuple[tuple[KeyPart, ...], int], _Entry] = field(default_factory=dict)
     initial: dict[tuple[tuple[KeyPart, ...], int], _Entry] = field(default_factory=dict)
     current_default: ActionCall | None = None
+    places: int = 0
 
 
 def _hex(text: str, bits: int) -> bytes:
@@ -56,7 +87,9 @@ def _hex(text: str, bits: int) -> bytes:
 
 
 class FakeEngine:
-    """See the module. `fail_start` and `fail_attach` make the next start or attachment fail."""
+    """See the module. `fail_start` and `fail_attach` make the next start or attachment fail, `fail_open` the
+    opening of a port, with that error. `on_entry` is called with each entry of a page, after the page was copied and
+    before the server has the entry."""
 
     def __init__(self, program: bytes) -> None:
         self._lock = threading.RLock()
@@ -71,10 +104,16 @@ class FakeEngine:
         self._sinks: dict[int, Callable[[bytes], None] | None] = {}
         self.digest_sink: Callable[[str, bytes], None] | None = None
         self.attached: dict[int, tuple[str, ...]] = {}
+        self.opened: dict[int, ReleasedPort] = {}
+        self.counts: defaultdict[int, dict[str, int]] = defaultdict(lambda: dict.fromkeys(PORT_STATISTICS, 0))
+        self.missed: dict[int, int] = {}
+        self.fail_open: dict[int, int] = {}
         self.running = False
         self.stopped = False
         self.fail_start = False
         self.fail_attach = False
+        self.pages_read = 0
+        self.on_entry: Callable[[EntryState], None] = lambda state: None
         self.reset_state(keep_entries=False)
 
     def _call(self, action_id: int, data: Sequence[str]) -> ActionCall:
@@ -99,28 +138,46 @@ class FakeEngine:
             raise NoSuchEntry(table)
         return entry
 
-    def table_insert(self, table: str, key: Sequence[KeyPart], priority: int, action: Action) -> None:
+    def table_insert(
+        self, table: str, key: Sequence[KeyPart], priority: int, action: Action, direct: DirectState | None = None
+    ) -> None:
         with self._lock:
             found = self._tables[table]
             if (tuple(key), priority) in found.entries:
                 raise EntryExists(table)
             if len(found.entries) >= found.size:
                 raise TableFull(table)
-            found.entries[tuple(key), priority] = _Entry(action)
+            found.places += 1
+            entry = found.entries[tuple(key), priority] = _Entry(action, place=found.places)
+            entry.set(action, direct)
 
-    def table_modify(self, table: str, key: Sequence[KeyPart], priority: int, action: Action) -> None:
+    def table_modify(
+        self, table: str, key: Sequence[KeyPart], priority: int, action: Action, direct: DirectState | None = None
+    ) -> None:
         with self._lock:
-            entry = self._entry(table, key, priority)
-            entry.action, entry.since = action, time.monotonic_ns()
+            self._entry(table, key, priority).set(action, direct)
 
     def table_delete(self, table: str, key: Sequence[KeyPart], priority: int) -> None:
         with self._lock:
             self._entry(table, key, priority)
             del self._tables[table].entries[tuple(key), priority]
 
-    def table_entries(self, table: str) -> list[TableEntry]:
+    def table_entry(self, table: str, key: Sequence[KeyPart], priority: int) -> EntryState:
         with self._lock:
-            return [TableEntry(key, prio, e.action) for (key, prio), e in self._tables[table].entries.items()]
+            return self._entry(table, key, priority).state(tuple(key), priority)
+
+    def table_page(self, table: str, start: int = 0) -> EntryPage:
+        """A place is never used again, unlike the engine's."""
+        with self._lock:
+            self.pages_read += 1
+            there = [(key, e) for key, e in self._tables[table].entries.items() if e.place >= start]
+            page = [e.state(*key) for key, e in there[:PAGE]]
+            return EntryPage(self._told(page), there[PAGE][1].place if len(there) > PAGE else None)
+
+    def _told(self, page: list[EntryState]) -> Iterator[EntryState]:
+        for state in page:
+            self.on_entry(state)
+            yield state
 
     def table_get_default(self, table: str) -> ActionCall:
         with self._lock:
@@ -129,10 +186,6 @@ class FakeEngine:
     def table_set_default(self, table: str, action: ActionCall | None) -> None:
         with self._lock:
             self._tables[table].current_default = action
-
-    def entry_idle_us(self, table: str, key: Sequence[KeyPart], priority: int) -> int:
-        with self._lock:
-            return (time.monotonic_ns() - self._entry(table, key, priority).since) // 1000
 
     # ---------------------------------------------------------- action profiles
 
@@ -154,17 +207,17 @@ class FakeEngine:
 
     # --------------------------------------------------------------- resources
 
-    def direct_counter_read(self, table: str, key: Sequence[KeyPart], priority: int) -> CounterValue:
+    def direct_counter_write(
+        self,
+        table: str,
+        key: Sequence[KeyPart],
+        priority: int,
+        value: CounterValue,
+        fields: CounterFields = CounterFields.BOTH,
+    ) -> None:
         with self._lock:
-            return self._entry(table, key, priority).count
-
-    def direct_counter_write(self, table: str, key: Sequence[KeyPart], priority: int, value: CounterValue) -> None:
-        with self._lock:
-            self._entry(table, key, priority).count = value
-
-    def direct_meter_read(self, table: str, key: Sequence[KeyPart], priority: int) -> MeterRates | None:
-        with self._lock:
-            return self._entry(table, key, priority).rates
+            entry = self._entry(table, key, priority)
+            entry.count = _counted(entry.count, value, fields)
 
     def direct_meter_write(self, table: str, key: Sequence[KeyPart], priority: int, rates: MeterRates | None) -> None:
         with self._lock:
@@ -173,20 +226,23 @@ class FakeEngine:
     def counter_size(self, counter: str) -> int:
         return len(self._counters[counter])
 
-    def counter_read(self, counter: str, index: int) -> CounterValue:
+    def counter_values(self, counter: str, start: int, count: int) -> list[CounterValue]:
         with self._lock:
-            return self._counters[counter][index]
+            return self._counters[counter][start : start + count]
 
-    def counter_write(self, counter: str, index: int, value: CounterValue) -> None:
+    def counter_write(
+        self, counter: str, index: int, value: CounterValue, fields: CounterFields = CounterFields.BOTH
+    ) -> None:
         with self._lock:
-            self._counters[counter][index] = value
+            cells = self._counters[counter]
+            cells[index] = _counted(cells[index], value, fields)
 
     def meter_size(self, meter: str) -> int:
         return len(self._meters[meter])
 
-    def meter_read(self, meter: str, index: int) -> MeterRates | None:
+    def meter_values(self, meter: str, start: int, count: int) -> list[MeterRates | None]:
         with self._lock:
-            return self._meters[meter][index]
+            return self._meters[meter][start : start + count]
 
     def meter_write(self, meter: str, index: int, rates: MeterRates | None) -> None:
         with self._lock:
@@ -253,11 +309,15 @@ class FakeEngine:
     def set_digest_sink(self, sink: Callable[[str, bytes], None] | None) -> None:
         self.digest_sink = sink
 
-    def attach_interface(self, port: int, interface: str, pcap: str | None = None) -> None:
+    def attach_interface(self, port: int, interface: str, pcap: str | None = None, *, opened: bool = True) -> None:
         self._attach(port, interface)
+        self._open(port, opened)
 
-    def attach_socket(self, port: int, local_path: str, peer_path: str, pcap: str | None = None) -> None:
+    def attach_socket(
+        self, port: int, local_path: str, peer_path: str, pcap: str | None = None, *, opened: bool = True
+    ) -> None:
         self._attach(port, local_path, peer_path)
+        self._open(port, opened)
 
     def attach_sink(self, port: int, pcap: str | None = None) -> None:
         self._attach(port)
@@ -268,12 +328,37 @@ class FakeEngine:
         assert port not in self.attached
         self.attached[port] = names
 
-    def detach(self, port: int) -> None:
+    def _open(self, port: int, opened: bool) -> None:
+        if opened:
+            self.open_port(port)
+
+    def open_port(self, port: int, released: ReleasedPort | None = None) -> None:
+        if port in self.fail_open:
+            raise OSError(self.fail_open[port], "as the test wants it")
+        assert port in self.attached
+        assert port not in self.opened
+        self.opened[port] = released or ReleasedPort(next(_DESCRIPTORS))
+
+    def close_port(self, port: int) -> None:
+        self.opened.pop(port, None)
+
+    def release_port(self, port: int) -> ReleasedPort | None:
+        return self.opened.pop(port, None)
+
+    def port_bound(self, port: int) -> int:
+        return 1 if port in self.opened else 0  # 1: the index of lo
+
+    def detach(self, port: int) -> dict[str, int]:
         del self.attached[port]
+        self.opened.pop(port, None)
+        return dict(self.counts[port])
 
     def port_statistics(self, port: int) -> dict[str, int]:
         assert port in self.attached
-        return {"checksum_unfinished": 0, "beyond_mtu": 0}
+        return dict(self.counts[port])
+
+    def missed_ports(self) -> dict[int, int]:
+        return dict(self.missed)
 
     def statistics(self) -> dict[str, int]:
         return {"packets_in": self.seen}

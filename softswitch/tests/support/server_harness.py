@@ -88,6 +88,16 @@ class Program:
         return self.entry("forward", {1: {"exact": {"value": mac}}}, action, **rest)
 
 
+def without_constant_table(program: Program) -> Program:
+    """The p4info without the table of constant entries: what P4Runtime does not know is not reconciled."""
+    p4info = p4i.P4Info()
+    p4info.CopyFrom(program.p4info)
+    kept = [table for table in p4info.tables if not table.is_const_table]
+    del p4info.tables[:]
+    p4info.tables.extend(kept)
+    return Program(p4info, program.device_config)
+
+
 def update(kind: Any, **entity: Any) -> Any:
     """p4.v1.Update of one entity, by its field name."""
     return p4r.Update(type=kind, entity=p4r.Entity(**entity))
@@ -327,7 +337,7 @@ class Target:
         return Controller(self.address, **rest)
 
 
-def _options(directory: Path) -> SwitchOptions:
+def options_in(directory: Path) -> SwitchOptions:
     return SwitchOptions(
         grpc_address=f"unix:{directory / 'p4rt'}",
         dataplane_address=f"unix:{directory / 'data'}",
@@ -348,7 +358,7 @@ def fake_switch(
         engines.append(engine)
         return engine
 
-    options = options or _options(directory)
+    options = options or options_in(directory)
     with Switch(load, options) as switch:
         switch.start(program)
         yield Target("fake", options.grpc_address, options.dataplane_address or "", engines)

@@ -68,9 +68,16 @@ _ROWS: dict[str, dict[str, f.Check]] = {
 _SENT = {"towards": PEER, "suite": _constant, "spi": _spi, "at_most": f.flag}
 
 
+REASON_LENGTH = 256
+"""Characters of the reason for the state of a port."""
+
+_STATE = {"state": _word, "reason": f.text(REASON_LENGTH)}
+
+
 def _port(value: Any, field: str) -> dict[str, Any]:
-    interface: dict[str, Any] = f.record({"interface": f.text(128)})(value, field)
-    counts = {name: one for name, one in value.items() if name != "interface"}
+    # Agents from before ports had states do not say them.
+    interface: dict[str, Any] = f.record({"interface": f.text(128)}, _STATE)(value, field)
+    counts = {name: one for name, one in value.items() if name != "interface" and name not in _STATE}
     numbers: dict[str, Any] = f.table(_word, _count, 64)(counts, field)
     return interface | numbers
 

@@ -96,10 +96,27 @@ COUNTERS = {
     "nve": NVE,
     "drops": {"ingress": {"GENEVE_OPTIONS_LENGTH": {"packets": 12345678901, "bytes": 12345678901234}}},
     "sa_rx": [{"source": "192.0.2.100", "destination": "192.0.2.200", "spi": SPI, "packets": 10**11, "bytes": 10**14}],
-    "sa_tx": [],
+    "sa_tx": [{"interface": 65535, "towards": "leaf2", "level": 1, "packets": 12345678902, "bytes": 1}],
     "vap": [],
     "vn": [],
     "last_sequence": {},
+    "switch": {
+        "engine": {"packet_in_lost": 4, "packets_in": 7},
+        "ports": {
+            "256": {
+                "interface": "underlay0123456",
+                "state": "down",
+                "reason": "the link of underlay0123456 has no carrier",
+                "packets_in": 12345678903,
+                "packets_out": 12345678904,
+                "send_down": 12345678905,
+                "send_beyond_mtu": 2,
+                "capture_lost": 6,
+            },
+            "1": {"interface": "access1", "state": "up", "reason": "", "packets_in": 8, "packets_out": 9},
+            "9": {"interface": "", "no_port": 3},
+        },
+    },
 }
 
 
@@ -132,7 +149,7 @@ TABLES = {
     "vns": (render.vns([filled(d.VnLine, VN)]), ["16777215", "integrity", "leaf8"]),
     "counters": (
         render.counters((filled(d.SwitchCounters, COUNTERS),)),
-        [SPI, "GENEVE_OPTIONS_LENGTH", "12345678901234", "192.0.2.100"],
+        [SPI, "GENEVE_OPTIONS_LENGTH", "12345678901234", "192.0.2.100", "12345678903", "12345678904", "12345678907"],
     ),
 }
 for name, (parts, values) in TABLES.items():
@@ -159,6 +176,25 @@ def test_no_value_is_broken(name, width):
 def test_80_columns_are_enough(name):
     lines = printed([part for part in TABLES[name][0] if isinstance(part, Listing)], 80).splitlines()
     assert all(len(line) <= 80 for line in lines), lines
+
+
+def test_what_ports_lost_stands_beside_what_was_protected():
+    """Nothing is called sent that is not known to have left; causes, and ports that are not up, come first."""
+    text = printed(TABLES["counters"][0], 10_000)
+    port = f"{NVE}: port 256 (underlay0123456)"
+    assert text.splitlines()[:6] == [
+        f"{port}: down: the link of underlay0123456 has no carrier",
+        f"{port}: 12345678905 frames lost: the port was without its interface, or the link was down (send_down)",
+        f"{port}: 2 frames lost: longer than the MTU of the interface (send_beyond_mtu)",
+        f"{port}: 6 frames are not in its capture, which has ended: the file took no more (capture_lost)",
+        f"{NVE}: port 9: 3 frames lost: the switch has no such port (no_port)",
+        f"{NVE}: lost 4 packet-ins: the agent was too slow (packet_in_lost)",
+    ]
+    lines = [line.split() for line in text.splitlines()]
+    assert [NVE, "256", "underlay0123456", "down", "12345678903", "12345678904", "12345678907"] in lines
+    assert [NVE, "1", "access1", "up", "8", "9", "0"] in lines
+    assert "Sent" not in text
+    assert text.index("Protected, by entry") < text.index("Ports (since")
 
 
 def test_where_there_is_room_it_is_a_table():

@@ -456,9 +456,9 @@ class TestCommands:
             assert "BAD_ICV" in result.stdout
             assert "80000001" in result.stdout
             assert "to leaf2: 7" in result.stdout
-            assert "port 1 (access1): 5 frames since the switch opened it came with an unfinished" in result.stdout
+            assert "port 1 (access1): 5 frames since the switch opened it came with several" in result.stdout
             assert "access2" not in result.stdout
-            assert "unfinished checksum" in result.stdout.splitlines()[0], "what to do something about comes first"
+            assert "several segments in one" in result.stdout.splitlines()[0], "what to do something about comes first"
 
     def test_counters_that_are_missing_come_first(self, tmp_path):
         async def counters(nve=None):

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import json
 
 import pytest
 from nvo3sec.errors import NotPrimary, PipelineRefused, SwitchUnreachable, WriteRefused
@@ -20,7 +21,7 @@ from nvo3sec.p4runtime import (
     Update,
     load_artifacts,
 )
-from nvo3sec.p4runtime.statistics import parse_statistics
+from nvo3sec.p4runtime.statistics import PortStatistics, parse_statistics
 from nvo3sec.program import generated as p4
 from nvo3sec.program.generated import Counter, DropReason
 
@@ -308,11 +309,24 @@ class TestPackets:
     @pytest.mark.parametrize(
         "answer",
         [b"", b"[]", b"{}", b'{"ports": {"one": {}}}', b'{"engine": {}, "ports": {"1": {"checksum_unfinished": 1}}}',
+         b'{"engine": {}, "ports": {"1": {"interface": "a"}}, "states": {"1": {"state": "up"}}}',
+         b'{"engine": {}, "ports": {}, "states": []}',
          b'{"engine": {"packets_in": "7"}, "ports": {}}', b'{"engine": {"packets_in": -1}, "ports": {}}', b"\xff"],
     )  # fmt: skip
     def test_statistics_of_another_form(self, answer):
         with pytest.raises(ValueError, match="not the statistics"):
             parse_statistics(answer)
+
+    def test_statistics_with_states(self):
+        """Of a switch that tells them, of one from before, and of a port that there is not."""
+        state = {"interface": "veth1", "state": "down", "reason": "no carrier"}
+        ports = {"1": {"interface": "veth1", "send_down": 2}, "9": {"interface": "", "no_port": 3}}
+        answer = {"engine": {}, "ports": ports, "states": {"1": state}}
+        found = parse_statistics(json.dumps(answer).encode()).ports
+        assert found[1] == PortStatistics("veth1", {"send_down": 2}, "down", "no carrier")
+        assert found[9] == PortStatistics("", {"no_port": 3})
+        del answer["states"]
+        assert parse_statistics(json.dumps(answer).encode()).ports[1] == PortStatistics("veth1", {"send_down": 2})
 
     def test_direct_counters(self, start_switch):
         async def run():

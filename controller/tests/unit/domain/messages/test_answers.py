@@ -55,7 +55,7 @@ GOOD: dict[QuestionKind, Any] = {
         "last_sequence": {"leaf2": 7},
         "switch": {
             "engine": {"packets_in": 7},
-            "ports": {"2": {"interface": "access2", "beyond_mtu": 1}},
+            "ports": {"2": {"interface": "access2", "state": "down", "reason": "no carrier", "beyond_mtu": 1}},
         },
     },
     QuestionKind.RECONCILE: ["insert bridge[vni=5001]"],
