@@ -58,6 +58,17 @@ class ActionCall:
 
 
 @dataclass(frozen=True)
+class ProfileRef:
+    """What an entry of a table with an action profile has for an action: the handle of a member or of a group."""
+
+    handle: int
+    group: bool = False
+
+
+Action = ActionCall | ProfileRef
+
+
+@dataclass(frozen=True)
 class CounterValue:
     packets: int
     bytes: int
@@ -91,7 +102,7 @@ class Replica:
 class TableEntry:
     key: tuple[KeyPart, ...]
     priority: int
-    action: ActionCall | None  # None for a member of an action profile
+    action: Action
 
 
 @dataclass(frozen=True)
@@ -121,11 +132,13 @@ class EntryState:
     """An entry with its counter and its meter, as they were at one moment.
 
     count: None in a table without direct counter. rates: None in one without direct meter, or if it is not configured.
+    idle_us: microseconds since it was hit, or written; None in a table without idle timeouts.
     """
 
     entry: TableEntry
     count: CounterValue | None
     rates: MeterRates | None
+    idle_us: int | None = None
 
 
 @dataclass(frozen=True)
@@ -146,11 +159,12 @@ class Engine(Protocol):
     Constant entries report what PI makes of the JSON's: 2**31 - 1 minus it.
     """
 
+    # An action is a reference where the table has an action profile. The idle time of an entry begins anew.
     def table_insert(
-        self, table: str, key: Sequence[KeyPart], priority: int, action: ActionCall, direct: DirectState | None = None
+        self, table: str, key: Sequence[KeyPart], priority: int, action: Action, direct: DirectState | None = None
     ) -> None: ...
     def table_modify(
-        self, table: str, key: Sequence[KeyPart], priority: int, action: ActionCall, direct: DirectState | None = None
+        self, table: str, key: Sequence[KeyPart], priority: int, action: Action, direct: DirectState | None = None
     ) -> None: ...
     def table_delete(self, table: str, key: Sequence[KeyPart], priority: int) -> None: ...
     def table_entry(self, table: str, key: Sequence[KeyPart], priority: int) -> EntryState:
@@ -166,6 +180,17 @@ class Engine(Protocol):
     def table_get_default(self, table: str) -> ActionCall: ...
     def table_set_default(self, table: str, action: ActionCall | None) -> None:
         """None restores the default action of the program."""
+
+    # Members and groups of action profiles, by handles that the caller chooses: the lower, the less memory. A group
+    # has its members in the order of their handles. What is referred to may be gone: then the packet meets no action.
+    def profile_members_set(self, profile: str, handles: Sequence[int], action: ActionCall) -> None:
+        """Create or replace; all of them have the action in one step."""
+
+    def profile_member_delete(self, profile: str, handle: int) -> None: ...
+    def profile_group_set(self, profile: str, handle: int, members: Sequence[int]) -> None:
+        """Create or replace. A member stands once in a group."""
+
+    def profile_group_delete(self, profile: str, handle: int) -> None: ...
 
     def direct_counter_write(
         self,

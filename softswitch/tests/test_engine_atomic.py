@@ -16,8 +16,9 @@ from finsy.proto import p4i, p4r
 from google.protobuf import text_format
 from p4softswitch.engine.engine import CompiledEngine
 from p4softswitch.engine_api import CounterValue, DirectState, KeyPart, MeterRates
+from p4softswitch.server.pipeline import Pipeline
+from p4softswitch.server.replication import Limits
 from p4softswitch.server.schema import read_p4info
-from p4softswitch.server.tables import Tables
 
 PIPE = "IngressPipe."
 METERED = PIPE + "by_exact"
@@ -84,7 +85,7 @@ class TestEntryWithItsMeter:
         if kind == p4r.Update.MODIFY:
             engine.table_insert(METERED, KEY, 0, call(PIPE + "drop"))
         frames = _with_packets(engine, PACKET, monkeypatch)
-        tables = Tables(schema, engine)
+        tables = Pipeline(schema, engine, Limits(), lambda message: None).tables
         tables.write(kind, entry)
         engine.now()  # once more
         colours = _of_entry(frames)

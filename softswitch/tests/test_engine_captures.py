@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import resource
 import stat
 import struct
@@ -100,8 +101,11 @@ class TestPlace:
         with pytest.raises(CaptureRefused, match="another port or process writes it"):
             open_capture(str(path))
         engine.attach_sink(2, str(tmp_path / "b.pcap"))
+        sent: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        engine.set_packet_sink(1, sent.put)
         engine.start()
         engine.inject(2, FRAME)
+        assert sent.get(timeout=60) == FRAME  # what waits when the engine stops is not processed any more
         engine.stop()
         assert records(path) == [FRAME]
 

@@ -3,18 +3,24 @@
 
 from __future__ import annotations
 
+import json
+import random
+import re
 import threading
 from pathlib import Path
 
 import pytest
+from engine_damage import damage
 from finsy.proto import p4i, p4r
 from hypothesis import given
 from hypothesis import strategies as st
+from p4softswitch.server import consistency
 from p4softswitch.server.bytestring import all_ones, decode, encode
 from p4softswitch.server.outbox import Outbox
 from p4softswitch.server.packetio import PacketCodec
 from p4softswitch.server.schema import read_p4info
 from p4softswitch.server.status import P4Error
+from server_harness import Program
 from server_program import compile as compile_program
 
 
@@ -118,6 +124,23 @@ class TestOutbox:
         outbox.close()
         assert list(outbox) == [0]
         assert "2 packets dropped" in caplog.text
+
+
+def test_damaged_programs_are_refused_in_words(program: Program) -> None:
+    schema = read_p4info(program.p4info)
+    whole = json.loads(program.device_config)
+    consistency.check(schema, program.device_config)
+    rng = random.Random(1)
+    refusals: list[str] = []
+    for _ in range(200):
+        data = json.dumps(damage(whole, rng, 2)).encode()
+        for damaged in (data, data[: len(data) // 2], bytes([*data[:9], 0xFF, *data[10:]])):
+            try:
+                consistency.check(schema, damaged)
+            except P4Error as error:
+                refusals.append(error.message.removeprefix("Error in first phase"))
+    assert len(refusals) > 200
+    assert [text for text in refusals if re.search("Error|Exception", text)] == []
 
 
 @pytest.mark.parametrize("name", compile_program.VARIANTS)

@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from p4softswitch.bmv2json import program as ir
 from p4softswitch.bmv2json.expr import (
+    MAX_BITS,
+    Bin,
     Bool,
+    Cast,
     Const,
     Data,
     FieldRef,
@@ -16,10 +19,20 @@ from p4softswitch.bmv2json.expr import (
     Header,
     LastField,
     Lookahead,
+    Not,
     Stack,
     StackElem,
+    walk,
 )
-from p4softswitch.bmv2json.reader import Reader, hex_to_int, malformed, refuse
+from p4softswitch.bmv2json.reader import Reader, hex_to_int, integer, malformed, name_of, place, refuse
+from p4softswitch.bmv2json.wide import wide_field
+
+_ASSIGNMENTS = ("assign", "modify_field")
+_COMPUTING = {
+    "add": "+", "subtract": "-", "bit_and": "&", "bit_or": "|", "bit_xor": "^", "shift_left": "<<", "shift_right": ">>",
+}  # fmt: skip
+_MAX_LOOKAHEAD = 1 << 16
+"""Bits from which a lookahead may begin at most."""
 
 
 class ActionReader:
@@ -49,7 +62,7 @@ class ActionReader:
             "modify_field_with_hash_based_offset": (4, self._hash),
             "modify_field_rng_uniform": (3, self._random),
             "mark_to_drop": (1, lambda p, w: ir.MarkToDrop()),
-            "drop": (0, lambda p, w: ir.MarkToDrop()),
+            "drop": (0, lambda p, w: ir.MarkToDrop(by_alias=True)),
             "truncate": (1, lambda p, w: ir.Truncate(self.reader.data(p[0], w))),
             "clone_ingress_pkt_to_egress": (2, self._clone),
             "clone_egress_pkt_to_egress": (2, self._clone),
@@ -61,6 +74,10 @@ class ActionReader:
             "assume": (1, lambda p, w: ir.Assert(self._condition(p[0], w), True)),
             "log_msg": (2, self._log_msg),
             "no_op": (0, lambda p, w: ir.NoOp()),
+            # What compilers wrote that had no expressions yet.
+            "add_to_field": (2, lambda p, w: self._computed("+", [p[0], *p], w)),
+            "subtract_from_field": (2, lambda p, w: self._computed("-", [p[0], *p], w)),
+            **{name: (3, self._computing(op)) for name, op in _COMPUTING.items()},
         }
 
     def primitive(self, node: Any, where: str) -> ir.Primitive:
@@ -69,29 +86,47 @@ class ActionReader:
             refuse(f"primitive {op!r}", where)
         where = f"{where}, primitive {op}"
         count, build = self._by_op[op]
-        params = node.get("parameters", [])
-        if len(params) != count:
-            malformed(f"{count} parameters are expected, not {len(params)}", where)
-        return build(params, where)
+        with place(where):
+            params = node.get("parameters", [])
+            if len(params) != count:
+                malformed(f"{count} parameters are expected, not {len(params)}", where)
+            return build(params, where)
 
     def action(self, node: Any) -> ir.Action:
-        name = node["name"]
-        where = f"action {name}"
-        params = tuple(ir.Param(p["name"], int(p["bitwidth"])) for p in node["runtime_data"])
+        where = f"action {node.get('name')}"
+        name = name_of(node, where)
+        params = tuple(
+            ir.Param(name_of(p, where), integer(p["bitwidth"], "a bitwidth", where)) for p in node["runtime_data"]
+        )
         for param in params:
             if not 1 <= param.width <= 128:
                 refuse(f"parameter {param.name} of {param.width} bits", where)
         self.reader.runtime_data = tuple(p.width for p in params)
         try:
-            primitives = tuple(
-                self.primitive(p, f"{where}, primitive {number}") for number, p in enumerate(node["primitives"])
-            )
+            groups = [
+                self._primitives(p, f"{where}, primitive {number}") for number, p in enumerate(node["primitives"])
+            ]
         finally:
             self.reader.runtime_data = ()
-        for primitive in primitives:
-            if isinstance(primitive, ir.Jump) and not 0 <= primitive.target <= len(primitives):
+        for primitive in (p for group in groups for p in group):
+            if isinstance(primitive, ir.Jump) and not 0 <= primitive.target <= len(groups):
                 malformed(f"jump to {primitive.target}", where)
-        return ir.Action(name, int(node["id"]), params, primitives)
+        return ir.Action(name, integer(node["id"], "the id", where), params, _numbered(groups))
+
+    def _primitives(self, node: Any, where: str) -> list[ir.Primitive]:
+        """One, or several where an assignment has a target of more than 128 bits."""
+        with place(where):
+            params = node.get("parameters", [])
+            target = (
+                wide_field(params[0], self.reader.headers)
+                if node.get("op") in _ASSIGNMENTS and len(params) == 2
+                else None
+            )
+            if target is None:
+                return [self.primitive(node, where)]
+            source = wide_field(params[1], self.reader.headers)
+            value = None if source is not None and len(source) == len(target) else self.reader.data(params[1], where)
+            return list(_assignments(target, source, value, where))
 
     # Helpers ---------------------------------------------------------------------------------------------------------
 
@@ -125,6 +160,13 @@ class ActionReader:
             malformed("a data value is expected", where)
         return ir.Assign(self.reader.lvalue(params[0], where), value)
 
+    def _computed(self, op: str, params: list[Any], where: str) -> ir.Primitive:
+        expression = {"type": "expression", "value": {"op": op, "left": params[1], "right": params[2]}}
+        return self._assign([params[0], expression], where)
+
+    def _computing(self, op: str) -> Callable[[list[Any], str], ir.Primitive]:
+        return lambda params, where: self._computed(op, params, where)
+
     def _assign_header(self, params: list[Any], where: str) -> ir.Primitive:
         target, source = self._header(params[0], where), self._header(params[1], where)
         types = [h.stack.type if isinstance(h, StackElem) else h.type for h in (target, source)]
@@ -144,7 +186,8 @@ class ActionReader:
         stack = self.reader.expression(params[0], where)
         if not isinstance(stack, Stack):
             malformed("a header stack is expected", where)
-        return ir.PushPop(stack, self._const(params[1], where), push)
+        count = self._const(params[1], where)
+        return ir.PushPop(stack, min(integer(count, "the count", where), len(stack.headers)), push)
 
     def _count(self, params: list[Any], where: str) -> ir.Primitive:
         counter = self._named(params[0], "counter_array", self.counters, where)
@@ -179,15 +222,22 @@ class ActionReader:
 
     def _log_msg(self, params: list[Any], where: str) -> ir.Primitive:
         text, args = params
-        if text.get("type") != "string" or args.get("type") != "parameters_vector":
+        if (
+            text.get("type") != "string"
+            or not isinstance(text["value"], str)
+            or args.get("type") != "parameters_vector"
+        ):
             malformed("a format and a vector are expected", where)
         return ir.LogMsg(text["value"], tuple(self._condition(a, where) for a in args["value"]))
 
     # Parser ----------------------------------------------------------------------------------------------------------
 
     def parser_op(self, node: Any, where: str) -> ir.ParserOp:
-        op, params = node.get("op"), node.get("parameters", [])
-        where = f"{where}, {op}"
+        op = node.get("op")
+        with place(f"{where}, {op}"):
+            return self._parser_op(op, node.get("parameters", []), f"{where}, {op}")
+
+    def _parser_op(self, op: Any, params: Any, where: str) -> ir.ParserOp:
         if op == "extract":
             kind, value = params[0].get("type"), params[0].get("value")
             if kind == "regular":
@@ -200,7 +250,7 @@ class ActionReader:
         if op == "verify":
             return ir.Verify(self.reader.bool(params[0], where), self.reader.data(params[1], where))
         if op == "shift":
-            return ir.Advance(Const(8 * int(params[0])))
+            return ir.Advance(Const(8 * integer(params[0], "the distance", where)))
         if op == "advance":
             return ir.Advance(self.reader.data(params[0], where))
         if op == "primitive":
@@ -224,9 +274,9 @@ class ActionReader:
         return ir.Assign(target, value)
 
     def lookahead(self, value: Any, where: str) -> Lookahead:
-        offset, width = int(value[0]), int(value[1])
-        if offset < 0 or width < 1:
-            malformed(f"lookahead of {width} bits at {offset}", where)
+        offset, width = (integer(number, "offset or width of a lookahead", where) for number in value)
+        if not 1 <= width <= MAX_BITS or offset > _MAX_LOOKAHEAD:
+            refuse(f"a lookahead of {width} bits at {offset}", where)
         return Lookahead(offset, width)
 
     def key_part(self, node: Any, where: str) -> FieldRef | LastField | Lookahead:
@@ -241,11 +291,55 @@ class ActionReader:
         refuse(f"transition key {kind!r}", where)
 
     def transition(self, node: Any, where: str) -> ir.Transition:
-        kind, value = node.get("type", "hexstr"), node.get("value")
+        kind, value, following = node.get("type", "hexstr"), node.get("value"), node.get("next_state")
+        if not isinstance(following, str | None):
+            malformed("a state is expected", where)
         if kind == "default" or value == "default":
-            return ir.Transition(None, None, node.get("next_state"))
+            return ir.Transition(None, None, following)
         if kind == "hexstr":
             mask = node.get("mask")
             mask_value = None if mask is None else hex_to_int(mask, where)
-            return ir.Transition(hex_to_int(value, where), mask_value, node.get("next_state"))
-        refuse("a parser value set" if kind == "parse_vset" else f"transition {kind!r}", where)
+            return ir.Transition(hex_to_int(value, where), mask_value, following)
+        refuse(f"transition {kind!r}", where)
+
+
+def _assignments(
+    target: list[FieldRef], source: list[FieldRef] | None, value: Data | None, where: str
+) -> list[ir.Assign]:
+    """The assignment of another field of the same width, or of a value."""
+    if source is not None and [p.field.width for p in source] == [p.field.width for p in target]:
+        return [ir.Assign(to, of) for to, of in zip(target, source, strict=True)]
+    assert value is not None
+    if not _upward(value, target):
+        refuse("an assignment to a field of more than 128 bits of what is computed from its higher bits", where)
+    result = []
+    shift = sum(part.field.width for part in target)
+    for part in target:
+        shift -= part.field.width
+        result.append(ir.Assign(part, Bin(">>", value, Const(shift))))
+    return result
+
+
+def _upward(node: Data, target: list[FieldRef]) -> bool:
+    """Whether no bit of the value depends on a higher one of the target: then it can be written from the top down."""
+    if node in target or not any(part in target for part in walk(node)):
+        return True
+    if isinstance(node, Not):
+        return _upward(node.value, target)
+    if isinstance(node, Cast) and node.kind == "two_comp_mod":
+        return _upward(node.value, target)
+    if not isinstance(node, Bin) or node.op not in ("+", "-", "*", "&", "|", "^", "<<"):
+        return False
+    if node.op == "<<" and not isinstance(node.right, Const):
+        return False
+    return _upward(node.left, target) and _upward(node.right, target)
+
+
+def _numbered(groups: Sequence[list[ir.Primitive]]) -> tuple[ir.Primitive, ...]:
+    """Primitives, some of which have become several, with the targets of jumps among them moved along."""
+    starts = [0]
+    for group in groups:
+        starts.append(starts[-1] + len(group))
+    return tuple(
+        ir.Jump(starts[p.target], p.unless) if isinstance(p, ir.Jump) else p for group in groups for p in group
+    )

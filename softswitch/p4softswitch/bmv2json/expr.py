@@ -8,7 +8,7 @@ the narrowest C type that is exact.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 # Largest interval that an expression may reach: the widest C representation (codegen's wide integers) has 512 bits.
@@ -38,6 +38,8 @@ class HeaderType:
     name: str
     fields: tuple[Field, ...]
     bits: int
+    wide: Mapping[str, tuple[Field, ...]] = field(default_factory=dict)  # pieces of fields of more than 128 bits
+    listed: tuple[str, ...] = ()  # names as the JSON counts them
 
     def field(self, name: str) -> Field | None:
         return next((f for f in self.fields if f.name == name), None)

@@ -161,7 +161,9 @@ class Random:
 
 @dataclass(frozen=True)
 class MarkToDrop:
-    pass
+    """by_alias: also ends multicast where the group stands in another header (the older `drop`)."""
+
+    by_alias: bool = False
 
 
 @dataclass(frozen=True)
@@ -326,6 +328,15 @@ class DefaultEntry:
 
 
 @dataclass(frozen=True, eq=False)
+class ActionProfile:
+    """Members that entries refer to. With a selector also groups of them, out of which its hash chooses one."""
+
+    name: str
+    index: int
+    selector: Calculation | None
+
+
+@dataclass(frozen=True, eq=False)
 class Table:
     name: str
     index: int
@@ -341,6 +352,8 @@ class Table:
     next_hit_miss: tuple[str | None, str | None] | None
     entries: tuple[ConstEntry, ...]
     immutable: bool
+    profile: ActionProfile | None = None
+    idle_timeout: bool = False
 
 
 @dataclass(frozen=True)
@@ -396,7 +409,17 @@ class Program:
     field_lists: dict[int, tuple[FieldRef, ...]]
     learn_lists: dict[int, LearnList]
     aliases: dict[str, FieldRef]
+    profiles: tuple[ActionProfile, ...] = ()
     warnings: list[str] = field(default_factory=list)
+
+    def profile_actions(self, profile: ActionProfile) -> tuple[Action, ...]:
+        """What members can do: the actions of the profile's tables, one of each name."""
+        found: dict[str, Action] = {}
+        for table in self.tables:
+            if table.profile is profile:
+                for action in table.actions:
+                    found.setdefault(self.actions[action].name, self.actions[action])
+        return tuple(found.values())
 
     def intrinsic(self, name: str) -> FieldRef | None:
         """A field that the architecture itself reads or writes, by the name that BMv2 knows, through the aliases."""

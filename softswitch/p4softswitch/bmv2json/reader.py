@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn, TypeVar
 
 from p4softswitch.bmv2json.expr import (
     MAX_BITS,
@@ -37,10 +39,15 @@ from p4softswitch.bmv2json.expr import (
     ToBool,
     ValidBit,
 )
+from p4softswitch.bmv2json.wide import joined, wide_field
 from p4softswitch.engine_api import UnsupportedProgram
 
 _ARITHMETIC = {"+", "-", "*", "/", "%", "<<", ">>", "&", "|", "^"}
 _ORDER = {">", ">=", "<", "<="}
+_MAX_DEPTH = 100
+"""How deep expressions are nested at most: those that p4c makes of programs have a quarter of it."""
+
+_T = TypeVar("_T")
 
 
 def refuse(what: str, where: str) -> NoReturn:
@@ -49,6 +56,51 @@ def refuse(what: str, where: str) -> NoReturn:
 
 def malformed(what: str, where: str) -> NoReturn:
     raise UnsupportedProgram(f"{where}: malformed JSON: {what}")
+
+
+@contextmanager
+def place(where: str) -> Iterator[None]:
+    """Damage of any kind within it is refused with the place."""
+    try:
+        yield
+    except KeyError as error:
+        malformed(f"{error.args[0]!a} is missing", where)
+    except RecursionError:
+        malformed("it is nested too deeply", where)
+    except (TypeError, ValueError, AttributeError, IndexError, OverflowError):
+        malformed("something is not of the kind that belongs there", where)
+
+
+def read_each(owner: Any, section: str, kind: str, read: Callable[[Any], _T]) -> list[_T]:
+    """`read` of every object in a list of an object, with the place of what is damaged; a missing list is empty."""
+    nodes = owner.get(section)
+    if not isinstance(nodes, list | None):
+        malformed("a list is expected", section)
+    found = []
+    for number, node in enumerate(nodes or ()):
+        if not isinstance(node, dict):
+            malformed("an object is expected", f"{section}, number {number}")
+        name = node.get("name", number)
+        if not isinstance(name, str | int):
+            malformed("a name is expected", f"{section}, number {number}")
+        with place(f"{kind} {name}"):
+            found.append(read(node))
+    return found
+
+
+def integer(value: Any, what: str, where: str, low: int = 0, high: int = (1 << 31) - 1) -> int:
+    """A number of the JSON."""
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        malformed(f"{what} is {str(value)[:40]!a}, not a number from {low} to {high}", where)
+    return value
+
+
+def name_of(node: Any, where: str) -> str:
+    """The name of an object."""
+    name = node["name"]
+    if not isinstance(name, str) or not name:
+        malformed("a name is expected", where)
+    return name
 
 
 def hex_to_int(text: Any, where: str) -> int:
@@ -67,6 +119,7 @@ class Reader:
         self.headers: dict[str, Header] = {}
         self.stacks: dict[str, Stack] = {}
         self.registers: dict[str, RegisterArray] = {}
+        self._depth = 0
         self.runtime_data: tuple[int, ...] = ()  # widths of the parameters of the action that is being read
 
     # References ------------------------------------------------------------------------------------------------------
@@ -83,6 +136,8 @@ class Reader:
 
     def field_of(self, header_type: HeaderType, name: Any, where: str) -> Field:
         found = header_type.field(name)
+        if name in header_type.wide or (found is not None and name not in header_type.listed):
+            refuse(f"field {name} of more than 128 bits in this place", where)
         if found is None:
             malformed(f"header type {header_type.name} has no field {name!r}", where)
         return found
@@ -135,6 +190,15 @@ class Reader:
         return result
 
     def expression(self, node: Any, where: str) -> Data | Bool | Header | StackElem | Stack:
+        if self._depth == _MAX_DEPTH:
+            refuse(f"an expression nested deeper than {_MAX_DEPTH}", where)
+        self._depth += 1
+        try:
+            return self._expression(node, where)
+        finally:
+            self._depth -= 1
+
+    def _expression(self, node: Any, where: str) -> Data | Bool | Header | StackElem | Stack:
         if not isinstance(node, dict) or "type" not in node:
             malformed(f"{str(node)[:80]} is not an expression", where)
         kind: Any = node["type"]
@@ -145,7 +209,8 @@ class Reader:
                 return self.expression(value, where)
             return self._operation(value, where)
         if kind == "field":
-            return self.field(value, where)
+            parts = wide_field(node, self.headers)
+            return self.field(value, where) if parts is None else joined(parts)
         if kind == "hexstr":
             return Const(hex_to_int(value, where))
         if kind == "bool":
@@ -213,11 +278,11 @@ class Reader:
         if op == "access_field":
             header = self.header_ref(left, where)
             header_type = header.stack.type if isinstance(header, StackElem) else header.type
-            if not isinstance(right, int) or not 0 <= right <= len(header_type.fields):
+            if not isinstance(right, int) or not 0 <= right <= len(header_type.listed):
                 malformed(f"header type {header_type.name} has no field {right!r}", where)
-            if right == len(header_type.fields):  # the hidden field stands behind the others
+            if right == len(header_type.listed):  # the hidden field stands behind the others
                 refuse("access_field of $valid$", where)
-            found = header_type.fields[right]
+            found = self.field_of(header_type, header_type.listed[right], where)
             return ElemField(header, found) if isinstance(header, StackElem) else FieldRef(header, found)
         if op in ("last_stack_index", "size_stack"):
             stack = self.expression(right if right is not None else left, where)

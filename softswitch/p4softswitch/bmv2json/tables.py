@@ -7,7 +7,8 @@ from typing import Any
 
 from p4softswitch.bmv2json import program as ir
 from p4softswitch.bmv2json.expr import Data, FieldRef, ValidBit
-from p4softswitch.bmv2json.reader import Reader, hex_to_int, malformed, refuse
+from p4softswitch.bmv2json.profiles import ProfileReader
+from p4softswitch.bmv2json.reader import Reader, hex_to_int, integer, malformed, name_of, read_each, refuse
 
 _MAX_KEY_BITS = 2048
 
@@ -18,29 +19,45 @@ def read_pipeline(
     actions: dict[int, ir.Action],
     direct_meters: dict[str, ir.DirectMeter],
     tables: list[ir.Table],
+    profiles: ProfileReader,
 ) -> ir.Pipeline:
     """One pipeline; its tables are appended to `tables`, which numbers them over all pipelines."""
-    name = node["name"]
-    for profile in node.get("action_profiles", []):
-        refuse("an action profile or selector", f"action profile {profile.get('name')}")
+    name = name_of(node, "pipelines")
+    profiles.pipeline(node)
     nodes: dict[str, ir.Node] = {}
-    for entry in node["tables"]:
-        table = _table(entry, len(tables), reader, actions, direct_meters)
+
+    def add(step: ir.Node) -> None:
+        if step.name in nodes:
+            malformed(f"two nodes are called {step.name}", f"pipeline {name}")
+        nodes[step.name] = step
+
+    def read_table(entry: Any) -> None:
+        table = _table(entry, len(tables), reader, actions, direct_meters, profiles)
         tables.append(table)
-        nodes[table.name] = table
-    for entry in node["conditionals"]:
-        where = f"conditional {entry['name']}"
-        nodes[entry["name"]] = ir.Conditional(
-            entry["name"], reader.bool(entry["expression"], where), entry.get("true_next"), entry.get("false_next")
-        )
-    for entry in node.get("action_calls", []):
-        if int(entry["action_id"]) not in actions:
-            malformed(f"there is no action {entry['action_id']}", f"action call {entry['name']}")
-        nodes[entry["name"]] = ir.ActionCallNode(entry["name"], int(entry["action_id"]), entry.get("next_node"))
+        add(table)
+
+    def read_call(entry: Any) -> None:
+        where = f"action call {entry['name']}"
+        action = actions.get(integer(entry["action_id"], "the action", where))
+        if action is None:
+            malformed(f"there is no action {entry['action_id']}", where)
+        if action.params:
+            malformed(f"action {action.name} takes parameters", where)
+        add(ir.ActionCallNode(name_of(entry, where), action.id, entry.get("next_node")))
+
+    read_each(node, "tables", "table", read_table)
+    read_each(node, "conditionals", "conditional", lambda entry: add(_conditional(entry, reader)))
+    read_each(node, "action_calls", "action call", read_call)
     for step in [node.get("init_table"), *(n for found in nodes.values() for n in successors(found))]:
         if step is not None and step not in nodes:
             malformed(f"there is no node {step}", f"pipeline {name}")
     return ir.Pipeline(name, node.get("init_table"), nodes)
+
+
+def _conditional(entry: Any, reader: Reader) -> ir.Conditional:
+    where = f"conditional {entry['name']}"
+    test = reader.bool(entry["expression"], where)
+    return ir.Conditional(name_of(entry, where), test, entry.get("true_next"), entry.get("false_next"))
 
 
 def successors(node: ir.Node) -> list[str | None]:
@@ -61,11 +78,11 @@ def _table(
     reader: Reader,
     actions: dict[int, ir.Action],
     direct_meters: dict[str, ir.DirectMeter],
+    profiles: ProfileReader,
 ) -> ir.Table:
-    name = node["name"]
-    where = f"table {name}"
-    if node["type"] != "simple":
-        refuse(f"type {node['type']!r} (action profile or selector)", where)
+    where = f"table {node['name']}"
+    name = name_of(node, where)
+    profile = profiles.of_table(node, where)
     key = tuple(_key_field(k, reader, where) for k in node["key"])
     if sum(k.width for k in key) > _MAX_KEY_BITS:
         refuse(f"a key of more than {_MAX_KEY_BITS} bits", where)
@@ -74,7 +91,7 @@ def _table(
     except ValueError:
         refuse(f"match type {node['match_type']!r}", where)
     _check_kinds(kind, key, where)
-    action_ids = tuple(int(a) for a in node["action_ids"])
+    action_ids = _action_ids(node, actions, where)
     for action_id in action_ids:
         if action_id not in actions:
             malformed(f"there is no action {action_id}", where)
@@ -103,7 +120,7 @@ def _table(
         index=index,
         key=key,
         match_kind=kind,
-        max_size=len(entries) if "entries" in node else int(node["max_size"]),
+        max_size=len(entries) if "entries" in node else integer(node["max_size"], "max_size", where),
         with_counters=bool(node.get("with_counters")),
         meter=direct_meters[meter_name] if meter_name is not None else None,
         actions=action_ids,
@@ -113,7 +130,20 @@ def _table(
         next_hit_miss=hit_miss,
         entries=entries,
         immutable="entries" in node,
+        profile=profile,
+        idle_timeout=bool(node.get("support_timeout")),
     )
+
+
+def _action_ids(node: Any, actions: dict[int, ir.Action], where: str) -> tuple[int, ...]:
+    if "action_ids" in node:
+        return tuple(integer(a, "an action", where) for a in node["action_ids"])
+    # Before actions could share a name, tables named them.
+    by_name = {action.name: action.id for action in reversed(actions.values())}
+    for name in node["actions"]:
+        if name not in by_name:
+            malformed(f"there is no action {name}", where)
+    return tuple(by_name[name] for name in node["actions"])
 
 
 def _key_field(node: Any, reader: Reader, where: str) -> ir.KeyField:
@@ -149,9 +179,9 @@ def _check_kinds(kind: ir.MatchKind, key: tuple[ir.KeyField, ...], where: str) -
 
 
 def _args(action_id: Any, data: list[Any], actions: dict[int, ir.Action], where: str) -> tuple[int, tuple[int, ...]]:
-    if int(action_id) not in actions:
+    if integer(action_id, "an action", where) not in actions:
         malformed(f"there is no action {action_id}", where)
-    action = actions[int(action_id)]
+    action = actions[action_id]
     if len(data) != len(action.params):
         malformed(f"action {action.name} takes {len(action.params)} parameters", where)
     values = tuple(hex_to_int(v, where) & ((1 << p.width) - 1) for v, p in zip(data, action.params, strict=True))
@@ -177,7 +207,12 @@ def _const_entry(node: Any, key: tuple[ir.KeyField, ...], actions: dict[int, ir.
         if field.kind is ir.MatchKind.VALID:
             parts.append(ir.ConstKey(int(bool(part["key"]))))
         elif field.kind is ir.MatchKind.LPM:
-            parts.append(ir.ConstKey(hex_to_int(part["key"], where), prefix_len=int(part["prefix_length"])))
+            parts.append(
+                ir.ConstKey(
+                    hex_to_int(part["key"], where),
+                    prefix_len=integer(part["prefix_length"], "a prefix", where, high=field.width),
+                )
+            )
         elif field.kind is ir.MatchKind.TERNARY:
             parts.append(ir.ConstKey(hex_to_int(part["key"], where), mask=hex_to_int(part["mask"], where)))
         elif field.kind is ir.MatchKind.RANGE:
@@ -186,4 +221,4 @@ def _const_entry(node: Any, key: tuple[ir.KeyField, ...], actions: dict[int, ir.
             parts.append(ir.ConstKey(hex_to_int(part["key"], where)))
     entry = node["action_entry"]
     action, args = _args(entry["action_id"], entry["action_data"], actions, where)
-    return ir.ConstEntry(tuple(parts), int(node.get("priority", 0)), action, args)
+    return ir.ConstEntry(tuple(parts), integer(node.get("priority", 0), "the priority", where), action, args)

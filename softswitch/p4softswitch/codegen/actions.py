@@ -94,7 +94,7 @@ class Primitives(Writer):
         """Requests to the traffic manager."""
         values = self.values
         if isinstance(node, ir.MarkToDrop):
-            self._mark_to_drop(where)
+            self._mark_to_drop(node, where)
         elif isinstance(node, ir.Truncate):
             length = values.temporary(values._index(node.length)).text
             self.emit(f"if ({length} < P->truncated) P->truncated = {length};")
@@ -114,14 +114,17 @@ class Primitives(Writer):
         else:
             raise UnsupportedProgram(f"{where}: {type(node).__name__} is not implemented here")
 
-    def _mark_to_drop(self, where: str) -> None:
+    def _mark_to_drop(self, node: ir.MarkToDrop, where: str) -> None:
         egress_spec = self.layout.program.intrinsic("standard_metadata.egress_spec")
         if egress_spec is None:
             raise UnsupportedProgram(f"{where}: there is no standard_metadata.egress_spec")
         self.store(egress_spec, CValue("S->drop_port", 32, 32))
         group = egress_spec.header.type.field("mcast_grp")
-        if group is not None:
-            self.store(x.FieldRef(egress_spec.header, group), CValue("0u", 32, 0))
+        found = x.FieldRef(egress_spec.header, group) if group is not None else None
+        if node.by_alias:
+            found = self.layout.program.intrinsic("intrinsic_metadata.mcast_grp")
+        if found is not None:
+            self.store(found, CValue("0u", 32, 0))
 
     def _assign_stack(self, node: ir.AssignStack, where: str) -> None:
         for target, source in zip(node.target.headers, node.source.headers, strict=True):

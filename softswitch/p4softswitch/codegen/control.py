@@ -74,6 +74,8 @@ def _table(writer: Writer, table: ir.Table, program: ir.Program, goto: object) -
         )
         if table.with_counters:
             writer.emit("e->packets++; e->bytes += P->ingress_length;")
+        if table.idle_timeout:
+            writer.emit(f"e->data[{2 * layout.words}] = S->lane.now;")
         if table.meter is not None:
             # On a hit and before the action, which reads the colour out of this field.
             length = "P->ingress_length" if table.meter.by_bytes else "1"
@@ -85,7 +87,9 @@ def _table(writer: Writer, table: ir.Table, program: ir.Program, goto: object) -
             f"struct table *const T = &S->tables[{table.index}];",
             "struct entry *const e = T->fallback; const int hit = 0; (void)hit;",
         )
-    params = f"e->data + {2 * layout.words}"
+    params = f"e->data + {2 * layout.words + table.idle_timeout}"
+    if table.profile is not None:
+        _members(writer, table, program, params, goto)
     writer.emit("switch (e->action) {")
     for position, action_id in enumerate(table.actions):
         action = program.actions[action_id]
@@ -94,6 +98,31 @@ def _table(writer: Writer, table: ir.Table, program: ir.Program, goto: object) -
     writer.emit("default: " + ("break;" if table.next_hit_miss else goto(table.base_default_next)), "}")
     if table.next_hit_miss:
         writer.emit(f"if (hit) {goto(table.next_hit_miss[0])}", goto(table.next_hit_miss[1]))
+
+
+def _members(writer: Writer, table: ir.Table, program: ir.Program, params: str, goto: object) -> None:
+    """A hit of a table with an action profile: the action is a member's, which its entry or a hash names."""
+    assert callable(goto)
+    profile = table.profile
+    assert profile is not None
+    hash_ = "0" if profile.selector is None else f"calculation_{profile.selector.index}(S, P)"
+    named = {program.actions[a].name: program.actions[a] for a in table.actions}
+    writer.emit(
+        "if (likely(hit)) {",
+        f"const uint64_t ref = *({params});",
+        # BMv2 hashes for groups only, and into 32 bits.
+        f"const struct member *const m = profile_member(&S->profiles[{profile.index}], ref, "
+        f"member_is_group(ref) ? (uint32_t){hash_} : 0);",
+        "if (likely(m != 0)) switch (m->action) {",
+    )
+    for position, found in enumerate(program.profile_actions(profile)):
+        action = named.get(found.name)
+        if action is not None:
+            step = goto(table.next_hit_miss[0] if table.next_hit_miss else table.next_by_action[action.id])
+            writer.emit(f"case {position}: action_{action.id}(S, P, m->params); {_leave(action)}{step}")
+    # An empty group: as on a miss without a default action.
+    miss = goto(table.next_hit_miss[1] if table.next_hit_miss else table.base_default_next)
+    writer.emit("default: break; }", miss, "}")
 
 
 def _key(writer: Writer, table: ir.Table) -> None:

@@ -170,6 +170,8 @@ class Liveness:
                     self._read([node.expression], None)
                 elif isinstance(node, ir.Table):
                     self._read([part.source for part in node.key], None)
+                    if node.profile is not None and node.profile.selector is not None:
+                        self._calculation(node.profile.selector)
                     if node.meter is not None:
                         self._at(node.meter.target).writes.add(None)
         for checksum in program.checksums:

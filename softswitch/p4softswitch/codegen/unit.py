@@ -51,6 +51,13 @@ class Translation:
 
 def translate(program: ir.Program) -> Translation:
     """Raises UnsupportedProgram for what cannot be translated."""
+    try:
+        return _translate(program)
+    except RecursionError:
+        raise UnsupportedProgram("an expression is nested too deeply to be translated") from None
+
+
+def _translate(program: ir.Program) -> Translation:
     layout = Layout(program)
     messages: list[str] = []
     used = _used_actions(program)
@@ -61,6 +68,7 @@ def translate(program: ir.Program) -> Translation:
         _structures(program, layout),
         '#include "state.h"',
         '#include "lane.h"',
+        '#include "profiles.h"',
         '#include "switch.h"',
         '#include "tables.h"',
         '#include "packet.h"',
@@ -88,6 +96,7 @@ def translate(program: ir.Program) -> Translation:
         '#include "worker.h"',
         '#include "api.h"',
         '#include "api_ports.h"',
+        '#include "api_profiles.h"',
         "",
     ]
     return Translation("\n".join(parts), tuple(messages))
@@ -137,6 +146,7 @@ def _structures(program: ir.Program, layout: Layout) -> str:
             f"#define P4_TABLES {max(1, len(program.tables))}",
             f"#define P4_COUNTERS {max(1, len(program.counters))}",
             f"#define P4_METERS {max(1, len(program.meters))}",
+            f"#define P4_PROFILES {max(1, len(program.profiles))}",
             f"#define P4_REGISTERS {max(1, len(program.registers))}",
         ]
     )
@@ -217,6 +227,8 @@ def _descriptions(program: ir.Program) -> str:
         if layout.words > NUMBERS["P4_MAX_KEY_WORDS"]:
             raise UnsupportedProgram(f"table {table.name}: a key of {layout.words} words is not implemented")
         param_words = max((action_words(program, a) for a in table.actions), default=0)
+        if table.profile is not None:
+            param_words = max(param_words, 1)  # the member or group
         fallback = table.default
         number = "P4_NO_ACTION"
         defaults = f"default_{table.index}"
@@ -227,13 +239,16 @@ def _descriptions(program: ir.Program) -> str:
             number = str(table.actions.index(fallback.action))
             args = constant_words(program.actions[fallback.action].params, fallback.args)
             param_words = max(param_words, len(args))
+        if table.idle_timeout:
+            args, param_words = ["0ull", *args], param_words + 1  # when it was hit
         lines.append(f"static const uint64_t {defaults}[] = {{{', '.join(args) if args else '0'}}};")
         kinds = _range_kinds(table)
         rendered = ", ".join(map(str, kinds)) if kinds else "0"
         lines.append(f"static const uint8_t ranges_{table.index}[] = {{{rendered}}};")
         tables.append(
             f"{{MATCH_{table.match_kind.name}, {layout.words}, {param_words}, {table.max_size}u, "
-            f"{int(table.meter is not None)}, {number}, {len(args)}, {defaults}, ranges_{table.index}, {len(kinds)}}}"
+            f"{int(table.meter is not None)}, {number}, {len(args)}, {defaults}, ranges_{table.index}, {len(kinds)}"
+            f"{', 1' if table.idle_timeout else ''}}}"
         )
     none = "{MATCH_EXACT, 1, 0, 0, 0, P4_NO_ACTION, 0, 0, 0, 0}"
     lines.append(f"static const struct table_description table_descriptions[] = {{{', '.join(tables) or none}}};")
@@ -250,6 +265,7 @@ def _descriptions(program: ir.Program) -> str:
         "counters": program.counters,
         "meters": program.meters,
         "registers": program.registers,
+        "profiles": program.profiles,
     }
     lines += [f"enum {{ n_{name} = {len(items)} }};" for name, items in counts.items()]
     return "\n".join(lines) + "\n"

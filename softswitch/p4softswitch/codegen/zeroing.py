@@ -56,6 +56,8 @@ class _Nodes:
             elif isinstance(node, ir.Table):
                 parts = [part.source for part in node.key]
             self.reads[name] = {read for part in parts for read in reads_of(part)}
+            if isinstance(node, ir.Table) and node.profile is not None and node.profile.selector is not None:
+                self.reads[name].update(_calculation_reads(node.profile.selector))
 
 
 class Zeroing:

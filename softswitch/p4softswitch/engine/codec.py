@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from p4softswitch.bmv2json.program import Action, ConstEntry, KeyField, MatchKind, Table
 from p4softswitch.codegen.layout import key_layout, pack, unpack, words
 from p4softswitch.engine import binding
-from p4softswitch.engine_api import ActionCall, EngineError, KeyPart, TableEntry
+from p4softswitch.engine_api import Action as EntryAction
+from p4softswitch.engine_api import ActionCall, EngineError, KeyPart, ProfileRef, TableEntry
 
 # P4Runtime's larger priority wins, BMv2's smaller one: both sides of it are seen through this, as by PI.
 MAX_PRIORITY = (1 << 31) - 1
@@ -25,6 +26,20 @@ def _int(value: bytes | None, field: KeyField, what: str) -> int:
 
 def _prefix_mask(prefix_len: int, width: int) -> int:
     return ((1 << prefix_len) - 1) << (width - prefix_len)
+
+
+def encode_params(action: Action, call: ActionCall) -> bytes:
+    """Parameters in words. Raises EngineError where number or sizes are not the action's."""
+    params = action.params
+    if len(params) != len(call.params):
+        raise EngineError(f"{call.name} takes {len(params)} parameters")
+    data = b""
+    for param, value in zip(params, call.params, strict=True):
+        number = int.from_bytes(value, "big")
+        if len(value) != (param.width + 7) // 8 or number >> param.width:
+            raise EngineError(f"{call.name}: {param.name} has {param.width} bits")
+        data += number.to_bytes(8 * words(param.width), "little")
+    return data
 
 
 class TableCodec:
@@ -77,22 +92,31 @@ class TableCodec:
         )
 
     def action(self, call: ActionCall) -> tuple[int, bytes, int]:
-        """(number within the table, parameters in words, number of words)."""
+        """The default action: (number within the table, parameters in words, number of words)."""
+        number, data = self._action(call)
+        return self._words(number, data)
+
+    def _words(self, number: int, data: bytes) -> tuple[int, bytes, int]:
+        """Where entries have idle timeouts, the time of the last hit stands in front; the runtime sets it."""
+        if self.table.idle_timeout:
+            data = bytes(8) + data
+        return number, data, len(data) // 8
+
+    def _action(self, call: ActionCall) -> tuple[int, bytes]:
         if call.name == "NoAction" and "NoAction" not in self._number and not call.params:
-            return binding.NO_ACTION, b"", 0
+            return binding.NO_ACTION, b""
         if call.name not in self._number:
             raise EngineError(f"{self.table.name} has no action {call.name}")
         number = self._number[call.name]
-        params = self.actions[number].params
-        if len(params) != len(call.params):
-            raise EngineError(f"{call.name} takes {len(params)} parameters")
-        data = b""
-        for param, value in zip(params, call.params, strict=True):
-            number_ = int.from_bytes(value, "big")
-            if len(value) != (param.width + 7) // 8 or number_ >> param.width:
-                raise EngineError(f"{call.name}: {param.name} has {param.width} bits")
-            data += number_.to_bytes(8 * words(param.width), "little")
-        return number, data, len(data) // 8
+        return number, encode_params(self.actions[number], call)
+
+    def entry_content(self, action: EntryAction) -> tuple[int, bytes, int]:
+        """The same for an entry, which refers to a member or group where the table has an action profile."""
+        if (self.table.profile is not None) != isinstance(action, ProfileRef):
+            raise EngineError(f"{self.table.name}: entries take {'no ' * (self.table.profile is None)}member or group")
+        if isinstance(action, ActionCall):
+            return self._words(*self._action(action))
+        return self._words(0, (int(action.group) << 32 | action.handle).to_bytes(8, "little"))
 
     def action_id(self, call: ActionCall) -> int | None:
         """The action's number within the program; None if the table does not have it."""
@@ -125,12 +149,22 @@ class TableCodec:
             tuple(v.to_bytes((p.width + 7) // 8, "big") for v, p in zip(args, action.params, strict=True)),
         )
 
+    def _content_at(self, offset: int) -> int:
+        return offset + binding.ENTRY_HEAD + 16 * self.layout.words + 8 * self.table.idle_timeout
+
+    def idle_us(self, data: bytes, offset: int) -> int | None:
+        """How long the entry in a record has been idle; None in a table without idle timeouts."""
+        if not self.table.idle_timeout:
+            return None
+        at = self._content_at(offset)
+        return int.from_bytes(data[at - 8 : at], "little")
+
     def entry_action(self, data: bytes, offset: int) -> ActionCall:
         """The action of the entry in a record."""
         number = binding.read_entry(data, offset)[2]
         if number >= len(self.actions):
             return ActionCall("NoAction")
-        at = offset + binding.ENTRY_HEAD + 16 * self.layout.words
+        at = self._content_at(offset)
         args = []
         for param in self.actions[number].params:
             size = 8 * words(param.width)
@@ -156,6 +190,10 @@ class TableCodec:
             else:
                 parts.append(KeyPart(raw))
         shown = MAX_PRIORITY - priority if self._prioritized else 0
+        if self.table.profile is not None:
+            start = self._content_at(offset)
+            ref = int.from_bytes(data[start : start + 8], "little")
+            return TableEntry(tuple(parts), shown, ProfileRef(ref & 0xFFFFFFFF, bool(ref >> 32)))
         return TableEntry(tuple(parts), shown, self.entry_action(data, offset))
 
 

@@ -32,6 +32,7 @@ from p4softswitch.engine.artifact import Recipe
 from p4softswitch.engine.codec import format_message
 from p4softswitch.engine.command import Interrupt
 from p4softswitch.engine.ports import EnginePorts, port_counts
+from p4softswitch.engine.profiles import ProfileCalls
 from p4softswitch.engine.state import EngineState, check, named
 from p4softswitch.engine_api import EngineError, ReleasedPort, Replica
 from p4softswitch.runtime.names import STATISTICS
@@ -112,6 +113,11 @@ class CompiledEngine(EngineState):
             library.p4_clock_start(self._handle, config.clock_start_ns)
         self._finalizer = weakref.finalize(self, library.p4_destroy, self._handle)
         self._registers = {r.name: r for r in program.registers}
+        profiles = ProfileCalls(program, library, self._handle, check)
+        self.profile_members_set = profiles.members_set
+        self.profile_member_delete = profiles.member_delete
+        self.profile_group_set = profiles.group_set
+        self.profile_group_delete = profiles.group_delete
         self._sinks: dict[int, Callable[[bytes], None]] = {}
         self._digest_sink: Callable[[str, bytes], None] | None = None
         self._ports = EnginePorts(library, self._handle, config.drop_port)

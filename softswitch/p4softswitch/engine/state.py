@@ -11,6 +11,7 @@ from p4softswitch.bmv2json import Program
 from p4softswitch.engine import binding
 from p4softswitch.engine.codec import TableCodec
 from p4softswitch.engine_api import (
+    Action,
     ActionCall,
     CounterFields,
     CounterValue,
@@ -66,7 +67,7 @@ class EngineState:
         for codec in self._codecs.values():
             for entry in codec.table.entries:
                 key, priority, action = codec.const_entry(entry)
-                self._change("p4_table_initial", codec, key, priority, *codec.action(action))
+                self._change("p4_table_initial", codec, key, priority, *codec.entry_content(action))
 
     # Tables ----------------------------------------------------------------------------------------------------------
 
@@ -83,18 +84,18 @@ class EngineState:
         return codec
 
     def table_insert(
-        self, table: str, key: Sequence[KeyPart], priority: int, action: ActionCall, direct: DirectState | None = None
+        self, table: str, key: Sequence[KeyPart], priority: int, action: Action, direct: DirectState | None = None
     ) -> None:
         """Add an entry, with what its counter and meter begin with. Raises EntryExists, TableFull."""
         codec = self._mutable(table)
-        self._change("p4_table_insert", codec, key, priority, *codec.action(action), _direct(codec, direct))
+        self._change("p4_table_insert", codec, key, priority, *codec.entry_content(action), _direct(codec, direct))
 
     def table_modify(
-        self, table: str, key: Sequence[KeyPart], priority: int, action: ActionCall, direct: DirectState | None = None
+        self, table: str, key: Sequence[KeyPart], priority: int, action: Action, direct: DirectState | None = None
     ) -> None:
         """Change action and parameters of an entry, and of its counter and meter what is given. Raises NoSuchEntry."""
         codec = self._mutable(table)
-        self._change("p4_table_modify", codec, key, priority, *codec.action(action), _direct(codec, direct))
+        self._change("p4_table_modify", codec, key, priority, *codec.entry_content(action), _direct(codec, direct))
 
     def table_delete(self, table: str, key: Sequence[KeyPart], priority: int) -> None:
         """Remove an entry, and its counter and meter with it. Raises NoSuchEntry."""
@@ -149,6 +150,13 @@ class EngineState:
             raise EngineError(f"the default action of {table} is constant, only its parameters are not")
         number, words, count = codec.action(action)
         self._lib.p4_table_default_set(self._handle, codec.table.index, number, words, count)
+
+    def entry_idle_us(self, table: str, key: Sequence[KeyPart], priority: int) -> int:
+        """Microseconds since an entry of a table with idle timeouts was hit, or written. Raises NoSuchEntry."""
+        idle = self.table_entry(table, key, priority).idle_us
+        if idle is None:
+            raise EngineError(f"{table} has no idle timeouts")
+        return idle
 
     # Direct counters and meters --------------------------------------------------------------------------------------
 
@@ -278,7 +286,7 @@ def _state(codec: TableCodec, data: bytes, offset: int, record: int) -> EntrySta
     if codec.table.meter is not None:
         behind = offset + record - ctypes.sizeof(binding.MeterReading)
         rates = _rates(binding.MeterReading.from_buffer_copy(data, behind))
-    return EntryState(codec.entry(data, offset), count, rates)
+    return EntryState(codec.entry(data, offset), count, rates, codec.idle_us(data, offset))
 
 
 def _states(codec: TableCodec, data: bytes, record: int) -> Iterator[EntryState]:

@@ -76,6 +76,7 @@ EXPORT void p4_destroy(struct sw *S) {
   for (int i = 0; i < n_counters; i++) free(S->counters[i]);
   for (int i = 0; i < n_meters; i++) free(S->meters[i]);
   for (int i = 0; i < n_registers; i++) free(S->registers[i].cells);
+  for (int i = 0; i < n_profiles; i++) profile_clear(&S->profiles[i]);
   queue_clear(&S->lane.again);
   queue_clear(&S->lane.clones);
   free(S->groups);
@@ -135,9 +136,10 @@ EXPORT int p4_reset(struct sw *S, int keep_entries) {
     memset(S->registers[i].cells, 0, register_descriptions[i].size * register_descriptions[i].cell);
   if (!keep_entries) {
     for (int i = 0; i < n_tables; i++) {
-      const int one = table_restart(&S->tables[i]);
+      const int one = table_restart(S, &S->tables[i]);
       if (one != T_OK) rc = one;
     }
+    for (int i = 0; i < n_profiles; i++) profile_clear(&S->profiles[i]);
     for (int i = 0; i < n_counters; i++) memset(S->counters[i], 0, counter_sizes[i] * sizeof(struct counter));
     for (int i = 0; i < n_meters; i++) memset(S->meters[i], 0, meter_descriptions[i].size * sizeof(struct meter));
     for (uint32_t i = 0; i < 65536; i++) { free(S->groups[i]); S->groups[i] = 0; }
@@ -173,7 +175,7 @@ EXPORT uint32_t p4_missed(struct sw *S, uint32_t *numbers, uint64_t *frames, uin
   control_unlock(S);
   return n;
 }
-EXPORT uint64_t p4_now(struct sw *S) { return S->clock_fixed ? S->fixed_now : (clock_ns() - S->start_ns) / 1000; }
+EXPORT uint64_t p4_now(struct sw *S) { return clock_us(S); }
 /* What the timestamps count from, in nanoseconds of CLOCK_BOOTTIME. */
 EXPORT void p4_clock_start(struct sw *S, uint64_t start_ns) {
   control_lock(S);

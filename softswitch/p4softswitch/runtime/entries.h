@@ -3,6 +3,7 @@
  * there with its counter and its meter, or not at all. */
 #ifndef P4_ENTRIES_H
 #define P4_ENTRIES_H
+#include "ageing.h"
 #define EXPORT __attribute__((visibility("default")))
 
 /* What names an entry. */
@@ -36,7 +37,10 @@ EXPORT int p4_table_insert(struct sw *S, uint32_t t, ENTRY_NAME, uint32_t action
   struct table *T = &S->tables[t];
   struct entry *e = 0;
   const int rc = table_insert(T, key, mask, prefix, priority, action, params, n_params, &e);
-  if (rc == T_OK) entry_set(e, direct);
+  if (rc == T_OK) {
+    idle_begin(S, T, e);
+    entry_set(e, direct);
+  }
   control_unlock(S);
   return rc;
 }
@@ -48,6 +52,7 @@ EXPORT int p4_table_modify(struct sw *S, uint32_t t, ENTRY_NAME, uint32_t action
   if (e) {
     e->action = action;
     if (n_params) memcpy(entry_params(T, e), params, n_params * sizeof *params);
+    idle_begin(S, T, e);
     entry_set(e, direct);
   }
   control_unlock(S);
@@ -78,12 +83,15 @@ EXPORT int p4_table_initial(struct sw *S, uint32_t t, ENTRY_NAME, uint32_t actio
   if (initial) {
     T->initial = initial;
     rc = table_insert(T, key, mask, prefix, priority, action, params, n_params, &e);
-    if (rc == T_OK) memcpy(initial + T->n_initial++ * T->stride, e, T->stride);
+    if (rc == T_OK) {
+      idle_begin(S, T, e);
+      memcpy(initial + T->n_initial++ * T->stride, e, T->stride);
+    }
   }
   control_unlock(S);
   return rc;
 }
-static int table_restart(struct table *T) {
+static int table_restart(const struct sw *S, struct table *T) {
   table_clear(T);
   table_set_default(T, T->d->default_action, T->d->default_params, T->d->default_words);
   int rc = T_OK;
@@ -91,6 +99,7 @@ static int table_restart(struct table *T) {
     struct entry *e = (struct entry *)(T->initial + i * T->stride), *made;
     rc = table_insert(T, e->data, entry_mask(T, e), e->prefix, e->priority, e->action, entry_params(T, e),
                       T->d->param_words, &made);
+    if (rc == T_OK) idle_begin(S, T, made);
   }
   return rc;
 }
@@ -101,8 +110,9 @@ EXPORT uint64_t p4_table_record(struct sw *S, uint32_t t) {
   const struct table *T = &S->tables[t];
   return T->stride + (T->d->with_meter ? sizeof(struct meter_reading) : 0);
 }
-static uint8_t *record_write(const struct table *T, const struct entry *e, uint8_t *out) {
+static uint8_t *record_write(const struct sw *S, const struct table *T, const struct entry *e, uint8_t *out) {
   memcpy(out, e, T->stride);
+  idle_told(S, T, (struct entry *)out);
   out += T->stride;
   if (!T->d->with_meter) return out;
   meter_get(e->meter, (struct meter_reading *)out);
@@ -112,7 +122,7 @@ static uint8_t *record_write(const struct table *T, const struct entry *e, uint8
 EXPORT int p4_table_entry(struct sw *S, uint32_t t, ENTRY_NAME, uint8_t *out) {
   control_lock(S);
   struct entry *e = table_find(&S->tables[t], key, mask, prefix, priority);
-  if (e) record_write(&S->tables[t], e, out);
+  if (e) record_write(S, &S->tables[t], e, out);
   control_unlock(S);
   return e ? T_OK : T_NONE;
 }
@@ -124,7 +134,7 @@ EXPORT uint32_t p4_table_page(struct sw *S, uint32_t t, uint32_t from, uint32_t 
   const struct table *T = &S->tables[t];
   uint32_t s = from;
   for (; s < T->top && s - from < count; s++)
-    if (T->used[s]) { out = record_write(T, entry_at(T, s), out); n++; }
+    if (T->used[s]) { out = record_write(S, T, entry_at(T, s), out); n++; }
   *next = s < T->top ? s : 0;
   control_unlock(S);
   return n;

@@ -37,6 +37,7 @@ struct table_description {
   const uint64_t *default_params;
   const uint8_t *ranges; /* words of each field, + 128 where low and high bound it */
   uint32_t n_ranges;
+  uint32_t with_idle; /* see ageing.h */
 };
 struct entry {
   uint64_t packets, bytes;

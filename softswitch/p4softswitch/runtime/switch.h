@@ -16,6 +16,7 @@ struct sw {
   struct counter *counters[P4_COUNTERS];
   struct meter *meters[P4_METERS];
   struct registers registers[P4_REGISTERS];
+  struct profile profiles[P4_PROFILES];
   struct group **groups;   /* 65536 */
   struct group **sessions; /* 32768 */
   struct port **ports;     /* 65536 */
@@ -34,10 +35,12 @@ static inline uint64_t clock_ns(void) {
   clock_gettime(CLOCK_BOOTTIME, &t);
   return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
 }
-/* Microseconds since the switch was made. Read once a batch. */
-static inline void tick(struct sw *S) {
-  S->lane.now = S->clock_fixed ? S->fixed_now : (clock_ns() - S->start_ns) / 1000;
+/* Microseconds since the switch was made. */
+static inline uint64_t clock_us(const struct sw *S) {
+  return S->clock_fixed ? S->fixed_now : (clock_ns() - S->start_ns) / 1000;
 }
+/* Read once a batch. */
+static inline void tick(struct sw *S) { S->lane.now = clock_us(S); }
 
 static uint32_t meter_execute(struct sw *S, struct meter *m, uint64_t amount) {
   uint32_t color = 0;

@@ -9,7 +9,8 @@ Stricter than BMv2, so that nothing comes to lean on what BMv2 happens to admit:
 
 - an empty byte string, a negative priority, a parameter or match field that stands twice, a meter configuration with a
   single -1, a replica above port 511, backup replicas, excess bursts, direct resources of a default entry, a role other
-  than the default: refused; BMv2 reads zero, overflows, or forgets;
+  than the default, a group of a profile without selector, member or group 0: refused; BMv2 reads zero, overflows, or
+  forgets;
 - an entry that is refused for its meter configuration is not there; BMv2 has it then, and cannot read the table any
   more;
 - VERIFY compiles the program; BMv2 looks at the p4info only. A device config that is no program, or that the p4info
@@ -20,6 +21,8 @@ Otherwise different:
 - a full table, and a full replication engine, answer RESOURCE_EXHAUSTED, as the specification says; BMv2 answers
   UNKNOWN;
 - a new entry has a new direct meter; BMv2 gives it the meter of the entry that had its place before;
+- of p4.tmp.P4DeviceConfig, in which older clients wrap a program, only the program counts; BMv2 drops a saved program
+  for `reassign`;
 - groups and clone sessions end with the pipeline that they were made for; BMv2's replication engine keeps copies of
   them that P4Runtime no longer sees;
 - packet-ins and packet-outs have the header of the running program even while another one is saved;
@@ -35,7 +38,12 @@ Otherwise different:
   enough, the one that has waited longest for its client is ended for the one that comes, so that up to 16 controllers
   of this device always get in. BMv2 waits for ever;
 - a packet-in that a slow client does not take is dropped and counted; BMv2 holds up its egress thread;
-- idle timeouts and action profiles are refused by name;
+- watch ports are refused by name;
+- idle timeouts are exact, from 100 ms on, and the time since the last hit is told also of entries without one; BMv2
+  looks once a second, and tells zero;
+- a change of an action profile is one step with respect to packets, and a group that is refused is not there; an empty
+  group is a miss, where BMv2's way through the program is undefined; members and groups are kept when a pipeline is
+  reconciled, and can be read while entries bring their own; a member is read once, whatever its weight;
 - digests come when their time or size says so; BMv2 rounds times up to sweeps of 100 ms, and sends by size only if
   there is an acknowledgement timeout;
 - table entries that come with the program can be read, also where more can be added;

@@ -20,6 +20,9 @@ _JSON_MATCH_TYPES: Mapping[MatchKind, frozenset[str]] = {
     MatchKind.OPTIONAL: frozenset({"optional", "ternary"}),
 }
 
+_DAMAGE = (KeyError, TypeError, AttributeError, IndexError, ValueError)
+"""What Python says of values of another kind than a program has in a place."""
+
 _STACK_INDEX = re.compile(r"\[\d+\]$")
 
 
@@ -36,8 +39,13 @@ def parse_json(data: bytes) -> Mapping[str, Any]:
     try:
         program = json.loads(data)
     except (ValueError, RecursionError) as error:
-        # UnicodeDecodeError and JSONDecodeError are ValueErrors; their text is a position, not the data.
-        raise _refuse(f"the device config is not JSON ({type(error).__name__})") from None
+        # Of the data itself nothing is repeated.
+        reason = "it ends, or is damaged, at a place that cannot be told"
+        if isinstance(error, json.JSONDecodeError):
+            reason = f"line {error.lineno}, column {error.colno}"
+        elif isinstance(error, UnicodeDecodeError):
+            reason = f"byte {error.start} is no text"
+        raise _refuse(f"the device config is not JSON: {reason}") from None
     if not isinstance(program, dict) or not isinstance(program.get("pipelines"), list):
         raise _refuse("the device config is not a BMv2 program: it has no pipelines")
     return program
@@ -75,6 +83,11 @@ def _check_table(table: Table, found: Mapping[str, Any], widths: _Widths, schema
         name = schema.actions[number].name
         if name not in names:
             raise _refuse(f"table {table.name} has no action {name} in the program")
+    if table.idle_timeout and not found.get("support_timeout"):
+        raise _refuse(f"table {table.name} has no idle timeout in the program")
+    implementation = schema.profiles[table.profile].name if table.profile is not None else None
+    if found.get("action_profile", found.get("act_prof_name")) != implementation:
+        raise _refuse(f"table {table.name}: the action profiles differ")
     # For a constant table p4c writes its default size into the p4info and the number of entries into the program.
     if table.size != found.get("max_size", table.size) and not table.is_const:
         raise _refuse(f"table {table.name}: the sizes differ")
@@ -90,7 +103,10 @@ def _check(schema: Schema, program: Mapping[str, Any]) -> None:
     for table in schema.tables.values():
         if table.name not in tables:
             raise _refuse(f"the program has no table {table.name}")
-        _check_table(table, tables[table.name], widths, schema)
+        try:
+            _check_table(table, tables[table.name], widths, schema)
+        except _DAMAGE:
+            raise _refuse(f"table {table.name}: the device config is damaged there") from None
     used = {number for table in schema.tables.values() for number in table.actions}
     actions: dict[str, Any] = {}
     for action in program.get("actions", ()):
@@ -121,5 +137,5 @@ def check(schema: Schema, data: bytes) -> None:
     program = parse_json(data)
     try:
         _check(schema, program)
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
-        raise _refuse(f"the device config is not a BMv2 program ({type(error).__name__})") from None
+    except _DAMAGE:
+        raise _refuse("the device config is not a BMv2 program: its tables, actions or arrays are damaged") from None

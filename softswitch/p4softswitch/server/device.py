@@ -35,6 +35,7 @@ from finsy.proto import p4r
 
 from ..engine_api import Engine, EngineError, UnsupportedProgram
 from . import consistency
+from .deviceconfig import program_of
 from .digests import Send
 from .pipeline import Pipeline
 from .ports import Ports, PortSpec, PortState
@@ -310,7 +311,7 @@ class Device:
         if action != _Request.VERIFY and action not in _LOADS:
             raise invalid("unknown action")
         schema = read_p4info(config.p4info)
-        program = bytes(config.p4_device_config)
+        program = program_of(bytes(config.p4_device_config))
         if action == _Request.VERIFY:
             self._verify(schema, program)
             return
@@ -344,7 +345,7 @@ class Device:
     def _retire(loaded: _Loaded | None) -> None:
         """Its pipeline goes; the engine may stay."""
         if loaded is not None and loaded.pipeline is not None:
-            loaded.pipeline.digests.close()
+            loaded.pipeline.close()
             loaded.pipeline = None
 
     def _verify(self, schema: Schema, program: bytes) -> None:
@@ -397,6 +398,7 @@ class Device:
         finally:
             if loaded is not self._saved and loaded is not self._running:
                 loaded.engine.stop()
+                self._retire(loaded)
 
     def _reconcile(self, loaded: _Loaded, pipeline: Pipeline, config: Any) -> None:
         running = self._running

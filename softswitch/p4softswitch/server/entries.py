@@ -200,7 +200,13 @@ def check_action(schema: Schema, table: Table, entry: Any) -> None:
     """
     if entry.is_default_action and table.const_default:
         raise P4Error(Code.PERMISSION_DENIED, f"table {table.name}: the default action is constant")
+    if table.profile is not None and entry.is_default_action:
+        raise invalid(f"table {table.name} has an action profile: its default action cannot be changed")
     if not entry.HasField("action"):
+        return
+    if table.profile is not None:
+        if entry.action.WhichOneof("type") in (None, "action"):
+            raise invalid(f"table {table.name}: its entries take a member, a group or an action set")
         return
     if entry.action.WhichOneof("type") != "action":
         raise invalid(f"table {table.name}: its entries take an action, nothing else")

@@ -11,9 +11,12 @@ from typing import Any
 from finsy.proto import p4r
 
 from ..engine_api import Engine, EngineError
+from .ageing import Ageing
+from .changes import Change, Changes, Kind
 from .digests import Digests, Send
 from .hold import Hold
 from .packetio import PacketCodec
+from .profiles import Profiles
 from .replication import Limits, Replication
 from .resources import IndexedResources
 from .schema import Schema
@@ -24,8 +27,6 @@ _LOG = logging.getLogger(__name__)
 
 _UNSUPPORTED: Mapping[str, str] = {
     "extern_entry": "extern entries are not supported",
-    "action_profile_member": "action profiles are not supported",
-    "action_profile_group": "action profiles are not supported",
     "value_set_entry": "parser value sets are not supported",
     "register_entry": "registers are not accessible",
 }
@@ -55,7 +56,10 @@ class Pipeline:
         self.codec = PacketCodec(schema)
         self.digests = Digests(schema.digests, send_digest)
         engine.set_digest_sink(self.digests.learn)
-        self.tables = Tables(schema, engine)
+        self.changes = Changes()
+        self._profiles = Profiles(schema, engine, self.changes)
+        self._ageing = Ageing(schema, engine, send_digest)
+        self.tables = Tables(schema, engine, self._profiles, self._ageing, self.changes)
         self._arrays = IndexedResources(schema, engine)
         self._replication = Replication(engine, limits)
         self._writers: Mapping[str, Callable[[int, Any], None]] = {
@@ -66,6 +70,8 @@ class Pipeline:
             "direct_meter_entry": self.tables.direct_meter_write,
             "packet_replication_engine_entry": self._replication.write,
             "digest_entry": self.digests.write,
+            "action_profile_member": self._profiles.member_write,
+            "action_profile_group": self._profiles.group_write,
         }
         self._readers: Mapping[str, Callable[[Any, Hold], Iterator[Any]]] = {
             "table_entry": self.tables.read,
@@ -75,7 +81,14 @@ class Pipeline:
             "direct_meter_entry": self.tables.direct_meter_read,
             "packet_replication_engine_entry": self._replication.read,
             "digest_entry": self.digests.read,
+            "action_profile_member": self._profiles.member_read,
+            "action_profile_group": self._profiles.group_read,
         }
+
+    def close(self) -> None:
+        """Nothing is sent on the stream any more."""
+        self.digests.close()
+        self._ageing.close()
 
     def write(self, updates: Sequence[Any]) -> list[P4Error | None]:
         """Apply p4.v1.Updates one by one (CONTINUE_ON_ERROR); the result says for each what went wrong."""
@@ -94,8 +107,12 @@ class Pipeline:
         writer = self._writers.get(kind)
         if writer is None:
             raise self._unsupported(kind)
-        with _guard():
-            writer(update.type, getattr(update.entity, kind))
+        try:
+            with _guard():
+                writer(update.type, getattr(update.entity, kind))
+        finally:
+            with _guard():
+                self._profiles.settle()
 
     def read(self, entities: Sequence[Any], hold: Hold) -> Iterator[Any]:
         """The p4.v1.Entities that the entities of a request select, one by one.
@@ -124,14 +141,29 @@ class Pipeline:
     def forwarding_state(self, hold: Hold) -> Iterator[Any]:
         """What RECONCILE_AND_COMMIT carries over on BMv2, as p4.v1.Entities.
 
-        All table entries, without default actions and direct resources; and every cell of every indexed counter and
-        meter, although these can never be inserted: a program that has one is never reconciled.
+        Members, groups and table entries, without default actions and direct resources; and every cell of every indexed
+        counter and meter, although these can never be inserted: a program that has one is never reconciled.
 
         Raises:
             P4Error: as `read`.
         """
-        request = [p4r.Entity(), p4r.Entity(), p4r.Entity()]
-        request[0].table_entry.SetInParent()
-        request[1].meter_entry.SetInParent()
-        request[2].counter_entry.SetInParent()
+        kinds = ("action_profile_member", "action_profile_group", "table_entry", "meter_entry", "counter_entry")
+        request = [p4r.Entity() for _ in kinds]
+        for entity, kind in zip(request, kinds, strict=True):
+            getattr(entity, kind).SetInParent()
         return self.read(request, hold)
+
+    def entity_of(self, change: Change) -> tuple[Any, Any | None]:
+        """A p4.v1.Entity that names what has been written, and one of what it is now: None if it is not there.
+
+        Raises:
+            P4Error: as `read`.
+        """
+        with _guard():
+            if change.kind is Kind.ENTRY:
+                return self.tables.entry_of(change)
+            return self._profiles.entity_of(change)
+
+    def reference_of(self, entity: Any) -> Change | None:
+        """The change that a p4.v1.Entity is of; None if it has nothing to do with an action profile."""
+        return self.tables.reference_of(entity) or self._profiles.reference_of(entity)

@@ -26,6 +26,7 @@ class Prefix(IntEnum):
     DIRECT_COUNTER = 0x13
     METER = 0x14
     DIRECT_METER = 0x15
+    ACTION_PROFILE = 0x11
 
 
 class MatchKind(IntEnum):
@@ -99,6 +100,17 @@ class Meter:
 
 
 @dataclass(frozen=True)
+class Profile:
+    """An action profile: the ids of what its members can do, and how large groups may be at most (0: not said)."""
+
+    id: int
+    name: str
+    with_selector: bool
+    max_group_size: int
+    actions: frozenset[int]
+
+
+@dataclass(frozen=True)
 class Table:
     id: int
     name: str
@@ -110,6 +122,7 @@ class Table:
     idle_timeout: bool
     counter: Counter | None
     meter: Meter | None
+    profile: int | None = None
     needs_priority: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -144,6 +157,7 @@ class Schema:
     packet_in: PacketHeader | None
     packet_out: PacketHeader | None
     digests: Mapping[int, Digest]
+    profiles: Mapping[int, Profile] = field(default_factory=dict)
 
 
 def _refuse(reason: str) -> P4Error:
@@ -226,8 +240,6 @@ def _table(
     proto: Any, ids: _Ids, actions: Mapping[int, Action], counters: Mapping[int, Counter], meters: Mapping[int, Meter]
 ) -> Table:
     number, name = ids.take(proto.preamble, Prefix.TABLE)
-    if proto.implementation_id:
-        raise _refuse(f"table {name} has an action profile, which the embedded switch does not implement")
     fields = tuple(
         MatchField(f.id, f.name, _enum(MatchKind, f.match_type, f"{name}: {f.name}"), _width(f.bitwidth, f.name))
         for f in proto.match_fields
@@ -256,7 +268,22 @@ def _table(
         idle_timeout=proto.idle_timeout_behavior != 0,
         counter=table_counters[0] if table_counters else None,
         meter=table_meters[0] if table_meters else None,
+        profile=proto.implementation_id or None,
     )
+
+
+def _profiles(p4info: Any, ids: _Ids, tables: Iterable[Table]) -> dict[int, Profile]:
+    found: dict[int, Profile] = {}
+    for proto in p4info.action_profiles:
+        number, name = ids.take(proto.preamble, Prefix.ACTION_PROFILE)
+        if proto.max_group_size < 0:
+            raise _refuse(f"action profile {name} has a negative group size")
+        actions = frozenset(a for table in tables if table.profile == number for a in table.actions)
+        found[number] = Profile(number, name, proto.with_selector, proto.max_group_size, actions)
+    for table in tables:
+        if table.profile is not None and table.profile not in found:
+            raise _refuse(f"table {table.name} refers to an action profile that does not exist")
+    return found
 
 
 def _packet_header(proto: Any) -> PacketHeader:
@@ -299,12 +326,9 @@ def read_p4info(p4info: Any) -> Schema:
     """Check and index a p4.config.v1.P4Info.
 
     Raises:
-        P4Error: UNKNOWN, as BMv2 answers, with what is wrong. Action profiles are refused here, by name.
+        P4Error: UNKNOWN, as BMv2 answers, with what is wrong.
     """
     ids = _Ids()
-    if p4info.action_profiles:
-        name = p4info.action_profiles[0].preamble.name
-        raise _refuse(f"{name} is an action profile, which the embedded switch does not implement")
     actions = _actions(p4info, ids)
     counters, direct_counters = _counters(p4info, ids)
     meters, direct_meters = _meters(p4info, ids)
@@ -322,4 +346,5 @@ def read_p4info(p4info: Any) -> Schema:
         packet_in=headers.get("packet_in"),
         packet_out=headers.get("packet_out"),
         digests=_digests(p4info, ids),
+        profiles=_profiles(p4info, ids, tables.values()),
     )

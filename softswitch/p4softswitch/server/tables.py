@@ -9,10 +9,23 @@ from typing import Any
 
 from finsy.proto import p4r
 
-from ..engine_api import CounterValue, DirectState, Engine, EntryExists, EntryState, NoSuchEntry, TableFull
+from ..engine_api import (
+    ActionCall,
+    CounterValue,
+    DirectState,
+    Engine,
+    EntryExists,
+    EntryState,
+    NoSuchEntry,
+    ProfileRef,
+    TableFull,
+)
 from . import entries
+from .ageing import Ageing
+from .changes import Change, Changes, Kind
 from .entries import Key
 from .hold import Hold
+from .profiles import Profiles
 from .resources import check_update, fields_of, new_count, rates_of, write_count, write_rates
 from .schema import Schema, Table
 from .status import Code, P4Error, invalid, unimplemented
@@ -20,26 +33,37 @@ from .status import Code, P4Error, invalid, unimplemented
 _NOT_METERED = p4r.MeterConfig(cir=-1, cburst=-1, pir=-1, pburst=-1)
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Note:
     """What a controller wrote to an entry and only wants back; the data plane does not know it."""
 
     controller_metadata: int = 0
     metadata: bytes = b""
+    idle_timeout_ns: int = 0
 
     @classmethod
     def of(cls, entry: Any) -> _Note:
-        return cls(entry.controller_metadata, entry.metadata)
+        return cls(entry.controller_metadata, entry.metadata, 0 if entry.is_default_action else entry.idle_timeout_ns)
 
     def __bool__(self) -> bool:
-        return bool(self.controller_metadata or self.metadata)
+        return bool(self.controller_metadata or self.metadata or self.idle_timeout_ns)
 
     def write(self, entry: Any) -> None:
         entry.controller_metadata = self.controller_metadata
         entry.metadata = self.metadata
+        entry.idle_timeout_ns = self.idle_timeout_ns
 
 
 _NO_NOTE = _Note()
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """An entry with all that belongs to it, of one moment. reference: the p4.v1.TableAction, if it is no action."""
+
+    state: EntryState
+    note: _Note = _NO_NOTE
+    reference: Any = None
 
 
 def _key(state: EntryState) -> Key:
@@ -53,12 +77,14 @@ def _missing(table: Table) -> P4Error:
 class Tables:
     """The tables of one pipeline. Not thread-safe: the device serialises writes, and what reads copy under a hold."""
 
-    def __init__(self, schema: Schema, engine: Engine) -> None:
+    def __init__(self, schema: Schema, engine: Engine, profiles: Profiles, ageing: Ageing, changes: Changes) -> None:
         self._schema = schema
         self._engine = engine
+        self._profiles = profiles
+        self._ageing = ageing
+        self._changes = changes
         self._notes: dict[int, dict[Key, _Note]] = {table_id: {} for table_id in schema.tables}
         self._default_notes: dict[int, _Note] = {}
-        self._changed: dict[tuple[int, Key], None] | None = None
 
     def write(self, update: int, entry: Any) -> None:
         """One p4.v1.TableEntry of a Write.
@@ -79,15 +105,6 @@ class Tables:
             raise invalid("the update type is not set" if update == p4r.Update.UNSPECIFIED else "unknown update type")
 
     # ------------------------------------------------------------------ checks
-
-    @staticmethod
-    def _idle_timeout(table: Table, entry: Any) -> None:
-        if entry.idle_timeout_ns < 0:
-            raise invalid(f"table {table.name}: idle_timeout_ns is negative")
-        if entry.idle_timeout_ns and not table.idle_timeout:
-            raise invalid(f"table {table.name} has no idle timeout")
-        if entry.idle_timeout_ns:
-            raise unimplemented(f"table {table.name}: the embedded switch does not implement idle timeouts")
 
     @staticmethod
     def _direct(table: Table, entry: Any) -> DirectState:
@@ -116,10 +133,9 @@ class Tables:
         if not entry.HasField("action"):
             raise invalid(f"table {table.name}: the entry has no action")
         key = entries.key_of(table, entry)
-        entries.check_action(self._schema, table, entry)
-        call = entries.action_call(self._schema, entry.action.action)
+        call = self._profiles.action(table, entry)
         direct = self._direct(table, entry)
-        self._idle_timeout(table, entry)
+        self._ageing.check(table, entry)
         if table.is_const:
             # Not PERMISSION_DENIED, which the specification asks for: BMv2's server learns it from the switch below it.
             raise P4Error(Code.UNKNOWN, f"table {table.name}: its entries are constant")
@@ -129,6 +145,8 @@ class Tables:
             raise P4Error(Code.ALREADY_EXISTS, f"table {table.name}: the entry exists; MODIFY changes it") from None
         except TableFull:
             raise P4Error(Code.RESOURCE_EXHAUSTED, f"table {table.name} is full ({table.size} entries)") from None
+        self._profiles.commit(table, key, call)
+        self._ageing.set(table, key, entry)
         self._written(table, key, _Note.of(entry))
 
     def _modify(self, table: Table, entry: Any) -> None:
@@ -138,13 +156,13 @@ class Tables:
         else:
             key = entries.key_of(table, entry)
         entries.check_action(self._schema, table, entry)
-        call = entries.action_call(self._schema, entry.action.action) if entry.HasField("action") else None
+        call = self._profiles.action(table, entry) if entry.HasField("action") else None
         if call is None and not entry.is_default_action:
             raise invalid(f"table {table.name}: the entry has no action")
         direct = self._direct(table, entry)
-        self._idle_timeout(table, entry)
+        self._ageing.check(table, entry)
         if entry.is_default_action:
-            self._engine.table_set_default(table.name, call)
+            self._engine.table_set_default(table.name, call if isinstance(call, ActionCall) else None)
             self._default_notes[table.id] = _NO_NOTE if call is None else _Note.of(entry)
             return
         if table.is_const or call is None:
@@ -153,6 +171,8 @@ class Tables:
             self._engine.table_modify(table.name, key[0], key[1], call, direct)
         except NoSuchEntry:
             raise _missing(table) from None
+        self._profiles.commit(table, key, call)
+        self._ageing.set(table, key, entry)
         self._written(table, key, _Note.of(entry))
 
     def _delete(self, table: Table, entry: Any) -> None:
@@ -165,7 +185,9 @@ class Tables:
             self._engine.table_delete(table.name, *key)
         except NoSuchEntry:
             raise _missing(table) from None
-        self._written(table, key, _Note())
+        self._profiles.forget(table, key)
+        self._ageing.forget(table, key)
+        self._written(table, key, _NO_NOTE)
 
     def _written(self, table: Table, key: Key, note: _Note) -> None:
         """Only what says something is kept: a note for each of many entries would be as large as the table."""
@@ -173,8 +195,7 @@ class Tables:
             self._notes[table.id][key] = note
         else:
             self._notes[table.id].pop(key, None)
-        if self._changed is not None:
-            self._changed[table.id, key] = None
+        self._changes.note(Kind.ENTRY, table.id, key, refers=table.profile is not None)
 
     # -------------------------------------------------------------------- read
 
@@ -184,23 +205,28 @@ class Tables:
         except NoSuchEntry:
             return None
 
-    def _entries(self, table: Table, wanted: Key | None, hold: Hold) -> Iterator[tuple[EntryState, _Note]]:
-        """One entry, or all of them, page by page; each with the note of the moment at which it was copied."""
-        notes = self._notes[table.id]
+    def _seen(self, table: Table, state: EntryState) -> _Seen:
+        """While nothing is written: ids of members are given away anew, and so are their handles."""
+        action = state.entry.action
+        reference = self._profiles.written(table, action) if isinstance(action, ProfileRef) else None
+        return _Seen(state, self._notes[table.id].get(_key(state), _NO_NOTE), reference)
+
+    def _entries(self, table: Table, wanted: Key | None, hold: Hold) -> Iterator[_Seen]:
+        """One entry, or all of them, page by page."""
         if wanted is not None:
             with hold():
                 found = self._find(table, wanted)
-                note = notes.get(wanted, _NO_NOTE)
-            if found is not None:
-                yield found, note
+                seen = None if found is None else self._seen(table, found)
+            if seen is not None:
+                yield seen
             return
         start: int | None = 0
         while start is not None:
             with hold():
                 page = self._engine.table_page(table.name, start)
-                found_here: Iterable[tuple[EntryState, _Note]] = ((state, _NO_NOTE) for state in page.entries)
-                if notes:
-                    found_here = [(state, notes.get(_key(state), _NO_NOTE)) for state in page.entries]
+                found_here: Iterable[_Seen] = (_Seen(state) for state in page.entries)
+                if self._notes[table.id] or table.profile is not None:
+                    found_here = [self._seen(table, state) for state in page.entries]
             yield from found_here
             start = page.next
 
@@ -218,32 +244,38 @@ class Tables:
         note.write(entry)
         return entity
 
-    def _read_entry(self, table: Table, state: EntryState) -> Any:
+    def _read_entry(self, table: Table, seen: _Seen) -> Any:
         entity = p4r.Entity()
         entry = entity.table_entry
         entry.table_id = table.id
-        entries.write_key(table, _key(state), entry)
-        if state.entry.action is None:
-            raise P4Error(Code.INTERNAL, f"table {table.name}: an entry has no action")
-        entry.action.action.CopyFrom(entries.write_action(self._schema, state.entry.action))
+        entries.write_key(table, _key(seen.state), entry)
+        action = seen.state.entry.action
+        if isinstance(action, ActionCall):
+            entry.action.action.CopyFrom(entries.write_action(self._schema, action))
+        else:
+            entry.action.CopyFrom(seen.reference)
+        seen.note.write(entry)
         return entity
 
     def _read_table(self, table: Table, request: Any, hold: Hold) -> Iterator[Any]:
         if request.is_default_action:
             yield self._read_default(table, request, hold)
             return
-        if request.HasField("time_since_last_hit"):
+        elapsed = request.HasField("time_since_last_hit")
+        if elapsed and not table.idle_timeout:
             raise invalid(f"table {table.name} has no idle timeout, so no time_since_last_hit")
         wanted = entries.key_of(table, request) if request.match else None
         counted = request.HasField("counter_data") and table.counter is not None
         metered = request.HasField("meter_config") and table.meter is not None
-        for state, note in self._entries(table, wanted, hold):
-            entity = self._read_entry(table, state)
+        for seen in self._entries(table, wanted, hold):
+            state = seen.state
+            entity = self._read_entry(table, seen)
             if counted and state.count is not None:
                 write_count(state.count, entity.table_entry.counter_data)
             if metered:
                 write_rates(state.rates, entity.table_entry, "meter_config")
-            note.write(entity.table_entry)
+            if elapsed and state.idle_us is not None:
+                entity.table_entry.time_since_last_hit.elapsed_ns = 1000 * state.idle_us
             yield entity
 
     def read(self, request: Any, hold: Hold) -> Iterator[Any]:
@@ -264,28 +296,24 @@ class Tables:
 
     # ------------------------------------------------------------------- copies
 
-    def follow(self) -> dict[tuple[int, Key], None]:
-        """From now on the entries that are inserted, changed or deleted are noted in what this returns; whoever takes
-        some out is told of them anew when they change again."""
-        self._changed = {}
-        return self._changed
+    def entry_of(self, change: Change) -> tuple[Any, Any | None]:
+        """See `Pipeline.entity_of`. While nothing is written."""
+        table = self._schema.tables[change.owner]
+        assert not isinstance(change.key, int)
+        name = p4r.Entity()
+        name.table_entry.table_id = table.id
+        entries.write_key(table, change.key, name.table_entry)
+        state = self._find(table, change.key)
+        return name, None if state is None else self._read_entry(table, self._seen(table, state))
 
-    def unfollow(self) -> dict[tuple[int, Key], None]:
-        """No longer. What is noted."""
-        changed, self._changed = self._changed or {}, None
-        return changed
-
-    def entry_of(self, table_id: int, key: Key) -> tuple[Any, Any | None]:
-        """The p4.v1.TableEntry that names an entry, and the p4.v1.Entity of it, None if it is not there."""
-        table = self._schema.tables[table_id]
-        name = p4r.TableEntry(table_id=table_id)
-        entries.write_key(table, key, name)
-        state = self._find(table, key)
-        if state is None:
-            return name, None
-        entity = self._read_entry(table, state)
-        self._notes[table_id].get(key, _NO_NOTE).write(entity.table_entry)
-        return name, entity
+    def reference_of(self, entity: Any) -> Change | None:
+        """See `Pipeline.reference_of`."""
+        if not entity.HasField("table_entry"):
+            return None
+        table = self._schema.tables[entity.table_entry.table_id]
+        if table.profile is None:
+            return None
+        return Change(Kind.ENTRY, table.id, entries.key_of(table, entity.table_entry))
 
     # ------------------------------------------------------- direct resources
 
@@ -351,7 +379,8 @@ class Tables:
                 _, single = self._of_direct_entry(entry)
             if single is None:
                 raise self._no_default(table)
-        for state, _ in self._entries(table, single, hold):
+        for seen in self._entries(table, single, hold):
+            state = seen.state
             entity = p4r.Entity()
             found = entity.direct_counter_entry if kind == "counter" else entity.direct_meter_entry
             if single is not None:

@@ -301,10 +301,104 @@ def matches(seed: int, count: int) -> Scenario:
     return Scenario("matches", setup, packets, [pipe + "by_table"])
 
 
+def hops(seed: int, count: int) -> Scenario:
+    """Source routes, probes, traces, and frames that are flooded; some with more than fits, some cut."""
+    rng = random.Random(seed)
+    setup: list[Setup] = [
+        Group(1, ((1, 1), (2, 1), (3, 1), (4, 1))),
+        Insert("Pipe.bridge", (exact(0x020000000001, 48),), 0, call("Pipe.forward", (4, 9))),
+        Insert("Pipe.bridge", (exact(0x020000000002, 48),), 0, call("Pipe.drop")),
+        Default("Out.identity", call("Out.set_id", (0x1234567, 31))),
+    ]
+    packets = []
+    for _ in range(count):
+        dst = (0x020000000000 + rng.randrange(4)).to_bytes(6, "big")
+        kind = rng.randrange(4)
+        if kind == 0:
+            length = rng.randrange(1, 11)
+            ports = [rng.randrange(1, 5) | (0x8000 if at == length - 1 else 0) for at in range(length)]
+            body = b"\x12\x34" + struct.pack(f">{length}H", *ports)
+        elif kind == 1:
+            done = rng.randrange(6)
+            reports = b"".join(bytes([0x80 * (at == done - 1) | at, 1]) + rng.randbytes(4) for at in range(done))
+            body = b"\x08\x12" + bytes([done]) + reports + bytes(rng.randrange(1, 5) for _ in range(done + 1))
+        elif kind == 2:
+            marks = rng.randrange(6)
+            body = b"\x12\x12" + struct.pack(">H", marks) + rng.randbytes(8 * marks)
+        else:
+            body = b"\x08\x00"
+        packet = dst + rng.randbytes(6) + body + rng.randbytes(rng.randrange(40))
+        if rng.random() < 0.05:
+            packet = packet[: rng.randrange(1, len(packet))]
+        packets.append((rng.randrange(1, 5), packet))
+    return Scenario("hops", setup, packets, ["Out.sent"])
+
+
+def flows(seed: int, count: int) -> Scenario:
+    """Few flows in both directions, with and without SYN; sums."""
+    rng = random.Random(seed)
+    pipe = "Pipe."
+    inner, outer = 0x0A000000, 0xC0000200
+    setup: list[Setup] = [
+        Insert(pipe + "paths", (prefix(inner, 8, 32),), 0, call(pipe + "select_path", (0, 16), (2, 32))),
+        Insert(pipe + "paths", (prefix(outer, 24, 32),), 0, call(pipe + "select_path", (2, 16), (2, 32))),
+    ]
+    for path in range(4):
+        address = (inner if path < 2 else outer) + path
+        hop = call(pipe + "next_hop", (0x0200000000 + path, 48), (address, 32), (path + 1, 9))
+        setup.append(Insert(pipe + "next_hops", (exact(path, 14),), 0, hop))
+    for low in (1, 2):
+        for high in (3, 4):
+            for ports, outbound in (((low, high), 1), ((high, low), 0)):
+                key = (exact(ports[0], 9), exact(ports[1], 9))
+                setup.append(Insert(pipe + "directions", key, 0, call(pipe + "direction", (outbound, 1))))
+    packets = []
+    for _ in range(count):
+        ends = rng.randbytes(12)
+        if rng.random() < 0.3:
+            operation = rng.choice([b"+", b"-", b"&", b"|", b"^", b"x"])
+            packet = ends + b"\x12\x34" + rng.choice([b"P4\x01", b"P4\x01", b"P4\x02"]) + operation + rng.randbytes(12)
+            packets.append((rng.randrange(1, 5), packet))
+            continue
+        out = rng.random() < 0.5
+        addresses = [inner + rng.randrange(2), outer + 2 + rng.randrange(2)]
+        ports = [rng.choice([5000, 5001]), 80]
+        if not out:
+            addresses.reverse()
+            ports.reverse()
+        tcp = struct.pack(">HHIIBB", *ports, rng.randrange(9), 0, 0x50, rng.choice([2, 16, 18])) + rng.randbytes(6)
+        protocol = rng.choice([6, 6, 6, 17, 1])
+        head = struct.pack(
+            ">BBHHHBBH", 0x45, rng.randrange(256), 20 + len(tcp), 1, 0, rng.choice([64, 0, 1]), protocol, 0
+        )
+        head += struct.pack(">II", *addresses)
+        value = checksum(head) if rng.random() < 0.95 else 0
+        head = head[:10] + struct.pack(">H", value) + head[12:]
+        packets.append((rng.choice([1, 2] if out else [3, 4]), ends + b"\x08\x00" + head + tcp))
+    return Scenario("flows", setup, packets)
+
+
+def wide(seed: int, count: int) -> Scenario:
+    """Everything at random, some numbers of all ones, some packets too short."""
+    rng = random.Random(seed)
+    size = 139
+    packets = []
+    for _ in range(count):
+        body = bytearray(rng.randbytes(size + rng.randrange(20)))
+        body[0] = rng.randrange(256)
+        at = rng.randrange(1, size)
+        body[at : at + 40] = rng.choice([b"\xff", b"\0"]) * len(body[at : at + 40])
+        packets.append((1, bytes(body[: rng.choice([size, 900, 900, 900, rng.randrange(1, size)])])))
+    return Scenario("wide", [], packets)
+
+
 SCENARIOS: dict[str, Callable[[int, int], Scenario]] = {
     "router": router,
     "copies": copies,
     "arithmetic": arithmetic,
     "stacks": stacks,
     "matches": matches,
+    "hops": hops,
+    "flows": flows,
+    "wide": wide,
 }

@@ -11,12 +11,14 @@ from __future__ import annotations
 import itertools
 import json
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from p4softswitch.engine_api import (
+    Action,
     ActionCall,
     CounterFields,
     CounterValue,
@@ -45,17 +47,22 @@ _ZERO = CounterValue(packets=0, bytes=0)
 
 @dataclass
 class _Entry:
-    action: ActionCall
+    action: Action
     count: CounterValue = _ZERO
     rates: MeterRates | None = None
     place: int = 0
+    since: int = field(default_factory=time.monotonic_ns)
 
-    def set(self, action: ActionCall, direct: DirectState | None) -> None:
-        self.action = action
+    def set(self, action: Action, direct: DirectState | None) -> None:
+        self.action, self.since = action, time.monotonic_ns()
         if direct is not None and direct.count is not None:
             self.count = direct.count
         if direct is not None and direct.metered:
             self.rates = direct.rates
+
+    def state(self, key: tuple[KeyPart, ...], priority: int) -> EntryState:
+        idle = (time.monotonic_ns() - self.since) // 1000
+        return EntryState(TableEntry(key, priority, self.action), self.count, self.rates, idle)
 
 
 def _counted(old: CounterValue, new: CounterValue, fields: CounterFields) -> CounterValue:
@@ -132,7 +139,7 @@ class FakeEngine:
         return entry
 
     def table_insert(
-        self, table: str, key: Sequence[KeyPart], priority: int, action: ActionCall, direct: DirectState | None = None
+        self, table: str, key: Sequence[KeyPart], priority: int, action: Action, direct: DirectState | None = None
     ) -> None:
         with self._lock:
             found = self._tables[table]
@@ -145,7 +152,7 @@ class FakeEngine:
             entry.set(action, direct)
 
     def table_modify(
-        self, table: str, key: Sequence[KeyPart], priority: int, action: ActionCall, direct: DirectState | None = None
+        self, table: str, key: Sequence[KeyPart], priority: int, action: Action, direct: DirectState | None = None
     ) -> None:
         with self._lock:
             self._entry(table, key, priority).set(action, direct)
@@ -157,15 +164,14 @@ class FakeEngine:
 
     def table_entry(self, table: str, key: Sequence[KeyPart], priority: int) -> EntryState:
         with self._lock:
-            entry = self._entry(table, key, priority)
-            return EntryState(TableEntry(tuple(key), priority, entry.action), entry.count, entry.rates)
+            return self._entry(table, key, priority).state(tuple(key), priority)
 
     def table_page(self, table: str, start: int = 0) -> EntryPage:
         """A place is never used again, unlike the engine's."""
         with self._lock:
             self.pages_read += 1
             there = [(key, e) for key, e in self._tables[table].entries.items() if e.place >= start]
-            page = [EntryState(TableEntry(*key, e.action), e.count, e.rates) for key, e in there[:PAGE]]
+            page = [e.state(*key) for key, e in there[:PAGE]]
             return EntryPage(self._told(page), there[PAGE][1].place if len(there) > PAGE else None)
 
     def _told(self, page: list[EntryState]) -> Iterator[EntryState]:
@@ -180,6 +186,24 @@ class FakeEngine:
     def table_set_default(self, table: str, action: ActionCall | None) -> None:
         with self._lock:
             self._tables[table].current_default = action
+
+    # ---------------------------------------------------------- action profiles
+
+    def profile_members_set(self, profile: str, handles: Sequence[int], action: ActionCall) -> None:
+        with self._lock:
+            self.members.update({(profile, handle): action for handle in handles})
+
+    def profile_member_delete(self, profile: str, handle: int) -> None:
+        with self._lock:
+            del self.members[profile, handle]
+
+    def profile_group_set(self, profile: str, handle: int, members: Sequence[int]) -> None:
+        with self._lock:
+            self.member_groups[profile, handle] = tuple(sorted(members))
+
+    def profile_group_delete(self, profile: str, handle: int) -> None:
+        with self._lock:
+            del self.member_groups[profile, handle]
 
     # --------------------------------------------------------------- resources
 
@@ -363,5 +387,7 @@ class FakeEngine:
             self._meters: dict[str, list[MeterRates | None]] = {
                 m["name"]: [None] * m["size"] for m in self._json["meter_arrays"] if not m["is_direct"]
             }
+            self.members: dict[tuple[str, int], ActionCall] = {}
+            self.member_groups: dict[tuple[str, int], tuple[int, ...]] = {}
             self.groups: dict[int, tuple[Replica, ...]] = {}
             self.sessions: dict[int, tuple[Replica, ...]] = {}
