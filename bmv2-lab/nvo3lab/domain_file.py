@@ -13,7 +13,14 @@ from nvo3lab.topology import TENANT_MTU, UNDERLAY_MTU, AccessPort, Leaf, Topolog
 PUNT = {"rate": 20, "burst": 20}
 """What a VAP may punt, packets a second and at once: enough for every host of the lab to be looked up, and a bound that
 the drill's flood exceeds."""
-
+VAP_FLOOD = {"rate": 60, "burst": 60}
+FLOOD = {"rate": 900, "burst": 900}
+"""Copies of frames to groups, of each VAP and of each VN in each direction, a second and at once. Where a frame costs
+three, the first are 20 frames: more than hosts send that come up, and less than the drill's flood on the slowest
+machine. The VN has room for every VAP at its limit."""
+PEER_METER = {"leaf3": {"rate": 20, "burst": 20}}
+"""What may come from each peer and not verify, of the one NVE where the drill forges more: nobody's share anywhere else
+changes by that."""
 
 LIFETIMES = {"lease_s": 20, "lease_renew_s": 3, "grace_s": 1}
 """Seconds. A lease is short, so that a drill can wait for its end, and long beside what an NVA that was killed takes to
@@ -25,17 +32,25 @@ def domain(topology: Topology, sockets: dict[str, Path], meter: dict[str, int] |
 
     Args:
         sockets: of each leaf, the P4Runtime socket of its switch.
-        meter: rate and burst of every VAP and every peer; the controller's defaults unless told.
+        meter: rate and burst of every VAP and every peer; the controller's defaults unless told, and `PEER_METER`.
     """
     vap_limit = {} if meter is None else {"meter": meter}
-    peer_limit = {} if meter is None else {"peer_meter": meter}
+    peer_limits = PEER_METER if meter is None else {leaf.name: meter for leaf in topology.leaves}
     return {
         "domain": "lab.example",
         "lifetimes": LIFETIMES,
         "vns": [
-            {"name": tenant.name, "vni": tenant.vni, "mtu": TENANT_MTU, "punt": PUNT} for tenant in topology.tenants
+            {
+                "name": tenant.name,
+                "vni": tenant.vni,
+                "mtu": TENANT_MTU,
+                "punt": PUNT,
+                "flood": FLOOD,
+                "vap_flood": VAP_FLOOD,
+            }
+            for tenant in topology.tenants
         ],
-        "nves": [_nve(leaf, sockets[leaf.name], vap_limit, peer_limit) for leaf in topology.leaves],
+        "nves": [_nve(leaf, sockets[leaf.name], vap_limit, peer_limits.get(leaf.name)) for leaf in topology.leaves],
         "tenant_systems": [
             {
                 "name": host.name,
@@ -71,7 +86,7 @@ def write(topology: Topology, sockets: dict[str, Path], path: Path, meter: dict[
     path.write_text(yaml.dump(domain(topology, sockets, meter), Dumper=_WrittenOut, sort_keys=False), encoding="utf-8")
 
 
-def _nve(leaf: Leaf, socket: Path, vap_limit: dict[str, Any], peer_limit: dict[str, Any]) -> dict[str, Any]:
+def _nve(leaf: Leaf, socket: Path, vap_limit: dict[str, Any], peer_meter: dict[str, int] | None) -> dict[str, Any]:
     return {
         "name": leaf.name,
         "device_id": leaf.device_id,
@@ -82,7 +97,7 @@ def _nve(leaf: Leaf, socket: Path, vap_limit: dict[str, Any], peer_limit: dict[s
             "port": leaf.underlay_port,
             "mac": leaf.mac,
             "mtu": UNDERLAY_MTU,
-            **peer_limit,
+            **({} if peer_meter is None else {"peer_meter": peer_meter}),
         },
         "vaps": [vap | vap_limit for port in leaf.ports for vap in _vaps(port)],
     }

@@ -33,6 +33,15 @@ class Entry:
         return f"Entry(table={self.table!r}, action={self.action!r})"
 
 
+@dataclass(frozen=True)
+class Meter:
+    """The meter of a table entry: its rate (packets a second) and burst (packets), as they were written."""
+
+    key: dict[str, int]
+    rate: int
+    burst: int
+
+
 class SwitchReader:
     """A connection to one switch that never asks to be its primary."""
 
@@ -63,6 +72,24 @@ class SwitchReader:
             self._entry(table, fields, entity.table_entry)
             for entity in self._read(request)
             if not entity.table_entry.is_default_action
+        ]
+
+    def meters(self, table: str) -> list[Meter]:
+        """The direct meters of all entries of a table, by its short name. Raises SwitchError."""
+        description = self._named(self._p4info.tables, table)
+        request = p4r.ReadRequest(device_id=self._device_id)
+        wanted = request.entities.add().table_entry
+        wanted.table_id = description.preamble.id
+        wanted.meter_config.SetInParent()
+        fields = {field.id: field.name for field in description.match_fields}
+        return [
+            Meter(
+                {fields[match.field_id]: int.from_bytes(match.exact.value) for match in entry.match},
+                entry.meter_config.cir,
+                entry.meter_config.cburst,
+            )
+            for entry in (entity.table_entry for entity in self._read(request))
+            if not entry.is_default_action
         ]
 
     def counters(self, name: str) -> dict[int, int]:

@@ -13,6 +13,7 @@ from nvo3lab.drill import (
     control_plane as control,
 )
 from nvo3lab.drill import (
+    drained_meter,
     insider,
     lies,
     outsider,
@@ -20,6 +21,7 @@ from nvo3lab.drill import (
     reuse,
     revocation,
     rollover,
+    storm,
     tenant,
     theft,
 )
@@ -32,8 +34,10 @@ from nvo3lab.view import View
 
 ATTACKS: tuple[Attack, ...] = (
     *outsider.ATTACKS,
+    *drained_meter.ATTACKS,
     *insider.ATTACKS,
     *tenant.ATTACKS,
+    *storm.ATTACKS,
     *control.ATTACKS,
     *theft.ATTACKS,
     *lies.ATTACKS,

@@ -214,11 +214,11 @@ class World:
         sent = await self.view.underlay.call("inject", name=leaf, frames=data, rate=rate, repeat=repeat, timeout=120)
         return int(sent)
 
-    async def from_host(self, host: str, packets: Iterable[bytes], rate: float | None = None) -> int:
+    async def from_host(self, host: str, packets: Iterable[bytes], rate: float | None = None, repeat: int = 1) -> int:
         """Send frames from a tenant system, as they are. Returns how many."""
         data = [base64.b64encode(packet).decode() for packet in packets]
         rate = rate or self.pace
-        return int(await self.view.hosts[host].call("inject", frames=data, rate=rate, timeout=120))
+        return int(await self.view.hosts[host].call("inject", frames=data, rate=rate, repeat=repeat, timeout=120))
 
     async def uninvited_from(self, leaf: str) -> int:
         """Packets that an NVE has sent into the underlay so far and that are not the lab's own echoes."""
