@@ -296,15 +296,16 @@ class TestWhole:
         if not preflight.choose_wiring("auto", "embedded").kernel:
             pytest.skip("needs namespaces")
         code = (
-            "import os, signal, socket, subprocess, sys; from nvo3lab.wires import linux; pid = int(sys.argv[1]);"
-            " linux.enter_namespaces_of(pid); os.kill(pid, signal.SIGSTOP);"
-            " subprocess.run([sys.argv[2], '--release', 'underlay0'], check=True);"
+            "import os, signal, socket, sys; from nvo3lab.wires import linux;"
+            " from p4softswitch.server import host_stack;"
+            " pid = int(sys.argv[1]); linux.enter_namespaces_of(pid); os.kill(pid, signal.SIGSTOP);"
+            " assert host_stack.release('underlay0');"
             " s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW); s.bind(('underlay0', 0));"
             " s.send(bytes.fromhex('ffffffffffff02aa000000010806') + bytes(46)); os.kill(pid, signal.SIGCONT)"
         )
         with lab_process(short_directory / "run") as (process, state):
             sent = finished(
-                [sys.executable, "-c", code, str(state["pids"]["leaf1"]), preflight.executable("p4softswitch")],
+                [sys.executable, "-c", code, str(state["pids"]["leaf1"])],
                 os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             )
             assert sent.returncode == 0, sent.stderr

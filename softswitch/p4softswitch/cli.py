@@ -19,6 +19,7 @@ from . import portcommand
 from .engine_api import Engine, EngineError
 from .logfile import LogFile
 from .server import EngineFactory, Limits, P4Error, PortSpec, Switch, SwitchOptions, TlsFiles, parse_port
+from .server.claims import user_of_interface
 from .server.host_stack import HostStack, release
 from .server.ports import MAX_PORT
 from .signals import Stop, stop_on_signals
@@ -297,10 +298,13 @@ def _release(interfaces: Sequence[str]) -> int:
     status = 0
     for interface in interfaces:
         try:
-            if release(interface):
+            if (user := user_of_interface(interface)) is not None:
+                fault = f"process {user} has it as a port, and would close it again: remove that, or stop the process"
+            elif release(interface):
                 print(f"{interface}: this host uses it again")
                 continue
-            fault = "no switch has taken it"
+            else:
+                fault = "no switch has taken it"
         except OSError as error:
             fault = error.strerror or str(error)
         print(f"p4softswitch: {interface}: {fault}", file=sys.stderr)

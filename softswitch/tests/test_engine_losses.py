@@ -355,3 +355,17 @@ class TestInterfaces:
         engine.close_port(2)
         engine.open_port(2)
         assert engine.port_bound(2) == index
+
+    def test_what_waits_when_an_interface_goes_is_received(
+        self, engine: CompiledEngine, outside: dict[int, socket.socket]
+    ) -> None:
+        """The kernel leaves it in the socket: it came before the interface went, and is neither lost nor uncounted."""
+        sent = [frame(2, number.to_bytes(46)) for number in range(100)]
+        for one in sent:
+            outside[1].send(one)
+        while self.received_by_the_kernel("inner1") < len(sent):
+            pass  # softirq
+        ip("link", "delete", "inner1")
+        engine.close_port(1)
+        assert engine.port_statistics(1)["packets_in"] == len(sent)
+        assert engine.port_statistics(2)["packets_out"] == len(sent)

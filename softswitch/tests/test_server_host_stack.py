@@ -333,3 +333,37 @@ def test_a_switch_that_is_stopped_leaves_it_closed(world: World, tmp_path: Path)
     with switch(tmp_path) as process:
         assert end(process)[0] == 0
     assert not hears(world)
+
+
+class TestOtherNames:
+    """`ip link property add dev access altname port-one`: another name is no other interface."""
+
+    @pytest.fixture(autouse=True)
+    def altname(self, world: World) -> None:
+        ip("link", "property", "add", "dev", "access", "altname", "port-one")
+
+    @pytest.mark.parametrize("more", [(), ("--shared", "port-one")])
+    def test_it_is_refused_with_the_one_to_use(self, tmp_path: Path, more: Sequence[str]) -> None:
+        result = command("--no-p4", "-i", "1@port-one", *more, "--", "--grpc-server-addr", f"unix:{tmp_path / 'p4rt'}")
+        assert result.returncode == 1
+        assert "it is another name of access; use that" in result.stderr
+
+    def test_nothing_is_taken_by_it(self) -> None:
+        with contextlib.closing(HostStack()) as stack, pytest.raises(NotTaken, match="another name of access"):
+            stack.take("port-one")
+        assert not release("port-one")
+
+    def test_the_interface_itself_is_not(self, world: World, tmp_path: Path) -> None:
+        with switch(tmp_path):
+            assert not world.host_answers()
+
+
+def test_a_port_is_not_released(world: World, tmp_path: Path) -> None:
+    """The switch would close it again, and the answer would be wrong."""
+    with switch(tmp_path) as process:
+        result = command("--release", "access")
+        assert result.returncode == 1
+        assert result.stderr.startswith(f"p4softswitch: access: process {process.pid} has it as a port")
+        assert not world.host_answers()
+        assert end(process)[0] == 0
+    assert command("--release", "access").returncode == 0

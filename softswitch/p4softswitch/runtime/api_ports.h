@@ -79,9 +79,19 @@ static int port_release(struct sw *S, struct port *p) {
   p->fd = -1;
   return fd;
 }
+/* What waits in a port's socket is received: an interface that is gone leaves it there. At most so many batches, since an
+ * interface that is not gone goes on. */
+static void port_drain(struct sw *S, uint32_t number) {
+  for (uint32_t batches = 0, empty = 0; batches < 4096 && empty < 2; batches++) { /* the first answer may be an error */
+    batch_begin(S);
+    empty = receive(S, number) ? 0 : empty + 1;
+    batch_end(S);
+  }
+}
 /* Lets go of interface or socket. keep: gives the descriptor, for p4_open; without: 0. */
 EXPORT int p4_close(struct sw *S, uint32_t number, int keep) {
   if (number > 65535) return -EINVAL;
+  if (!keep) port_drain(S, number);
   control_lock(S);
   struct port *p = S->ports[number];
   const int fd = p ? port_release(S, p) : -1;

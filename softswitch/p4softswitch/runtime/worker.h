@@ -24,10 +24,11 @@ struct worker {
   union control control[P4_BATCH];
 };
 
-static void receive(struct sw *S, uint32_t number) {
+/* Gives how many frames there were, up to P4_BATCH. */
+static uint32_t receive(struct sw *S, uint32_t number) {
   struct worker *w = S->lane.worker;
   struct port *p = S->ports[number];
-  if (!p || p->fd < 0) return;
+  if (!p || p->fd < 0) return 0;
   for (uint32_t i = 0; i < P4_BATCH; i++) {
     struct msghdr *m = &w->msg[i].msg_hdr;
     memset(m, 0, sizeof *m);
@@ -39,10 +40,10 @@ static void receive(struct sw *S, uint32_t number) {
   }
   const int n = recvmmsg(p->fd, w->msg, P4_BATCH, MSG_DONTWAIT, 0);
   if (n < 0) {
-    if (errno == EAGAIN || errno == EINTR) return;
+    if (errno == EAGAIN || errno == EINTR) return 0;
     S->lane.stats.receive_failed++; /* an interface went down, a peer went away */
     if (errno != ENETDOWN) port_lost(S, p, &p->stats.receive_failed, 1); /* that an interface is down is not a frame lost */
-    return;
+    return 0;
   }
   for (int i = 0; i < n; i++) {
     uint32_t len = w->msg[i].msg_len;
@@ -60,6 +61,7 @@ static void receive(struct sw *S, uint32_t number) {
     if (p->capture) port_captured(S, p, frame, len);
     process(S, number, frame, len);
   }
+  return (uint32_t)n;
 }
 
 static void receive_injected(struct sw *S) {

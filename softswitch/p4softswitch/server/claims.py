@@ -48,7 +48,8 @@ class Claims:
         self._held: dict[str, ExitStack] = {}
 
     def interface(self, name: str) -> None:
-        """Raises Taken if a switch has this interface of this network namespace."""
+        """Raises Taken if a switch has this interface of this network namespace, OSError for another name of one."""
+        check_primary_name(name)
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         try:
             listening.bind(_ABSTRACT + name)
@@ -90,6 +91,24 @@ class Claims:
         """Let go of everything. Idempotent."""
         for name in list(self._held):
             self.let_go(name)
+
+
+def check_primary_name(interface: str) -> None:
+    """An interface may have further names (`ip link property`). Two names would be two ports, two claims, two tables.
+
+    Raises OSError, with the one to use. An interface that is not there has none.
+    """
+    try:
+        primary = socket.if_indextoname(socket.if_nametoindex(interface))
+    except OSError:
+        return
+    if primary != interface:
+        raise OSError(errno.EINVAL, f"it is another name of {primary}; use that", interface)
+
+
+def user_of_interface(name: str) -> int | None:
+    """The process that has an interface of this network namespace as a port; None if none has."""
+    return _listener(_ABSTRACT + name)[0]
 
 
 def _lock(path: str) -> int:

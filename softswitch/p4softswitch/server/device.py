@@ -41,6 +41,7 @@ from .pipeline import Pipeline
 from .ports import Ports, PortSpec, PortState
 from .reconciliation import Reconciliation
 from .replication import Limits
+from .responses import fill
 from .schema import Schema, read_p4info
 from .status import Code, P4Error, invalid
 from .turns import Turns
@@ -52,10 +53,6 @@ EngineFactory = Callable[[bytes], Engine]
 
 _UPDATES = 32
 """Updates of a Write that are applied under one hold of the lock."""
-
-_ENTITIES = 256
-_OCTETS = 1 << 20
-"""What ends a ReadResponse; most clients take 4 MiB."""
 
 _Request = p4r.SetForwardingPipelineConfigRequest
 _LOADS = frozenset({_Request.VERIFY_AND_SAVE, _Request.VERIFY_AND_COMMIT, _Request.RECONCILE_AND_COMMIT})
@@ -77,21 +74,6 @@ class DeviceStatistics:
     engine: dict[str, int]
     ports: dict[str, dict[str, str | int]]
     states: Mapping[int, tuple[PortSpec, PortState]]
-
-
-def fill(response: Any, found: Iterator[Any]) -> bool:
-    """Move p4.v1.Entities into a ReadResponse until it is large enough; true if these were the last.
-
-    Raises:
-        P4Error: what came before it is in the response.
-    """
-    octets = 0
-    for entity in found:
-        response.entities.append(entity)
-        octets += entity.ByteSize()
-        if len(response.entities) >= _ENTITIES or octets >= _OCTETS:
-            return False
-    return True
 
 
 def _first_phase(reason: str) -> P4Error:

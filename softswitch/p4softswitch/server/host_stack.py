@@ -29,6 +29,8 @@ from dataclasses import dataclass
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from .claims import check_primary_name
+
 _LOG = logging.getLogger(__name__)
 
 TABLE_PREFIX = "p4softswitch-"
@@ -213,6 +215,10 @@ class HostStack:
 
         Raises NotTaken: the host uses it otherwise, or the kernel refuses.
         """
+        try:
+            check_primary_name(interface)
+        except OSError as error:
+            raise NotTaken(error.errno or errno.EINVAL, error.strerror, interface) from None
         if interface in self._shared:
             with suppress(PermissionError):  # who may not open it did not close it either, and is told by what is lost
                 release(interface)
