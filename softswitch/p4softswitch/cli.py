@@ -19,7 +19,7 @@ from . import portcommand
 from .engine_api import Engine, EngineError
 from .logfile import LogFile
 from .server import EngineFactory, Limits, P4Error, PortSpec, Switch, SwitchOptions, TlsFiles, parse_port
-from .server.claims import user_of_interface
+from .server.claims import Taken, user_of_interface
 from .server.host_stack import HostStack, release
 from .server.ports import MAX_PORT
 from .signals import Stop, stop_on_signals
@@ -122,15 +122,16 @@ def _target_parser() -> argparse.ArgumentParser:
 
 
 def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Options before and after `--`. `--pcap` takes the next word only if that is a directory: it may be the
-    program."""
+    """Options before and after `--`. `--pcap` takes the next word unless that is an option, a file or named as JSON: it
+    may be the program, and a directory that is not there is to be named."""
     general, target = list(argv), []
     if "--" in general:
         at = general.index("--")
         general, target = general[:at], general[at + 1 :]
     for at, word in enumerate(general):
         if word == "--pcap":
-            if at + 1 < len(general) and Path(general[at + 1]).is_dir():
+            following = Path(general[at + 1]) if at + 1 < len(general) and general[at + 1][:1] != "-" else None
+            if following is not None and following.suffix != ".json" and not following.is_file():
                 general[at : at + 2] = [f"--pcap={general[at + 1]}"]
             else:
                 general[at] = "--pcap=."
@@ -281,12 +282,15 @@ def _serve(args: argparse.Namespace, target: argparse.Namespace, tls: TlsFiles |
 
 
 def _take(interfaces: Sequence[str]) -> int:
-    """Before their switch is there: exit status 0 if all are closed to this host."""
+    """Before their switch is there: exit status 0 if all are closed to this host by this."""
     status = 0
     with closing(HostStack()) as host:
         for interface in interfaces:
             try:
+                if (user := user_of_interface(interface)) is not None:
+                    raise Taken(f"the interface {interface}", user)
                 host.take(interface)
+                print(f"{interface}: closed to this host")
             except OSError as error:
                 print(f"p4softswitch: {error}", file=sys.stderr)
                 status = 1

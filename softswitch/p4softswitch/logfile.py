@@ -12,7 +12,7 @@ class LogFile(logging.FileHandler):
     """Appends to a file, and makes one of that name anew when it is told to: logrotate(8) moves the old one first."""
 
     def reopen(self) -> None:
-        """Go on in a new file. If there can be none, the old one goes on, and has an error in it."""
+        """Go on in a new file, and say so there. If there can be none, the old one goes on, and has an error in it."""
         self.acquire()
         try:
             old, failure = self.stream, None
@@ -25,5 +25,7 @@ class LogFile(logging.FileHandler):
                     old.close()
         finally:
             self.release()
-        if failure is not None:
+        if failure is None:
+            _LOG.info("log file opened anew")
+        else:
             _LOG.error("%s cannot be opened anew: %s; what was open goes on", self.baseFilename, failure.strerror)

@@ -68,7 +68,6 @@ def stop_on_signals(reopen: Callable[[], None] | None) -> Iterator[Stop]:
                 return
             if number == signal.SIGHUP and reopen is not None:
                 reopen()
-                _LOG.info("log file opened anew")
             elif number in signals:
                 stop.tell()
 

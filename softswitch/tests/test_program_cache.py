@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from engine_support import compiler_that
-from p4softswitch.engine import binding, cache
+from p4softswitch.engine import binding, cache, safepath
 from p4softswitch.engine.artifact import Artifact, Recipe
 from p4softswitch.engine.cache import build, default_cache
 from p4softswitch.engine.compiler import CompilerError
@@ -99,8 +99,11 @@ class TestDirectory:
         directory = tmp_path / "cache"
         directory.mkdir()
         directory.chmod(found)
-        with pytest.raises(UnsafePath, match=rf"is open to others \(mode {found:04o}\): .*`chmod 700 {directory}`"):
+        with pytest.raises(
+            UnsafePath, match=rf"is open to others \(mode {found:04o}\): name a directory of its"
+        ) as said:
             build(SOURCE, cache=directory)
+        assert (f"`chmod 700 {directory}`" in str(said.value)) == (found != 0o1777)  # such as /tmp is everybody's
         assert mode(directory) == found
         assert not list(directory.iterdir())
 
@@ -284,6 +287,15 @@ class TestPlanted:
 
 class TestDamage:
     """What a crash, a full disk or a bad one left is made anew, and told."""
+
+    def test_no_more_is_read_than_a_program_has(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Of a file that has grown: its digest does not fit then, and it is made anew like any other."""
+        monkeypatch.setattr(safepath, "LARGEST", 10)
+        (tmp_path / "grown").write_bytes(bytes(100))
+        (tmp_path / "grown").chmod(0o600)
+        tmp_path.chmod(0o700)
+        with safepath.directory(tmp_path, private=True) as place:
+            assert len(safepath.read_file(place, "grown")) == 10
 
     @pytest.mark.parametrize("damage", ["empty", "one byte", "half", "no end", "a bit", "another", "old"])
     def test_is_compiled_anew(self, tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str) -> None:

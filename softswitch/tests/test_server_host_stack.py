@@ -294,6 +294,13 @@ class TestRefusals:
         assert "CAP_NET_ADMIN" in result.stderr
         assert "--shared access" in result.stderr
 
+    def test_before_there_is_a_program(self, world: World, tmp_path: Path) -> None:
+        """A switch that waits for its program has its interfaces from the start, and refuses what it cannot have."""
+        with running(tmp_path, ["--no-p4", "-i", "1@access"]):
+            assert not hears(world)
+        ip("addr", "add", "192.0.2.7/24", "dev", "underlay")
+        assert "underlay: this host has 192.0.2.7/24 there" in self.refused("-i", "2@underlay")
+
     @pytest.mark.parametrize(
         ("options", "said"),
         [
@@ -364,6 +371,11 @@ def test_a_port_is_not_released(world: World, tmp_path: Path) -> None:
         result = command("--release", "access")
         assert result.returncode == 1
         assert result.stderr.startswith(f"p4softswitch: access: process {process.pid} has it as a port")
+        ip("link", "add", "spare", "type", "veth", "peer", "name", "other")
+        taken = command("--take", "access", "spare")
+        assert taken.returncode == 1
+        assert taken.stdout == "spare: closed to this host\n"
+        assert f"the interface access is in use by process {process.pid}" in taken.stderr
         assert not world.host_answers()
         assert end(process)[0] == 0
     assert command("--release", "access").returncode == 0

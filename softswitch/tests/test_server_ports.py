@@ -432,7 +432,7 @@ class TestRefusals:
             ("Add", {"port": "1@unix:/tmp/x,/tmp/y"}, "ALREADY_EXISTS", "port 1 is attached to"),
             ("Add", {"port": "510@x"}, "ALREADY_EXISTS", "the CPU port or the drop port"),
             ("Add", {"port": "511@x"}, "ALREADY_EXISTS", "the CPU port or the drop port"),
-            ("Add", {"port": "3@no-such-interface"}, "NOT_FOUND", "there is no interface no-such-interface"),
+            ("Add", {"port": "3@no-such-if"}, "NOT_FOUND", "there is no interface no-such-if"),
             ("Remove", {"port": 7}, "NOT_FOUND", "there is no port 7 to remove; there are: 1"),
             ("Remove", {"port": True}, "INVALID_ARGUMENT", "port (int)"),
             ("List", {"port": 7}, "INVALID_ARGUMENT", "these fields alone: none"),
@@ -494,9 +494,7 @@ class TestRefusals:
             assert self.refused(f"unix:{tmp_path / 'data'}", "List", b"")[0] == "UNIMPLEMENTED"
 
     def test_a_plain_typing_error_is_one(self) -> None:
-        command = [sys.executable, "-m", "p4softswitch.cli", "--no-p4", "-i", "1@no-such-interface"]
+        command = [sys.executable, "-m", "p4softswitch.cli", "--no-p4", "-i", "1@no-such-if"]
         result = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
         assert result.returncode == 1
-        assert result.stderr == (
-            "p4softswitch: there is no interface no-such-interface; --wait-for-interfaces waits for it\n"
-        )
+        assert result.stderr == ("p4softswitch: there is no interface no-such-if; --wait-for-interfaces waits for it\n")

@@ -55,13 +55,17 @@ def _check(state: os.stat_result, where: str, *, private: bool = False, way: boo
         )
     if private and mode & 0o077:
         raise UnsafePath(
-            f"{where} is open to others (mode {mode:04o}): look at what is in it and close it with `chmod 700 {where}`,"
-            " or name another directory"
+            f"{where} is open to others (mode {mode:04o}): name a directory of its own"
+            + ("" if mode & stat.S_ISVTX else f", or look at what is in it and close it with `chmod 700 {where}`")
         )
     if mode & _OTHERS_WRITE and not (way and mode & stat.S_ISVTX):
         raise UnsafePath(
             f"{where} can be written by others (mode {mode:04o}): `chmod go-w {where}`, or use another one"
         )
+
+
+LARGEST = 64 << 20
+"""Bytes of a file that is read: many times what a compiled program has."""
 
 
 def _components(path: str) -> list[str]:
@@ -144,7 +148,8 @@ def read_file(place: Directory, name: str, *, one_link: bool = False) -> bytes:
     """The content of a regular file that belongs to this user or root and that others cannot write.
 
     one_link: it has no second name. Never waits for a peer, and opens nothing but regular files: a FIFO, a device or a
-    link is UnsafePath. Raises FileNotFoundError, UnsafePath, OSError.
+    link is UnsafePath. Of one that is larger than LARGEST that much, which no digest fits. Raises FileNotFoundError,
+    UnsafePath, OSError.
     """
     where = place.path / name
     found = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=place.descriptor)
@@ -156,7 +161,7 @@ def read_file(place: Directory, name: str, *, one_link: bool = False) -> bytes:
         if one_link and state.st_nlink != 1:
             raise UnsafePath(f"{where} has {state.st_nlink} names (hard links): remove it")
         with open(f"/proc/self/fd/{found}", "rb") as file:  # the same one, whatever stands under the name by now
-            return file.read()
+            return file.read(LARGEST)
     finally:
         os.close(found)
 

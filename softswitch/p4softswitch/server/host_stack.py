@@ -229,7 +229,7 @@ class HostStack:
                     raise NotTaken(
                         errno.EBUSY,
                         f"{users}; a port is its switch's alone, and the host would be cut off there:"
-                        f" use another interface, or --shared {interface}",
+                        f" use another interface, or start the switch with --shared {interface}",
                         interface,
                     )
                 if self._asking is None:
@@ -304,6 +304,8 @@ def release(interface: str) -> bool:
 
 
 def _why(interface: str, code: int) -> str:
+    if code == errno.ENODEV:
+        return f"there is no such interface ({os.strerror(code)})"
     reason = os.strerror(code)
     with suppress(KeyError):
         reason += {
@@ -313,5 +315,6 @@ def _why(interface: str, code: int) -> str:
         }[code]
     return (
         f"the host's network stack cannot be kept away from it ({reason});"
-        f" --shared {interface} attaches it nevertheless, and the host then hears and answers whoever is behind it"
+        f" a switch that is started with --shared {interface} attaches it nevertheless, and the host then hears and"
+        " answers whoever is behind it"
     )

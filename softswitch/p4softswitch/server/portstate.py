@@ -14,6 +14,8 @@ from .links import Link
 
 MAX_PORT = 511
 """v1model's ports have 9 bits."""
+_LONGEST_NAME = 15
+"""Bytes of an interface's (IFNAMSIZ of netdevice(7), less the end)."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ def parse_port(text: str) -> PortSpec:
     if not number.isdecimal() or int(number) > MAX_PORT:
         raise ValueError(f"the port is a number from 0 to {MAX_PORT}")
     if not rest.startswith("unix:"):
+        if len(os.fsencode(rest)) > _LONGEST_NAME or rest in (".", "..") or set(rest) & set("/:") or " " in rest:
+            raise ValueError(f"{rest} is no name of an interface: at most {_LONGEST_NAME} bytes, without space, / or :")
         return PortSpec(int(number), interface=rest)
     local, comma, peer = rest.removeprefix("unix:").partition(",")
     if not local or not comma or not peer:

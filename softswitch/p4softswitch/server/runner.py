@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -207,6 +208,11 @@ class Switch:
         for spec in options.ports if self._dataplane is None else ():
             if spec.interface is not None:
                 self._claims.interface(spec.interface)
+                try:
+                    self._host.take(spec.interface)  # now, and not with the first program: tenants are there already
+                except OSError as error:
+                    if error.errno != errno.ENODEV:
+                        raise
             elif spec.local_path is not None:
                 self._claims.path(spec.local_path)
 
