@@ -208,7 +208,7 @@ class TestTaken:
             assert not world.host_serves()
 
     def test_whoever_opens_it_has_it_closed_again(self, world: World) -> None:
-        """As a firewall does that begins with `flush ruleset`: here by the same call, from another process."""
+        """As a firewall does that flushes all tables first: here by the same call, from another process."""
         watched = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12)
         stack = HostStack()
         with watched, contextlib.closing(stack):

@@ -153,3 +153,18 @@ def test_committed_program_is_what_p4c_makes(name: str, tmp_path: Path) -> None:
     program, p4info = compile_program.compile_variant(name, tmp_path)
     assert (compile_program.HERE / f"{name}.json").read_text() == program
     assert (compile_program.HERE / f"{name}.p4info.txtpb").read_text() == p4info
+
+
+@pytest.mark.parametrize(("table", "fits"), [("nothing_to_match", True), ("fixed", True), ("forward", False)])
+def test_sizes_that_p4c_writes_apart(table: str, fits: bool) -> None:
+    """Of a table without a key p4c writes the size of the source into the p4info alone; of a constant one likewise."""
+    program = Program.load("with_arrays")
+    p4info = p4i.P4Info()
+    p4info.CopyFrom(program.p4info)
+    (found,) = (one for one in p4info.tables if one.preamble.name.endswith(f".{table}"))
+    found.size = 512
+    if fits:
+        consistency.check(read_p4info(p4info), program.device_config)
+    else:
+        with pytest.raises(P4Error, match=f"{table}: the sizes differ"):
+            consistency.check(read_p4info(p4info), program.device_config)

@@ -41,6 +41,14 @@ def work_places(tmp_path: Path) -> list[Path]:
     return list((tmp_path / "cache").glob("build-*"))
 
 
+@pytest.fixture(autouse=True)
+def hangup_is_heard() -> Iterator[None]:
+    """Also where these tests are run under nohup(1): who is started inherits that it ignores it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 class TestStopWhileCompiling:
     """The process ends at once, the compiler and what it has started with it, and leaves nothing."""
 

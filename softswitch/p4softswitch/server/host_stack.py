@@ -7,9 +7,9 @@ routes tenants' frames around the program. It also sends by itself: router solic
 
 So an interface is taken: an nftables table of the family netdev, named after the interface, drops what comes in behind
 the packet sockets (hook ingress), and what goes out without the mark of the switch's own socket (hook egress, Linux
-5.16). `nft list ruleset` shows it. It stays when the switch ends, however that ends, so that tenants never meet the
-host in between; `release` gives the interface back. Whoever else removes it, as `nft flush ruleset` does, has it put
-back at once while the switch runs.
+5.16). It stays when the switch ends, however that ends, so that tenants never meet the host in between; `release` gives
+the interface back. Whoever else removes it, as a firewall does that flushes the ruleset, has it put back at once while
+the switch runs.
 """
 
 from __future__ import annotations
