@@ -88,8 +88,8 @@ def _check_table(table: Table, found: Mapping[str, Any], widths: _Widths, schema
     implementation = schema.profiles[table.profile].name if table.profile is not None else None
     if found.get("action_profile", found.get("act_prof_name")) != implementation:
         raise _refuse(f"table {table.name}: the action profiles differ")
-    # For a constant table p4c writes its default size into the p4info and the number of entries into the program; and for
-    # one without a key its default into the program, whatever the source says.
+    # For a constant table p4c writes its default size into the p4info and the number of entries into the program; for a
+    # table without a key its default into the program, whatever the source says.
     if table.size != found.get("max_size", table.size) and not table.is_const and table.fields:
         raise _refuse(f"table {table.name}: the sizes differ")
     if table.counter is not None and not found.get("with_counters", False):
