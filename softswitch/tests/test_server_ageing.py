@@ -141,11 +141,11 @@ class TestTime:
         engine.table_insert("Pipe.referring", (exact(0x800, 16),), 0, ProfileRef(4))
         engine.table_set_default("Pipe.forward", call("Pipe.send", (9, 9)))
         engine.set_clock(5000)
-        assert engine.entry_idle_us("Pipe.learned", source, 5) == 4000
+        assert engine.table_entry("Pipe.learned", source, 5).idle_us == 4000
         assert engine.process(1, FRAME) == [(9, FRAME[:12] + b"\x22\x22" + FRAME[14:])]
         engine.set_clock(5500)
-        assert engine.entry_idle_us("Pipe.learned", source, 5) == 500
-        assert engine.entry_idle_us("Pipe.referring", (exact(0x800, 16),), 0) == 500
+        assert engine.table_entry("Pipe.learned", source, 5).idle_us == 500
+        assert engine.table_entry("Pipe.referring", (exact(0x800, 16),), 0).idle_us == 500
         assert engine.table_entries("Pipe.learned")[0].action == call("Pipe.retype", (0x2222, 16))
         assert engine.table_entries("Pipe.referring")[0].action == ProfileRef(4)
         assert engine.table_get_default("Pipe.forward") == call("Pipe.send", (9, 9))

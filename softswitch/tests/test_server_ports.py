@@ -19,6 +19,8 @@ import grpc
 import pytest
 from engine_network import can_make_veth, ip, own_network
 from p4softswitch import cli
+from p4softswitch.server.host_stack import HostStack
+from p4softswitch.server.ports import Ports, PortSpec
 from server_command import FRAME, MAC, end, running
 from server_harness import TIMEOUT, Controller, Insert, Program, engine_missing, update
 
@@ -498,3 +500,12 @@ class TestRefusals:
         result = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
         assert result.returncode == 1
         assert result.stderr == ("p4softswitch: there is no interface no-such-if; --wait-for-interfaces waits for it\n")
+
+
+def test_a_port_that_goes_before_there_is_a_program_is_forgotten() -> None:
+    """Its interface was taken at the start: nobody is to close it again once it is given back."""
+    with contextlib.closing(HostStack()) as host:
+        forgotten: list[str] = []
+        host.forget = forgotten.append
+        Ports([PortSpec(1, interface="access"), PortSpec(2, interface="other")], host=host).remove(None, 1)
+    assert forgotten == ["access"]

@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 from p4softswitch.bmv2json import program as ir
 from p4softswitch.bmv2json.actions import ActionReader
-from p4softswitch.bmv2json.expr import Data, Field, FieldRef, Header, HeaderType, RegisterArray, Stack, walk
+from p4softswitch.bmv2json.expr import Field, FieldRef, Header, HeaderType, RegisterArray, Stack
 from p4softswitch.bmv2json.profiles import ProfileReader
 from p4softswitch.bmv2json.reader import Reader, hex_to_int, integer, malformed, name_of, place, read_each, refuse
 from p4softswitch.bmv2json.tables import read_pipeline
@@ -415,8 +415,3 @@ class _Loader:
             if not isinstance(op, ir.LogMsg | ir.Assert | ir.NoOp):
                 refuse(f"primitive {type(op).__name__}", "deparser")
         return order, ops
-
-
-def uses_field(expression: Data, field: FieldRef) -> bool:
-    """Whether the field occurs in the expression."""
-    return any(node == field for node in walk(expression))

@@ -151,13 +151,6 @@ class EngineState:
         number, words, count = codec.action(action)
         self._lib.p4_table_default_set(self._handle, codec.table.index, number, words, count)
 
-    def entry_idle_us(self, table: str, key: Sequence[KeyPart], priority: int) -> int:
-        """Microseconds since an entry of a table with idle timeouts was hit, or written. Raises NoSuchEntry."""
-        idle = self.table_entry(table, key, priority).idle_us
-        if idle is None:
-            raise EngineError(f"{table} has no idle timeouts")
-        return idle
-
     # Direct counters and meters --------------------------------------------------------------------------------------
 
     def direct_counter_read(self, table: str, key: Sequence[KeyPart], priority: int) -> CounterValue:

@@ -96,8 +96,12 @@ class Ports:
         if port.taken:
             engine.close_port(port.spec.port)
             port.taken = False
-            if port.spec.interface is not None and self._host is not None:
-                self._host.forget(port.spec.interface)
+            self._forget(port.spec)
+
+    def _forget(self, spec: PortSpec) -> None:
+        """An interface stays closed to this host, and is this switch's to keep closed no more."""
+        if spec.interface is not None and self._host is not None:
+            self._host.forget(spec.interface)
 
     # ---------------------------------------------------------------------------------------------------------- engines
 
@@ -284,6 +288,7 @@ class Ports:
             self._leave(engine, port)
             self._detach(engine, port)
         del self._ports[number]
+        self._forget(port.spec)  # also of one that was taken before there was a program
         self._let_go(port.spec)
         _LOG.warning("port %d (%s): removed", number, port.spec.attached_to)
 
