@@ -72,6 +72,12 @@ class TestJudge:
     def test_a_packet_that_nobody_counted_is_a_fault(self) -> None:
         assert "9 of 10" in verdict(caught={"BAD_ICV": 9})[1][0]
 
+    def test_what_hosts_say_by_themselves_catches_nothing(self) -> None:
+        attack = replace(ATTACK, own=frozenset({"TX_LEASE_ABSENT"}))
+        counts = dict.fromkeys(("explained", "bait", "duplicate", "marked", "other"), 0)
+        for caught, faults in (({"BAD_ICV": 10, "TX_LEASE_ABSENT": 2}, 0), ({"BAD_ICV": 8, "TX_LEASE_ABSENT": 2}, 1)):
+            assert len(judge(attack, Shot(10, 10), caught, counts, CALM, CALM)[1]) == faults
+
     def test_a_drop_for_another_reason_is_a_fault(self) -> None:
         faults = verdict(caught={"BAD_ICV": 9, "NOT_IPV4": 1})[1]
         assert any("NOT_IPV4 1" in fault for fault in faults)

@@ -51,6 +51,7 @@ class Attack:
         who: outsider, insider or tenant (sections 4.1, 4.2, 4.3 of the requirements draft); control: anybody at the
             NVA's port; keys: an outsider with a recording, while keys turn over and processes are killed.
         reasons: the drop reasons that may catch it; any other one is a fault, and so is silence.
+        own: drop reasons of what hosts say by themselves meanwhile; they catch nothing of the attack.
         refusals: the ways in which attempts on the control plane may end.
         is_final: whether the lab is another one afterwards, so that nothing can be played after it.
     """
@@ -61,6 +62,7 @@ class Attack:
     reasons: frozenset[str]
     launch: Callable[[World], Awaitable[Shot]]
     refusals: frozenset[str] = frozenset()
+    own: frozenset[str] = frozenset()
     is_final: bool = False
 
 
@@ -146,7 +148,9 @@ def judge(
     expected = sum(count for reason, count in caught.items() if reason in attack.reasons)
     if expected + sum(caught.get(reason, 0) for reason in closed - attack.reasons) < shot.drops:
         faults.append(f"only {expected} of {shot.drops} packets were counted as {' or '.join(sorted(attack.reasons))}")
-    unexpected = {reason: count for reason, count in caught.items() if reason not in attack.reasons | closed}
+    unexpected = {
+        reason: count for reason, count in caught.items() if reason not in attack.reasons | attack.own | closed
+    }
     if unexpected:
         faults.append("drops for other reasons: " + ", ".join(f"{name} {count}" for name, count in unexpected.items()))
     if expected > shot.sent:

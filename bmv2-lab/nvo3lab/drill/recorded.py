@@ -255,6 +255,8 @@ ATTACKS = (
         "recordings, while and after a switch is killed and restarted",
         _OLD_KEYS | _CLOSED,
         restart_replay,
+        # A host that looks whether its neighbor is there asks the neighbor, through a tunnel that is not open yet.
+        own=frozenset({"TX_LEASE_ABSENT"}),
     ),
     Attack(
         "restart-control",
