@@ -124,14 +124,16 @@ class DropWatch:
     async def look(self, now: float) -> tuple[Report, ...]:
         """Read the counters; returns what the operator has to hear. Raises SwitchError."""
         drops = await self._client.drop_counters()
-        reports = []
-        for one in self._watched:
-            cells = [cells[reason] for cells in drops.values() for reason in one.cause.reasons if reason in cells]
-            count = sum(cell.packets for cell in cells)
+        counts = [
+            sum(cells[reason].packets for cells in drops.values() for reason in one.cause.reasons if reason in cells)
+            for one in self._watched
+        ]
+        # Before anything counts as reported: where this cannot be read, nothing is.
+        for one, count in zip(self._watched, counts, strict=True):
             if one.cause is PENALTY and self._peers is not None:
                 await self._peers.look(now, penalties=one.has_grown(count))
                 one.whose = self._peers.refused or one.whose
-            reports.append(one.look(count, now))
+        reports = [one.look(count, now) for one, count in zip(self._watched, counts, strict=True)]
         return tuple(report for report in reports if report is not None)
 
     def alarms(self, now: float) -> tuple[str, ...]:

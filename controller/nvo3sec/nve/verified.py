@@ -77,7 +77,8 @@ class VerifiedWatch:
 
     def floors(self, view: NveView) -> dict[IPv4Address, Rate]:
         """The floor of each peer of `view`, by its address, as of the last look."""
-        budget = view.verify_rate // max(self._kept.attacked, 1)
+        # By powers of two, as floors go by them: not every peer that begins or ends to be attacked writes all of them.
+        budget = view.verify_rate >> max(self._kept.attacked - 1, 0).bit_length()
         measured = {address: rate.packets_per_s for address, rate in self._kept.rates.items()}
         return {peer.address: floor_rate(peer.meter, measured.get(peer.address, 0.0), budget) for peer in view.peers}
 
@@ -128,7 +129,9 @@ class VerifiedWatch:
         for number, peer in peers.items():
             under = by_spi.get(number, Counter())
             refused = under.total() - good[number]
-            if penalties and refused > max(REFUSED_AT_LEAST, good[number] * REFUSED_PART):
+            # Fewer than the burst of its meter begin no penalty; and replays, which nothing charges, are among them.
+            least = max(REFUSED_AT_LEAST, good[number] * REFUSED_PART, peer.meter.burst)
+            if penalties and refused > least:
                 self._kept.attacked_at[peer.address] = now
                 self._refused[peer.name] = Refused(refused, under.most_common(1)[0][0])
             rate = self._kept.rates.setdefault(peer.address, VerifiedRate())

@@ -7,9 +7,12 @@ import asyncio
 from dataclasses import replace
 from ipaddress import IPv4Address
 
+import pytest
 from nvo3sec.domain.messages.session import NveView, PeerView
 from nvo3sec.domain.overlay.model import Rate, Suite
+from nvo3sec.domain.switch.floors import VerifiedRate
 from nvo3sec.domain.switch.numbers import Numbers
+from nvo3sec.errors import ReadRefused
 from nvo3sec.nve.drops import DROPS_S, DropWatch
 from nvo3sec.nve.reconcile import FLOOR_TABLES
 from nvo3sec.nve.verified import ATTACKED_S, KeptRates, VerifiedWatch
@@ -53,6 +56,8 @@ class Switch:
         self.came = {(number, spi): 1000 for number in (7, 8) for spi in (SPI, OTHER_SPI)}
         self.verified = dict.fromkeys((7, 8), 1000)
         self.dropped = 5
+        self.replayed = 0
+        self.refuses = False
         self.clock = 0.0
         self.read_s = 0.0
         self.reads = 0
@@ -64,9 +69,13 @@ class Switch:
         self.dropped += forged
 
     async def drop_counters(self):
-        return {Counter.DROPS_INGRESS: {DropReason.PEER_RATE: CounterValue(self.dropped, 0)}, Counter.DROPS_EGRESS: {}}
+        cells = {DropReason.PEER_RATE: self.dropped, DropReason.REPLAY_GENERATION: self.replayed}
+        ingress = {reason: CounterValue(count, 0) for reason, count in cells.items()}
+        return {Counter.DROPS_INGRESS: ingress, Counter.DROPS_EGRESS: {}}
 
     async def direct_counters(self, table):
+        if self.refuses:
+            raise ReadRefused("not now")
         self.reads += 1
         self.clock += self.read_s
         if table == Table.SA_RX:
@@ -149,6 +158,38 @@ class TestFloors:
         scene.now += ATTACKED_S
         scene.look()
         assert scene.floors() == [2048, 2048]
+
+    def test_only_what_can_begin_a_penalty_takes_a_share(self):
+        """Replays are charged to nobody: played in the name of idle peers, they leave the victim its floor."""
+        scene = Scene(replace(VIEW, verify_rate=3000))
+        scene.look()
+        scene.switch.send(7, 500)
+        scene.look()
+        scene.switch.send(7, 5, forged=5000)
+        scene.switch.came[8, SPI] += CONFIGURED.burst
+        (report,) = scene.look()
+        assert scene.floors() == [2048, 100]
+        assert "leaf3" not in report.detail
+
+    def test_the_share_goes_by_powers_of_two(self):
+        scene = Scene()
+        for attacked, share in ((0, 8192), (1, 8192), (2, 4096), (3, 2048), (4, 2048), (5, 1024)):
+            scene.kept.attacked = attacked
+            scene.kept.rates[address(2)] = rate = VerifiedRate()
+            rate.learn(1 << 20, 1.0, 0.0, attacked=False)
+            scene.view = replace(VIEW, verify_rate=8192)
+            assert scene.floors() == [share, 100]
+
+    def test_a_read_that_is_refused_loses_no_report(self):
+        """Of another cause, which had grown at that look."""
+        scene = Scene()
+        scene.look()
+        scene.switch.replayed += 1
+        scene.switch.refuses = True
+        with pytest.raises(ReadRefused):
+            scene.look()
+        scene.switch.refuses = False
+        assert [report.event for report in scene.look()] == ["replay-generation"]
 
     def test_known_beyond_a_session_and_forgotten_with_the_peer(self):
         scene = Scene()
