@@ -180,7 +180,7 @@ def _unacceptable(draft: Draft, key: ClaimKey, vni: int, ips: tuple[IpAddress, .
     lease = draft.leases.get(key.place.nve)
     if lease is None or lease <= now:
         return Reason.NO_LEASE
-    if not draft.scope.can_be_had(((vni, key.mac), *((vni, ip) for ip in ips))):
+    if not draft.scope.can_be_had(key.mac, ((vni, key.mac), *((vni, ip) for ip in ips))):
         return Reason.BAD_ADDRESS
     return Reason.QUOTA if len(ips) > draft.limits.ips_per_claim else Reason.NONE
 
@@ -336,7 +336,7 @@ def _configure(draft: Draft, event: Configured) -> None:
             if not claim.static:  # else the operator knows: it is what the file says
                 draft.report(Told.WITHDRAWN, claim.vni, claim.key, Reason.NOT_SERVED)
             draft.replace_claim(claim, None)
-        elif not claim.static and not draft.scope.can_be_had(claim.demanded):
+        elif not claim.static and not draft.scope.can_be_had(claim.key.mac, claim.demanded):
             draft.report(Told.WITHDRAWN, claim.vni, claim.key, Reason.BAD_ADDRESS)
             draft.replace_claim(claim, None)
         elif claim.key not in wanted and not _permitted(draft, claim):

@@ -9,7 +9,14 @@ from functools import cached_property
 from ipaddress import IPv4Address
 from typing import NamedTuple, TypeAlias
 
-from nvo3sec.domain.overlay.addresses import IpAddress, format_mac, mac_fault, own_addresses, unicast_fault
+from nvo3sec.domain.overlay.addresses import (
+    IpAddress,
+    format_mac,
+    link_local_owner,
+    mac_fault,
+    own_addresses,
+    unicast_fault,
+)
 from nvo3sec.domain.overlay.model import Domain, MappingLimits, SharedAddress, SharedMember, TenantSystem
 
 Address: TypeAlias = tuple[int, int | IpAddress]
@@ -175,10 +182,11 @@ class Scope:
     vnis: Mapping[str, int] = field(default_factory=dict)
     """The number of each VN, by its name."""
 
-    def can_be_had(self, addresses: Iterable[Address]) -> bool:
-        """Whether tenant systems can have these addresses at all."""
+    def can_be_had(self, mac: int, addresses: Iterable[Address]) -> bool:
+        """Whether the tenant system with this MAC address can have these addresses at all."""
         return not any(
             address in self.nobodys
+            or self._is_anothers(mac, address)
             or (
                 (address[1] in self.underlay_macs or mac_fault(address[1]) is not None)
                 if isinstance(address[1], int)
@@ -186,6 +194,14 @@ class Scope:
             )
             for address in addresses
         )
+
+    def _is_anothers(self, mac: int, address: Address) -> bool:
+        """The link-local address that follows from another MAC address: whoever has that has it without announcing it.
+
+        But what the domain file reserves or states for several claims, it says whose it is.
+        """
+        owner = None if isinstance(address[1], int) else link_local_owner(address[1])
+        return owner not in (None, mac) and address not in self.reserved and address not in self.shared_at
 
     @cached_property
     def shared_at(self) -> Mapping[Address, Shared]:

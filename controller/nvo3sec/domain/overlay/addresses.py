@@ -49,6 +49,13 @@ def link_local(mac: int) -> IPv6Address:
     return IPv6Address(0xFE80 << 112 | high << 40 | 0xFF_FE << 24 | low)
 
 
+def link_local_owner(ip: IpAddress) -> int | None:
+    """The MAC address that `link_local` makes this address of; None if it is no such address."""
+    if isinstance(ip, IPv4Address) or int(ip) >> 64 != 0xFE80 << 48 or int(ip) >> 24 & 0xFFFF != 0xFF_FE:
+        return None
+    return (int(ip) >> 40 & 0xFF_FF_FF ^ 0x02_00_00) << 24 | int(ip) & 0xFF_FF_FF
+
+
 def is_group_mac(mac: int) -> bool:
     """Multicast or broadcast (IEEE 802: lowest bit of the first byte)."""
     return bool(mac & _GROUP_BIT)

@@ -161,16 +161,21 @@ def _access(view: NveView, numbers: Numbers) -> Iterator[SwitchEntry]:
         yield VapEgress(vap.port, interface, vap.vlan)
         yield PuntMeter(interface, vn.punt)
     announcers = {(one.place, one.mac) for one in view.claim_places}
+    services: dict[tuple[tuple[int, int], int], frozenset[Service]] = {}
     for system in view.tenant_systems:
         vni = vns[system.vn].vni
         interface = interfaces[system.port, system.vlan]
         for from_underlay in (False, True):
             yield BridgeToVap(vni, system.mac, from_underlay, system.port, interface)
-        is_announcer = ((system.port, system.vlan), system.mac) in announcers
-        yield from _guards(system, interface, is_announcer, vns[system.vn].allow_link_local)
+        who = (system.port, system.vlan), system.mac
+        services[who] = _services(system)
+        yield from _guards(system, interface, who in announcers, services[who], vns[system.vn].allow_link_local)
         yield from _neighbors(vni, system.mac, system.ips)
     for one in view.guards:
-        yield from _sources(interfaces[one.port, one.vlan], one.mac, one.ips, (one.place, one.mac) in announcers)
+        # Beside what stands there: one system, which may do one thing, from whichever of its addresses.
+        who = one.place, one.mac
+        granted = services.get(who, frozenset())
+        yield from _sources(interfaces[one.port, one.vlan], one.mac, one.ips, who in announcers, granted)
 
 
 def _sources(
@@ -178,7 +183,7 @@ def _sources(
     mac: int,
     ips: Iterable[IpAddress],
     is_announcer: bool,
-    services: frozenset[Service] = frozenset(),
+    services: frozenset[Service],
 ) -> Iterator[SwitchEntry]:
     for ip in ips:
         kinds = (IpKind.IPV4, IpKind.ARP) if isinstance(ip, IPv4Address) else (IpKind.IPV6,)
@@ -188,16 +193,18 @@ def _sources(
             yield TargetGuard(interface, mac, int(ip))
 
 
-def _guards(system: TenantSystem, interface: int, is_announcer: bool, allow_link_local: bool) -> Iterator[SwitchEntry]:
-    services = frozenset(
-        service
-        for service, is_allowed in (
-            (Service.ROUTER, system.allow_router),
-            (Service.DHCP_SERVER, system.allow_dhcp_server),
-        )
-        if is_allowed
-    )
+def _services(system: TenantSystem) -> frozenset[Service]:
+    allowed = {Service.ROUTER: system.allow_router, Service.DHCP_SERVER: system.allow_dhcp_server}
+    return frozenset(service for service, is_allowed in allowed.items() if is_allowed)
 
+
+def _guards(
+    system: TenantSystem,
+    interface: int,
+    is_announcer: bool,
+    services: frozenset[Service],
+    allow_link_local: bool,
+) -> Iterator[SwitchEntry]:
     def guard(kind: IpKind, ip: int) -> SourceGuard:
         return SourceGuard(interface, system.mac, kind, ip, services=services)
 

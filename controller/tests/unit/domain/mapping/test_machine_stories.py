@@ -27,6 +27,7 @@ from nvo3sec.domain.mapping import (
     Reported,
     Resync,
     Scope,
+    Shared,
     StaticMapping,
     Status,
     Tick,
@@ -36,6 +37,7 @@ from nvo3sec.domain.mapping import (
     step,
 )
 from nvo3sec.domain.messages.session import Lookup, LookupResult
+from nvo3sec.domain.overlay.addresses import link_local
 
 VN, OTHER_VN = 10, 20
 MAC = 0x02_00_00_00_01_00
@@ -494,6 +496,7 @@ class TestSpoofing:
             ({"mac": 0x01_00_5E_00_00_01}, Reason.BAD_ADDRESS),
             ({"ips": (ip("224.0.0.1"),)}, Reason.BAD_ADDRESS),
             ({"ips": (ip("::"),)}, Reason.BAD_ADDRESS),
+            ({"ips": (link_local(MAC + 1),)}, Reason.BAD_ADDRESS),
             ({"ips": tuple(ip("10.1.0.0") + n for n in range(1, 18))}, Reason.QUOTA),
         ],
     )
@@ -504,6 +507,18 @@ class TestSpoofing:
         assert (outcome.status, outcome.reason) == (Status.REFUSED, reason)
         assert story.state is before
         assert story.told() == [Told.REFUSED]
+
+    def test_the_link_local_address_of_a_mac_address_is_its_own(self):
+        """Whoever has that has it unannounced; what is stated or reserved is whose the file says."""
+        own, others, any_other = link_local(MAC), link_local(MAC + 1), ip("fe80::1")
+        story = Story()
+        assert story.attach("old", ips=(own, any_other)).status is Status.ACTIVE
+        for scope in (
+            Scope(reserved={(VN, others): frozenset({"old"})}),
+            Scope(shared=(Shared("set", frozenset({(VN, others)}), (), mac=False),)),
+        ):
+            assert scope.can_be_had(MAC, [(VN, others)])
+            assert not scope.can_be_had(MAC, [(VN, link_local(MAC + 2))])
 
     def test_without_a_lease(self):
         story = Story()

@@ -12,6 +12,8 @@ from nvo3sec.config import example_path, load_domain
 from nvo3sec.domain.keys.derivation import Purpose, peer_tag
 from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.mapping import Configured, MappingState, scope_of, statics_of, step
+from nvo3sec.domain.messages.session import ClaimPlace, Guard
+from nvo3sec.domain.overlay.addresses import link_local
 from nvo3sec.domain.overlay.membership import Membership, Tunnel
 from nvo3sec.domain.overlay.model import REPLICAS_PER_PORT_LIMIT, Suite, TunnelLevel
 from nvo3sec.domain.switch.desired import InstalledReceive, InstalledSend, Learned, desired_state, number_everything
@@ -212,6 +214,28 @@ class TestAccess:
             place = numbers.vaps[one.port, one.vlan, 5001]
             for entry in of(desired_state(view, numbers, INCARNATION), SourceGuard):
                 assert entry.services == (services if entry.interface == place else set())
+
+    def test_services_are_of_the_system_from_each_of_its_addresses(self):
+        """Also from what it has as a member of a set, its own link-local address among it: one entry for each."""
+        one, *others = DOMAIN.tenant_systems
+        system = replace(one, allow_router=True)
+        domain = replace(DOMAIN, tenant_systems=(system, *others))
+        view = view_of(domain, MEMBERSHIP, stated(domain), "leaf1", 1)
+        beside = (link_local(one.mac), IPv6Address("fe80::53"))
+        view = replace(
+            view,
+            guards=(Guard(one.port, one.vlan, one.mac, beside),),
+            claim_places=(ClaimPlace(one.port, one.vlan, one.mac, (IPv6Address("fe80::53"),)),),
+        )
+        numbers = number_everything(view, [], Numbers(), Reserved())
+        place = numbers.vaps[one.port, one.vlan, 5001]
+        found = [
+            entry for entry in of(desired_state(view, numbers, INCARNATION), SourceGuard) if entry.interface == place
+        ]
+        assert {entry.ip for entry in found} >= {int(ip) for ip in beside}
+        assert len({(entry.ip_kind, entry.ip) for entry in found}) == len(found)
+        for entry in found:
+            assert (entry.services, entry.is_announcer) == ({Service.ROUTER}, True)
 
     def test_other_ethertypes_where_allowed(self):
         state, numbers = desired("leaf3")
