@@ -105,6 +105,13 @@ def channels() -> Iterator[contextlib.ExitStack]:
         yield stack
 
 
+def data_plane_stream(directory: Path, channels: contextlib.ExitStack) -> Any:
+    channel = channels.enter_context(grpc.insecure_channel(f"unix:{directory / 'data'}"))
+    return channel.stream_stream(
+        "/p4.bm.DataplaneInterface/PacketStream", PacketStreamRequest.SerializeToString, PacketStreamResponse.FromString
+    )
+
+
 def stub(directory: Path, channels: contextlib.ExitStack) -> Any:
     options = [("grpc.use_local_subchannel_pool", 1)]
     return p4r_grpc.P4RuntimeStub(
@@ -279,12 +286,7 @@ class TestUnread:
         with switch(tmp_path, "response") as running:
             assert running._dataplane is not None
             sink = running._dataplane.sink_of(1)
-            channel = channels.enter_context(grpc.insecure_channel(f"unix:{tmp_path / 'data'}"))
-            call = channel.stream_stream(
-                "/p4.bm.DataplaneInterface/PacketStream",
-                PacketStreamRequest.SerializeToString,
-                PacketStreamResponse.FromString,
-            )
+            call = data_plane_stream(tmp_path, channels)
             deaf = Stream(call)
             assert deaf._call.initial_metadata() is not None
             for _ in range(100):
@@ -299,6 +301,42 @@ class TestUnread:
                     return
                 threading.Event().wait(0.01)
             pytest.fail("it is not free again")
+
+
+class Gone:
+    """The context of a call whose client has gone: grpc says so at one step or another."""
+
+    def __init__(self, step: str) -> None:
+        self._step = step
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*_: Any) -> bool:
+            if name == self._step:
+                raise ValueError("the call has ended")
+            return False
+
+        return call
+
+
+class TestGoneAtTheFirstStep:
+    """What a stream has taken is given back, wherever its client goes."""
+
+    @pytest.mark.parametrize("step", ["add_callback", "send_initial_metadata"])
+    def test_the_data_plane_stream_is_free(self, tmp_path: Path, channels: contextlib.ExitStack, step: str) -> None:
+        with switch(tmp_path) as running:
+            assert running._dataplane is not None
+            with pytest.raises(ValueError, match="has ended"):
+                next(running._dataplane.packet_stream(iter(()), Gone(step)))  # type: ignore[arg-type]
+            following = data_plane_stream(tmp_path, channels)(iter(queue.SimpleQueue().get, None))
+            following.initial_metadata()
+            running._dataplane.sink_of(1)(b"free")
+            assert next(following).packet == b"free"
+
+    def test_a_controller_leaves_no_seat(self, tmp_path: Path) -> None:
+        with switch(tmp_path) as running:
+            with pytest.raises(ValueError, match="has ended"):
+                next(running._service.StreamChannel(iter(()), Gone("add_callback")))  # type: ignore[arg-type]
+            assert len(running._clients[0].idle) == 0
 
 
 class TestSeats:

@@ -109,10 +109,11 @@ class DataplaneService:
                 self._outbox = outbox
         if taken:
             context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "only one client authorized at a time")
-        context.add_callback(outbox.abandon)
-        # From now on nothing that comes out of a port is missed: whoever waits for this may send.
-        context.send_initial_metadata(())
         try:
+            context.add_callback(outbox.abandon)
+            # From now on nothing that comes out of a port is missed: whoever waits for this may send. It is refused
+            # where the client has gone already.
+            context.send_initial_metadata(())
             threading.Thread(target=self._receive, args=(requests, outbox), name="packet-stream", daemon=True).start()
             yield from self._clients.responses(iter(outbox), context, None)
         finally:

@@ -203,10 +203,9 @@ class P4RuntimeService:
         with self._clients.watched(lambda error: stream.cut(error)) as silence:
             stream = _Stream(self, requests, outbox, context, silence)
             self._clients.seat(silence, "send an arbitration", self._clients.deadlines.arbitration, context)
-            context.add_callback(outbox.abandon)
-            reader = threading.Thread(target=stream.receive, name="p4runtime-stream", daemon=True)
             try:
-                reader.start()
+                context.add_callback(outbox.abandon)
+                threading.Thread(target=stream.receive, name="p4runtime-stream", daemon=True).start()
                 yield from self._clients.responses(iter(outbox), context, None)
             finally:
                 stream.leave()
