@@ -12,7 +12,6 @@ import heapq
 import itertools
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +20,7 @@ from finsy.proto import p4r
 from ..engine_api import Engine, EngineError
 from . import entries
 from .entries import Key
+from .outbox import Send
 from .schema import Schema, Table
 from .status import invalid
 
@@ -29,9 +29,6 @@ SHORTEST_NS = 100_000_000
 _SPARE = 1024
 _MAX_ENTRIES = 1024
 """Entries in one notification."""
-
-Send = Callable[[Any], None]
-"""Takes a p4.v1.StreamMessageResponse; never waits."""
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ from finsy.proto import p4r
 from ..engine_api import Engine, EngineError, UnsupportedProgram
 from . import consistency
 from .deviceconfig import program_of
-from .digests import Send
+from .outbox import Send
 from .pipeline import Pipeline
 from .ports import Ports, PortSpec, PortState
 from .reconciliation import Reconciliation

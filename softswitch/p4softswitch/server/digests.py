@@ -11,20 +11,18 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from finsy.proto import p4r
 
 from .bytestring import encode, width_bytes
 from .hold import Hold
+from .outbox import Send
 from .schema import Digest
 from .status import Code, P4Error, invalid, unimplemented
 
 _DEFAULT_LIST_SIZE = 1024
-
-Send = Callable[[Any], None]
-"""Takes a p4.v1.StreamMessageResponse; never waits."""
 
 
 class _List:

@@ -6,10 +6,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 _LOG = logging.getLogger(__name__)
+
+Send = Callable[[Any], None]
+"""Takes a p4.v1.StreamMessageResponse for the primary; never waits."""
 
 _MAX_CONTROL = 4096
 """A client that lets this many notifications pile up does not read; it is cut off."""

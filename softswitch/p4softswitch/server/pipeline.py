@@ -13,8 +13,9 @@ from finsy.proto import p4r
 from ..engine_api import Engine, EngineError
 from .ageing import Ageing
 from .changes import Change, Changes, Kind
-from .digests import Digests, Send
+from .digests import Digests
 from .hold import Hold
+from .outbox import Send
 from .packetio import PacketCodec
 from .profiles import Profiles
 from .replication import Limits, Replication

@@ -421,12 +421,12 @@ class Profiles:
     # Tables: `action` while an entry is checked, `commit` once the engine has it, `settle` whatever came of it.
 
     def action(self, table: Table, entry: Any) -> Action:
-        """What a p4.v1.TableEntry with an action refers to, or calls where the table has no action profile.
+        """What a p4.v1.TableEntry that `entries.check_action` has admitted refers to, or calls where the table has no
+        action profile.
 
         Raises:
             P4Error: see the specification, 9.1.2.
         """
-        entries.check_action(self._schema, table, entry)
         if table.profile is None:
             return entries.action_call(self._schema, entry.action.action)
         profile = self._of(table.profile)

@@ -133,6 +133,7 @@ class Tables:
         if not entry.HasField("action"):
             raise invalid(f"table {table.name}: the entry has no action")
         key = entries.key_of(table, entry)
+        entries.check_action(self._schema, table, entry)
         call = self._profiles.action(table, entry)
         direct = self._direct(table, entry)
         self._ageing.check(table, entry)
