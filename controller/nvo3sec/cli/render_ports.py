@@ -29,6 +29,8 @@ PORT_LOSSES = {
 _SWITCH_LOSSES = {
     "packet_in_lost": "packet-ins: the agent was too slow",
     "digest_lost": "digests: the agent was too slow",
+    "idle_notification_lost": "notifications of idle entries: the agent was too slow",
+    "error_lost": "reports of refused packet-outs: the agent was too slow",
     "sink_overflow": "frames for the agent or another reader over gRPC: it was late",
     "input_overflow": "packets that were put in: the switch was too slow",
     "requeue_overflow": "packets that were to pass the pipeline again: their queue was full",

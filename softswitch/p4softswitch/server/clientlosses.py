@@ -10,6 +10,10 @@ CLIENT_LOSSES: Mapping[str, str] = {
     "packet_in_lost": "packet-ins that the primary was too slow for",
     "packet_in_unheard": "packet-ins that there was no primary, or no p4info, for",
     "digest_lost": "digest lists that the primary was too slow for",
+    "digest_unheard": "digest lists that there was no primary for",
+    "idle_notification_lost": "notifications of idle entries that the primary was too slow for",
+    "idle_notification_unheard": "notifications of idle entries that there was no primary for",
+    "error_lost": "reports of refused packet-outs that the primary was too slow for",
     "stream_lost": "packets of ports that the client of the data-plane service was too slow for",
     "stream_unheard": "packets of ports that there was no client of the data-plane service for",
 }

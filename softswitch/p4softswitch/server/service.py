@@ -28,6 +28,10 @@ API_VERSION = "1.3.0"
 """What BMv2 answers to Capabilities."""
 
 
+_SENT = {"digest": "digest", "idle_timeout_notification": "idle_notification"}
+"""What a pipeline sends to the primary (p4.v1.StreamMessageResponse), and what it is called where it is counted."""
+
+
 def _abort(context: grpc.ServicerContext, status: Any) -> NoReturn:
     context.abort_with_status(to_grpc(status))
     raise AssertionError("abort_with_status returned")
@@ -180,10 +184,14 @@ class P4RuntimeService:
     # ------------------------------------------------------------------- stream
 
     def send_to_primary(self, message: Any) -> None:
-        """A digest, on a thread of the data plane or of a timer: to the primary, if there is one. Never waits."""
+        """A list of digests or a notification of idle entries, on a thread of the data plane or of a timer: to the
+        primary, if there is one. Never waits."""
+        kind = _SENT[message.WhichOneof("update")]
         primary = self._arbiter.primary()
-        if primary is not None and not primary.outbox.put_packet(message):
-            self._losses.add("digest_lost")
+        if primary is None:
+            self._losses.add(f"{kind}_unheard")
+        elif not primary.outbox.put_packet(message):
+            self._losses.add(f"{kind}_lost")
 
     def packet_in(self, data: bytes) -> None:
         """Bytes from the CPU port, on a thread of the data plane: to the primary, if there is one. Never waits."""
@@ -240,7 +248,8 @@ class P4RuntimeService:
         message.error.packet_out.SetInParent()
         if level is ErrorReporting.DETAILED:
             message.error.packet_out.packet_out.CopyFrom(packet)
-        connection.outbox.put_packet(message)
+        if not connection.outbox.put_packet(message):
+            self._losses.add("error_lost")
 
 
 class _Stream:
