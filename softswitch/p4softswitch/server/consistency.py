@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .schema import MatchKind, Schema, Table
-from .status import Code, P4Error
+from .status import first_phase
 
 _JSON_MATCH_TYPES: Mapping[MatchKind, frozenset[str]] = {
     MatchKind.EXACT: frozenset({"exact", "valid"}),
@@ -24,10 +24,6 @@ _DAMAGE = (KeyError, TypeError, AttributeError, IndexError, ValueError)
 """What Python says of values of another kind than a program has in a place."""
 
 _STACK_INDEX = re.compile(r"\[\d+\]$")
-
-
-def _refuse(reason: str) -> P4Error:
-    return P4Error(Code.UNKNOWN, f"Error in first phase of device update: {reason}")
 
 
 def parse_json(data: bytes) -> Mapping[str, Any]:
@@ -45,9 +41,9 @@ def parse_json(data: bytes) -> Mapping[str, Any]:
             reason = f"line {error.lineno}, column {error.colno}"
         elif isinstance(error, UnicodeDecodeError):
             reason = f"byte {error.start} is no text"
-        raise _refuse(f"the device config is not JSON: {reason}") from None
+        raise first_phase(f"the device config is not JSON: {reason}") from None
     if not isinstance(program, dict) or not isinstance(program.get("pipelines"), list):
-        raise _refuse("the device config is not a BMv2 program: it has no pipelines")
+        raise first_phase("the device config is not a BMv2 program: it has no pipelines")
     return program
 
 
@@ -71,31 +67,33 @@ class _Widths:
 def _check_table(table: Table, found: Mapping[str, Any], widths: _Widths, schema: Schema) -> None:
     keys = found.get("key", [])
     if len(keys) != len(table.fields):
-        raise _refuse(f"table {table.name}: {len(table.fields)} match fields in the p4info, {len(keys)} in the program")
+        raise first_phase(
+            f"table {table.name}: {len(table.fields)} match fields in the p4info, {len(keys)} in the program"
+        )
     for key, match_field in zip(keys, table.fields, strict=True):
         if key["match_type"] not in _JSON_MATCH_TYPES[match_field.kind]:
-            raise _refuse(f"table {table.name}, field {match_field.name}: the match types differ")
+            raise first_phase(f"table {table.name}, field {match_field.name}: the match types differ")
         width = widths.of(key["target"])
         if width is not None and width != match_field.bitwidth:
-            raise _refuse(f"table {table.name}, field {match_field.name}: the widths differ")
+            raise first_phase(f"table {table.name}, field {match_field.name}: the widths differ")
     names = set(found.get("actions", ()))
     for number in table.actions:
         name = schema.actions[number].name
         if name not in names:
-            raise _refuse(f"table {table.name} has no action {name} in the program")
+            raise first_phase(f"table {table.name} has no action {name} in the program")
     if table.idle_timeout and not found.get("support_timeout"):
-        raise _refuse(f"table {table.name} has no idle timeout in the program")
+        raise first_phase(f"table {table.name} has no idle timeout in the program")
     implementation = schema.profiles[table.profile].name if table.profile is not None else None
     if found.get("action_profile", found.get("act_prof_name")) != implementation:
-        raise _refuse(f"table {table.name}: the action profiles differ")
+        raise first_phase(f"table {table.name}: the action profiles differ")
     # For a constant table p4c writes its default size into the p4info and the number of entries into the program; for a
     # table without a key its default into the program, whatever the source says.
     if table.size != found.get("max_size", table.size) and not table.is_const and table.fields:
-        raise _refuse(f"table {table.name}: the sizes differ")
+        raise first_phase(f"table {table.name}: the sizes differ")
     if table.counter is not None and not found.get("with_counters", False):
-        raise _refuse(f"table {table.name} has no direct counter in the program")
+        raise first_phase(f"table {table.name} has no direct counter in the program")
     if table.meter is not None and not found.get("direct_meters"):
-        raise _refuse(f"table {table.name} has no direct meter in the program")
+        raise first_phase(f"table {table.name} has no direct meter in the program")
 
 
 def _check(schema: Schema, program: Mapping[str, Any]) -> None:
@@ -103,11 +101,11 @@ def _check(schema: Schema, program: Mapping[str, Any]) -> None:
     tables = {t["name"]: t for pipeline in program["pipelines"] for t in pipeline.get("tables", ())}
     for table in schema.tables.values():
         if table.name not in tables:
-            raise _refuse(f"the program has no table {table.name}")
+            raise first_phase(f"the program has no table {table.name}")
         try:
             _check_table(table, tables[table.name], widths, schema)
         except _DAMAGE:
-            raise _refuse(f"table {table.name}: the device config is damaged there") from None
+            raise first_phase(f"table {table.name}: the device config is damaged there") from None
     used = {number for table in schema.tables.values() for number in table.actions}
     actions: dict[str, Any] = {}
     for action in program.get("actions", ()):
@@ -115,18 +113,18 @@ def _check(schema: Schema, program: Mapping[str, Any]) -> None:
     for number in used:
         action = schema.actions[number]
         if action.name not in actions:
-            raise _refuse(f"the program has no action {action.name}")
+            raise first_phase(f"the program has no action {action.name}")
         found = [p["bitwidth"] for p in actions[action.name].get("runtime_data", ())]
         if found != [p.bitwidth for p in action.params]:
-            raise _refuse(f"action {action.name}: number or widths of the parameters differ")
+            raise first_phase(f"action {action.name}: number or widths of the parameters differ")
     counters = {c["name"]: c.get("size") for c in program.get("counter_arrays", ()) if not c.get("is_direct")}
     for counter in schema.counters.values():
         if counters.get(counter.name) != counter.size:
-            raise _refuse(f"the program has no counter {counter.name} of size {counter.size}")
+            raise first_phase(f"the program has no counter {counter.name} of size {counter.size}")
     meters = {m["name"]: m.get("size") for m in program.get("meter_arrays", ()) if not m.get("is_direct")}
     for meter in schema.meters.values():
         if meters.get(meter.name) != meter.size:
-            raise _refuse(f"the program has no meter {meter.name} of size {meter.size}")
+            raise first_phase(f"the program has no meter {meter.name} of size {meter.size}")
 
 
 def check(schema: Schema, data: bytes) -> None:
@@ -139,4 +137,6 @@ def check(schema: Schema, data: bytes) -> None:
     try:
         _check(schema, program)
     except _DAMAGE:
-        raise _refuse("the device config is not a BMv2 program: its tables, actions or arrays are damaged") from None
+        raise first_phase(
+            "the device config is not a BMv2 program: its tables, actions or arrays are damaged"
+        ) from None

@@ -33,9 +33,10 @@ from typing import Any
 
 from finsy.proto import p4r
 
-from ..engine_api import Engine, EngineError, UnsupportedProgram
+from ..engine_api import Engine, EngineError
 from . import consistency
 from .deviceconfig import program_of
+from .loaded import Loaded, load
 from .outbox import Send
 from .pipeline import Pipeline
 from .ports import Ports, PortSpec, PortState
@@ -43,7 +44,7 @@ from .reconciliation import Reconciliation
 from .replication import Limits
 from .responses import fill
 from .schema import Schema, read_p4info
-from .status import Code, P4Error, invalid
+from .status import Code, P4Error, first_phase, invalid
 from .turns import Turns
 
 _LOG = logging.getLogger(__name__)
@@ -58,15 +59,6 @@ _Request = p4r.SetForwardingPipelineConfigRequest
 _LOADS = frozenset({_Request.VERIFY_AND_SAVE, _Request.VERIFY_AND_COMMIT, _Request.RECONCILE_AND_COMMIT})
 
 
-@dataclass
-class _Loaded:
-    """A program in an engine; without a pipeline as long as no p4info has been pushed for it."""
-
-    engine: Engine
-    program: bytes
-    pipeline: Pipeline | None = None
-
-
 @dataclass(frozen=True)
 class DeviceStatistics:
     """What the running engine counts, by name; what is counted of each port, and how it is, by number of the port."""
@@ -74,10 +66,6 @@ class DeviceStatistics:
     engine: dict[str, int]
     ports: dict[str, dict[str, str | int]]
     states: Mapping[int, tuple[PortSpec, PortState]]
-
-
-def _first_phase(reason: str) -> P4Error:
-    return P4Error(Code.UNKNOWN, f"Error in first phase of device update: {reason}")
 
 
 class Device:
@@ -105,9 +93,9 @@ class Device:
         # Whose turn it is to do long work, before it takes the lock: one page of one Read, some updates of one large
         # Write. A small Write waits for what holds the lock, not for this.
         self._bulk = Turns()
-        self._running: _Loaded | None = None
-        self._saved: _Loaded | None = None
-        self._replaced: list[_Loaded] = []
+        self._running: Loaded | None = None
+        self._saved: Loaded | None = None
+        self._replaced: list[Loaded] = []
         self._config: Any = None
         self._touched = False
 
@@ -129,7 +117,7 @@ class Device:
         running = self._running
         pipeline = None if running is None else running.pipeline
         if running is not None and pipeline is not None:
-            self._inject(running, cpu_port, pipeline.codec.packet_out(packet))
+            running.inject(cpu_port, pipeline.codec.packet_out(packet))
 
     def digest_ack(self, ack: Any) -> None:
         """A p4.v1.DigestListAck."""
@@ -143,15 +131,8 @@ class Device:
         running = self._running
         if running is None:
             return False
-        self._inject(running, port, data)
+        running.inject(port, data)
         return True
-
-    @staticmethod
-    def _inject(running: _Loaded, port: int, data: bytes) -> None:
-        try:
-            running.engine.inject(port, data)
-        except EngineError as error:
-            raise P4Error(Code.UNKNOWN, f"the data plane refuses the packet: {error}") from None
 
     def statistics(self) -> DeviceStatistics | None:
         """What there is to count; None without a program."""
@@ -263,7 +244,7 @@ class Device:
         """
         with self._push_lock:
             consistency.parse_json(program)
-            loaded = self._load(program)
+            loaded = load(self._factory, program)
             try:
                 with self._lock:
                     self._switch_to(loaded)
@@ -298,9 +279,9 @@ class Device:
             self._verify(schema, program)
             return
         if not self._swap_allowed:
-            raise _first_phase("the switch was started with --disable-swap")
+            raise first_phase("the switch was started with --disable-swap")
         if self._saved is not None:
-            raise _first_phase("a saved pipeline waits for its COMMIT")
+            raise first_phase("a saved pipeline waits for its COMMIT")
         if not program and action == _Request.VERIFY_AND_COMMIT and self._running is not None:
             self._adopt(schema, config)
             return
@@ -309,31 +290,13 @@ class Device:
             return
         self._save(action, schema, program, config)
 
-    def _load(self, program: bytes) -> _Loaded:
-        try:
-            return _Loaded(self._factory(program), program)
-        except UnsupportedProgram as error:
-            raise _first_phase(f"not supported: {error}") from None
-        except EngineError as error:
-            raise _first_phase(str(error)) from None
-        except Exception as error:  # noqa: BLE001 - whatever a damaged program does to the compiler, the old one runs on
-            _LOG.exception("the engine failed to load a program")
-            raise _first_phase(f"the engine failed ({type(error).__name__})") from None
-
     def _pipeline(self, schema: Schema, engine: Engine) -> Pipeline:
         return Pipeline(schema, engine, self._limits, self._send_digest)
-
-    @staticmethod
-    def _retire(loaded: _Loaded | None) -> None:
-        """Its pipeline goes; the engine may stay."""
-        if loaded is not None and loaded.pipeline is not None:
-            loaded.pipeline.close()
-            loaded.pipeline = None
 
     def _verify(self, schema: Schema, program: bytes) -> None:
         # BMv2 looks at the p4info only.
         consistency.check(schema, program)
-        self._load(program).engine.stop()
+        load(self._factory, program).engine.stop()
 
     def _remember(self, config: Any) -> None:
         self._config = p4r.ForwardingPipelineConfig()
@@ -343,10 +306,10 @@ class Device:
         """An empty device config: the p4info is for the program that runs."""
         running = self._running
         if running is None:
-            raise _first_phase("no program runs")
+            raise first_phase("no program runs")
         consistency.check(schema, running.program)
         with self._lock:
-            self._retire(running)
+            running.retire()
             running.pipeline = self._pipeline(schema, running.engine)
             self._remember(config)
 
@@ -357,14 +320,14 @@ class Device:
             return False
         with self._lock:
             running.engine.reset_state(keep_entries=False)
-            self._retire(running)
+            running.retire()
             running.pipeline = self._pipeline(schema, running.engine)
             self._remember(config)
         _LOG.info("pipeline restarted")
         return True
 
     def _save(self, action: int, schema: Schema, program: bytes, config: Any) -> None:
-        loaded = self._load(program)
+        loaded = load(self._factory, program)
         pipeline = loaded.pipeline = self._pipeline(schema, loaded.engine)
         try:
             if action == _Request.RECONCILE_AND_COMMIT:
@@ -380,9 +343,9 @@ class Device:
         finally:
             if loaded is not self._saved and loaded is not self._running:
                 loaded.engine.stop()
-                self._retire(loaded)
+                loaded.retire()
 
-    def _reconcile(self, loaded: _Loaded, pipeline: Pipeline, config: Any) -> None:
+    def _reconcile(self, loaded: Loaded, pipeline: Pipeline, config: Any) -> None:
         running = self._running
         old = None if running is None else running.pipeline
         reconciliation = Reconciliation(old, pipeline, self._lock, self._bulk)
@@ -407,7 +370,7 @@ class Device:
         self._switch_to(saved)
         self._saved = None
 
-    def _switch_to(self, loaded: _Loaded) -> None:
+    def _switch_to(self, loaded: Loaded) -> None:
         """Move the ports to another engine and run it. Whatever fails on the way, the old one has them all."""
         old = self._running
         try:
@@ -427,7 +390,7 @@ class Device:
         self._running = loaded
         if old is not None:
             self._ports.detach(old.engine)
-            self._retire(old)
+            old.retire()
             self._replaced.append(old)
         _LOG.info("pipeline running")
 
@@ -471,7 +434,7 @@ class Device:
             for loaded in (self._running, self._saved):
                 if loaded is not None:
                     loaded.engine.stop()
-                    self._retire(loaded)
+                    loaded.retire()
             if self._running is not None:
                 self._ports.leave(self._running.engine)
             self._running = self._saved = None

@@ -46,6 +46,11 @@ def unimplemented(message: str) -> P4Error:
     return P4Error(Code.UNIMPLEMENTED, message)
 
 
+def first_phase(reason: str) -> P4Error:
+    """A program, or its p4info, is not taken: UNKNOWN, in BMv2's words."""
+    return P4Error(Code.UNKNOWN, f"Error in first phase of device update: {reason}")
+
+
 class GrpcStatus(grpc.Status):  # type: ignore[misc]  # grpc ships no types
     """What `ServicerContext.abort_with_status` takes."""
 
