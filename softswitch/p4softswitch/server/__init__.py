@@ -32,6 +32,8 @@ Otherwise different:
 - a Write of more than 32 updates is applied in parts, in its order. Other Writes may come in between two of them. If
   another controller has become primary then, or another pipeline was pushed, the updates that are left are refused,
   each with PERMISSION_DENIED or ABORTED; BMv2 goes on with them;
+- a push is refused with PERMISSION_DENIED if another controller has become primary while it waited for another push, or
+  while its program was compiled; BMv2 goes on with it;
 - it does not wait for its clients for good: 60 s for the request of a call, 30 s for the first arbitration of a stream
   and for each message to be taken, 300 s for all responses of one Read, and 50 s for a connection to show that its
   other end is there. 32 calls may wait to hear something, and 16 Reads may be answered at a time. Where that is not

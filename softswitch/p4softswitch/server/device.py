@@ -35,7 +35,7 @@ from finsy.proto import p4r
 
 from ..engine_api import Engine, EngineError
 from . import consistency
-from .deviceconfig import program_of
+from .deviceconfig import fill_config, program_of
 from .loaded import Loaded, load
 from .outbox import Send
 from .pipeline import Pipeline
@@ -57,6 +57,18 @@ _UPDATES = 32
 
 _Request = p4r.SetForwardingPipelineConfigRequest
 _LOADS = frozenset({_Request.VERIFY_AND_SAVE, _Request.VERIFY_AND_COMMIT, _Request.RECONCILE_AND_COMMIT})
+
+
+@dataclass(frozen=True)
+class _Push:
+    """may_write: raises P4Error if the client may not push, any more; asked where the push is about to change
+    something."""
+
+    action: int
+    config: Any
+    may_write: Callable[[], None]
+    schema: Schema
+    program: bytes
 
 
 @dataclass(frozen=True)
@@ -220,21 +232,13 @@ class Device:
         Raises:
             P4Error: FAILED_PRECONDITION before the first push, INVALID_ARGUMENT for an unknown type of response.
         """
-        kind = p4r.GetForwardingPipelineConfigRequest
         with self._lock:
             stored = self._config
             if stored is None:
                 if self._touched:
                     return  # as BMv2 after a first push that failed
                 raise P4Error(Code.FAILED_PRECONDITION, "No forwarding pipeline config set for this device")
-        if response_type not in (kind.ALL, kind.COOKIE_ONLY, kind.P4INFO_AND_COOKIE, kind.DEVICE_CONFIG_AND_COOKIE):
-            raise invalid("unknown response type")
-        if response_type in (kind.ALL, kind.P4INFO_AND_COOKIE):
-            config.p4info.CopyFrom(stored.p4info)
-        if response_type in (kind.ALL, kind.DEVICE_CONFIG_AND_COOKIE):
-            config.p4_device_config = stored.p4_device_config
-        if stored.HasField("cookie"):
-            config.cookie.CopyFrom(stored.cookie)
+        fill_config(config, stored, response_type)
 
     def boot(self, program: bytes) -> None:
         """Run a program from the command line: packets pass, P4Runtime waits for a p4info.
@@ -253,22 +257,26 @@ class Device:
                     loaded.engine.stop()
             self._stop_replaced()
 
-    def set_config(self, action: int, config: Any) -> None:
+    def set_config(self, action: int, config: Any, may_write: Callable[[], None] = lambda: None) -> None:
         """SetForwardingPipelineConfig; see the head of this module.
+
+        may_write: raises P4Error if the client may not, any more: others push, and it compiles, while it waits.
 
         Raises:
             P4Error: refused. What runs goes on; only a refused RECONCILE_AND_COMMIT leaves the new program saved.
         """
         with self._push_lock:
+            may_write()
             self._touched = True
             try:
-                self._change(action, config)
+                self._change(action, config, may_write)
             finally:
                 self._stop_replaced()
 
-    def _change(self, action: int, config: Any) -> None:
+    def _change(self, action: int, config: Any, may_write: Callable[[], None]) -> None:
         if action == _Request.COMMIT:
             with self._lock:
+                may_write()
                 self._commit()
             return
         if action != _Request.VERIFY and action not in _LOADS:
@@ -278,17 +286,18 @@ class Device:
         if action == _Request.VERIFY:
             self._verify(schema, program)
             return
+        push = _Push(action, config, may_write, schema, program)
         if not self._swap_allowed:
             raise first_phase("the switch was started with --disable-swap")
         if self._saved is not None:
             raise first_phase("a saved pipeline waits for its COMMIT")
         if not program and action == _Request.VERIFY_AND_COMMIT and self._running is not None:
-            self._adopt(schema, config)
+            self._adopt(push, self._running)
             return
         consistency.check(schema, program)
-        if action == _Request.VERIFY_AND_COMMIT and self._restart(schema, program, config):
+        if action == _Request.VERIFY_AND_COMMIT and self._restart(push):
             return
-        self._save(action, schema, program, config)
+        self._save(push)
 
     def _pipeline(self, schema: Schema, engine: Engine) -> Pipeline:
         return Pipeline(schema, engine, self._limits, self._send_digest)
@@ -302,66 +311,66 @@ class Device:
         self._config = p4r.ForwardingPipelineConfig()
         self._config.CopyFrom(config)
 
-    def _adopt(self, schema: Schema, config: Any) -> None:
+    def _adopt(self, push: _Push, running: Loaded) -> None:
         """An empty device config: the p4info is for the program that runs."""
-        running = self._running
-        if running is None:
-            raise first_phase("no program runs")
-        consistency.check(schema, running.program)
+        consistency.check(push.schema, running.program)
         with self._lock:
+            push.may_write()
             running.retire()
-            running.pipeline = self._pipeline(schema, running.engine)
-            self._remember(config)
+            running.pipeline = self._pipeline(push.schema, running.engine)
+            self._remember(push.config)
 
-    def _restart(self, schema: Schema, program: bytes, config: Any) -> bool:
+    def _restart(self, push: _Push) -> bool:
         """The same program again: the engine resets itself, ports stay open. False if it is another program."""
         running = self._running
-        if running is None or running.program != program:
+        if running is None or running.program != push.program:
             return False
         with self._lock:
+            push.may_write()
             running.engine.reset_state(keep_entries=False)
             running.retire()
-            running.pipeline = self._pipeline(schema, running.engine)
-            self._remember(config)
+            running.pipeline = self._pipeline(push.schema, running.engine)
+            self._remember(push.config)
         _LOG.info("pipeline restarted")
         return True
 
-    def _save(self, action: int, schema: Schema, program: bytes, config: Any) -> None:
-        loaded = load(self._factory, program)
-        pipeline = loaded.pipeline = self._pipeline(schema, loaded.engine)
+    def _save(self, push: _Push) -> None:
+        loaded = load(self._factory, push.program)
+        pipeline = loaded.pipeline = self._pipeline(push.schema, loaded.engine)
         try:
-            if action == _Request.RECONCILE_AND_COMMIT:
-                self._reconcile(loaded, pipeline, config)
+            if push.action == _Request.RECONCILE_AND_COMMIT:
+                self._reconcile(push, loaded, pipeline)
                 return
             with self._lock:
-                if action == _Request.VERIFY_AND_COMMIT:
+                push.may_write()
+                if push.action == _Request.VERIFY_AND_COMMIT:
                     self._switch_to(loaded)  # before anything is remembered: it may fail
-                    self._remember(config)
                 else:
                     self._saved = loaded
-                    self._remember(config)
+                self._remember(push.config)
         finally:
             if loaded is not self._saved and loaded is not self._running:
                 loaded.engine.stop()
                 loaded.retire()
 
-    def _reconcile(self, loaded: Loaded, pipeline: Pipeline, config: Any) -> None:
+    def _reconcile(self, push: _Push, loaded: Loaded, pipeline: Pipeline) -> None:
         running = self._running
         old = None if running is None else running.pipeline
         reconciliation = Reconciliation(old, pipeline, self._lock, self._bulk)
         try:
             reconciliation.copy()
+            with self._lock:
+                push.may_write()
+                reconciliation.finish()
+                self._saved = loaded
+                self._remember(push.config)
+                if reconciliation.failed is not None:
+                    raise P4Error(Code.UNKNOWN, f"Error when reconciling config: {reconciliation.failed.message}")
+                self._commit()
         except BaseException:
             with self._lock:
                 reconciliation.cancel()
             raise
-        with self._lock:
-            reconciliation.finish()
-            self._saved = loaded
-            self._remember(config)
-            if reconciliation.failed is not None:
-                raise P4Error(Code.UNKNOWN, f"Error when reconciling config: {reconciliation.failed.message}")
-            self._commit()
 
     def _commit(self) -> None:
         saved = self._saved

@@ -79,7 +79,7 @@ class Reconciliation:
         self._replace(self._old, self._old.changes.unfollow(), nullcontext())
 
     def cancel(self) -> None:
-        """The push has failed. The caller holds the lock."""
+        """The push has failed. The caller holds the lock. Idempotent, also after `finish`."""
         if self._old is not None:
             self._old.changes.unfollow()
 

@@ -165,7 +165,7 @@ class P4RuntimeService:
             _check_role(request)
             if request.device_id != self._device.device_id:
                 raise P4Error(Code.UNKNOWN, "Error when trying to assign device")
-            self._device.set_config(request.action, request.config)
+            self._device.set_config(request.action, request.config, lambda: self._check_primary(request))
             return p4r.SetForwardingPipelineConfigResponse()
 
         return self._run(context, call)
