@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import itertools
+import queue
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,9 +16,11 @@ from engine_support import load_program
 from finsy.proto import p4i, p4r, rpc_code
 from google.protobuf import text_format
 from p4softswitch.engine_api import ProfileRef
+from p4softswitch.server import Device, Ports
 from p4softswitch.server.ageing import SHORTEST_NS, Ageing
 from p4softswitch.server.schema import read_p4info
-from server_harness import Controller, Delete, Insert, Modify, Program, Target, update
+from server_fake_engine import FakeEngine
+from server_harness import DEVICE_ID, TIMEOUT, Controller, Delete, Insert, Modify, Program, Push, Target, update
 
 MAC = b"\x02\x00\x00\x00\x00\x01"
 OTHER = b"\x02\x00\x00\x00\x00\x02"
@@ -85,6 +89,73 @@ class TestOverTheStream:
         assert pushed.code(Insert, table_entry=written) == rpc_code.INVALID_ARGUMENT
 
 
+class TestWhichPipeline:
+    """Only the one that runs tells of its entries."""
+
+    @pytest.fixture
+    def told(self) -> queue.SimpleQueue[Any]:
+        return queue.SimpleQueue()
+
+    @pytest.fixture
+    def device(self, told: queue.SimpleQueue[Any], ageing_program: Program) -> Iterator[Device]:
+        device = Device(DEVICE_ID, FakeEngine, Ports(()), send_digest=told.put)
+        device.set_config(Push.VERIFY_AND_COMMIT, ageing_program.config())
+        yield device
+        device.stop()
+
+    @staticmethod
+    def age(device: Device, program: Program, mac: bytes) -> None:
+        entry = forward(program, mac, idle_timeout_ns=SHORTEST_NS)
+        assert device.write([update(Insert, table_entry=entry)]) == [None]
+
+    @staticmethod
+    def next_told(told: queue.SimpleQueue[Any]) -> bytes:
+        (entry,) = told.get(timeout=TIMEOUT).idle_timeout_notification.table_entry
+        value: bytes = entry.match[0].exact.value
+        return value
+
+    def test_saved(self, device: Device, told: queue.SimpleQueue[Any], ageing_program: Program) -> None:
+        device.set_config(Push.VERIFY_AND_SAVE, ageing_program.config())
+        self.age(device, ageing_program, MAC)
+        assert device._saved is not None
+        assert device._saved.pipeline is not None
+        ageing = device._saved.pipeline._ageing
+        assert ageing.expire(time.monotonic_ns() + 10**15) == []
+        assert ageing._thread is None
+        device.set_config(Push.COMMIT, p4r.ForwardingPipelineConfig())
+        assert self.next_told(told) == MAC
+
+    def test_reconciled(
+        self, device: Device, told: queue.SimpleQueue[Any], ageing_program: Program, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What is carried over goes on, and no thread runs before the swap."""
+        self.age(device, ageing_program, MAC)
+        seen: list[Any] = []
+        swap = Device._switch_to
+
+        def swapped(self: Device, loaded: Any) -> None:
+            seen.append((len(loaded.pipeline._ageing._timeouts), loaded.pipeline._ageing._thread))
+            swap(self, loaded)
+
+        monkeypatch.setattr(Device, "_switch_to", swapped)
+        device.set_config(Push.RECONCILE_AND_COMMIT, ageing_program.config())
+        assert seen == [(1, None)]
+        while not told.empty():  # of before
+            told.get()
+        assert self.next_told(told) == MAC
+
+    @pytest.mark.parametrize("data", [None, b""], ids=["pushed again", "adopted"])
+    def test_in_place(
+        self, device: Device, told: queue.SimpleQueue[Any], ageing_program: Program, data: bytes | None
+    ) -> None:
+        config = ageing_program.config()
+        if data is not None:
+            config.p4_device_config = data
+        device.set_config(Push.VERIFY_AND_COMMIT, config)
+        self.age(device, ageing_program, OTHER)
+        assert self.next_told(told) == OTHER
+
+
 class TestTime:
     """With the time of the test's own."""
 
@@ -97,6 +168,7 @@ class TestTime:
         def keys(now: int) -> list[bytes]:
             return [e.match[0].exact.value for n in ageing.expire(now) for e in n.table_entry]
 
+        ageing.start(now=0)
         engine.set_clock(0)
         engine.table_insert(table.name, *key, call("Pipe.send", (1, 9)))
         ageing.set(table, key, p4r.TableEntry(idle_timeout_ns=500 * MS), now=0)
@@ -122,10 +194,33 @@ class TestTime:
         assert keys(4000 * MS) == []
         ageing.close()
 
+    def test_it_begins_when_packets_come(self, ageing_program: Program) -> None:
+        """Before that nothing is told of, and no time passes."""
+        engine = load_program("ageing")
+        schema = read_p4info(ageing_program.p4info)
+        ageing = Ageing(schema, engine, lambda message: None)
+        table = next(t for t in schema.tables.values() if t.name == "Pipe.forward")
+        engine.set_clock(0)
+        keys = [((exact(number, 48),), 0) for number in (1, 2, 3)]
+        for key in keys:
+            engine.table_insert(table.name, *key, call("Pipe.send", (1, 9)))
+            ageing.set(table, key, p4r.TableEntry(idle_timeout_ns=500 * MS), now=0)
+        ageing.forget(table, keys[1])
+        ageing.set(table, keys[2], p4r.TableEntry(), now=0)
+        assert ageing.expire(10**15) == []
+        engine.set_clock(7_000_000)
+        ageing.start(now=7000 * MS)
+        engine.set_clock(7_499_999)
+        assert ageing.expire(7499 * MS) == []
+        engine.set_clock(7_500_000)
+        (notification,) = ageing.expire(7500 * MS)
+        assert [e.match[0].exact.value for e in notification.table_entry] == [b"\x01"]
+
     def test_entries_that_change_leave_nothing(self, ageing_program: Program) -> None:
         schema = read_p4info(ageing_program.p4info)
         ageing = Ageing(schema, load_program("ageing"), lambda message: None)
         table = next(t for t in schema.tables.values() if t.name == "Pipe.forward")
+        ageing.start(now=0)
         for number in range(10_000):
             ageing.set(table, ((exact(number % 7, 48),), 0), p4r.TableEntry(idle_timeout_ns=10**15), now=0)
         assert len(ageing._due) < 3000

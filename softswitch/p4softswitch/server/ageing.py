@@ -3,7 +3,8 @@
 
 An entry that stays idle is told of again each time that its timeout passes anew: a notification may be lost, and BMv2
 repeats itself too. Entries are looked at when they can have expired, not swept. Nothing is removed: that is the
-controller's to do.
+controller's to do. The times of a pipeline that is saved, or made ready, begin when it runs: no packet could hit its
+entries before.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import heapq
 import itertools
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +46,7 @@ class _Timeout:
 
 
 class Ageing:
-    """The idle timeouts of one pipeline. Thread-safe."""
+    """The idle timeouts of one pipeline, from `start` on. Thread-safe."""
 
     def __init__(self, schema: Schema, engine: Engine, send: Send) -> None:
         self._schema = schema
@@ -55,6 +57,7 @@ class Ageing:
         self._timeouts: dict[tuple[int, Key], _Timeout] = {}
         self._due: list[tuple[int, int, _Timeout]] = []
         self._thread: threading.Thread | None = None
+        self._started = False
         self._closed = False
 
     @staticmethod
@@ -70,7 +73,7 @@ class Ageing:
             raise invalid(f"table {table.name} has no idle timeout")
 
     def set(self, table: Table, key: Key, entry: Any, now: int | None = None) -> None:
-        """The entry is in the table; its time begins now (nanoseconds of time.monotonic_ns)."""
+        """The entry is in the table; its time begins now (nanoseconds of time.monotonic_ns), or with `start`."""
         if not table.idle_timeout:
             return
         with self._changed:
@@ -81,11 +84,23 @@ class Ageing:
             note = entry.controller_metadata, entry.metadata
             timeout = _Timeout(number, table, key, entry.idle_timeout_ns, *note)
             self._timeouts[table.id, key] = timeout
+            if self._started:
+                self._begin([timeout], now)
+
+    def start(self, now: int | None = None) -> None:
+        """Packets meet the entries from now on (nanoseconds of time.monotonic_ns). Idempotent."""
+        with self._changed:
+            if not self._started:
+                self._started = True
+                self._begin(list(self._timeouts.values()), now)
+
+    def _begin(self, timeouts: Sequence[_Timeout], now: int | None) -> None:
+        for timeout in timeouts:
             self._look_at(timeout, (time.monotonic_ns() if now is None else now) + timeout.idle_ns)
-            if self._thread is None and now is None:
-                self._thread = threading.Thread(target=self._run, name="p4runtime-ageing", daemon=True)
-                self._thread.start()
-            self._changed.notify()
+        if timeouts and self._thread is None and now is None:
+            self._thread = threading.Thread(target=self._run, name="p4runtime-ageing", daemon=True)
+            self._thread.start()
+        self._changed.notify()
 
     def forget(self, table: Table, key: Key) -> None:
         """The entry is gone."""

@@ -316,8 +316,7 @@ class Device:
         consistency.check(push.schema, running.program)
         with self._lock:
             push.may_write()
-            running.retire()
-            running.pipeline = self._pipeline(push.schema, running.engine)
+            running.run(self._pipeline(push.schema, running.engine))
             self._remember(push.config)
 
     def _restart(self, push: _Push) -> bool:
@@ -328,8 +327,7 @@ class Device:
         with self._lock:
             push.may_write()
             running.engine.reset_state(keep_entries=False)
-            running.retire()
-            running.pipeline = self._pipeline(push.schema, running.engine)
+            running.run(self._pipeline(push.schema, running.engine))
             self._remember(push.config)
         _LOG.info("pipeline restarted")
         return True
@@ -401,6 +399,8 @@ class Device:
             self._ports.detach(old.engine)
             old.retire()
             self._replaced.append(old)
+        if loaded.pipeline is not None:
+            loaded.pipeline.start()
         _LOG.info("pipeline running")
 
     # --------------------------------------------------------------------- ports

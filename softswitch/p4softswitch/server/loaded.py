@@ -33,6 +33,13 @@ class Loaded:
         except EngineError as error:
             raise P4Error(Code.UNKNOWN, f"the data plane refuses the packet: {error}") from None
 
+    def run(self, pipeline: Pipeline) -> None:
+        """It runs, and is talked to by this pipeline from now on, not by the one that there was."""
+        old, self.pipeline = self.pipeline, pipeline
+        pipeline.start()
+        if old is not None:
+            old.close()
+
     def retire(self) -> None:
         """Its pipeline goes; the engine may stay."""
         if self.pipeline is not None:

@@ -86,6 +86,10 @@ class Pipeline:
             "action_profile_group": self._profiles.group_read,
         }
 
+    def start(self) -> None:
+        """Packets pass through it from now on. Idempotent."""
+        self._ageing.start()
+
     def close(self) -> None:
         """Nothing is sent on the stream any more."""
         self.digests.close()
