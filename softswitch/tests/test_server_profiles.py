@@ -129,6 +129,60 @@ class TestMembers:
         assert profile_state(pushed) == ([], [])
 
 
+class TestActionsOfTheTables:
+    """A member has an action that the entries of every table of its profile may have."""
+
+    @pytest.fixture
+    def narrowed(self, profiles: Program) -> Program:
+        """One of the two tables that share the selector has `drop` for a default action alone; the other has no
+        `rewrite`; the only one of `plain` has NoAction as the compiler adds it."""
+        p4info = p4i.P4Info()
+        p4info.CopyFrom(profiles.p4info)
+        refs = {t.preamble.alias: t.action_refs for t in p4info.tables}
+        ids = {a.preamble.alias: a.preamble.id for a in p4info.actions}
+        for table, action in (("balance", "drop"), ("label", "NoAction")):
+            [ref] = [ref for ref in refs[table] if ref.id == ids[action]]
+            ref.scope = p4i.ActionRef.DEFAULT_ONLY
+        [place] = [n for n, ref in enumerate(refs["balance_more"]) if ref.id == ids["rewrite"]]
+        del refs["balance_more"][place]
+        return Program(p4info, profiles.device_config)
+
+    @pytest.mark.parametrize(
+        ("profile", "action", "params", "code", "on_bmv2"),
+        [
+            ("selector", "drop", (), rpc_code.PERMISSION_DENIED, rpc_code.OK),
+            ("plain", "NoAction", (), rpc_code.PERMISSION_DENIED, rpc_code.OK),
+            ("selector", "rewrite", (b"\x01", b"\x07", b"\x02"), rpc_code.INVALID_ARGUMENT, rpc_code.OK),
+            ("selector", "send", (b"\x07",), rpc_code.OK, rpc_code.OK),
+            ("selector", "NoAction", (), rpc_code.OK, rpc_code.OK),
+            ("plain", "send", (b"\x07",), rpc_code.INVALID_ARGUMENT, rpc_code.INVALID_ARGUMENT),
+        ],
+    )
+    def test_scope(
+        self, pushed: Controller, target: Target, narrowed: Program, profile: str, action: str,
+        params: tuple[bytes, ...], code: int, on_bmv2: int,
+    ) -> None:  # fmt: skip
+        code = on_bmv2 if target.name == "bmv2" else code
+        pushed.push(narrowed)
+        call = narrowed.action(action, *params)
+        made = member(narrowed, 1, profile=profile, action=call.action)
+        assert pushed.code(Insert, action_profile_member=made) == code
+        if code:
+            assert profile_state(pushed) == ([], [])
+        else:
+            pushed.write(update(Delete, action_profile_member=made))
+        other = {"selector": ("send", b"\x01"), "plain": ("mark", b"\x01")}[profile]
+        member_of = member(narrowed, 1, profile=profile, action=narrowed.action(*other).action)
+        pushed.write(update(Insert, action_profile_member=member_of))
+        assert pushed.code(Modify, action_profile_member=made) == code
+        pushed.write(update(Delete, action_profile_member=member_of))
+        if profile == "selector":
+            actions = p4r.TableAction()
+            item = actions.action_profile_action_set.action_profile_actions.add(weight=1)
+            item.action.CopyFrom(call.action)
+            assert pushed.code(Insert, table_entry=balance(narrowed, MACS[0], actions)) == code
+
+
 class TestGroups:
     @pytest.fixture(autouse=True)
     def members(self, pushed: Controller, profiles: Program) -> None:

@@ -11,6 +11,8 @@ Stricter than BMv2, so that nothing comes to lean on what BMv2 happens to admit:
   single -1, a replica above port 511, backup replicas, excess bursts, direct resources of a default entry, a role other
   than the default, a group of a profile without selector, member or group 0: refused; BMv2 reads zero, overflows, or
   forgets;
+- so is a member, and an action set, with an action that one of the tables of its action profile does not have, or has
+  for its default action alone: each of them may refer to it. BMv2 looks at the actions of the first one alone;
 - an entry that is refused for its meter configuration is not there; BMv2 has it then, and cannot read the table any
   more;
 - VERIFY compiles the program; BMv2 looks at the p4info only. A device config that is no program, or that the p4info

@@ -20,7 +20,7 @@ from . import entries
 from .changes import Change, Changes, Kind
 from .entries import Key
 from .hold import Hold
-from .schema import Prefix, Profile, Schema, Table
+from .schema import Prefix, Profile, Schema, Scope, Table
 from .status import Code, P4Error, invalid, unimplemented
 
 _MAX_HANDLES = 1 << 16
@@ -101,9 +101,23 @@ class _Profile:
         number = action.action_id
         if number >> 24 != Prefix.ACTION or number not in self._schema.actions:
             raise invalid(f"Invalid P4 id: there is no action {number:#010x}")
-        if number not in self.profile.actions:
-            raise invalid(self._where(f"action {self._schema.actions[number].name} is none of its tables'"))
+        self._check_admitted(number)
         return entries.action_call(self._schema, action)
+
+    def _check_admitted(self, number: int) -> None:
+        """Every table of the profile may refer to whatever is in it, so its entries must be able to have the action."""
+        tables, name = self.profile.tables, self._schema.actions[number].name
+        if not any(number in table.actions for table in tables):
+            raise invalid(self._where(f"action {name} is none of its tables'"))
+        for table in tables:
+            scope = table.actions.get(number)
+            if scope is None:
+                raise invalid(self._where(f"table {table.name}, which refers to it too, has no action {name}"))
+            if scope is Scope.DEFAULT_ONLY:
+                raise P4Error(
+                    Code.PERMISSION_DENIED,
+                    self._where(f"in table {table.name} {name} can only be the default action"),
+                )
 
     def _check_watch(self, message: Any) -> None:
         if message.watch_port or message.watch:

@@ -100,17 +100,6 @@ class Meter:
 
 
 @dataclass(frozen=True)
-class Profile:
-    """An action profile: the ids of what its members can do, and how large groups may be at most (0: not said)."""
-
-    id: int
-    name: str
-    with_selector: bool
-    max_group_size: int
-    actions: frozenset[int]
-
-
-@dataclass(frozen=True)
 class Table:
     id: int
     name: str
@@ -127,6 +116,17 @@ class Table:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "needs_priority", any(f.kind in NEEDS_PRIORITY for f in self.fields))
+
+
+@dataclass(frozen=True)
+class Profile:
+    """An action profile: how large groups may be at most (0: not said), and the tables whose entries refer to it."""
+
+    id: int
+    name: str
+    with_selector: bool
+    max_group_size: int
+    tables: tuple[Table, ...]
 
 
 @dataclass(frozen=True)
@@ -278,8 +278,8 @@ def _profiles(p4info: Any, ids: _Ids, tables: Iterable[Table]) -> dict[int, Prof
         number, name = ids.take(proto.preamble, Prefix.ACTION_PROFILE)
         if proto.max_group_size < 0:
             raise _refuse(f"action profile {name} has a negative group size")
-        actions = frozenset(a for table in tables if table.profile == number for a in table.actions)
-        found[number] = Profile(number, name, proto.with_selector, proto.max_group_size, actions)
+        users = tuple(table for table in tables if table.profile == number)
+        found[number] = Profile(number, name, proto.with_selector, proto.max_group_size, users)
     for table in tables:
         if table.profile is not None and table.profile not in found:
             raise _refuse(f"table {table.name} refers to an action profile that does not exist")
