@@ -9,7 +9,7 @@ packet. Unlike there, a change is one step with respect to packets, and what is 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,44 +19,22 @@ from ..engine_api import Action, ActionCall, Engine, EngineError, ProfileRef
 from . import entries
 from .changes import Change, Changes, Kind
 from .entries import Key
+from .handles import Handles, Weights
 from .hold import Hold
 from .schema import Prefix, Profile, Schema, Scope, Table
 from .status import Code, P4Error, invalid, unimplemented
 
-_MAX_HANDLES = 1 << 16
-"""Members with their copies, and groups, of one profile; the engine's bound."""
 _MAX_MEMBERS_OF_GROUP = 1 << 12
 """Where the p4info says nothing."""
 
 
-class _Handles:
-    """Numbers, the lowest free one first."""
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-        self._taken: set[int] = set()
-
-    def take(self, count: int = 1) -> list[int]:
-        """Raises P4Error (RESOURCE_EXHAUSTED) and takes nothing if there are not so many."""
-        if len(self._taken) + count > _MAX_HANDLES:
-            raise P4Error(Code.RESOURCE_EXHAUSTED, f"{self._what} is full ({_MAX_HANDLES})")
-        found: list[int] = []
-        number = 0
-        while len(found) < count:
-            if number not in self._taken:
-                found.append(number)
-            number += 1
-        self._taken.update(found)
-        return found
-
-    def give(self, handles: list[int]) -> None:
-        self._taken.difference_update(handles)
-
-
 @dataclass
 class _Member:
+    """handles: one, and more as far as a group has it with a larger weight."""
+
     call: ActionCall
     handles: list[int]
+    weights: Weights = field(default_factory=Weights)
 
 
 @dataclass
@@ -82,8 +60,8 @@ class _Profile:
         self.profile = profile
         self._schema = schema
         self._engine = engine
-        self._member_handles = _Handles(f"action profile {profile.name}")
-        self._group_handles = _Handles(f"action profile {profile.name}")
+        self._member_handles = Handles(f"action profile {profile.name}")
+        self._group_handles = Handles(f"action profile {profile.name}")
         self._members: dict[int, _Member] = {}
         self._groups: dict[int, _Group] = {}
         self._member_ids: dict[int, int] = {}
@@ -180,8 +158,7 @@ class _Profile:
     def _delete_member(self, number: int, found: _Member | None) -> None:
         if found is None:
             raise self._no_member(number)
-        in_group = any(number in group.weights for group in self._groups.values())
-        if in_group or self.uses[ProfileRef(found.handles[0])]:
+        if found.weights or self.uses[ProfileRef(found.handles[0])]:
             raise P4Error(Code.UNKNOWN, self._where(f"member {number} is used by a group or an entry"))
         del self._members[number]
         del self._member_ids[found.handles[0]]
@@ -209,10 +186,11 @@ class _Profile:
         else:
             if self.uses[ProfileRef(found.handle, group=True)]:
                 raise P4Error(Code.UNKNOWN, self._where(f"group {number} is used by an entry"))
+            self._engine.profile_group_delete(self.profile.name, found.handle)
             del self._groups[number]
             del self._group_ids[found.handle]
-            self._engine.profile_group_delete(self.profile.name, found.handle)
             self._group_handles.give([found.handle])
+            self._weigh(found.weights, {})
             self._drop_copies(found.weights)
 
     def _insert_group(self, number: int, proto: Any) -> None:
@@ -248,24 +226,35 @@ class _Profile:
 
     def _set_group(self, group: _Group, weights: dict[int, int]) -> None:
         """Copies for the weights, the group in one step, then without the copies that nothing needs any more."""
-        before = set(group.weights)
+        before = group.weights
         try:
             for number, weight in sorted(weights.items()):
                 member = self._members[number]
-                member.handles += self._new_members(member.call, max(0, weight - len(member.handles)))
+                missing = weight - len(member.handles)
+                if missing > 0:
+                    member.handles += self._new_members(member.call, missing)
             handles = [h for number, weight in weights.items() for h in self._members[number].handles[:weight]]
             self._engine.profile_group_set(self.profile.name, group.handle, handles)
+            self._weigh(before, weights)
             group.weights = weights
         finally:
-            self._drop_copies(before | set(weights), but=group)
+            self._drop_copies(before.keys() | weights.keys())
 
-    def _drop_copies(self, members: Any, but: _Group | None = None) -> None:
-        groups = [*self._groups.values(), *([but] if but is not None else [])]
+    def _weigh(self, before: Mapping[int, int], after: Mapping[int, int]) -> None:
+        """A group has other members, or others of their weights."""
+        for number, weight in before.items():
+            self._members[number].weights.remove(weight)
+        for number, weight in after.items():
+            self._members[number].weights.add(weight)
+
+    def _drop_copies(self, members: Iterable[int]) -> None:
+        """Those that no group needs."""
         for number in members:
             member = self._members[number]
-            needed = max([1, *(group.weights.get(number, 1) for group in groups)])
-            member.handles, surplus = member.handles[:needed], member.handles[needed:]
-            self._drop_members(surplus)
+            needed = max(1, member.weights.largest())
+            if len(member.handles) > needed:
+                member.handles, surplus = member.handles[:needed], member.handles[needed:]
+                self._drop_members(surplus)
 
     # ------------------------------------------------------------------- entries
 
