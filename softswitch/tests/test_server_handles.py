@@ -70,7 +70,7 @@ class Work:
         self.lines = 0
 
     def _trace(self, frame: FrameType, event: str, _argument: Any) -> Any:
-        if not frame.f_code.co_filename.endswith(("/server/profiles.py", "/server/handles.py")):
+        if not frame.f_code.co_filename.endswith(("/server/profiles.py", "/server/profile.py", "/server/handles.py")):
             return None
         self.lines += 1
         return self._trace
