@@ -298,6 +298,29 @@ def test_reconcile_keeps_members(target: Target, pushed: Controller, profiles: P
     assert profile_state(pushed) == ([], [])
 
 
+def test_a_p4info_alone_keeps_them(target: Target, pushed: Controller, profiles: Program) -> None:
+    """An entry goes on to refer to its member, whatever is inserted behind it."""
+    if target.name == "bmv2":
+        pytest.skip("BMv2 cannot read the entries then")
+    pushed.write(update(Insert, action_profile_member=member(profiles, 1, 11)))
+    pushed.write(update(Insert, table_entry=balance(profiles, MACS[0], action_profile_member_id=1)))
+    entries = pushed.read(table_entry=p4r.TableEntry(table_id=profiles.id("balance")))
+    pushed.push_config(p4r.ForwardingPipelineConfig(p4info=profiles.p4info), Push.VERIFY_AND_COMMIT)
+    assert pushed.read(table_entry=p4r.TableEntry(table_id=profiles.id("balance"))) == entries
+    pushed.write(update(Insert, action_profile_member=member(profiles, 2, 12)))
+    assert profile_state(pushed) == ([member(profiles, 1, 11), member(profiles, 2, 12)], [])
+    assert pushed.code(Delete, action_profile_member=member(profiles, 1)) == rpc_code.UNKNOWN
+    if target.name == "fake":
+        return  # it does not run the program
+    pushed.write(update(Insert, table_entry=balance(profiles, OTHER, action_profile_member_id=2)))
+    data = connected_data_port(target.data_address)
+    try:
+        data.send(1, frame(random.Random(5), MACS[0]))
+        assert data.receive()[0] == 11
+    finally:
+        data.close()
+
+
 class TestPackets:
     """Which member a packet meets is the same here as on BMv2, for which the expected ports were computed."""
 

@@ -34,6 +34,8 @@ Otherwise different:
 - a Write of more than 32 updates is applied in parts, in its order. Other Writes may come in between two of them. If
   another controller has become primary then, or another pipeline was pushed, the updates that are left are refused,
   each with PERMISSION_DENIED or ABORTED; BMv2 goes on with them;
+- a p4info that is pushed without a program leaves all that is there, and is refused if it is not the same as before and
+  something would be lost by it; BMv2 forgets the members and groups, and cannot read the entries that have them;
 - a push is refused with PERMISSION_DENIED if another controller has become primary while it waited for another push, or
   while its program was compiled; BMv2 goes on with it;
 - it does not wait for its clients for good: 60 s for the request of a call, 30 s for the first arbitration of a stream

@@ -6,6 +6,8 @@ What a push does is BMv2's behaviour, read from its source and confirmed on it:
 - VERIFY_AND_SAVE loads the new program beside the running one. From then on Write and Read go to the new one, which is
   empty, while packets still pass through the old one. COMMIT swaps them. Until then any other push is refused.
 - VERIFY_AND_COMMIT does both at once: registers, entries, counters, meters, groups start anew.
+- VERIFY_AND_COMMIT of a p4info alone is for the program that runs, which goes on with all that is in it. Another one
+  than before is refused as long as something would be lost by it.
 - RECONCILE_AND_COMMIT loads the new program, inserts the old one's table entries into it, and swaps: registers,
   counters, meters, default actions and groups start anew, entries stay. If one cannot be inserted (in particular every
   cell of an indexed counter or meter, see `Pipeline.forwarding_state`), it is refused with the new program saved, and a
@@ -316,7 +318,12 @@ class Device:
         consistency.check(push.schema, running.program)
         with self._lock:
             push.may_write()
-            running.run(self._pipeline(push.schema, running.engine))
+            old = running.pipeline
+            if old is None or old.schema != push.schema:
+                held = None if old is None else old.held(push.schema)
+                if held is not None:
+                    raise first_phase(f"without a program another p4info is not taken while it would lose {held}")
+                running.run(self._pipeline(push.schema, running.engine))
             self._remember(push.config)
 
     def _restart(self, push: _Push) -> bool:

@@ -59,6 +59,11 @@ class _List:
             self._config = p4r.DigestEntry()
             self._config.CopyFrom(entry)
 
+    @property
+    def is_configured(self) -> bool:
+        with self._lock:
+            return self._config is not None
+
     def read(self) -> Any:
         with self._lock:
             if self._config is None:
@@ -158,6 +163,11 @@ class Digests:
         if number not in self._by_id:
             raise P4Error(Code.NOT_FOUND, f"there is no digest {number:#010x}")
         return self._by_id[number]
+
+    def held(self) -> str | None:
+        """See `Pipeline.held`."""
+        found = next((name for name, digest in self._by_name.items() if digest.is_configured), None)
+        return None if found is None else f"the configuration of digest {found}"
 
     def learn(self, name: str, sample: bytes) -> None:
         """A sample from the engine: fields one behind the other, each in whole bytes."""

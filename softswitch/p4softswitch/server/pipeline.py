@@ -54,6 +54,7 @@ class Pipeline:
     """Not thread-safe: the device serialises writes, and reads hold them off where they copy something."""
 
     def __init__(self, schema: Schema, engine: Engine, limits: Limits, send_digest: Send) -> None:
+        self.schema = schema
         self.codec = PacketCodec(schema)
         self.digests = Digests(schema.digests, send_digest)
         engine.set_digest_sink(self.digests.learn)
@@ -89,6 +90,11 @@ class Pipeline:
     def start(self) -> None:
         """Packets pass through it from now on. Idempotent."""
         self._ageing.start()
+
+    def held(self, schema: Schema) -> str | None:
+        """What there is that would be lost if another pipeline came in its place, with that p4info and the same engine:
+        the first thing, in words. While nothing is written."""
+        return self._profiles.held() or self.tables.held(schema) or self.digests.held() or self._replication.held()
 
     def close(self) -> None:
         """Nothing is sent on the stream any more."""

@@ -325,6 +325,11 @@ class ActionProfile:
         numbers = [wanted] if wanted in self._groups else [] if wanted else list(self._groups)
         return [(number, self._groups[number].max_size, self._groups[number].weights) for number in numbers]
 
+    @property
+    def is_empty(self) -> bool:
+        """No member, no group, no action set."""
+        return not (self._members or self._groups or self.one_shots)
+
     def member_entity(self, number: int, call: ActionCall) -> Any:
         """The p4.v1.Entity of a member."""
         entity = p4r.Entity()

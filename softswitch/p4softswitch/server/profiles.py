@@ -36,6 +36,11 @@ class Profiles:
     def _selected(self, number: int) -> list[ActionProfile]:
         return [self._of(number)] if number else list(self._profiles.values())
 
+    def held(self) -> str | None:
+        """See `Pipeline.held`."""
+        found = next((profile.profile for profile in self._profiles.values() if not profile.is_empty), None)
+        return None if found is None else f"what is in action profile {found.name}"
+
     def member_write(self, update: int, member: Any) -> None:
         """A p4.v1.ActionProfileMember of a Write.
 

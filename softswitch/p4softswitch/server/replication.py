@@ -115,6 +115,12 @@ class Replication:
         else:
             raise invalid("the entry is neither a multicast group nor a clone session")
 
+    def held(self) -> str | None:
+        """See `Pipeline.held`."""
+        if self._groups:
+            return f"multicast group {min(self._groups)}"
+        return f"clone session {min(self._sessions)}" if self._sessions else None
+
     def read(self, entry: Any, hold: Hold) -> Iterator[Any]:
         """A p4.v1.PacketReplicationEngineEntry of a Read; id 0 is all, as they are at one moment.
 

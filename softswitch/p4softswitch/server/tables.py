@@ -295,6 +295,27 @@ class Tables:
         for table in self._schema.tables.values():
             yield from self._read_table(table, request, hold)
 
+    def held(self, schema: Schema) -> str | None:
+        """See `Pipeline.held`. Entries stay, if that p4info describes them as this one does."""
+        for table in self._schema.tables.values():
+            if self._notes[table.id] or self._default_notes.get(table.id):
+                return f"metadata or timeouts of entries of table {table.name}"
+            is_same = schema.tables.get(table.id) == table and all(
+                schema.actions.get(number) == self._schema.actions[number] for number in table.actions
+            )
+            if not is_same and not table.is_const and (table.id in self._default_notes or self._has_entries(table)):
+                return f"what is written to table {table.name}, which it describes otherwise"
+        return None
+
+    def _has_entries(self, table: Table) -> bool:
+        start: int | None = 0
+        while start is not None:
+            page = self._engine.table_page(table.name, start)
+            if next(iter(page.entries), None) is not None:
+                return True
+            start = page.next
+        return False
+
     # ------------------------------------------------------------------- copies
 
     def entry_of(self, change: Change) -> tuple[Any, Any | None]:
