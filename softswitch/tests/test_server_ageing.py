@@ -17,7 +17,7 @@ from finsy.proto import p4i, p4r, rpc_code
 from google.protobuf import text_format
 from p4softswitch.engine_api import ProfileRef
 from p4softswitch.server import Device, Ports
-from p4softswitch.server.ageing import SHORTEST_NS, Ageing
+from p4softswitch.server.ageing import SHORTEST_NS, Ageing, _Timeout
 from p4softswitch.server.schema import read_p4info
 from server_fake_engine import FakeEngine
 from server_harness import DEVICE_ID, TIMEOUT, Controller, Delete, Insert, Modify, Program, Push, Target, update
@@ -215,6 +215,22 @@ class TestTime:
         engine.set_clock(7_500_000)
         (notification,) = ageing.expire(7500 * MS)
         assert [e.match[0].exact.value for e in notification.table_entry] == [b"\x01"]
+
+    def test_it_ends_with_the_pipeline(self, ageing_program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Also between the look at an entry and the word to the controller."""
+        sent: list[Any] = []
+        ageing = Ageing(read_p4info(ageing_program.p4info), load_program("ageing"), sent.append)
+
+        def expire(_now: int) -> list[Any]:
+            ageing.close()
+            return [p4r.IdleTimeoutNotification(timestamp=1)]
+
+        monkeypatch.setattr(ageing, "expire", expire)
+        ageing._look_at(
+            _Timeout(0, next(iter(read_p4info(ageing_program.p4info).tables.values())), ((), 0), 1, 0, b""), 0
+        )
+        ageing._run()
+        assert sent == []
 
     def test_entries_that_change_leave_nothing(self, ageing_program: Program) -> None:
         schema = read_p4info(ageing_program.p4info)

@@ -156,7 +156,10 @@ class Ageing:
                 if self._closed:
                     return
             for notification in self.expire(time.monotonic_ns()):
-                self._send(p4r.StreamMessageResponse(idle_timeout_notification=notification))
+                with self._changed:  # the pipeline may have gone while its entries were looked at
+                    if self._closed:
+                        return
+                    self._send(p4r.StreamMessageResponse(idle_timeout_notification=notification))
 
     def close(self) -> None:
         """The pipeline is gone: nothing is sent any more."""
