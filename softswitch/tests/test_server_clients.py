@@ -148,11 +148,12 @@ class TestSilence:
     def test_other_devices_shut_nobody_out(self, tmp_path: Path, channels: contextlib.ExitStack) -> None:
         """A controller of a device that is not there is one for nothing."""
         with switch(tmp_path):
-            strangers = [Stream(stub(tmp_path, channels).StreamChannel) for _ in range(MAX_IDLE)]
-            for number, stream in enumerate(strangers):
+            strangers: list[Stream] = []
+            for number in range(MAX_IDLE):  # one after the other, so that the first one has waited longest
+                strangers.append(Stream(stub(tmp_path, channels).StreamChannel))
                 # Falling numbers: nobody hears of who comes later.
-                stream.arbitrate(MAX_IDLE - number, device_id=70 + number // 10)
-                assert next(stream._call).WhichOneof("update") == "arbitration"
+                strangers[-1].arbitrate(MAX_IDLE - number, device_id=70 + number // 10)
+                assert next(strangers[-1]._call).WhichOneof("update") == "arbitration"
             with Controller(f"unix:{tmp_path / 'p4rt'}") as agent:
                 assert agent.arbitrate().status.code == rpc_code.OK
             [stream] = first_ended(strangers, 1)
