@@ -6,12 +6,14 @@ from __future__ import annotations
 import contextlib
 import select
 import socket
+import struct
 import threading
 from collections.abc import Iterator
 
 import pytest
 from engine_network import can_make_veth, ip, own_network
 from p4softswitch.server.links import Link, Links
+from p4softswitch.server.netlink import ERROR, Message, message, messages
 from p4softswitch.server.portwatch import PortWatch
 
 PATIENCE_S = 60.0
@@ -94,3 +96,17 @@ class TestWatch:
 
     def test_it_ends_without_having_begun(self) -> None:
         PortWatch(lambda: None, lambda: None).stop()
+
+
+class TestMessages:
+    def test_one_behind_the_other(self) -> None:
+        """Each begins at a multiple of four bytes."""
+        sent = [message(16, 0, 1, b"odd"), message(ERROR, 0, 2, b"\xed\xff\xff\xff")]
+        found = list(messages(sent[0] + bytes(1) + sent[1]))
+        assert found == [Message(16, 1, 0, b"odd"), Message(ERROR, 2, 0, b"\xed\xff\xff\xff")]
+        assert found[1].error == 19
+
+    @pytest.mark.parametrize("length", [0, 1, 15])
+    def test_a_length_that_leads_nowhere_ends_it(self, length: int) -> None:
+        damaged = struct.pack("=I", length) + message(16, 0, 1, b"")[4:]
+        assert list(messages(damaged * 2)) == []

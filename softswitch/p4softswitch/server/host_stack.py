@@ -22,14 +22,14 @@ import select
 import socket
 import struct
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from .claims import check_primary_name
+from .netlink import ERROR, REQUEST, Message, attribute, message, messages
 
 _LOG = logging.getLogger(__name__)
 
@@ -37,16 +37,15 @@ TABLE_PREFIX = "p4softswitch-"
 
 _NETLINK_NETFILTER = 12
 _SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, _NFNLGRP_NFTABLES = 270, 1, 7
-_ERROR, _BATCH_BEGIN, _BATCH_END = 2, 16, 17  # NLMSG_ERROR, NFNL_MSG_BATCH_*
+_BATCH_BEGIN, _BATCH_END = 16, 17  # NFNL_MSG_BATCH_*
 _SUBSYSTEM = 10  # NFNL_SUBSYS_NFTABLES
 _NEWTABLE, _DELTABLE, _NEWCHAIN, _NEWRULE = (_SUBSYSTEM << 8 | number for number in (0, 2, 3, 6))
-_REQUEST, _ACK, _CREATE, _APPEND = 0x1, 0x4, 0x400, 0x800
+_ACK, _CREATE, _APPEND = 0x4, 0x400, 0x800
 _FAMILY = 5  # NFPROTO_NETDEV
 _INGRESS, _EGRESS = 0, 1
 _FIRST = -(2**31)  # no base chain of anybody's comes before
 _DROP, _ACCEPT = 0, 1
 _NESTED = 0x8000
-_HEADER = struct.Struct("=IHHII")
 _SCOPE_LINK = 253  # RT_SCOPE_LINK: addresses of this scope and above are of no use beyond the link
 _IFF_LOOPBACK = 8
 _COMMENT = b"the frames of this interface are its switch's alone"
@@ -62,35 +61,30 @@ class NotTaken(OSError):
 # Messages of nf_tables (linux/netfilter/nf_tables.h) ------------------------------------------------------------------
 
 
-def _attribute(kind: int, data: bytes) -> bytes:
-    return struct.pack("=HH", len(data) + 4, kind) + data + bytes(-len(data) % 4)
-
-
 def _nest(kind: int, *parts: bytes) -> bytes:
-    return _attribute(kind | _NESTED, b"".join(parts))
+    return attribute(kind | _NESTED, b"".join(parts))
 
 
 def _number(kind: int, value: int) -> bytes:
-    return _attribute(kind, struct.pack(">i", value))
+    return attribute(kind, struct.pack(">i", value))
 
 
 def _text(kind: int, value: str) -> bytes:
-    return _attribute(kind, os.fsencode(value) + b"\0")
+    return attribute(kind, os.fsencode(value) + b"\0")
 
 
 def _message(kind: int, flags: int, sequence: int, family: int, body: bytes, resource: int = 0) -> bytes:
-    body = struct.pack(">BBH", family, 0, resource) + body
-    return _HEADER.pack(_HEADER.size + len(body), kind, flags, sequence, 0) + body
+    return message(kind, flags, sequence, struct.pack(">BBH", family, 0, resource) + body)
 
 
 def _batch(parts: Iterable[tuple[int, int, bytes]]) -> bytes:
     """(message, flags, body) of what is to happen together or not at all."""
-    messages = [_message(_BATCH_BEGIN, _REQUEST, 0, 0, b"", _SUBSYSTEM)]
-    messages += [
-        _message(kind, _REQUEST | _ACK | flags, sequence, _FAMILY, body)
+    whole = [_message(_BATCH_BEGIN, REQUEST, 0, 0, b"", _SUBSYSTEM)]
+    whole += [
+        _message(kind, REQUEST | _ACK | flags, sequence, _FAMILY, body)
         for sequence, (kind, flags, body) in enumerate(parts, 1)
     ]
-    return b"".join([*messages, _message(_BATCH_END, _REQUEST, len(messages), 0, b"", _SUBSYSTEM)])
+    return b"".join([*whole, _message(_BATCH_END, REQUEST, len(whole), 0, b"", _SUBSYSTEM)])
 
 
 def _expression(name: str, *data: bytes) -> bytes:
@@ -105,7 +99,7 @@ def _let_out(table: bytes, mark: int) -> bytes:
         + _nest(
             4,
             _expression("meta", _number(1, 1), _number(2, 3)),  # register 1: the mark
-            _expression("cmp", _number(1, 1), _number(2, 0), _nest(3, _attribute(1, struct.pack("=I", mark)))),
+            _expression("cmp", _number(1, 1), _number(2, 0), _nest(3, attribute(1, struct.pack("=I", mark)))),
             _expression("immediate", _number(1, 0), _nest(2, _nest(2, _number(1, _ACCEPT)))),
         )
     )
@@ -120,7 +114,7 @@ def _chain(table: bytes, name: str, hook: int, interface: str) -> bytes:
 def _taking(interface: str, mark: int) -> bytes:
     """A table made anew in one step: there is no moment at which the interface is open."""
     table = _text(1, TABLE_PREFIX + interface)
-    comment = _attribute(6, struct.pack("=BB", 0, len(_COMMENT) + 1) + _COMMENT + b"\0")
+    comment = attribute(6, struct.pack("=BB", 0, len(_COMMENT) + 1) + _COMMENT + b"\0")
     return _batch(
         (
             (_NEWTABLE, _CREATE, table),
@@ -133,27 +127,9 @@ def _taking(interface: str, mark: int) -> bytes:
     )
 
 
-@dataclass(frozen=True)
-class _Received:
-    kind: int
-    sender: int
-    body: bytes
-
-    @property
-    def error(self) -> int:
-        return -int(struct.unpack_from("=i", self.body)[0])
-
-    def names(self, table: str) -> bool:
-        """Whether it is about a table: its name is the first attribute of tables, chains and rules."""
-        return self.kind >> 8 == _SUBSYSTEM and self.body[4 : 4 + len(_text(1, table))] == _text(1, table)
-
-
-def _received(data: bytes) -> Iterator[_Received]:
-    at = 0
-    while at + _HEADER.size <= len(data):
-        length, kind, _, _, sender = _HEADER.unpack_from(data, at)
-        yield _Received(kind, sender, data[at + _HEADER.size : at + length])
-        at += max(length + 3 & ~3, _HEADER.size)
+def _names(change: Message, table: str) -> bool:
+    """Whether it is about a table: its name is the first attribute of tables, chains and rules."""
+    return change.kind >> 8 == _SUBSYSTEM and change.body[4 : 4 + len(_text(1, table))] == _text(1, table)
 
 
 def _socket(groups: int = 0) -> socket.socket:
@@ -168,8 +144,8 @@ def _ask(netlink: socket.socket, batch: bytes) -> None:
     """Raises OSError with the first refusal. The kernel answers before `send` returns."""
     netlink.send(batch)
     while select.select([netlink], [], [], 0)[0]:
-        for answer in _received(netlink.recv(1 << 16)):
-            if answer.kind == _ERROR and answer.error:
+        for answer in messages(netlink.recv(1 << 16)):
+            if answer.kind == ERROR and answer.error:
                 raise OSError(answer.error, os.strerror(answer.error))
 
 
@@ -279,9 +255,9 @@ class HostStack:
                     if self._closed or self._asking is None:
                         return
                     ours = self._asking.getsockname()[0]
-                    others = [message for message in _received(data) if message.sender != ours]
+                    others = [change for change in messages(data) if change.port != ours]
                     for interface in sorted(self._taken):
-                        if not data or any(message.names(TABLE_PREFIX + interface) for message in others):
+                        if not data or any(_names(change, TABLE_PREFIX + interface) for change in others):
                             self._make_anew(self._asking, interface)
 
     def _make_anew(self, asking: socket.socket, interface: str) -> None:

@@ -13,18 +13,18 @@ import os
 import socket
 import struct
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 
+from .netlink import ERROR, REQUEST, Message, attribute, message, messages
+
+LONGEST_NAME = 15
+"""Bytes of an interface's (IFNAMSIZ of netdevice(7), less the end)."""
+
 _RTMGRP_LINK = 1
-_NLMSG_ERROR = 2
 _RTM_NEWLINK, _RTM_GETLINK = 16, 18
-_NLM_F_REQUEST = 1
 _IFLA_IFNAME = 3
 _IFF_UP, _IFF_LOWER_UP = 1 << 0, 1 << 16
-_HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence, port
 _INTERFACE = struct.Struct("=BxHiII")  # struct ifinfomsg: family, type, index, flags, change
-_NAME_LIMIT = 15
 _ROOM = 1 << 16
 _ANSWER_S = 5.0
 """The kernel answers at once, or under a lock that others hold for a while."""
@@ -76,18 +76,16 @@ class Links:
             OSError: the kernel does not say.
         """
         encoded = os.fsencode(name)
-        if not 0 < len(encoded) <= _NAME_LIMIT:
+        if not 0 < len(encoded) <= LONGEST_NAME:
             return None
-        attribute = struct.pack("=HH", 4 + len(encoded) + 1, _IFLA_IFNAME) + encoded + b"\0"
-        body = _INTERFACE.pack(0, 0, 0, 0, 0) + attribute + bytes(-len(attribute) % 4)
+        body = _INTERFACE.pack(0, 0, 0, 0, 0) + attribute(_IFLA_IFNAME, encoded + b"\0")
         with self._lock:
             self._sequence = self._sequence % 0xFFFFFFFF + 1
-            length = _HEADER.size + len(body)
-            self._questions.send(_HEADER.pack(length, _RTM_GETLINK, _NLM_F_REQUEST, self._sequence, 0) + body)
+            self._questions.send(message(_RTM_GETLINK, REQUEST, self._sequence, body))
             while True:
-                for kind, sequence, answer in _messages(self._questions.recv(_ROOM)):
-                    if sequence == self._sequence:
-                        return _link(kind, answer)
+                for answer in messages(self._questions.recv(_ROOM)):
+                    if answer.sequence == self._sequence:
+                        return _link(answer)
 
     def close(self) -> None:
         """Idempotent."""
@@ -98,22 +96,11 @@ def _netlink() -> socket.socket:
     return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)  # 0: NETLINK_ROUTE
 
 
-def _messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """(type, sequence, body) of each message."""
-    at = 0
-    while at + _HEADER.size <= len(data):
-        length, kind, _flags, sequence, _port = _HEADER.unpack_from(data, at)
-        if length < _HEADER.size:
-            return
-        yield kind, sequence, data[at + _HEADER.size : at + length]
-        at += (length + 3) & ~3
-
-
-def _link(kind: int, answer: bytes) -> Link | None:
-    if kind == _RTM_NEWLINK:
-        _family, _type, index, flags, _change = _INTERFACE.unpack_from(answer)
+def _link(answer: Message) -> Link | None:
+    if answer.kind == _RTM_NEWLINK:
+        _family, _type, index, flags, _change = _INTERFACE.unpack_from(answer.body)
         return Link(index, bool(flags & _IFF_UP), bool(flags & _IFF_LOWER_UP))
-    number = -struct.unpack_from("=i", answer)[0] if kind == _NLMSG_ERROR else errno.EPROTO
+    number = answer.error if answer.kind == ERROR else errno.EPROTO
     if number == errno.ENODEV:
         return None
     raise OSError(number, os.strerror(number))

@@ -10,12 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from .links import Link
+from .links import LONGEST_NAME, Link
 
 MAX_PORT = 511
 """v1model's ports have 9 bits."""
-_LONGEST_NAME = 15
-"""Bytes of an interface's (IFNAMSIZ of netdevice(7), less the end)."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +51,8 @@ def parse_port(text: str) -> PortSpec:
     if not number.isdecimal() or int(number) > MAX_PORT:
         raise ValueError(f"the port is a number from 0 to {MAX_PORT}")
     if not rest.startswith("unix:"):
-        if len(os.fsencode(rest)) > _LONGEST_NAME or rest in (".", "..") or set(rest) & set("/:") or " " in rest:
-            raise ValueError(f"{rest} is no name of an interface: at most {_LONGEST_NAME} bytes, without space, / or :")
+        if len(os.fsencode(rest)) > LONGEST_NAME or rest in (".", "..") or set(rest) & set("/:") or " " in rest:
+            raise ValueError(f"{rest} is no name of an interface: at most {LONGEST_NAME} bytes, without space, / or :")
         return PortSpec(int(number), interface=rest)
     local, comma, peer = rest.removeprefix("unix:").partition(",")
     if not local or not comma or not peer:
