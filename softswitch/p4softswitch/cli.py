@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import NoReturn
 
 from . import portcommand
+from .arguments import Parser
 from .engine_api import Engine, EngineError
 from .logfile import LogFile
 from .server import EngineFactory, Limits, P4Error, PortSpec, Switch, SwitchOptions, TlsFiles, parse_port
@@ -40,12 +40,6 @@ _REFUSED = ("use-files", "packet-in", "restore-state", "debugger-addr", "dump-pa
 """Options of BMv2 that a user would miss, or that print what must not be printed."""
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        print(f"p4softswitch: {message}", file=sys.stderr)
-        sys.exit(1)  # BMv2's exit status
-
-
 def _port(text: str) -> PortSpec:
     try:
         return parse_port(text)
@@ -63,7 +57,7 @@ def _number(low: int, high: int) -> type:
 
 
 def _general_parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="p4softswitch",
         description="Software switch for P4_16 programs compiled for BMv2, with simple_switch_grpc's interfaces.",
         usage="p4softswitch [options] <program.json> [-- target options]\n       p4softswitch ports --help",
@@ -103,7 +97,7 @@ def _general_parser() -> argparse.ArgumentParser:
 
 
 def _target_parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="p4softswitch ... --", add_help=False)
+    parser = Parser(prog="p4softswitch ... --", add_help=False)
     add = parser.add_argument
     add("--grpc-server-addr", default="127.0.0.1:9559", help="host:port, or unix:PATH")
     add("--grpc-server-ssl", action="store_true")

@@ -8,19 +8,18 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import grpc
 
+from .arguments import Parser
 from .server.portservice import SERVICE
 
 _DEADLINE_S = 60.0
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        print(f"p4softswitch ports: {message}", file=sys.stderr)
-        sys.exit(1)
+class _Parser(Parser):
+    speaker = "p4softswitch ports"
 
 
 def _parser() -> argparse.ArgumentParser:
