@@ -19,7 +19,7 @@ from .arguments import Parser
 from .engine_api import Engine, EngineError
 from .logfile import LogFile
 from .server import EngineFactory, Limits, P4Error, PortSpec, Switch, SwitchOptions, TlsFiles, parse_port
-from .server.claims import Taken, user_of_interface
+from .server.claims import Holder, Taken, holder_of_interface
 from .server.host_stack import HostStack, release
 from .server.ports import MAX_PORT
 from .signals import Stop, stop_on_signals
@@ -275,14 +275,23 @@ def _serve(args: argparse.Namespace, target: argparse.Namespace, tls: TlsFiles |
         stop.wait()
 
 
+def _switch_of(interface: str) -> Holder | None:
+    """Who has it as a port; None if nobody has. A stranger who has its name is said, and in nobody's way."""
+    holder = holder_of_interface(interface)
+    if holder is None or not holder.is_stranger:
+        return holder
+    print(f"p4softswitch: {interface}: {holder} has the name that says which switch uses it", file=sys.stderr)
+    return None
+
+
 def _take(interfaces: Sequence[str]) -> int:
     """Before their switch is there: exit status 0 if all are closed to this host by this."""
     status = 0
     with closing(HostStack()) as host:
         for interface in interfaces:
             try:
-                if (user := user_of_interface(interface)) is not None:
-                    raise Taken(f"the interface {interface}", user)
+                if (holder := _switch_of(interface)) is not None:
+                    raise Taken(f"the interface {interface}", holder.pid)
                 host.take(interface)
                 print(f"{interface}: closed to this host")
             except OSError as error:
@@ -296,8 +305,8 @@ def _release(interfaces: Sequence[str]) -> int:
     status = 0
     for interface in interfaces:
         try:
-            if (user := user_of_interface(interface)) is not None:
-                fault = f"process {user} has it as a port, and would close it again: remove that, or stop the process"
+            if (holder := _switch_of(interface)) is not None:
+                fault = f"{holder} has it as a port, and would close it again: remove that, or stop the process"
             elif release(interface):
                 print(f"{interface}: this host uses it again")
                 continue

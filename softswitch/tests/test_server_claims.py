@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import signal
@@ -16,7 +17,8 @@ from pathlib import Path
 
 import pytest
 from engine_network import can_make_veth, ip, own_network
-from p4softswitch.server.claims import Claims, Taken
+from p4softswitch import cli
+from p4softswitch.server.claims import Claims, Holder, Taken, holder_of_interface
 from server_command import FRAME, MAC, end, running
 from server_harness import TIMEOUT, Controller, Insert, Program, update
 
@@ -185,18 +187,126 @@ class TestPaths:
             claims.path(str(tmp_path / "missing" / "socket"))
 
 
+class TestInterfaces:
+    """The name of an interface is an abstract one, which a switch has and answers nobody at."""
+
+    @pytest.fixture(params=["as it is", "without sock_diag", "whose list is without it"])
+    def kernel(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+        def unknown(name: str) -> None:
+            if request.param == "without sock_diag":
+                raise OSError(errno.ENOENT, name)
+
+        if request.param != "as it is":
+            monkeypatch.setattr("p4softswitch.server.claims.named_socket", unknown)
+        return str(request.param)
+
+    def test_it_is_refused_however_often_it_is_asked_for(self, claims: Claims, kernel: str) -> None:
+        claims.interface("contested")
+        for _ in range(10):
+            with contextlib.closing(Claims()) as others, pytest.raises(Taken) as refusal:
+                others.interface("contested")
+            assert holder_of_interface("contested") is not None
+        if kernel == "as it is":
+            assert refusal.value.pid == os.getpid()
+            assert holder_of_interface("contested") == Holder(os.getpid(), os.getuid())
+        claims.let_go("contested")
+        assert holder_of_interface("contested") is None
+        with contextlib.closing(Claims()) as others:
+            others.interface("contested")
+
+    @pytest.mark.usefixtures("kernel")
+    def test_a_holder_of_whom_nothing_is_known_may_be_a_switch(
+        self, claims: Claims, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        claims.interface("contested")
+        monkeypatch.setattr("p4softswitch.server.claims.holder_of_interface", lambda name: Holder(None, None))
+        with contextlib.closing(Claims()) as others, pytest.raises(Taken, match="in use by another process"):
+            others.interface("contested")
+
+    def test_before_it_listens(self, claims: Claims) -> None:
+        """And a socket of another kind, or with a longer name, is another one."""
+        with contextlib.ExitStack() as stack:
+            for kind, name in ((socket.SOCK_DGRAM, ""), (socket.SOCK_STREAM, "\0"), (socket.SOCK_STREAM, "2")):
+                other = stack.enter_context(socket.socket(socket.AF_UNIX, kind))
+                other.bind("\0p4softswitch/interface/contested" + name)
+            assert holder_of_interface("contested") is None
+            with socket.socket(socket.AF_UNIX) as bound:
+                bound.bind("\0p4softswitch/interface/contested")
+                assert holder_of_interface("contested") == Holder(os.getpid(), os.getuid())
+                with pytest.raises(Taken):
+                    claims.interface("contested")
+            claims.interface("contested")
+
+    def test_one_that_lets_go_meanwhile(self, claims: Claims, monkeypatch: pytest.MonkeyPatch) -> None:
+        with contextlib.closing(Claims()) as others:
+            others.interface("contested")
+
+            def gone(name: str) -> Holder | None:
+                others.close()
+                return holder_of_interface(name)
+
+            monkeypatch.setattr("p4softswitch.server.claims.holder_of_interface", gone)
+            claims.interface("contested")
+        assert holder_of_interface("contested") == Holder(os.getpid(), os.getuid())
+
+
+@contextlib.contextmanager
+def a_stranger() -> Iterator[subprocess.Popen[str]]:
+    """Another user, who has the name of the interface `squatted`, and listens there until its input ends.
+
+    It takes no connection, and has as many as its backlog has room for. And it has names that look, to who reads
+    /proc/net/unix by its lines, as if root had the interface `forged`.
+    """
+    script = """
+import os, socket, sys
+os.setuid(65534)
+s, c, f = (socket.socket(socket.AF_UNIX) for _ in range(3))
+s.bind("\\0p4softswitch/interface/squatted")
+s.listen(0)
+c.connect(s.getsockname())
+f.bind("\\0x\\n0: 2 0 10000 1 1 " + sys.argv[1] + " @p4softswitch/interface/forged")
+f.listen()
+print("there", flush=True)
+sys.stdin.read()
+"""
+    with socket.socket(socket.AF_UNIX) as roots:
+        command = [sys.executable, "-c", script, str(os.fstat(roots.fileno()).st_ino)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert process.stdin is not None
+            assert process.stdout.readline() == "there\n"
+            yield process
+            process.stdin.close()
+
+
+@pytest.fixture
+def stranger() -> Iterator[subprocess.Popen[str]]:
+    with a_stranger() as process:
+        yield process
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="another user is needed")
-def test_a_stranger_keeps_no_switch_away(claims: Claims, caplog: pytest.LogCaptureFixture) -> None:
+class TestStrangers:
     """Names of abstract sockets are anybody's; interfaces are not."""
-    script = (
-        "import os, socket, sys; os.setuid(65534); s = socket.socket(socket.AF_UNIX); "
-        "s.bind('\\0p4softswitch/interface/squatted'); s.listen(); print('there', flush=True); sys.stdin.read()"
-    )
-    command = [sys.executable, "-c", script]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as stranger:
-        assert stranger.stdout is not None
-        assert stranger.stdin is not None
-        assert stranger.stdout.readline() == "there\n"
+
+    def test_it_keeps_no_switch_away(
+        self, claims: Claims, stranger: subprocess.Popen[str], caplog: pytest.LogCaptureFixture
+    ) -> None:
         claims.interface("squatted")
-        stranger.stdin.close()
-    assert "user 65534" in caplog.text
+        assert f"squatted: process {stranger.pid} of user 65534 has the name" in caplog.text
+
+    @pytest.mark.usefixtures("stranger")
+    def test_no_name_says_anything_of_another_one(self) -> None:
+        assert holder_of_interface("forged") is None
+
+    @pytest.mark.skipif(not can_make_veth(), reason="network interfaces cannot be made here")
+    def test_it_is_said_by_who_takes_and_gives_back(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with own_network():
+            ip("link", "add", "squatted", "type", "veth", "peer", "name", "other")
+            with a_stranger() as process:
+                for option, done in (("--take", "closed to this host"), ("--release", "this host uses it again")):
+                    assert cli.main([option, "squatted"]) == 0
+                    out, error = capsys.readouterr()
+                    assert out == f"squatted: {done}\n"
+                    name = "has the name that says which switch uses it"
+                    assert error == f"p4softswitch: squatted: process {process.pid} of user 65534 {name}\n"

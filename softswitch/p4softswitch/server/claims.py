@@ -20,12 +20,17 @@ import stat
 import struct
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass
 from pathlib import Path
+
+from .abstractsockets import named_socket
 
 _LOG = logging.getLogger(__name__)
 
 _LOCK = ".lock"
-_ABSTRACT = "\0p4softswitch/interface/"
+_INTERFACE = "p4softswitch/interface/"
+_TRIES = 16
+"""To get the name of an interface that somebody else has each time, and then not any more."""
 _PEERCRED = struct.Struct("3i")
 
 
@@ -33,12 +38,30 @@ class Taken(OSError):
     """Something that another process uses."""
 
     def __init__(self, what: str, pid: int | None) -> None:
-        who = "another process" if pid is None else f"process {pid}"
-        super().__init__(errno.EADDRINUSE, f"{what} is in use by {who}")
+        super().__init__(errno.EADDRINUSE, f"{what} is in use by {_process(pid)}")
         self.pid = pid
 
     def __str__(self) -> str:
         return self.strerror or ""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who has the name that says which switch uses an interface; None is what the system does not say."""
+
+    pid: int | None
+    user: int | None
+
+    @property
+    def is_stranger(self) -> bool:
+        """It is no switch: it could not open a packet socket. Nobody may keep a switch from its interface by a name.
+
+        Whoever is not known to be one may be a switch.
+        """
+        return self.user is not None and self.user not in (0, os.getuid())
+
+    def __str__(self) -> str:
+        return _process(self.pid) + (f" of user {self.user}" if self.is_stranger else "")
 
 
 class Claims:
@@ -50,21 +73,29 @@ class Claims:
     def interface(self, name: str) -> None:
         """Raises Taken if a switch has this interface of this network namespace, OSError for another name of one."""
         check_primary_name(name)
-        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        try:
-            listening.bind(_ABSTRACT + name)
-            listening.listen(1)
-        except OSError as error:
-            listening.close()
-            if error.errno != errno.EADDRINUSE:
-                raise
-            pid, user = _listener(_ABSTRACT + name)
-            if user in (0, os.getuid()):
-                raise Taken(f"the interface {name}", pid) from None
-            # No switch: it could not open a packet socket. And nobody may keep a switch from starting by a name.
-            _LOG.warning("%s: process %s of user %s has the name that says which switch uses it", name, pid, user)
-            return
-        self._hold(name).callback(listening.close)
+        for _ in range(_TRIES):
+            with ExitStack() as failing:
+                listening = failing.enter_context(
+                    socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+                )
+                try:
+                    listening.bind("\0" + _INTERFACE + name)
+                    listening.listen(1)
+                except OSError as error:
+                    if error.errno != errno.EADDRINUSE:
+                        raise
+                else:
+                    failing.pop_all()
+                    self._hold(name).callback(listening.close)
+                    return
+            holder = holder_of_interface(name)
+            if holder is not None:
+                break  # else it has let go of it meanwhile
+        else:
+            raise Taken(f"the interface {name}", None)
+        if not holder.is_stranger:
+            raise Taken(f"the interface {name}", holder.pid)
+        _LOG.warning("%s: %s has the name that says which switch uses it", name, holder)
 
     def path(self, path: str) -> None:
         """Of a UNIX socket that is to be made there. Raises Taken if it is somebody's, OSError for other reasons."""
@@ -106,9 +137,19 @@ def check_primary_name(interface: str) -> None:
         raise OSError(errno.EINVAL, f"it is another name of {primary}; use that", interface)
 
 
-def user_of_interface(name: str) -> int | None:
-    """The process that has an interface of this network namespace as a port; None if none has."""
-    return _listener(_ABSTRACT + name)[0]
+def holder_of_interface(name: str) -> Holder | None:
+    """Of an interface of this network namespace: the process that has it as a port, or a stranger who says so; None if
+    nobody does."""
+    with suppress(OSError):  # of a kernel without sock_diag for UNIX sockets
+        named = named_socket(_INTERFACE + name)
+        if named is not None:
+            return Holder(_owner_of_inode(str(named.inode)), named.user)
+    # A list of sockets that is changed while the kernel gives it may be without one of them.
+    return _listener("\0" + _INTERFACE + name)
+
+
+def _process(pid: int | None) -> str:
+    return "another process" if pid is None else f"process {pid}"
 
 
 def _lock(path: str) -> int:
@@ -154,15 +195,17 @@ def _answers(path: str) -> bool:
     return False
 
 
-def _listener(address: str) -> tuple[int | None, int | None]:
-    """(process, user) at the other end of a UNIX socket; None where it says nothing any more."""
+def _listener(address: str) -> Holder | None:
+    """Who listens at a UNIX socket. Each question stays in its backlog; who has no room for one more is unknown."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC) as probe:
         try:
             probe.connect(address)
+        except ConnectionRefusedError:
+            return None
         except OSError:
-            return None, None
+            return Holder(None, None)
         pid, user, _ = _PEERCRED.unpack(probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEERCRED.size))
-    return pid, user
+    return Holder(pid or None, user)  # 0: of another PID namespace
 
 
 def _owner_of_path(path: str) -> int | None:
