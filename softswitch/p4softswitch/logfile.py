@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 
 _LOG = logging.getLogger(__name__)
 
@@ -22,10 +23,16 @@ class LogFile(logging.FileHandler):
                 failure = error
             else:
                 if old is not None:
-                    old.close()
+                    with suppress(OSError):  # what the disk had no room for is lost; the file is closed
+                        old.close()
         finally:
             self.release()
         if failure is None:
             _LOG.info("log file opened anew")
         else:
             _LOG.error("%s cannot be opened anew: %s; what was open goes on", self.baseFilename, failure.strerror)
+
+    def close(self) -> None:
+        """What the disk has no room for is lost, and is no reason to fail."""
+        with suppress(OSError):
+            super().close()

@@ -12,7 +12,7 @@ import logging
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 _LOG = logging.getLogger(__name__)
 
@@ -44,8 +44,9 @@ class Stop:
     def tell(self) -> None:
         with self._lock:
             self._told.set()
-        for action in self._actions:
-            action()
+        with ExitStack() as whole:  # also what is behind one that fails
+            for action in reversed(self._actions):
+                whole.callback(action)
 
 
 @contextmanager
@@ -66,10 +67,13 @@ def stop_on_signals(reopen: Callable[[], None] | None) -> Iterator[Stop]:
             number = signal.sigwait(signals | {_WAKE})
             if ended.is_set():
                 return
-            if number == signal.SIGHUP and reopen is not None:
-                reopen()
-            elif number in signals:
-                stop.tell()
+            try:
+                if number == signal.SIGHUP and reopen is not None:
+                    reopen()
+                elif number in signals:
+                    stop.tell()
+            except Exception:  # noqa: BLE001 - whatever fails, the next signal is heard
+                _LOG.exception("%s was not done with", signal.Signals(number).name)
 
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signals | {_WAKE})
     try:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import subprocess
@@ -16,6 +17,8 @@ from pathlib import Path
 import grpc
 import pytest
 from engine_support import script
+from p4softswitch.logfile import LogFile
+from p4softswitch.signals import stop_on_signals
 from server_command import end, running
 from server_harness import PROGRAMS, TIMEOUT, Controller, Program, engine_missing
 
@@ -112,6 +115,33 @@ def hangups_ignored() -> Iterator[None]:
         signal.signal(signal.SIGHUP, before)
 
 
+def test_what_a_full_disk_has_no_room_for_is_no_reason_to_fail(capsys: pytest.CaptureFixture[str]) -> None:
+    file = LogFile("/dev/full")
+    for done in (file.reopen, file.close):
+        file.handle(logging.makeLogRecord({"msg": "too much"}))
+        assert "No space left on device" in capsys.readouterr().err
+        done()
+
+
+def test_whatever_fails_the_next_signal_is_heard(caplog: pytest.LogCaptureFixture) -> None:
+    def fail() -> None:
+        raise RuntimeError
+
+    done = threading.Event()
+    with stop_on_signals(fail) as stop:
+        stop.also(fail)
+        stop.also(done.set)
+        hearing = next(thread for thread in threading.enumerate() if thread.name == "signals")
+        for number in (signal.SIGHUP, signal.SIGTERM):
+            signal.pthread_kill(hearing.ident or 0, number)
+        assert done.wait(TIMEOUT)
+        assert stop.is_told
+    assert [record.getMessage() for record in caplog.records] == [
+        "SIGHUP was not done with",
+        "SIGTERM was not done with",
+    ]
+
+
 def until_it_has(path: Path, text: str) -> None:
     deadline = time.monotonic() + TIMEOUT
     while not path.exists() or text not in path.read_text():
@@ -146,6 +176,15 @@ class TestHangup:
                 controller.arbitrate()
             status, _, error = end(process)
         assert (status, error) == (0, "")
+
+    def test_on_a_full_disk(self, tmp_path: Path) -> None:
+        """What cannot be written is lost. The switch hears what it is told, and its end is a good one."""
+        with running(tmp_path, ["--no-p4", "-L", "info", "--log-file", "/dev/full"]) as process:
+            process.send_signal(signal.SIGHUP)  # is taken before SIGTERM, whose number is greater
+            status, _, error = end(process)
+        assert status == 0
+        assert "No space left on device" in error
+        assert "p4softswitch: " not in error
 
     def test_without_a_log_file_it_is_the_end(self, tmp_path: Path) -> None:
         """The terminal is gone: the switch stops in good order, its socket with it."""
