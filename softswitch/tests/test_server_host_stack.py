@@ -294,6 +294,20 @@ class TestRefusals:
         assert "CAP_NET_ADMIN" in result.stderr
         assert "--shared access" in result.stderr
 
+    def test_added_before_there_is_a_program(self, world: World, tmp_path: Path) -> None:
+        """As one of the command line: the host does not hear its tenants, and one that it needs is refused."""
+        address = ["--grpc-server-addr", f"unix:{tmp_path / 'p4rt'}"]
+        with running(tmp_path, ["--no-p4"]):
+            assert hears(world)
+            assert command("ports", "add", "1@access", *address).returncode == 0
+            assert not hears(world)
+            ip("addr", "add", "192.0.2.7/24", "dev", "underlay")
+            refused = command("ports", "add", "2@underlay", *address)
+            assert refused.returncode == 1
+            assert "UNKNOWN: port 2 (underlay): this host has 192.0.2.7/24 there" in refused.stderr
+            ip("addr", "flush", "dev", "underlay")
+            assert command("ports", "add", "2@underlay", *address).returncode == 0
+
     def test_before_there_is_a_program(self, world: World, tmp_path: Path) -> None:
         """A switch that waits for its program has its interfaces from the start, and refuses what it cannot have."""
         with running(tmp_path, ["--no-p4", "-i", "1@access"]):

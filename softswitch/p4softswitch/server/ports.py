@@ -61,7 +61,7 @@ class Ports:
         """`cpu`: number of the CPU port and where its packets go. `sink_of`: if given, packets of every port but these
         go there, and the specs are not attached, as BMv2 ignores its interfaces when it carries packets over gRPC.
         `host`: what keeps this host's network stack away from the interfaces. `claims`: what keeps other switches away
-        from what is added; whoever makes this has claimed what the specs name.
+        from interfaces and sockets.
         """
         self._ports = {spec.port: _Port(spec) for spec in specs} if sink_of is None else {}
         self._pcap_dir = pcap_dir
@@ -77,6 +77,34 @@ class Ports:
         """Made with the first port that is an interface: nothing else needs it."""
 
     # ------------------------------------------- the only places where an interface or socket is taken, and let go of
+
+    def claim(self) -> None:
+        """Of the ports that are configured, before any of them has anything: see `_claim`."""
+        for port in self._ports.values():
+            self._claim(port.spec)
+
+    def _claim(self, spec: PortSpec) -> None:
+        """What the spec names is this switch's, which others are told, and an interface is closed to this host: now,
+        and not with the first program, since tenants are there already. One that is not there is taken when it is.
+
+        Raises OSError: Taken, NotTaken, or of the system. Then nothing of it is this switch's.
+        """
+        if self._claims is not None:
+            if spec.interface is not None:
+                self._claims.interface(spec.interface)
+            elif spec.local_path is not None:
+                self._claims.path(spec.local_path)
+        if spec.interface is not None and self._host is not None:
+            try:
+                self._host.take(spec.interface)
+            except OSError as error:
+                if error.errno != errno.ENODEV:
+                    self._let_go(spec)
+                    raise
+
+    def _let_go(self, spec: PortSpec) -> None:
+        if self._claims is not None:
+            self._claims.let_go(spec.attached_to)
 
     def _take(self, engine: Engine, port: _Port) -> None:
         """A port gets its interface, which this host's network stack loses, or its socket. Raises OSError."""
@@ -263,16 +291,6 @@ class Ports:
             if port.spec.interface is None or error.errno != errno.ENODEV:
                 engine.detach(port.spec.port)
                 raise
-
-    def _claim(self, spec: PortSpec) -> None:
-        if self._claims is not None and spec.interface is not None:
-            self._claims.interface(spec.interface)
-        elif self._claims is not None and spec.local_path is not None:
-            self._claims.path(spec.local_path)
-
-    def _let_go(self, spec: PortSpec) -> None:
-        if self._claims is not None:
-            self._claims.let_go(spec.attached_to)
 
     def remove(self, engine: Engine | None, number: int) -> None:
         """Frames for the port are for a port that there is not, from now on; its counts end.

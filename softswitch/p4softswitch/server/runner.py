@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -201,20 +200,10 @@ class Switch:
 
     def _claim(self) -> None:
         """Before anything of another switch's can be touched."""
-        options = self._options
-        for address in (options.grpc_address, options.dataplane_address):
+        for address in (self._options.grpc_address, self._options.dataplane_address):
             if address is not None and (path := _path_of(address)) is not None:
                 self._claims.path(path)
-        for spec in options.ports if self._dataplane is None else ():
-            if spec.interface is not None:
-                self._claims.interface(spec.interface)
-                try:
-                    self._host.take(spec.interface)  # now, and not with the first program: tenants are there already
-                except OSError as error:
-                    if error.errno != errno.ENODEV:
-                        raise
-            elif spec.local_path is not None:
-                self._claims.path(spec.local_path)
+        self._ports.claim()
 
     def stop(self, grace: float = 0.25) -> None:
         """End streams, close sockets, stop the engine. Idempotent."""
