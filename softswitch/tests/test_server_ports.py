@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import socket
@@ -19,9 +20,13 @@ import grpc
 import pytest
 from engine_network import can_make_veth, ip, own_network
 from p4softswitch import cli
+from p4softswitch.server.claims import Claims, Taken
 from p4softswitch.server.host_stack import HostStack
+from p4softswitch.server.links import Links
 from p4softswitch.server.ports import Ports, PortSpec
+from p4softswitch.server.status import P4Error
 from server_command import FRAME, MAC, end, running
+from server_fake_engine import FakeEngine
 from server_harness import TIMEOUT, Controller, Insert, Program, engine_missing, update
 
 pytestmark = pytest.mark.skipif(engine_missing() is not None, reason=str(engine_missing()))
@@ -502,10 +507,50 @@ class TestRefusals:
         assert result.stderr == ("p4softswitch: there is no interface no-such-if; --wait-for-interfaces waits for it\n")
 
 
+class KeptClosed(HostStack):
+    """Takes nothing, and says what was to be taken."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log: list[str] = []
+
+    def take(self, interface: str) -> int:
+        self.log.append(f"take {interface}")
+        return 0
+
+    def forget(self, interface: str) -> None:
+        self.log.append(f"forget {interface}")
+
+
+class TestAddedInVain:
+    """Nothing is left of a port that could not be added, and nothing else is lost by it."""
+
+    def test_its_interface_is_forgotten(self, program: Program) -> None:
+        """Nobody is to close it again once it is given back."""
+        engine = FakeEngine(program.device_config)
+        engine.fail_open[1] = errno.EMFILE
+        with contextlib.closing(KeptClosed()) as host, contextlib.closing(Links()) as links:
+            ports = Ports([], host=host)
+            ports.links = links
+            with pytest.raises(P4Error, match=r"port 1 \(lo\): Too many open files"):
+                ports.add(engine, PortSpec(1, interface="lo"), wait=False)
+        assert host.log == ["take lo", "take lo", "forget lo"]  # for the port, and with its socket
+        assert (engine.attached, ports.states(engine)) == ({}, {})
+
+    def test_what_the_switch_has_for_another_reason_stays_its_own(self, tmp_path: Path) -> None:
+        """Such as the socket that it serves at."""
+        path = str(tmp_path / "p4rt")
+        with contextlib.closing(Claims()) as claims, contextlib.closing(Claims()) as others:
+            claims.path(path)
+            for _ in range(2):
+                with pytest.raises(P4Error, match=f"the socket {path} is in use by process {os.getpid()}"):
+                    Ports([], claims=claims).add(None, PortSpec(1, local_path=path, peer_path="peer"), wait=False)
+                with pytest.raises(Taken):
+                    others.path(path)
+
+
 def test_a_port_that_goes_before_there_is_a_program_is_forgotten() -> None:
     """Its interface was taken at the start: nobody is to close it again once it is given back."""
-    with contextlib.closing(HostStack()) as host:
-        forgotten: list[str] = []
-        host.forget = forgotten.append
+    with contextlib.closing(KeptClosed()) as host:
         Ports([PortSpec(1, interface="access"), PortSpec(2, interface="other")], host=host).remove(None, 1)
-    assert forgotten == ["access"]
+    assert host.log == ["forget access"]

@@ -103,6 +103,8 @@ class Ports:
                     raise
 
     def _let_go(self, spec: PortSpec) -> None:
+        """It is no port, or no more."""
+        self._forget(spec)
         if self._claims is not None:
             self._claims.let_go(spec.attached_to)
 
@@ -271,13 +273,15 @@ class Ports:
         port = _Port(spec)
         try:
             self._claim(spec)
+        except OSError as error:  # what it names may be this switch's for another reason, and stays so
+            raise _not_added(spec, error) from None
+        try:
             if engine is not None:
                 self._attach(engine, spec)
                 self._take_new(engine, port)
         except (EngineError, OSError) as error:
             self._let_go(spec)
-            reason = _reason(error) if isinstance(error, OSError) else str(error)
-            raise P4Error(Code.UNKNOWN, f"port {spec.port} ({spec.attached_to}): {reason}") from None
+            raise _not_added(spec, error) from None
         self._ports[spec.port] = port
         _LOG.info("port %d (%s): added", spec.port, spec.attached_to)
         if engine is not None:
@@ -306,7 +310,6 @@ class Ports:
             self._leave(engine, port)
             self._detach(engine, port)
         del self._ports[number]
-        self._forget(port.spec)  # also of one that was taken before there was a program
         self._let_go(port.spec)
         _LOG.warning("port %d (%s): removed", number, port.spec.attached_to)
 
@@ -395,6 +398,11 @@ class Ports:
             number: (port.spec, port.state if engine is not None else NO_PROGRAM)
             for number, port in sorted(self._ports.items())
         }
+
+
+def _not_added(spec: PortSpec, error: EngineError | OSError) -> P4Error:
+    reason = _reason(error) if isinstance(error, OSError) else str(error)
+    return P4Error(Code.UNKNOWN, f"port {spec.port} ({spec.attached_to}): {reason}")
 
 
 def _reason(error: OSError) -> str:
