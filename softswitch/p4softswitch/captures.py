@@ -7,6 +7,7 @@ who may write into the directory must not have this process write elsewhere, as 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import stat
@@ -14,6 +15,8 @@ import stat
 from p4softswitch.engine_api import EngineError
 
 MODE = 0o600
+_HEADER = 24
+"""Bytes of a capture without a frame: the header of the file."""
 
 
 class CaptureRefused(EngineError):
@@ -43,6 +46,20 @@ def open_capture(path: str) -> int:
         os.close(file)
         raise CaptureRefused(path, os.strerror(error.errno or 0)) from None
     return file
+
+
+def identity_of(file: int) -> tuple[int, int]:
+    """Device and inode of an open file."""
+    found = os.fstat(file)
+    return found.st_dev, found.st_ino
+
+
+def remove_unused(path: str, identity: tuple[int, int]) -> None:
+    """A capture that has ended goes if it has no frame. What else stands at its place by now stays."""
+    with contextlib.suppress(OSError):
+        found = os.lstat(path)
+        if (found.st_dev, found.st_ino) == identity and found.st_size <= _HEADER:
+            os.unlink(path)
 
 
 def _make_room(path: str) -> None:

@@ -263,8 +263,8 @@ class Engine(Protocol):
         """The index of the interface that a port is bound to, or the inode of the socket that it can be reached at; 0
         for none, or one that has been deleted since."""
 
-    def detach(self, port: int) -> dict[str, int]:
-        """End a port. Its last statistics."""
+    def detach(self, port: int, *, unused: bool = False) -> dict[str, int]:
+        """End a port. Its last statistics. unused: what it was for has failed, and an empty capture does not stay."""
 
     def port_statistics(self, port: int) -> dict[str, int]:
         """What passed through an attached port, and every frame that it lost, by cause."""

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from engine_scenarios import call, exact
 from engine_support import load_program
-from p4softswitch.captures import CaptureRefused, open_capture
+from p4softswitch.captures import CaptureRefused, identity_of, open_capture, remove_unused
 from p4softswitch.engine.engine import CompiledEngine
 
 MAC = 0x0200000001
@@ -56,6 +56,23 @@ class TestPlace:
             os.umask(before)
         os.close(file)
         assert stat.S_IMODE((tmp_path / "a.pcap").stat().st_mode) == 0o600
+
+    def test_what_is_unused_goes_and_nothing_else(self, tmp_path: Path) -> None:
+        """Whatever came to stand at its place is another's."""
+        path = tmp_path / "a.pcap"
+        for content, replaced, stays in ((b"", False, False), (bytes(24), False, False), (bytes(25), False, True),
+                                         (b"", True, True)):  # fmt: skip
+            file = open_capture(str(path))
+            identity = identity_of(file)
+            os.write(file, content)
+            if replaced:
+                path.rename(tmp_path / "old")  # the inode is not free
+                path.touch()
+            os.close(file)
+            remove_unused(str(path), identity)
+            assert path.exists() == stays
+        path.unlink()
+        remove_unused(str(path), identity)
 
     def test_an_older_capture_is_replaced_also_if_others_can_read_it(self, tmp_path: Path) -> None:
         path = tmp_path / "a.pcap"

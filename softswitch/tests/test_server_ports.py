@@ -397,6 +397,28 @@ class TestSockets:
             ask(tmp_path, "Ports/Remove", port=1)
             assert ask(tmp_path / "other", "Ports/Add", port=spec)["ports"]["7"]["reason"] == "no program runs"
 
+    def test_what_fails_leaves_no_empty_capture(
+        self, tmp_path: Path, program: Program, plain_program: Program, options: list[str]
+    ) -> None:
+        """Neither a push nor a port that is added; and the name of the file is free again."""
+        captures = tmp_path / "captures"
+        captures.mkdir()
+        with started(tmp_path, *options, "--pcap", str(captures)) as switch:
+            switch.push(program)
+            running = {"port1.pcap", "port2.pcap", "port2.2.pcap"}
+            (captures / "port2.2.pcap").symlink_to("/dev/null")
+            with pytest.raises(grpc.RpcError, match=r"port2\.2\.pcap: a symbolic link stands there"):
+                switch.controller.push(plain_program)
+            assert {found.name for found in captures.iterdir()} == running
+            (tmp_path / "port3").touch()
+            for local, peer, why in (("port3", "peer", "Address already in use"), ("long", "x" * 200, "too long")):
+                with pytest.raises(grpc.RpcError, match=why):
+                    ask(tmp_path, "Ports/Add", port=f"3@unix:{tmp_path / local},{tmp_path / peer}")
+                assert {found.name for found in captures.iterdir()} == running
+            (tmp_path / "port3").unlink()
+            ask(tmp_path, "Ports/Add", port=f"3@unix:{tmp_path / 'port3'},{tmp_path / 'peer'}")
+            assert {found.name for found in captures.iterdir()} == running | {"port3.2.pcap"}
+
     def test_two_sockets_of_one_name(self, tmp_path: Path, program: Program) -> None:
         """Two ports never share a capture file."""
         options = []

@@ -261,7 +261,7 @@ class CompiledEngine(EngineState):
             try:
                 self._ports.open(port)
             except OSError:
-                self._ports.detach(port)
+                self._ports.detach(port, unused=True)
                 raise
 
     def open_port(self, port: int, released: ReleasedPort | None = None) -> None:
@@ -283,9 +283,12 @@ class CompiledEngine(EngineState):
         """See `EnginePorts.bound`."""
         return self._ports.bound(port)
 
-    def detach(self, port: int) -> dict[str, int]:
-        """End the port; frames for it are lost, and counted, from now on. Its last statistics."""
-        return self._ports.detach(port)
+    def detach(self, port: int, *, unused: bool = False) -> dict[str, int]:
+        """End the port; frames for it are lost, and counted, from now on. Its last statistics.
+
+        unused: what it was for has failed. A capture without a frame does not stay.
+        """
+        return self._ports.detach(port, unused=unused)
 
     def missed_ports(self) -> dict[int, int]:
         """How many frames were for ports that there are not, by number of the port."""

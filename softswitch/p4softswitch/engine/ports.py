@@ -9,7 +9,7 @@ import errno
 import os
 from collections.abc import Iterable
 
-from p4softswitch.captures import open_capture
+from p4softswitch.captures import identity_of, open_capture, remove_unused
 from p4softswitch.engine import binding
 from p4softswitch.engine_api import EngineError, ReleasedPort
 from p4softswitch.losses import LossLog
@@ -29,6 +29,7 @@ class EnginePorts:
         self._attached: dict[int, str] = {}
         self._paths: set[int] = set()  # ports that are sockets
         self._identities: dict[int, tuple[int, int] | None] = {}
+        self._captures: dict[int, tuple[str, tuple[int, int]]] = {}
         self.losses = LossLog()
 
     def attached(self) -> list[int]:
@@ -36,15 +37,21 @@ class EnginePorts:
         return sorted(self._attached)
 
     def attach(self, port: int, kind: int, first: str, second: str, pcap: str | None) -> None:
-        """A port without its interface or socket. Raises EngineError, CaptureRefused; OSError of the system."""
+        """A port without its interface or socket. Raises EngineError, CaptureRefused; OSError of the system. Then there
+        is no capture of it."""
         if port < 0 or port > 65535 or port == self._drop_port:
             raise EngineError(f"{port} is the drop port, or no port")
         if port in self._attached:
             raise OSError(errno.EEXIST, f"port {port}: {os.strerror(errno.EEXIST)}", first or None)
-        capture = -1 if pcap is None else open_capture(pcap)
+        capture = -1
+        if pcap is not None:
+            capture = open_capture(pcap)
+            self._captures[port] = pcap, identity_of(capture)
         self.losses.opened(port, first)  # before frames can come
-        self._check(self._lib.p4_attach(self._handle, port, kind, os.fsencode(first), os.fsencode(second), capture),
-                    port, first)  # fmt: skip
+        result = self._lib.p4_attach(self._handle, port, kind, os.fsencode(first), os.fsencode(second), capture)
+        if result < 0:
+            self._end_capture(port, unused=True)
+        self._check(result, port, first)
         self._attached[port] = first
         if kind == binding.PORT_SOCKET:
             self._paths.add(port)
@@ -79,18 +86,27 @@ class EnginePorts:
             return identity[1] if identity is not None and identity == _identity(self._attached[port]) else 0
         return max(0, int(self._lib.p4_bound(self._handle, port)))
 
-    def detach(self, port: int) -> dict[str, int]:
-        """End a port, with its capture. Its last statistics. Raises EngineError if it is not attached."""
+    def detach(self, port: int, *, unused: bool = False) -> dict[str, int]:
+        """End a port, with its capture, which stays. Its last statistics. Raises EngineError if it is not attached.
+
+        unused: what it was for has failed. A capture without a frame does not stay.
+        """
         if port not in self._attached:
             raise EngineError(f"port {port} is not attached")
         values = (ctypes.c_uint64 * len(PORT_STATISTICS))()
         self._lib.p4_detach(self._handle, port, values, len(PORT_STATISTICS))
         self._remove_path(port)
+        self._end_capture(port, unused=unused)
         del self._attached[port]
         self._paths.discard(port)
         counts = port_counts(values)
         self.losses.closed(port, counts)
         return counts
+
+    def _end_capture(self, port: int, *, unused: bool) -> None:
+        capture = self._captures.pop(port, None)
+        if unused and capture is not None:
+            remove_unused(*capture)
 
     def _remove_path(self, port: int) -> None:
         """Of our own socket; what others put there stays."""

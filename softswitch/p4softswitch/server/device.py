@@ -396,7 +396,7 @@ class Device:
                 else:
                     self._ports.move(old.engine, loaded.engine)
             except Exception:
-                self._ports.detach(loaded.engine)
+                self._ports.detach(loaded.engine, unused=True)
                 raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the old engine runs on
             reason = str(error) if isinstance(error, EngineError | OSError) else type(error).__name__

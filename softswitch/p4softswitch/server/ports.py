@@ -39,6 +39,8 @@ class _Port:
     """Whether it has its interface or socket, or what is left of that."""
     past: Counter[str] = field(default_factory=Counter)
     """What engines counted that it has left."""
+    capture: str | None = None
+    """The name of its last one."""
 
 
 class Ports:
@@ -141,42 +143,54 @@ class Ports:
         Raises:
             Exception: what the engine raises; the ports that were attached are detached again.
         """
-        done: list[int] = []
+        attached: list[_Port] = []
+        sinks: list[int] = []
         self._programs += 1
         try:
             for port in self._ports.values():
-                self._attach(engine, port.spec)
-                done.append(port.spec.port)
+                self._attach(engine, port)
+                attached.append(port)
             for number in self._sinks():
                 engine.attach_sink(number)
-                done.append(number)
+                sinks.append(number)
                 if self._cpu is not None and number == self._cpu[0]:
                     engine.set_packet_sink(number, self._cpu[1])
                 elif self._sink_of is not None:
                     engine.set_packet_sink(number, self._sink_of(number))
         except Exception:
-            for number in done:
+            for number in sinks:
                 engine.detach(number)
+            for port in attached:
+                self._withdraw(engine, port)
             raise
 
-    def _attach(self, engine: Engine, spec: PortSpec) -> None:
-        pcap = self._capture(spec)
-        if spec.interface is not None:
-            engine.attach_interface(spec.port, spec.interface, pcap, opened=False)
-        else:
-            engine.attach_socket(spec.port, spec.local_path or "", spec.peer_path or "", pcap, opened=False)
+    def _attach(self, engine: Engine, port: _Port) -> None:
+        spec = port.spec
+        port.capture = None if self._pcap_dir is None else self._capture(spec)
+        pcap = None if port.capture is None else str(Path(self._pcap_dir or "") / f"{port.capture}.pcap")
+        try:
+            if spec.interface is not None:
+                engine.attach_interface(spec.port, spec.interface, pcap, opened=False)
+            else:
+                engine.attach_socket(spec.port, spec.local_path or "", spec.peer_path or "", pcap, opened=False)
+        except Exception:
+            self._captures.discard(port.capture or "")
+            raise
 
-    def _capture(self, spec: PortSpec) -> str | None:
+    def _withdraw(self, engine: Engine, port: _Port) -> None:
+        """The port was for something that has failed: no file is left that has nothing in it."""
+        engine.detach(port.spec.port, unused=True)
+        self._captures.discard(port.capture or "")
+
+    def _capture(self, spec: PortSpec) -> str:
         """A file of its own for each port and program: sockets may have names alike, or like those of later files."""
-        if self._pcap_dir is None:
-            return None
         name = spec.name if self._programs < 2 else f"{spec.name}.{self._programs}"
         number = 1
         while name in self._captures:
             name = f"{spec.name}.port{spec.port}.{self._programs}" + (f".{number}" if number > 1 else "")
             number += 1
         self._captures.add(name)
-        return str(Path(self._pcap_dir) / f"{name}.pcap")
+        return name
 
     def _sinks(self) -> list[int]:
         numbers = []
@@ -237,17 +251,17 @@ class Ports:
             giver.open_port(number, released)
             raise
 
-    def detach(self, engine: Engine) -> None:
-        """Take the ports away. What was counted of them is kept."""
+    def detach(self, engine: Engine, *, unused: bool = False) -> None:
+        """Take the ports away. What was counted of them is kept. unused: see `Engine.detach`."""
         self._missed.update(engine.missed_ports())
         for port in self._ports.values():
-            self._detach(engine, port)
+            self._detach(engine, port, unused=unused)
         for number in self._sinks():
             engine.detach(number)
 
     @staticmethod
-    def _detach(engine: Engine, port: _Port) -> None:
-        port.past.update(engine.detach(port.spec.port))
+    def _detach(engine: Engine, port: _Port, *, unused: bool = False) -> None:
+        port.past.update(engine.detach(port.spec.port, unused=unused))
 
     # --------------------------------------------------------------------------------------------------------- run time
 
@@ -277,7 +291,7 @@ class Ports:
             raise _not_added(spec, error) from None
         try:
             if engine is not None:
-                self._attach(engine, spec)
+                self._attach(engine, port)
                 self._take_new(engine, port)
         except (EngineError, OSError) as error:
             self._let_go(spec)
@@ -293,7 +307,7 @@ class Ports:
             self._take(engine, port)
         except OSError as error:
             if port.spec.interface is None or error.errno != errno.ENODEV:
-                engine.detach(port.spec.port)
+                self._withdraw(engine, port)
                 raise
 
     def remove(self, engine: Engine | None, number: int) -> None:

@@ -348,7 +348,7 @@ class FakeEngine:
     def port_bound(self, port: int) -> int:
         return 1 if port in self.opened else 0  # 1: the index of lo
 
-    def detach(self, port: int) -> dict[str, int]:
+    def detach(self, port: int, *, unused: bool = False) -> dict[str, int]:
         del self.attached[port]
         self.opened.pop(port, None)
         return dict(self.counts[port])
