@@ -182,6 +182,18 @@ class TestSockets:
         until(lambda: engine.port_statistics(2)["packets_out"] == 1)
         assert lost(engine, 2) == {"send_down": 1, "send_no_peer": 1}
 
+    def test_one_that_is_closed_hears_no_more(self, engine: CompiledEngine, tmp_path: Path) -> None:
+        """What waits is received, and not what the program makes of it: here each frame comes back for good."""
+        one, two = str(tmp_path / "port1"), str(tmp_path / "port2")
+        engine.attach_socket(1, one, str(tmp_path / "nobody"))
+        engine.attach_socket(2, two, one)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            for _ in range(3):
+                sender.sendto(frame(2), one)
+        engine.close_port(1)
+        assert engine.port_statistics(1)["packets_in"] == 3
+        assert lost(engine, 2) == {"send_failed": 3}
+
     def test_a_port_goes_to_another_engine_with_what_waits_in_it(
         self, engine: CompiledEngine, peers: dict[int, socket.socket], tmp_path: Path
     ) -> None:
@@ -355,6 +367,24 @@ class TestInterfaces:
         engine.close_port(2)
         engine.open_port(2)
         assert engine.port_bound(2) == index
+
+    def test_one_that_is_closed_hears_no_more(self, engine: CompiledEngine) -> None:
+        """What waits is received, and not what the program makes of it: here each frame comes back for good."""
+        with own_network():
+            ip("link", "add", "inner1", "type", "veth", "peer", "name", "outer1")
+            for name in ("inner1", "outer1"):
+                ip("link", "set", name, "up", "addrgenmode", "none")
+            for port, name in ((1, "inner1"), (2, "outer1")):
+                engine.attach_interface(port, name)
+            with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as sender:
+                sender.bind(("outer1", 0))
+                for _ in range(3):
+                    sender.send(frame(2))
+            until(lambda: self.received_by_the_kernel("inner1") == 3)
+            engine.close_port(1)
+            assert engine.port_statistics(1)["packets_in"] == 3
+            assert engine.port_statistics(2)["packets_out"] == 3
+            engine.stop()
 
     def test_what_waits_when_an_interface_goes_is_received(
         self, engine: CompiledEngine, outside: dict[int, socket.socket]

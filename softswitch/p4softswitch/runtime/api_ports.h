@@ -79,9 +79,13 @@ static int port_release(struct sw *S, struct port *p) {
   p->fd = -1;
   return fd;
 }
-/* What waits in a port's socket is received: an interface that is gone leaves it there. At most so many batches, since an
- * interface that is not gone goes on. */
+/* What waits in a port's socket is received: an interface that is gone leaves it there. What comes from now on is not, since
+ * one that is not gone goes on, or hears what the program sends. At most so many batches, should that fail. */
 static void port_drain(struct sw *S, uint32_t number) {
+  control_lock(S);
+  const struct port *const p = S->ports[number];
+  if (p && p->fd >= 0 && p->ops->halt) p->ops->halt(p);
+  control_unlock(S);
   for (uint32_t batches = 0, empty = 0; batches < 4096 && empty < 2; batches++) { /* the first answer may be an error */
     batch_begin(S);
     empty = receive(S, number) ? 0 : empty + 1;

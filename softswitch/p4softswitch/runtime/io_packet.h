@@ -2,6 +2,7 @@
 /* Network interfaces as ports, over AF_PACKET sockets (packet(7)). */
 #ifndef P4_IO_PACKET_H
 #define P4_IO_PACKET_H
+#include <linux/filter.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 
@@ -67,6 +68,12 @@ static int interface_bound(const struct port *p) {
   if (getsockname(p->fd, (struct sockaddr *)&where, &len) < 0) return 0;
   return where.sll_ifindex > 0 ? where.sll_ifindex : 0; /* -1: of an interface that was deleted */
 }
+/* By a filter that lets nothing pass. Without it (ENOMEM) what is received in the meantime is, too. */
+static void interface_halt(const struct port *p) {
+  struct sock_filter none = BPF_STMT(BPF_RET | BPF_K, 0);
+  const struct sock_fprog filter = {.len = 1, .filter = &none};
+  setsockopt(p->fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter);
+}
 /* The kernel begins anew each time that it is asked. */
 static void interface_poll(struct sw *S, struct port *p) {
   struct tpacket_stats seen = {0};
@@ -105,5 +112,5 @@ static int port_open_interface(struct port *p) {
 }
 static const struct port_ops interface_ops = {
     .head = sizeof(struct offload), .open = port_open_interface, .adopt = port_adopt_interface, .bound = interface_bound,
-    .poll = interface_poll, .prepare = interface_prepare, .received = interface_received};
+    .halt = interface_halt, .poll = interface_poll, .prepare = interface_prepare, .received = interface_received};
 #endif

@@ -34,5 +34,7 @@ static int port_open_socket(struct port *p) {
   setsockopt(p->fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof room);
   return port_adopt_socket(p, p->fd);
 }
-static const struct port_ops socket_ops = {.open = port_open_socket, .adopt = port_adopt_socket};
+static void socket_halt(const struct port *p) { shutdown(p->fd, SHUT_RD); } /* who sends is told: EPIPE */
+static const struct port_ops socket_ops = {
+    .open = port_open_socket, .adopt = port_adopt_socket, .halt = socket_halt};
 #endif

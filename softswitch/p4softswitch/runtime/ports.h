@@ -25,6 +25,8 @@ struct port_ops {
   int (*adopt)(struct port *p, int fd);
   /* Of the interface that the descriptor stands for now; 0 if for none any more. */
   int (*bound)(const struct port *p);
+  /* Nothing comes into the descriptor any more; what waits there stays. */
+  void (*halt)(const struct port *p);
   /* Adds what the kernel has counted since it was asked last. */
   void (*poll)(struct sw *S, struct port *p);
   /* What a received frame becomes: where it begins, and *len; it is dropped, and was counted, if that is 0. */
