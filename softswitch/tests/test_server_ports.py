@@ -21,8 +21,9 @@ import pytest
 from engine_network import can_make_veth, ip, own_network
 from p4softswitch import cli
 from p4softswitch.server.claims import Claims, Taken
+from p4softswitch.server.device import Device
 from p4softswitch.server.host_stack import HostStack
-from p4softswitch.server.links import Links
+from p4softswitch.server.links import Link, Links
 from p4softswitch.server.ports import Ports, PortSpec
 from p4softswitch.server.status import P4Error
 from server_command import FRAME, MAC, end, running
@@ -551,11 +552,10 @@ class TestAddedInVain:
         """Nobody is to close it again once it is given back."""
         engine = FakeEngine(program.device_config)
         engine.fail_open[1] = errno.EMFILE
-        with contextlib.closing(KeptClosed()) as host, contextlib.closing(Links()) as links:
+        with contextlib.closing(KeptClosed()) as host:
             ports = Ports([], host=host)
-            ports.links = links
             with pytest.raises(P4Error, match=r"port 1 \(lo\): Too many open files"):
-                ports.add(engine, PortSpec(1, interface="lo"), wait=False)
+                ports.add(engine, PortSpec(1, interface="lo"), {"lo": Link(1, up=True, carrier=True)}, wait=False)
         assert host.log == ["take lo", "take lo", "forget lo"]  # for the port, and with its socket
         assert (engine.attached, ports.states(engine)) == ({}, {})
 
@@ -566,9 +566,39 @@ class TestAddedInVain:
             claims.path(path)
             for _ in range(2):
                 with pytest.raises(P4Error, match=f"the socket {path} is in use by process {os.getpid()}"):
-                    Ports([], claims=claims).add(None, PortSpec(1, local_path=path, peer_path="peer"), wait=False)
+                    Ports([], claims=claims).add(None, PortSpec(1, local_path=path, peer_path="peer"), {}, wait=False)
                 with pytest.raises(Taken):
                     others.path(path)
+
+
+class SlowLinks(Links):
+    """A kernel that answers once it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.may_answer = threading.Event(), threading.Event()
+        self.answered_in_time = False
+
+    def find(self, name: str) -> Link | None:
+        self.asked.set()
+        self.answered_in_time = self.may_answer.wait(TIMEOUT)
+        return super().find(name)
+
+
+def test_the_kernel_is_asked_while_nobody_waits_for_it() -> None:
+    """Writes and all else go on while a port is added whose interface the kernel is slow to tell of."""
+    ports = Ports([])
+    with contextlib.closing(SlowLinks()) as links:
+        ports.links = links
+        device = Device(1, FakeEngine, ports, send_digest=lambda message: None)
+        adding = threading.Thread(target=device.add_port, args=(PortSpec(1, interface="lo"),), kwargs={"wait": False})
+        adding.start()
+        assert links.asked.wait(TIMEOUT)
+        assert device.port_states() == {}
+        links.may_answer.set()
+        adding.join()
+    assert links.answered_in_time
+    assert device.port_states().keys() == {1}
 
 
 def test_a_port_that_goes_before_there_is_a_program_is_forgotten() -> None:

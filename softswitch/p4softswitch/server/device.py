@@ -416,9 +416,10 @@ class Device:
         return None if self._running is None else self._running.engine
 
     def add_port(self, spec: PortSpec, *, wait: bool) -> PortState:
-        """See `Ports.add`."""
+        """See `Ports.add`. The kernel is asked while nobody waits for it."""
+        found = self._ports.look_up([] if spec.interface is None else [spec.interface])
         with self._lock:
-            return self._ports.add(self._engine(), spec, wait=wait)
+            return self._ports.add(self._engine(), spec, found, wait=wait)
 
     def remove_port(self, number: int) -> None:
         """See `Ports.remove`."""

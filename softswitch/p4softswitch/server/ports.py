@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -75,6 +76,7 @@ class Ports:
         self._programs = 0
         self._captures: set[str] = set()
         self._missed: Counter[int] = Counter()
+        self._making_links = threading.Lock()
         self.links: Links | None = None
         """Made with the first port that is an interface: nothing else needs it."""
 
@@ -265,8 +267,11 @@ class Ports:
 
     # --------------------------------------------------------------------------------------------------------- run time
 
-    def add(self, engine: Engine | None, spec: PortSpec, *, wait: bool) -> PortState:
-        """One more port. wait: also if its interface is not there yet.
+    def add(
+        self, engine: Engine | None, spec: PortSpec, found: Mapping[str, Link | OSError | None], *, wait: bool
+    ) -> PortState:
+        """One more port. found: what `look_up` gave for its interface, if it is one. wait: also if that is not there
+        yet.
 
         Raises:
             P4Error: ALREADY_EXISTS: number, interface or socket is in use; NOT_FOUND: no such interface;
@@ -281,7 +286,6 @@ class Ports:
                 raise P4Error(Code.ALREADY_EXISTS, f"port {spec.port} is attached to {other.spec.attached_to}")
             if (other.spec.interface, other.spec.local_path) == (spec.interface, spec.local_path):
                 raise P4Error(Code.ALREADY_EXISTS, f"{spec.attached_to} is port {other.spec.port}")
-        found = self.look_up([spec.interface] if spec.interface is not None else [])
         if spec.interface is not None and not wait and found[spec.interface] is None:
             raise P4Error(Code.NOT_FOUND, f"there is no interface {spec.interface}")
         port = _Port(spec)
@@ -339,12 +343,16 @@ class Ports:
         found: dict[str, Link | OSError | None] = {}
         for name in names:
             try:
-                if self.links is None:
-                    self.links = Links()
-                found[name] = self.links.find(name)
+                found[name] = self._asking().find(name)
             except OSError as error:
                 found[name] = error
         return found
+
+    def _asking(self) -> Links:
+        with self._making_links:
+            if self.links is None:
+                self.links = Links()
+            return self.links
 
     def refresh(self, engine: Engine, found: Mapping[str, Link | OSError | None]) -> None:
         """Look at every port: what came is opened, what went is let go of, and what changed is in the log. found: what
