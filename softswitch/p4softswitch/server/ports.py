@@ -87,9 +87,11 @@ class Ports:
         for port in self._ports.values():
             self._claim(port.spec)
 
-    def _claim(self, spec: PortSpec) -> None:
+    def _claim(self, spec: PortSpec) -> int | None:
         """What the spec names is this switch's, which others are told, and an interface is closed to this host: now,
         and not with the first program, since tenants are there already. One that is not there is taken when it is.
+
+        The mark of what the switch sends there; None where nothing is taken.
 
         Raises OSError: Taken, NotTaken, or of the system. Then nothing of it is this switch's.
         """
@@ -100,11 +102,12 @@ class Ports:
                 self._claims.path(spec.local_path)
         if spec.interface is not None and self._host is not None:
             try:
-                self._host.take(spec.interface)
+                return self._host.take(spec.interface)
             except OSError as error:
                 if error.errno != errno.ENODEV:
                     self._let_go(spec)
                     raise
+        return None
 
     def _let_go(self, spec: PortSpec) -> None:
         """It is no port, or no more."""
@@ -112,10 +115,14 @@ class Ports:
         if self._claims is not None:
             self._claims.let_go(spec.attached_to)
 
-    def _take(self, engine: Engine, port: _Port) -> None:
-        """A port gets its interface, which this host's network stack loses, or its socket. Raises OSError."""
+    def _take(self, engine: Engine, port: _Port, mark: int | None = None) -> None:
+        """A port gets its interface, which this host's network stack loses, or its socket. Raises OSError.
+
+        mark: what `_claim` has just given.
+        """
         name = port.spec.interface
-        mark = 0 if name is None or self._host is None else self._host.take(name)
+        if mark is None:
+            mark = 0 if name is None or self._host is None else self._host.take(name)
         engine.open_port(port.spec.port)
         port.taken = True
         if mark:
@@ -290,13 +297,13 @@ class Ports:
             raise P4Error(Code.NOT_FOUND, f"there is no interface {spec.interface}")
         port = _Port(spec)
         try:
-            self._claim(spec)
+            mark = self._claim(spec)
         except OSError as error:  # what it names may be this switch's for another reason, and stays so
             raise _not_added(spec, error) from None
         try:
             if engine is not None:
                 self._attach(engine, port)
-                self._take_new(engine, port)
+                self._take_new(engine, port, mark)
         except (EngineError, OSError) as error:
             self._let_go(spec)
             raise _not_added(spec, error) from None
@@ -306,9 +313,9 @@ class Ports:
             self._look(engine, port, found)
         return port.state
 
-    def _take_new(self, engine: Engine, port: _Port) -> None:
+    def _take_new(self, engine: Engine, port: _Port, mark: int | None) -> None:
         try:
-            self._take(engine, port)
+            self._take(engine, port, mark)
         except OSError as error:
             if port.spec.interface is None or error.errno != errno.ENODEV:
                 self._withdraw(engine, port)
