@@ -22,9 +22,9 @@ from engine_network import can_make_veth, ip, own_network
 from p4softswitch import cli
 from p4softswitch.server.claims import Claims, Taken
 from p4softswitch.server.device import Device
-from p4softswitch.server.host_stack import HostStack
+from p4softswitch.server.host_stack import HostStack, NotTaken
 from p4softswitch.server.links import Link, Links
-from p4softswitch.server.ports import Ports, PortSpec
+from p4softswitch.server.ports import Ports, PortSpec, PortState
 from p4softswitch.server.status import P4Error
 from server_command import FRAME, MAC, end, running
 from server_fake_engine import FakeEngine
@@ -543,6 +543,46 @@ class KeptClosed(HostStack):
 
     def forget(self, interface: str) -> None:
         self.log.append(f"forget {interface}")
+
+
+class HostsOwn(KeptClosed):
+    """The host uses it, until it does not any more."""
+
+    is_free = False
+
+    def take(self, interface: str) -> int:
+        super().take(interface)
+        if not self.is_free:
+            raise NotTaken(errno.EBUSY, "this host has an address there", interface)
+        return 0
+
+
+def test_an_interface_that_cannot_be_had_is_tried_now_and_then(program: Program) -> None:
+    """Not at each look, which comes once a second and with every change of any interface; but when its link changes."""
+    engine, now, tried = FakeEngine(program.device_config), 0.0, []
+    link = Link(1, up=True, carrier=True)
+    with contextlib.closing(HostsOwn()) as host:
+        ports = Ports([PortSpec(1, interface="lo")], host=host, clock=lambda: now)
+        ports.attach(engine)
+
+        def look(seen: Link | None = link) -> PortState:
+            host.log.clear()
+            ports.refresh(engine, {"lo": seen})
+            if "take lo" in host.log:
+                tried.append(now)
+            return ports.states(engine)[1][1]
+
+        for second in range(100):
+            now = float(second)
+            for _ in range(3):
+                assert look() == PortState("absent", "lo cannot be opened: this host has an address there")
+        assert tried == [0, 1, 3, 7, 15, 31, 61, 91]
+        for seen in (Link(1, up=False, carrier=False), link, Link(2, up=True, carrier=True)):
+            look(seen)
+        assert tried[-3:] == [99, 99, 99]
+        assert look(None).reason == "there is no interface lo"
+        host.is_free = True
+        assert look() == PortState("up")
 
 
 class TestAddedInVain:

@@ -13,12 +13,14 @@ import errno
 import logging
 import os
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..engine_api import Engine, EngineError
+from .attempts import Attempts
 from .claims import Claims, Taken
 from .host_stack import HostStack, NotTaken
 from .links import Link, Links
@@ -35,6 +37,7 @@ Sink = Callable[[bytes], None]
 @dataclass
 class _Port:
     spec: PortSpec
+    attempts: Attempts
     state: PortState = NO_PROGRAM
     taken: bool = False
     """Whether it has its interface or socket, or what is left of that."""
@@ -60,19 +63,21 @@ class Ports:
         drop_port: int = MAX_PORT,
         host: HostStack | None = None,
         claims: Claims | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`cpu`: number of the CPU port and where its packets go. `sink_of`: if given, packets of every port but these
         go there, and the specs are not attached, as BMv2 ignores its interfaces when it carries packets over gRPC.
         `host`: what keeps this host's network stack away from the interfaces. `claims`: what keeps other switches away
         from interfaces and sockets.
         """
-        self._ports = {spec.port: _Port(spec) for spec in specs} if sink_of is None else {}
+        self._ports = {spec.port: _Port(spec, Attempts(clock)) for spec in specs} if sink_of is None else {}
         self._pcap_dir = pcap_dir
         self._cpu = cpu
         self._sink_of = sink_of
         self._drop_port = drop_port
         self._host = host
         self._claims = claims
+        self._clock = clock
         self._programs = 0
         self._captures: set[str] = set()
         self._missed: Counter[int] = Counter()
@@ -295,7 +300,7 @@ class Ports:
                 raise P4Error(Code.ALREADY_EXISTS, f"{spec.attached_to} is port {other.spec.port}")
         if spec.interface is not None and not wait and found[spec.interface] is None:
             raise P4Error(Code.NOT_FOUND, f"there is no interface {spec.interface}")
-        port = _Port(spec)
+        port = _Port(spec, Attempts(self._clock))
         try:
             mark = self._claim(spec)
         except OSError as error:  # what it names may be this switch's for another reason, and stays so
@@ -386,7 +391,10 @@ class Ports:
         if link is not None and link.index == engine.port_bound(port.spec.port):
             return state
         self._leave(engine, port)  # also of one that has been deleted, under whatever index there is one now
-        return state if link is None else self._taken(engine, port) or state
+        if link is None:
+            port.attempts.forget()
+            return state
+        return port.attempts.attempt(link, lambda: self._taken(engine, port)) or state
 
     def _taken(self, engine: Engine, port: _Port) -> PortState | None:
         try:
