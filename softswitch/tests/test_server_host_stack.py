@@ -350,6 +350,42 @@ class TestRefusals:
         assert "--shared underlay" in result.stderr
 
 
+class TestWithoutNfTables:
+    """A kernel that has no netfilter over netlink refuses the socket; one without nf_tables refuses what is asked."""
+
+    @pytest.fixture(params=[("_socket", errno.EPROTONOSUPPORT), ("_ask", errno.EOPNOTSUPP)], ids=["no socket", "no"])
+    def kernel(self, request: pytest.FixtureRequest, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        name, error = request.param
+
+        def refuse(*_: object) -> None:
+            raise OSError(error, os.strerror(error))
+
+        monkeypatch.setattr(f"p4softswitch.server.host_stack.{name}", refuse)
+
+    @pytest.mark.usefixtures("kernel")
+    def test_nothing_was_taken(self) -> None:
+        assert not release("access")
+        with contextlib.closing(HostStack(["access"])) as stack:
+            assert stack.take("access") == 0
+
+    @pytest.mark.usefixtures("kernel")
+    def test_it_is_said_what_is_missing(self) -> None:
+        with contextlib.closing(HostStack()) as stack, pytest.raises(NotTaken, match=r"nf_tables.*--shared access"):
+            stack.take("access")
+
+
+def test_one_that_cannot_be_given_back_is_shared_nevertheless(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    monkeypatch.setattr("p4softswitch.server.host_stack._ask", refuse)
+    with contextlib.closing(HostStack(["access"])) as stack:
+        assert stack.take("access") == 0
+    assert "access: if it is closed to this host, it stays so: Cannot allocate memory" in caplog.text
+
+
 def test_a_switch_that_is_stopped_leaves_it_closed(world: World, tmp_path: Path) -> None:
     with switch(tmp_path) as process:
         assert end(process)[0] == 0

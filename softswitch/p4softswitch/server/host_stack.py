@@ -51,6 +51,10 @@ _IFF_LOOPBACK = 8
 _COMMENT = b"the frames of this interface are its switch's alone"
 
 
+_WITHOUT_NF_TABLES = (errno.EPROTONOSUPPORT, errno.EOPNOTSUPP)
+"""What a kernel says that has no netfilter over netlink, or has it without nf_tables. Nothing was taken there."""
+
+
 class NotTaken(OSError):
     """An interface that cannot be taken, with the reason; nothing was changed."""
 
@@ -196,8 +200,12 @@ class HostStack:
         except OSError as error:
             raise NotTaken(error.errno or errno.EINVAL, error.strerror, interface) from None
         if interface in self._shared:
-            with suppress(PermissionError):  # who may not open it did not close it either, and is told by what is lost
+            try:
                 release(interface)
+            except PermissionError:  # who may not open it did not close it either, and is told by what is lost
+                pass
+            except OSError as error:
+                _LOG.warning("%s: if it is closed to this host, it stays so: %s", interface, error.strerror)
             return 0
         with self._lock:
             try:
@@ -271,11 +279,13 @@ class HostStack:
 
 def release(interface: str) -> bool:
     """Give an interface back to the host; False if none of its name was taken. Raises OSError."""
-    with _socket() as netlink:
-        try:
+    try:
+        with _socket() as netlink:
             _ask(netlink, _batch(((_DELTABLE, 0, _text(1, TABLE_PREFIX + interface)),)))
-        except FileNotFoundError:
+    except OSError as error:
+        if error.errno == errno.ENOENT or error.errno in _WITHOUT_NF_TABLES:
             return False
+        raise
     return True
 
 
@@ -288,6 +298,7 @@ def _why(interface: str, code: int) -> str:
             errno.EPERM: ": that takes CAP_NET_ADMIN",
             errno.EOPNOTSUPP: ": that takes Linux 5.16 with nf_tables and the egress hook",
             errno.ENOENT: ": that takes nf_tables in the kernel",
+            errno.EPROTONOSUPPORT: ": that takes nf_tables in the kernel",
         }[code]
     return (
         f"the host's network stack cannot be kept away from it ({reason});"
