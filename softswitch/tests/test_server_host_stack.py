@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 from engine_network import can_make_veth, ip, own_network
+from p4softswitch.server import host_stack
 from p4softswitch.server.host_stack import TABLE_PREFIX, HostStack, NotTaken, release
 from server_command import end, running
 from server_harness import TIMEOUT, Controller, Insert, Program, update
@@ -384,6 +385,25 @@ def test_one_that_cannot_be_given_back_is_shared_nevertheless(
     with contextlib.closing(HostStack(["access"])) as stack:
         assert stack.take("access") == 0
     assert "access: if it is closed to this host, it stays so: Cannot allocate memory" in caplog.text
+
+
+def test_a_watch_that_cannot_begin_is_begun_by_the_next(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interface is not taken without it."""
+    made = host_stack._socket
+
+    def refuse(groups: int = 0) -> socket.socket:
+        if groups:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return made(groups)
+
+    with contextlib.closing(HostStack()) as stack:
+        with monkeypatch.context() as patched:
+            patched.setattr("p4softswitch.server.host_stack._socket", refuse)
+            for _ in range(2):
+                with pytest.raises(NotTaken, match="Too many open files"):
+                    stack.take("access")
+        stack.take("access")
+        assert stack._watch is not None
 
 
 def test_a_switch_that_is_stopped_leaves_it_closed(world: World, tmp_path: Path) -> None:

@@ -216,13 +216,7 @@ class HostStack:
                         f" use another interface, or start the switch with --shared {interface}",
                         interface,
                     )
-                if self._asking is None:
-                    self._asking = _socket()
-                    self._watch = threading.Thread(
-                        target=self._put_back, args=(_socket(_NFNLGRP_NFTABLES),), name="host-stack", daemon=True
-                    )
-                    self._watch.start()
-                _ask(self._asking, _taking(interface, self._mark))
+                _ask(self._started(), _taking(interface, self._mark))
             except NotTaken:
                 raise
             except (OSError, NetlinkError) as error:
@@ -230,6 +224,20 @@ class HostStack:
                 raise NotTaken(code, _why(interface, code), interface) from None
             self._taken.add(interface)
         return self._mark
+
+    def _started(self) -> socket.socket:
+        """To ask with; what is changed is watched from now on. Raises OSError: then the next one who asks tries it."""
+        if self._asking is None:
+            changes = _socket(_NFNLGRP_NFTABLES)
+            try:
+                asking = _socket()
+            except OSError:
+                changes.close()
+                raise
+            self._watch = threading.Thread(target=self._put_back, args=(changes,), name="host-stack", daemon=True)
+            self._watch.start()
+            self._asking = asking
+        return self._asking
 
     def forget(self, interface: str) -> None:
         """It is no port any more. It stays closed to the host."""
