@@ -13,6 +13,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -207,6 +208,26 @@ class TestTaken:
                 controller.write(update(Insert, table_entry=entry))
             assert not world.host_answers()
             assert not world.host_serves()
+
+    def test_more_changes_than_there_is_room_for(
+        self, world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Every interface is closed anew, since one may have been opened; nobody is said to have done it."""
+        monkeypatch.setattr("p4softswitch.server.host_stack._ROOM_FOR_CHANGES", 1)
+        tables = [(host_stack._text(1, f"other-{number}")) for number in range(200)]
+        deadline = time.monotonic() + TIMEOUT
+        with contextlib.closing(HostStack()) as stack, host_stack._socket() as other:
+            stack.take("access")
+            while "more of nf_tables was changed than could be read" not in caplog.text:
+                assert time.monotonic() < deadline
+                for kind, flags in ((host_stack._NEWTABLE, host_stack._CREATE), (host_stack._DELTABLE, 0)):
+                    host_stack._ask(other, host_stack._batch((kind, flags, table) for table in tables))
+        assert not hears(world)
+        assert "somebody opened it" not in caplog.text
+
+    def test_there_is_room_for_what_a_firewall_does(self, world: World) -> None:
+        with host_stack._socket(host_stack._NFNLGRP_NFTABLES) as changes:
+            assert changes.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) >= 8 << 20
 
     def test_whoever_opens_it_has_it_closed_again(self, world: World) -> None:
         """As a firewall does that flushes all tables first: here by the same call, from another process."""

@@ -37,6 +37,9 @@ TABLE_PREFIX = "p4softswitch-"
 
 _NETLINK_NETFILTER = 12
 _SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, _NFNLGRP_NFTABLES = 270, 1, 7
+_SO_RCVBUFFORCE = 33
+_ROOM_FOR_CHANGES = 8 << 20
+"""Bytes of messages about changes that nobody has read yet: a firewall may replace all that it has at once."""
 _BATCH_BEGIN, _BATCH_END = 16, 17  # NFNL_MSG_BATCH_*
 _SUBSYSTEM = 10  # NFNL_SUBSYS_NFTABLES
 _NEWTABLE, _DELTABLE, _NEWCHAIN, _NEWRULE = (_SUBSYSTEM << 8 | number for number in (0, 2, 3, 6))
@@ -140,6 +143,10 @@ def _socket(groups: int = 0) -> socket.socket:
     netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER)
     netlink.bind((0, 0))
     if groups:
+        try:
+            netlink.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _ROOM_FOR_CHANGES)
+        except PermissionError:
+            netlink.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _ROOM_FOR_CHANGES)
         netlink.setsockopt(_SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, groups)
     return netlink
 
@@ -272,17 +279,21 @@ class HostStack:
                         return
                     ours = self._asking.getsockname()[0]
                     others = [change for change in messages(data) if change.port != ours]
+                    if not data:
+                        _LOG.warning("more of nf_tables was changed than could be read: every interface is closed anew")
                     for interface in sorted(self._taken):
                         if not data or any(_names(change, TABLE_PREFIX + interface) for change in others):
-                            self._make_anew(self._asking, interface)
+                            self._make_anew(self._asking, interface, opened=bool(data))
 
-    def _make_anew(self, asking: socket.socket, interface: str) -> None:
+    def _make_anew(self, asking: socket.socket, interface: str, *, opened: bool) -> None:
+        """opened: it is known that somebody did that."""
         try:
             _ask(asking, _taking(interface, self._mark))
         except OSError as error:  # where the interface is gone there is nothing to keep anybody away from
             _LOG.debug("%s: not closed to this host: %s", interface, error.strerror)
         else:
-            _LOG.warning("%s: somebody opened it to this host's network stack; it is closed again", interface)
+            if opened:
+                _LOG.warning("%s: somebody opened it to this host's network stack; it is closed again", interface)
 
 
 def release(interface: str) -> bool:
