@@ -188,6 +188,8 @@ def _check(parser: argparse.ArgumentParser, args: argparse.Namespace, target: ar
     numbers = [spec.port for spec in args.interface]
     if len(set(numbers)) != len(numbers):
         parser.error("a port is used twice")
+    if target.drop_port in numbers:
+        parser.error(f"port {target.drop_port} is the drop port, which has no interface; --drop-port makes it another")
     if target.cpu_port is not None and target.cpu_port in (*numbers, target.drop_port):
         parser.error(f"the CPU port {target.cpu_port} is used as a data port or as the drop port")
     if args.pcap is not None and not Path(args.pcap).is_dir():

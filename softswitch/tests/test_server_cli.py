@@ -91,6 +91,14 @@ class TestCommandLine:
             cli.main(["--no-p4", "--", "--cpu-port", "many"])
         assert capsys.readouterr().err == "p4softswitch: argument --cpu-port: 'many' is no number from 1 to 511\n"
 
+    @pytest.mark.parametrize(("port", "more"), [(511, []), (9, ["--", "--drop-port", "9"])])
+    def test_the_drop_port_is_no_port(self, port: int, more: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit) as caught:
+            cli.main(["--no-p4", "-i", f"{port}@unix:local,peer", *more])
+        assert caught.value.code == 1
+        said = f"port {port} is the drop port, which has no interface; --drop-port makes it another"
+        assert capsys.readouterr().err == f"p4softswitch: {said}\n"
+
     def test_pcap_takes_a_directory_but_not_the_program(self, tmp_path: Path) -> None:
         assert cli._split(["--pcap", "prog.json"]) == (["--pcap=.", "prog.json"], [])
         assert cli._split(["--pcap", str(tmp_path), "p.json", "--", "x"]) == ([f"--pcap={tmp_path}", "p.json"], ["x"])
