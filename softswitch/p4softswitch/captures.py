@@ -38,13 +38,13 @@ def open_capture(path: str) -> int:
         _make_room(path)
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, MODE)
     except OSError as error:
-        raise CaptureRefused(path, os.strerror(error.errno or 0)) from None
+        raise CaptureRefused(path, error.strerror or str(error)) from None
     try:
         os.fchmod(file, MODE)
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(file)
-        raise CaptureRefused(path, os.strerror(error.errno or 0)) from None
+        raise CaptureRefused(path, error.strerror or str(error)) from None
     return file
 
 

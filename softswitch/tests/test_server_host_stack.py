@@ -446,6 +446,12 @@ class TestOtherNames:
         assert result.returncode == 1
         assert "it is another name of access; use that" in result.stderr
 
+    def test_it_is_not_added_either(self, tmp_path: Path) -> None:
+        with running(tmp_path, ["--no-p4"]):
+            result = command("ports", "add", "1@port-one", "--grpc-server-addr", f"unix:{tmp_path / 'p4rt'}")
+        assert result.returncode == 1
+        assert result.stderr.endswith("port 1 (port-one): it is another name of access; use that\n")
+
     def test_nothing_is_taken_by_it(self) -> None:
         with contextlib.closing(HostStack()) as stack, pytest.raises(NotTaken, match="another name of access"):
             stack.take("port-one")

@@ -25,6 +25,7 @@ from p4softswitch.server.device import Device
 from p4softswitch.server.host_stack import HostStack, NotTaken
 from p4softswitch.server.links import Link, Links
 from p4softswitch.server.ports import Ports, PortSpec, PortState
+from p4softswitch.server.portstate import peer_state
 from p4softswitch.server.status import P4Error
 from server_command import FRAME, MAC, end, running
 from server_fake_engine import FakeEngine
@@ -543,6 +544,30 @@ class KeptClosed(HostStack):
 
     def forget(self, interface: str) -> None:
         self.log.append(f"forget {interface}")
+
+
+class SilentLinks(Links):
+    """A kernel that does not answer."""
+
+    def find(self, name: str) -> Link | None:
+        self._questions.settimeout(0.001)
+        self._questions.recv(1)
+        raise AssertionError(name)
+
+
+def test_a_kernel_that_does_not_say_how_an_interface_is(program: Program) -> None:
+    """What a timeout has no number for is said in words."""
+    engine, ports = FakeEngine(program.device_config), Ports([PortSpec(1, interface="lo")])
+    ports.attach(engine)
+    with contextlib.closing(SilentLinks()) as links:
+        ports.links = links
+        ports.refresh(engine, ports.look_up(ports.interfaces()))
+    assert ports.states(engine)[1][1] == PortState("down", "the system does not say how lo is: timed out")
+
+
+def test_a_path_that_is_too_long_for_a_peer() -> None:
+    path = "x" * 200
+    assert peer_state(path) == PortState("down", f"the peer's socket {path}: AF_UNIX path too long")
 
 
 class HostsOwn(KeptClosed):

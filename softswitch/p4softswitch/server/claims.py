@@ -45,6 +45,10 @@ class Taken(OSError):
         return self.strerror or ""
 
 
+class OtherName(OSError):
+    """A name of an interface that is not its first one, with the one to use."""
+
+
 @dataclass(frozen=True)
 class Holder:
     """Who has the name that says which switch uses an interface; None is what the system does not say."""
@@ -71,7 +75,7 @@ class Claims:
         self._held: dict[str, ExitStack] = {}
 
     def interface(self, name: str) -> None:
-        """Raises Taken if a switch has this interface of this network namespace, OSError for another name of one."""
+        """Raises Taken if a switch has this interface of this network namespace; OtherName."""
         check_primary_name(name)
         for _ in range(_TRIES):
             with ExitStack() as failing:
@@ -127,14 +131,14 @@ class Claims:
 def check_primary_name(interface: str) -> None:
     """An interface may have further names (`ip link property`). Two names would be two ports, two claims, two tables.
 
-    Raises OSError, with the one to use. An interface that is not there has none.
+    Raises OtherName. An interface that is not there has none.
     """
     try:
         primary = socket.if_indextoname(socket.if_nametoindex(interface))
     except OSError:
         return
     if primary != interface:
-        raise OSError(errno.EINVAL, f"it is another name of {primary}; use that", interface)
+        raise OtherName(errno.EINVAL, f"it is another name of {primary}; use that", interface)
 
 
 def holder_of_interface(name: str) -> Holder | None:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from ..engine_api import Engine, EngineError
 from .attempts import Attempts
-from .claims import Claims, Taken
+from .claims import Claims, OtherName, Taken
 from .host_stack import HostStack, NotTaken
 from .links import Link, Links
 from .portstate import MAX_PORT, NO_PROGRAM, UP, PortSpec, PortState, link_state, parse_port, peer_state
@@ -386,7 +386,7 @@ class Ports:
 
     def _interface(self, engine: Engine, port: _Port, name: str, link: Link | OSError | None) -> PortState:
         if isinstance(link, OSError):
-            return PortState("down", f"the system does not say how {name} is: {os.strerror(link.errno or 0)}")
+            return PortState("down", f"the system does not say how {name} is: {_reason(link)}")
         state = link_state(name, link)
         if link is not None and link.index == engine.port_bound(port.spec.port):
             return state
@@ -443,5 +443,8 @@ def _not_added(spec: PortSpec, error: EngineError | OSError) -> P4Error:
 
 
 def _reason(error: OSError) -> str:
-    """Why something could not be opened. What was not taken, or is another's, says more than its number."""
-    return (error.strerror or "") if isinstance(error, NotTaken | Taken) else os.strerror(error.errno or 0)
+    """Why something could not be opened. What was not taken, or is another's, says more than its number; a timeout, and
+    a path that is too long, have none."""
+    if isinstance(error, NotTaken | Taken | OtherName) or error.errno is None:
+        return error.strerror or str(error)
+    return os.strerror(error.errno)

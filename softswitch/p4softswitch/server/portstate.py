@@ -95,9 +95,9 @@ def peer_state(path: str) -> PortState:
         except PermissionError as error:
             if error.errno == errno.EPERM:
                 return UP  # somebody who is connected, to us as a rule, and therefore takes nothing from a probe
-            return PortState("down", f"the peer's socket {path}: {os.strerror(error.errno or 0)}")
+            return PortState("down", f"the peer's socket {path}: {error.strerror or error}")
         except (FileNotFoundError, ConnectionRefusedError):
             return PortState("down", f"nobody listens at the peer's socket {path}")
         except OSError as error:
-            return PortState("down", f"the peer's socket {path}: {os.strerror(error.errno or 0)}")
+            return PortState("down", f"the peer's socket {path}: {error.strerror or error}")
     return UP
