@@ -17,10 +17,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from ..engine_api import Engine, EngineError
 from .attempts import Attempts
+from .capturenames import CaptureNames
 from .claims import Claims, OtherName, Taken
 from .host_stack import HostStack, NotTaken
 from .links import Link, Links
@@ -44,7 +44,7 @@ class _Port:
     past: Counter[str] = field(default_factory=Counter)
     """What engines counted that it has left."""
     capture: str | None = None
-    """The name of its last one."""
+    """The file of its last one."""
 
 
 class Ports:
@@ -71,15 +71,13 @@ class Ports:
         from interfaces and sockets.
         """
         self._ports = {spec.port: _Port(spec, Attempts(clock)) for spec in specs} if sink_of is None else {}
-        self._pcap_dir = pcap_dir
+        self._capture_names = CaptureNames(pcap_dir)
         self._cpu = cpu
         self._sink_of = sink_of
         self._drop_port = drop_port
         self._host = host
         self._claims = claims
         self._clock = clock
-        self._programs = 0
-        self._captures: set[str] = set()
         self._missed: Counter[int] = Counter()
         self._making_links = threading.Lock()
         self.links: Links | None = None
@@ -159,7 +157,7 @@ class Ports:
         """
         attached: list[_Port] = []
         sinks: list[int] = []
-        self._programs += 1
+        self._capture_names.begin_program()
         try:
             for port in self._ports.values():
                 self._attach(engine, port)
@@ -180,31 +178,21 @@ class Ports:
 
     def _attach(self, engine: Engine, port: _Port) -> None:
         spec = port.spec
-        port.capture = None if self._pcap_dir is None else self._capture(spec)
-        pcap = None if port.capture is None else str(Path(self._pcap_dir or "") / f"{port.capture}.pcap")
+        port.capture = self._capture_names.path_for(spec)
         try:
             if spec.interface is not None:
-                engine.attach_interface(spec.port, spec.interface, pcap, opened=False)
+                engine.attach_interface(spec.port, spec.interface, port.capture, opened=False)
             else:
-                engine.attach_socket(spec.port, spec.local_path or "", spec.peer_path or "", pcap, opened=False)
+                local, peer = spec.local_path or "", spec.peer_path or ""
+                engine.attach_socket(spec.port, local, peer, port.capture, opened=False)
         except Exception:
-            self._captures.discard(port.capture or "")
+            self._capture_names.give_back(port.capture)
             raise
 
     def _withdraw(self, engine: Engine, port: _Port) -> None:
         """The port was for something that has failed: no file is left that has nothing in it."""
         engine.detach(port.spec.port, unused=True)
-        self._captures.discard(port.capture or "")
-
-    def _capture(self, spec: PortSpec) -> str:
-        """A file of its own for each port and program: sockets may have names alike, or like those of later files."""
-        name = spec.name if self._programs < 2 else f"{spec.name}.{self._programs}"
-        number = 1
-        while name in self._captures:
-            name = f"{spec.name}.port{spec.port}.{self._programs}" + (f".{number}" if number > 1 else "")
-            number += 1
-        self._captures.add(name)
-        return name
+        self._capture_names.give_back(port.capture)
 
     def _sinks(self) -> list[int]:
         numbers = []
