@@ -310,3 +310,32 @@ class TestStrangers:
                     assert out == f"squatted: {done}\n"
                     name = "has the name that says which switch uses it"
                     assert error == f"p4softswitch: squatted: process {process.pid} of user 65534 {name}\n"
+
+    def test_another_user_who_may_have_interfaces_is_none(
+        self, claims: Claims, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """A switch as a service manager starts it, with CAP_NET_RAW and without root."""
+        script = """
+import ctypes, os, sys
+from p4softswitch.server.claims import Claims
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.prctl(8, 1) == 0  # PR_SET_KEEPCAPS
+os.setresuid(65534, 65534, 65534)
+raw = 1 << 13
+assert libc.capset((ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)(raw, raw)) == 0
+claims = Claims()
+claims.interface("theirs")
+print("there", flush=True)
+sys.stdin.read()
+"""
+        command = [sys.executable, "-c", script]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+            assert other.stdout is not None
+            assert other.stdin is not None
+            assert other.stdout.readline() == "there\n"
+            with pytest.raises(Taken, match=f"the interface theirs is in use by process {other.pid}"):
+                claims.interface("theirs")
+            assert cli.main(["--release", "theirs"]) == 1
+            said = f"p4softswitch: theirs: process {other.pid} of user 65534 has it as a port"
+            assert capsys.readouterr().err.startswith(said)
+            other.stdin.close()

@@ -6,7 +6,8 @@ there), or double every frame of an interface. So a switch claims what it uses b
 second is refused, with the process that was there first.
 
 A claim ends with its process, however that ends: of a path it is the lock of a file beside it (flock(2)), of an
-interface an abstract UNIX socket, which is of one network namespace, as interfaces are (unix(7)).
+interface an abstract UNIX socket, which is of one network namespace, as interfaces are (unix(7)). Any user may have a
+name like that; but only who may have a packet socket can have an interface, and a claim has one to show.
 """
 
 from __future__ import annotations
@@ -58,14 +59,14 @@ class Holder:
 
     @property
     def is_stranger(self) -> bool:
-        """It is no switch: it could not open a packet socket. Nobody may keep a switch from its interface by a name.
+        """It is no switch: it is another user's, who has no packet socket in this network namespace (packet(7)).
 
-        Whoever is not known to be one may be a switch.
+        Nobody may keep a switch from its interface by a name. Whoever is not known to be a stranger may be a switch.
         """
-        return self.user is not None and self.user not in (0, os.getuid())
+        return self.user is not None and self.user not in (0, os.getuid()) and not _has_packet_socket(self.user)
 
     def __str__(self) -> str:
-        return _process(self.pid) + (f" of user {self.user}" if self.is_stranger else "")
+        return _process(self.pid) + ("" if self.user in (None, 0, os.getuid()) else f" of user {self.user}")
 
 
 class Claims:
@@ -79,6 +80,8 @@ class Claims:
         check_primary_name(name)
         for _ in range(_TRIES):
             with ExitStack() as failing:
+                with suppress(OSError):  # who may have none cannot have the interface either
+                    failing.enter_context(socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0))
                 listening = failing.enter_context(
                     socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
                 )
@@ -89,8 +92,7 @@ class Claims:
                     if error.errno != errno.EADDRINUSE:
                         raise
                 else:
-                    failing.pop_all()
-                    self._hold(name).callback(listening.close)
+                    self._hold(name).enter_context(failing.pop_all())
                     return
             holder = holder_of_interface(name)
             if holder is not None:
@@ -150,6 +152,15 @@ def holder_of_interface(name: str) -> Holder | None:
             return Holder(_owner_of_inode(str(named.inode)), named.user)
     # A list of sockets that is changed while the kernel gives it may be without one of them.
     return _listener("\0" + _INTERFACE + name)
+
+
+def _has_packet_socket(user: int) -> bool:
+    """In the network namespace of the calling thread. Yes where that is not known."""
+    try:
+        lines = Path("/proc/thread-self/net/packet").read_text().splitlines()[1:]
+    except OSError:
+        return True
+    return any(int(line.split()[7]) == user for line in lines)
 
 
 def _process(pid: int | None) -> str:
