@@ -41,6 +41,8 @@ class Shot:
 
 CLOSED = frozenset({"TX_LEASE_EXPIRED", "LEASE_EXPIRED"})
 """What a switch without a lease says of packets into its tunnels, and out of them."""
+NOT_OPEN_YET = frozenset({"TX_INCARNATION", "TX_LEASE_ABSENT", "TX_NO_SA"})
+"""What a switch that its agent is still filling says of packets into its tunnels."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nvo3lab.domain_file import LIFETIMES
-from nvo3lab.drill.model import Attack, Shot
+from nvo3lab.drill.model import NOT_OPEN_YET, Attack, Shot
 from nvo3lab.drill.world import World
 from nvo3lab.errors import LabError
 from nvo3lab.processes.control_plane import NVA, nve
@@ -256,7 +256,7 @@ ATTACKS = (
         _OLD_KEYS | _CLOSED,
         restart_replay,
         # A host that looks whether its neighbor is there asks the neighbor, through a tunnel that is not open yet.
-        own=frozenset({"TX_LEASE_ABSENT"}),
+        own=NOT_OPEN_YET,
     ),
     Attack(
         "restart-control",
