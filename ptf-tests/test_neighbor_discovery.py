@@ -424,6 +424,20 @@ class OtherIcmpIsFree(_Discovery):
                 self.passes(A.port, frame, (B.port, B.on_wire(frame)))
 
 
+class PortsLikeDiscovery(_Discovery):
+    """What stands where ICMPv6 has its type is no type of it in another protocol: the ports of UDP, TCP and SCTP, whose
+    first byte is that of each message."""
+
+    def runTest(self) -> None:
+        for protocol in (6, 17, 132):
+            for kind in range(ROUTER_SOLICITATION, REDIRECT + 1):
+                for hop_limit in (64, 255):
+                    payload = struct.pack(">BBH", kind, 0, 4789) + pattern(28, kind)
+                    packet = ipv6(A.ip6, B.ip6, payload, protocol, hop_limit=hop_limit)
+                    frame = ethernet(B.mac, A.mac, ETHERTYPE_IPV6, packet)
+                    self.passes(A.port, frame, (B.port, B.on_wire(frame)))
+
+
 class DiscoveryFromTunnels(_Discovery):
     """It was guarded where it came in: out of a tunnel it is flooded and bridged like any frame."""
 
