@@ -123,9 +123,8 @@ class ReflectedPacket(_Admission):
         sent = peer.sent(frame)
         self.passes(A.port, frame, (256, sent))
         self.dropped(256, sent, Reason.UNDERLAY_MAC)
-        reflected = TunnelPacket(
-            frame, peer.tx_key, peer.tx_spi, peer.tx_sequence, RED, LOCAL, peer.address, self.good().eth_dst, peer.mac
-        )
+        reflected = peer.packet(frame, sequence=peer.tx_sequence, key=peer.tx_key, spi=peer.tx_spi)
+        reflected = reflected.but(source=LOCAL, destination=peer.address)
         self.refused(reflected, Reason.UNAUTHORIZED_NVE)
         self.refused(reflected.but(source=peer.address, destination=LOCAL), Reason.NO_SA)
         self.refused(reflected.but(source=peer.address, destination=LOCAL, spi=peer.rx_spi), Reason.BAD_ICV)
@@ -147,10 +146,23 @@ class SuiteUnsupported(_Admission):
     def runTest(self) -> None:
         peer = self.world.peer1
         good = self.good()
-        for suite in (0, SUITE_ASCON_AEAD128, 3, 255):
+        for suite in (0, 3, 4, 255):
             self.modify(peer.sa_rx(suite=suite))
             self.refused(good.but(suite=suite), Reason.SUITE_UNSUPPORTED)
             self.refused(good, Reason.SUITE_MISMATCH)
+        self.modify(peer.sa_rx())
+        self.accepted(good)
+
+
+class LevelOfTheSuite(_Admission):
+    """An SA that claims more than its suite gives lets nothing in: no entry makes confidentiality of integrity."""
+
+    def runTest(self) -> None:
+        peer = self.world.peer1
+        good = self.good()
+        for level in (LEVEL_CONFIDENTIALITY, 3, 255):
+            self.modify(peer.sa_rx(level=level))
+            self.refused(good, Reason.SA_LEVEL)
         self.modify(peer.sa_rx())
         self.accepted(good)
 

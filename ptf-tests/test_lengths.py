@@ -17,6 +17,7 @@ USUAL = range(60, 1519)
 SHORT = range(SHORTEST_FRAME, 60)
 LONG = range(1519, LONGEST_FRAME + 1)
 WORKED = json.loads((Path(__file__).parents[1] / "reference/tests/data/worked_packets.json").read_text())["packets"]
+WORKED_BY_SUITE = {suite: [one for one in WORKED if one["suite"] == suite] for suite in (1, 2)}
 
 
 def plain(dst: bytes, src: bytes, length: int) -> bytes:
@@ -144,12 +145,13 @@ class WorkedPacketsReceived(NveTest):
 
     def runTest(self) -> None:
         peer = self.world.peer1
-        first = WORKED[0]
+        worked_packets = WORKED_BY_SUITE[self.suite]
+        first = worked_packets[0]
         self.delete(peer.sa_rx())
         self.insert(peer.sa_rx(spi=first["spi"], key=bytes.fromhex(first["key"])))
         target = Host(RED, bytes.fromhex(first["inner"])[:6], ip4("10.9.9.9"), bytes(16), A.port, A.vlan, A.interface)
         self.insert(*target.bridge_entries())
-        for worked in WORKED:
+        for worked in worked_packets:
             self.assertEqual((worked["key"], worked["spi"], worked["vni"]), (first["key"], first["spi"], first["vni"]))
             inner = bytes.fromhex(worked["inner"])
             outer = peer.packet(inner).encode()[:14]
@@ -161,13 +163,14 @@ class WorkedPacketsSent(NveTest):
 
     def runTest(self) -> None:
         peer = self.world.peer1
-        first = WORKED[0]
+        worked_packets = WORKED_BY_SUITE[self.suite]
+        first = worked_packets[0]
         key, spi = bytes.fromhex(first["key"]), first["spi"]
         inner = bytes.fromhex(first["inner"])
         sender = Host(RED, inner[6:12], ip4("10.9.9.9"), bytes(16), A.port, A.vlan, A.interface)
         self.modify(peer.sa_tx(key=key, spi=spi))
         self.insert(peer.bridge_entry(Host(RED, inner[:6], b"", b"")))
-        for worked in WORKED:
+        for worked in worked_packets:
             inner = bytes.fromhex(worked["inner"])
             guard = sender.guard(1, inner[26:30])
             self.insert(guard)

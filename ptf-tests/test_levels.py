@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 from harness.base import NveTest
 from harness.batch import Batch
+from harness.schema import Entry
 from harness.world import BLUE, LEVEL_CONFIDENTIALITY, LEVEL_INTEGRITY, PAIRS, RED, A, B, C, Host, Peer, derived
 from nvo3ref.frames import ip4_frame
 from nvo3ref.reasons import Reason
+from nvo3ref.tunnel import SUITE_ASCON_AEAD128, SUITE_CHASKEY12
 
 FRAMES = 1000  # of each level
 BETWEEN_ROTATIONS = 200
@@ -25,6 +27,10 @@ class _Key:
     generation: int
     pair: int = 0
     rotations: int = 0
+
+    @property
+    def suite(self) -> int:
+        return {LEVEL_INTEGRITY: SUITE_CHASKEY12, LEVEL_CONFIDENTIALITY: SUITE_ASCON_AEAD128}[self.level]
 
     @property
     def key(self) -> bytes:
@@ -55,14 +61,16 @@ class _BothLevels(NveTest):
             self.install(key)
 
     def install(self, key: _Key) -> None:
-        self.insert(
-            self.peer.sa_rx(spi=key.spi, level=key.level, key=key.key, pair=key.pair, generation=key.generation)
-        )
+        ring = {"pair": key.pair, "generation": key.generation}
+        self.insert(self.peer.sa_rx(spi=key.spi, suite=key.suite, level=key.level, key=key.key, **ring))
 
     def packet(self, key: _Key, number: int) -> tuple[bytes, Host, bytes]:
         vni, source, receiver = self.ways[self.keys.index(key)]
         inner = ip4_frame(receiver.mac, source.mac, source.ip, receiver.ip, 60, number)
-        return self.peer.packet(inner, vni, spi=key.spi, key=key.key, sequence=number).encode(), receiver, inner
+        return self.protected(key, inner, vni, sequence=number), receiver, inner
+
+    def protected(self, key: _Key, inner: bytes, vni: int, **changes: object) -> bytes:
+        return self.peer.packet(inner, vni, suite=key.suite, spi=key.spi, key=key.key, **changes).encode()
 
 
 class BothLevelsAtOnce(_BothLevels):
@@ -101,11 +109,11 @@ class LowerLevelOpensNoHigherVn(_BothLevels):
     def runTest(self) -> None:
         low, high = self.keys
         blue = self.world.far_blue.frame_to(C)
-        self.dropped(256, self.peer.packet(blue, BLUE, spi=low.spi, key=low.key).encode(), Reason.VN_SUITE)
-        self.passes(256, self.peer.packet(blue, BLUE, spi=high.spi, key=high.key).encode(), (C.port, blue))
+        self.dropped(256, self.protected(low, blue, BLUE), Reason.VN_SUITE)
+        self.passes(256, self.protected(high, blue, BLUE), (C.port, blue))
         red = self.world.far1.frame_to(B)
-        self.passes(256, self.peer.packet(red, spi=low.spi, key=low.key).encode(), (B.port, B.on_wire(red)))
-        self.passes(256, self.peer.packet(red, spi=high.spi, key=high.key).encode(), (B.port, B.on_wire(red)))
+        self.passes(256, self.protected(low, red, RED), (B.port, B.on_wire(red)))
+        self.passes(256, self.protected(high, red, RED), (B.port, B.on_wire(red)))
 
 
 class BothLevelsShareASequence(NveTest):
@@ -116,8 +124,8 @@ class BothLevelsShareASequence(NveTest):
         peer = self.world.peer1
         keys = (_Key(LEVEL_INTEGRITY, 0x00040000, 1), _Key(LEVEL_CONFIDENTIALITY, 0x00050000, 1))
         self.modify(C.vap(level=LEVEL_CONFIDENTIALITY))
-        self.insert(peer.sa_tx(LEVEL_CONFIDENTIALITY, LEVEL_CONFIDENTIALITY, key=keys[1].key, spi=keys[1].spi))
-        self.modify(peer.sa_tx(key=keys[0].key, spi=keys[0].spi))
+        self.insert(self.sa_tx(keys[1]))
+        self.modify(self.sa_tx(keys[0]))
         with Batch(self, "both levels") as batch:
             for number in range(1, FRAMES + 1):
                 for key, vni, local, remote in (
@@ -128,9 +136,12 @@ class BothLevelsShareASequence(NveTest):
                     if local is not B and (number + key.level * 100) % BETWEEN_ROTATIONS == 0:
                         batch.send()
                         key.rotate()
-                        self.modify(peer.sa_tx(key.level, key.level, key=key.key, spi=key.spi))
+                        self.modify(self.sa_tx(key))
                     frame = local.frame_to(remote, seed=number)
-                    sent = peer.sent(frame, vni, key=key.key, spi=key.spi)
+                    sent = peer.sent(frame, vni, suite=key.suite, key=key.key, spi=key.spi)
                     batch.passes(local.port, local.on_wire(frame), (peer.port, sent))
         self.assertEqual(peer.tx_sequence, 3 * FRAMES)
         self.assertEqual(self.session.last_sequence(peer.interface), 3 * FRAMES)
+
+    def sa_tx(self, key: _Key) -> Entry:
+        return self.world.peer1.sa_tx(key.level, key.level, suite=key.suite, key=key.key, spi=key.spi)

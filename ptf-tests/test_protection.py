@@ -142,8 +142,11 @@ class LevelOfTheNetwork(_Sends):
         self.refuses(Reason.TX_NO_SA)
         self.insert(peer.sa_tx(LEVEL_CONFIDENTIALITY))
         self.refuses(Reason.TX_SUITE_TOO_WEAK, number_used=True)
+        self.modify(peer.sa_tx(LEVEL_CONFIDENTIALITY, LEVEL_CONFIDENTIALITY))
+        self.refuses(Reason.TX_SA_LEVEL, number_used=True)  # no entry makes confidentiality of integrity
         self.modify(peer.sa_tx(LEVEL_CONFIDENTIALITY, LEVEL_CONFIDENTIALITY, suite=SUITE_ASCON_AEAD128))
-        self.refuses(Reason.TX_SUITE_UNSUPPORTED, number_used=True)
+        frame = A.frame_to(self.world.far1)
+        self.passes(A.port, frame, (256, peer.sent(frame, suite=SUITE_ASCON_AEAD128)))
         self.modify(A.vap())
         self.sends()
 
@@ -153,7 +156,7 @@ class SuiteUnsupported(_Sends):
 
     def runTest(self) -> None:
         peer = self.world.peer1
-        for suite in (SUITE_ASCON_AEAD128, 3, 255):
+        for suite in (3, 4, 255):
             self.modify(peer.sa_tx(suite=suite))
             self.refuses(Reason.TX_SUITE_UNSUPPORTED, number_used=True)
         self.modify(peer.sa_tx(sa_level=0, suite=0))

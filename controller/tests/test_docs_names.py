@@ -254,7 +254,7 @@ CONTROLS = {
 def asked_by(control: str) -> list[str]:
     """Tables in the order in which they stand in what the control does, with those of its controls in their places."""
     declared, _, does = CONTROLS[control].partition("    apply {")
-    instances = {name: kind for kind, name in re.findall(r"^ +(\w+)\(\) (\w+);", declared, flags=re.MULTILINE)}
+    instances = {name: kind for kind, name in re.findall(r"^ +(\w+)\(\w*\) (\w+);", declared, flags=re.MULTILINE)}
     return [
         table
         for name in re.findall(r"(\w+)\.apply\(", does)

@@ -95,10 +95,13 @@ const bit<16> OPTION_CLASS = 0xFF01;    /* experimental (RFC 8926 7) */
 const bit<8> OPTION_TYPE = 0x81;        /* top bit: critical */
 const bit<5> OPTION_DATA_WORDS = 8;
 
-/* Levels of protection: 1 integrity, 2 confidentiality too. A VN that demands one accepts every greater one. What is written
- * into entries is compared; the numbers of suites are compared with nothing but each other. */
-const bit<8> SUITE_CHASKEY12 = 1;       /* integrity */
-/* 2 is Ascon-AEAD128 (integrity and confidentiality): reserved, not accepted yet. */
+/* Levels of protection. A VN that demands one accepts every greater one. What is written into entries is compared; the numbers
+ * of suites are compared with nothing but each other. */
+const bit<8> LEVEL_INTEGRITY = 1;
+const bit<8> LEVEL_CONFIDENTIALITY = 2; /* and integrity */
+
+const bit<8> SUITE_CHASKEY12 = 1;       /* integrity; crypto/chaskey.p4 */
+const bit<8> SUITE_ASCON_AEAD128 = 2;   /* confidentiality; crypto/ascon.p4 */
 
 /* Domain separation of the last header word of suite 1. */
 const bit<16> ICV_DOMAIN = 0x4E33;

@@ -53,6 +53,7 @@ enum bit<8> drop_reason_t {
     PEER_RATE = 54,              /* a peer in penalty, over its floor */
     SA_PEER = 55,                /* the SA is not of this pair of addresses, or of a peer number that there is not */
     SA_KIND = 56,                /* the SA is for other outer headers, or has their ring pair */
+    SA_LEVEL = 57,               /* the SA claims a level that its suite does not give */
 
     /* Tunnel, from cryptography on */
     BAD_ICV = 60,
@@ -108,7 +109,8 @@ enum bit<8> drop_reason_t {
     TX_SUITE_TOO_WEAK = 124,     /* lower level than the VN demands */
     TX_INTERFACE = 125,          /* no outgoing interface was decided */
     TX_PORT_CLASS = 126,         /* a VAP on an underlay port, or a tunnel on an access port */
-    NO_ADJACENCY = 127           /* the hop has no entry at this port */
+    NO_ADJACENCY = 127,          /* the hop has no entry at this port */
+    TX_SA_LEVEL = 128            /* the SA claims a level that its suite does not give */
 }
 
 #endif

@@ -6,6 +6,7 @@
 #include "headers.p4"
 #include "ids.p4"
 #include "metadata.p4"
+#include "../crypto/ascon.p4"
 #include "../crypto/chaskey.p4"
 #include "replay_window.p4"
 
@@ -19,6 +20,7 @@
 control SecureReception(inout headers_t hdr, inout metadata_t meta, in time_us_t now) {
     ReplayWindow() window;
     ChaskeyIcv() chaskey_icv;
+    AsconAead128(true) ascon_opening;
     bit<128> icv;
     bit<1> in_penalty;
     @name(".peer_meter_rate") DIRECT_METER(peer_meter_rate);
@@ -122,8 +124,11 @@ control SecureReception(inout headers_t hdr, inout metadata_t meta, in time_us_t
         meta.bound.a6 = hdr.protection.coverage ++ hdr.protection.suite ++ hdr.protection.flags;
     }
 
-    /* What does not verify leaves nothing behind that a later packet could meet in a header that it does not have. */
+    /* What does not verify leaves nothing behind: no plaintext of a forgery, which a suite that decrypts has written by then, and
+     * nothing that a later packet could meet in a header that it does not have. */
     action wipe_frame() {
+        hdr.addresses.dst = 0;
+        hdr.addresses.src = 0;
         hdr.frame_type.ether_type = 0;
         hdr.frame_type.first = 0;
         for (bit<16> i = 0; i < (meta.frame_length - FRAME_HEAD_LENGTH) >> 4; i = i + 1) {
@@ -153,10 +158,13 @@ control SecureReception(inout headers_t hdr, inout metadata_t meta, in time_us_t
                 meta.drop_reason = drop_reason_t.SA_KIND;
             } else if (hdr.protection.suite != meta.sa_rx.suite) {
                 meta.drop_reason = drop_reason_t.SUITE_MISMATCH;
-            } else if (meta.sa_rx.suite != SUITE_CHASKEY12) {
+            } else if (meta.sa_rx.suite != SUITE_CHASKEY12 && meta.sa_rx.suite != SUITE_ASCON_AEAD128) {
                 meta.drop_reason = drop_reason_t.SUITE_UNSUPPORTED;
+            } else if (meta.sa_rx.suite == SUITE_CHASKEY12 && meta.sa_rx.level > LEVEL_INTEGRITY) {
+                meta.drop_reason = drop_reason_t.SA_LEVEL;
             } else if (hdr.protection.coverage != meta.frame_length
-                       && (hdr.protection.coverage < meta.sa_rx.min_coverage
+                       && (meta.sa_rx.suite != SUITE_CHASKEY12  /* others know no part of a frame */
+                           || hdr.protection.coverage < meta.sa_rx.min_coverage
                            || hdr.protection.coverage < FRAME_HEAD_LENGTH
                            || hdr.protection.coverage > meta.frame_length
                            || hdr.protection.coverage[3:0] != 0)) {
@@ -177,7 +185,11 @@ control SecureReception(inout headers_t hdr, inout metadata_t meta, in time_us_t
         if (meta.drop_reason == drop_reason_t.NONE) {
             /* One branch a suite; the test above has left only those that are implemented. */
             bind_protection();
-            chaskey_icv.apply(hdr, meta.bound, meta.sa_rx.key, meta.frame_length, icv);
+            if (meta.sa_rx.suite == SUITE_CHASKEY12) {
+                chaskey_icv.apply(hdr, meta.bound, meta.sa_rx.key, meta.frame_length, icv);
+            } else {
+                ascon_opening.apply(hdr, meta.bound, meta.sa_rx.key, meta.frame_length, icv);
+            }
             if (icv != hdr.protection.icv) {
                 meta.drop_reason = drop_reason_t.BAD_ICV;
                 wipe_frame();

@@ -7,6 +7,7 @@
 #include "headers.p4"
 #include "ids.p4"
 #include "metadata.p4"
+#include "../crypto/ascon.p4"
 #include "../crypto/chaskey.p4"
 
 /* One copy of a frame under the key of its own tunnel: SA, sequence number, ICV. It stands in egress, so that every replica
@@ -14,6 +15,7 @@
  * in meta.bound.a0 to a2. */
 control SecureSending(inout headers_t hdr, inout metadata_t meta, in time_us_t now) {
     ChaskeyIcv() chaskey_icv;
+    AsconAead128(false) ascon_sealing;
     @name(".sequence") SEQUENCE(sequence);
     @name(".sa_tx_use") DIRECT_COUNTER(sa_tx_use);
 
@@ -79,11 +81,18 @@ control SecureSending(inout headers_t hdr, inout metadata_t meta, in time_us_t n
                 meta.drop_reason = drop_reason_t.TX_SA_EXPIRED;
             } else if (meta.sa_tx.level < meta.level) {
                 meta.drop_reason = drop_reason_t.TX_SUITE_TOO_WEAK;
-            } else if (meta.sa_tx.suite != SUITE_CHASKEY12) {
+            } else if (meta.sa_tx.suite != SUITE_CHASKEY12 && meta.sa_tx.suite != SUITE_ASCON_AEAD128) {
                 meta.drop_reason = drop_reason_t.TX_SUITE_UNSUPPORTED;
+            } else if (meta.sa_tx.suite == SUITE_CHASKEY12 && meta.sa_tx.level > LEVEL_INTEGRITY) {
+                meta.drop_reason = drop_reason_t.TX_SA_LEVEL;
             } else {
                 add_protection();
-                chaskey_icv.apply(hdr, meta.bound, meta.sa_tx.key, meta.frame_length, icv);
+                /* One branch a suite. Nothing behind this may read the frame: it could be encrypted. */
+                if (meta.sa_tx.suite == SUITE_CHASKEY12) {
+                    chaskey_icv.apply(hdr, meta.bound, meta.sa_tx.key, meta.frame_length, icv);
+                } else {
+                    ascon_sealing.apply(hdr, meta.bound, meta.sa_tx.key, meta.frame_length, icv);
+                }
                 hdr.protection.icv = icv;
             }
         }

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from finsy.proto import p4r
 from nvo3ref.reasons import Reason
+from nvo3ref.tunnel import SUITE_CHASKEY12
 from ptf.base_tests import BaseTest
 
 from harness.schema import Entry, Value, entry, multicast_group, update
@@ -26,6 +27,7 @@ class NveTest(BaseTest):
     world_installed = True
     # Whether a recording of it can be replayed: not if it depends on the clock of the switch.
     recordable = True
+    suite = SUITE_CHASKEY12  # of all SAs, unless a test says otherwise
 
     def setUp(self) -> None:
         super().setUp()
@@ -33,7 +35,7 @@ class NveTest(BaseTest):
         self._present: dict[tuple[str, tuple[tuple[str, Value], ...]], Entry] = {}
         self._groups: set[int] = set()
         self._metered: set[tuple[str, tuple[tuple[str, Value], ...]]] = set()
-        self.world = World(self.session, type(self).__name__)
+        self.world = World(self.session, type(self).__name__, self.suite)
         self.addCleanup(self._take_away)
         self.session.set_incarnation(self.world.incarnation)
         self.session.set_lease()

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import Counter
 
 from nvo3ref.reasons import Reason
-from nvo3ref.receiver import Receiver, RxSa
+from nvo3ref.receiver import LEVELS, Receiver, RxSa
 from nvo3ref.window import Window
 
 from harness.base import IN_FLIGHT, NveTest
@@ -64,7 +64,7 @@ class UnderlayBatch(Batch):
         super().__init__(test, what)
         self.peer = peer
         self.window = Window()
-        association = RxSa(peer.rx_key, peer.generation, self.window)
+        association = RxSa(peer.rx_key, peer.generation, self.window, peer.suite, LEVELS[peer.suite])
         self.receiver = Receiver(
             PORT_MAC[peer.port],
             {(peer.address, LOCAL)},

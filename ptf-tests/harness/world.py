@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from nvo3ref.flow import source_port
 from nvo3ref.frames import ip4, ip4_frame, ip6, mac, tagged
+from nvo3ref.receiver import LEVELS
 from nvo3ref.tunnel import SUITE_CHASKEY12, TunnelPacket
 
 from harness.schema import Entry, entry
@@ -131,8 +132,16 @@ class Peer:
     """Another NVE, with an SA in each direction and numbers that no other test has used."""
 
     def __init__(
-        self, session: Session, number: int, address: bytes, port: int, networks: tuple[int, ...], context: str
+        self,
+        session: Session,
+        number: int,
+        address: bytes,
+        port: int,
+        networks: tuple[int, ...],
+        context: str,
+        suite: int = SUITE_CHASKEY12,
     ) -> None:
+        self.suite = suite
         self.address = address
         self.port = port
         self.mac = mac(0x9900 + number)
@@ -171,6 +180,7 @@ class Peer:
             destination=LOCAL,
             eth_dst=PORT_MAC[self.port],
             eth_src=self.mac,
+            suite=self.suite,
         )
         return base.but(**changes)
 
@@ -192,6 +202,7 @@ class Peer:
             eth_dst=self.mac,
             eth_src=PORT_MAC[self.port],
             udp_source=source_port(self.entropy, inner),
+            suite=self.suite,
         )
         return base.but(**changes).encode()
 
@@ -202,8 +213,8 @@ class Peer:
 
     def sa_rx(self, spi: int | None = None, **changes: int | bytes) -> Entry:
         params: dict[str, int | bytes] = {
-            "suite": SUITE_CHASKEY12,
-            "level": LEVEL_INTEGRITY,
+            "suite": self.suite,
+            "level": LEVELS[self.suite],
             "kind": KIND_TUNNEL,
             "key": self.rx_key,
             "min_coverage": 0xFFFF,
@@ -256,11 +267,11 @@ class Peer:
         key = {"egress_port": self.port if port is None else port, "hop": self.hop}
         return entry("adjacency", key, "towards", **(params | changes))
 
-    def sa_tx(self, level: int = LEVEL_INTEGRITY, sa_level: int = LEVEL_INTEGRITY, **changes: int | bytes) -> Entry:
-        """level: of the VNs that it is for. sa_level: its own."""
+    def sa_tx(self, level: int = LEVEL_INTEGRITY, sa_level: int | None = None, **changes: int | bytes) -> Entry:
+        """level: of the VNs that it is for. sa_level: its own, that of its suite unless told."""
         params: dict[str, int | bytes] = {
-            "suite": SUITE_CHASKEY12,
-            "level": sa_level,
+            "suite": self.suite,
+            "level": LEVELS[self.suite] if sa_level is None else sa_level,
             "key": self.tx_key,
             "spi": self.tx_spi,
             "not_after": FOREVER,
@@ -282,10 +293,10 @@ class Peer:
 class World:
     """Everything that a test finds in the switch, by name, so that it can take a part away."""
 
-    def __init__(self, session: Session, context: str) -> None:
+    def __init__(self, session: Session, context: str, suite: int = SUITE_CHASKEY12) -> None:
         self.incarnation = derived(context, "incarnation")
-        self.peer1 = Peer(session, 1, ip4("192.0.2.1"), 256, (RED, BLUE), context)
-        self.peer2 = Peer(session, 2, ip4("203.0.113.9"), 257, (RED,), context)
+        self.peer1 = Peer(session, 1, ip4("192.0.2.1"), 256, (RED, BLUE), context, suite)
+        self.peer2 = Peer(session, 2, ip4("203.0.113.9"), 257, (RED,), context, suite)
         self.far1 = host(11, RED)
         self.far2 = host(12, RED)
         self.far_blue = host(13, BLUE)

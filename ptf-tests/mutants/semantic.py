@@ -446,7 +446,6 @@ EQUIVALENT: dict[str, str] = {
     "ingress operand (meta.multicast_group != 0 || meta.egress_interface & INTERFACE_TUNNEL != 0)": _UNSEEN,
     "encapsulation hit adjacency": "what follows are headers of a packet that is dropped",
     "secure_reception boundary now < until": _CLOCK,
-    "what does not verify stays": "nothing reads a header that a packet does not have: this is the second line",
     "replay_window operand meta.sa_rx.kind == sa_kind_t.GROUP": _NO_GROUP,
     "replay_window operand meta.sa_rx.kind == sa_kind_t.LINK_GROUP": _NO_GROUP,
     "tunnel_admission boundary now >= meta.self.lease_not_after": _CLOCK,

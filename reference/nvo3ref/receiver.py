@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from nvo3ref import chaskey
+from nvo3ref import ascon, chaskey
 from nvo3ref import tunnel as t
 from nvo3ref.frames import ETHERTYPE_ARP, ETHERTYPE_CTAG, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_STAG, checksum
 from nvo3ref.reasons import Reason
@@ -20,6 +20,8 @@ from nvo3ref.window import Window
 SHORTEST_FRAME = 16
 LONGEST_FRAME = 16 + 16 * 96 + 15
 WHOLE_FRAME = 0xFFFF
+LEVELS = {t.SUITE_CHASKEY12: 1, t.SUITE_ASCON_AEAD128: 2}
+"""The highest that a suite gives."""
 CE = 3
 
 
@@ -72,16 +74,16 @@ class Receiver:
         coverage = _number(packet, t.COVERAGE_AT, 2)
         if packet[t.SUITE_AT] != sa.suite:
             raise Refused(Reason.SUITE_MISMATCH)
+        if sa.level > LEVELS[sa.suite]:
+            raise Refused(Reason.SA_LEVEL)
         partial = coverage % 16 == 0 and 16 <= coverage < inner_length and coverage >= sa.min_coverage
+        partial = partial and sa.suite == t.SUITE_CHASKEY12
         if coverage != inner_length and not partial:
             raise Refused(Reason.COVERAGE)
         late = sa.window.judge(sa.generation, sequence)
         if late is not None:
             raise Refused(late)
-        inner = packet[t.INNER_AT : t.INNER_AT + inner_length]
-        geneve_base, option = packet[t.GENEVE_AT : t.OPTION_AT], packet[t.OPTION_AT : t.INNER_AT]
-        if option[20:] != chaskey.mac(sa.key, t.authenticated(geneve_base, option, inner_length, inner[:coverage])):
-            raise Refused(Reason.BAD_ICV)
+        inner = _verified(packet, sa, inner_length, coverage)
         sa.window.commit(sa.generation, sequence)
         return self._decapsulate(packet, source, sa, inner)
 
@@ -95,6 +97,21 @@ class Receiver:
         if _number(inner, 12, 2) in (ETHERTYPE_CTAG, ETHERTYPE_STAG):
             raise Refused(Reason.INNER_VLAN)
         return vni, decapsulated_ecn(packet[15] & 3, inner)
+
+
+def _verified(packet: bytes, sa: RxSa, inner_length: int, coverage: int) -> bytes:
+    """The inner frame as it was before it was protected."""
+    carried = packet[t.INNER_AT : t.INNER_AT + inner_length]
+    geneve_base, option = packet[t.GENEVE_AT : t.OPTION_AT], packet[t.OPTION_AT : t.INNER_AT]
+    if sa.suite == t.SUITE_ASCON_AEAD128:
+        nonce = t.nonce(_number(packet, t.SPI_AT, 4), _number(packet, t.SEQUENCE_AT, 8))
+        try:
+            return ascon.decrypt(sa.key, nonce, geneve_base + option[:20], carried, option[20:])
+        except ascon.BadTag:
+            raise Refused(Reason.BAD_ICV) from None
+    if option[20:] != chaskey.mac(sa.key, t.authenticated(geneve_base, option, inner_length, carried[:coverage])):
+        raise Refused(Reason.BAD_ICV)
+    return carried
 
 
 def _number(packet: bytes, at: int, length: int) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field, replace
 
-from nvo3ref import chaskey
+from nvo3ref import ascon, chaskey
 from nvo3ref.frames import checksum
 
 SUITE_CHASKEY12 = 1
@@ -27,6 +27,11 @@ def authenticated(geneve_base: bytes, option: bytes, inner_length: int, covered:
     """The bytes under the ICV of suite 1: headers as on the wire, a word with the inner length, the covered inner
     bytes."""
     return geneve_base + option[:20] + struct.pack(">HH", inner_length, 0x4E33) + covered
+
+
+def nonce(spi: int, sequence: int) -> bytes:
+    """Of suite 2: SPI, 32 zero bits, sequence."""
+    return struct.pack(">IIQ", spi, 0, sequence)
 
 
 @dataclass(frozen=True)
@@ -90,9 +95,9 @@ class TunnelPacket:
             self.vni << 8 | self.geneve_reserved2,
         )
 
-    def option(self) -> bytes:
+    def _option_head(self) -> bytes:
         coverage = len(self.inner) if self.coverage is None else self.coverage
-        head = struct.pack(
+        return struct.pack(
             ">HBBIQHBB",
             self.option_class,
             self.option_type,
@@ -103,13 +108,23 @@ class TunnelPacket:
             self.suite,
             self.flags,
         )
-        if self.icv is not None:
-            return head + self.icv
-        covered = self.inner[:coverage]
-        return head + chaskey.mac(self.key, authenticated(self.geneve_base(), head, len(self.inner), covered))
+
+    def sealed(self) -> tuple[bytes, bytes]:
+        """The frame as it is carried, and the ICV: suite 2 encrypts, all others are taken for suite 1."""
+        head = self._option_head()
+        if self.suite == SUITE_ASCON_AEAD128:
+            bound = self.geneve_base() + head
+            return ascon.encrypt(self.key, nonce(self.spi, self.sequence), bound, self.inner)
+        covered = self.inner[: self.coverage]
+        return self.inner, chaskey.mac(self.key, authenticated(self.geneve_base(), head, len(self.inner), covered))
+
+    def option(self) -> bytes:
+        return self._option_head() + (self.sealed()[1] if self.icv is None else self.icv)
 
     def encode(self) -> bytes:
-        body = self.geneve_base() + self.option() + self.more_options + self.inner
+        carried, icv = self.sealed()
+        option = self._option_head() + (icv if self.icv is None else self.icv)
+        body = self.geneve_base() + option + self.more_options + carried
         udp_length = 8 + len(body) if self.udp_length is None else self.udp_length
         ip_length = 20 + len(self.ip_options) + 8 + len(body) if self.ip_length is None else self.ip_length
         head = (

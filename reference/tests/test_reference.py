@@ -33,6 +33,7 @@ def _worked(packet: dict[str, str | int]) -> TunnelPacket:
         key=bytes.fromhex(str(packet["key"])),
         spi=int(packet["spi"]),
         sequence=int(packet["sequence"]),
+        suite=int(packet["suite"]),
         vni=int(packet["vni"]),
         source=ip4("192.0.2.1"),
         destination=ip4("192.0.2.2"),
@@ -41,20 +42,19 @@ def _worked(packet: dict[str, str | int]) -> TunnelPacket:
     )
 
 
-@pytest.mark.parametrize("packet", WORKED, ids=lambda p: f"sequence-{p['sequence']}")
+@pytest.mark.parametrize("packet", WORKED, ids=lambda p: f"suite-{p['suite']}-sequence-{p['sequence']}")
 def test_worked_packets(packet: dict[str, str | int]) -> None:
     built = _worked(packet)
-    assert (built.geneve_base() + built.option() + built.inner).hex() == packet["geneve_to_end"]
+    assert (built.geneve_base() + built.option() + built.sealed()[0]).hex() == packet["geneve_to_end"]
     assert built.encode()[14:].hex() == packet["ipv4_udp_sport_49152"]
 
 
-@pytest.mark.parametrize("packet", WORKED, ids=lambda p: f"sequence-{p['sequence']}")
+@pytest.mark.parametrize("packet", WORKED, ids=lambda p: f"suite-{p['suite']}-sequence-{p['sequence']}")
 def test_receiver_accepts_worked_packets_once(packet: dict[str, str | int]) -> None:
     built = _worked(packet)
     pair = (built.source, built.destination)
-    receiver = Receiver(
-        built.eth_dst, {pair}, {(*pair, built.spi): RxSa(built.key, 7, Window())}, {(built.source, built.vni): 1}
-    )
+    sa = RxSa(built.key, 7, Window(), built.suite, built.suite)
+    receiver = Receiver(built.eth_dst, {pair}, {(*pair, built.spi): sa}, {(built.source, built.vni): built.suite})
     assert receiver.receive(built.encode()) == (None, built.vni, built.inner)
     assert receiver.receive(built.encode())[0] == Reason.REPLAYED
     assert receiver.receive(built.but(sequence=built.sequence + 1, icv=bytes(16)).encode())[0] == Reason.BAD_ICV

@@ -121,6 +121,7 @@ class DropReason(IntEnum):
     PEER_RATE = 54
     SA_PEER = 55
     SA_KIND = 56
+    SA_LEVEL = 57
     BAD_ICV = 60
     COMMIT_GENERATION = 61
     COMMIT_TOO_LATE = 62
@@ -169,6 +170,7 @@ class DropReason(IntEnum):
     TX_INTERFACE = 125
     TX_PORT_CLASS = 126
     NO_ADJACENCY = 127
+    TX_SA_LEVEL = 128
 
 
 METERED_TABLES = frozenset(
