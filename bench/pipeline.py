@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The NVE program on both targets, in one run: encapsulate + protect, and verify + decapsulate.
 
-    PYTHONPATH=ptf-tests python bench/pipeline.py [--no-bmv2] [C compiler flag...]
+    PYTHONPATH=ptf-tests python bench/pipeline.py [--no-bmv2] [--suite 1|2] [C compiler flag...]
+
+Both suites, one after the other.
 
 Embedded switch: in memory, one thread, packets handed over in-process, no input or output; the floor is the bare
 cipher (same bytes, same compiler flags, same run) plus bridging of the same frame between two local VAPs of the same
@@ -20,6 +22,7 @@ import sys
 import tempfile
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.p4runtime import P4Runtime
@@ -55,7 +58,7 @@ KEY, SPI = derived("bench", "key"), 0x1234
 INCARNATION = derived("bench", "incarnation")
 
 
-def entries(local: bytes, peer: bytes, *, delivers: bool) -> list[Entry]:
+def entries(local: bytes, peer: bytes, suite: int, *, delivers: bool) -> list[Entry]:
     """A switch at `local` with a tunnel to `peer`; both directions use one key, so that two switches can talk.
 
     REMOTE is behind the tunnel. DELIVERED is too, unless the switch is the one that delivers to it.
@@ -72,8 +75,9 @@ def entries(local: bytes, peer: bytes, *, delivers: bool) -> list[Entry]:
         entry("port_role", {"port": UNDERLAY}, "underlay", mac=PORT_MAC),
         entry("authorized_nve", {"source": mapped(peer), "destination": mapped(local)}, "permit", peer=1, tag=1,
               zero_checksum=0),
-        entry("sa_rx", {"peer": 1, "spi": SPI}, "accept", suite=1, level=1, kind=1, key=KEY, min_coverage=0xFFFF,
-              pair=1, tag=1, generation=1, not_after=FOREVER, incarnation=INCARNATION, link=0, vlan=0),
+        entry("sa_rx", {"peer": 1, "spi": SPI}, "accept", suite=suite, level=suite, kind=1, key=KEY,
+              min_coverage=0xFFFF, pair=1, tag=1, generation=1, not_after=FOREVER, incarnation=INCARNATION,
+              link=0, vlan=0),
         entry("peer_meter", {"peer": 1}, "police"),
         entry("peer_floor", {"peer": 1}, "police_floor"),
         entry("vn_ingress_authorization", {"peer": 1, "vni": VNI}, "authorize", level=1),
@@ -88,7 +92,7 @@ def entries(local: bytes, peer: bytes, *, delivers: bool) -> list[Entry]:
         entry("tunnel", {"port": UNDERLAY, "interface": TUNNEL}, "encapsulate", source=local, destination=peer,
               underlay_mtu=9000, hop=1),
         entry("adjacency", {"egress_port": UNDERLAY, "hop": 1}, "towards", source_mac=mac(9), next_hop_mac=PORT_MAC),
-        entry("sa_tx", {"interface": TUNNEL, "level": 1}, "protect", suite=1, level=1, key=KEY, spi=SPI,
+        entry("sa_tx", {"interface": TUNNEL, "level": 1}, "protect", suite=suite, level=suite, key=KEY, spi=SPI,
               not_after=FOREVER, incarnation=INCARNATION),
     ]  # fmt: skip
 
@@ -103,12 +107,14 @@ def packet_out(schema: Schema) -> bytes:
 class InMemory:
     """The embedded switch without ports."""
 
-    def __init__(self, schema: Schema, config: EngineConfig, local: bytes, peer: bytes, *, delivers: bool) -> None:
+    def __init__(
+        self, schema: Schema, config: EngineConfig, local: bytes, peer: bytes, suite: int, *, delivers: bool
+    ) -> None:
         self.engine: CompiledEngine = load((PROGRAM / "nve.json").read_bytes(), config=config)
         self._incarnate = packet_out(schema)
         tables = {t.preamble.alias: t for t in schema.p4info.tables}
         actions = {a.preamble.alias: a for a in schema.p4info.actions}
-        for one in entries(local, peer, delivers=delivers):
+        for one in entries(local, peer, suite, delivers=delivers):
             table, action = tables[one.table], actions[one.action]
             params = dict(one.params)
             call = ActionCall(action.preamble.name, tuple(_bytes(params[p.name], p.bitwidth) for p in action.params))
@@ -158,34 +164,53 @@ def verify_ns(receiver: InMemory, packets: list[bytes]) -> float:
     return best
 
 
-def cipher(directory: Path, flags: tuple[str, ...]) -> ctypes.CDLL:
-    compiler = find_compiler()
-    path = directory / "chaskey.so"
-    source = ROOT / "softswitch" / "bench" / "chaskey.c"
-    subprocess.run([*compiler.command, *FLAGS, *compiler.extra, *flags, "-o", str(path), str(source)], check=True)
-    library = ctypes.CDLL(str(path))
-    library.chaskey12_bench.restype = ctypes.c_uint64
-    return library
+@dataclass(frozen=True)
+class Suite:
+    """Number, name, file and function of the bare cipher, and how many bytes it takes in besides those of a frame."""
+
+    number: int
+    name: str
+    source: str
+    function: str
+    in_front: int
 
 
-def cipher_ns(library: ctypes.CDLL, size: int) -> float:
-    covered = 32 + size
-    tag = ctypes.create_string_buffer(16)
-    rounds = max(20, 200_000 // covered)
-    return min(library.chaskey12_bench(bytes(covered), covered, rounds, tag) for _ in range(REPEATS)) / rounds
+SUITES = (
+    Suite(1, "Chaskey-12", "chaskey.c", "chaskey12_bench", 32),
+    Suite(2, "Ascon-AEAD128", "ascon.c", "ascon128_bench", 0),  # 28 of associated data, which the function brings along
+)
+
+
+class Cipher:
+    """The bare cipher of a suite, with the compiler and the flags of the switch."""
+
+    def __init__(self, suite: Suite, directory: Path, flags: tuple[str, ...]) -> None:
+        compiler = find_compiler()
+        path = directory / f"{suite.name}.so"
+        source = ROOT / "softswitch" / "bench" / suite.source
+        subprocess.run([*compiler.command, *FLAGS, *compiler.extra, *flags, "-o", str(path), str(source)], check=True)
+        self._suite = suite
+        self._timed = ctypes.CDLL(str(path))[suite.function]
+        self._timed.restype = ctypes.c_uint64
+
+    def ns(self, size: int) -> float:
+        length = self._suite.in_front + size
+        text, tag = ctypes.create_string_buffer(length), ctypes.create_string_buffer(16)
+        rounds = max(20, 200_000 // length)
+        return min(self._timed(text, length, rounds, tag) for _ in range(REPEATS)) / rounds
 
 
 class OverGrpc:
     """BMv2 with the same entries."""
 
-    def __init__(self, schema: Schema, local: bytes, peer: bytes) -> None:
+    def __init__(self, schema: Schema, local: bytes, peer: bytes, suite: int) -> None:
         self.switch = Switch("bmv2")
         self.runtime = P4Runtime(self.switch.p4runtime_path)
         self.runtime.push_pipeline("VERIFY_AND_COMMIT", schema.p4info, (PROGRAM / "nve.json").read_bytes())
         self.runtime.packet_out(schema.packet_out(INCARNATION, operation=SET_INCARNATION))
         self.runtime.next_packet_in()
         self.runtime.write([update("INSERT" if one.key else "MODIFY", table_entry=schema.table_entry(one))
-                            for one in entries(local, peer, delivers=True)])  # fmt: skip
+                            for one in entries(local, peer, suite, delivers=True)])  # fmt: skip
         self._stream = PacketStream(self.switch.dataplane_path, self.switch.is_alive)
         bridged = frame(NEIGHBOR, NEIGHBOR_IP, SIZES[0])
         self._stream.open((ACCESS, bridged), (OTHER_ACCESS, bridged))
@@ -226,43 +251,54 @@ def mbit(rate: float, size: int) -> float:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--no-bmv2", action="store_true")
+    parser.add_argument("--suite", type=int, choices=[suite.number for suite in SUITES])
     options, flags = parser.parse_known_args()
     schema = Schema(PROGRAM / "nve.p4info.txtpb")
     found, missing = available()
     for line in missing:
         sys.stdout.write(line + "\n")
+    worst: list[float] = []
     with tempfile.TemporaryDirectory() as directory:
-        library = cipher(Path(directory), tuple(flags))
         config = EngineConfig(cpu_port=CPU, cache=Path(directory), extra_cflags=tuple(flags))
-        near = InMemory(schema, config, NEAR, FAR, delivers=False)
-        far = InMemory(schema, config, FAR, NEAR, delivers=True)
-        bmv2 = None if options.no_bmv2 or "bmv2" not in found else OverGrpc(schema, FAR, NEAR)
         sys.stdout.write(f"flags: {' '.join([*FLAGS, *flags])}\n")
-        sys.stdout.write("ns a packet, best of "
-                         f"{REPEATS}; in brackets: to the sum of cipher and bridge\n"
-                         f"{'bytes':>6}{'cipher':>8}{'bridge':>8}{'protect':>16}{'verify':>16}"
-                         f"{'protect Mbit/s':>16}{'BMv2 protect/s':>16}{'verify/s':>10}{'ratios':>16}\n")  # fmt: skip
-        worst: list[float] = []
-        for size in SIZES:
-            remote, local = frame(REMOTE, REMOTE_IP, size), frame(NEIGHBOR, NEIGHBOR_IP, size)
-            verified = [near.protected(frame(DELIVERED, REMOTE_IP, size)) for _ in range(VERIFIED)]
-            bare, bridge = cipher_ns(library, size), best_ns(near.engine, ACCESS, local)
-            floor = bare + bridge
-            protect, verify = best_ns(far.engine, ACCESS, remote), verify_ns(far, verified)
-            worst += [protect / floor, verify / floor]
-            row = (f"{size:>6}{bare:>8.0f}{bridge:>8.0f}{protect:>9.0f} ({protect / floor:.2f})"
-                   f"{verify:>9.0f} ({verify / floor:.2f}){mbit(1e9 / protect, size):>16.0f}")  # fmt: skip
-            if bmv2 is not None:
-                count = BMV2_PACKETS[size]
-                sent = statistics.median(bmv2.rate(ACCESS, [remote] * count) for _ in range(3))
-                received = bmv2.rate(UNDERLAY, verified[:count])
-                row += f"{sent:>16.0f}{received:>10.0f}{1e9 / protect / sent:>8.0f}{1e9 / verify / received:>8.0f}"
-            sys.stdout.write(row + "\n")
-            sys.stdout.flush()
-        sys.stdout.write(f"worst {max(worst):.2f}, mark {MARK}\n")
-        if bmv2 is not None:
-            bmv2.close()
+        sys.stdout.write(f"ns a packet, best of {REPEATS}; in brackets: to the sum of cipher and bridge\n")
+        for suite in SUITES:
+            if options.suite in (None, suite.number):
+                with_bmv2 = not options.no_bmv2 and "bmv2" in found
+                bare = Cipher(suite, Path(directory), tuple(flags))
+                worst.append(measure(schema, suite, bare, config, with_bmv2=with_bmv2))
+    sys.stdout.write(f"worst {max(worst):.2f}, mark {MARK}\n")
     return int(max(worst) > MARK)
+
+
+def measure(schema: Schema, suite: Suite, cipher: Cipher, config: EngineConfig, *, with_bmv2: bool) -> float:
+    """Prints the rows of a suite. Returns the worst ratio to cipher and bridge."""
+    near = InMemory(schema, config, NEAR, FAR, suite.number, delivers=False)
+    far = InMemory(schema, config, FAR, NEAR, suite.number, delivers=True)
+    bmv2 = OverGrpc(schema, FAR, NEAR, suite.number) if with_bmv2 else None
+    sys.stdout.write(f"suite {suite.number}, {suite.name}\n"
+                     f"{'bytes':>6}{'cipher':>8}{'bridge':>8}{'protect':>16}{'verify':>16}"
+                     f"{'protect Mbit/s':>16}{'BMv2 protect/s':>16}{'verify/s':>10}{'ratios':>16}\n")  # fmt: skip
+    worst: list[float] = []
+    for size in SIZES:
+        remote, local = frame(REMOTE, REMOTE_IP, size), frame(NEIGHBOR, NEIGHBOR_IP, size)
+        verified = [near.protected(frame(DELIVERED, REMOTE_IP, size)) for _ in range(VERIFIED)]
+        bare, bridge = cipher.ns(size), best_ns(near.engine, ACCESS, local)
+        floor = bare + bridge
+        protect, verify = best_ns(far.engine, ACCESS, remote), verify_ns(far, verified)
+        worst += [protect / floor, verify / floor]
+        row = (f"{size:>6}{bare:>8.0f}{bridge:>8.0f}{protect:>9.0f} ({protect / floor:.2f})"
+               f"{verify:>9.0f} ({verify / floor:.2f}){mbit(1e9 / protect, size):>16.0f}")  # fmt: skip
+        if bmv2 is not None:
+            count = BMV2_PACKETS[size]
+            sent = statistics.median(bmv2.rate(ACCESS, [remote] * count) for _ in range(3))
+            received = bmv2.rate(UNDERLAY, verified[:count])
+            row += f"{sent:>16.0f}{received:>10.0f}{1e9 / protect / sent:>8.0f}{1e9 / verify / received:>8.0f}"
+        sys.stdout.write(row + "\n")
+        sys.stdout.flush()
+    if bmv2 is not None:
+        bmv2.close()
+    return max(worst)
 
 
 if __name__ == "__main__":
