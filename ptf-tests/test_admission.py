@@ -108,7 +108,7 @@ class KeysOfOneTunnelOpenNoOther(_Admission):
         self.refused(good.but(source=other.address, spi=other.rx_spi), Reason.BAD_ICV)
         self.refused(good.but(key=other.rx_key), Reason.BAD_ICV)
         self.refused(good.but(key=peer.tx_key), Reason.BAD_ICV)
-        elsewhere = ip4("192.0.2.9")
+        elsewhere = peer.local[:-1] + b"\x09"
         self.insert(permit(peer.address, elsewhere, peer=self.session.fresh("peer", PEERS), tag=peer.tag))
         self.refused(good.but(destination=elsewhere), Reason.NO_SA)
         self.accepted(good)
@@ -228,8 +228,8 @@ class PeerOfTheSa(_Admission):
     def runTest(self) -> None:
         peer = self.world.peer1
         good = self.good()
-        twin = ip4("192.0.2.78")
-        self.insert(permit(twin, LOCAL, peer=peer.number, tag=derived("twin")[:4]))
+        twin = peer.address[:-1] + b"\x4e"
+        self.insert(permit(twin, peer.local, peer=peer.number, tag=derived("twin")[:4]))
         self.refused(good.but(source=twin), Reason.SA_PEER)
         self.refused(good.but(source=twin, icv=bytes(16)), Reason.SA_PEER)
         self.accepted(good)

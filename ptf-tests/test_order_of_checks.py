@@ -44,7 +44,7 @@ def _inner(change: Callable[[bytes], bytes]) -> Fault:
 
 # In the order in which they are looked for. Those of one header field exclude each other and stand once.
 UNDERLAY_FAULTS: tuple[tuple[Reason, Fault], ...] = (
-    (Reason.NOT_IPV4, _set(ether_type=0x86DD)),
+    (Reason.NOT_IP, _set(ether_type=0x0801)),
     (Reason.IPV4_OPTIONS, _set(version_ihl=0x46)),
     (Reason.IPV4_FRAGMENT, _set(fragment=0x2000)),
     (Reason.NOT_UDP, _set(protocol=6)),

@@ -9,7 +9,7 @@ from harness.batch import Batch
 from harness.schema import entry
 from harness.session import MISMATCHED_PORTS, PORT_MAC, UNCONFIGURED_PORTS
 from harness.world import BLUE, A, B, vap
-from nvo3ref.frames import ETHERTYPE_ARP, ETHERTYPE_IPV6, ETHERTYPE_STAG, mac, tagged
+from nvo3ref.frames import ETHERTYPE_ARP, ETHERTYPE_STAG, mac, tagged
 from nvo3ref.reasons import Reason
 from nvo3ref.tunnel import GENEVE_AT, ICV_AT, INNER_AT, OPTION_AT, UDP_AT, TunnelPacket
 
@@ -31,14 +31,14 @@ class _Outer(NveTest):
         self.accepted(good)
 
 
-class NotIpv4(_Outer):
+class NotIp(_Outer):
     """Other types, tagged frames among them: the underlay port carries no VLAN."""
 
     def runTest(self) -> None:
-        for ether_type in (0, 0x0600, 0x0801, ETHERTYPE_ARP, ETHERTYPE_IPV6, ETHERTYPE_STAG, 0xFFFF):
-            self.refused(Reason.NOT_IPV4, ether_type=ether_type)
+        for ether_type in (0, 0x0600, 0x0801, ETHERTYPE_ARP, ETHERTYPE_STAG, 0xFFFF):
+            self.refused(Reason.NOT_IP, ether_type=ether_type)
         good = self.good()
-        self.dropped(256, tagged(good.encode(), 10), Reason.NOT_IPV4)
+        self.dropped(256, tagged(good.encode(), 10), Reason.NOT_IP)
         self.accepted(good)
 
 
@@ -249,7 +249,7 @@ class MalformedBeforeTruncated(_Outer):
 
     def runTest(self) -> None:
         cases = (
-            (14, "ether_type", 0x0801, Reason.NOT_IPV4),
+            (14, "ether_type", 0x0801, Reason.NOT_IP),
             (UDP_AT, "version_ihl", 0x46, Reason.IPV4_OPTIONS),
             (UDP_AT, "fragment", 0x2000, Reason.IPV4_FRAGMENT),
             (UDP_AT, "protocol", 6, Reason.NOT_UDP),

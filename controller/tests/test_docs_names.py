@@ -217,9 +217,10 @@ REASONS = dict(
 
 
 def rows_of(document: str, beginning: str) -> list[list[str]]:
-    """The cells of the table whose first line begins so."""
-    text = (ROOT / document).read_text(encoding="utf-8").partition(f"\n{beginning}")[2].partition("\n\n")[0]
-    return [[cell.strip() for cell in row.strip("|").split("|")] for row in text.splitlines()[2:]]
+    """The cells of the tables whose first line begins so."""
+    tables = (ROOT / document).read_text(encoding="utf-8").split(f"\n{beginning}")[1:]
+    rows = [row for table in tables for row in table.partition("\n\n")[0].splitlines()[2:]]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
 
 
 def test_the_tables_that_are_told_are_the_programs():

@@ -34,6 +34,8 @@ const bit<44> RESERVED_GROUPS = 0x0180C200000;  /* first 44 bits of the 16 that 
 
 const bit<8> IPV4_VERSION_IHL = 0x45;   /* no options (RFC 791) */
 const bit<8> IPV4_TTL = 64;
+const bit<4> IPV6_VERSION = 6;          /* RFC 8200 3 */
+const bit<8> IPV6_HOP_LIMIT = 64;
 const bit<8> IP_PROTOCOL_ICMP = 1;
 const bit<8> ICMP_REDIRECT = 5;         /* RFC 792 */
 const bit<8> ICMP_ROUTER_ADVERTISEMENT = 9;  /* RFC 1256 */
@@ -109,6 +111,7 @@ const bit<16> ICV_DOMAIN = 0x4E33;
 const bit<16> ETHERNET_LENGTH = 14;
 const bit<16> VLAN_TAG_LENGTH = 4;
 const bit<16> IPV4_LENGTH = 20;
+const bit<16> IPV6_LENGTH = 40;
 const bit<16> UDP_LENGTH = 8;
 const bit<16> GENEVE_LENGTH = 8;
 const bit<16> OPTION_LENGTH = 36;
@@ -124,6 +127,7 @@ const bit<96> IPV4_MAPPED = 0xFFFF;
 /* The overhead of protection, computed here and nowhere else: from an inner frame to ... */
 const bit<16> UDP_OVERHEAD = UDP_LENGTH + GENEVE_LENGTH + OPTION_LENGTH;  /* ... the UDP length: 52 */
 const bit<16> IPV4_OVERHEAD = IPV4_LENGTH + UDP_OVERHEAD;                 /* ... the IPv4 total length: 72 */
+const bit<16> IPV6_OVERHEAD = IPV6_LENGTH + UDP_OVERHEAD;                 /* ... the length of the IPv6 packet: 92 */
 
 /* A packet-in carries at most this much of the frame: enough for every header that an agent acts on. */
 const bit<16> PUNT_FRAME_LENGTH = 128;

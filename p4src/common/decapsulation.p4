@@ -15,6 +15,7 @@ control Decapsulation(inout headers_t hdr, inout metadata_t meta) {
         meta.vni = hdr.geneve.vni;
         hdr.ethernet.setInvalid();
         hdr.ipv4.setInvalid();
+        hdr.ipv6.setInvalid();
         hdr.udp.setInvalid();
         hdr.geneve.setInvalid();
         hdr.protection.setInvalid();

@@ -10,14 +10,16 @@ enum bit<8> drop_reason_t {
     TRUNCATED = 1,               /* fewer bytes than the lengths in the headers say */
     FRAME_TOO_SHORT = 2,         /* frame below 16 bytes */
     FRAME_TOO_LONG = 3,          /* frame above 16 + 16 * FRAME_BLOCKS + 15 bytes */
-    NOT_IPV4 = 4,
+    NOT_IP = 4,                  /* neither IPv4 nor IPv6 in the underlay */
     IPV4_OPTIONS = 5,            /* version or header length other than 0x45 */
     IPV4_FRAGMENT = 6,
     NOT_UDP = 7,
     NOT_GENEVE = 8,
-    UDP_LENGTH_MISMATCH = 9,     /* UDP length is not IP length - 20 */
+    UDP_LENGTH_MISMATCH = 9,     /* UDP length is not what the IP header says */
     GENEVE_OPTIONS_LENGTH = 10,  /* other than this option and no other */
     PARSER_ERROR = 11,           /* any other error of the parser */
+    IPV6_HEADER = 12,            /* version other than 6 */
+    IPV6_EXTENSION = 13,         /* a header between IPv6 and UDP */
 
     /* Port */
     PORT_UNCONFIGURED = 16,
@@ -34,6 +36,7 @@ enum bit<8> drop_reason_t {
     GENEVE_PROTOCOL = 30,
     OPTION_UNKNOWN = 31,         /* class, type or length of another option */
     OPTION_FLAGS = 32,
+    UDP_CHECKSUM = 33,           /* over IPv6: wrong, or zero from a peer that has to compute it */
 
     /* Tunnel, before cryptography */
     INCARNATION = 40,            /* entry and register disagree, or are zero */

@@ -36,14 +36,14 @@ control EcnDecapsulation(inout headers_t hdr, inout metadata_t meta) {
         } else if (meta.inner.ip_kind == IP_KIND_IPV6) {
             inner = hdr.frame_type.first[5:4];
         }
-        if (hdr.ipv4.ecn == ECN_CE && inner == ECN_NOT_ECT) {
+        if (meta.outer.ecn == ECN_CE && inner == ECN_NOT_ECT) {
             meta.drop_reason = drop_reason_t.ECN_NOT_CAPABLE;
-        } else if ((hdr.ipv4.ecn == ECN_CE && inner != ECN_CE) || (hdr.ipv4.ecn == ECN_ECT1 && inner == ECN_ECT0)) {
+        } else if ((meta.outer.ecn == ECN_CE && inner != ECN_CE) || (meta.outer.ecn == ECN_ECT1 && inner == ECN_ECT0)) {
             if (is_ipv4 == 1) {
                 begin_sum();
-                set_ipv4(hdr.ipv4.ecn);
+                set_ipv4(meta.outer.ecn);
             } else {
-                set_ipv6(hdr.ipv4.ecn);
+                set_ipv6(meta.outer.ecn);
             }
         }
     }

@@ -10,8 +10,9 @@
 /* The outer headers of one copy of a frame into one tunnel, up to the option header: SecureSending adds the rest. */
 control Encapsulation(inout headers_t hdr, inout metadata_t meta, in port_t egress_port) {
     bit<16> mtu;
+    bit<16> packet_length;   /* from the IP header on, bytes */
 
-    /* The MAC addresses come from the adjacency. underlay_mtu: largest IPv4 packet that the underlay carries towards this
+    /* The MAC addresses come from the adjacency. underlay_mtu: largest IP packet that the underlay carries towards this
      * peer, bytes. hop: of replicas, and of what the agent sends, for which ingress has chosen none. */
     @name(".encapsulate") @id(ACTION_TUNNEL_ENCAPSULATE)
     action encapsulate(@id(1) ipv4_t source, @id(2) ipv4_t destination, @id(3) bit<16> underlay_mtu, @id(4) bit<16> hop) {
@@ -20,6 +21,7 @@ control Encapsulation(inout headers_t hdr, inout metadata_t meta, in port_t egre
         hdr.ipv4.dscp = 0;
         hdr.ipv4.ecn = 0;
         hdr.ipv4.total_length = meta.frame_length + IPV4_OVERHEAD;
+        packet_length = meta.frame_length + IPV4_OVERHEAD;
         hdr.ipv4.identification = 0;
         hdr.ipv4.reserved = 0;
         hdr.ipv4.dont_fragment = 1;
@@ -29,6 +31,27 @@ control Encapsulation(inout headers_t hdr, inout metadata_t meta, in port_t egre
         hdr.ipv4.protocol = IP_PROTOCOL_UDP;
         hdr.ipv4.src = source;
         hdr.ipv4.dst = destination;
+        mtu = underlay_mtu;
+        meta.sa_interface = meta.egress_interface;
+        meta.hop = meta.hop == 0 ? hop : meta.hop;
+    }
+
+    /* The flow label is a slice of the flow's hash of its own (RFC 6438): whoever spreads by it is independent of who spreads
+     * by the source port. */
+    @name(".encapsulate_ipv6") @id(ACTION_TUNNEL_ENCAPSULATE_IPV6)
+    action encapsulate_ipv6(@id(1) ipv6_t source, @id(2) ipv6_t destination, @id(3) bit<16> underlay_mtu,
+                            @id(4) bit<16> hop) {
+        hdr.ipv6.setValid();
+        hdr.ipv6.version = IPV6_VERSION;
+        hdr.ipv6.dscp = 0;
+        hdr.ipv6.ecn = 0;
+        hdr.ipv6.flow_label = meta.flow_hash[51:32];
+        hdr.ipv6.payload_length = meta.frame_length + UDP_OVERHEAD;
+        packet_length = meta.frame_length + IPV6_OVERHEAD;
+        hdr.ipv6.next_header = IP_PROTOCOL_UDP;
+        hdr.ipv6.hop_limit = IPV6_HOP_LIMIT;
+        hdr.ipv6.src = source;
+        hdr.ipv6.dst = destination;
         mtu = underlay_mtu;
         meta.sa_interface = meta.egress_interface;
         meta.hop = meta.hop == 0 ? hop : meta.hop;
@@ -45,7 +68,7 @@ control Encapsulation(inout headers_t hdr, inout metadata_t meta, in port_t egre
             egress_port: exact @name("port");
             meta.egress_interface: exact @name("interface");
         }
-        actions = { encapsulate; @defaultonly unknown_tunnel; }
+        actions = { encapsulate; encapsulate_ipv6; @defaultonly unknown_tunnel; }
         const default_action = unknown_tunnel();
         size = TUNNEL_SIZE;
     }
@@ -55,7 +78,7 @@ control Encapsulation(inout headers_t hdr, inout metadata_t meta, in port_t egre
         hdr.ethernet.setValid();
         hdr.ethernet.dst = next_hop_mac;
         hdr.ethernet.src = source_mac;
-        hdr.ethernet.ether_type = ETHERTYPE_IPV4;
+        hdr.ethernet.ether_type = hdr.ipv6.isValid() ? ETHERTYPE_IPV6 : ETHERTYPE_IPV4;
     }
 
     @name(".no_adjacency") @id(ACTION_ADJACENCY_NONE)
@@ -99,14 +122,17 @@ control Encapsulation(inout headers_t hdr, inout metadata_t meta, in port_t egre
         meta.bound.a2 = OPTION_CLASS ++ OPTION_TYPE ++ 3w0 ++ OPTION_DATA_WORDS;
     }
 
+    /* RFC 6040 4.1, normal mode. One of the two headers is there. */
     action copy_ecn(bit<2> inner_ecn) {
         hdr.ipv4.ecn = inner_ecn;
+        hdr.ipv6.ecn = inner_ecn;
     }
 
     apply {
         mtu = 0;
+        packet_length = 0;
         if (tunnel.apply().hit) {
-            if (hdr.ipv4.total_length > mtu) {
+            if (packet_length > mtu) {
                 meta.drop_reason = drop_reason_t.TUNNEL_MTU;
             } else if (adjacency.apply().hit) {
                 if (hdr.frame_type.ether_type == ETHERTYPE_IPV4) {

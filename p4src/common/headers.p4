@@ -7,6 +7,7 @@
 
 typedef bit<48> mac_t;
 typedef bit<32> ipv4_t;
+typedef bit<128> ipv6_t;
 typedef bit<24> vni_t;
 typedef bit<32> spi_t;
 typedef bit<128> key128_t;
@@ -93,6 +94,18 @@ header ipv4_h {
     ipv4_t dst;
 }
 
+header ipv6_h {
+    bit<4> version;
+    bit<6> dscp;
+    bit<2> ecn;
+    bit<20> flow_label;
+    bit<16> payload_length;
+    bit<8> next_header;
+    bit<8> hop_limit;
+    ipv6_t src;
+    ipv6_t dst;
+}
+
 header udp_h {
     bit<16> src_port;
     bit<16> dst_port;
@@ -162,6 +175,7 @@ struct headers_t {
     incarnation_h incarnation;
     ethernet_h ethernet;
     ipv4_h ipv4;
+    ipv6_h ipv6;
     udp_h udp;
     geneve_h geneve;
     protection_h protection;

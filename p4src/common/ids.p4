@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* P4Runtime ids. An id that goes out of use stays reserved: it is never given to something else.
  *
- * Next free: table 26, action 57.
+ * Next free: table 26, action 58.
  * Retired: action 27 (`send` of tunnel_route). */
 #ifndef NVO3SEC_IDS
 #define NVO3SEC_IDS
@@ -87,5 +87,6 @@
 #define ACTION_TARGET_DENY 54
 #define ACTION_VAP_FLOOD_POLICE 55
 #define ACTION_VAP_FLOOD_FORBIDDEN 56
+#define ACTION_TUNNEL_ENCAPSULATE_IPV6 57
 
 #endif

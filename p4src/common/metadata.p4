@@ -20,7 +20,7 @@ struct self_t {
 }
 
 /* What an ICV binds besides the frame (docs/wire-format.md), as it stands on the wire: the outer part of the pipeline fills in
- * a0 and a1, when sending a2 too, the secured part the rest. Words, since no target likes a field of 224 bits. */
+ * all of it, when sending a0 to a2, and the secured part the rest. Words, since no target likes a field of 224 bits. */
 struct bound_t {
     bit<32> a0;                  /* Geneve base header */
     bit<32> a1;
@@ -29,6 +29,14 @@ struct bound_t {
     bit<32> a4;                  /* sequence, high */
     bit<32> a5;                  /* and low */
     bit<32> a6;                  /* coverage, suite, flags */
+}
+
+/* The outer headers of a packet from the underlay, of either family. */
+struct outer_t {
+    bit<128> source;             /* IPv4 mapped */
+    bit<128> destination;
+    bit<2> ecn;
+    bit<1> zero_checksum;        /* of UDP over IPv6: that this peer may leave it out */
 }
 
 /* The SA of a received packet. */
@@ -92,6 +100,7 @@ struct metadata_t {
     bit<16> frame_length;        /* inner frame without tag, bytes */
 
     self_t self;
+    outer_t outer;
     bound_t bound;
     sa_rx_t sa_rx;
     sa_tx_t sa_tx;

@@ -12,7 +12,7 @@ control OuterValidation(in headers_t hdr, inout metadata_t meta, in bit<1> ipv4_
             meta.drop_reason = drop_reason_t.UNDERLAY_MAC;
         } else if (ipv4_checksum_wrong == 1) {
             meta.drop_reason = drop_reason_t.IPV4_CHECKSUM;
-        } else if (hdr.udp.checksum != 0) {
+        } else if (hdr.ipv4.isValid() && hdr.udp.checksum != 0) {
             meta.drop_reason = drop_reason_t.UDP_CHECKSUM_PRESENT;
         } else if (hdr.geneve.version != 0) {
             meta.drop_reason = drop_reason_t.GENEVE_VERSION;

@@ -12,7 +12,7 @@
 
 /* From an authorized sender to a verified packet, in the order of RFC 4303 3.4 with a packet filter ahead of it (section 7.3
  * of the requirements draft): everything that can be refused without cryptography is. There is one instance, whatever the
- * outer headers were: the outer part has filled in meta.peer and its tag, meta.outer_kind, meta.bound.a0 and a1.
+ * outer headers were: the outer part has filled in meta.peer and its tag, meta.outer_kind, meta.bound.
  *
  * No meter that honest packets always meet stands in front of the cipher, since whoever has copied one SPI could drain it. What
  * is charged are failures: a peer that has too many is in penalty for a while, and only then is what comes under its addresses
@@ -115,15 +115,6 @@ control SecureReception(inout headers_t hdr, inout metadata_t meta, in time_us_t
         REGISTER_WRITE(penalty_until, 17w0 ++ meta.peer[14:0], now + PENALTY_US);
     }
 
-    action bind_protection() {
-        meta.bound.a2 = hdr.protection.option_class ++ hdr.protection.option_type ++ hdr.protection.reserved
-                        ++ hdr.protection.data_words;
-        meta.bound.a3 = hdr.protection.spi;
-        meta.bound.a4 = hdr.protection.sequence[63:32];
-        meta.bound.a5 = hdr.protection.sequence[31:0];
-        meta.bound.a6 = hdr.protection.coverage ++ hdr.protection.suite ++ hdr.protection.flags;
-    }
-
     /* What does not verify leaves nothing behind: no plaintext of a forgery, which a suite that decrypts has written by then, and
      * nothing that a later packet could meet in a header that it does not have. */
     action wipe_frame() {
@@ -184,7 +175,6 @@ control SecureReception(inout headers_t hdr, inout metadata_t meta, in time_us_t
         }
         if (meta.drop_reason == drop_reason_t.NONE) {
             /* One branch a suite; the test above has left only those that are implemented. */
-            bind_protection();
             if (meta.sa_rx.suite == SUITE_CHASKEY12) {
                 chaskey_icv.apply(hdr, meta.bound, meta.sa_rx.key, meta.frame_length, icv);
             } else {

@@ -7,13 +7,13 @@
 #include "ids.p4"
 #include "metadata.p4"
 #include "outer_validation.p4"
+#include "udp_checksum.p4"
 
 /* The outer part of a packet from the underlay: who may send to this NVE at all. What it binds goes to SecureReception. */
 control TunnelAdmission(in headers_t hdr, inout metadata_t meta, in time_us_t now, in bit<1> ipv4_checksum_wrong) {
     OuterValidation() outer_validation;
-
-    bit<128> source;
-    bit<128> destination;
+    UdpChecksum() udp_checksum;
+    bit<16> sum;
 
     /* tag: of the pair of addresses, which the SA must repeat. zero_checksum: whether its UDP checksum may be zero over IPv6;
      * over IPv4 it always is. */
@@ -22,6 +22,7 @@ control TunnelAdmission(in headers_t hdr, inout metadata_t meta, in time_us_t no
         meta.peer = peer;
         meta.peer_tag = tag;
         meta.outer_kind = sa_kind_t.TUNNEL;
+        meta.outer.zero_checksum = zero_checksum;
     }
 
     @name(".unauthorized") @id(ACTION_UNAUTHORIZED_NVE)
@@ -32,12 +33,21 @@ control TunnelAdmission(in headers_t hdr, inout metadata_t meta, in time_us_t no
     @name(".authorized_nve") @id(TABLE_AUTHORIZED_NVE)
     table authorized_nve {
         key = {
-            source: exact @name("source");
-            destination: exact @name("destination");
+            meta.outer.source: exact @name("source");
+            meta.outer.destination: exact @name("destination");
         }
         actions = { permit; @defaultonly unauthorized; }
         const default_action = unauthorized();
         size = AUTHORIZED_NVE_SIZE;
+    }
+
+    action bind_protection() {
+        meta.bound.a2 = hdr.protection.option_class ++ hdr.protection.option_type ++ hdr.protection.reserved
+                        ++ hdr.protection.data_words;
+        meta.bound.a3 = hdr.protection.spi;
+        meta.bound.a4 = hdr.protection.sequence[63:32];
+        meta.bound.a5 = hdr.protection.sequence[31:0];
+        meta.bound.a6 = hdr.protection.coverage ++ hdr.protection.suite ++ hdr.protection.flags;
     }
 
     action bind_geneve() {
@@ -48,11 +58,21 @@ control TunnelAdmission(in headers_t hdr, inout metadata_t meta, in time_us_t no
 
     apply {
         outer_validation.apply(hdr, meta, ipv4_checksum_wrong);
-        source = IPV4_MAPPED ++ hdr.ipv4.src;
-        destination = IPV4_MAPPED ++ hdr.ipv4.dst;
+        if (hdr.ipv6.isValid()) {
+            meta.outer.source = hdr.ipv6.src;
+            meta.outer.destination = hdr.ipv6.dst;
+            meta.outer.ecn = hdr.ipv6.ecn;
+        } else {
+            meta.outer.source = IPV4_MAPPED ++ hdr.ipv4.src;
+            meta.outer.destination = IPV4_MAPPED ++ hdr.ipv4.dst;
+            meta.outer.ecn = hdr.ipv4.ecn;
+        }
         if (meta.drop_reason == drop_reason_t.NONE) {
             if (meta.self.incarnation_agrees != 1) {
                 meta.drop_reason = drop_reason_t.INCARNATION;
+            } else if (hdr.ipv6.isValid()
+                       && (hdr.ipv6.src[127:32] == IPV4_MAPPED || hdr.ipv6.dst[127:32] == IPV4_MAPPED)) {
+                meta.drop_reason = drop_reason_t.UNAUTHORIZED_NVE;   /* they are the table's names for others */
             } else if (authorized_nve.apply().hit) {
                 if (meta.self.lease_granted != 1) {
                     meta.drop_reason = drop_reason_t.LEASE_ABSENT;
@@ -60,6 +80,18 @@ control TunnelAdmission(in headers_t hdr, inout metadata_t meta, in time_us_t no
                     meta.drop_reason = drop_reason_t.LEASE_EXPIRED;
                 } else {
                     bind_geneve();
+                    bind_protection();
+                    /* Over IPv6 UDP has the only checksum of the addresses (RFC 8200 8.1). */
+                    if (hdr.ipv6.isValid()) {
+                        if (hdr.udp.checksum != 0) {
+                            udp_checksum.apply(hdr, meta, hdr.protection.icv, sum);
+                            if (sum != 0xFFFF) {
+                                meta.drop_reason = drop_reason_t.UDP_CHECKSUM;
+                            }
+                        } else if (meta.outer.zero_checksum == 0) {
+                            meta.drop_reason = drop_reason_t.UDP_CHECKSUM;
+                        }
+                    }
                 }
             }
         }

@@ -6,6 +6,7 @@
 #include "../common/egress_self.p4"
 #include "../common/encapsulation.p4"
 #include "../common/secure_sending.p4"
+#include "../common/outer_checksum.p4"
 #include "../common/vap_egress.p4"
 
 /* Runs once for every copy: to the agent, into a tunnel, or to a VAP. */
@@ -13,6 +14,7 @@ control NveEgress(inout headers_t hdr, inout metadata_t meta, inout standard_met
     EgressSelf() egress_self;
     Encapsulation() encapsulation;
     SecureSending() secure_sending;
+    OuterChecksum() outer_checksum;
     VapEgress() vap_egress;
 
     counter(DROP_REASON_COUNT, CounterType.packets_and_bytes) drops_egress;
@@ -65,7 +67,6 @@ control NveEgress(inout headers_t hdr, inout metadata_t meta, inout standard_met
             meta.drop_reason = drop_reason_t.SPLIT_HORIZON;
         } else {
             tunnel = 1;
-            length = length + ETHERNET_LENGTH + IPV4_OVERHEAD;
         }
 
         egress_agrees = 0;
@@ -79,6 +80,10 @@ control NveEgress(inout headers_t hdr, inout metadata_t meta, inout standard_met
             }
             if (meta.drop_reason == drop_reason_t.NONE) {
                 secure_sending.apply(hdr, meta, standard_metadata.egress_global_timestamp);
+            }
+            if (meta.punt == 0 && meta.drop_reason == drop_reason_t.NONE) {
+                outer_checksum.apply(hdr, meta);
+                length = length + ETHERNET_LENGTH + (hdr.ipv6.isValid() ? IPV6_OVERHEAD : IPV4_OVERHEAD);
             }
         }
         if (meta.punt == 1) {

@@ -10,11 +10,13 @@
 /* `reject` and a `select` without a match silently accept on v1model; only verify() refuses. So every select ends in a state
  * that fails one, and ingress maps each error to a drop reason. */
 error {
-    NotIpv4,
+    NotIp,
     Ipv4Options,
     Ipv4Fragment,
     NotUdp,
     NotGeneve,
+    Ipv6Header,
+    Ipv6Extension,
     UdpLengthMismatch,
     GeneveOptionsLength,
     FrameTooShort,
@@ -93,7 +95,19 @@ parser NveParser(packet_in packet, out headers_t hdr, inout metadata_t meta, ino
     state parse_underlay {
         meta.origin = origin_t.UNDERLAY;
         packet.extract(hdr.ethernet);
-        verify(hdr.ethernet.ether_type == ETHERTYPE_IPV4, error.NotIpv4);
+        transition select(hdr.ethernet.ether_type) {
+            ETHERTYPE_IPV4: parse_outer_ipv4;
+            ETHERTYPE_IPV6: parse_outer_ipv6;
+            default: not_ip;
+        }
+    }
+
+    state not_ip {
+        verify(false, error.NotIp);
+        transition accept;
+    }
+
+    state parse_outer_ipv4 {
         packet.extract(hdr.ipv4);
         verify(hdr.ipv4.version_ihl == IPV4_VERSION_IHL, error.Ipv4Options);
         verify(hdr.ipv4.more_fragments == 0 && hdr.ipv4.fragment_offset == 0, error.Ipv4Fragment);
@@ -102,6 +116,42 @@ parser NveParser(packet_in packet, out headers_t hdr, inout metadata_t meta, ino
         verify(hdr.udp.dst_port == UDP_PORT_GENEVE, error.NotGeneve);
         verify(hdr.ipv4.total_length == hdr.udp.length + IPV4_LENGTH && hdr.ipv4.total_length >= IPV4_LENGTH,
                error.UdpLengthMismatch);
+        transition parse_geneve;
+    }
+
+    /* A fragment is what has a fragment header: it does not come this far, nor does any other that stands between. */
+    state parse_outer_ipv6 {
+        packet.extract(hdr.ipv6);
+        verify(hdr.ipv6.version == IPV6_VERSION, error.Ipv6Header);
+        transition select(hdr.ipv6.next_header) {
+            IP_PROTOCOL_UDP: parse_outer_udp_ipv6;
+            NEXT_HEADER_HOP_BY_HOP: ipv6_extension;
+            NEXT_HEADER_ROUTING: ipv6_extension;
+            NEXT_HEADER_FRAGMENT: ipv6_extension;
+            NEXT_HEADER_AUTHENTICATION: ipv6_extension;
+            NEXT_HEADER_DESTINATION: ipv6_extension;
+            default: not_udp;
+        }
+    }
+
+    state ipv6_extension {
+        verify(false, error.Ipv6Extension);
+        transition accept;
+    }
+
+    state not_udp {
+        verify(false, error.NotUdp);
+        transition accept;
+    }
+
+    state parse_outer_udp_ipv6 {
+        packet.extract(hdr.udp);
+        verify(hdr.udp.dst_port == UDP_PORT_GENEVE, error.NotGeneve);
+        verify(hdr.ipv6.payload_length == hdr.udp.length, error.UdpLengthMismatch);
+        transition parse_geneve;
+    }
+
+    state parse_geneve {
         packet.extract(hdr.geneve);
         verify(hdr.geneve.option_words == GENEVE_OPTION_WORDS, error.GeneveOptionsLength);
         packet.extract(hdr.protection);
@@ -191,8 +241,12 @@ control ParserVerdict(inout metadata_t meta, in standard_metadata_t standard_met
             meta.drop_reason = drop_reason_t.FRAME_TOO_SHORT;
         } else if (standard_metadata.parser_error == error.FrameTooLong) {
             meta.drop_reason = drop_reason_t.FRAME_TOO_LONG;
-        } else if (standard_metadata.parser_error == error.NotIpv4) {
-            meta.drop_reason = drop_reason_t.NOT_IPV4;
+        } else if (standard_metadata.parser_error == error.NotIp) {
+            meta.drop_reason = drop_reason_t.NOT_IP;
+        } else if (standard_metadata.parser_error == error.Ipv6Header) {
+            meta.drop_reason = drop_reason_t.IPV6_HEADER;
+        } else if (standard_metadata.parser_error == error.Ipv6Extension) {
+            meta.drop_reason = drop_reason_t.IPV6_EXTENSION;
         } else if (standard_metadata.parser_error == error.Ipv4Options) {
             meta.drop_reason = drop_reason_t.IPV4_OPTIONS;
         } else if (standard_metadata.parser_error == error.Ipv4Fragment) {

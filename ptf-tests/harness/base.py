@@ -28,6 +28,7 @@ class NveTest(BaseTest):
     # Whether a recording of it can be replayed: not if it depends on the clock of the switch.
     recordable = True
     suite = SUITE_CHASKEY12  # of all SAs, unless a test says otherwise
+    ipv6 = False  # whether the tunnels are over IPv6
 
     def setUp(self) -> None:
         super().setUp()
@@ -35,7 +36,7 @@ class NveTest(BaseTest):
         self._present: dict[tuple[str, tuple[tuple[str, Value], ...]], Entry] = {}
         self._groups: set[int] = set()
         self._metered: set[tuple[str, tuple[tuple[str, Value], ...]]] = set()
-        self.world = World(self.session, type(self).__name__, self.suite)
+        self.world = World(self.session, type(self).__name__, self.suite, ipv6=self.ipv6)
         self.addCleanup(self._take_away)
         self.session.set_incarnation(self.world.incarnation)
         self.session.set_lease()

@@ -11,7 +11,7 @@ from nvo3ref.window import Window
 
 from harness.base import IN_FLIGHT, NveTest
 from harness.session import PORT_MAC
-from harness.world import LOCAL, A, B, C, D, Peer
+from harness.world import A, B, C, D, Peer
 
 
 class Batch:
@@ -67,8 +67,8 @@ class UnderlayBatch(Batch):
         association = RxSa(peer.rx_key, peer.generation, self.window, peer.suite, LEVELS[peer.suite])
         self.receiver = Receiver(
             PORT_MAC[peer.port],
-            {(peer.address, LOCAL)},
-            {(peer.address, LOCAL, peer.rx_spi): association},
+            {(peer.address, peer.local)},
+            {(peer.address, peer.local, peer.rx_spi): association},
             {(peer.address, vni): 1 for vni in peer.networks},
         )
         self.verdicts: Counter[Reason | None] = Counter()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from nvo3ref.flow import source_port
+from nvo3ref.flow import flow_label, source_port
 from nvo3ref.frames import ip4, ip4_frame, ip6, mac, tagged
 from nvo3ref.receiver import LEVELS
 from nvo3ref.tunnel import SUITE_CHASKEY12, TunnelPacket
@@ -20,6 +20,7 @@ from harness.session import FOREVER, PORT_MAC, Session
 
 RED, BLUE = 5001, 5002
 LOCAL = ip4("192.0.2.2")
+LOCAL_IPV6 = ip6(0x2)
 MTU = 9000
 LEVEL_INTEGRITY, LEVEL_CONFIDENTIALITY = 1, 2
 KIND_TUNNEL, KIND_GROUP, KIND_LINK, KIND_LINK_GROUP, KIND_CONTROL = 1, 2, 3, 4, 5
@@ -107,13 +108,13 @@ def to_tunnel(vni: int, address: bytes, interface: int) -> Entry:
 
 
 def mapped(address: bytes) -> bytes:
-    """An IPv4 address where there is room for IPv6: ::ffff:a.b.c.d."""
-    return bytes(10) + b"\xff\xff" + address
+    """An address where there is room for IPv6, an IPv4 one as ::ffff:a.b.c.d."""
+    return address if len(address) == 16 else bytes(10) + b"\xff\xff" + address
 
 
-def permit(source: bytes, destination: bytes, *, peer: int, tag: bytes) -> Entry:
+def permit(source: bytes, destination: bytes, *, peer: int, tag: bytes, zero_checksum: int = 0) -> Entry:
     key = {"source": mapped(source), "destination": mapped(destination)}
-    return entry("authorized_nve", key, "permit", peer=peer, tag=tag, zero_checksum=0)
+    return entry("authorized_nve", key, "permit", peer=peer, tag=tag, zero_checksum=zero_checksum)
 
 
 def host(number: int, vni: int, port: int = 0, vlan: int = 0, interface: int = 0) -> Host:
@@ -163,6 +164,11 @@ class Peer:
         self.tx_sequence = 0
         self.entropy: bytes | None = None
 
+    @property
+    def local(self) -> bytes:
+        """The address of the switch that this peer sends to."""
+        return LOCAL_IPV6 if len(self.address) == 16 else LOCAL
+
     # What arrives from the peer
 
     def packet(self, inner: bytes, vni: int = RED, **changes: object) -> TunnelPacket:
@@ -177,7 +183,7 @@ class Peer:
             sequence=0,
             vni=vni,
             source=self.address,
-            destination=LOCAL,
+            destination=self.local,
             eth_dst=PORT_MAC[self.port],
             eth_src=self.mac,
             suite=self.suite,
@@ -197,19 +203,20 @@ class Peer:
             spi=self.tx_spi,
             sequence=0,
             vni=vni,
-            source=LOCAL,
+            source=self.local,
             destination=self.address,
             eth_dst=self.mac,
             eth_src=PORT_MAC[self.port],
             udp_source=source_port(self.entropy, inner),
+            flow_label=flow_label(self.entropy, inner) if len(self.address) == 16 else 0,
             suite=self.suite,
         )
         return base.but(**changes).encode()
 
     # Entries
 
-    def permit(self) -> Entry:
-        return permit(self.address, LOCAL, peer=self.number, tag=self.tag)
+    def permit(self, *, zero_checksum: int = 0) -> Entry:
+        return permit(self.address, self.local, peer=self.number, tag=self.tag, zero_checksum=zero_checksum)
 
     def sa_rx(self, spi: int | None = None, **changes: int | bytes) -> Entry:
         params: dict[str, int | bytes] = {
@@ -254,13 +261,14 @@ class Peer:
 
     def tunnel(self, port: int | None = None, **changes: int | bytes) -> Entry:
         params: dict[str, int | bytes] = {
-            "source": LOCAL,
+            "source": self.local,
             "destination": self.address,
             "underlay_mtu": MTU,
             "hop": self.hop,
         }
         key = {"port": self.port if port is None else port, "interface": self.interface}
-        return entry("tunnel", key, "encapsulate", **(params | changes))
+        action = "encapsulate_ipv6" if len(self.address) == 16 else "encapsulate"
+        return entry("tunnel", key, action, **(params | changes))
 
     def adjacency(self, port: int | None = None, **changes: int | bytes) -> Entry:
         params: dict[str, int | bytes] = {"source_mac": PORT_MAC[self.port], "next_hop_mac": self.mac}
@@ -293,10 +301,10 @@ class Peer:
 class World:
     """Everything that a test finds in the switch, by name, so that it can take a part away."""
 
-    def __init__(self, session: Session, context: str, suite: int = SUITE_CHASKEY12) -> None:
+    def __init__(self, session: Session, context: str, suite: int = SUITE_CHASKEY12, *, ipv6: bool = False) -> None:
         self.incarnation = derived(context, "incarnation")
-        self.peer1 = Peer(session, 1, ip4("192.0.2.1"), 256, (RED, BLUE), context, suite)
-        self.peer2 = Peer(session, 2, ip4("203.0.113.9"), 257, (RED,), context, suite)
+        self.peer1 = Peer(session, 1, ip6(0x1) if ipv6 else ip4("192.0.2.1"), 256, (RED, BLUE), context, suite)
+        self.peer2 = Peer(session, 2, ip6(0x30901) if ipv6 else ip4("203.0.113.9"), 257, (RED,), context, suite)
         self.far1 = host(11, RED)
         self.far2 = host(12, RED)
         self.far_blue = host(13, BLUE)

@@ -57,7 +57,7 @@ def mac(key: bytes, message: bytes) -> bytes:
 
 
 def keyed_hash(key: bytes, block: bytes) -> int:
-    """The low 16 bits of one permuted block between two additions of the key (Even-Mansour)."""
-    k0: int = _WORDS.unpack(key)[0]
-    first = permute(*_WORDS.unpack(_xor(key, block)))[0]
-    return (first ^ k0) & 0xFFFF
+    """64 bits of one permuted block between two additions of the key (Even-Mansour): word 1, word 0."""
+    k0, k1, *_ = _WORDS.unpack(key)
+    first, second, *_ = permute(*_WORDS.unpack(_xor(key, block)))
+    return (second ^ k1) << 32 | first ^ k0

@@ -56,8 +56,21 @@ def flow_block(inner: bytes) -> bytes:
     return inner[:12] + kind + bytes(2)
 
 
+def _hash(key: bytes | None, inner: bytes) -> int:
+    """64 bits; 0 without a key. Who spreads packets takes a slice of his own, so that no two agree by chance."""
+    return 0 if key is None else chaskey.keyed_hash(key, flow_block(inner))
+
+
 def source_port(key: bytes | None, inner: bytes) -> int:
     """In the dynamic range; constant without a key."""
-    if key is None:
-        return FIRST_PORT
-    return FIRST_PORT | chaskey.keyed_hash(key, flow_block(inner)) & 0x3FFF
+    return FIRST_PORT | _hash(key, inner) & 0x3FFF
+
+
+def bucket(key: bytes | None, inner: bytes) -> int:
+    """Of 64: which way of several a flow takes."""
+    return _hash(key, inner) >> 16 & 0x3F
+
+
+def flow_label(key: bytes | None, inner: bytes) -> int:
+    """Of the outer IPv6 header, 20 bits; 0, which is none, without a key."""
+    return _hash(key, inner) >> 32 & 0xFFFFF

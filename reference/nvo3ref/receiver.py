@@ -20,6 +20,8 @@ from nvo3ref.window import Window
 SHORTEST_FRAME = 16
 LONGEST_FRAME = 16 + 16 * 96 + 15
 WHOLE_FRAME = 0xFFFF
+MAPPED = bytes(10) + b"\xff\xff"
+"""What an IPv4 address looks like as one of IPv6 (RFC 4291 2.5.5.2): on no wire."""
 LEVELS = {t.SUITE_CHASKEY12: 1, t.SUITE_ASCON_AEAD128: 2}
 """The highest that a suite gives."""
 CE = 3
@@ -53,20 +55,24 @@ class Receiver:
     authorized: set[tuple[bytes, bytes]] = field(default_factory=set)
     associations: dict[tuple[bytes, bytes, int], RxSa] = field(default_factory=dict)
     networks: dict[tuple[bytes, int], int] = field(default_factory=dict)
+    zero_checksum: bool = False
 
     def receive(self, packet: bytes) -> tuple[Reason | None, int, bytes]:
         """(None, VNI, inner frame) of an accepted packet, (reason, 0, b"") of a refused one. The window moves."""
         try:
             inner_length = _parse(packet)
-            _outer(packet, self.port_mac)
-            return None, *self._admit(packet, inner_length)
+            source, destination, aligned = _addresses_and_rest(packet)
+            _outer(aligned, self.port_mac, is_ipv6=_is_ipv6(packet))
+            return None, *self._admit(source, destination, aligned, inner_length)
         except Refused as refused:
             return refused.reason, 0, b""
 
-    def _admit(self, packet: bytes, inner_length: int) -> tuple[int, bytes]:
-        source, destination = packet[26:30], packet[30:34]
-        if (source, destination) not in self.authorized:
+    def _admit(self, source: bytes, destination: bytes, packet: bytes, inner_length: int) -> tuple[int, bytes]:
+        """Offsets are those of a packet over IPv4."""
+        if (source, destination) not in self.authorized or source[:12] == MAPPED or destination[:12] == MAPPED:
             raise Refused(Reason.UNAUTHORIZED_NVE)
+        if len(source) == 16 and not _is_summed(source, destination, packet, inner_length, self.zero_checksum):
+            raise Refused(Reason.UDP_CHECKSUM)
         sa = self.associations.get((source, destination, _number(packet, t.SPI_AT, 4)))
         if sa is None:
             raise Refused(Reason.NO_SA)
@@ -97,6 +103,26 @@ class Receiver:
         if _number(inner, 12, 2) in (ETHERTYPE_CTAG, ETHERTYPE_STAG):
             raise Refused(Reason.INNER_VLAN)
         return vni, decapsulated_ecn(packet[15] & 3, inner)
+
+
+def _addresses_and_rest(packet: bytes) -> tuple[bytes, bytes, bytes]:
+    """Source, destination, and the packet as over IPv4: all offsets alike, and the ECN field at its place."""
+    if _is_ipv6(packet):
+        congestion = _number(packet, 14, 2) >> 4 & 3
+        head = packet[:14] + bytes([0x45, congestion]) + bytes(18)
+        return packet[22:38], packet[38:54], head + packet[t.UDP_AT + t.IPV6_LONGER :]
+    return packet[26:30], packet[30:34], packet
+
+
+def _is_ipv6(packet: bytes) -> bool:
+    return _number(packet, 12, 2) == ETHERTYPE_IPV6
+
+
+def _is_summed(source: bytes, destination: bytes, packet: bytes, inner_length: int, zero_is_fine: bool) -> bool:
+    datagram = packet[t.UDP_AT : t.INNER_AT + inner_length]
+    if datagram[6:8] == b"\0\0":
+        return zero_is_fine
+    return t.udp_checksum_ipv6(source, destination, datagram) == 0
 
 
 def _verified(packet: bytes, sa: RxSa, inner_length: int, coverage: int) -> bytes:
@@ -131,15 +157,12 @@ def _refuse_if(wrong: bool, reason: Reason) -> None:
 def _parse(packet: bytes) -> int:
     """The length of the inner frame, once all that the headers promise is there."""
     _need(packet, t.IPV4_AT)
-    _refuse_if(_number(packet, 12, 2) != ETHERTYPE_IPV4, Reason.NOT_IPV4)
-    _need(packet, t.UDP_AT)
-    _refuse_if(packet[14] != 0x45, Reason.IPV4_OPTIONS)
-    _refuse_if(_number(packet, 20, 2) & 0x3FFF != 0, Reason.IPV4_FRAGMENT)
-    _refuse_if(packet[23] != 17, Reason.NOT_UDP)
+    promised = _parse_ipv6(packet) if _is_ipv6(packet) else _parse_ipv4(packet)
+    _, _, packet = _addresses_and_rest(packet)
     _need(packet, t.GENEVE_AT)
     _refuse_if(_number(packet, 36, 2) != t.GENEVE_PORT, Reason.NOT_GENEVE)
     udp_length = _number(packet, 38, 2)
-    _refuse_if(_number(packet, 16, 2) != udp_length + 20, Reason.UDP_LENGTH_MISMATCH)
+    _refuse_if(promised != udp_length, Reason.UDP_LENGTH_MISMATCH)
     _need(packet, t.OPTION_AT)
     _refuse_if(packet[t.GENEVE_AT] & 0x3F != 9, Reason.GENEVE_OPTIONS_LENGTH)
     _need(packet, t.INNER_AT)
@@ -151,12 +174,36 @@ def _parse(packet: bytes) -> int:
     return inner_length
 
 
-def _outer(packet: bytes, port_mac: bytes) -> None:
+def _parse_ipv4(packet: bytes) -> int:
+    """What the header says of the length of the datagram."""
+    _refuse_if(_number(packet, 12, 2) != ETHERTYPE_IPV4, Reason.NOT_IP)
+    _need(packet, t.UDP_AT)
+    _refuse_if(packet[14] != 0x45, Reason.IPV4_OPTIONS)
+    _refuse_if(_number(packet, 20, 2) & 0x3FFF != 0, Reason.IPV4_FRAGMENT)
+    _refuse_if(packet[23] != 17, Reason.NOT_UDP)
+    return _number(packet, 16, 2) - 20
+
+
+EXTENSIONS = (0, 43, 44, 51, 60)
+"""Hop-by-hop, routing, fragment, authentication, destination (RFC 8200 4, RFC 4302)."""
+
+
+def _parse_ipv6(packet: bytes) -> int:
+    _need(packet, t.UDP_AT + t.IPV6_LONGER)
+    _refuse_if(packet[14] >> 4 != 6, Reason.IPV6_HEADER)
+    _refuse_if(packet[20] in EXTENSIONS, Reason.IPV6_EXTENSION)
+    _refuse_if(packet[20] != 17, Reason.NOT_UDP)
+    return _number(packet, 18, 2)
+
+
+def _outer(packet: bytes, port_mac: bytes, *, is_ipv6: bool) -> None:
+    """Offsets are those of a packet over IPv4."""
     geneve = packet[t.GENEVE_AT : t.OPTION_AT]
     option = packet[t.OPTION_AT : t.INNER_AT]
     _refuse_if(packet[:6] != port_mac, Reason.UNDERLAY_MAC)
-    _refuse_if(checksum(packet[t.IPV4_AT : t.UDP_AT]) != 0, Reason.IPV4_CHECKSUM)
-    _refuse_if(packet[40:42] != b"\0\0", Reason.UDP_CHECKSUM_PRESENT)
+    if not is_ipv6:
+        _refuse_if(checksum(packet[t.IPV4_AT : t.UDP_AT]) != 0, Reason.IPV4_CHECKSUM)
+        _refuse_if(packet[40:42] != b"\0\0", Reason.UDP_CHECKSUM_PRESENT)
     _refuse_if(geneve[0] >> 6 != 0, Reason.GENEVE_VERSION)
     _refuse_if(geneve[1] & 0x80 != 0, Reason.GENEVE_CONTROL)
     _refuse_if(geneve[1] & 0x40 == 0, Reason.GENEVE_NOT_CRITICAL)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A protected packet of the underlay: Ethernet, IPv4, UDP, Geneve (RFC 8926) with the protection option, inner
+"""A protected packet of the underlay: Ethernet, IPv4 or IPv6, UDP, Geneve (RFC 8926) with the protection option, inner
 frame."""
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ GENEVE_ETHERNET = 0x6558
 OPTION_CLASS = 0xFF01
 OPTION_TYPE = 0x81
 OVERHEAD_IPV4 = 20 + 8 + 8 + 36  # from an inner frame to the IPv4 total length
+OVERHEAD_IPV6 = 40 + 8 + 8 + 36  # from an inner frame to the length of the IPv6 packet
 OUTER_LENGTH = 14 + OVERHEAD_IPV4  # where the inner frame begins on the wire
-# Offsets in the packet as it is on the wire.
+IPV6_LONGER = 20  # than IPv4: what the offsets below are off by, in a packet over IPv6
+# Offsets in the packet as it is on the wire, over IPv4.
 IPV4_AT, UDP_AT, GENEVE_AT, OPTION_AT = 14, 34, 42, 50
 SPI_AT, SEQUENCE_AT, COVERAGE_AT, SUITE_AT, FLAGS_AT, ICV_AT, INNER_AT = 54, 58, 66, 68, 69, 70, 86
 
@@ -36,7 +38,7 @@ def nonce(spi: int, sequence: int) -> bytes:
 
 @dataclass(frozen=True)
 class TunnelPacket:
-    """Every field can be set against the rules; what is None is computed as it should be."""
+    """Every field can be set against the rules; what is None is computed. Addresses of 16 bytes: over IPv6."""
 
     inner: bytes
     key: bytes
@@ -53,8 +55,10 @@ class TunnelPacket:
     flags: int = 0
     icv: bytes | None = None
     # Outer headers
-    ether_type: int = 0x0800
+    ether_type: int | None = None
     version_ihl: int = 0x45
+    version_ipv6: int = 6
+    flow_label: int = 0
     dscp: int = 0
     ecn: int = 0
     identification: int = 0
@@ -66,7 +70,7 @@ class TunnelPacket:
     ip_checksum: int | None = None
     udp_destination: int = GENEVE_PORT
     udp_length: int | None = None
-    udp_checksum: int = 0
+    udp_checksum: int | None = None
     # Geneve
     version: int = 0
     option_words: int = 9
@@ -125,6 +129,8 @@ class TunnelPacket:
         carried, icv = self.sealed()
         option = self._option_head() + (icv if self.icv is None else self.icv)
         body = self.geneve_base() + option + self.more_options + carried
+        if self.is_ipv6():
+            return self._over_ipv6(body)
         udp_length = 8 + len(body) if self.udp_length is None else self.udp_length
         ip_length = 20 + len(self.ip_options) + 8 + len(body) if self.ip_length is None else self.ip_length
         head = (
@@ -145,9 +151,40 @@ class TunnelPacket:
         )
         ip_checksum = checksum(head) if self.ip_checksum is None else self.ip_checksum
         head = head[:10] + struct.pack(">H", ip_checksum) + head[12:]
-        ethernet = self.eth_dst + self.eth_src + struct.pack(">H", self.ether_type)
-        udp = struct.pack(">HHHH", self.udp_source, self.udp_destination, udp_length, self.udp_checksum)
-        return ethernet + head + udp + body + self.trailing
+        udp = struct.pack(">HHHH", self.udp_source, self.udp_destination, udp_length, self.udp_checksum or 0)
+        return self._ethernet(0x0800) + head + udp + body + self.trailing
+
+    def is_ipv6(self) -> bool:
+        return len(self.source) == 16
+
+    def _ethernet(self, usual: int) -> bytes:
+        return self.eth_dst + self.eth_src + struct.pack(">H", usual if self.ether_type is None else self.ether_type)
+
+    def _over_ipv6(self, body: bytes) -> bytes:
+        """`protocol`: next header. `ttl`: hop limit. `ip_length`: payload length. `ip_options`: extension headers."""
+        udp_length = 8 + len(body) if self.udp_length is None else self.udp_length
+        payload = len(self.ip_options) + 8 + len(body) if self.ip_length is None else self.ip_length
+        word = self.version_ipv6 << 28 | (self.dscp << 2 | self.ecn) << 20 | self.flow_label
+        head = struct.pack(">IHBB", word, payload, self.protocol, self.ttl) + self.source + self.destination
+        udp = struct.pack(">HHHH", self.udp_source, self.udp_destination, udp_length, 0)
+        given = self.udp_checksum
+        if given is None:
+            given = udp_checksum_ipv6(self.source, self.destination, udp + body) or 0xFFFF
+        udp = udp[:6] + struct.pack(">H", given)
+        return self._ethernet(0x86DD) + head + self.ip_options + udp + body + self.trailing
+
+
+def udp_checksum_ipv6(source: bytes, destination: bytes, datagram: bytes) -> int:
+    """Over the pseudo-header of RFC 8200 8.1 and the datagram as it stands: 0 where its own field is right already."""
+    return checksum(source + destination + struct.pack(">II", len(datagram), 17) + datagram)
+
+
+def with_udp_checksum(packet: bytes) -> bytes:
+    """The packet over IPv6 with its UDP checksum set right, after a change of anything."""
+    at = UDP_AT + IPV6_LONGER
+    datagram = packet[at : at + 6] + b"\0\0" + packet[at + 8 :]
+    right = udp_checksum_ipv6(packet[22:38], packet[38:54], datagram) or 0xFFFF
+    return packet[: at + 6] + struct.pack(">H", right) + packet[at + 8 :]
 
 
 def with_ip_checksum(packet: bytes) -> bytes:

@@ -174,7 +174,7 @@ ATTACKS = (
         "plain",
         "outsider",
         "frames without protection on the underlay",
-        frozenset({"NOT_IPV4", "NOT_UDP", "NOT_GENEVE", "GENEVE_OPTIONS_LENGTH"}),
+        frozenset({"NOT_IP", "NOT_UDP", "NOT_GENEVE", "GENEVE_OPTIONS_LENGTH"}),
         plain,
     ),
     Attack(
@@ -191,7 +191,7 @@ ATTACKS = (
         frozenset(
             {
                 "UNDERLAY_MAC",
-                "NOT_IPV4",
+                "NOT_IP",
                 "IPV4_OPTIONS",
                 "IPV4_FRAGMENT",
                 "NOT_UDP",

@@ -84,7 +84,7 @@ class DropReason(IntEnum):
     TRUNCATED = 1
     FRAME_TOO_SHORT = 2
     FRAME_TOO_LONG = 3
-    NOT_IPV4 = 4
+    NOT_IP = 4
     IPV4_OPTIONS = 5
     IPV4_FRAGMENT = 6
     NOT_UDP = 7
@@ -92,6 +92,8 @@ class DropReason(IntEnum):
     UDP_LENGTH_MISMATCH = 9
     GENEVE_OPTIONS_LENGTH = 10
     PARSER_ERROR = 11
+    IPV6_HEADER = 12
+    IPV6_EXTENSION = 13
     PORT_UNCONFIGURED = 16
     PORT_ROLE_MISMATCH = 17
     PACKET_OUT_OPERATION = 18
@@ -104,6 +106,7 @@ class DropReason(IntEnum):
     GENEVE_PROTOCOL = 30
     OPTION_UNKNOWN = 31
     OPTION_FLAGS = 32
+    UDP_CHECKSUM = 33
     INCARNATION = 40
     LEASE_ABSENT = 41
     LEASE_EXPIRED = 42
@@ -505,6 +508,32 @@ def tunnel_encapsulate(
         (
             ("source", bits("source", source, 32)),
             ("destination", bits("destination", destination, 32)),
+            ("underlay_mtu", bits("underlay_mtu", underlay_mtu, 16)),
+            ("hop", bits("hop", hop, 16)),
+        ),
+    )
+
+
+def tunnel_encapsulate_ipv6(
+    *,
+    port: int,
+    interface: int,
+    source: int,
+    destination: int,
+    underlay_mtu: int,
+    hop: int,
+) -> Entry:
+    """Entry of table tunnel with action encapsulate_ipv6."""
+    return Entry(
+        "tunnel",
+        (
+            ("port", bits("port", port, 9)),
+            ("interface", bits("interface", interface, 16)),
+        ),
+        "encapsulate_ipv6",
+        (
+            ("source", bits("source", source, 128)),
+            ("destination", bits("destination", destination, 128)),
             ("underlay_mtu", bits("underlay_mtu", underlay_mtu, 16)),
             ("hop", bits("hop", hop, 16)),
         ),

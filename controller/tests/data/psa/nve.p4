@@ -19,6 +19,7 @@
 #include "common/flow_entropy.p4"
 #include "common/encapsulation.p4"
 #include "common/secure_sending.p4"
+#include "common/outer_checksum.p4"
 #include "common/vap_egress.p4"
 
 struct empty_t {}
@@ -77,6 +78,7 @@ control NveEgress(inout headers_t hdr, inout metadata_t meta, in psa_egress_inpu
     EgressSelf() egress_self;
     Encapsulation() encapsulation;
     SecureSending() secure_sending;
+    OuterChecksum() outer_checksum;
     VapEgress() vap_egress;
 
     apply {
@@ -86,6 +88,7 @@ control NveEgress(inout headers_t hdr, inout metadata_t meta, in psa_egress_inpu
         egress_self.apply(hdr, meta, now, agrees);
         encapsulation.apply(hdr, meta, port);
         secure_sending.apply(hdr, meta, now);
+        outer_checksum.apply(hdr, meta);
         vap_egress.apply(hdr, meta, port);
         output.drop = meta.drop_reason != drop_reason_t.NONE;
     }
