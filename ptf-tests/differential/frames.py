@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from harness.schema import cpu_header
 from harness.session import FORWARD, PORT_MAC, REPORT_STATE, SET_INCARNATION
 from harness.switches import CPU_PORT
-from nvo3ref.tunnel import TunnelPacket, with_ip_checksum
+from nvo3ref.tunnel import INNER_AT, IPV6_LONGER, TunnelPacket, with_ip_checksum, with_udp_checksum
 from nvo3ref.window import RING_SLOTS, SLOT_PACKETS, WINDOW
 
 from differential.pair import BARRIER_INTERFACE, BARRIER_QUESTION
@@ -28,6 +28,8 @@ LAST_SEQUENCE = (1 << 64) - 1
 _FIELDS = {
     "ether_type": 16,
     "version_ihl": 8,
+    "version_ipv6": 4,
+    "flow_label": 20,
     "dscp": 6,
     "ecn": 2,
     "identification": 16,
@@ -58,6 +60,11 @@ _FIELDS = {
     "suite": 8,
     "flags": 8,
 }
+
+
+def is_ipv6(packet: bytes) -> bool:
+    """Long enough to have been made as a protected packet over IPv6."""
+    return packet[12:14] == b"\x86\xdd" and len(packet) >= INNER_AT + IPV6_LONGER
 
 
 class Traffic:
@@ -176,6 +183,8 @@ class Traffic:
             eth_src=c.randbytes(6),
             ecn=c.choice((0, 0, 1, 2, 3)),
             udp_source=c.getrandbits(16),
+            flow_label=c.getrandbits(20),
+            suite=association.suite,
             coverage=coverage,
             trailing=b"" if c.random() < 0.95 else c.randbytes(c.randint(1, 60)),
         )
@@ -197,6 +206,11 @@ class Traffic:
         if c.random() < 0.5 or len(frame) < 86:
             return port, frame
         changed = bytearray(frame)
+        if is_ipv6(frame):
+            changed[c.choice((6, 15, 17, 21, 54, 55))] = c.getrandbits(
+                8
+            )  # source MAC, label, hop limit, UDP source port
+            return port, with_udp_checksum(bytes(changed))
         at = c.choice((6, 15, 18, 22, 34, 35))  # source MAC, TOS, identification, TTL, UDP source port
         changed[at] = c.getrandbits(8)
         return port, with_ip_checksum(bytes(changed))
@@ -227,13 +241,18 @@ class Traffic:
         if way < 0.85:
             lie = c.choice((-17, -16, -1, 1, 4, 16, 100))
             udp_length = max(0, 60 - 8 + len(packet.inner) - 8 + 8 + lie)
-            return {"udp_length": udp_length, "ip_length": udp_length + 20, "trailing": c.randbytes(max(0, lie))}
+            ip_length = udp_length if packet.is_ipv6() else udp_length + 20
+            return {"udp_length": udp_length, "ip_length": ip_length, "trailing": c.randbytes(max(0, lie))}
+        family = len(packet.source)
+        others = [source for source, _ in self._world.peers if len(source) == family]
+        here = self._world.locals[family][1]
         changes: tuple[dict[str, object], ...] = (
+            {"udp_checksum": c.choice((0, 0, c.getrandbits(16)))},
             {"icv": c.randbytes(16)},
             {"icv": bytes(16)},
             {"key": c.randbytes(16)},
-            {"source": c.choice((packet.destination, c.randbytes(4), c.choice(self._world.peers)[0]))},
-            {"destination": c.choice((packet.source, c.randbytes(4), self._world.locals[1]))},
+            {"source": c.choice((packet.destination, c.randbytes(len(packet.source)), *others))},
+            {"destination": c.choice((packet.source, c.randbytes(len(packet.source)), here))},
             {"eth_dst": c.choice((c.randbytes(6), PORT_MAC[256], PORT_MAC[257]))},
             {"ip_options": bytes(4), "version_ihl": c.choice((0x45, 0x46))},
             {"more_options": bytes(4), "option_words": c.choice((9, 10))},
@@ -245,7 +264,10 @@ class Traffic:
 
     def _damaged(self) -> tuple[int, bytes]:
         association, packet = self.packet()
-        return self._remember(association.port, self._damage(packet.encode()))
+        damaged = self._damage(packet.encode())
+        if is_ipv6(damaged) and self._chooser.random() < 0.5:
+            damaged = with_udp_checksum(damaged)  # by somebody who knows how
+        return self._remember(association.port, damaged)
 
     # From access ports, the CPU port, anywhere
 

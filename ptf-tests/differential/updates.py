@@ -18,7 +18,7 @@ KINDS = ("INSERT", "MODIFY", "DELETE")
 
 # How a parameter may change: other values of the same kind. Ports of tunnels and their interfaces stay as they are.
 _VARIANTS: dict[str, tuple[int, ...]] = {
-    "suite": (0, 1, 1, 1, 2, 255),
+    "suite": (0, 1, 1, 1, 2, 2, 2, 255),
     "min_coverage": (0, 16, 64, 0xFFFF),
     "pair": (0, 1, 2, 4095, 0x3FFF),
     "kind": (1, 1, 1, *SA_KINDS),
@@ -27,6 +27,7 @@ _VARIANTS: dict[str, tuple[int, ...]] = {
     "generation": (0, 1, 1, 1, 2, 2, 3, 0x80000000),
     "not_after": (0, 1, FOREVER, FOREVER, FOREVER),
     "level": (0, 1, 1, 2),
+    "zero_checksum": (0, 1),
     "link_level": (0, 0, 1),
     "vlan": (0, 1, 10, 4095),
     "underlay_mtu": (0, 130, 1500, 9000, 65535),

@@ -56,6 +56,7 @@ class Association:
     spi: int
     key: bytes
     min_coverage: int
+    suite: int
     entry: Entry
 
 
@@ -82,8 +83,12 @@ class World:
         self.vnis = chooser.sample(
             (0, 1, 5001, 5002, 0x8000, 0xFFFFFF, chooser.randrange(1 << 24)), chooser.randint(2, 3)
         )
-        self.locals = [chooser.randbytes(4) for _ in range(2)]
-        self.peers = [(chooser.randbytes(4), UNDERLAY[number % 2]) for number in range(chooser.randint(2, 4))]
+        # Two addresses of each family, by their length.
+        self.locals = {length: [chooser.randbytes(length) for _ in range(2)] for length in (4, 16)}
+        self.peers = [
+            (chooser.randbytes(chooser.choice((4, 4, 16))), UNDERLAY[number % 2])
+            for number in range(chooser.randint(2, 4))
+        ]
         self.shares_a_number = chooser.random() < 0.3
         self.high_numbers = chooser.random() < 0.5
         self.vaps = list(self._make_vaps())
@@ -132,21 +137,22 @@ class World:
     def _make_associations(self) -> Iterator[Association]:
         for index, (source, port) in enumerate(self.peers):
             for spi_number in range(self.chooser.randint(1, 4)):
-                destination = _pick(self.chooser, self.locals[0], self.locals[1])
+                destination = _pick(self.chooser, *self.locals[len(source)])
                 spi = self.chooser.getrandbits(1) << 31 | index << 8 | spi_number + 1
                 key = self.chooser.randbytes(16)
                 minimum = self.chooser.choice((0xFFFF, 0xFFFF, 0xFFFF, 0, 15, 16, 17, 32, 64))
-                made = self.sa_rx(destination, spi, key, minimum, index)
-                yield Association(source, destination, port, spi, key, minimum, made)
+                suite = self.chooser.choice((1, 2))
+                made = self.sa_rx(destination, spi, key, minimum, suite, index)
+                yield Association(source, destination, port, spi, key, minimum, suite, made)
 
-    def sa_rx(self, destination: bytes, spi: int, key: bytes, minimum: int, index: int) -> Entry:
+    def sa_rx(self, destination: bytes, spi: int, key: bytes, minimum: int, suite: int, index: int) -> Entry:
         c = self.chooser
         return entry(
             "sa_rx",
             {"peer": self.peer_number(index, destination), "spi": spi},
             "accept",
-            suite=_pick(c, 1, 0, 2, 255, wrong=0.04),
-            level=_pick(c, 1, 0, 2, 255, wrong=0.04),
+            suite=_pick(c, suite, 0, 1, 2, 255, wrong=0.04),
+            level=_pick(c, suite, 0, 1, 2, 255, wrong=0.04),
             kind=_pick(c, 1, *SA_KINDS, wrong=0.04),
             key=key,
             min_coverage=minimum,
@@ -163,7 +169,7 @@ class World:
         """One for each pair of addresses, and one that two pairs share: that of the first peer and the last."""
         if index == len(self.peers) - 1 and self.shares_a_number:
             index = 0
-        return 2 * index + self.locals.index(destination) + (0x7FF0 if self.high_numbers else 1)
+        return 2 * index + self.locals[len(destination)].index(destination) + (0x7FF0 if self.high_numbers else 1)
 
     @staticmethod
     def tag(index: int, destination: bytes) -> int:
@@ -256,10 +262,11 @@ class World:
 
     def _peer_entries(self, index: int, source: bytes) -> Iterator[Entry]:
         c = self.chooser
-        for destination in self.locals:
+        for destination in self.locals[len(source)]:
             number = self.peer_number(index, destination)
             if c.random() < 0.95:
-                yield permit(source, destination, peer=number, tag=self.tag(index, destination).to_bytes(4, "big"))
+                tag = self.tag(index, destination).to_bytes(4, "big")
+                yield permit(source, destination, peer=number, tag=tag, zero_checksum=_pick(c, 0, 1, wrong=0.3))
             # How long a penalty lasts is the clock's: it must not show, so whoever can get into one has a floor.
             if c.random() < 0.95:
                 yield entry("peer_meter", {"peer": number}, "police")
@@ -284,8 +291,8 @@ class World:
             yield entry(
                 "tunnel",
                 {"port": tunnel.port, "interface": tunnel.interface},
-                "encapsulate",
-                source=self.locals[0],
+                "encapsulate_ipv6" if len(tunnel.peer) == 16 else "encapsulate",
+                source=self.locals[len(tunnel.peer)][0],
                 destination=tunnel.peer,
                 underlay_mtu=c.choice((9000, 9000, 1500, 200, 172, 65535, 0)),
                 hop=_pick(c, hop, 0, 77),
@@ -294,13 +301,14 @@ class World:
             key = {"egress_port": tunnel.port, "hop": hop}
             yield entry("adjacency", key, "towards", source_mac=PORT_MAC[tunnel.port], next_hop_mac=c.randbytes(6))
         for level in (0, 1, 2):
+            suite = c.choice((1, 2))
             if c.random() < 0.9:
                 yield entry(
                     "sa_tx",
                     {"interface": tunnel.interface, "level": level},
                     "protect",
-                    suite=_pick(c, 1, 0, 2, 255),
-                    level=_pick(c, level, 0, 1, 2, 255),
+                    suite=_pick(c, suite, 0, 1, 2, 255),
+                    level=_pick(c, min(level, suite), 0, 1, 2, 255),
                     key=c.randbytes(16),
                     spi=c.getrandbits(32),
                     not_after=_pick(c, FOREVER, *PAST, wrong=0.06),

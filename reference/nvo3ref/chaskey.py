@@ -60,4 +60,5 @@ def keyed_hash(key: bytes, block: bytes) -> int:
     """64 bits of one permuted block between two additions of the key (Even-Mansour): word 1, word 0."""
     k0, k1, *_ = _WORDS.unpack(key)
     first, second, *_ = permute(*_WORDS.unpack(_xor(key, block)))
-    return (second ^ k1) << 32 | first ^ k0
+    digest: int = (second ^ k1) << 32 | first ^ k0
+    return digest
