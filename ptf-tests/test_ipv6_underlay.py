@@ -228,6 +228,7 @@ class Ipv6FlowLabel(_Outer):
         peer = self.world.peer1
         labels, ports = set(), set()
         self.modify(entry("flow_entropy", {}, "keyed", key=derived("entropy")))
+        self.insert(*peer.members())
         peer.entropy = derived("entropy")
         with Batch(self) as batch:
             for number in range(200):

@@ -333,7 +333,7 @@ class SourcePortOfFlows(_Sends):
         self.modify(entry("flow_entropy", {}, "keyed", key=key))
         peer, far = self.world.peer1, self.world.far1
         peer.entropy = key
-        self.insert(A.guard(IP_NONE, 0))
+        self.insert(A.guard(IP_NONE, 0), *peer.members())
         frames = [
             ip4_frame(far.mac, A.mac, A.ip, far.ip, length, seed) for length in (46, 47, 48, 60) for seed in range(3)
         ]
@@ -361,6 +361,7 @@ class SourcePortFollowsTheKey(_Sends):
 
     def runTest(self) -> None:
         peer = self.world.peer1
+        self.insert(*peer.members())
         seen = set()
         for number in range(6):
             peer.entropy = derived("entropy", number)

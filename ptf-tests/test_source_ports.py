@@ -43,7 +43,7 @@ class _Flows(NveTest):
         self.key = derived("entropy of flows")
         self.modify(entry("flow_entropy", {}, "keyed", key=self.key))
         self.far: Host = self.world.far1
-        self.insert(A.guard(IP_NONE, 0))
+        self.insert(A.guard(IP_NONE, 0), *self.world.peer1.members())
 
     def source_ports(self, frames: Iterable[bytes]) -> set[int]:
         """What the switch chooses, by the packets that come out and by nothing else."""

@@ -5,9 +5,12 @@ association, window, meters and authorization know nothing of ports; of a port i
 from __future__ import annotations
 
 from harness.base import NveTest
+from harness.batch import Batch
+from harness.schema import entry
 from harness.session import PORT_MAC
-from harness.world import RED, A, B
-from nvo3ref.frames import BROADCAST, arp_request, padded
+from harness.world import BUCKETS, RED, A, B, derived
+from nvo3ref.flow import bucket, source_port
+from nvo3ref.frames import BROADCAST, arp_request, ip4_frame, padded
 from nvo3ref.reasons import Reason
 from nvo3ref.tunnel import TunnelPacket
 
@@ -93,3 +96,58 @@ class SentByEitherPort(_Uplinks):
             )
         self.modify(peer.member())
         self.passes(A.port, frame, (256, peer.sent(frame)))
+
+
+class FlowsOverBothPorts(_Uplinks):
+    """64 buckets, half of them at each port: a flow takes the way of its bucket, by a slice of its hash that says
+    nothing of its source port. When a port fails, its buckets go to the other: no other flow moves, and neither
+    sequence nor key knows of it."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.peer = self.world.peer1
+        self.peer.entropy = derived("ways")
+        self.modify(entry("flow_entropy", {}, "keyed", key=self.peer.entropy))
+        self.insert(self.peer.tunnel(port=257), self.peer.adjacency(port=257, source_mac=PORT_MAC[257]))
+        self.insert(*self.peer.members())
+        self.modify(*(self.peer.member(port=257, bucket=bucket) for bucket in range(1, BUCKETS, 2)))
+        self.ways = {bucket: PORTS[bucket % 2] for bucket in range(BUCKETS)}
+
+    def frames(self) -> list[bytes]:
+        far = self.world.far1
+        return [ip4_frame(far.mac, A.mac, A.ip, far.ip, 60, number) for number in range(300)]
+
+    def all_take_their_ways(self) -> None:
+        # One port after the other: which of two takes a number first is nobody's promise.
+        for port in PORTS:
+            with Batch(self) as batch:
+                for frame in self.frames():
+                    if port == self.ways[bucket(self.peer.entropy, frame)]:
+                        batch.passes(A.port, frame, (port, self.peer.sent(frame, eth_src=PORT_MAC[port])))
+
+    def runTest(self) -> None:
+        used = {bucket(self.peer.entropy, frame) for frame in self.frames()}
+        self.assertGreater(len(used), 50)
+        # Of each port's flows the low bits of the source ports are as many as of all: the next tier spreads them on.
+        for port in PORTS:
+            of_port = [one for one in self.frames() if self.ways[bucket(self.peer.entropy, one)] == port]
+            self.assertEqual({source_port(self.peer.entropy, frame) % 8 for frame in of_port}, set(range(8)))
+        self.all_take_their_ways()
+        self.modify(*(self.peer.member(port=256, bucket=one) for one in range(1, BUCKETS, 2)))
+        self.ways = dict.fromkeys(range(BUCKETS), 256)
+        self.all_take_their_ways()
+        self.assertEqual(self.peer.tx_sequence, 600)
+
+
+class BucketWithoutMember(FlowsOverBothPorts):
+    """What falls into a bucket that nobody has is dropped for that; the flows of other buckets pass."""
+
+    def runTest(self) -> None:
+        empty = bucket(self.peer.entropy, self.frames()[0])
+        self.delete(self.peer.member(bucket=empty))
+        self.ways[empty] = 0
+        self.all_take_their_ways()
+        lost = [frame for frame in self.frames() if bucket(self.peer.entropy, frame) == empty]
+        with Batch(self) as batch:
+            for frame in lost:
+                batch.dropped(A.port, frame, Reason.NO_UNDERLAY_MEMBER)

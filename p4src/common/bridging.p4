@@ -21,7 +21,6 @@ control Bridging(inout headers_t hdr, inout metadata_t meta, in port_t ingress_p
     @name(".vn_flood_rate") DIRECT_METER(vn_flood_rate);
     mac_t neighbor_mac;
     bit<1> is_metered;
-    bit<6> bucket;
 
     @name(".answer") @id(ACTION_NEIGHBOR_ANSWER)
     action answer(@id(1) mac_t mac) {
@@ -147,29 +146,6 @@ control Bridging(inout headers_t hdr, inout metadata_t meta, in port_t ingress_p
         size = TUNNEL_SIZE;
     }
 
-    @name(".via") @id(ACTION_UNDERLAY_MEMBER_VIA)
-    action via(@id(1) port_t port, @id(2) bit<16> hop) {
-        meta.egress_port = port;
-        meta.hop = hop;
-    }
-
-    @name(".no_member") @id(ACTION_UNDERLAY_MEMBER_NONE)
-    action no_member() {
-        meta.drop_reason = drop_reason_t.NO_UNDERLAY_MEMBER;
-    }
-
-    /* Bucket 0 alone, until the flow's hash chooses one. */
-    @name(".underlay_member") @id(TABLE_UNDERLAY_MEMBER)
-    table underlay_member {
-        key = {
-            meta.underlay_group: exact @name("group");
-            bucket: exact @name("bucket");
-        }
-        actions = { via; @defaultonly no_member; }
-        const default_action = no_member();
-        size = UNDERLAY_MEMBER_SIZE;
-    }
-
     @name(".police_punt") @id(ACTION_PUNT_POLICE)
     action police_punt() {
         METER_READ(punt_rate, meta.colour);
@@ -260,10 +236,7 @@ control Bridging(inout headers_t hdr, inout metadata_t meta, in port_t ingress_p
                         if (meta.port_is_underlay == 1) {
                             meta.drop_reason = drop_reason_t.TUNNEL_TO_TUNNEL;
                         } else {
-                            bucket = 0;
-                            if (tunnel_route.apply().hit) {
-                                underlay_member.apply();
-                            }
+                            tunnel_route.apply();
                         }
                     }
                 }

@@ -15,6 +15,8 @@
 #define VN_AUTHORIZATION_SIZE 65536
 #define TUNNEL_SIZE 16384
 #define UNDERLAY_MEMBER_SIZE 65536
+/* Of a group: as many as the slice of the hash has values. */
+#define UNDERLAY_BUCKETS 64
 #define ADJACENCY_SIZE 4096
 /* Four for each tunnel: two levels, and when receiving two phases of the SPI. Ring pairs end
  * earlier, after 3,072 for tunnels: the rest is for groups. */

@@ -16,6 +16,7 @@
 #include "../common/refused_announcement.p4"
 #include "../common/bridging.p4"
 #include "../common/flow_entropy.p4"
+#include "../common/underlay_route.p4"
 
 control NveIngress(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t standard_metadata) {
     ParserVerdict() parser_verdict;
@@ -31,6 +32,7 @@ control NveIngress(inout headers_t hdr, inout metadata_t meta, inout standard_me
     RefusedAnnouncement() refused_announcement;
     Bridging() bridging;
     FlowEntropy() flow_entropy;
+    UnderlayRoute() underlay_route;
 
     counter(DROP_REASON_COUNT, CounterType.packets_and_bytes) drops_ingress;
 
@@ -87,14 +89,17 @@ control NveIngress(inout headers_t hdr, inout metadata_t meta, inout standard_me
             }
         }
 
-        if (meta.drop_reason == drop_reason_t.NONE && meta.punt == 0 && meta.multicast_group == 0
-            && meta.egress_port == PORT_DROP) {
-            meta.drop_reason = drop_reason_t.EGRESS_PORT;
-        }
-
         if (meta.drop_reason == drop_reason_t.NONE && meta.punt == 0
             && (meta.multicast_group != 0 || meta.egress_interface & INTERFACE_TUNNEL != 0)) {
             flow_entropy.apply(hdr, meta);
+            if (meta.multicast_group == 0 && meta.origin == origin_t.ACCESS) {
+                underlay_route.apply(meta);
+            }
+        }
+
+        if (meta.drop_reason == drop_reason_t.NONE && meta.punt == 0 && meta.multicast_group == 0
+            && meta.egress_port == PORT_DROP) {
+            meta.drop_reason = drop_reason_t.EGRESS_PORT;
         }
 
         /* The only place of ingress that tells the traffic manager anything. Nothing after it can undo a drop. */

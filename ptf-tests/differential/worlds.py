@@ -283,10 +283,12 @@ class World:
             group = _pick(c, tunnel.interface & 0x7FFF, 0xFFFF)
             yield entry("tunnel_route", {"interface": tunnel.interface}, "spread", group=group, frame_limit=0xFFFF)
         if c.random() < 0.95:
-            member = {"group": tunnel.interface & 0x7FFF, "bucket": _pick(c, 0, 1, 63, wrong=0.04)}
-            yield entry(
-                "underlay_member", member, "via", port=_pick(c, tunnel.port, 511, 1, 510), hop=_pick(c, hop, 0, 77)
-            )
+            # All at the same port: see where the tunnels are made.
+            port = _pick(c, tunnel.port, 511, 1, 510)
+            for bucket in range(64):
+                member = {"group": tunnel.interface & 0x7FFF, "bucket": bucket}
+                if c.random() < 0.97:
+                    yield entry("underlay_member", member, "via", port=port, hop=_pick(c, hop, 0, 77))
         if c.random() < 0.95:
             yield entry(
                 "tunnel",

@@ -27,6 +27,7 @@ KIND_TUNNEL, KIND_GROUP, KIND_LINK, KIND_LINK_GROUP, KIND_CONTROL = 1, 2, 3, 4, 
 ANY_LENGTH = 0xFFFF  # of frames: nothing is known of the path
 PAIRS = 1 << 12
 PEERS = 1 << 15
+BUCKETS = 64
 TUNNELS = 0xFE00 - 0x8000  # above are the sentinels'
 IP_NONE, IP_V4, IP_V6, IP_ARP = range(4)
 
@@ -250,10 +251,14 @@ class Peer:
     def route(self) -> Entry:
         return entry("tunnel_route", {"interface": self.interface}, "spread", group=self.group, frame_limit=ANY_LENGTH)
 
-    def member(self, port: int | None = None, hop: int | None = None) -> Entry:
+    def members(self) -> list[Entry]:
+        """All but that of bucket 0, where flows are without a key for their hash."""
+        return [self.member(bucket=bucket) for bucket in range(1, BUCKETS)]
+
+    def member(self, port: int | None = None, hop: int | None = None, bucket: int = 0) -> Entry:
         return entry(
             "underlay_member",
-            {"group": self.group, "bucket": 0},
+            {"group": self.group, "bucket": bucket},
             "via",
             port=self.port if port is None else port,
             hop=self.hop if hop is None else hop,

@@ -131,7 +131,7 @@ def to_entry(entry: d.SwitchEntry) -> Entry:
         case d.TunnelRoute():
             return p4.tunnel_route_spread(interface=entry.interface, group=entry.group, frame_limit=ANY_LENGTH)
         case d.UnderlayMember():
-            return p4.underlay_member_via(group=entry.group, bucket=0, port=entry.port, hop=entry.hop)
+            return p4.underlay_member_via(group=entry.group, bucket=entry.bucket, port=entry.port, hop=entry.hop)
         case d.Adjacency():
             return p4.adjacency_towards(
                 egress_port=entry.port,

@@ -11,10 +11,10 @@ from nvo3sec.domain.keys.derivation import Purpose, peer_tag
 from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.messages.session import NveView
 from nvo3sec.domain.overlay.addresses import IpAddress, link_local
+from nvo3sec.domain.overlay.constants import UNDERLAY_BUCKETS
 from nvo3sec.domain.overlay.model import Rate, Suite, TenantSystem
 from nvo3sec.domain.switch.entries import (
     AGENT_REPLICA,
-    TUNNEL_BIT,
     Adjacency,
     Announcements,
     AuthorizedNve,
@@ -227,12 +227,13 @@ def _peers(view: NveView, numbers: Numbers, floors: Mapping[IPv4Address, Rate]) 
     for peer in view.peers:
         tunnel, number = numbers.tunnels[peer.address], numbers.peers[peer.address]
         hop = numbers.hops[peer.port, peer.next_hop_mac]
-        group = tunnel & ~TUNNEL_BIT  # of its own: there is one way to each peer
+        group = hop  # there is one way to each peer, so what is behind the same next hop has the same ways
         yield AuthorizedNve(peer.address, view.address, number, peer_tag(Purpose.TUNNEL, peer.address, view.address))
         yield PeerMeter(number, peer.meter)
         yield PeerFloor(number, floors.get(peer.address, peer.meter))
         yield TunnelRoute(tunnel, group)
-        yield UnderlayMember(group, peer.port, hop)
+        for bucket in range(UNDERLAY_BUCKETS):
+            yield UnderlayMember(group, bucket, peer.port, hop)
         yield Adjacency(peer.port, hop, peer.mac, peer.next_hop_mac)
         yield TunnelEntry(
             port=peer.port,

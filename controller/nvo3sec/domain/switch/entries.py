@@ -195,7 +195,7 @@ class PuntMeter:
 
 @dataclass(frozen=True)
 class TunnelRoute:
-    """The ways of a tunnel: `group` names them."""
+    """The ways of a tunnel: `group` names them, which tunnels with the same ways share."""
 
     interface: int
     group: int
@@ -203,9 +203,10 @@ class TunnelRoute:
 
 @dataclass(frozen=True)
 class UnderlayMember:
-    """The way of `group`, of which there is one: a port, and a next hop there."""
+    """The way of the flows that fall into `bucket`: a port, and a next hop there."""
 
     group: int
+    bucket: int
     port: int
     hop: int
 

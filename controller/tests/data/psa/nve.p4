@@ -17,6 +17,7 @@
 #include "common/refused_announcement.p4"
 #include "common/bridging.p4"
 #include "common/flow_entropy.p4"
+#include "common/underlay_route.p4"
 #include "common/encapsulation.p4"
 #include "common/secure_sending.p4"
 #include "common/outer_checksum.p4"
@@ -43,6 +44,7 @@ control NveIngress(inout headers_t hdr, inout metadata_t meta, in psa_ingress_in
     RefusedAnnouncement() refused_announcement;
     Bridging() bridging;
     FlowEntropy() flow_entropy;
+    UnderlayRoute() underlay_route;
 
     apply {
         port_t port = (port_t)(bit<32>)(PortIdUint_t)input.ingress_port;
@@ -59,6 +61,7 @@ control NveIngress(inout headers_t hdr, inout metadata_t meta, in psa_ingress_in
         refused_announcement.apply(hdr, meta);
         bridging.apply(hdr, meta, port);
         flow_entropy.apply(hdr, meta);
+        underlay_route.apply(meta);
         output.drop = meta.drop_reason != drop_reason_t.NONE;
     }
 }

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
+from itertools import combinations
 
 import pytest
 from nvo3sec.config import example_path, load_domain
@@ -265,7 +266,9 @@ class TestPeers:
         tag = peer_tag(Purpose.TUNNEL, leaf3, own)
         assert AuthorizedNve(leaf3, own, number, tag) in state.entries
         (route,) = (entry for entry in of(state, TunnelRoute) if entry.interface == tunnel)
-        assert UnderlayMember(route.group, 257, hop) in state.entries
+        ways = [entry for entry in of(state, UnderlayMember) if entry.group == route.group]
+        assert {(way.port, way.hop) for way in ways} == {(257, hop)}
+        assert sorted(way.bucket for way in ways) == list(range(64))
         assert Adjacency(257, hop, 0x020000000101, 0x020000000301) in state.entries
         assert TunnelEntry(257, tunnel, own, leaf3, 1500, hop) in state.entries
         for kind in (PeerMeter, PeerFloor):
@@ -277,11 +280,16 @@ class TestPeers:
         leaf2 = numbers.peers[IPv4Address("192.0.2.2")]
         assert {entry.vni for entry in of(state, VnAuthorization) if entry.peer == leaf2} == {5001}
 
-    def test_ways_are_those_of_one_tunnel(self):
+    def test_ways_are_those_of_a_next_hop(self):
+        """Of a peer's own, as here, or of all that are behind the same: as many entries as there are next hops."""
         state, numbers = desired("leaf1")
-        groups = [entry.group for entry in of(state, TunnelRoute)]
-        assert len(set(groups)) == len(groups) == len(numbers.tunnels)
-        assert {entry.group for entry in of(state, UnderlayMember)} == set(groups)
+        groups = {entry.interface: entry.group for entry in of(state, TunnelRoute)}
+        hops = {entry.interface: (entry.port, entry.hop) for entry in of(state, TunnelEntry)}
+        assert groups.keys() == hops.keys() == set(numbers.tunnels.values())
+        for one, other in combinations(groups, 2):
+            assert (groups[one] == groups[other]) == (hops[one] == hops[other])
+        ways = of(state, UnderlayMember)
+        assert {(way.group, way.port, way.hop) for way in ways} == {(groups[one], *hops[one]) for one in groups}
 
 
 def test_a_tag_is_of_both_addresses_and_of_what_it_is_for():
