@@ -102,13 +102,13 @@ class Ipv6ExtensionHeaders(_Outer):
             self.refused(Reason.IPV6_EXTENSION, protocol=kind)
             self.refused(Reason.IPV6_EXTENSION, protocol=kind, ip_options=b"\x11\0" + bytes(6))
         for kind in (1, 4, 6, 41, 50, 58, 59, 135, 136, 255):
-            self.refused(Reason.NOT_UDP, protocol=kind)
+            self.refused(Reason.UNDERLAY_CONTROL, protocol=kind)
 
 
 class Ipv6NotGeneve(_Outer):
     def runTest(self) -> None:
         for port in (0, 6080, 6082, 4789, 65535):
-            self.refused(Reason.NOT_GENEVE, udp_destination=port)
+            self.refused(Reason.UNDERLAY_CONTROL, udp_destination=port)
 
 
 class Ipv6Lengths(_Outer):

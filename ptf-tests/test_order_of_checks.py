@@ -23,7 +23,7 @@ from nvo3ref.frames import (
     tagged,
 )
 from nvo3ref.reasons import Reason
-from nvo3ref.tunnel import SUITE_ASCON_AEAD128, TunnelPacket
+from nvo3ref.tunnel import SUITE_ASCON_AEAD128, SUITE_CHASKEY12, TunnelPacket
 
 Fault = Callable[[TunnelPacket], TunnelPacket]
 
@@ -44,11 +44,8 @@ def _inner(change: Callable[[bytes], bytes]) -> Fault:
 
 # In the order in which they are looked for. Those of one header field exclude each other and stand once.
 UNDERLAY_FAULTS: tuple[tuple[Reason, Fault], ...] = (
-    (Reason.NOT_IP, _set(ether_type=0x0801)),
     (Reason.IPV4_OPTIONS, _set(version_ihl=0x46)),
     (Reason.IPV4_FRAGMENT, _set(fragment=0x2000)),
-    (Reason.NOT_UDP, _set(protocol=6)),
-    (Reason.NOT_GENEVE, _set(udp_destination=6082)),
     (Reason.UDP_LENGTH_MISMATCH, _set(udp_length=9)),
     (Reason.GENEVE_OPTIONS_LENGTH, _set(option_words=8)),
     (Reason.UNDERLAY_MAC, _set(eth_dst=NOBODY)),
@@ -117,10 +114,11 @@ class FaultsBehindEntries(_Ordered):
         tried(Reason.SA_PEER, Reason.SUITE_MISMATCH, Reason.COVERAGE, Reason.REPLAYED, Reason.BAD_ICV)
         self.modify(peer.sa_rx(kind=0, suite=3))
         tried(Reason.SA_KIND, Reason.SUITE_MISMATCH, Reason.COVERAGE, Reason.REPLAYED, Reason.BAD_ICV)
-        self.modify(peer.sa_rx(suite=SUITE_ASCON_AEAD128))
-        for other in (Reason.COVERAGE, Reason.REPLAYED, Reason.BAD_ICV):
-            packet = faults[Reason.SUITE_MISMATCH](faults[other](self.packet()))
-            self.dropped(256, packet.encode(), Reason.SUITE_UNSUPPORTED)
+        for unfit, reason in (({"suite": 3}, Reason.SUITE_UNSUPPORTED), ({"level": 2}, Reason.SA_LEVEL)):
+            self.modify(peer.sa_rx(**unfit))
+            for other in (Reason.COVERAGE, Reason.REPLAYED, Reason.BAD_ICV):
+                packet = faults[other](self.packet()).but(suite=unfit.get("suite", SUITE_CHASKEY12))
+                self.dropped(256, packet.encode(), reason)
         self.modify(peer.sa_rx())
         self.delete(peer.meter())
         self.dropped(256, faults[Reason.BAD_ICV](self.packet()).encode(), Reason.BAD_ICV)  # a penalty begins

@@ -32,13 +32,13 @@ class _Outer(NveTest):
 
 
 class NotIp(_Outer):
-    """Other types, tagged frames among them: the underlay port carries no VLAN."""
+    """Other types, tagged frames among them: the underlay port carries no VLAN. Nobody here answers or hears them."""
 
     def runTest(self) -> None:
         for ether_type in (0, 0x0600, 0x0801, ETHERTYPE_ARP, ETHERTYPE_STAG, 0xFFFF):
-            self.refused(Reason.NOT_IP, ether_type=ether_type)
+            self.refused(Reason.UNDERLAY_CONTROL, ether_type=ether_type)
         good = self.good()
-        self.dropped(256, tagged(good.encode(), 10), Reason.NOT_IP)
+        self.dropped(256, tagged(good.encode(), 10), Reason.UNDERLAY_CONTROL)
         self.accepted(good)
 
 
@@ -67,7 +67,7 @@ class NotUdp(_Outer):
 
     def runTest(self) -> None:
         for protocol in (0, 1, 4, 6, 16, 18, 47, 50, 136, 255):
-            self.refused(Reason.NOT_UDP, protocol=protocol)
+            self.refused(Reason.UNDERLAY_CONTROL, protocol=protocol)
 
 
 class NotGeneve(_Outer):
@@ -75,7 +75,7 @@ class NotGeneve(_Outer):
 
     def runTest(self) -> None:
         for port in (0, 6080, 6082, 4789, 0x17C1 ^ 0x8000, 65535):
-            self.refused(Reason.NOT_GENEVE, udp_destination=port)
+            self.refused(Reason.UNDERLAY_CONTROL, udp_destination=port)
 
 
 class UdpLengthMismatch(_Outer):
@@ -249,11 +249,11 @@ class MalformedBeforeTruncated(_Outer):
 
     def runTest(self) -> None:
         cases = (
-            (14, "ether_type", 0x0801, Reason.NOT_IP),
+            (14, "ether_type", 0x0801, Reason.UNDERLAY_CONTROL),
             (UDP_AT, "version_ihl", 0x46, Reason.IPV4_OPTIONS),
             (UDP_AT, "fragment", 0x2000, Reason.IPV4_FRAGMENT),
-            (UDP_AT, "protocol", 6, Reason.NOT_UDP),
-            (GENEVE_AT, "udp_destination", 4789, Reason.NOT_GENEVE),
+            (UDP_AT, "protocol", 47, Reason.UNDERLAY_CONTROL),
+            (GENEVE_AT, "udp_destination", 4789, Reason.UNDERLAY_CONTROL),
             (OPTION_AT, "option_words", 10, Reason.GENEVE_OPTIONS_LENGTH),
         )
         for end, name, value, reason in cases:

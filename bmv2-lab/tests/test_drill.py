@@ -79,8 +79,8 @@ class TestJudge:
             assert len(judge(attack, Shot(10, 10), caught, counts, CALM, CALM)[1]) == faults
 
     def test_a_drop_for_another_reason_is_a_fault(self) -> None:
-        faults = verdict(caught={"BAD_ICV": 9, "NOT_IP": 1})[1]
-        assert any("NOT_IP 1" in fault for fault in faults)
+        faults = verdict(caught={"BAD_ICV": 9, "UNDERLAY_CONTROL": 1})[1]
+        assert any("UNDERLAY_CONTROL 1" in fault for fault in faults)
 
     def test_more_drops_than_packets_is_a_fault(self) -> None:
         assert "11 drops" in verdict(caught={"BAD_ICV": 11})[1][0]
@@ -92,7 +92,7 @@ class TestJudge:
         lost, closed = Traffic(100, 40, 1.0, 2.0), {"BAD_ICV": 4, "LEASE_EXPIRED": 6, "TX_LEASE_EXPIRED": 40}
         assert verdict(Shot(10, 10, lapsed=True), closed, lost) == (0, [])
         assert len(verdict(Shot(10, 10), closed, lost)[1]) == 3
-        assert "NOT_IP 1" in verdict(Shot(10, 10, lapsed=True), closed | {"NOT_IP": 1}, lost)[1][0]
+        assert "UNDERLAY_CONTROL 1" in verdict(Shot(10, 10, lapsed=True), closed | {"UNDERLAY_CONTROL": 1}, lost)[1][0]
         assert verdict(Shot(10, 10, lapsed=True), closed, lost, other=1)[0] == 1
         assert "9 of 10" in verdict(Shot(10, 10, lapsed=True), {"BAD_ICV": 9})[1][0]
 

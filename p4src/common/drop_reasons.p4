@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Why a packet was dropped. Each number is the index into drops_ingress or drops_egress, and is never reused. */
+/* Why a packet was dropped. Each number is the index into drops_ingress or drops_egress, and is never reused.
+ * 4, 7 and 8 were for what is no tunnel's: see UNDERLAY_CONTROL. */
 #ifndef NVO3SEC_DROP_REASONS
 #define NVO3SEC_DROP_REASONS
 
@@ -10,11 +11,8 @@ enum bit<8> drop_reason_t {
     TRUNCATED = 1,               /* fewer bytes than the lengths in the headers say */
     FRAME_TOO_SHORT = 2,         /* frame below 16 bytes */
     FRAME_TOO_LONG = 3,          /* frame above 16 + 16 * FRAME_BLOCKS + 15 bytes */
-    NOT_IP = 4,                  /* neither IPv4 nor IPv6 in the underlay */
     IPV4_OPTIONS = 5,            /* version or header length other than 0x45 */
     IPV4_FRAGMENT = 6,
-    NOT_UDP = 7,
-    NOT_GENEVE = 8,
     UDP_LENGTH_MISMATCH = 9,     /* UDP length is not what the IP header says */
     GENEVE_OPTIONS_LENGTH = 10,  /* other than this option and no other */
     PARSER_ERROR = 11,           /* any other error of the parser */
@@ -37,6 +35,9 @@ enum bit<8> drop_reason_t {
     OPTION_UNKNOWN = 31,         /* class, type or length of another option */
     OPTION_FLAGS = 32,
     UDP_CHECKSUM = 33,           /* over IPv6: wrong, or zero from a peer that has to compute it */
+    UNDERLAY_CONTROL = 34,       /* no tunnel's packet, and nothing that this NVE answers or its agent hears */
+    UNDERLAY_CONTROL_RATE = 35,  /* what it would answer or hear, over its meter */
+    UNDERLAY_CONTROL_SENT = 36,  /* of the agent, to the underlay: not of a kind that may leave, or from no own address */
 
     /* Tunnel, before cryptography */
     INCARNATION = 40,            /* entry and register disagree, or are zero */

@@ -33,7 +33,8 @@ typedef bit<16> interface_t;
 enum bit<8> packet_out_op_t {
     FORWARD = 1,          /* send the frame that follows to an interface */
     SET_INCARNATION = 2,  /* 16 bytes follow; both registers take them; answered by a STATE packet-in */
-    REPORT_STATE = 3      /* answered by a STATE packet-in */
+    REPORT_STATE = 3,     /* answered by a STATE packet-in */
+    UNDERLAY_CONTROL = 4  /* send the frame that follows out of an underlay port, if it is of a kind that may leave there */
 }
 
 enum bit<8> punt_reason_t {
@@ -41,7 +42,18 @@ enum bit<8> punt_reason_t {
     UNKNOWN_NEIGHBOR = 2,
     STATE = 3,
     ANNOUNCEMENT = 4,     /* a copy of a frame that is flooded: who shares addresses with others speaks for one */
-    REFUSED_ANNOUNCEMENT = 5  /* a frame that goes nowhere else: somebody says that a system is here which must not be */
+    REFUSED_ANNOUNCEMENT = 5,  /* a frame that goes nowhere else: somebody says that a system is here which must not be */
+    UNDERLAY_CONTROL = 7  /* from an underlay port, for this NVE, in clear; 6 is reserved */
+}
+
+/* What is no tunnel's in the underlay, by who sends it. */
+enum bit<8> underlay_kind_t {
+    ARP = 1,
+    ND = 2,
+    BFD = 3,
+    BGP = 4,
+    ICMP = 5,
+    OTHER = 6
 }
 
 @controller_header("packet_in")
@@ -113,6 +125,40 @@ header udp_h {
     bit<16> checksum;
 }
 
+/* What is in clear in the underlay. */
+header arp_h {
+    bit<16> hardware_type;
+    bit<16> protocol_type;
+    bit<16> lengths;       /* of the addresses of both */
+    bit<16> operation;
+    mac_t sender_mac;
+    ipv4_t sender;
+    mac_t target_mac;
+    ipv4_t target;
+}
+
+header tcp_ports_h {
+    bit<16> src;
+    bit<16> dst;
+}
+
+header icmpv6_h {
+    bit<8> type;
+    bit<8> code;
+    bit<16> checksum;
+}
+
+/* A neighbor solicitation, behind its type (RFC 4861 4.3), with one option or with none. */
+header nd_h {
+    bit<32> flags;
+    ipv6_t target;
+}
+
+header nd_option_h {
+    bit<16> type_length;
+    mac_t mac;
+}
+
 /* RFC 8926 3.4 */
 header geneve_h {
     bit<2> version;
@@ -176,6 +222,11 @@ struct headers_t {
     ethernet_h ethernet;
     ipv4_h ipv4;
     ipv6_h ipv6;
+    arp_h arp;
+    tcp_ports_h tcp_ports;
+    icmpv6_h icmpv6;
+    nd_h nd;
+    nd_option_h nd_option;
     udp_h udp;
     geneve_h geneve;
     protection_h protection;

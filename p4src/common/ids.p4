@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* P4Runtime ids. An id that goes out of use stays reserved: it is never given to something else.
  *
- * Next free: table 26, action 58.
+ * Next free: table 28, action 62.
  * Retired: action 27 (`send` of tunnel_route). */
 #ifndef NVO3SEC_IDS
 #define NVO3SEC_IDS
@@ -31,6 +31,8 @@
 #define TABLE_ADJACENCY 23
 #define TABLE_TARGET_GUARD 24
 #define TABLE_VAP_FLOOD 25
+#define TABLE_OWN_ADDRESS 26
+#define TABLE_UNDERLAY_PUNT_METER 27
 
 #define ACTION_PORT_ACCESS 1
 #define ACTION_PORT_UNDERLAY 2
@@ -88,5 +90,9 @@
 #define ACTION_VAP_FLOOD_POLICE 55
 #define ACTION_VAP_FLOOD_FORBIDDEN 56
 #define ACTION_TUNNEL_ENCAPSULATE_IPV6 57
+#define ACTION_OWN_ADDRESS_OWN 58
+#define ACTION_OWN_ADDRESS_NOT_OWN 59
+#define ACTION_UNDERLAY_PUNT_POLICE 60
+#define ACTION_UNDERLAY_PUNT_FORBIDDEN 61
 
 #endif

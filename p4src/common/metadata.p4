@@ -110,6 +110,7 @@ struct metadata_t {
     peer_t peer;                 /* who sent a packet from the underlay: from the outer addresses */
     peer_tag_t peer_tag;         /* of those addresses: what an SA of theirs must carry */
     sa_kind_t outer_kind;        /* what the outer headers are */
+    bit<1> underlay_control;     /* the frame is no tunnel's: from an underlay port, or from the agent for one */
 
     vni_t vni;
     bit<8> level;                /* that the VN demands */

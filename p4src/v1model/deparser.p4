@@ -11,6 +11,11 @@ control NveDeparser(packet_out packet, in headers_t hdr) {
         packet.emit(hdr.ethernet);
         packet.emit(hdr.ipv4);
         packet.emit(hdr.ipv6);
+        packet.emit(hdr.arp);
+        packet.emit(hdr.tcp_ports);
+        packet.emit(hdr.icmpv6);
+        packet.emit(hdr.nd);
+        packet.emit(hdr.nd_option);
         packet.emit(hdr.udp);
         packet.emit(hdr.geneve);
         packet.emit(hdr.protection);

@@ -51,6 +51,11 @@ control NveEgress(inout headers_t hdr, inout metadata_t meta, inout standard_met
             if (meta.punt_reason == punt_reason_t.STATE) {
                 tunnel = 1;
             }
+        } else if (meta.underlay_control == 1) {
+            /* Ingress has decided what it may say. Wherever it says it, that is an underlay port. */
+            if (PORT_IS_UNDERLAY(standard_metadata.egress_port) == 0) {
+                meta.drop_reason = drop_reason_t.TX_PORT_CLASS;
+            }
         } else if (meta.egress_interface == 0) {
             meta.drop_reason = drop_reason_t.TX_INTERFACE;
         } else if (meta.egress_interface == meta.ingress_interface && meta.hairpin == 0) {

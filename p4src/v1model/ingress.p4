@@ -6,6 +6,7 @@
 #include "parser.p4"
 #include "../common/switch_self.p4"
 #include "../common/port_roles.p4"
+#include "../common/underlay_control.p4"
 #include "../common/tunnel_admission.p4"
 #include "../common/secure_reception.p4"
 #include "../common/vn_authorization.p4"
@@ -22,6 +23,7 @@ control NveIngress(inout headers_t hdr, inout metadata_t meta, inout standard_me
     ParserVerdict() parser_verdict;
     SwitchSelf() switch_self;
     PortRoles() port_roles;
+    UnderlayControl() underlay_control;
     TunnelAdmission() tunnel_admission;
     SecureReception() secure_reception;
     VnAuthorization() vn_authorization;
@@ -53,11 +55,21 @@ control NveIngress(inout headers_t hdr, inout metadata_t meta, inout standard_me
                     meta.punt = 1;
                     meta.punt_reason = punt_reason_t.STATE;
                     meta.egress_interface = hdr.packet_out.interface;
+                } else if (hdr.packet_out.operation == packet_out_op_t.UNDERLAY_CONTROL) {
+                    if (meta.underlay_control == 1) {
+                        meta.egress_port = hdr.packet_out.egress_port[15:9] == 0 ? hdr.packet_out.egress_port[8:0] : PORT_DROP;
+                    } else {
+                        meta.drop_reason = drop_reason_t.UNDERLAY_CONTROL_SENT;
+                    }
                 } else {
                     meta.drop_reason = drop_reason_t.PACKET_OUT_OPERATION;
                 }
             } else {
                 port_roles.apply(meta, standard_metadata.ingress_port);
+            }
+            if (meta.drop_reason == drop_reason_t.NONE && meta.underlay_control == 1) {
+                underlay_control.apply(hdr, meta, standard_metadata.ingress_port, standard_metadata.checksum_error);
+            } else if (meta.origin != origin_t.CPU) {
                 if (meta.drop_reason == drop_reason_t.NONE) {
                     if (meta.origin == origin_t.UNDERLAY) {
                         tunnel_admission.apply(hdr, meta, standard_metadata.ingress_global_timestamp,

@@ -10,11 +10,8 @@
 /* `reject` and a `select` without a match silently accept on v1model; only verify() refuses. So every select ends in a state
  * that fails one, and ingress maps each error to a drop reason. */
 error {
-    NotIp,
     Ipv4Options,
     Ipv4Fragment,
-    NotUdp,
-    NotGeneve,
     Ipv6Header,
     Ipv6Extension,
     UdpLengthMismatch,
@@ -39,6 +36,7 @@ parser NveParser(packet_in packet, out headers_t hdr, inout metadata_t meta, ino
         packet.extract(hdr.packet_out);
         transition select(hdr.packet_out.operation) {
             packet_out_op_t.FORWARD: parse_packet_out_frame;
+            packet_out_op_t.UNDERLAY_CONTROL: parse_packet_out_control;
             packet_out_op_t.SET_INCARNATION: parse_incarnation;
             default: accept;  /* ingress refuses what it does not know */
         }
@@ -47,6 +45,12 @@ parser NveParser(packet_in packet, out headers_t hdr, inout metadata_t meta, ino
     state parse_incarnation {
         packet.extract(hdr.incarnation);
         transition accept;
+    }
+
+    state parse_packet_out_control {
+        verify(standard_metadata.packet_length <= 0xFFFF, error.FrameTooLong);
+        meta.frame_length = (bit<16>)standard_metadata.packet_length - PACKET_OUT_LENGTH;
+        transition parse_ethernet;
     }
 
     state parse_packet_out_frame {
@@ -94,43 +98,72 @@ parser NveParser(packet_in packet, out headers_t hdr, inout metadata_t meta, ino
 
     state parse_underlay {
         meta.origin = origin_t.UNDERLAY;
+        verify(standard_metadata.packet_length <= 0xFFFF, error.FrameTooLong);
+        meta.frame_length = (bit<16>)standard_metadata.packet_length;
+        transition parse_ethernet;
+    }
+
+    /* From an underlay port, or from the agent for one. What is UDP behind plain headers and for the port of Geneve is a tunnel's;
+     * UDP whose port cannot be seen is refused for what hides it; all else is in clear, whatever it is. */
+    state parse_ethernet {
         packet.extract(hdr.ethernet);
         transition select(hdr.ethernet.ether_type) {
             ETHERTYPE_IPV4: parse_outer_ipv4;
             ETHERTYPE_IPV6: parse_outer_ipv6;
-            default: not_ip;
+            ETHERTYPE_ARP: parse_arp;
+            default: in_clear;
         }
     }
 
-    state not_ip {
-        verify(false, error.NotIp);
+    state in_clear {
+        meta.underlay_control = 1;
         transition accept;
+    }
+
+    state parse_arp {
+        packet.extract(hdr.arp);
+        transition in_clear;
     }
 
     state parse_outer_ipv4 {
         packet.extract(hdr.ipv4);
+        transition select(hdr.ipv4.protocol, hdr.ipv4.version_ihl, hdr.ipv4.more_fragments, hdr.ipv4.fragment_offset) {
+            (IP_PROTOCOL_UDP, _, _, _): parse_outer_udp_ipv4;
+            (IP_PROTOCOL_TCP, IPV4_VERSION_IHL, 0, 0): parse_tcp_ports;
+            default: in_clear;
+        }
+    }
+
+    state parse_outer_udp_ipv4 {
         verify(hdr.ipv4.version_ihl == IPV4_VERSION_IHL, error.Ipv4Options);
         verify(hdr.ipv4.more_fragments == 0 && hdr.ipv4.fragment_offset == 0, error.Ipv4Fragment);
-        verify(hdr.ipv4.protocol == IP_PROTOCOL_UDP, error.NotUdp);
         packet.extract(hdr.udp);
-        verify(hdr.udp.dst_port == UDP_PORT_GENEVE, error.NotGeneve);
+        transition select(hdr.udp.dst_port) {
+            UDP_PORT_GENEVE: parse_geneve_ipv4;
+            default: in_clear;
+        }
+    }
+
+    state parse_geneve_ipv4 {
         verify(hdr.ipv4.total_length == hdr.udp.length + IPV4_LENGTH && hdr.ipv4.total_length >= IPV4_LENGTH,
                error.UdpLengthMismatch);
         transition parse_geneve;
     }
 
-    /* A fragment is what has a fragment header: it does not come this far, nor does any other that stands between. */
+    /* A fragment is what has a fragment header. */
     state parse_outer_ipv6 {
         packet.extract(hdr.ipv6);
         verify(hdr.ipv6.version == IPV6_VERSION, error.Ipv6Header);
         transition select(hdr.ipv6.next_header) {
             IP_PROTOCOL_UDP: parse_outer_udp_ipv6;
+            NEXT_HEADER_ICMPV6: parse_icmpv6;
+            IP_PROTOCOL_TCP: parse_tcp_ports;
             NEXT_HEADER_HOP_BY_HOP: ipv6_extension;
             NEXT_HEADER_ROUTING: ipv6_extension;
             NEXT_HEADER_FRAGMENT: ipv6_extension;
             NEXT_HEADER_AUTHENTICATION: ipv6_extension;
             NEXT_HEADER_DESTINATION: ipv6_extension;
-            default: not_udp;
+            default: in_clear;
         }
     }
 
@@ -139,16 +172,42 @@ parser NveParser(packet_in packet, out headers_t hdr, inout metadata_t meta, ino
         transition accept;
     }
 
-    state not_udp {
-        verify(false, error.NotUdp);
-        transition accept;
-    }
-
     state parse_outer_udp_ipv6 {
         packet.extract(hdr.udp);
-        verify(hdr.udp.dst_port == UDP_PORT_GENEVE, error.NotGeneve);
+        transition select(hdr.udp.dst_port) {
+            UDP_PORT_GENEVE: parse_geneve_ipv6;
+            default: in_clear;
+        }
+    }
+
+    state parse_geneve_ipv6 {
         verify(hdr.ipv6.payload_length == hdr.udp.length, error.UdpLengthMismatch);
         transition parse_geneve;
+    }
+
+    state parse_tcp_ports {
+        packet.extract(hdr.tcp_ports);
+        transition in_clear;
+    }
+
+    state parse_icmpv6 {
+        packet.extract(hdr.icmpv6);
+        transition select(hdr.icmpv6.type, hdr.ipv6.payload_length) {
+            (ND_NEIGHBOR_SOLICITATION, ND_LENGTH): parse_nd;
+            (ND_NEIGHBOR_SOLICITATION, ND_LENGTH_WITH_OPTION): parse_nd_with_option;
+            default: in_clear;
+        }
+    }
+
+    state parse_nd {
+        packet.extract(hdr.nd);
+        transition in_clear;
+    }
+
+    state parse_nd_with_option {
+        packet.extract(hdr.nd);
+        packet.extract(hdr.nd_option);
+        transition in_clear;
     }
 
     state parse_geneve {
@@ -241,8 +300,6 @@ control ParserVerdict(inout metadata_t meta, in standard_metadata_t standard_met
             meta.drop_reason = drop_reason_t.FRAME_TOO_SHORT;
         } else if (standard_metadata.parser_error == error.FrameTooLong) {
             meta.drop_reason = drop_reason_t.FRAME_TOO_LONG;
-        } else if (standard_metadata.parser_error == error.NotIp) {
-            meta.drop_reason = drop_reason_t.NOT_IP;
         } else if (standard_metadata.parser_error == error.Ipv6Header) {
             meta.drop_reason = drop_reason_t.IPV6_HEADER;
         } else if (standard_metadata.parser_error == error.Ipv6Extension) {
@@ -251,10 +308,6 @@ control ParserVerdict(inout metadata_t meta, in standard_metadata_t standard_met
             meta.drop_reason = drop_reason_t.IPV4_OPTIONS;
         } else if (standard_metadata.parser_error == error.Ipv4Fragment) {
             meta.drop_reason = drop_reason_t.IPV4_FRAGMENT;
-        } else if (standard_metadata.parser_error == error.NotUdp) {
-            meta.drop_reason = drop_reason_t.NOT_UDP;
-        } else if (standard_metadata.parser_error == error.NotGeneve) {
-            meta.drop_reason = drop_reason_t.NOT_GENEVE;
         } else if (standard_metadata.parser_error == error.UdpLengthMismatch) {
             meta.drop_reason = drop_reason_t.UDP_LENGTH_MISMATCH;
         } else if (standard_metadata.parser_error == error.GeneveOptionsLength) {

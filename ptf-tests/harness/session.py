@@ -47,8 +47,9 @@ PATIENCE_SECONDS = 30.0  # everything takes milliseconds; what takes this long h
 POLL_SECONDS = 0.2  # between two looks at whether the packet stream still stands
 DROP_SECONDS = 5.0  # the same for a counter: only a test that fails waits so long
 
-FORWARD, SET_INCARNATION, REPORT_STATE = 1, 2, 3
+FORWARD, SET_INCARNATION, REPORT_STATE, CONTROL_OUT = 1, 2, 3, 4
 UNKNOWN_DESTINATION, UNKNOWN_NEIGHBOR, STATE, ANNOUNCEMENT, REFUSED_ANNOUNCEMENT = 1, 2, 3, 4, 5
+CONTROL_IN = 7
 
 
 @dataclass

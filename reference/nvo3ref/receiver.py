@@ -13,7 +13,16 @@ from dataclasses import dataclass, field
 
 from nvo3ref import ascon, chaskey
 from nvo3ref import tunnel as t
-from nvo3ref.frames import ETHERTYPE_ARP, ETHERTYPE_CTAG, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_STAG, checksum
+from nvo3ref.frames import (
+    ETHERTYPE_ARP,
+    ETHERTYPE_CTAG,
+    ETHERTYPE_IPV4,
+    ETHERTYPE_IPV6,
+    ETHERTYPE_STAG,
+    TCP,
+    UDP,
+    checksum,
+)
 from nvo3ref.reasons import Reason
 from nvo3ref.window import Window
 
@@ -60,7 +69,7 @@ class Receiver:
     def receive(self, packet: bytes) -> tuple[Reason | None, int, bytes]:
         """(None, VNI, inner frame) of an accepted packet, (reason, 0, b"") of a refused one. The window moves."""
         try:
-            inner_length = _parse(packet)
+            inner_length = _parse(packet, self.port_mac)
             source, destination, aligned = _addresses_and_rest(packet)
             _outer(aligned, self.port_mac, is_ipv6=_is_ipv6(packet))
             return None, *self._admit(source, destination, aligned, inner_length)
@@ -154,13 +163,18 @@ def _refuse_if(wrong: bool, reason: Reason) -> None:
         raise Refused(reason)
 
 
-def _parse(packet: bytes) -> int:
+def _parse(packet: bytes, port_mac: bytes) -> int:
     """The length of the inner frame, once all that the headers promise is there."""
     _need(packet, t.IPV4_AT)
-    promised = _parse_ipv6(packet) if _is_ipv6(packet) else _parse_ipv4(packet)
+    ether_type = _number(packet, 12, 2)
+    if ether_type == ETHERTYPE_IPV4:
+        promised = _parse_ipv4(packet, port_mac)
+    elif ether_type == ETHERTYPE_IPV6:
+        promised = _parse_ipv6(packet, port_mac)
+    else:
+        _need(packet, t.IPV4_AT + (28 if ether_type == ETHERTYPE_ARP else 0))
+        raise _in_clear(packet, port_mac)
     _, _, packet = _addresses_and_rest(packet)
-    _need(packet, t.GENEVE_AT)
-    _refuse_if(_number(packet, 36, 2) != t.GENEVE_PORT, Reason.NOT_GENEVE)
     udp_length = _number(packet, 38, 2)
     _refuse_if(promised != udp_length, Reason.UDP_LENGTH_MISMATCH)
     _need(packet, t.OPTION_AT)
@@ -174,26 +188,51 @@ def _parse(packet: bytes) -> int:
     return inner_length
 
 
-def _parse_ipv4(packet: bytes) -> int:
+def _in_clear(packet: bytes, port_mac: bytes) -> Refused:
+    """What is no tunnel's. Nobody here is to hear it."""
+    is_plain_ipv4 = _number(packet, 12, 2) == ETHERTYPE_IPV4 and packet[14] == 0x45
+    if is_plain_ipv4 and checksum(packet[t.IPV4_AT : t.UDP_AT]) != 0:
+        return Refused(Reason.IPV4_CHECKSUM)
+    is_elsewhere = packet[0] & 1 == 0 and packet[:6] != port_mac
+    return Refused(Reason.UNDERLAY_MAC if is_elsewhere and packet[6] & 1 == 0 else Reason.UNDERLAY_CONTROL)
+
+
+def _parse_ipv4(packet: bytes, port_mac: bytes) -> int:
     """What the header says of the length of the datagram."""
-    _refuse_if(_number(packet, 12, 2) != ETHERTYPE_IPV4, Reason.NOT_IP)
     _need(packet, t.UDP_AT)
-    _refuse_if(packet[14] != 0x45, Reason.IPV4_OPTIONS)
-    _refuse_if(_number(packet, 20, 2) & 0x3FFF != 0, Reason.IPV4_FRAGMENT)
-    _refuse_if(packet[23] != 17, Reason.NOT_UDP)
+    is_plain = packet[14] == 0x45
+    is_fragment = _number(packet, 20, 2) & 0x3FFF != 0
+    if packet[23] != UDP:
+        _need(packet, t.UDP_AT + (4 if packet[23] == TCP and is_plain and not is_fragment else 0))
+        raise _in_clear(packet, port_mac)
+    _refuse_if(not is_plain, Reason.IPV4_OPTIONS)
+    _refuse_if(is_fragment, Reason.IPV4_FRAGMENT)
+    _need(packet, t.GENEVE_AT)
+    if _number(packet, 36, 2) != t.GENEVE_PORT:
+        raise _in_clear(packet, port_mac)
     return _number(packet, 16, 2) - 20
 
 
 EXTENSIONS = (0, 43, 44, 51, 60)
 """Hop-by-hop, routing, fragment, authentication, destination (RFC 8200 4, RFC 4302)."""
+ICMPV6, SOLICITATION = 58, 135
 
 
-def _parse_ipv6(packet: bytes) -> int:
-    _need(packet, t.UDP_AT + t.IPV6_LONGER)
+def _parse_ipv6(packet: bytes, port_mac: bytes) -> int:
+    end = t.UDP_AT + t.IPV6_LONGER
+    _need(packet, end)
     _refuse_if(packet[14] >> 4 != 6, Reason.IPV6_HEADER)
     _refuse_if(packet[20] in EXTENSIONS, Reason.IPV6_EXTENSION)
-    _refuse_if(packet[20] != 17, Reason.NOT_UDP)
-    return _number(packet, 18, 2)
+    payload = _number(packet, 18, 2)
+    if packet[20] != UDP:
+        _need(packet, end + (4 if packet[20] in (TCP, ICMPV6) else 0))
+        if packet[20] == ICMPV6 and packet[end] == SOLICITATION and payload in (24, 32):
+            _need(packet, end + payload)
+        raise _in_clear(packet, port_mac)
+    _need(packet, end + 8)
+    if _number(packet, end + 2, 2) != t.GENEVE_PORT:
+        raise _in_clear(packet, port_mac)
+    return payload
 
 
 def _outer(packet: bytes, port_mac: bytes, *, is_ipv6: bool) -> None:

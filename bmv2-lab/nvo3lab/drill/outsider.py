@@ -174,7 +174,7 @@ ATTACKS = (
         "plain",
         "outsider",
         "frames without protection on the underlay",
-        frozenset({"NOT_IP", "NOT_UDP", "NOT_GENEVE", "GENEVE_OPTIONS_LENGTH"}),
+        frozenset({"UNDERLAY_CONTROL", "IPV6_HEADER", "GENEVE_OPTIONS_LENGTH"}),
         plain,
     ),
     Attack(
@@ -191,11 +191,9 @@ ATTACKS = (
         frozenset(
             {
                 "UNDERLAY_MAC",
-                "NOT_IP",
+                "UNDERLAY_CONTROL",
                 "IPV4_OPTIONS",
                 "IPV4_FRAGMENT",
-                "NOT_UDP",
-                "NOT_GENEVE",
                 "UDP_LENGTH_MISMATCH",
                 "UDP_CHECKSUM_PRESENT",
                 "GENEVE_OPTIONS_LENGTH",

@@ -40,6 +40,8 @@ class Table(StrEnum):
     ADJACENCY = "adjacency"
     TARGET_GUARD = "target_guard"
     VAP_FLOOD = "vap_flood"
+    OWN_ADDRESS = "own_address"
+    UNDERLAY_PUNT_METER = "underlay_punt_meter"
 
 
 class Counter(StrEnum):
@@ -55,6 +57,7 @@ class PacketOutOp(IntEnum):
     FORWARD = 1
     SET_INCARNATION = 2
     REPORT_STATE = 3
+    UNDERLAY_CONTROL = 4
 
 
 class PuntReason(IntEnum):
@@ -65,6 +68,7 @@ class PuntReason(IntEnum):
     STATE = 3
     ANNOUNCEMENT = 4
     REFUSED_ANNOUNCEMENT = 5
+    UNDERLAY_CONTROL = 7
 
 
 class SaKind(IntEnum):
@@ -84,11 +88,8 @@ class DropReason(IntEnum):
     TRUNCATED = 1
     FRAME_TOO_SHORT = 2
     FRAME_TOO_LONG = 3
-    NOT_IP = 4
     IPV4_OPTIONS = 5
     IPV4_FRAGMENT = 6
-    NOT_UDP = 7
-    NOT_GENEVE = 8
     UDP_LENGTH_MISMATCH = 9
     GENEVE_OPTIONS_LENGTH = 10
     PARSER_ERROR = 11
@@ -107,6 +108,9 @@ class DropReason(IntEnum):
     OPTION_UNKNOWN = 31
     OPTION_FLAGS = 32
     UDP_CHECKSUM = 33
+    UNDERLAY_CONTROL = 34
+    UNDERLAY_CONTROL_RATE = 35
+    UNDERLAY_CONTROL_SENT = 36
     INCARNATION = 40
     LEASE_ABSENT = 41
     LEASE_EXPIRED = 42
@@ -177,7 +181,7 @@ class DropReason(IntEnum):
 
 
 METERED_TABLES = frozenset(
-    {Table.PEER_METER, Table.VAP, Table.FLOOD, Table.PUNT_METER, Table.PEER_FLOOR, Table.VAP_FLOOD}
+    {Table.PEER_METER, Table.VAP, Table.FLOOD, Table.PUNT_METER, Table.PEER_FLOOR, Table.VAP_FLOOD, Table.UNDERLAY_PUNT_METER}
 )
 """Tables with a direct meter."""
 
@@ -702,6 +706,33 @@ def vap_flood_police_flood(*, interface: int, meter: Meter) -> Entry:
         "vap_flood",
         (("interface", bits("interface", interface, 16)),),
         "police_flood",
+        (),
+        meter,
+    )
+
+
+def own_address_own(*, port: int, address: int, mac: int) -> Entry:
+    """Entry of table own_address with action own."""
+    return Entry(
+        "own_address",
+        (
+            ("port", bits("port", port, 9)),
+            ("address", bits("address", address, 128)),
+        ),
+        "own",
+        (("mac", bits("mac", mac, 48)),),
+    )
+
+
+def underlay_punt_meter_police_control(*, port: int, kind: int, meter: Meter) -> Entry:
+    """Entry of table underlay_punt_meter with action police_control."""
+    return Entry(
+        "underlay_punt_meter",
+        (
+            ("port", bits("port", port, 9)),
+            ("kind", bits("kind", kind, 8)),
+        ),
+        "police_control",
         (),
         meter,
     )

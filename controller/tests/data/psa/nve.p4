@@ -7,6 +7,7 @@
 #include "common/switch_self.p4"
 #include "common/egress_self.p4"
 #include "common/port_roles.p4"
+#include "common/underlay_control.p4"
 #include "common/tunnel_admission.p4"
 #include "common/secure_reception.p4"
 #include "common/vn_authorization.p4"
@@ -34,6 +35,7 @@ control NveIngress(inout headers_t hdr, inout metadata_t meta, in psa_ingress_in
                 inout psa_ingress_output_metadata_t output) {
     SwitchSelf() switch_self;
     PortRoles() port_roles;
+    UnderlayControl() underlay_control;
     TunnelAdmission() tunnel_admission;
     SecureReception() secure_reception;
     VnAuthorization() vn_authorization;
@@ -51,6 +53,7 @@ control NveIngress(inout headers_t hdr, inout metadata_t meta, in psa_ingress_in
         time_us_t now = (time_us_t)(TimestampUint_t)input.ingress_timestamp;
         switch_self.apply(hdr, meta);
         port_roles.apply(meta, port);
+        underlay_control.apply(hdr, meta, port, 0);
         tunnel_admission.apply(hdr, meta, now, 0);
         secure_reception.apply(hdr, meta, now);
         vn_authorization.apply(hdr, meta);
