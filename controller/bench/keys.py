@@ -31,7 +31,7 @@ from nvo3sec.domain.keys.derivation import EpochKey, KeyContext, Party, Purpose,
 from nvo3sec.domain.keys.sa import ReceiverRead, ReceiverUp, SenderRead, SenderUp
 from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.overlay.membership import Membership, Tunnel
-from nvo3sec.domain.overlay.model import Domain, Lifetimes, Nve, Rate, Route, Suite, Vap, Vn
+from nvo3sec.domain.overlay.model import Domain, Level, Lifetimes, Nve, Rate, Route, Suite, Vap, Vn
 from nvo3sec.nva.keys.service import KeyService
 from nvo3sec.nva.store import MemoryStore
 
@@ -56,7 +56,7 @@ def domain_of(count: int, at_once: int) -> Domain:
         )
         for number in range(count)
     )
-    return Domain("bench", life, (Vn("vn", 1, SUITE, 1400, RATE, 1),), nves, ())
+    return Domain("bench", life, (Vn("vn", 1, Level.INTEGRITY, 1400, RATE, 1),), nves, ())
 
 
 def fastest_s(call: Callable[[], object], times: int = 5) -> float:

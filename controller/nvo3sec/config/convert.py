@@ -18,6 +18,7 @@ from nvo3sec.config.schema import (
 )
 from nvo3sec.domain.overlay.model import (
     Domain,
+    Level,
     Lifetimes,
     MappingLimits,
     Nve,
@@ -26,7 +27,6 @@ from nvo3sec.domain.overlay.model import (
     Route,
     SharedAddress,
     SharedMember,
-    Suite,
     TenantSystem,
     TunnelKeys,
     TunnelLevel,
@@ -34,8 +34,7 @@ from nvo3sec.domain.overlay.model import (
     Vn,
 )
 
-_LEVELS = {suite.level: suite for suite in Suite}
-"""The schema decides which of them may be said."""
+_LEVELS = {level.word: level for level in Level}
 
 RENEW_AT_LEAST_S = 30.0
 """How often a lease is renewed, however long it is: what is left when the NVA goes away is the time for an upgrade."""

@@ -67,8 +67,8 @@ Vni = Annotated[int, Field(strict=True, ge=1, le=LAST_VNI)]
 Flag = Annotated[bool, Field(strict=True)]
 Seconds = Annotated[float, Field(strict=True, gt=0, le=365 * 86400, allow_inf_nan=False)]
 Count = Annotated[int, Field(strict=True, ge=1, le=2**63 - 1)]
-Level = Literal["integrity"]
-"""What a tunnel gives at least. `confidentiality` comes with the second suite of the data plane."""
+Level = Literal["integrity", "confidentiality"]
+"""What a tunnel gives at least."""
 P4RuntimeTarget = Annotated[str, AfterValidator(_unix_target)]
 
 

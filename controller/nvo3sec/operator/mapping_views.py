@@ -60,7 +60,7 @@ def vn_show(domain: Domain, membership: Membership, state: MappingState, name: s
             for nve in members
         ),
         tunnels=tuple(
-            TunnelLevel((one, other), membership.level_between(one, other, vn).level)
+            TunnelLevel((one, other), membership.level_between(one, other, vn).word)
             for index, one in enumerate(members)
             for other in members[index + 1 :]
         ),
@@ -77,7 +77,7 @@ def _vn(vn: Vn, membership: Membership, state: MappingState) -> dict[str, Any]:
     return {
         "vn": vn.name,
         "vni": vn.vni,
-        "level": vn.level.level,
+        "level": vn.level.word,
         "mtu": vn.mtu,
         "members": tuple(membership.members(vn.name)),
         "mappings": sum(claim.granted is not None for claim in claims),

@@ -13,7 +13,7 @@ from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.messages.session import DIGEST_BYTES, Position, StoreMark
 from nvo3sec.domain.overlay.addresses import IpAddress
 from nvo3sec.domain.overlay.constants import PORT_DROP
-from nvo3sec.domain.overlay.model import LAST_VLAN, LAST_VNI, Rate, Suite
+from nvo3sec.domain.overlay.model import LAST_VLAN, LAST_VNI, Level, Rate, Suite
 from nvo3sec.domain.overlay.names import is_label
 from nvo3sec.errors import WireError
 from nvo3sec.wire import nva_pb2 as pb
@@ -36,6 +36,7 @@ MARK_BYTES = 60
 ITEMS_LIMIT = 65536
 """Entries of a list: above the sizes of all tables of a switch."""
 
+LEVELS = {Level.INTEGRITY: pb.LEVEL_INTEGRITY, Level.CONFIDENTIALITY: pb.LEVEL_CONFIDENTIALITY}
 SUITES = {Suite.CHASKEY12: pb.SUITE_CHASKEY12, Suite.ASCON_AEAD128: pb.SUITE_ASCON_AEAD128}
 
 
@@ -132,6 +133,11 @@ def chosen(value: int, field: str, choices: Mapping[T, int]) -> T:
         if known == value:
             return choice
     raise WireError(field, "is not a value of this enumeration")
+
+
+def level(value: int, field: str) -> Level:
+    """A level of protection."""
+    return chosen(value, field, LEVELS)
 
 
 def suite(value: int, field: str) -> Suite:

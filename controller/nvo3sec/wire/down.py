@@ -26,7 +26,7 @@ from nvo3sec.domain.messages.session import (
     TenantState,
     Welcome,
 )
-from nvo3sec.domain.overlay.model import FLOOD, VAP_FLOOD, VERIFY_RATE, Rate, Suite, TenantSystem, Vap, Vn
+from nvo3sec.domain.overlay.model import FLOOD, VAP_FLOOD, VERIFY_RATE, Level, Rate, TenantSystem, Vap, Vn
 from nvo3sec.wire import checks, keys, peers, versions
 from nvo3sec.wire import nva_pb2 as pb
 
@@ -194,7 +194,7 @@ def _view_out(view: NveView) -> Any:
             pb.Vn(
                 name=vn.name,
                 vni=vn.vni,
-                level=checks.SUITES[vn.level],
+                level=checks.LEVELS[vn.level],
                 mtu=vn.mtu,
                 punt=_rate(vn.punt),
                 negative_quota=vn.negative_quota,
@@ -213,7 +213,8 @@ def _view_out(view: NveView) -> Any:
                 mac=peer.mac,
                 next_hop_mac=peer.next_hop_mac,
                 meter=_rate(peer.meter),
-                vns=[pb.PeerVn(vni=vni, level=checks.SUITES[level]) for vni, level in peer.vnis],
+                vns=[pb.PeerVn(vni=vni, level=checks.LEVELS[level]) for vni, level in peer.vnis],
+                sends=checks.LEVELS[peer.sends],
             )
             for peer in view.peers
         ],
@@ -271,7 +272,7 @@ def _vn(vn: Any, field: str) -> Vn:
     return Vn(
         name=checks.label(vn.name, f"{field}.name"),
         vni=checks.number(vn.vni, f"{field}.vni", 1, checks.VNI_LIMIT),
-        level=checks.suite(vn.level, f"{field}.level"),
+        level=checks.level(vn.level, f"{field}.level"),
         mtu=checks.number(vn.mtu, f"{field}.mtu", 1, checks.MTU_LIMIT),
         punt=checks.rate(vn, "punt", f"{field}.punt"),
         negative_quota=checks.number(vn.negative_quota, f"{field}.negative_quota", 0, checks.UINT32),
@@ -299,11 +300,12 @@ def _peer(peer: Any, field: str) -> PeerView:
         next_hop_mac=checks.mac(peer.next_hop_mac, f"{field}.next_hop_mac"),
         meter=checks.rate(peer, "meter", f"{field}.meter"),
         vnis=checks.items(peer.vns, f"{field}.vns", _peer_vn),
+        sends=checks.level(peer.sends, f"{field}.sends") if peer.sends else Level.INTEGRITY,
     )
 
 
-def _peer_vn(one: Any, field: str) -> tuple[int, Suite]:
-    return checks.number(one.vni, f"{field}.vni", 1, checks.VNI_LIMIT), checks.suite(one.level, f"{field}.level")
+def _peer_vn(one: Any, field: str) -> tuple[int, Level]:
+    return checks.number(one.vni, f"{field}.vni", 1, checks.VNI_LIMIT), checks.level(one.level, f"{field}.level")
 
 
 def _tenant_system(one: Any, field: str) -> TenantSystem:

@@ -14,6 +14,12 @@ class Suite(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     SUITE_CHASKEY12: _ClassVar[Suite]
     SUITE_ASCON_AEAD128: _ClassVar[Suite]
 
+class Level(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    LEVEL_UNSPECIFIED: _ClassVar[Level]
+    LEVEL_INTEGRITY: _ClassVar[Level]
+    LEVEL_CONFIDENTIALITY: _ClassVar[Level]
+
 class TunnelKeys(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     TUNNEL_KEYS_UNSPECIFIED: _ClassVar[TunnelKeys]
@@ -60,6 +66,9 @@ class Standing(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
 SUITE_UNSPECIFIED: Suite
 SUITE_CHASKEY12: Suite
 SUITE_ASCON_AEAD128: Suite
+LEVEL_UNSPECIFIED: Level
+LEVEL_INTEGRITY: Level
+LEVEL_CONFIDENTIALITY: Level
 TUNNEL_KEYS_UNSPECIFIED: TunnelKeys
 TUNNEL_KEYS_NVA: TunnelKeys
 TUNNEL_KEYS_NVA_AND_PEER: TunnelKeys
@@ -186,14 +195,14 @@ class Vn(_message.Message):
     VAP_FLOOD_FIELD_NUMBER: _ClassVar[int]
     name: str
     vni: int
-    level: Suite
+    level: Level
     mtu: int
     punt: Rate
     negative_quota: int
     allow_link_local: bool
     flood: Rate
     vap_flood: Rate
-    def __init__(self, name: _Optional[str] = ..., vni: _Optional[int] = ..., level: _Optional[_Union[Suite, str]] = ..., mtu: _Optional[int] = ..., punt: _Optional[_Union[Rate, _Mapping]] = ..., negative_quota: _Optional[int] = ..., allow_link_local: bool = ..., flood: _Optional[_Union[Rate, _Mapping]] = ..., vap_flood: _Optional[_Union[Rate, _Mapping]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., vni: _Optional[int] = ..., level: _Optional[_Union[Level, str]] = ..., mtu: _Optional[int] = ..., punt: _Optional[_Union[Rate, _Mapping]] = ..., negative_quota: _Optional[int] = ..., allow_link_local: bool = ..., flood: _Optional[_Union[Rate, _Mapping]] = ..., vap_flood: _Optional[_Union[Rate, _Mapping]] = ...) -> None: ...
 
 class Vap(_message.Message):
     __slots__ = ("port", "vlan", "vn", "meter")
@@ -220,11 +229,11 @@ class PeerVn(_message.Message):
     VNI_FIELD_NUMBER: _ClassVar[int]
     LEVEL_FIELD_NUMBER: _ClassVar[int]
     vni: int
-    level: Suite
-    def __init__(self, vni: _Optional[int] = ..., level: _Optional[_Union[Suite, str]] = ...) -> None: ...
+    level: Level
+    def __init__(self, vni: _Optional[int] = ..., level: _Optional[_Union[Level, str]] = ...) -> None: ...
 
 class Peer(_message.Message):
-    __slots__ = ("name", "address", "port", "mac", "next_hop_mac", "meter", "vns")
+    __slots__ = ("name", "address", "port", "mac", "next_hop_mac", "meter", "vns", "sends")
     NAME_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     PORT_FIELD_NUMBER: _ClassVar[int]
@@ -232,6 +241,7 @@ class Peer(_message.Message):
     NEXT_HOP_MAC_FIELD_NUMBER: _ClassVar[int]
     METER_FIELD_NUMBER: _ClassVar[int]
     VNS_FIELD_NUMBER: _ClassVar[int]
+    SENDS_FIELD_NUMBER: _ClassVar[int]
     name: str
     address: bytes
     port: int
@@ -239,7 +249,8 @@ class Peer(_message.Message):
     next_hop_mac: int
     meter: Rate
     vns: _containers.RepeatedCompositeFieldContainer[PeerVn]
-    def __init__(self, name: _Optional[str] = ..., address: _Optional[bytes] = ..., port: _Optional[int] = ..., mac: _Optional[int] = ..., next_hop_mac: _Optional[int] = ..., meter: _Optional[_Union[Rate, _Mapping]] = ..., vns: _Optional[_Iterable[_Union[PeerVn, _Mapping]]] = ...) -> None: ...
+    sends: Level
+    def __init__(self, name: _Optional[str] = ..., address: _Optional[bytes] = ..., port: _Optional[int] = ..., mac: _Optional[int] = ..., next_hop_mac: _Optional[int] = ..., meter: _Optional[_Union[Rate, _Mapping]] = ..., vns: _Optional[_Iterable[_Union[PeerVn, _Mapping]]] = ..., sends: _Optional[_Union[Level, str]] = ...) -> None: ...
 
 class TenantSystem(_message.Message):
     __slots__ = ("name", "vn", "nve", "port", "vlan", "mac", "ips", "allow_other_ethertypes", "allow_unspecified_source", "allow_router", "allow_dhcp_server")

@@ -13,7 +13,7 @@ from nvo3sec.domain.keys.sa import Held, ReceiverDown, ReceiverRead, ReceiverUp,
 from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.messages.session import ReceiveSa, SendSa
 from nvo3sec.domain.overlay.membership import Membership, Tunnel
-from nvo3sec.domain.overlay.model import Domain, Lifetimes, Nve, Rate, Route, Suite, Vap, Vn
+from nvo3sec.domain.overlay.model import Domain, Level, Lifetimes, Nve, Rate, Route, Suite, Vap, Vn
 from nvo3sec.nva.keys.service import KeyService
 from nvo3sec.nva.store import DropEpoch, DropGeneration, PutEpoch, SetGeneration
 from nvo3sec.nva.store.records import Store, StoreChange, Stored
@@ -43,7 +43,7 @@ def make_domain(names: Iterable[str], vns: Sequence[str] = ("blue",), life: Life
     return Domain(
         "test",
         life,
-        tuple(Vn(vn, number, SUITE, 1400, RATE, 1) for number, vn in enumerate(vns, 1)),
+        tuple(Vn(vn, number, Level.INTEGRITY, 1400, RATE, 1) for number, vn in enumerate(vns, 1)),
         tuple(
             Nve(
                 name,

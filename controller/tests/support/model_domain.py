@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from ipaddress import IPv4Address
 
-from nvo3sec.domain.overlay.model import Domain, Lifetimes, MappingLimits, Nve, Rate, Route, Suite, Vap, Vn
+from nvo3sec.domain.overlay.model import Domain, Level, Lifetimes, MappingLimits, Nve, Rate, Route, Suite, Vap, Vn
 
 SUITE = Suite.CHASKEY12
 RATE = Rate(1000, 1000)
@@ -46,6 +46,6 @@ def make_domain(
         address = address_of(name, other=name in readdressed)
         return Nve(name, number + 1, f"unix:{name}", address, 1500, ((256, 1 + number),), routes, vaps)
 
-    vns = tuple(Vn(vn, vni, SUITE, 1400, RATE, 16) for vn, vni in VNS)
+    vns = tuple(Vn(vn, vni, Level.INTEGRITY, 1400, RATE, 16) for vn, vni in VNS)
     limits = MappingLimits(lease_s=LIFE.lease_s)
     return Domain("model", LIFE, vns, tuple(map(nve, names)), (), mapping_limits=limits)

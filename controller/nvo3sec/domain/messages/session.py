@@ -21,7 +21,7 @@ from nvo3sec.domain.keys.sa import Held
 from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.messages.versions import UNSAID, Speaks
 from nvo3sec.domain.overlay.addresses import IpAddress
-from nvo3sec.domain.overlay.model import VERIFY_RATE, Rate, Suite, TenantSystem, TunnelKeys, Vap, Vn
+from nvo3sec.domain.overlay.model import VERIFY_RATE, Level, Rate, Suite, TenantSystem, TunnelKeys, Vap, Vn
 
 DIGEST_BYTES = 32
 """Of the history of an NVA's store."""
@@ -34,7 +34,10 @@ WHOLE_FRAME = 0xFFFF
 
 @dataclass(frozen=True)
 class PeerView:
-    """A peer as one NVE sees it. `vnis`: into which the peer may send here, with the weakest suite each accepts."""
+    """A peer as one NVE sees it. `vnis`: into which the peer may send here, with the lowest level that each accepts.
+
+    sends: what is sent to the peer is of this level at least, whatever its VN demands.
+    """
 
     name: str
     address: IPv4Address
@@ -42,7 +45,8 @@ class PeerView:
     mac: int
     next_hop_mac: int
     meter: Rate
-    vnis: tuple[tuple[int, Suite], ...]
+    vnis: tuple[tuple[int, Level], ...]
+    sends: Level = Level.INTEGRITY
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,8 @@ class Feature(StrEnum):
     """`LeaseGrant.early`, and a session in which nothing is said until the NVA has loaded everything."""
     ANNOUNCEMENTS = "announcements"
     """`NveView.claim_places`: who shares addresses and is heard when it announces them."""
+    LEVEL_CHANGES = "level-changes"
+    """`Peer.sends`, and keys that are in a switch before a VN comes to their level."""
 
 
 @dataclass(frozen=True)

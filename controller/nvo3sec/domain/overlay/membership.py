@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from itertools import permutations
 from typing import NamedTuple
 
-from nvo3sec.domain.overlay.model import Domain, Suite, Vn
+from nvo3sec.domain.overlay.model import Domain, Level, Suite, Vn
 
 
 class Tunnel(NamedTuple):
@@ -62,14 +62,14 @@ class Membership:
         """The VNs that both serve, in the order of the domain."""
         return tuple(vn for vn in self._vns.get(one, ()) if self.serves(other, vn.name))
 
-    def level_between(self, one: str, other: str, vn: Vn) -> Suite:
-        """The weakest suite that may carry `vn` between two NVEs: the stronger of what the VN and the pair demand."""
+    def level_between(self, one: str, other: str, vn: Vn) -> Level:
+        """The lowest level that may carry `vn` between two NVEs: the higher of what the VN and the pair demand."""
         return max(vn.level, self._levels.get((one, other), vn.level))
 
     def tunnels(self) -> frozenset[Tunnel]:
         """Every direction between NVEs that share a VN, at each level that their common VNs and the pair demand."""
         return frozenset(
-            Tunnel(sender, receiver, self.level_between(sender, receiver, vn))
+            Tunnel(sender, receiver, self.level_between(sender, receiver, vn).suite)
             for vn in self._domain.vns
             for sender, receiver in permutations(self.members(vn.name), 2)
         )

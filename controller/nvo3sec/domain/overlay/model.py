@@ -40,16 +40,38 @@ REPLICAS_PER_PORT_LIMIT = 60
 """BMv2 queues 64 packets for a port and drops the others in silence."""
 
 
+class Level(IntEnum):
+    """What protection gives: a higher level gives all that a lower one does. VNs and pairs of NVEs demand one."""
+
+    INTEGRITY = 1
+    CONFIDENTIALITY = 2
+
+    @property
+    def word(self) -> str:
+        """As the domain file says it."""
+        return self.name.lower()
+
+    @property
+    def suite(self) -> Suite:
+        """The suite that new keys of this level are of."""
+        return _SUITE_FOR[self]
+
+
 class Suite(IntEnum):
-    """Cipher suite of a tunnel, ordered by strength. The number is the one on the wire, and the level of a VN."""
+    """Cipher suite of a key. The number is the one on the wire, and says nothing of strength."""
 
     CHASKEY12 = SUITE_CHASKEY12
     ASCON_AEAD128 = 2
 
     @property
-    def level(self) -> str:
-        """What the suite gives, in the word of the domain file."""
-        return {Suite.CHASKEY12: "integrity", Suite.ASCON_AEAD128: "confidentiality"}[self]
+    def level(self) -> Level:
+        """What it gives."""
+        return _GIVES[self]
+
+
+_GIVES = {Suite.CHASKEY12: Level.INTEGRITY, Suite.ASCON_AEAD128: Level.CONFIDENTIALITY}
+_SUITE_FOR = {Level.INTEGRITY: Suite.CHASKEY12, Level.CONFIDENTIALITY: Suite.ASCON_AEAD128}
+"""One that comes later has a line in the first table. Its level has it in the second, once every switch knows it."""
 
 
 class TunnelKeys(StrEnum):
@@ -76,7 +98,7 @@ VAP_FLOOD = Rate(25_000, 5_000)
 
 @dataclass(frozen=True)
 class Vn:
-    """A virtual network. `level` is the weakest suite that may carry it; `mtu` is its tenants' IP MTU in bytes.
+    """A virtual network. `level` is the lowest that may carry it; `mtu` is its tenants' IP MTU in bytes.
 
     flood, vap_flood: copies that an NVE makes of frames to groups; of all of the VN, for those from VAPs and for those
     from tunnels each, and of those from one VAP.
@@ -84,7 +106,7 @@ class Vn:
 
     name: str
     vni: int
-    level: Suite
+    level: Level
     mtu: int
     punt: Rate
     negative_quota: int
@@ -257,10 +279,10 @@ class SharedAddress:
 
 @dataclass(frozen=True)
 class TunnelLevel:
-    """The weakest suite that may carry anything between two NVEs, whatever the VN asks. `ends`: names, sorted."""
+    """The lowest level that may carry anything between two NVEs, whatever the VN asks. `ends`: names, sorted."""
 
     ends: tuple[str, str]
-    level: Suite
+    level: Level
 
 
 @dataclass(frozen=True)

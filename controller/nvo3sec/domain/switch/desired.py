@@ -12,7 +12,7 @@ from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.messages.session import NveView
 from nvo3sec.domain.overlay.addresses import IpAddress, link_local
 from nvo3sec.domain.overlay.constants import UNDERLAY_BUCKETS
-from nvo3sec.domain.overlay.model import Rate, Suite, TenantSystem
+from nvo3sec.domain.overlay.model import Level, Rate, Suite, TenantSystem
 from nvo3sec.domain.switch.entries import (
     AGENT_REPLICA,
     Adjacency,
@@ -255,13 +255,6 @@ def _keys(
     send: Iterable[InstalledSend],
 ) -> Iterator[SwitchEntry]:
     address: Mapping[str, IPv4Address] = {peer.name: peer.address for peer in view.peers}
-    level = {vn.vni: vn.level for vn in view.vns}
-    # A pair of NVEs may demand more than a VN. The pipeline asks for the key of a tunnel by the level of the VN alone,
-    # so a VN's level finds the key of the suite that this pair demands for it, and no entry leads to a weaker one.
-    levels: dict[tuple[str, Suite], set[Suite]] = {}
-    for peer in view.peers:
-        for vni, suite in peer.vnis:
-            levels.setdefault((peer.name, suite), set()).add(level[vni])
     for sa in receive:
         if sa.peer in address:
             source = address[sa.peer]
@@ -277,17 +270,39 @@ def _keys(
                 not_after_us=sa.not_after_us,
                 incarnation=incarnation,
             )
+    for level, out in _sending(view, send):
+        yield SendEntry(
+            interface=numbers.tunnels[address[out.peer]],
+            level=level,
+            suite=out.suite,
+            key=out.key,
+            spi=out.spi,
+            not_after_us=out.not_after_us,
+            incarnation=incarnation,
+        )
+
+
+def _sending(view: NveView, send: Iterable[InstalledSend]) -> Iterator[tuple[Level, InstalledSend]]:
+    """Which key is used for which level of VNs, to each peer.
+
+    The pipeline asks for the key of a tunnel by the level of the VN alone, and the pair of NVEs may demand more. So a
+    VN's level finds the lowest key at hand that gives what both demand, and no entry leads to a weaker one; until the
+    key of just that level is there, a higher one is used. The own level of a key has an entry before a VN comes to it:
+    a VN that changes its level finds it.
+    """
+    at_hand: dict[str, list[InstalledSend]] = {}
     for out in send:
-        for vn_level in levels.get((out.peer, out.suite), ()):
-            yield SendEntry(
-                interface=numbers.tunnels[address[out.peer]],
-                level=vn_level,
-                suite=out.suite,
-                key=out.key,
-                spi=out.spi,
-                not_after_us=out.not_after_us,
-                incarnation=incarnation,
-            )
+        at_hand.setdefault(out.peer, []).append(out)
+    levels = {vn.vni: vn.level for vn in view.vns}
+    for peer in view.peers:
+        keys = sorted(at_hand.get(peer.name, ()), key=lambda one: (one.suite.level, one.suite))
+        demanded = {one.suite.level: one.suite.level for one in keys}
+        # Of two VNs of one level the pair demands the same.
+        demanded |= {levels[vni]: max(levels[vni], peer.sends, level) for vni, level in peer.vnis}
+        for level in sorted(demanded):
+            enough = next((one for one in keys if one.suite.level >= demanded[level]), None)
+            if enough is not None:
+                yield level, enough
 
 
 def _learned(view: NveView, numbers: Numbers, learned: Iterable[Learned]) -> Iterator[SwitchEntry]:

@@ -11,7 +11,7 @@ from typing import TypeAlias
 from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.overlay import constants
 from nvo3sec.domain.overlay.addresses import IpAddress
-from nvo3sec.domain.overlay.model import Rate, Suite
+from nvo3sec.domain.overlay.model import Level, Rate, Suite
 
 AGENT_REPLICA = constants.PORT_CPU, constants.INTERFACE_AGENT
 """Port and interface of the copy that goes to the agent."""
@@ -93,7 +93,7 @@ class VnAuthorization:
 
     peer: int
     vni: int
-    level: Suite
+    level: Level
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class VapEntry:
     vlan: int
     interface: int
     vni: int
-    level: Suite
+    level: Level
     rate: Rate
 
 
@@ -236,10 +236,10 @@ class TunnelEntry:
 
 @dataclass(frozen=True)
 class SendEntry:
-    """The key to send with into a tunnel, for VNs of one level."""
+    """The key to send with into a tunnel, for VNs of one level. What the key gives is that level or a higher one."""
 
     interface: int
-    level: Suite
+    level: Level
     suite: Suite
     key: Secret
     spi: int

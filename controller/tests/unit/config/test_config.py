@@ -18,7 +18,7 @@ from nvo3sec.config import example_path, load_domain, parse_domain, yaml_lines
 from nvo3sec.config.schema import DomainFile, hard_limit
 from nvo3sec.config.yaml_lines import FINDINGS_LIMIT
 from nvo3sec.domain.mapping import scope_of
-from nvo3sec.domain.overlay.model import MappingLimits, Reservation, Suite, TunnelKeys, TunnelLevel
+from nvo3sec.domain.overlay.model import Level, MappingLimits, Reservation, TunnelKeys, TunnelLevel
 from nvo3sec.errors import ConfigError
 from pydantic import BaseModel
 
@@ -155,7 +155,7 @@ class TestExample:
         assert parse(changed("tunnel_keys: nva ", "tunnel_keys: nva+peer ")).tunnel_keys is TunnelKeys.NVA_AND_PEER
 
     def test_levels_of_tunnels(self):
-        expected = (TunnelLevel(("leaf1", "leaf3"), Suite.CHASKEY12),)
+        expected = (TunnelLevel(("leaf1", "leaf3"), Level.INTEGRITY),)
         assert parse(EXAMPLE).tunnels == expected
         assert parse(changed("between: [leaf1, leaf3]", "between: [leaf3, leaf1]")).tunnels == expected
 
@@ -258,7 +258,7 @@ WRONG_FIELDS = [
     (["nves", 0, "vaps", 0, "vlan"], 4095, "4094"),
     (["nves", 0, "vaps", 0, "port"], 256, "255"),
     (["nves", 0, "vaps", 0, "meter"], {"rate": 0, "burst": 1}, "1"),
-    (["vns", 0, "level"], "confidentiality", "integrity"),
+    (["vns", 0, "level"], "secrecy", "confidentiality"),
     (["vns", 0, "level"], "none", "integrity"),
     (["vns", 0, "mtu"], 1554, "1553"),
     (["lifetimes", "lease_s"], 0, "0"),
@@ -287,7 +287,7 @@ WRONG_FIELDS = [
     (["mapping_limits", "lease_s"], 30, "not a field"),
     (["tunnels", 0, "between"], ["leaf1"], "is missing"),
     (["tunnels", 0, "between"], ["leaf1", "leaf2", "leaf3"], "at most 2"),
-    (["tunnels", 0, "level"], "confidentiality", "integrity"),
+    (["tunnels", 0, "level"], "secrecy", "confidentiality"),
     (["reservations", 0, "nves"], [], "at least 1"),
     (["reservations", 0, "mac"], "02:aa:00:00:00:fe", "either a mac or an ip"),
     (["reservations", 0], {"vn": "blue", "nves": ["leaf1"]}, "either a mac or an ip"),
@@ -383,7 +383,7 @@ class TestWords:
             (["vns"], [], "must hold at least 1, and holds 0"),
             (["vns", 0, "vni"], "x", "must be a whole number"),
             (["vns", 0, "vni"], 2**24, "must be 16777215 or less"),
-            (["vns", 0, "level"], "none", "must be 'integrity'"),
+            (["vns", 0, "level"], "none", "must be 'integrity' or 'confidentiality'"),
             (["lifetimes", "lease_s"], 0, "must be above 0"),
             (["lifetimes", "lease_s"], "x", "must be a number"),
             (["tenant_systems", 0, "allow_other_ethertypes"], "x", "must be true or false"),

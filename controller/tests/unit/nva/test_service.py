@@ -22,7 +22,7 @@ from nvo3sec.domain.messages.session import (
     Registration,
     Report,
 )
-from nvo3sec.domain.overlay.model import Domain, Lifetimes, Nve, Rate, Route, Suite, Vap, Vn
+from nvo3sec.domain.overlay.model import Domain, Level, Lifetimes, Nve, Rate, Route, Suite, Vap, Vn
 from nvo3sec.errors import AuthorizationError, DerivationError, OperatorError
 
 SUITE = Suite.CHASKEY12
@@ -263,7 +263,7 @@ class TestScale:
         domain = Domain(
             "big",
             Lifetimes(30, 10, 3600, 4000, 300, 5, 10, 2**32, 2**42, 2**33, 2**43, 30, 64),
-            (Vn("v", 1, SUITE, 1400, rate, 1),),
+            (Vn("v", 1, Level.INTEGRITY, 1400, rate, 1),),
             tuple(
                 Nve(
                     name,

@@ -13,7 +13,7 @@ import pytest
 from nva_agents import Agents
 from nvo3sec.domain.messages.consistency import consistent
 from nvo3sec.domain.messages.session import ClaimPlace, NveView, Registration, Report, StoreMark
-from nvo3sec.domain.overlay.model import Suite, TenantSystem, Vap
+from nvo3sec.domain.overlay.model import Level, TenantSystem, Vap
 from nvo3sec.domain.switch.status import stands_no_more
 from nvo3sec.errors import OperatorError, RefusedUpdate, WriteRefused
 from nvo3sec.nve import AgentMemory
@@ -218,7 +218,7 @@ class TestConsistent:
                 *good.peers,
                 dataclasses.replace(peer, name="leaf8", address=good.address),
                 dataclasses.replace(peer, name="leaf9"),
-                dataclasses.replace(peer, name="leaf7", address=good.address + 77, vnis=((77, Suite.CHASKEY12),)),
+                dataclasses.replace(peer, name="leaf7", address=good.address + 77, vnis=((77, Level.INTEGRITY),)),
             ),
             tenant_systems=(*good.tenant_systems, stray),
         )

@@ -15,7 +15,18 @@ from nvo3sec.domain.keys.sa import Held
 from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.messages import session as m
 from nvo3sec.domain.messages.versions import Speaks
-from nvo3sec.domain.overlay.model import FLOOD, VAP_FLOOD, VERIFY_RATE, Rate, Suite, TenantSystem, TunnelKeys, Vap, Vn
+from nvo3sec.domain.overlay.model import (
+    FLOOD,
+    VAP_FLOOD,
+    VERIFY_RATE,
+    Level,
+    Rate,
+    Suite,
+    TenantSystem,
+    TunnelKeys,
+    Vap,
+    Vn,
+)
 from nvo3sec.errors import WireError
 from nvo3sec.operator.calls import CALLS
 from nvo3sec.wire import down, generate, up
@@ -32,6 +43,7 @@ ports = st.integers(0, 511)
 vlans = st.integers(0, 4094)
 vnis = st.integers(1, 2**24 - 1)
 suites = st.sampled_from(Suite)
+protection = st.sampled_from(Level)
 ipv4s = st.integers(0, 2**32 - 1).map(IPv4Address)
 ips = ipv4s | st.integers(0, 2**128 - 1).map(IPv6Address).filter(lambda one: one.ipv4_mapped is None)
 incarnations = st.binary(min_size=16, max_size=16).filter(any)
@@ -47,9 +59,9 @@ def tuples(strategy: st.SearchStrategy) -> st.SearchStrategy:
     return st.lists(strategy, max_size=3).map(tuple)
 
 
-vns = st.builds(Vn, labels, vnis, suites, st.integers(1, 65535), rates, uint32, flood=rates, vap_flood=rates)
+vns = st.builds(Vn, labels, vnis, protection, st.integers(1, 65535), rates, uint32, flood=rates, vap_flood=rates)
 vaps = st.builds(Vap, ports, vlans, labels, rates)
-peers = st.builds(m.PeerView, labels, ipv4s, ports, macs, macs, rates, tuples(st.tuples(vnis, suites)))
+peers = st.builds(m.PeerView, labels, ipv4s, ports, macs, macs, rates, tuples(st.tuples(vnis, protection)), protection)
 systems = st.builds(TenantSystem, labels, labels, labels, ports, vlans, macs, tuples(ips), st.booleans(), st.booleans())
 guards = st.builds(m.Guard, ports, vlans, macs, tuples(ips))
 claim_places = st.builds(m.ClaimPlace, ports, vlans, macs, tuples(ips))

@@ -131,7 +131,7 @@ def _rate(name: str, rate: Rate) -> Fields:
 def _vn(vn: Vn) -> Fields:
     return {
         "vni": vn.vni,
-        "level": vn.level.level,
+        "level": vn.level.word,
         "mtu": vn.mtu,
         **_rate("punt", vn.punt),
         "negative_quota": vn.negative_quota,
@@ -205,7 +205,7 @@ _FIELDS: Mapping[Kind, Callable[[Any], Fields]] = {
     Kind.UNDERLAY_PORT: lambda mac: {"mac": format_mac(mac)},
     Kind.ROUTE: _route,
     Kind.VAP: _vap,
-    Kind.TUNNEL: lambda level: {"level": level.level},
+    Kind.TUNNEL: lambda level: {"level": level.word},
     Kind.TENANT_SYSTEM: _tenant_system,
     Kind.RESERVATION: lambda nves: {"nves": sorted(nves)},
     Kind.SHARED_ADDRESS: lambda one: {

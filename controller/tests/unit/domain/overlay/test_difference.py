@@ -18,14 +18,14 @@ from nvo3sec.config import example_path, load_domain, parse_domain
 from nvo3sec.domain.mapping import Configured, MappingState, scope_of, statics_of, step
 from nvo3sec.domain.overlay.difference import Action, Change, Effect, Kind, difference
 from nvo3sec.domain.overlay.membership import Membership
-from nvo3sec.domain.overlay.model import Domain, Rate, Reservation, Suite, TunnelKeys, TunnelLevel, Vap, Vn
+from nvo3sec.domain.overlay.model import Domain, Level, Rate, Reservation, TunnelKeys, TunnelLevel, Vap, Vn
 from nvo3sec.nva.updates.views import view_of
 from nvo3sec.operator.domain_file import compared
 from nvo3sec.operator.json_form import to_json
 
 DOMAIN = load_domain(example_path())
 RATE = Rate(1, 1)
-GREEN = Vn("green", 5003, Suite.CHASKEY12, 1400, RATE, 128)
+GREEN = Vn("green", 5003, Level.INTEGRITY, 1400, RATE, 128)
 
 
 def of(domain: Domain, name: str) -> int:
@@ -135,7 +135,7 @@ def domains(draw: st.DrawFn) -> Domain:
     if draw(st.booleans()):
         domain = without(domain, draw(st.sampled_from(["leaf1", "leaf2", "leaf3"])))
     vns = [
-        replace(vn, mtu=draw(st.sampled_from([1300, 1400])), level=draw(st.sampled_from(Suite))) for vn in DOMAIN.vns
+        replace(vn, mtu=draw(st.sampled_from([1300, 1400])), level=draw(st.sampled_from(Level))) for vn in DOMAIN.vns
     ]
     vns += draw(st.sampled_from([[], [GREEN]]))
     names = [vn.name for vn in vns]
@@ -164,7 +164,7 @@ def domains(draw: st.DrawFn) -> Domain:
         nves=tuple(nves),
         tenant_systems=tuple(systems),
         tunnel_keys=draw(st.sampled_from(TunnelKeys)),
-        tunnels=tuple(TunnelLevel(ends, draw(st.sampled_from(Suite))) for ends in sorted(chosen)),
+        tunnels=tuple(TunnelLevel(ends, draw(st.sampled_from(Level))) for ends in sorted(chosen)),
         reservations=draw(st.sampled_from([(), (Reservation("blue", 2, frozenset(present)),)])),
         lifetimes=replace(domain.lifetimes, lease_s=draw(st.sampled_from([30.0, 60.0]))),
     )
@@ -330,17 +330,17 @@ class TestRefused:
 class TestWeaker:
     STRONG = replace(
         DOMAIN,
-        vns=tuple(replace(vn, level=Suite.ASCON_AEAD128) for vn in DOMAIN.vns),
-        tunnels=(TunnelLevel(("leaf1", "leaf3"), Suite.ASCON_AEAD128),),
+        vns=tuple(replace(vn, level=Level.CONFIDENTIALITY) for vn in DOMAIN.vns),
+        tunnels=(TunnelLevel(("leaf1", "leaf3"), Level.CONFIDENTIALITY),),
         tunnel_keys=TunnelKeys.NVA_AND_PEER,
     )
 
     @pytest.mark.parametrize(
         ("weaker", "count"),
         [
-            (with_one(STRONG, "vns", "blue", level=Suite.CHASKEY12), 1),
+            (with_one(STRONG, "vns", "blue", level=Level.INTEGRITY), 1),
             (replace(STRONG, tunnels=()), 1),
-            (replace(STRONG, tunnels=(TunnelLevel(("leaf1", "leaf3"), Suite.CHASKEY12),)), 1),
+            (replace(STRONG, tunnels=(TunnelLevel(("leaf1", "leaf3"), Level.INTEGRITY),)), 1),
             (replace(STRONG, tunnel_keys=TunnelKeys.NVA), 1),
             (replace(STRONG, reservations=()), 2),
             (with_one(STRONG, "vns", "blue", subnets=()), 1),

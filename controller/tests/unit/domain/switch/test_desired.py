@@ -16,7 +16,7 @@ from nvo3sec.domain.mapping import Configured, MappingState, scope_of, statics_o
 from nvo3sec.domain.messages.session import ClaimPlace, Guard
 from nvo3sec.domain.overlay.addresses import link_local
 from nvo3sec.domain.overlay.membership import Membership, Tunnel
-from nvo3sec.domain.overlay.model import REPLICAS_PER_PORT_LIMIT, Suite, TunnelLevel
+from nvo3sec.domain.overlay.model import REPLICAS_PER_PORT_LIMIT, Level, Suite, TunnelLevel
 from nvo3sec.domain.switch.desired import InstalledReceive, InstalledSend, Learned, desired_state, number_everything
 from nvo3sec.domain.switch.entries import (
     Adjacency,
@@ -47,6 +47,7 @@ from nvo3sec.nva.updates.views import view_of
 DOMAIN = load_domain(example_path())
 MEMBERSHIP = Membership(DOMAIN)
 SUITE = Suite.CHASKEY12
+WEAK, STRONG = Suite
 INCARNATION = b"i" * 16
 RECEIVE = InstalledReceive("leaf2", SUITE, 0x80000001, 5, Secret(b"r" * 16), 0xFFFF, 1000)
 SEND = InstalledSend("leaf2", SUITE, 0x00000009, Secret(b"s" * 16), 2000)
@@ -102,10 +103,10 @@ class TestMembership:
 class TestLevels:
     """What a VN demands, what a pair demands, and the stronger of both."""
 
-    RED = replace(DOMAIN.vn_by_name["red"], level=Suite.ASCON_AEAD128)
+    RED = replace(DOMAIN.vn_by_name["red"], level=Level.CONFIDENTIALITY)
     BLUE = DOMAIN.vn_by_name["blue"]
     MIXED = replace(DOMAIN, vns=(BLUE, RED), tunnels=())
-    STRICT = replace(MIXED, tunnels=(TunnelLevel(("leaf1", "leaf2"), Suite.ASCON_AEAD128),))
+    STRICT = replace(MIXED, tunnels=(TunnelLevel(("leaf1", "leaf2"), Level.CONFIDENTIALITY),))
 
     @staticmethod
     def suites(domain, sender: str, receiver: str) -> set[Suite]:
@@ -114,14 +115,14 @@ class TestLevels:
 
     def test_the_stronger_of_both_in_both_directions(self):
         membership = Membership(self.STRICT)
-        assert membership.level_between("leaf1", "leaf2", self.BLUE) is Suite.ASCON_AEAD128
-        assert membership.level_between("leaf2", "leaf1", self.BLUE) is Suite.ASCON_AEAD128
-        assert membership.level_between("leaf1", "leaf3", self.BLUE) is Suite.CHASKEY12
-        assert membership.level_between("leaf1", "leaf3", self.RED) is Suite.ASCON_AEAD128
+        assert membership.level_between("leaf1", "leaf2", self.BLUE) is Level.CONFIDENTIALITY
+        assert membership.level_between("leaf2", "leaf1", self.BLUE) is Level.CONFIDENTIALITY
+        assert membership.level_between("leaf1", "leaf3", self.BLUE) is Level.INTEGRITY
+        assert membership.level_between("leaf1", "leaf3", self.RED) is Level.CONFIDENTIALITY
 
     def test_a_weak_pair_takes_nothing_from_a_strict_vn(self):
-        weak = replace(self.MIXED, tunnels=(TunnelLevel(("leaf1", "leaf3"), Suite.CHASKEY12),))
-        assert Membership(weak).level_between("leaf1", "leaf3", self.RED) is Suite.ASCON_AEAD128
+        weak = replace(self.MIXED, tunnels=(TunnelLevel(("leaf1", "leaf3"), Level.INTEGRITY),))
+        assert Membership(weak).level_between("leaf1", "leaf3", self.RED) is Level.CONFIDENTIALITY
 
     def test_tunnels(self):
         assert self.suites(self.MIXED, "leaf1", "leaf2") == {Suite.CHASKEY12}
@@ -134,7 +135,7 @@ class TestLevels:
         for name, other in (("leaf1", "leaf2"), ("leaf2", "leaf1")):
             view = view_of(self.STRICT, Membership(self.STRICT), stated(self.STRICT), name, 1)
             peer = next(peer for peer in view.peers if peer.name == other)
-            assert peer.vnis == ((5001, Suite.ASCON_AEAD128),)
+            assert peer.vnis == ((5001, Level.CONFIDENTIALITY),)
 
     def test_a_vn_finds_the_key_of_the_pair_and_no_weaker_one(self):
         view = view_of(self.STRICT, Membership(self.STRICT), stated(self.STRICT), "leaf1", 1)
@@ -148,11 +149,49 @@ class TestLevels:
         found = {(entry.interface, entry.level): entry.suite for entry in entries}
         leaf2, leaf3 = (numbers.tunnels[IPv4Address(text)] for text in ("192.0.2.2", "192.0.2.3"))
         assert found == {
-            (leaf2, Suite.CHASKEY12): Suite.ASCON_AEAD128,
-            (leaf3, Suite.CHASKEY12): Suite.CHASKEY12,
-            (leaf3, Suite.ASCON_AEAD128): Suite.ASCON_AEAD128,
+            (leaf2, Level.INTEGRITY): Suite.ASCON_AEAD128,
+            (leaf2, Level.CONFIDENTIALITY): Suite.ASCON_AEAD128,
+            (leaf3, Level.INTEGRITY): Suite.CHASKEY12,
+            (leaf3, Level.CONFIDENTIALITY): Suite.ASCON_AEAD128,
         }
         assert len(entries) == len(found)
+
+    @pytest.mark.parametrize(
+        ("at_hand", "expected"),
+        [
+            ((WEAK,), {(2, WEAK): None, (3, WEAK): WEAK, (3, STRONG): None}),
+            ((STRONG,), {(2, WEAK): STRONG, (3, WEAK): STRONG, (3, STRONG): STRONG}),
+        ],
+    )
+    def test_a_key_that_is_not_there_is_replaced_by_a_stronger_one_only(self, at_hand, expected):
+        view = view_of(self.STRICT, Membership(self.STRICT), stated(self.STRICT), "leaf1", 1)
+        numbers = number_everything(view, [], Numbers(), Reserved())
+        send = [InstalledSend(f"leaf{n}", suite, 1, Secret(b"s" * 16), 2000) for n in (2, 3) for suite in at_hand]
+        entries = of(desired_state(view, numbers, INCARNATION, send=send), SendEntry)
+        found = {(entry.interface, entry.level): entry.suite for entry in entries}
+        for (leaf, suite), used in expected.items():
+            tunnel = numbers.tunnels[IPv4Address(f"192.0.2.{leaf}")]
+            assert found.get((tunnel, suite.level)) == used
+
+    def test_a_key_is_there_before_a_vn_comes_to_its_level(self):
+        view = view_of(self.MIXED, Membership(self.MIXED), stated(self.MIXED), "leaf1", 1)
+        numbers = number_everything(view, [], Numbers(), Reserved())
+        send = [InstalledSend("leaf2", suite, 1, Secret(b"s" * 16), 2000) for suite in (WEAK, STRONG)]
+        entries = of(desired_state(view, numbers, INCARNATION, send=send), SendEntry)
+        assert {(entry.level, entry.suite) for entry in entries} == {(one.level, one) for one in (WEAK, STRONG)}
+
+    def test_what_is_sent_may_be_more_than_what_is_demanded(self):
+        view = view_of(self.MIXED, Membership(self.MIXED), stated(self.MIXED), "leaf1", 1)
+        peers = tuple(replace(peer, sends=Level.CONFIDENTIALITY) for peer in view.peers)
+        numbers = number_everything(view, [], Numbers(), Reserved())
+        send = [InstalledSend("leaf2", suite, 1, Secret(b"s" * 16), 2000) for suite in (WEAK, STRONG)]
+        state = desired_state(replace(view, peers=peers), numbers, INCARNATION, send=send)
+        assert {(entry.level, entry.suite) for entry in of(state, SendEntry)} == {(one.level, STRONG) for one in Suite}
+        assert {one.level for one in of(state, VnAuthorization) if one.vni == 5001} == {Level.INTEGRITY}
+
+    def test_every_suite_gives_a_level_and_every_level_has_a_suite_that_gives_it(self):
+        assert {suite.level for suite in Suite} == set(Level)
+        assert all(level.suite.level is level for level in Level)
 
 
 class TestAccess:

@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from nvo3sec.domain.messages.session import NveView, PeerView
-from nvo3sec.domain.overlay.model import FLOOD, VAP_FLOOD, Rate, Suite, Vap, Vn
+from nvo3sec.domain.overlay.model import FLOOD, VAP_FLOOD, Level, Rate, Vap, Vn
 from nvo3sec.domain.switch.desired import desired_state, number_everything
 from nvo3sec.domain.switch.entries import DesiredState, Flood, ReplicationGroup, VapFlood
 from nvo3sec.domain.switch.flood_rates import VAP_AT_LEAST, VN_AT_LEAST, frame_rate
 from nvo3sec.domain.switch.numbers import Numbers, Reserved
 
 RATE = Rate(1, 1)
-BLUE = Vn("blue", 5001, Suite.CHASKEY12, 1400, RATE, 1, flood=Rate(9_000, 900), vap_flood=Rate(3_000, 300))
-RED = Vn("red", 5002, Suite.CHASKEY12, 1400, RATE, 1)
+BLUE = Vn("blue", 5001, Level.INTEGRITY, 1400, RATE, 1, flood=Rate(9_000, 900), vap_flood=Rate(3_000, 300))
+RED = Vn("red", 5002, Level.INTEGRITY, 1400, RATE, 1)
 RATES = st.builds(Rate, st.integers(1, 10**8), st.integers(1, 10**7))
 
 
@@ -49,7 +49,7 @@ def test_no_more_copies_than_the_budget_or_the_least(budget, copies, least):
 
 def peer(number: int, *vnis: int) -> PeerView:
     address = IPv4Address(f"192.0.2.{number}")
-    return PeerView(f"leaf{number}", address, 256, number, number, RATE, tuple((vni, Suite.CHASKEY12) for vni in vnis))
+    return PeerView(f"leaf{number}", address, 256, number, number, RATE, tuple((vni, Level.INTEGRITY) for vni in vnis))
 
 
 def view(peers: int = 2, vaps: tuple[tuple[int, str], ...] = ((1, "blue"), (2, "blue"), (3, "red"))) -> NveView:

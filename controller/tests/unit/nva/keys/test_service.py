@@ -15,7 +15,7 @@ from nvo3sec.domain.keys.sa import Held, ReceiverUp, SaState, SenderUp, Turn, Us
 from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.keys.spi import LAST_GENERATION
 from nvo3sec.domain.overlay.membership import Membership, Tunnel
-from nvo3sec.domain.overlay.model import Suite
+from nvo3sec.domain.overlay.model import Level
 from nvo3sec.errors import DerivationError
 from nvo3sec.nva.keys import service as keys_module
 from nvo3sec.nva.keys.epochs import Epochs
@@ -269,7 +269,7 @@ class TestNames:
     def test_spis_of_an_address_pair_differ_whatever_is_drawn(self):
         """Two levels between the same switches: their keys are looked up by source and SPI alone."""
         world = World(nves(2))
-        strong = replace(world.domain.vns[0], name="red", vni=2, level=Suite.ASCON_AEAD128)
+        strong = replace(world.domain.vns[0], name="red", vni=2, level=Level.CONFIDENTIALITY)
         red = replace(world.domain.nves[0].vaps[0], vlan=9, vn="red")
         both = tuple(replace(nve, vaps=(*nve.vaps, red)) for nve in world.domain.nves)
         world.domain = replace(world.domain, vns=(*world.domain.vns, strong), nves=both)
