@@ -7,7 +7,7 @@
     allow        who may send to us, and into what
     send         keys to send with
     open         bridging, source guard, VAPs; rates of flooded frames that are raised
-    remove       what only carried or received, goes last
+    remove       what only carried or received, goes last; so do keys to send with of a level that a VAP has just left
 
 If a stage fails, those after it are not tried: what should be blocked is, and nothing opens on half a foundation. Only
 `remove` is, after `open`: what could not be opened keeps nothing that has to go.
@@ -15,7 +15,7 @@ If a stage fails, those after it are not tried: what should be blocked is, and n
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
@@ -100,7 +100,7 @@ class Plan:
         return not any(self.stages)
 
 
-def make_plan(desired: Iterable[Item], actual: SwitchState, tables: Iterable[Table] = MANAGED_TABLES) -> Plan:
+def make_plan(desired: Collection[Item], actual: SwitchState, tables: Iterable[Table] = MANAGED_TABLES) -> Plan:
     """The difference between `desired` and `actual`, looking only at `tables`, and at groups if all are looked at."""
     looked_at = set(tables)
     groups_too = looked_at.issuperset(MANAGED_TABLES)
@@ -131,10 +131,19 @@ def make_plan(desired: Iterable[Item], actual: SwitchState, tables: Iterable[Tab
     removed: list[Item] = [e for e in actual.entries.values() if e.table in looked_at and e.key not in wanted]
     if groups_too:
         removed += [group for group in actual.groups.values() if group.group not in wanted]
+    left = _left_levels(altered, desired)
     for item in removed:
         late = isinstance(item, Group) or item.table in _REMOVED_LAST
+        late = late or (isinstance(item, Entry) and item.table == Table.SA_TX and item["level"] in left)
         stages[Stage.REMOVE if late else Stage.BLOCK].append(Update(Operation.DELETE, item))
     return Plan(tuple(tuple(_ordered(stage)) for stage in stages), tuple(removed), tuple(altered))
+
+
+def _left_levels(altered: Iterable[Item], desired: Iterable[Item]) -> set[int]:
+    """The levels that VAPs have and are to have no more. Until they have changed they need the keys of these."""
+    before = {e.key: e["level"] for e in altered if isinstance(e, Entry) and e.table == Table.VAP}
+    after = {e.key: e["level"] for e in desired if isinstance(e, Entry) and e.key in before}
+    return {level for key, level in before.items() if after[key] != level}
 
 
 def _stage(item: Item, found: Item | None) -> Stage:

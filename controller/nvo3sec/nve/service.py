@@ -71,7 +71,7 @@ from nvo3sec.nve.reconcile import (
 )
 from nvo3sec.nve.switch_keys import SwitchKeys, highest_generation
 from nvo3sec.nve.told import Dirty, Told
-from nvo3sec.nve.translate import SaName, held_keys, learned_addresses, sending_entries
+from nvo3sec.nve.translate import SaName, held_keys, learned_addresses, levels_of, sending_entries
 from nvo3sec.nve.use import KeptUse, SendingUse
 from nvo3sec.nve.verified import KeptRates, VerifiedWatch
 from nvo3sec.p4runtime import SwitchState, Table
@@ -183,9 +183,14 @@ class SwitchService:
         return self.told.view
 
     def context(self) -> tuple[NveView, Numbers] | None:
-        """View and numbers, once the switch has them."""
+        """View and numbers, once the switch has them. VNs are at the level that they have there: that has keys."""
         view, outcome = self.told.view, self.outcome
-        return (view, outcome.numbers) if view is not None and outcome is not None else None
+        if view is None or outcome is None:
+            return None
+        if view.version != self._confirmed_view:
+            levels = levels_of(outcome.actual)
+            view = replace(view, vns=tuple(replace(vn, level=levels.get(vn.vni, vn.level)) for vn in view.vns))
+        return view, outcome.numbers
 
     def _current(self) -> tuple[SwitchState, NveView] | None:
         return (self.outcome.actual, self.view) if self.outcome is not None and self.view is not None else None
@@ -336,8 +341,9 @@ class SwitchService:
             chosen = set(tables)
             # Keys, mappings or floors alone touch nothing else; anything more may need new numbers everywhere.
             alone = any(chosen <= set(some) for some in (KEY_TABLES, TENANT_TABLES, FLOOR_TABLES))
-            scope = chosen if alone else set(MANAGED_TABLES)
             wanted = self._wanted()
+            # Nor are keys put where a view wants them of which the switch has nothing else yet.
+            scope = chosen if alone and wanted.view.version == self._confirmed_view else set(MANAGED_TABLES)
             lacking = len(wanted.receive) < len(self.keyring.receive)
             why = f"new keys to receive with are not installed: {CANNOT}: {self._memory.fault}"
             await self._confinement.now("keys", [why] if lacking else ())

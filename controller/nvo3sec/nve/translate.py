@@ -12,7 +12,7 @@ from nvo3sec.domain.keys.sa import Held
 from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.messages.session import HeldReceive, HeldSend, NveView
 from nvo3sec.domain.overlay.addresses import mapped_ipv6
-from nvo3sec.domain.overlay.model import Rate, Suite
+from nvo3sec.domain.overlay.model import Level, Rate, Suite
 from nvo3sec.domain.switch import entries as d
 from nvo3sec.domain.switch.numbers import (
     GROUPS,
@@ -277,6 +277,11 @@ def sending_entries(state: SwitchState, view: NveView) -> dict[tuple[int, int], 
             name = (peer, Suite(entry["suite"]), entry["spi"])
             found[entry["interface"], entry["level"]] = (entry.match, name)
     return found
+
+
+def levels_of(state: SwitchState) -> dict[int, Level]:
+    """The level of each VN (VNI) in a switch, by its VAPs there."""
+    return {e["vni"]: Level(e["level"]) for e in state.of_table(Table.VAP) if e["level"] in set(Level)}
 
 
 def learned_addresses(state: SwitchState) -> list[tuple[int, int]]:
