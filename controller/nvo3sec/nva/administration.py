@@ -13,6 +13,7 @@ from nvo3sec.domain.overlay.meanings import Meaning, obstacles
 from nvo3sec.domain.overlay.membership import Membership, Tunnel
 from nvo3sec.domain.overlay.model import Domain
 from nvo3sec.errors import OperatorError
+from nvo3sec.nva.intent.level_steps import LevelProgress
 from nvo3sec.nva.intent.tunnel_choice import choose_tunnels, some_tunnels
 from nvo3sec.nva.reports.journal import ReportRecord
 from nvo3sec.nva.state import State
@@ -145,6 +146,10 @@ class Administration:
     def held(self) -> Mapping[Meaning, Collection[str]]:
         """Numbers that may still stand for what they stood for, and the NVEs where they may."""
         return self._state.held.waiting
+
+    def level_changes(self) -> tuple[LevelProgress, ...]:
+        """The changes of levels that are under way, and what they wait for."""
+        return self._state.level_progress()
 
     @property
     def reports(self) -> list[ReportRecord]:

@@ -17,10 +17,12 @@ from nvo3sec.domain.mapping import Event as MappingEvent
 from nvo3sec.domain.mapping import MappingState, Outcome, Reported
 from nvo3sec.domain.mapping import Tick as MappingTick
 from nvo3sec.domain.messages.session import Report
+from nvo3sec.domain.overlay.level_changes import described
 from nvo3sec.domain.overlay.membership import Membership
 from nvo3sec.domain.overlay.model import Domain
 from nvo3sec.nva.intent.cutoffs import DEADLINE_S, CutOffs
 from nvo3sec.nva.intent.intent import Intent
+from nvo3sec.nva.intent.level_steps import LevelProgress, LevelSteps, Surroundings
 from nvo3sec.nva.keys.contributions import ContributionExchange
 from nvo3sec.nva.keys.service import KeyService
 from nvo3sec.nva.mappings.announcements import report_of
@@ -58,13 +60,14 @@ class State:
         self.guard = StoreGuard(domain.name)
         self.confinement = Confinement(domain.name, self.note)
         self.reports = Journal()
-        self.intent = Intent(domain, store, stored)
+        self.intent = Intent(domain, store, stored, before or domain)
         """What the operator wants. To be read: what is changed here has to be told, and only the methods below do."""
         self.marks = Marks(store, stored)
         """What each NVE was told of how far the store has come."""
         self.marks.only(domain.nve_by_name)
         self.held = HeldNumbers(stored, now, before or domain, self.intent.excluded)
         """Numbers that may still stand in some switch for what they stood for."""
+        self._levels = LevelSteps(stored, max(DEADLINE_S, self.held.longest_lease_s))
         limits = replace(domain.mapping_limits, lease_s=max(self.held.longest_lease_s, domain.lifetimes.lease_s))
         self.attachments = MappingService(store, stored, now, limits)
         self.sessions = Sessions()
@@ -86,7 +89,8 @@ class State:
         for nve in self.intent.excluded:
             # After a restart agents come back within their leases, and confirm then.
             self._begin_cut_off(nve, now, max(DEADLINE_S, domain.lifetimes.lease_s))
-        self.accounts = SwitchAccounts(self.keys, self._cut_offs, self.held, self.note)
+        self.accounts = SwitchAccounts(self.keys, self._cut_offs, self.held, self._levels, self.note)
+        self._levels.restarted(self._surroundings(now), self.intent.level_changes)
 
     @property
     def domain(self) -> Domain:
@@ -129,8 +133,13 @@ class State:
     def configure(self, domain: Domain, now: float, excluded: frozenset[str], file: str = "") -> Handled:
         """Store what is so from now on, with who has to let go of what was so; `follow` tells it. Raises StoreError."""
         letting_go = self.held.letting_go(domain, excluded, self.sessions.version, now)
+        levels = self.intent.level_changes_of(domain)
         with self.guard.must_not_fail(), letting_go as changes:
-            return self.attachments.configure(domain, now, excluded, file=file, also=changes)
+            also = (*changes, *self._levels.written(levels))
+            handled = self.attachments.configure(domain, now, excluded, file=file, also=also)
+        self._levels.note(levels)
+        self._levels.configured(levels, self.domain, domain, now)
+        return handled
 
     def follow(self, handled: Handled, now: float) -> None:
         """What is durable is told: keys of tunnels that are no more end, everybody hears what is so now."""
@@ -170,6 +179,41 @@ class State:
     def _begin_cut_off(self, nve: str, now: float, patience_s: float) -> None:
         self._cut_offs.begin(nve, self.sessions.version, self.intent.would_be_peers(nve), now + patience_s)
 
+    # --- levels -----------------------------------------------------------------------------------------------------
+
+    def _surroundings(self, now: float) -> Surroundings:
+        return Surroundings(
+            self.domain, self.membership, self.keys.directions, self.sessions, self.held.lease_until, now
+        )
+
+    def level_progress(self) -> tuple[LevelProgress, ...]:
+        """The changes of levels that are under way, for operators."""
+        return tuple(self._levels.progress(self.intent.level_changes, self._surroundings(self.clock())))
+
+    def _step_levels(self, now: float) -> None:
+        """Go on with the changes whose last step is confirmed: stored first, then told. Raises StoreError."""
+        before = self.intent.level_changes
+        if not before or (after := self._levels.due(before, self._surroundings(now))) == before:
+            return
+        self.store.commit(self._levels.written(after))
+        self._levels.note(after)
+        self.intent.change_levels(after)
+        self._levels.configured(after, self.domain, self.domain, now)
+        around, nves = self._surroundings(now), set[str]()
+        for subject, change in before.items():
+            log = self.log.bind(subject=described(subject))
+            if subject not in after:
+                log.info("level changed", level=change.sends.word)
+            elif after[subject] != change:
+                one = after[subject]
+                log.info("level changes", sends=one.sends.word, demands=one.demands.word)
+                self._levels.told(subject, around, self.sessions.version)
+                nves.update(around.members(subject))
+        self.keys.reconfigure(self.domain, self.membership, now)
+        for nve in nves & self.sessions.keys():
+            self.sessions[nve].push_view()
+        self.contributing.follow(self.keys)
+
     # --- sessions ---------------------------------------------------------------------------------------------------
 
     def left(self, session: NvaSideSession) -> None:
@@ -200,6 +244,8 @@ class State:
                 self.handle([MappingTick()])
         with around("keys"), self.guard.must_not_fail():
             self.keys.tick(now)
+        with around("levels"), self.guard.must_not_fail():
+            self._step_levels(now)
         with around("held numbers"), self.guard.must_not_fail():
             self.held.tick(now, self.sessions, self.store)
         with around("marks"), self.guard.must_not_fail():

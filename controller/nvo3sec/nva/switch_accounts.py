@@ -14,6 +14,7 @@ from nvo3sec.domain.messages.session import ReadBack, Registration, Report, Use
 from nvo3sec.domain.overlay.membership import Tunnel
 from nvo3sec.domain.overlay.model import Nve
 from nvo3sec.nva.intent.cutoffs import DEADLINE_S, CutOffs
+from nvo3sec.nva.intent.level_steps import LevelSteps
 from nvo3sec.nva.keys import switch_events
 from nvo3sec.nva.keys.service import KeyService
 from nvo3sec.nva.mappings.held import HeldNumbers
@@ -42,11 +43,13 @@ class SwitchAccounts:
         keys: KeyService,
         cut_offs: CutOffs,
         held: HeldNumbers,
+        levels: LevelSteps,
         note: Note,
     ) -> None:
         self._keys = keys
         self._cut_offs = cut_offs
         self._held = held
+        self._levels = levels
         self._note = note
         self.incarnations: dict[str, bytes] = {}
         """Of every NVE that has registered, with an incarnation that there are keys for."""
@@ -90,6 +93,7 @@ class SwitchAccounts:
         else:
             self._cut_offs.confirmed(nve, report.view)
             self._held.confirmed(nve, report.view)
+            self._levels.confirmed(nve, report.view)
         self._give(switch_events.read_back(nve, self._keys.tunnels_of(nve), report), now)
         return True
 
@@ -99,7 +103,8 @@ class SwitchAccounts:
         An agent that comes back may ask before it has read its switch, which is nothing to be told. But for ever, in
         however many sessions, it is.
         """
-        left = (*self._cut_offs.left_behind(nve, now), *self._held.left_behind(nve, now))
+        of = (self._cut_offs, self._held, self._levels)
+        left = tuple(one for owed in of for one in owed.left_behind(nve, now))
         if not left:
             self._withheld_since.pop(nve, None)
             self._withheld.pop(nve, None)

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address
 
-from nvo3sec.domain.overlay.model import Domain, Level, Lifetimes, MappingLimits, Nve, Rate, Route, Suite, Vap, Vn
+from nvo3sec.domain.overlay.level_changes import Subject
+from nvo3sec.domain.overlay.model import Domain, Level, Lifetimes, MappingLimits, Nve, Rate, Route, TunnelLevel, Vap, Vn
 
-SUITE = Suite.CHASKEY12
 RATE = Rate(1000, 1000)
 LIFE = Lifetimes(
     lease_s=30,
@@ -34,10 +34,14 @@ def address_of(name: str, *, other: bool = False) -> IPv4Address:
 
 
 def make_domain(
-    names: Iterable[str], absent: Iterable[tuple[str, str]] = (), readdressed: Iterable[str] = ()
+    names: Iterable[str],
+    absent: Iterable[tuple[str, str]] = (),
+    readdressed: Iterable[str] = (),
+    levels: Mapping[Subject, Level] | None = None,
 ) -> Domain:
-    """NVEs that all serve all VNs, but for (NVE, VN) in `absent`; `readdressed` have their other address."""
-    names, absent, readdressed = tuple(names), set(absent), set(readdressed)
+    """NVEs that all serve all VNs, but for (NVE, VN) in `absent`; `readdressed` have their other address. levels: of
+    VNs and pairs, where they are not the lowest."""
+    names, absent, readdressed, levels = tuple(names), set(absent), set(readdressed), levels or {}
 
     def nve(name: str) -> Nve:
         number = int(name[4:])
@@ -46,6 +50,7 @@ def make_domain(
         address = address_of(name, other=name in readdressed)
         return Nve(name, number + 1, f"unix:{name}", address, 1500, ((256, 1 + number),), routes, vaps)
 
-    vns = tuple(Vn(vn, vni, Level.INTEGRITY, 1400, RATE, 16) for vn, vni in VNS)
+    vns = tuple(Vn(vn, vni, levels.get((vn,), Level.INTEGRITY), 1400, RATE, 16) for vn, vni in VNS)
     limits = MappingLimits(lease_s=LIFE.lease_s)
-    return Domain("model", LIFE, vns, tuple(map(nve, names)), (), mapping_limits=limits)
+    pairs = (TunnelLevel((one, other), level) for (one, *rest), level in levels.items() for other in rest)
+    return Domain("model", LIFE, vns, tuple(map(nve, names)), (), tunnels=tuple(pairs), mapping_limits=limits)

@@ -24,8 +24,18 @@ _OF_SWITCH = (
     "sequence",
     "rings",
 )
-_OF_OBSERVER = ("keys", "seen_by", "shut_out", "left_vn", "_used", "_accepted")
-_OF_WORLD = ("revoked", "being_revoked", "suspended", "absent", "readdressed", "held", "recorded", "under_way")
+_OF_OBSERVER = ("keys", "seen_by", "shut_out", "left_vn", "floors", "_used", "_accepted")
+_OF_WORLD = (
+    "revoked",
+    "being_revoked",
+    "suspended",
+    "absent",
+    "readdressed",
+    "levels",
+    "held",
+    "recorded",
+    "under_way",
+)
 
 
 def dump(world: World) -> bytes:

@@ -11,6 +11,8 @@ from ipaddress import IPv4Address
 
 from model_switch import Packet, Switch
 from nvo3sec.domain.keys.derivation import Purpose, peer_tag
+from nvo3sec.domain.overlay.level_changes import LOWEST
+from nvo3sec.domain.overlay.model import Level, Suite
 from nvo3sec.p4runtime import Entry, Operation, Table, Update
 
 CLOCK_SLACK_S = 2.0
@@ -38,6 +40,7 @@ REVOKED = "a key of an NVE that is shut out"
 STOPPED = "traffic between healthy NVEs stopped"
 UNREVOKED = "a revocation was taken back"
 ROLLED_BACK = "an old database was believed"
+BELOW = "a frame below the level that everybody has confirmed"
 
 
 @dataclass
@@ -51,6 +54,7 @@ class KeyRecord:
     sender: str
     receiver: str
     spi: int
+    suite: int
     entered_at: float
     sender_life: int | None = None
     receiver_life: int | None = None
@@ -86,6 +90,8 @@ class Observer:
         """NVEs that are revoked or suspended, and since when."""
         self.left_vn: dict[tuple[str, str, int], float] = {}
         """(sender, receiver, VNI) that must not be delivered any more, and since when."""
+        self.floors: dict[tuple[str, str, int], Level] = {}
+        """By sender, receiver and VNI: a level that the operator wants and the receiver demands."""
         self._used: set[tuple[int, int]] = set()
         self._accepted: set[int] = set()
         self.only: frozenset[str] | None = None
@@ -107,7 +113,9 @@ class Observer:
             return
         if before is not None and item.table == Table.SA_TX:
             key = before["key"]
-            if update.operation is Operation.DELETE or item["key"] != key:
+            # One that makes room for a key of another level can come back: it is not replaced, and its VNs may.
+            replaced = update.operation is Operation.DELETE or (item["key"] != key and item["suite"] == before["suite"])
+            if replaced and not any(e["key"] == key for e in switch.entries.values() if e.table == Table.SA_TX):
                 self._left_sender(key)
         if update.operation is Operation.DELETE:
             return
@@ -132,8 +140,9 @@ class Observer:
     def _entered(self, switch: Switch, entry: Entry, sender: str, receiver: str, *, is_sender: bool) -> None:
         key = entry["key"]
         self.seen_by[switch.name].add(key)
-        record = self.keys.setdefault(key, KeyRecord(sender, receiver, entry["spi"], self._now()))
-        if (record.sender, record.receiver, record.spi) != (sender, receiver, entry["spi"]):
+        record = self.keys.setdefault(key, KeyRecord(sender, receiver, entry["spi"], entry["suite"], self._now()))
+        named = sender, receiver, entry["spi"], entry["suite"]
+        if (record.sender, record.receiver, record.spi, record.suite) != named:
             self.fail(FOREIGN, f"the key of {record} is in {switch.name} for {sender} to {receiver}")
         # One may come back into a later life, if the pipeline is loaded between two calls of the agent; without use.
         if is_sender and record.sender_life is None:
@@ -162,6 +171,9 @@ class Observer:
             self.fail(PAIR_TWICE, f"sequence {packet.sequence} of {self.keys.get(packet.key)}")
         self._used.add(pair)
         record = self.keys[packet.key]
+        floor = self.floors.get((record.sender, record.receiver, packet.vni), LOWEST)
+        if Suite(packet.suite).level < floor:
+            self.fail(BELOW, f"{packet} to {record.receiver}, which demands {floor.word}")
         if record.sender != packet.author or record.sender_life != packet.life:
             self.fail(RETIRED, f"{packet.author} sends under {record} of an earlier life")
 

@@ -19,7 +19,8 @@ from model_nva import Killed, Line, Link, NvaHost
 from model_observer import UNREVOKED, Bounds, Observer, Violation
 from model_switch import Packet, Switch
 from model_time import CURRENT, VirtualLoop
-from nvo3sec.domain.overlay.model import Domain
+from nvo3sec.domain.overlay.level_changes import LOWEST, Subject
+from nvo3sec.domain.overlay.model import Domain, Level
 from nvo3sec.errors import Nvo3secError
 from nvo3sec.nva.store import StoreError, StoreRolledBack
 from nvo3sec.nve import NveAgent
@@ -69,6 +70,7 @@ class Scene:
         self.names = tuple(f"leaf{number}" for number in range(count))
         self.absent: set[tuple[str, str]] = set()
         self.readdressed: set[str] = set()
+        self.levels: dict[Subject, Level] = {}
         domain = make_domain(self.names)
         self.wall_jump_s = 0.0
         self.revoked: set[str] = set()
@@ -249,6 +251,15 @@ class Scene:
     def shared(self, name: str, peer: str) -> set[int]:
         """The VNs (VNIs) that two NVEs serve."""
         return {vni for vn, vni in VNS if (name, vn) not in self.absent and (peer, vn) not in self.absent}
+
+    def address(self, name: str) -> int:
+        """The outer address of an NVE."""
+        return int(address_of(name, other=name in self.readdressed))
+
+    def wanted_level(self, one: str, other: str, vn: str) -> Level:
+        """What the operator wants between two NVEs in a VN."""
+        pair = (min(one, other), max(one, other))
+        return max(self.levels.get((vn,), LOWEST), self.levels.get(pair, LOWEST))
 
     # --- processes ---------------------------------------------------------------------------------------------------
 

@@ -265,6 +265,16 @@ class Switch:
             return "REPLAY_TOO_LATE"
         return "REPLAYED" if sequence in ring.seen else ""
 
+    def demands(self, source: int, destination: int, vni: int) -> int | None:
+        """The level that packets of a peer must have in a VN, while tunnels are open; None if none are taken."""
+        match = ("source", MAPPED | source), ("destination", MAPPED | destination)
+        peer = self._get(Table.AUTHORIZED_NVE, *match) if self.running and self.agreement == 3 else None
+        lease = self.defaults[Table.LEASE]
+        if peer is None or lease.action != "grant" or self.clock_us >= lease["not_after"]:
+            return None
+        allowed = self._get(Table.VN_INGRESS_AUTHORIZATION, ("peer", peer["peer"]), ("vni", vni))
+        return None if allowed is None else allowed["level"]
+
     def deliver(self, packet: Packet) -> str:
         """Why a packet that was accepted reaches no tenant; nothing: it does."""
         peer = self._peer(packet)

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
-from model_domain import SUITE, VNS, address_of
+from model_domain import VNS
 from model_observer import STOPPED
 from model_scene import Scene
 from model_switch import Packet
+from nvo3sec.domain.overlay.level_changes import LOWEST
+from nvo3sec.domain.overlay.model import Level
 
 RECORDED = 300
 
@@ -16,6 +18,7 @@ class Traffic(Scene):
 
     def _traffic(self) -> None:
         """Everybody sends, also those of whom nobody promises that it arrives."""
+        self._find_floors()
         healthy = self.healthy()
         under_way, self.under_way = self.under_way, []
         for packet in under_way:  # made a while ago
@@ -31,6 +34,17 @@ class Traffic(Scene):
                     if isinstance(packet, Packet):
                         self.observer.sent(packet)
                         (self.held if self.holds_packets else self.under_way).append(packet)
+
+    def _find_floors(self) -> None:
+        """Where a receiver demands what the operator wants, nobody may send below that any more."""
+        for receiver in self.names:
+            switch = self.sites[receiver].switch
+            for sender in self.names:
+                for vn, vni in VNS:
+                    wanted = self.wanted_level(sender, receiver, vn)
+                    if (demanded := switch.demands(self.address(sender), self.address(receiver), vni)) is not None:
+                        floor = self.observer.floors.get((sender, receiver, vni), LOWEST)
+                        self.observer.floors[sender, receiver, vni] = min(wanted, max(floor, Level(demanded)))
 
     def probe(self, of: str | None = None) -> None:
         """Every healthy NVE can reach every other in every VN that both serve. of: only those that concern this one."""
@@ -96,7 +110,7 @@ class Traffic(Scene):
 
     def forge(self, by: str) -> None:
         """Somebody who has every key that ever was in the switch of `by` sends under each of them to everybody."""
-        addresses = {name: int(address_of(name, other=name in self.readdressed)) for name in self.names}
+        addresses = {name: self.address(name) for name in self.names}
         for key in sorted(self.observer.seen_by[by]):
             record = self.observer.keys[key]
             for receiver in self.names:
@@ -107,7 +121,7 @@ class Traffic(Scene):
                             destination=addresses[receiver],
                             spi=record.spi,
                             sequence=self.random.randrange(1 << 40, 1 << 41),
-                            suite=SUITE,
+                            suite=record.suite,
                             key=key,
                             vni=self.random.choice(VNS)[1],
                             author=by,

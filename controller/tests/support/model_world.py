@@ -9,10 +9,12 @@ from typing import Any
 
 from model_domain import LIFE, VNS, make_domain
 from model_liar import lie
+from model_nva import file_of
 from model_observer import ROLLED_BACK
 from model_switch import Switch
 from model_traffic import Traffic
 from nvo3sec.domain.messages.session import Attachment, Release
+from nvo3sec.domain.overlay.model import Level
 from nvo3sec.errors import Nvo3secError, OperatorError
 from nvo3sec.nva.store import StoreRolledBack
 from nvo3sec.nve.use import USE_S
@@ -107,10 +109,19 @@ class World(Traffic):
         self.disturb()
         self._configure()
 
+    def set_level(self, *subject: str, level: Level) -> None:
+        """A VN, or a pair of NVEs, is to have another level. That stops nothing, however it goes on."""
+        self.levels[subject] = level
+        for sender, receiver, vni in self.observer.floors:
+            vn = next(vn for vn, number in VNS if number == vni)
+            wanted = self.wanted_level(sender, receiver, vn)
+            self.observer.floors[sender, receiver, vni] = min(wanted, self.observer.floors[sender, receiver, vni])
+        self._configure()
+
     def _configure(self) -> None:
         """Apply the domain file; if there is no NVA, it is what the next one starts with."""
-        domain = self.host.domain = make_domain(self.names, self.absent, self.readdressed)
-        self._told(lambda nva: nva.administration.configure(domain))
+        domain = self.host.domain = make_domain(self.names, self.absent, self.readdressed, self.levels)
+        self._told(lambda nva: nva.administration.configure(domain, file_of(domain)))
 
     def _take_membership(self, absent: set[tuple[str, str]]) -> None:
         before, self.absent = self.absent, absent

@@ -23,13 +23,16 @@ from nvo3sec.domain.mapping import (
     PutHold,
     SetVersion,
 )
+from nvo3sec.domain.overlay.level_changes import LevelChange
 from nvo3sec.domain.overlay.meanings import Meaning, Sort
+from nvo3sec.domain.overlay.model import Level
 from nvo3sec.nva.store import (
     Certificate,
     DropDispute,
     DropEpoch,
     DropGeneration,
     DropHeld,
+    DropLevelChange,
     DropTold,
     DropVap,
     MemoryStore,
@@ -39,6 +42,7 @@ from nvo3sec.nva.store import (
     PutDomainFile,
     PutEpoch,
     PutHeld,
+    PutLevelChange,
     PutTold,
     PutVap,
     Revocation,
@@ -55,6 +59,7 @@ from nvo3sec.nva.store.sqlite.schema import MIGRATIONS
 
 DOMAIN = "lab.example"
 SECRETS = (Secret(b"first epoch secret, 32 bytes....".ljust(32)), Secret(b"second epoch secret, 32 bytes...".ljust(32)))
+WEAK, STRONG = Level
 PLACES = (Place("leaf1", 1, 0), Place("leaf2", 2, 100))
 
 
@@ -86,6 +91,8 @@ COMMITS: tuple[tuple[StoreChange, ...], ...] = (
         PutHeld(Meaning(Sort.VNI, "10", "blue"), ("leaf1", "leaf2")),
         PutHeld(Meaning(Sort.ADDRESS, "192.0.2.3", "leaf3"), ("leaf1",)),
         SetLongestLease(30.5),
+        PutLevelChange(("blue",), LevelChange(WEAK, STRONG, WEAK)),
+        PutLevelChange(("leaf1", "leaf2"), LevelChange(STRONG, WEAK, WEAK)),
         PutAbsence(Absence((10, 0x2), OLD.key, "hv1", 0.0, 0.0, frozenset({"leaf3", "leaf2"}))),
         PutAbsence(Absence((10, ip_address("fd00::7")), OLD.key, "", 0.0, 0.0)),
     ),
@@ -100,6 +107,7 @@ COMMITS: tuple[tuple[StoreChange, ...], ...] = (
         PutHeld(Meaning(Sort.VNI, "10", "blue"), ("leaf2",)),
         DropHeld(Meaning(Sort.ADDRESS, "192.0.2.3", "leaf3")),
         SetLongestLease(30),
+        DropLevelChange(("blue",)),
         DropAbsence((10, 0x2)),
     ),
     (

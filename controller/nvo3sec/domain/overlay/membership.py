@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import permutations
 from typing import NamedTuple
 
+from nvo3sec.domain.overlay.level_changes import LOWEST, LevelChange, Subject, kept_levels, steady
 from nvo3sec.domain.overlay.model import Domain, Level, Suite, Vn
 
 
@@ -25,10 +26,16 @@ class Tunnel(NamedTuple):
 
 
 class Membership:
-    """VN membership of the NVEs of a domain, without those in `revoked`. NVEs without a common VN share nothing."""
+    """VN membership of the NVEs of a domain, without those in `revoked`. NVEs without a common VN share nothing.
 
-    def __init__(self, domain: Domain, revoked: Iterable[str] = ()) -> None:
+    changes: of levels, that are under way.
+    """
+
+    def __init__(
+        self, domain: Domain, revoked: Iterable[str] = (), changes: Mapping[Subject, LevelChange] | None = None
+    ) -> None:
         self._domain = domain
+        self._changes = changes or {}
         gone = frozenset(revoked)
         self._nves = {nve.name: nve.vn_names for nve in domain.nves if nve.name not in gone}
         self._members: dict[str, list[str]] = {}
@@ -63,13 +70,55 @@ class Membership:
         return tuple(vn for vn in self._vns.get(one, ()) if self.serves(other, vn.name))
 
     def level_between(self, one: str, other: str, vn: Vn) -> Level:
-        """The lowest level that may carry `vn` between two NVEs: the higher of what the VN and the pair demand."""
-        return max(vn.level, self._levels.get((one, other), vn.level))
+        """The lowest level that may carry `vn` between two NVEs: the higher of what the VN and the pair demand.
+
+        That is what the domain says; while a level changes, the methods below say what is so.
+        """
+        return max(vn.level, self._pair_level(one, other))
+
+    def sent_in(self, vn: Vn) -> Level:
+        """At which level its NVEs send into a VN, at least."""
+        return self._vn_change(vn).sends
+
+    def sent_between(self, one: str, other: str) -> Level:
+        """At which level two NVEs send to each other, at least, whatever the VN."""
+        return self._pair_change(one, other).sends
+
+    def demanded_between(self, one: str, other: str, vn: Vn) -> Level:
+        """The lowest level that two NVEs take from each other in `vn`."""
+        return max(self._vn_change(vn).demands, self._pair_change(one, other).demands)
+
+    def levels_between(self, one: str, other: str, vn: Vn) -> frozenset[Level]:
+        """The levels of which two NVEs have keys for `vn`."""
+        if not self._changes:
+            return frozenset({self.level_between(one, other, vn)})
+        return frozenset(max(level, least) for level in self.vn_levels(vn) for least in self.pair_levels(one, other))
+
+    def vn_levels(self, vn: Vn, *, sent_only: bool = False) -> frozenset[Level]:
+        """The levels of a VN of which there are keys; sent_only: that at which its NVEs were told to send."""
+        change = self._vn_change(vn)
+        return frozenset({change.sends}) if sent_only else kept_levels(change, vn.level)
+
+    def pair_levels(self, one: str, other: str, *, sent_only: bool = False) -> frozenset[Level]:
+        """The same of a pair of NVEs."""
+        change = self._pair_change(one, other)
+        return frozenset({change.sends}) if sent_only else kept_levels(change, self._pair_level(one, other))
+
+    def _pair_level(self, one: str, other: str) -> Level:
+        return self._levels.get((one, other), LOWEST)
+
+    def _vn_change(self, vn: Vn) -> LevelChange:
+        return self._changes.get((vn.name,)) or steady(vn.level)
+
+    def _pair_change(self, one: str, other: str) -> LevelChange:
+        ends = (one, other) if one < other else (other, one)
+        return self._changes.get(ends) or steady(self._pair_level(one, other))
 
     def tunnels(self) -> frozenset[Tunnel]:
-        """Every direction between NVEs that share a VN, at each level that their common VNs and the pair demand."""
+        """Every direction between NVEs that share a VN, at each level of which they have keys for it."""
         return frozenset(
-            Tunnel(sender, receiver, self.level_between(sender, receiver, vn).suite)
+            Tunnel(sender, receiver, level.suite)
             for vn in self._domain.vns
             for sender, receiver in permutations(self.members(vn.name), 2)
+            for level in self.levels_between(sender, receiver, vn)
         )

@@ -9,10 +9,11 @@ that starts can ask about every one of them before it tells anybody anything.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from nvo3sec.domain.keys.contribution import nve_uri
+from nvo3sec.domain.overlay.level_changes import LevelChange, Subject, begun
 from nvo3sec.domain.overlay.membership import Membership
 from nvo3sec.domain.overlay.model import Domain, Vn
 from nvo3sec.errors import AuthorizationError, OperatorError, no_such
@@ -20,19 +21,22 @@ from nvo3sec.nva.store.records import Certificate, PutCertificate, Revocation, R
 
 
 class Intent:
-    """The domain of an NVA, without those who are shut out. `stored`: what `store.load()` gave."""
+    """The domain of an NVA, without those who are shut out. `stored`: what `store.load()` gave. before: the domain that
+    ran last."""
 
-    def __init__(self, domain: Domain, store: Store, stored: Stored) -> None:
+    def __init__(self, domain: Domain, store: Store, stored: Stored, before: Domain) -> None:
         self._store = store
         self._revoked = {one.identity for one in stored.revocations if not one.serial}
         self._revoked_serials = {one for one in stored.revocations if one.serial}
         self._certificates = {one.nve: one for one in stored.certificates}
+        self.level_changes: Mapping[Subject, LevelChange] = begun(before, domain, dict(stored.level_changes))
+        """Changes of levels that are under way."""
         self._take(domain)
 
     def _take(self, domain: Domain) -> None:
         self.domain = domain
         self._suspended = {one.nve: one.suspended for one in self._certificates.values() if one.suspended}
-        self.membership = Membership(domain, self.excluded)
+        self.membership = Membership(domain, self.excluded, self.level_changes)
         self._members = {vn.vni: self.membership.members(vn.name) for vn in domain.vns}
 
     @property
@@ -107,7 +111,17 @@ class Intent:
     def configure(self, domain: Domain) -> None:
         """Take another domain file. Raises OperatorError for one of another domain."""
         self.excluded_of(domain)
+        self.level_changes = self.level_changes_of(domain)
         self._take(domain)
+
+    def level_changes_of(self, domain: Domain) -> dict[Subject, LevelChange]:
+        """The changes of levels that would be under way if this were the domain."""
+        return begun(self.domain, domain, self.level_changes)
+
+    def change_levels(self, changes: Mapping[Subject, LevelChange]) -> None:
+        """These are under way now. They are stored."""
+        self.level_changes = changes
+        self._take(self.domain)
 
     def revoke(self, nve: str) -> None:
         """Shut an NVE out for good; durable when this returns. Raises OperatorError, StoreError."""

@@ -28,7 +28,7 @@ def choose_tunnels(
         if names and not (names & ends if len(names) == 1 else ends <= names):
             return False
         return vn is None or any(
-            one.name == vn and membership.level_between(tunnel.sender, tunnel.receiver, one).suite == tunnel.suite
+            one.name == vn and tunnel.suite.level in membership.levels_between(tunnel.sender, tunnel.receiver, one)
             for one in membership.shared(tunnel.sender, tunnel.receiver)
         )
 

@@ -115,6 +115,10 @@ class HeldNumbers:
         """`nve` gets a lease."""
         self._granted[nve] = now + self._lease_s
 
+    def lease_until(self, nve: str) -> float:
+        """When the last lease of `nve` ends, or has ended; of one of which this process knows none, that of another."""
+        return self._granted.get(nve, self._unknown_until)
+
     def confirmed(self, nve: str, view: int) -> None:
         """The switch of `nve` was read back equal to a view of this version."""
         self._forget(nve, view)

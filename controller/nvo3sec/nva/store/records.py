@@ -26,6 +26,7 @@ from nvo3sec.domain.mapping import (
     PutUnsteady,
     SetVersion,
 )
+from nvo3sec.domain.overlay.level_changes import LevelChange, Subject
 from nvo3sec.domain.overlay.meanings import Meaning
 
 
@@ -184,6 +185,21 @@ class SetEarlyLease:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class PutLevelChange:
+    """Where the change of the level of a VN, or of a pair of NVEs, is."""
+
+    subject: Subject
+    change: LevelChange
+
+
+@dataclass(frozen=True, slots=True)
+class DropLevelChange:
+    """It has come to its end, or its subject is no more."""
+
+    subject: Subject
+
+
 StoreChange: TypeAlias = (
     PutClaim
     | DropClaim
@@ -211,6 +227,8 @@ StoreChange: TypeAlias = (
     | DropHeld
     | SetLongestLease
     | SetEarlyLease
+    | PutLevelChange
+    | DropLevelChange
 )
 
 
@@ -224,7 +242,7 @@ class Stored:
     epochs: number, secret, and the wall time at which it began. last_epoch: the highest number that one ever had.
     told: NVE, version, digest: how far the store had come, as each NVE may remember it. disputes: NVE, term, version.
     held: numbers that may still stand for what they stood for, and where. longest_lease_s: 0 if it is not known.
-    early_lease_s: as in `SetEarlyLease`.
+    early_lease_s: as in `SetEarlyLease`. level_changes: that are under way.
     """
 
     history: bytes
@@ -247,6 +265,7 @@ class Stored:
     held: tuple[tuple[Meaning, tuple[str, ...]], ...] = ()
     longest_lease_s: float = 0.0
     early_lease_s: float = 0.0
+    level_changes: tuple[tuple[Subject, LevelChange], ...] = ()
 
 
 class Store(Protocol):

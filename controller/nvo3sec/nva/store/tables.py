@@ -29,7 +29,9 @@ from nvo3sec.domain.mapping import (
     SetVersion,
 )
 from nvo3sec.domain.overlay.addresses import IpAddress, format_mac, parse_mac
+from nvo3sec.domain.overlay.level_changes import LevelChange, Subject
 from nvo3sec.domain.overlay.meanings import Meaning, Sort
+from nvo3sec.domain.overlay.model import Level
 from nvo3sec.nva.store.errors import ChangeRefused
 from nvo3sec.nva.store.records import (
     Certificate,
@@ -37,6 +39,7 @@ from nvo3sec.nva.store.records import (
     DropEpoch,
     DropGeneration,
     DropHeld,
+    DropLevelChange,
     DropTold,
     DropVap,
     PutCertificate,
@@ -44,6 +47,7 @@ from nvo3sec.nva.store.records import (
     PutDomainFile,
     PutEpoch,
     PutHeld,
+    PutLevelChange,
     PutTold,
     PutVap,
     Revocation,
@@ -84,7 +88,8 @@ EPOCH = Table("epoch", ("number", "secret", "began"), 1)
 REVOCATION = Table("revocation", ("identity", "serial"), 2)
 MARK = Table("mark", ("name", "value"), 1)
 """Numbers: `epoch`, the last epoch that there was, which only grows; `longest-lease`, `early-lease`, in milliseconds;
-`unsteady NAME` for shared addresses that do not move any more."""
+`unsteady NAME` for shared addresses that do not move any more; `level VN`, `level NVE NVE` for changes of their levels
+that are under way: a byte each for what was sent, is sent and is demanded."""
 DOCUMENT = Table("document", ("name", "text"), 1)
 """Texts: `domain-file`, the one that is applied."""
 CHAIN = Table("chain", ("one", "digest"), 1)
@@ -118,6 +123,7 @@ LAST_EPOCH = "epoch"
 LONGEST_LEASE = "longest-lease"
 EARLY_LEASE = "early-lease"
 UNSTEADY = "unsteady "
+LEVEL = "level "
 DOMAIN_FILE = "domain-file"
 
 
@@ -193,6 +199,10 @@ def plan(change: StoreChange, reader: Reader) -> Iterator[Write | Delete]:
             yield Write(MARK, (UNSTEADY + name, 1))
         case DropUnsteady(name=name):
             yield Delete(MARK, (UNSTEADY + name,))
+        case PutLevelChange(subject=subject, change=levels):
+            yield Write(MARK, (LEVEL + " ".join(subject), int.from_bytes(bytes(levels), "big")))
+        case DropLevelChange(subject=subject):
+            yield Delete(MARK, (LEVEL + " ".join(subject),))
         case PutHeld(meaning=meaning, nves=nves):
             yield Write(HELD, (meaning.sort.value, meaning.number, meaning.owner, " ".join(nves)))
         case DropHeld(meaning=meaning):
@@ -301,6 +311,12 @@ def _milliseconds(rows: Mapping[str, Iterable[Row]], name: str) -> float:
     return float(max((value for found, value in rows[MARK.name] if found == name), default=0)) / 1000
 
 
+def _level_change(name: str, value: int) -> tuple[Subject, LevelChange]:
+    """Raises ValueError for what is no such row."""
+    was, sends, demands = (Level(one) for one in (value >> 16, value >> 8 & 0xFF, value & 0xFF))
+    return tuple(name.removeprefix(LEVEL).split()), LevelChange(was, sends, demands)
+
+
 def stored(history: bytes, term: int, version: int, rows: Mapping[str, Iterable[Row]]) -> Stored:
     """What the rows of all tables mean, in the order of their keys. Raises ValueError for what is no such row."""
 
@@ -328,4 +344,5 @@ def stored(history: bytes, term: int, version: int, rows: Mapping[str, Iterable[
         held=held(of(HELD)),
         longest_lease_s=_milliseconds(rows, LONGEST_LEASE),
         early_lease_s=_milliseconds(rows, EARLY_LEASE),
+        level_changes=tuple(_level_change(name, value) for name, value in of(MARK) if name.startswith(LEVEL)),
     )

@@ -89,12 +89,17 @@ def view_of(domain: Domain, membership: Membership, state: MappingState, name: s
                 next_hop_mac=route.next_hop_mac,
                 meter=route.meter,
                 vnis=tuple(
-                    (vn.vni, membership.level_between(name, peer_name, vn)) for vn in membership.shared(name, peer_name)
+                    (vn.vni, membership.demanded_between(name, peer_name, vn))
+                    for vn in membership.shared(name, peer_name)
                 ),
+                sends=membership.sent_between(name, peer_name),
             )
         )
     # Which subnets there are is for the NVA to know, which decides who has what, and may what.
-    vns = tuple(replace(vn, subnets=(), allow_unspecified_source=False) for vn in membership.vns_of(name))
+    vns = tuple(
+        replace(vn, level=membership.sent_in(vn), subnets=(), allow_unspecified_source=False)
+        for vn in membership.vns_of(name)
+    )
     served = {vn.name for vn in vns}
     return NveView(
         version=version,

@@ -21,6 +21,7 @@ from model_domain import LIFE
 from model_liar import KINDS
 from model_scene import SETTLE_S
 from model_world import World
+from nvo3sec.domain.overlay.model import Level
 from nvo3sec.p4runtime import Table
 
 LONG = "NVO3SEC_MODEL_EXAMPLES" in os.environ
@@ -29,6 +30,7 @@ STEPS = int(os.environ.get("NVO3SEC_MODEL_STEPS", "25"))
 
 NAMES = ("leaf0", "leaf1", "leaf2")
 a_name = st.sampled_from(NAMES)
+SUBJECTS = (("blue",), ("red",), ("leaf0", "leaf1"), ("leaf1", "leaf2"))
 CAN_BE_FULL = (Table.TUNNEL, Table.SA_RX, Table.SA_TX, Table.AUTHORIZED_NVE, Table.BRIDGE, Table.VAP)
 moments = st.sampled_from([0.001, 0.003, 0.01, 0.1, 0.5, 1.0, 3.0])
 """Before the next thing happens: during a call, a rollout, or after it."""
@@ -146,6 +148,11 @@ class Machine(RuleBasedStateMachine):
         self.world.toggle_membership(name, vn)
         self.world.pass_time(wait)
 
+    @rule(subject=st.sampled_from(SUBJECTS), level=st.sampled_from(Level), wait=moments)
+    def a_level_changes(self, subject, level, wait):
+        self.world.set_level(*subject, level=level)
+        self.world.pass_time(wait)
+
     @rule(name=a_name, wait=moments)
     def an_address_changes(self, name, wait):
         self.world.readdress(name)
@@ -221,6 +228,10 @@ class Machine(RuleBasedStateMachine):
                 shutil.rmtree(self.directory, ignore_errors=True)
 
 
+LEVELS_S = 4 * (LIFE.lease_s + LIFE.grace_s)
+"""After this time without a break, every level is what it is to be: one change has three steps."""
+
+
 def mend(world: World) -> None:
     """Everything that can come back does, and then everybody that is left is well, and stays so."""
     world.host.die_in = None
@@ -235,6 +246,8 @@ def mend(world: World) -> None:
     for name in sorted(world.being_revoked):
         assert world.revoke(name)
     world.pass_time(2 * SETTLE_S)
+    world.pass_time(LEVELS_S)
+    assert not world.host.nva.state.intent.level_changes
     assert world.healthy() == set(world.names) - world.revoked
     world.replay()
     world.release(backwards=False, twice=True)

@@ -23,6 +23,7 @@ from nvo3sec.nva.store.tables import (
     DOCUMENT,
     EPOCH,
     LAST_EPOCH,
+    LEVEL,
     MARK,
     REVOCATION,
     TOLD,
@@ -206,6 +207,10 @@ class _StoreOpening:
         # The file as well: it said who serves which VN.
         for row in rows[DOCUMENT.name]:
             database.apply(Delete(DOCUMENT, DOCUMENT.key_of(row)))
+        # And how far levels had come: the switches are further. They are what the file says, at once.
+        for row in rows[MARK.name]:
+            if row[0].startswith(LEVEL):
+                database.apply(Delete(MARK, MARK.key_of(row)))
         for vni, vn_version in rows[VN.name]:
             database.apply(Write(VN, (vni, max(vn_version, term << TERM_SHIFT))))
         database.apply(Write(MARK, (LAST_EPOCH, term << EPOCHS_SHIFT)))

@@ -126,6 +126,16 @@ class TestRollback:
             reopen()
         assert reopen(start_new_term=True).version == len(COMMITS) + 2
 
+    def test_a_new_term_knows_of_no_change_of_a_level(self, tmp_path, reopen):
+        """What the backup says of it would take the switches back to a level that they have left."""
+        store = everything(tmp_path)
+        assert store.load().level_changes
+        old = (tmp_path / "keys" / "floor").read_bytes()
+        store.commit((SetVersion(10, 50),))
+        store.close()
+        (tmp_path / "keys" / "floor").write_bytes(old)
+        assert reopen(start_new_term=True).load().level_changes == ()
+
     def test_new_term_only_where_it_is_needed(self, tmp_path, reopen):
         everything(tmp_path).close()
         with pytest.raises(StoreError, match="acknowledged last"):
