@@ -29,7 +29,7 @@ def keys(result: Iterable[KeyAtEnds], which: str = "") -> Iterator[Any]:
     """Every SA, or those that were asked about: which, like ` of tunnels of leaf1`."""
     shown = new_table(
         "Keys",
-        *("sender", "receiver", "suite", "state", "made by", "SPI", "generation", "age", "to soft", "to hard"),
+        *("sender", "receiver", "suite", "level", "state", "made by", "SPI", "generation", "age", "to soft", "to hard"),
         *("at receiver", "at sender", "protected", "frame bytes", "last use"),
         right=("generation", "age", "to soft", "to hard", "protected", "frame bytes", "last use"),
         none=f"No keys{which}",
@@ -39,6 +39,7 @@ def keys(result: Iterable[KeyAtEnds], which: str = "") -> Iterator[Any]:
             one.sender,
             one.receiver,
             one.suite,
+            one.level or "-",
             one.state + (" (inherited)" if one.inherited else ""),
             one.tunnel_keys or "-",
             one.spi,

@@ -48,9 +48,23 @@ class HeldNumber:
     nves: Texts
 
 
+@dataclass(frozen=True)
+class LevelUnderWay:
+    """A change of the level of a VN or of a pair of NVEs: to wanted. was: at which some may still send; sends, demands:
+    what senders and receivers were told. waits_for: NVEs, or a key. late: longer than is due."""
+
+    subject: str
+    wanted: str
+    was: str
+    sends: str
+    demands: str
+    waits_for: Texts
+    late: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One SA: its life, and whether either end has it."""
+    """One SA: its life, its level, and whether either end has it."""
 
     sender: str
     receiver: str
@@ -64,6 +78,7 @@ class Key:
     at_receiver: bool
     at_sender: bool
     inherited: bool
+    level: str | Unsaid = UNSAID
 
 
 @dataclass(frozen=True)
@@ -103,6 +118,7 @@ class Status:
     warnings: Texts | Unsaid = UNSAID
     switches: tuple[Switch, ...] = ()
     held: tuple[HeldNumber, ...] | Unsaid = UNSAID
+    level_changes: tuple[LevelUnderWay, ...] | Unsaid = UNSAID
     keys: tuple[Key, ...] = ()
     reports: tuple[SaidReport, ...] = ()
     speaks: Speech | Unsaid | None = UNSAID
@@ -283,6 +299,7 @@ class KeyAtEnds:
     received_packets: int
     received_bytes: int
     idle_s: float | None
+    level: str | Unsaid = UNSAID
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,7 @@ def _row(direction: Direction, sa: Sa, answers: Answers, now: float, mixed: bool
         received_packets=sum(one.packets for one in received),
         received_bytes=sum(one.octets for one in received),
         idle_s=_least(one.idle_s for one in sent),
+        level=tunnel.suite.level.word,
     )
 
 

@@ -13,8 +13,9 @@ from nvo3sec.domain.messages.versions import Speaks, differences
 from nvo3sec.domain.overlay.meanings import Meaning
 from nvo3sec.domain.overlay.model import Domain
 from nvo3sec.domain.switch.status import AgentStatus, stands_no_more, unknown_status
+from nvo3sec.nva.intent.level_steps import LevelProgress
 from nvo3sec.nva.reports.journal import ReportRecord
-from nvo3sec.operator.documents import HeldNumber, Key, SaidReport, Speech, Status, Switch
+from nvo3sec.operator.documents import HeldNumber, Key, LevelUnderWay, SaidReport, Speech, Status, Switch
 from nvo3sec.operator.fair_share import left_out
 from nvo3sec.operator.json_form import to_json
 
@@ -34,6 +35,7 @@ def status_report(
     held: Mapping[Meaning, Collection[str]] | None = None,
     contested: Mapping[str, str] | None = None,
     awaited: Collection[str] = (),
+    level_changes: Iterable[LevelProgress] = (),
 ) -> Status:
     """Switches with what is expected and what is there, every key by name, the last reports, what is not ready, and
     what will not be for long.
@@ -42,7 +44,8 @@ def status_report(
     come back, or to leave the domain: nothing is ready without them. disputed: NVEs that remember another history
     of the NVA's store than it has, and what. alarms: what the NVA itself knows to be wrong. held: numbers that may
     still stand for what they stood for, and the NVEs where: those that are shut out are not waited for, since nobody
-    takes anything from them. contested: NVEs whose name several agents use, and what is known of these.
+    takes anything from them. contested: NVEs whose name several agents use, and what is known of these. level_changes:
+    that are under way.
     """
     out, strange, rivals = excluded or {}, disputed or {}, contested or {}
     directions = list(directions)
@@ -78,6 +81,8 @@ def status_report(
         for nve in nves
         if nve not in out
     ]
+    under_way = tuple(map(_under_way, level_changes))
+    missing += map(_not_in_force, under_way)
     return Status(
         domain=domain.name,
         ready=not missing,
@@ -87,6 +92,7 @@ def status_report(
         held=tuple(
             HeldNumber(f"{one.sort} {one.number}", one.owner, tuple(nves)) for one, nves in (held or {}).items()
         ),
+        level_changes=under_way,
         keys=tuple(key for direction in directions for key in _keys(direction, now)),
         reports=tuple(
             SaidReport(
@@ -99,6 +105,26 @@ def status_report(
             for r in _last(reports)
         ),
     )
+
+
+def _under_way(one: LevelProgress) -> LevelUnderWay:
+    change = one.change
+    return LevelUnderWay(
+        one.subject,
+        one.wanted.word,
+        change.was.word,
+        change.sends.word,
+        change.demands.word,
+        one.waits_for,
+        one.late,
+    )
+
+
+def _not_in_force(one: LevelUnderWay) -> str:
+    """That a change has not come to its end yet, and why."""
+    waits = f": waits for {', '.join(one.waits_for)}" if one.waits_for else ""
+    late = ", longer than is due" if one.late else ""
+    return f"{one.subject}: level {one.wanted} is on its way, {one.sends} is sent, {one.demands} demanded{waits}{late}"
 
 
 def _is_over(
@@ -208,6 +234,7 @@ def _keys(direction: Direction, now: float) -> list[Key]:
             at_receiver=sa.spi in (direction.receiver.holds or ()),
             at_sender=sa.spi in (direction.sender.holds or ()),
             inherited=sa.inherited,
+            level=direction.tunnel.suite.level.word,
         )
         for sa in direction.sas
     ]

@@ -96,6 +96,7 @@ class Controller:
             nva.registered,
             uptime_s(),
             alarms=nva.alarms(),
+            level_changes=nva.level_changes(),
         )
 
     async def wait(self, wait_s: float = 30.0) -> Status:

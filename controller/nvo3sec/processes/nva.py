@@ -287,6 +287,7 @@ class NvaProcess:
             nva.held,
             self._transport.takeovers.contested(nva.domain.nve_by_name.keys() - nva.excluded.keys()),
             nva.awaited,
+            nva.level_changes(),
         )
         said = {str(self._device.identity): self._terms()}
         said |= {f"{Role.NVE.value}/{name}": terms for name, terms in sorted(self._transport.terms.items())}

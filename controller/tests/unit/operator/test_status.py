@@ -8,7 +8,10 @@ from dataclasses import replace
 import pytest
 from nvo3sec.config import example_path, load_domain
 from nvo3sec.domain.messages.session import Report
+from nvo3sec.domain.overlay.level_changes import LevelChange
+from nvo3sec.domain.overlay.model import Level
 from nvo3sec.domain.switch.status import STATES, AgentStatus
+from nvo3sec.nva.intent.level_steps import LevelProgress
 from nvo3sec.nva.reports.journal import ReportRecord
 from nvo3sec.operator.status import status_report
 
@@ -65,3 +68,24 @@ def test_a_state_that_an_agent_knows_the_end_of_is_over_when_it_says_so(state):
 
 def test_what_the_nva_confines_is_no_state_of_an_agent():
     assert not is_over("confined", replace(WELL, standing=()), "keys of leaf1 to leaf2: KeyError")
+
+
+@pytest.mark.parametrize(
+    ("waits_for", "late", "said"),
+    [
+        ((), False, ""),
+        (("leaf2", "leaf3"), False, ": waits for leaf2, leaf3"),
+        (("a key of leaf1 to leaf2",), True, ": waits for a key of leaf1 to leaf2, longer than is due"),
+    ],
+)
+def test_a_change_of_a_level_is_not_ready_before_its_end(waits_for, late, said):
+    weak, strong = Level
+    one = LevelProgress("vn blue", LevelChange(weak, strong, weak), strong, waits_for, late)
+    status = status_report(DOMAIN, {}, (), [], (), 2.0, level_changes=[one])
+    assert not status.ready
+    expected = "vn blue: level confidentiality is on its way, confidentiality is sent, integrity demanded"
+    assert status.not_ready == (expected + said,)
+    told = status.level_changes[0]
+    assert (told.was, told.sends, told.demands) == ("integrity", "confidentiality", "integrity")
+    assert (told.subject, told.wanted, told.waits_for, told.late) == ("vn blue", "confidentiality", waits_for, late)
+    assert status_report(DOMAIN, {}, (), [], (), 2.0).level_changes == ()
