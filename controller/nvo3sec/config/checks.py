@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from nvo3sec.config.convert import port_towards, underlay_macs
-from nvo3sec.config.schema import DomainFile, NveSection, TenantSystemSection
+from nvo3sec.config.schema import DomainFile, NveSection, TenantSystemSection, hard_limit
 from nvo3sec.config.yaml_lines import Path
+from nvo3sec.domain.keys.suite_limits import SUITE_LIMITS
 from nvo3sec.domain.overlay.addresses import IpAddress, format_mac, own_addresses
-from nvo3sec.domain.overlay.model import PACKET_OVERHEAD_BYTES, REPLICAS_PER_PORT_LIMIT
+from nvo3sec.domain.overlay.model import PACKET_OVERHEAD_BYTES, REPLICAS_PER_PORT_LIMIT, Level
 
 SOCKET_PATH_LIMIT = 107
 """Bytes of a UNIX socket path that Linux takes (sun_path without its terminator)."""
@@ -54,6 +55,28 @@ def cross_check(parsed: DomainFile) -> Iterator[Fault]:
     yield from _check_shared(parsed)
     yield from _check_sources(parsed)
     yield from _check_whose(parsed)
+    yield from _check_key_limits(parsed)
+
+
+def _check_key_limits(parsed: DomainFile) -> Iterator[Fault]:
+    """That no key may process more than its suite allows; of the suites that the file demands."""
+    life = parsed.lifetimes
+    packets = hard_limit(life.key_soft_packets, life.key_hard_packets)
+    octets = hard_limit(life.key_soft_bytes, life.key_hard_bytes)
+    levels = {level.word: level for level in Level}
+    demanded = {levels[one.level]: f"VN {one.name}" for one in reversed(parsed.vns)}
+    demanded = {levels[one.level]: f"tunnel {' - '.join(one.between)}" for one in parsed.tunnels} | demanded
+    for level, who in sorted(demanded.items()):
+        limit = SUITE_LIMITS[level.suite]
+        if (processed := limit.processed(packets, octets)) <= limit.most:
+            continue
+        # Whichever alone is too much; if it is only both together, the bytes.
+        name = "key_hard_packets" if limit.processed(packets, 0) > limit.most else "key_hard_bytes"
+        yield Fault(
+            ("lifetimes", name),
+            f"a key of {limit.name}, which {who} has for {level.word}, may process {limit.describe()}; with"
+            f" key_hard_packets {packets} and key_hard_bytes {octets} it could process {processed}",
+        )
 
 
 def _check_whose(parsed: DomainFile) -> Iterator[Fault]:

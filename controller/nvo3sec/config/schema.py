@@ -31,12 +31,6 @@ from nvo3sec.domain.overlay.names import parse_dns_name, parse_label
 
 ETHERNET_BYTES = 14
 
-BLOCK_BYTES = 16
-BLOCKS_BESIDE_FRAME = 3
-"""Of each packet: two for the headers under the ICV, and at most one for the end of the frame."""
-BLOCKS_OF_KEY_LIMIT = 2**48
-"""Cipher blocks that one key may process (docs/keys.md): the bound of SP 800-38B for blocks of 128 bits."""
-
 
 def _unix_target(value: str) -> str:
     path = value.removeprefix("unix:")
@@ -133,8 +127,8 @@ class LifetimesSection(_Section):
     """An NVE that has not confirmed a key after this time is reported."""
     key_soft_packets: KeyPackets = 2**32
     """A key is replaced when it has protected so many packets. Why these numbers: docs/keys.md."""
-    key_soft_bytes: KeyBytes = 2**42
-    """A key is replaced when it has protected so many bytes of frames: an hour at 10 Gbit/s."""
+    key_soft_bytes: KeyBytes = 2**41
+    """A key is replaced when it has protected so many bytes of frames: an hour at 5 Gbit/s."""
     key_hard_packets: Count | None = None
     """A key protects no more packets than this; a tenth above key_soft_packets unless told."""
     key_hard_bytes: Count | None = None
@@ -158,12 +152,6 @@ class LifetimesSection(_Section):
             raise ValueError("key_hard_packets must be above key_soft_packets, or keys end before they are replaced")
         if octets <= self.key_soft_bytes:
             raise ValueError("key_hard_bytes must be above key_soft_bytes, or keys end before they are replaced")
-        blocks = octets // BLOCK_BYTES + BLOCKS_BESIDE_FRAME * packets
-        if blocks > BLOCKS_OF_KEY_LIMIT:
-            raise ValueError(
-                f"key_hard_bytes / {BLOCK_BYTES} + {BLOCKS_BESIDE_FRAME} * key_hard_packets is {blocks}; the cipher may"
-                f" process {BLOCKS_OF_KEY_LIMIT} blocks under one key"
-            )
         return self
 
 

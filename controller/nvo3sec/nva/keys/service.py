@@ -100,9 +100,10 @@ class KeyService:
         self._wall_seconds = wall_seconds
         self._lead = (stored.term - 1) * TERM_LEAD
         self._log = structlog.get_logger("nva.keys").bind(domain=domain.name)
-        self._limits = limits_of(domain.lifetimes)
+        self._limits = {suite: limits_of(domain.lifetimes, suite) for suite in Suite}
+        self._life = domain.lifetimes
         wall = wall_seconds()
-        self._epochs = Epochs(random_bytes, stored, now=now, wall=wall, life_s=self._limits.soft_s)
+        self._epochs = Epochs(random_bytes, stored, now=now, wall=wall, life_s=self._life.key_soft_s)
         self._epochs.tick(now, wall)
         self._generations = Generations(stored.generations)
         self._door = Door(domain, store, self._epochs, self._generations, relay, self._confinement)
@@ -129,7 +130,7 @@ class KeyService:
         return tuple(self._of_nve.get(nve, ()))
 
     def _add(self, tunnel: Tunnel) -> None:
-        self._directions[tunnel] = Direction(tunnel, self._limits)
+        self._directions[tunnel] = Direction(tunnel, self._limits[tunnel.suite])
         for nve in (tunnel.sender, tunnel.receiver):
             self._of_nve.setdefault(nve, {})[tunnel] = None
 
@@ -195,12 +196,13 @@ class KeyService:
         self._domain = domain
         self._door.configure(domain)
         self._turns.places = domain.lifetimes.rotations_at_once
-        limits = limits_of(domain.lifetimes)
+        limits = {suite: limits_of(domain.lifetimes, suite) for suite in Suite}
+        self._life = domain.lifetimes
         if limits != self._limits:
             self._limits = limits
-            self._epochs.life_s = limits.soft_s
+            self._epochs.life_s = self._life.key_soft_s
             for tunnel, direction in self._directions.items():
-                self._directions[tunnel] = direction._replace(limits=limits)
+                self._directions[tunnel] = direction._replace(limits=limits[tunnel.suite])
                 self._schedule(tunnel, now)
         for tunnel in sorted(wanted - self._directions.keys()):
             self._add(tunnel)
@@ -379,14 +381,14 @@ class KeyService:
         spi = choose_spi(phase, itertools.islice(self._draws(), 64), taken)
         if relay is not None and pair is not None:
             relay.plan(tunnel, spi, pair)
-        soft_at = now + self._limits.soft_s - self._jitter()
-        return Planned(spi, generation, soft_at, now + self._limits.hard_s, self._epochs.add_key())
+        soft_at = now + self._life.key_soft_s - self._jitter()
+        return Planned(spi, generation, soft_at, now + self._life.key_hard_s, self._epochs.add_key())
 
     def _seconds(self) -> int:
         return max(0, int(self._wall_seconds()) - GENERATION_ZERO_S) + self._lead
 
     def _jitter(self) -> float:
-        return self._limits.jitter_s * int.from_bytes(self._random_bytes(4), "big") / 2**32
+        return self._life.key_jitter_s * int.from_bytes(self._random_bytes(4), "big") / 2**32
 
     def _draws(self) -> Iterator[int]:
         while True:

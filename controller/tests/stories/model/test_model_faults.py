@@ -120,7 +120,7 @@ def sender_before_receiver(patch: pytest.MonkeyPatch) -> None:
 
 def no_grace(patch: pytest.MonkeyPatch) -> None:
     real = keys.limits_of
-    patch.setattr(keys, "limits_of", lambda life: replace(real(life), grace_s=0.0))
+    patch.setattr(keys, "limits_of", lambda life, suite: replace(real(life, suite), grace_s=0.0))
 
 
 def old_keys_stay_in_receivers(patch: pytest.MonkeyPatch) -> None:

@@ -128,11 +128,28 @@ class TestExample:
         assert {name for name in names(DomainFile) if not re.search(rf"\b{name}:", EXAMPLE)} == set()
 
     def test_use_limits_follow_from_each_other(self):
-        text = changed("  key_hard_packets: 4724464025", "").replace("  key_hard_bytes: 4837851162214", "")
+        text = changed("  key_hard_packets: 4724464025", "").replace("  key_hard_bytes: 2418925581107", "")
         assert parse(text).lifetimes == parse(EXAMPLE).lifetimes
         few = parse(text.replace("key_soft_packets: 4294967296", "key_soft_packets: 109"))
         assert few.lifetimes.key_hard_packets == 119
         assert hard_limit(1, None) == 2
+
+    def test_each_suite_has_limits_of_its_own(self):
+        """A file that demands confidentiality everywhere may say more of its keys."""
+        document = yaml.safe_load(EXAMPLE)
+        document["lifetimes"] |= {"key_hard_bytes": 2**49}
+        for one in (*document["vns"], *document["tunnels"]):
+            one["level"] = "confidentiality"
+        assert parse(yaml.dump(document, Dumper=WrittenOut)).lifetimes.key_hard_bytes == 2**49
+        document["tunnels"][0]["level"] = "integrity"
+        ((_, field, said),) = findings(yaml.dump(document, Dumper=WrittenOut))
+        assert field == "lifetimes.key_hard_bytes"
+        assert said.startswith("a key of Chaskey-12, which tunnel leaf1 - leaf3 has for integrity, may process 2^38")
+        document["tunnels"][0]["level"] = "confidentiality"
+        document["lifetimes"] |= {"key_hard_bytes": 2**51}
+        ((_, _, said),) = findings(yaml.dump(document, Dumper=WrittenOut))
+        assert "Ascon-AEAD128" in said
+        assert "2^50 bytes" in said
 
     def test_what_is_not_said(self):
         document = yaml.safe_load(EXAMPLE)
@@ -268,9 +285,13 @@ WRONG_FIELDS = [
     (["lifetimes", "key_jitter_s"], 3600, "below"),
     (["lifetimes", "key_soft_packets"], 0, "1"),
     (["lifetimes", "key_hard_packets"], 2**32, "key_soft_packets"),
-    (["lifetimes", "key_hard_bytes"], 2**42, "key_soft_bytes"),
-    (["lifetimes", "key_hard_packets"], 2**47, "281474976710656 blocks"),
-    (["lifetimes", "key_hard_bytes"], 2**52, "281474976710656 blocks"),
+    (["lifetimes", "key_hard_bytes"], 2**41, "key_soft_bytes"),
+    (
+        ["lifetimes", "key_hard_packets"],
+        2**38,
+        "a key of Chaskey-12, which VN blue has for integrity, may process 2^38",
+    ),
+    (["lifetimes", "key_hard_bytes"], 2**42, "blocks of 16 bytes; with key_hard_packets 4724464025"),
     (["lifetimes", "rollout_s"], 0, "0"),
     (["lifetimes", "lease_s"], 1e-9, "must be 1 or more: the tunnels of a switch close with it"),
     (["lifetimes", "lease_renew_s"], 1e-9, "must be 0.1 or more: the NVA stores"),
