@@ -138,7 +138,10 @@ class TestDomain:
 
     CHANGES: ClassVar[dict[str, Callable[[Any], object]]] = {
         "a level of a tunnel": lambda d: d["tunnels"].append({"between": ["leaf1", "leaf2"], "level": "integrity"}),
+        "a higher level of a tunnel": lambda d: d["tunnels"][-1].update(level="confidentiality"),
+        "a higher level of a VN": lambda d: d["vns"][0].update(level="confidentiality"),
         "a level of a tunnel less": lambda d: d["tunnels"].pop(),
+        "a lower level of a VN": lambda d: d["vns"][0].update(level="integrity"),
         "a longer lease": lambda d: d["lifetimes"].update(lease_s=60),
         "a shorter lease": lambda d: d["lifetimes"].update(lease_s=30, lease_renew_s=5),
         "the age of keys": lambda d: d["lifetimes"].update(key_soft_s=3000, key_hard_s=3300),
