@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from nvo3sec.domain.overlay.model import Level
+from nvo3sec.domain.overlay.model import Level, TunnelKeys
 from overlay_world import Overlay, overlay, until
 from places import ROOT
 from tenant_traffic import Traffic, until_registered
@@ -63,7 +63,11 @@ async def some_packets(world: Overlay, traffic: Traffic) -> int:
     return since
 
 
-def test_a_vn_and_a_pair_go_up_and_down(identities, start_switch, tmp_path):
+@pytest.mark.parametrize("tunnel_keys", TunnelKeys)
+def test_a_vn_and_a_pair_go_up_and_down(identities, start_switch, tmp_path, tunnel_keys):
+    document = yaml.safe_load(identities.domain_file.read_text())
+    identities.domain_file.write_text(yaml.safe_dump(document | {"tunnel_keys": tunnel_keys.value}))
+
     async def run():
         async with overlay(identities, start_switch) as world:
             domain = Domain(world, tmp_path)
