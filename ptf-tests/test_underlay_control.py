@@ -99,7 +99,7 @@ class _Control(NveTest):
 
     @staticmethod
     def meter(kind: int, port: int = PORT) -> Entry:
-        return entry("underlay_punt_meter", {"port": port, "kind": kind}, "police_control")
+        return entry("underlay_punt_meter", {"port": port, "kind": kind}, "hear")
 
     def heard(self, frame: bytes, port: int = PORT) -> None:
         fields = {"reason": CONTROL_IN, "ingress_port": port, "interface": 0, "frame_length": len(frame)}

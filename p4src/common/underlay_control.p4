@@ -54,14 +54,14 @@ control UnderlayControl(inout headers_t hdr, inout metadata_t meta, in port_t in
         size = OWN_ADDRESS_SIZE;
     }
 
-    @name(".police_control") @id(ACTION_UNDERLAY_PUNT_POLICE)
-    action police_control() {
+    @name(".hear") @id(ACTION_UNDERLAY_PUNT_POLICE)
+    action hear() {
         METER_READ(underlay_punt_rate, meta.colour);
         is_heard = 1;
     }
 
-    @name(".forbid_control") @id(ACTION_UNDERLAY_PUNT_FORBIDDEN)
-    action forbid_control() {
+    @name(".ignore") @id(ACTION_UNDERLAY_PUNT_FORBIDDEN)
+    action ignore() {
         is_heard = 0;
     }
 
@@ -71,8 +71,8 @@ control UnderlayControl(inout headers_t hdr, inout metadata_t meta, in port_t in
             port: exact @name("port");
             kind: exact @name("kind");
         }
-        actions = { police_control; @defaultonly forbid_control; }
-        const default_action = forbid_control();
+        actions = { hear; @defaultonly ignore; }
+        const default_action = ignore();
         METERED_BY(underlay_punt_rate);
         size = UNDERLAY_PUNT_METER_SIZE;
     }

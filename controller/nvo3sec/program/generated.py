@@ -181,7 +181,15 @@ class DropReason(IntEnum):
 
 
 METERED_TABLES = frozenset(
-    {Table.PEER_METER, Table.VAP, Table.FLOOD, Table.PUNT_METER, Table.PEER_FLOOR, Table.VAP_FLOOD, Table.UNDERLAY_PUNT_METER}
+    {
+        Table.PEER_METER,
+        Table.VAP,
+        Table.FLOOD,
+        Table.PUNT_METER,
+        Table.PEER_FLOOR,
+        Table.VAP_FLOOD,
+        Table.UNDERLAY_PUNT_METER,
+    }
 )
 """Tables with a direct meter."""
 
@@ -724,15 +732,15 @@ def own_address_own(*, port: int, address: int, mac: int) -> Entry:
     )
 
 
-def underlay_punt_meter_police_control(*, port: int, kind: int, meter: Meter) -> Entry:
-    """Entry of table underlay_punt_meter with action police_control."""
+def underlay_punt_meter_hear(*, port: int, kind: int, meter: Meter) -> Entry:
+    """Entry of table underlay_punt_meter with action hear."""
     return Entry(
         "underlay_punt_meter",
         (
             ("port", bits("port", port, 9)),
             ("kind", bits("kind", kind, 8)),
         ),
-        "police_control",
+        "hear",
         (),
         meter,
     )
