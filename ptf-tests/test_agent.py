@@ -171,7 +171,7 @@ class PacketOutUnknownOperation(_PacketOut):
     """Any operation that there is none of."""
 
     def runTest(self) -> None:
-        for operation in (0, 4, 5, 127, 255):
+        for operation in (0, 5, 6, 127, 255):
             self.exchange(
                 packet_outs=[({"operation": operation, "egress_port": 1, "interface": 1}, A.frame_to(B))],
                 drops=Reason.PACKET_OUT_OPERATION,

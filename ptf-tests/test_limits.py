@@ -34,6 +34,8 @@ PROMISED = {
     "underlay_member": 65536,
     "tunnel": 16384,
     "adjacency": 4096,
+    "own_address": 1024,
+    "underlay_punt_meter": 4096,
     "sa_rx": 65536,
     "sa_tx": 65536,
     "vap_egress": 8192,
