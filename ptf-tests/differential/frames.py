@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import random
+import struct
 from collections import deque
 from collections.abc import Callable, Iterator
 
 from harness.schema import cpu_header
-from harness.session import FORWARD, PORT_MAC, REPORT_STATE, SET_INCARNATION
+from harness.session import CONTROL_OUT, FORWARD, PORT_MAC, REPORT_STATE, SET_INCARNATION
 from harness.switches import CPU_PORT
+from nvo3ref import frames as f
 from nvo3ref.tunnel import INNER_AT, IPV6_LONGER, TunnelPacket, with_ip_checksum, with_udp_checksum
 from nvo3ref.window import RING_SLOTS, SLOT_PACKETS, WINDOW
 
@@ -83,6 +85,7 @@ class Traffic:
             (34, self._tenants.on_access_link),
             (4, self._damaged_access),
             (4, self._noise),
+            (8, self._in_clear),
             (5, self._from_cpu),
         ]
 
@@ -130,7 +133,14 @@ class Traffic:
                 "level": c.choice((0, 1, 1, 2)),
             }
             station = c.choice(self._world.stations)
-            found.append((tuple(fields.items()), self._tenants.frame(station, station.vni)))
+            frame = self._tenants.frame(station, station.vni)
+            if c.random() < 0.2:
+                out = c.choice((*UNDERLAY, *UNDERLAY, port))
+                fields |= {"operation": CONTROL_OUT, "egress_port": out}
+                frame = self.control_frame(
+                    out if out in UNDERLAY else UNDERLAY[0], c.randbytes(6), is_sent=c.random() < 0.8
+                )
+            found.append((tuple(fields.items()), frame))
         return PacketOuts(tuple(found))
 
     def replays(self) -> Iterator[Frames]:
@@ -268,6 +278,43 @@ class Traffic:
         if is_ipv6(damaged) and self._chooser.random() < 0.5:
             damaged = with_udp_checksum(damaged)  # by somebody who knows how
         return self._remember(association.port, damaged)
+
+    def _in_clear(self) -> tuple[int, bytes]:
+        """What a router says in the underlay, or what somebody makes of it."""
+        c = self._chooser
+        port = c.choice(UNDERLAY)
+        frame = self.control_frame(port, c.choice((PORT_MAC[port], PORT_MAC[port], f.BROADCAST, c.randbytes(6))))
+        return self._remember(port, frame if c.random() < 0.7 else self._damage(frame))
+
+    def control_frame(self, port: int, to: bytes, *, is_sent: bool = False) -> bytes:
+        """For an address of this NVE, or from one."""
+        c = self._chooser
+        own4, own6 = (c.choice(self._world.locals[length]) for length in (4, 16))
+        other4, other6 = c.randbytes(4), c.randbytes(16)
+        source4, target4 = (own4, other4) if is_sent else (other4, own4)
+        source6, target6 = (own6, other6) if is_sent else (other6, own6)
+        mac = PORT_MAC[port] if is_sent else b"\x02" + c.randbytes(5)
+        kind, ttl, tail = c.choice((135, 135, 135, 136, 133, 134, 137, 128)), c.choice((255, 255, 64)), c.randbytes(20)
+        ports = struct.pack(">HH", c.choice((179, 3784, 50000, 6081)), c.choice((179, 3784, 4784, 6081, 53)))
+        nd_body = bytes(4) + (target6 if kind == 135 and not is_sent else other6)
+        nd_body += c.choice(
+            (b"", b"\x01\x01" + mac, b"\x0e\x01" + tail[:6], b"\x01\x01" + mac + b"\x05\x01" + tail[:6])
+        )
+        arp = struct.pack(">HHHH", 1, 0x0800, 0x0604, c.choice((1, 1, 2, 3))) + mac + source4 + bytes(6) + target4
+        protocol, upper = c.choice(
+            ((1, b"\x08\0" + tail), (6, ports + tail), (17, ports + bytes(4) + tail), (89, tail))
+        )
+        message = bytes([kind, c.choice((0, 0, 0, 1)), 0, 0]) + nd_body
+        zero = bytes(16) if c.random() < 0.1 else source6
+        return c.choice(
+            (
+                f.padded(f.ethernet(to, mac, f.ETHERTYPE_ARP, arp)),
+                f.ethernet(to, mac, f.ETHERTYPE_IPV4, f.ipv4(source4, target4, upper, protocol, ttl=ttl)),
+                f.ethernet(to, mac, f.ETHERTYPE_IPV6, f.ipv6(source6, target6, upper, protocol, hop_limit=ttl)),
+                f.ethernet(to, mac, f.ETHERTYPE_IPV6, f.ipv6(zero, target6, message, 58, hop_limit=ttl)),
+                f.ethernet(bytes.fromhex("0180c200000e"), mac, 0x88CC, tail),
+            )
+        )
 
     # From access ports, the CPU port, anywhere
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 from harness.schema import Entry, Value, entry
 from harness.session import FOREVER, PORT_MAC
 from harness.switches import CPU_PORT
-from harness.world import IP_ARP, IP_NONE, IP_V4, IP_V6, permit
+from harness.world import IP_ARP, IP_NONE, IP_V4, IP_V6, mapped, permit
 
 ACCESS = (1, 2, 3, 4)
 UNDERLAY = (256, 257)
@@ -90,6 +90,7 @@ class World:
             for number in range(chooser.randint(2, 4))
         ]
         self.shares_a_number = chooser.random() < 0.3
+        self.hears = chooser.choice((0.0, 0.7, 0.95))
         self.high_numbers = chooser.random() < 0.5
         self.vaps = list(self._make_vaps())
         # A tunnel interface stays on one port: the two ports have egress threads of their own on BMv2, and which of
@@ -186,6 +187,7 @@ class World:
                 if underlay
                 else entry("port_role", {"port": port}, "access")
             )
+        yield from self._control_entries()
         for vap in self.vaps:
             yield entry(
                 "vap",
@@ -216,6 +218,18 @@ class World:
                     )
             if c.random() < 0.8:
                 yield entry("announcement", {"vni": vni}, "tell", group=c.choice(GROUPS))
+
+    def _control_entries(self) -> Iterator[Entry]:
+        """Of what is in clear: a world hears all of it, some, or nothing."""
+        c = self.chooser
+        for port in UNDERLAY:
+            for address in (*self.locals[4], *self.locals[16]):
+                if c.random() < self.hears:
+                    key: dict[str, Value] = {"port": port, "address": mapped(address)}
+                    yield entry("own_address", key, "own", mac=_pick(c, PORT_MAC[port], c.randbytes(6)))
+            for kind in range(1, 7):
+                if c.random() < self.hears:
+                    yield entry("underlay_punt_meter", {"port": port, "kind": kind}, "hear")
 
     def _vap_egress(self, vap: Vap) -> Entry:
         key = {"port": vap.port, "interface": vap.interface}
