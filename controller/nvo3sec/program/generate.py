@@ -118,6 +118,8 @@ def _names(name: str, text: str, tables: list[p4i.Table], ids: Any) -> list[str]
     lines = [f"{name} = frozenset({{{', '.join(members)}}})"]
     if len(lines[0]) > LINE_LENGTH:
         lines = [f"{name} = frozenset(", f"    {{{', '.join(members)}}}", ")"]
+    if max(map(len, lines)) > LINE_LENGTH:
+        lines = [f"{name} = frozenset(", "    {", *(f"        {member}," for member in members), "    }", ")"]
     return [*lines, f'"""{text}"""', ""]
 
 
