@@ -21,6 +21,7 @@ control Bridging(inout headers_t hdr, inout metadata_t meta, in port_t ingress_p
     @name(".vn_flood_rate") DIRECT_METER(vn_flood_rate);
     mac_t neighbor_mac;
     bit<1> is_metered;
+    bit<16> longest;   /* frame that its tunnel carries, bytes */
 
     @name(".answer") @id(ACTION_NEIGHBOR_ANSWER)
     action answer(@id(1) mac_t mac) {
@@ -126,11 +127,12 @@ control Bridging(inout headers_t hdr, inout metadata_t meta, in port_t ingress_p
         size = FLOOD_SIZE;
     }
 
-    /* group: the ports and hops towards this peer. frame_limit: largest inner frame that the path carries, 0xFFFF: not known;
-     * nothing compares it yet. */
+    /* group: the ports and hops towards this peer. frame_limit: largest inner frame that the path carries, bytes; 0xFFFF: not
+     * known, and nothing is longer. */
     @name(".spread") @id(ACTION_TUNNEL_ROUTE_SPREAD)
     action spread(@id(1) bit<16> group, @id(2) bit<16> frame_limit) {
         meta.underlay_group = group;
+        longest = frame_limit;
     }
 
     @name(".no_route") @id(ACTION_TUNNEL_NO_ROUTE)
@@ -187,6 +189,7 @@ control Bridging(inout headers_t hdr, inout metadata_t meta, in port_t ingress_p
     apply {
         neighbor_mac = 0;
         is_metered = 1;
+        longest = 0;
         if (meta.refused == 1) {
             /* It goes to the agent or nowhere. */
             meta.punt = 1;
@@ -236,7 +239,14 @@ control Bridging(inout headers_t hdr, inout metadata_t meta, in port_t ingress_p
                         if (meta.port_is_underlay == 1) {
                             meta.drop_reason = drop_reason_t.TUNNEL_TO_TUNNEL;
                         } else {
-                            tunnel_route.apply();
+                            if (tunnel_route.apply().hit) {
+                                if (meta.frame_length > longest) {
+                                    /* Its sender is told by the agent (RFC 1191, RFC 8201). It is refused in any case. */
+                                    meta.punt = 1;
+                                    meta.punt_reason = punt_reason_t.FRAME_TOO_BIG;
+                                    meta.drop_reason = drop_reason_t.FRAME_TOO_BIG;
+                                }
+                            }
                         }
                     }
                 }
@@ -253,7 +263,8 @@ control Bridging(inout headers_t hdr, inout metadata_t meta, in port_t ingress_p
                 } else {
                     announcement.apply();
                 }
-            } else if (meta.refused == 1) {
+            } else if (meta.drop_reason != drop_reason_t.NONE) {
+                /* Refused, which ingress counts in any case: to the agent, or nowhere. */
                 if (is_metered == 1 && meta.colour != COLOUR_RED) {
                     meta.drop_reason = drop_reason_t.NONE;
                 }

@@ -96,6 +96,7 @@ enum bit<8> drop_reason_t {
     FLOOD_METER_MISSING = 101,   /* a VAP without a meter for frames that are replicated */
     VAP_FLOOD_RATE = 102,        /* more to be replicated than its VAP may send */
     VN_FLOOD_RATE = 103,         /* more to be replicated than its VN may have, from VAPs or from tunnels */
+    FRAME_TOO_BIG = 104,         /* to one system, and longer than its tunnel carries: told to the agent, or nobody */
 
     /* Egress */
     SOURCE_PRUNED = 112,         /* to a system that is where it came in; copies of a flood are left out, uncounted */

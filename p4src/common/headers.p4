@@ -42,8 +42,9 @@ enum bit<8> punt_reason_t {
     UNKNOWN_NEIGHBOR = 2,
     STATE = 3,
     ANNOUNCEMENT = 4,     /* a copy of a frame that is flooded: who shares addresses with others speaks for one */
-    REFUSED_ANNOUNCEMENT = 5,  /* a frame that goes nowhere else: somebody says that a system is here which must not be */
-    UNDERLAY_CONTROL = 7  /* from an underlay port, for this NVE, in clear; 6 is reserved */
+    REFUSED_ANNOUNCEMENT = 5, /* a frame that goes nowhere else: somebody says that a system is here which must not be */
+    FRAME_TOO_BIG = 6,    /* a frame that goes nowhere else: its tunnel does not carry it, and its sender is to be told */
+    UNDERLAY_CONTROL = 7  /* from an underlay port, for this NVE, in clear */
 }
 
 /* What is no tunnel's in the underlay, by who sends it. */

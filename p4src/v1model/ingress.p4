@@ -121,6 +121,8 @@ control NveIngress(inout headers_t hdr, inout metadata_t meta, inout standard_me
         } else if (meta.punt == 1) {
             if (meta.refused == 1) {
                 drops_ingress.count((bit<32>)(bit<8>)drop_reason_t.SOURCE_GUARD);
+            } else if (meta.punt_reason == punt_reason_t.FRAME_TOO_BIG) {
+                drops_ingress.count((bit<32>)(bit<8>)drop_reason_t.FRAME_TOO_BIG);
             }
             standard_metadata.egress_spec = PORT_CPU;
         } else if (meta.multicast_group != 0) {

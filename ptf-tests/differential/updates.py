@@ -31,6 +31,7 @@ _VARIANTS: dict[str, tuple[int, ...]] = {
     "link_level": (0, 0, 1),
     "vlan": (0, 1, 10, 4095),
     "underlay_mtu": (0, 130, 1500, 9000, 65535),
+    "frame_limit": (0, 60, 1514, 0xFFFF, 0xFFFF),
 }
 
 

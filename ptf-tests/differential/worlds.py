@@ -295,7 +295,8 @@ class World:
         hop = tunnel.interface & 3
         if c.random() < 0.95:
             group = _pick(c, tunnel.interface & 0x7FFF, 0xFFFF)
-            yield entry("tunnel_route", {"interface": tunnel.interface}, "spread", group=group, frame_limit=0xFFFF)
+            limit = _pick(c, 0xFFFF, 0, 60, 100, 1514, wrong=0.3)
+            yield entry("tunnel_route", {"interface": tunnel.interface}, "spread", group=group, frame_limit=limit)
         if c.random() < 0.95:
             # All at the same port: see where the tunnels are made.
             port = _pick(c, tunnel.port, 511, 1, 510)

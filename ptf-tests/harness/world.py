@@ -248,8 +248,8 @@ class Peer:
     def authorization(self, vni: int, level: int = LEVEL_INTEGRITY) -> Entry:
         return entry("vn_ingress_authorization", {"peer": self.number, "vni": vni}, "authorize", level=level)
 
-    def route(self) -> Entry:
-        return entry("tunnel_route", {"interface": self.interface}, "spread", group=self.group, frame_limit=ANY_LENGTH)
+    def route(self, frame_limit: int = ANY_LENGTH) -> Entry:
+        return entry("tunnel_route", {"interface": self.interface}, "spread", group=self.group, frame_limit=frame_limit)
 
     def members(self) -> list[Entry]:
         """All but that of bucket 0, where flows are without a key for their hash."""

@@ -305,6 +305,32 @@ SEMANTIC = (
         "METER_READ(punt_rate, meta.colour); meta.colour = 0;",
         "PUNT_RATE",
     ),
+    # Frames that their tunnel does not carry
+    _one("every tunnel carries every frame", _BRIDGING, "longest = frame_limit;", "longest = 0xFFFF;", "FRAME_TOO_BIG"),
+    _one(
+        "frames that are too big are not counted",
+        _INGRESS,
+        "drops_ingress.count((bit<32>)(bit<8>)drop_reason_t.FRAME_TOO_BIG);",
+        "",
+        "FRAME_TOO_BIG",
+    ),
+    _one(
+        "frames that are too big are told as another kind",
+        _BRIDGING,
+        "meta.punt_reason = punt_reason_t.FRAME_TOO_BIG;",
+        "meta.punt_reason = punt_reason_t.UNKNOWN_DESTINATION;",
+        "FRAME_TOO_BIG",
+    ),
+    _one(
+        "what is too big for its tunnel goes on",
+        _BRIDGING,
+        """                                    meta.punt = 1;
+                                    meta.punt_reason = punt_reason_t.FRAME_TOO_BIG;
+                                    meta.drop_reason = drop_reason_t.FRAME_TOO_BIG;
+""",
+        "",
+        "FRAME_TOO_BIG",
+    ),
     # Announcements
     _one(
         "the agent hears every tenant system",

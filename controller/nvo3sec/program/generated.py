@@ -68,6 +68,7 @@ class PuntReason(IntEnum):
     STATE = 3
     ANNOUNCEMENT = 4
     REFUSED_ANNOUNCEMENT = 5
+    FRAME_TOO_BIG = 6
     UNDERLAY_CONTROL = 7
 
 
@@ -161,6 +162,7 @@ class DropReason(IntEnum):
     FLOOD_METER_MISSING = 101
     VAP_FLOOD_RATE = 102
     VN_FLOOD_RATE = 103
+    FRAME_TOO_BIG = 104
     SOURCE_PRUNED = 112
     SPLIT_HORIZON = 113
     VAP_EGRESS_UNKNOWN = 114
@@ -181,15 +183,7 @@ class DropReason(IntEnum):
 
 
 METERED_TABLES = frozenset(
-    {
-        Table.PEER_METER,
-        Table.VAP,
-        Table.FLOOD,
-        Table.PUNT_METER,
-        Table.PEER_FLOOR,
-        Table.VAP_FLOOD,
-        Table.UNDERLAY_PUNT_METER,
-    }
+    {Table.PEER_METER, Table.VAP, Table.FLOOD, Table.PUNT_METER, Table.PEER_FLOOR, Table.VAP_FLOOD, Table.UNDERLAY_PUNT_METER}
 )
 """Tables with a direct meter."""
 
