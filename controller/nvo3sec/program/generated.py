@@ -183,7 +183,15 @@ class DropReason(IntEnum):
 
 
 METERED_TABLES = frozenset(
-    {Table.PEER_METER, Table.VAP, Table.FLOOD, Table.PUNT_METER, Table.PEER_FLOOR, Table.VAP_FLOOD, Table.UNDERLAY_PUNT_METER}
+    {
+        Table.PEER_METER,
+        Table.VAP,
+        Table.FLOOD,
+        Table.PUNT_METER,
+        Table.PEER_FLOOR,
+        Table.VAP_FLOOD,
+        Table.UNDERLAY_PUNT_METER,
+    }
 )
 """Tables with a direct meter."""
 
