@@ -129,6 +129,8 @@ class _Control(NveTest):
             yield BGP, ethernet(OWN_MAC, ROUTER_MAC, ETHERTYPE_IPV6, ipv6(ROUTER6, OWN6, segment, 6))
         yield ICMP, ethernet(OWN_MAC, ROUTER_MAC, ETHERTYPE_IPV4, ipv4(ROUTER, OWN, b"\x08\0" + pattern(200), 1))
         yield ICMP, ethernet(OWN_MAC, ROUTER_MAC, ETHERTYPE_IPV6, icmpv6(ROUTER6, OWN6, 128, pattern(40), 64))
+        with_option = ipv4(ROUTER, OWN, b"\x08\0" + pattern(30), 1, options=b"\x94\x04\0\0")
+        yield ICMP, ethernet(OWN_MAC, ROUTER_MAC, ETHERTYPE_IPV4, with_option)
         yield OTHER, ethernet(OWN_MAC, ROUTER_MAC, ETHERTYPE_IPV4, ipv4(ROUTER, OWN, pattern(40), 89))
         yield OTHER, ethernet(OWN_MAC, ROUTER_MAC, ETHERTYPE_IPV4, ipv4(ROUTER, OWN, datagram(53, 53)))
         # BFD from further away than its port says is none.
@@ -195,7 +197,7 @@ class OnlyForOwnAddresses(_Control):
 
 
 def with_checksum(frame: bytes) -> bytes:
-    head = frame[14:24] + b"\0\0" + frame[26:34]
+    head = frame[14:24] + b"\0\0" + frame[26 : 14 + 4 * (frame[14] & 15)]
     return frame[:24] + struct.pack(">H", checksum(head)) + frame[26:]
 
 
@@ -287,6 +289,8 @@ class _Sent(_Control):
         yield ethernet(ROUTER_MAC, OWN_MAC, ETHERTYPE_IPV4, ipv4(OWN, ROUTER, segment, 6))
         yield ethernet(ROUTER_MAC, OWN_MAC, ETHERTYPE_IPV4, ipv4(OWN, ROUTER, b"\0\0" + pattern(60), 1))
         yield ethernet(ROUTER_MAC, OWN_MAC, ETHERTYPE_IPV6, icmpv6(OWN6, ROUTER6, 129, pattern(40), 64))
+        with_option = ipv4(OWN, ROUTER, b"\0\0" + pattern(30), 1, options=b"\x94\x04\0\0")
+        yield ethernet(ROUTER_MAC, OWN_MAC, ETHERTYPE_IPV4, with_option)
 
 
 class AgentSpeaksByKind(_Sent):

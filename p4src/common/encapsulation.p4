@@ -11,6 +11,7 @@
 control Encapsulation(inout headers_t hdr, inout metadata_t meta, in port_t egress_port) {
     bit<16> mtu;
     bit<16> packet_length;   /* from the IP header on, bytes */
+    bit<16> own_hop;         /* of the tunnel */
 
     /* The MAC addresses come from the adjacency. underlay_mtu: largest IP packet that the underlay carries towards this
      * peer, bytes. hop: of replicas, and of what the agent sends, for which ingress has chosen none. */
@@ -32,8 +33,7 @@ control Encapsulation(inout headers_t hdr, inout metadata_t meta, in port_t egre
         hdr.ipv4.src = source;
         hdr.ipv4.dst = destination;
         mtu = underlay_mtu;
-        meta.sa_interface = meta.egress_interface;
-        meta.hop = meta.hop == 0 ? hop : meta.hop;
+        own_hop = hop;
     }
 
     /* The flow label is a slice of the flow's hash of its own (RFC 6438): whoever spreads by it is independent of who spreads
@@ -53,8 +53,7 @@ control Encapsulation(inout headers_t hdr, inout metadata_t meta, in port_t egre
         hdr.ipv6.src = source;
         hdr.ipv6.dst = destination;
         mtu = underlay_mtu;
-        meta.sa_interface = meta.egress_interface;
-        meta.hop = meta.hop == 0 ? hop : meta.hop;
+        own_hop = hop;
     }
 
     @name(".unknown_tunnel") @id(ACTION_TUNNEL_UNKNOWN)
@@ -131,7 +130,10 @@ control Encapsulation(inout headers_t hdr, inout metadata_t meta, in port_t egre
     apply {
         mtu = 0;
         packet_length = 0;
+        own_hop = 0;
         if (tunnel.apply().hit) {
+            meta.sa_interface = meta.egress_interface;
+            meta.hop = meta.hop == 0 ? own_hop : meta.hop;
             if (packet_length > mtu) {
                 meta.drop_reason = drop_reason_t.TUNNEL_MTU;
             } else if (adjacency.apply().hit) {

@@ -41,6 +41,7 @@ _SEQUENCE = "v1model/sequence.p4"
 _INGRESS = "v1model/ingress.p4"
 _BRIDGING = "common/bridging.p4"
 _CHASKEY = "crypto/chaskey.p4"
+_ASCON = "crypto/ascon.p4"
 
 SEMANTIC = (
     # What is not authenticated does not leave
@@ -104,10 +105,48 @@ SEMANTIC = (
     _one(
         "the IPv4 checksum is not computed",
         "v1model/checksums.p4",
-        "verify_checksum(hdr.ipv4.isValid(),",
+        "verify_checksum(hdr.ipv4.isValid() && hdr.ipv4.version_ihl == IPV4_VERSION_IHL,",
         "verify_checksum(false,",
         "IPV4_CHECKSUM",
     ),
+    _one("the sum of UDP is not computed", _EGRESS, "outer_checksum.apply(hdr, meta);", "", "Ipv6"),
+    _one(
+        "a sum of zero is sent as it is",
+        "common/outer_checksum.p4",
+        "sum == 0xFFFF ? 16w0xFFFF : ~sum",
+        "~sum",
+        "Ipv6SumThatIsZero",
+    ),
+    _one(
+        "the label is a slice of the source port's",
+        _ENCAPSULATION,
+        "meta.flow_hash[51:32]",
+        "meta.flow_hash[19:0]",
+        "Ipv6",
+    ),
+    # Ways
+    _one(
+        "the bucket is a slice of the source port's",
+        "common/underlay_route.p4",
+        "meta.flow_hash[21:16]",
+        "meta.flow_hash[5:0]",
+        "FlowsOverBothPorts",
+    ),
+    # What is in clear
+    _one(
+        "what is in clear is not metered",
+        "common/underlay_control.p4",
+        "                underlay_punt_meter.apply();\n",
+        "                is_heard = 1;\n",
+        "underlay_control",
+    ),
+    _one(
+        "what is in clear has its checksum computed", "v1model/checksums.p4", " && hdr.geneve.isValid()", "", "control"
+    ),
+    # Suite 2
+    _one("the nonce has no SPI", _ASCON, "x3 = bound.a3 ++ 32w0;", "x3 = 0;", "Ascon", "Nonce"),
+    _one("the nonce has no sequence", _ASCON, "x4 = bound.a4 ++ bound.a5;", "x4 = 0;", "Ascon", "Nonce"),
+    _one("bound data and frame are not kept apart", _ASCON, "x4 = x4 ^ ASCON_DOMAIN;", "", "Ascon"),
     # Replay window
     _one(
         "the window is one packet too wide",
@@ -286,11 +325,17 @@ SEMANTIC = (
     _one(
         "what ingress chose of the next hops is forgotten",
         _ENCAPSULATION,
-        "meta.hop == 0 ? hop : meta.hop",
-        "hop",
+        "meta.hop == 0 ? own_hop : meta.hop",
+        "own_hop",
         "NO_ADJACENCY",
     ),
-    _one("a tunnel's own next hop is forgotten", _ENCAPSULATION, "meta.hop == 0 ? hop : meta.hop", "meta.hop", "Flood"),
+    _one(
+        "a tunnel's own next hop is forgotten",
+        _ENCAPSULATION,
+        "meta.hop == 0 ? own_hop : meta.hop",
+        "meta.hop",
+        "Flood",
+    ),
     _one(
         "the flow of a packet-out is not hashed",
         _INGRESS,
