@@ -258,7 +258,7 @@ class ForgedPlaintextIsInNoMemory(_Frames):
     def remains(self, secret: bytes) -> int:
         """How many pieces of it, 8 bytes each, are in memory that the switch may write, in either order of bytes."""
         swapped = b"".join(secret[at : at + 4][::-1] for at in range(0, len(secret), 4))
-        pieces = {text[at : at + 8] for text in (secret, swapped) for at in range(4, len(secret) - 8, 16)}
+        pieces = {text[at : at + 8] for text in (secret, swapped) for at in range(36, len(secret) - 8, 48)}
         found = set()
         for region in writable(self.session.switch.pid):
             found |= {piece for piece in pieces if piece in region}
