@@ -20,7 +20,7 @@ from nvo3sec.config.convert import RENEW_AT_LEAST_S
 from nvo3sec.config.schema import LifetimesSection
 from nvo3sec.domain.keys.contribution import statement
 from nvo3sec.domain.mapping import change_log as changes
-from nvo3sec.domain.overlay import constants, model
+from nvo3sec.domain.overlay import constants, mtu
 from nvo3sec.domain.switch import numbers
 from nvo3sec.identity.front.admission import FrontLimits
 from nvo3sec.identity.gate import gate
@@ -324,9 +324,9 @@ def test_the_lab_gives_the_switch_the_cpu_port_of_the_program():
 WINDOW = 32 * ((1 << P4["RING_SLOT_BITS"]) - 1)
 NUMBERS = [
     ("docs/wire-format.md", "is # bytes longer than the inner frame", OUTER_BYTES),
-    ("docs/wire-format.md", "is # bytes longer than a tenant's IP packet", model.PACKET_OVERHEAD_BYTES),
+    ("docs/wire-format.md", "is # bytes longer than a tenant's IP packet", mtu.Family.IPV4.packet_overhead),
     ("docs/wire-format.md", "| total length | inner length + # |", OUTER_BYTES),
-    ("docs/wire-format.md", "| 16 to # bytes |", model.LONGEST_FRAME_BYTES),
+    ("docs/wire-format.md", "| 16 to # bytes |", mtu.LONGEST_FRAME_BYTES),
     (
         "docs/wire-format.md",
         "bitmap. Packets at or below highest \N{MINUS SIGN} #",
@@ -364,5 +364,5 @@ def test_numbers_are_those_of_the_sources(document, words, number):
 
 
 def test_a_tenants_packet_has_an_ethernet_header_more_than_its_frame():
-    assert P4["ETHERNET_LENGTH"] + OUTER_BYTES == model.PACKET_OVERHEAD_BYTES
-    assert P4["FRAME_HEAD_LENGTH"] + 16 * P4["FRAME_BLOCKS"] + 15 == model.LONGEST_FRAME_BYTES
+    assert P4["ETHERNET_LENGTH"] + OUTER_BYTES == mtu.Family.IPV4.packet_overhead
+    assert P4["FRAME_HEAD_LENGTH"] + 16 * P4["FRAME_BLOCKS"] + 15 == mtu.LONGEST_FRAME_BYTES

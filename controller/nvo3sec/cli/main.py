@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from nvo3sec.cli import domain, keys, operate, overlay, p4, serve, shell, tell
+from nvo3sec.cli import domain, keys, mtu, operate, overlay, p4, serve, shell, tell
 from nvo3sec.cli.options import Output, OutputOption, RunDirectory, UsageError, path_option
 from nvo3sec.cli.written import Results
 from nvo3sec.errors import ConfigError, Nvo3secError
@@ -42,6 +42,7 @@ app.add_typer(keys.app, name="keys")
 app.command("status")(operate.status)
 app.command("counters")(operate.counters)
 app.command("reconcile")(operate.reconcile)
+app.command("mtu")(mtu.mtu)
 app.command("shell")(shell.shell)
 
 

@@ -3,7 +3,24 @@
 
 from __future__ import annotations
 
-from nvo3sec.config.load import DomainText, example_path, load_domain, parse_domain, read_domain
+from nvo3sec.config.load import (
+    DomainText,
+    example_path,
+    load_domain,
+    parse_domain,
+    parse_tunnel_fits,
+    read_domain,
+)
+from nvo3sec.config.mtu import TunnelFit
 from nvo3sec.config.schema import DomainFile
 
-__all__ = ["DomainFile", "DomainText", "example_path", "load_domain", "parse_domain", "read_domain"]
+__all__ = [
+    "DomainFile",
+    "DomainText",
+    "TunnelFit",
+    "example_path",
+    "load_domain",
+    "parse_domain",
+    "parse_tunnel_fits",
+    "read_domain",
+]

@@ -4,31 +4,29 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import TypeAlias
+from collections.abc import Iterable, Iterator
 
 from nvo3sec.config.convert import port_towards, underlay_macs
+from nvo3sec.config.fault import Fault
+from nvo3sec.config.mtu import Serving, check_mtu, who_serves
 from nvo3sec.config.schema import DomainFile, NveSection, TenantSystemSection, hard_limit
 from nvo3sec.config.yaml_lines import Path
 from nvo3sec.domain.keys.suite_limits import SUITE_LIMITS
 from nvo3sec.domain.overlay.addresses import IpAddress, format_mac, own_addresses
-from nvo3sec.domain.overlay.model import PACKET_OVERHEAD_BYTES, REPLICAS_PER_PORT_LIMIT, Level
+from nvo3sec.domain.overlay.model import REPLICAS_PER_PORT_LIMIT, Level
 
 SOCKET_PATH_LIMIT = 107
 """Bytes of a UNIX socket path that Linux takes (sun_path without its terminator)."""
 
 
-@dataclass(frozen=True)
-class Fault:
-    """One contradiction: where, and what would be right."""
-
-    path: Path
-    message: str
-
-
 def cross_check(parsed: DomainFile) -> Iterator[Fault]:
     """Every contradiction of a file whose single fields are well-formed."""
+    yield from cross_check_names(parsed)
+    yield from check_mtu(parsed)
+
+
+def cross_check_names(parsed: DomainFile) -> Iterator[Fault]:
+    """Every contradiction but MTUs that are too small."""
     yield from _unique(((("vns", i, "name"), vn.name) for i, vn in enumerate(parsed.vns)), "VN name")
     yield from _unique(((("vns", i, "vni"), vn.vni) for i, vn in enumerate(parsed.vns)), "VNI")
     yield from _unique(((("nves", i, "name"), nve.name) for i, nve in enumerate(parsed.nves)), "NVE name")
@@ -46,8 +44,7 @@ def cross_check(parsed: DomainFile) -> Iterator[Fault]:
         yield from _check_underlay(nves, index, nve)
         yield from _check_vaps(vns, index, nve)
     yield from _check_port_macs(parsed)
-    serving = _serving(parsed)
-    yield from _check_mtu(parsed, serving)
+    serving = who_serves(parsed)
     yield from _check_replicas(parsed, serving)
     yield from _check_tenant_systems(parsed)
     yield from _check_tunnels(parsed)
@@ -161,34 +158,7 @@ def _check_vaps(vns: set[str], index: int, nve: NveSection) -> Iterator[Fault]:
             yield Fault(path, f"port {vap.port} VLAN {vap.vlan} is a VAP of {nve.name} already")
 
 
-_Serving: TypeAlias = Mapping[str, list[tuple[int, NveSection]]]
-"""The NVEs that serve each VN, with their places in the file."""
-
-
-def _serving(parsed: DomainFile) -> _Serving:
-    found: dict[str, list[tuple[int, NveSection]]] = {}
-    for index, nve in enumerate(parsed.nves):
-        for vn in {vap.vn for vap in nve.vaps}:
-            found.setdefault(vn, []).append((index, nve))
-    return found
-
-
-def _check_mtu(parsed: DomainFile, serving: _Serving) -> Iterator[Fault]:
-    for vn in parsed.vns:
-        members = serving.get(vn.name, [])
-        if len(members) < 2:
-            continue  # no tunnel carries it
-        need = vn.mtu + PACKET_OVERHEAD_BYTES
-        for index, nve in members:
-            if nve.underlay.mtu < need:
-                yield Fault(
-                    ("nves", index, "underlay", "mtu"),
-                    f"{nve.underlay.mtu} is too small for VN {vn.name}: its MTU {vn.mtu} + {PACKET_OVERHEAD_BYTES}"
-                    f" bytes of protection need {need}",
-                )
-
-
-def _check_replicas(parsed: DomainFile, serving: _Serving) -> Iterator[Fault]:
+def _check_replicas(parsed: DomainFile, serving: Serving) -> Iterator[Fault]:
     places: dict[tuple[int, str], list[int]] = {}
     for index, nve in enumerate(parsed.nves):
         for vap in nve.vaps:
@@ -256,7 +226,7 @@ def _check_tunnels(parsed: DomainFile) -> Iterator[Fault]:
             yield Fault(path, f"tunnels[{seen[pair]}] is already between {' and '.join(sorted(pair))}")
 
 
-def _check_reservations(parsed: DomainFile, serving: _Serving) -> Iterator[Fault]:
+def _check_reservations(parsed: DomainFile, serving: Serving) -> Iterator[Fault]:
     vns = {vn.name for vn in parsed.vns}
     nves = {nve.name for nve in parsed.nves}
     reserved = {(one.vn, one.address) for one in parsed.reservations}

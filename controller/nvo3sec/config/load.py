@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from itertools import islice
@@ -12,8 +12,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from nvo3sec.config.checks import cross_check
+from nvo3sec.config.checks import cross_check, cross_check_names
 from nvo3sec.config.convert import to_domain
+from nvo3sec.config.fault import Fault
+from nvo3sec.config.mtu import TunnelFit, tunnel_fits
 from nvo3sec.config.schema import DomainFile
 from nvo3sec.config.yaml_lines import FINDINGS_LIMIT, LinedDocument, dotted, first_text, parse_yaml
 from nvo3sec.domain.overlay.model import Domain
@@ -72,7 +74,20 @@ def parse_domain(text: str, source: str, directory: Path) -> Domain:
         return _parsed(text, source, directory)
 
 
+def parse_tunnel_fits(text: str, source: str) -> tuple[TunnelFit, ...]:
+    """What fits into the tunnels of the domain file `text`, which may be wrong about that, and about nothing else.
+
+    Raises ConfigError with every other finding.
+    """
+    with garbage.paused():
+        return tuple(tunnel_fits(_checked(text, source, cross_check_names)))
+
+
 def _parsed(text: str, source: str, directory: Path) -> Domain:
+    return to_domain(_checked(text, source, cross_check), directory)
+
+
+def _checked(text: str, source: str, check: Callable[[DomainFile], Iterator[Fault]]) -> DomainFile:
     document = parse_yaml(text, source)
     if not isinstance(document.value, dict):
         raise ConfigError(source, [Finding(1, "(the whole file)", "must be a mapping, beginning with `domain:`")])
@@ -82,11 +97,11 @@ def _parsed(text: str, source: str, directory: Path) -> Domain:
         raise ConfigError(source, _schema_findings(error, document)) from None
     findings = [
         Finding(document.line_of(fault.path), dotted(fault.path), fault.message)
-        for fault in islice(cross_check(parsed), FINDINGS_LIMIT)
+        for fault in islice(check(parsed), FINDINGS_LIMIT)
     ]
     if findings:
         raise ConfigError(source, findings)
-    return to_domain(parsed, directory)
+    return parsed
 
 
 _WORDS = {

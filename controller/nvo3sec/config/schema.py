@@ -22,14 +22,11 @@ from nvo3sec.domain.overlay.model import (
     LAST_UNDERLAY_PORT,
     LAST_VLAN,
     LAST_VNI,
-    LONGEST_FRAME_BYTES,
-    PACKET_OVERHEAD_BYTES,
     VAP_FLOOD,
     VERIFY_RATE,
 )
+from nvo3sec.domain.overlay.mtu import IPV4_LEAST_MTU, LONGEST_PACKET_BYTES, Family, underlay_mtu_for
 from nvo3sec.domain.overlay.names import parse_dns_name, parse_label
-
-ETHERNET_BYTES = 14
 
 
 def _unix_target(value: str) -> str:
@@ -186,8 +183,8 @@ class VnSection(_Section):
     vni: Vni
     level: Level = "integrity"
     """What its tunnels must give at least."""
-    mtu: Annotated[int, Field(strict=True, ge=576, le=LONGEST_FRAME_BYTES - ETHERNET_BYTES)] = 1400
-    """IP MTU of the tenant systems; the underlay needs `PACKET_OVERHEAD_BYTES` more."""
+    mtu: Annotated[int, Field(strict=True, ge=IPV4_LEAST_MTU, le=LONGEST_PACKET_BYTES)] = 1400
+    """IP MTU of the tenant systems; the underlay needs more (`domain/overlay/mtu.py`)."""
     punt: RateSection = RateSection(rate=20, burst=20)
     """What each VAP may send to its agent: unknown destinations and neighbors."""
     negative_quota: Annotated[int, Field(strict=True, ge=1, le=65536)] = 128
@@ -224,7 +221,7 @@ class UnderlaySection(_Section):
     address: UnicastIpv4
     port: UnderlayPort
     mac: Mac
-    mtu: Annotated[int, Field(strict=True, ge=576 + PACKET_OVERHEAD_BYTES, le=9216)] = 1500
+    mtu: Annotated[int, Field(strict=True, ge=underlay_mtu_for(IPV4_LEAST_MTU, Family.IPV4), le=9216)] = 1500
     peer_meter: RateSection = RateSection(rate=100_000, burst=10_000)
     """What may come from one peer and not verify; and what is verified of it in any case when it was more than that."""
     verify_rate: Annotated[int, Field(strict=True, ge=1, le=100_000_000)] = VERIFY_RATE

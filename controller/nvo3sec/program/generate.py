@@ -36,6 +36,7 @@ CONSTANTS = {
     "SUITE_CHASKEY12": "Number of the cipher suite on the wire (docs/wire-format.md).",
     "ETHERNET_LENGTH": "Ethernet header, bytes.",
     "IPV4_OVERHEAD": "From the inner frame to the outer IPv4 packet, bytes.",
+    "IPV6_OVERHEAD": "From the inner frame to the outer IPv6 packet, bytes.",
     "FRAME_LIMIT": "First length of an inner frame that is too long, bytes.",
     "PEER_COUNT": "Peer numbers are below it.",
     "ADJACENCY_SIZE": "Next hops that the program promises room for.",

@@ -28,6 +28,8 @@ ETHERNET_LENGTH = 14
 """Ethernet header, bytes."""
 IPV4_OVERHEAD = 72
 """From the inner frame to the outer IPv4 packet, bytes."""
+IPV6_OVERHEAD = 92
+"""From the inner frame to the outer IPv6 packet, bytes."""
 FRAME_LIMIT = 1568
 """First length of an inner frame that is too long, bytes."""
 PEER_COUNT = 32768

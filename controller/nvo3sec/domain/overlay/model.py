@@ -11,20 +11,10 @@ from ipaddress import IPv4Address
 
 from nvo3sec.domain.overlay.addresses import IpAddress, IpNetwork
 from nvo3sec.domain.overlay.constants import (
-    ETHERNET_LENGTH,
-    FRAME_LIMIT,
-    IPV4_OVERHEAD,
     PORT_CPU,
     PORT_UNDERLAY_BIT,
     SUITE_CHASKEY12,
 )
-
-PACKET_OVERHEAD_BYTES = ETHERNET_LENGTH + IPV4_OVERHEAD
-"""From a tenant's IP packet to the outer IPv4 packet: 14 for the inner Ethernet header, and from the inner frame on 72:
-36 protection + 8 Geneve + 8 UDP + 20 IPv4."""
-
-LONGEST_FRAME_BYTES = FRAME_LIMIT - 1
-"""Largest inner frame that the data plane takes, bytes."""
 
 FIRST_UNDERLAY_PORT = PORT_UNDERLAY_BIT
 LAST_UNDERLAY_PORT = PORT_CPU - 1
