@@ -186,7 +186,7 @@ class VnSection(_Section):
     mtu: Annotated[int, Field(strict=True, ge=IPV4_LEAST_MTU, le=LONGEST_PACKET_BYTES)] = 1400
     """IP MTU of the tenant systems; the underlay needs more (`domain/overlay/mtu.py`)."""
     punt: RateSection = RateSection(rate=20, burst=20)
-    """What each VAP may send to its agent: unknown destinations and neighbors."""
+    """What each VAP may send to its agent: unknown destinations and neighbors, frames that do not fit into a tunnel."""
     negative_quota: Annotated[int, Field(strict=True, ge=1, le=65536)] = 128
     """How many addresses without an answer an agent remembers for each VAP."""
     flood: CopiesSection = CopiesSection(rate=FLOOD.per_second, burst=FLOOD.burst)

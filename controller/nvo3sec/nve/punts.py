@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Packets that the pipeline sent up: unknown destinations and unknown neighbors of tenants behind this NVE, what
-tenants announce that share addresses with others (`claims.py`), what is announced where it must not be (`moves.py`).
+tenants announce that share addresses with others (`claims.py`), what is announced where it must not be (`moves.py`),
+what is longer than its tunnel carries (`path_mtu.py`).
 
 Each of the unknown becomes at most one question to the NVA. A found destination is installed first, then the packet
 that asked for it goes on its way if it came up whole; a found neighbor is installed, and its question answered.
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 
 import structlog
 
@@ -25,6 +26,7 @@ from nvo3sec.errors import cause_of
 from nvo3sec.nve.claims import SharedAddressClaims
 from nvo3sec.nve.driver import SwitchDriver
 from nvo3sec.nve.moves import MoveHints
+from nvo3sec.nve.path_mtu import PathMtuAnswers
 from nvo3sec.p4runtime import PacketIn, PacketOutOp, PuntReason
 from nvo3sec.system.uptime import uptime_s
 
@@ -36,7 +38,8 @@ class PuntHandler:
 
     look_up: asks the NVA; gives its answer and what was learned from it. install: returns when the switch has what was
     learned. context: the current view and numbers, or None while there are none. announce: tells the NVA. moves: takes
-    what is announced where it is not permitted.
+    what is announced where it is not permitted. path_mtu: knows what to answer to packets that their tunnels do not
+    carry.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class PuntHandler:
         context: Callable[[], tuple[NveView, Numbers] | None],
         announce: Callable[[Announcement], Awaitable[AttachmentAnswer]],
         moves: MoveHints | None = None,
+        path_mtu: PathMtuAnswers | None = None,
     ) -> None:
         self._driver = driver
         self._ask_nva = look_up
@@ -58,6 +62,7 @@ class PuntHandler:
         self.counts: Counter[str] = Counter()
         self._claiming = SharedAddressClaims(driver.client.name, announce, self._view, self.counts)
         self._moves = moves
+        self._path_mtu = path_mtu
         self._since_us: int | None = None
 
     def close(self) -> None:
@@ -107,6 +112,12 @@ class PuntHandler:
         if found is not None and packet["reason"] == PuntReason.REFUSED_ANNOUNCEMENT and self._moves is not None:
             self.counts[self._moves.heard(packet, view, *found)] += 1
             return
+        if found is not None and packet["reason"] == PuntReason.FRAME_TOO_BIG and self._path_mtu is not None:
+            word, answer = self._path_mtu.heard(packet, view, *found)
+            self.counts[word] += 1
+            if answer is not None:
+                self._start(self._tell(packet, found[0], answer))
+            return
         wanted = _wanted(packet)
         if found is None or wanted is None:
             self.counts["not-understood"] += 1
@@ -115,9 +126,21 @@ class PuntHandler:
         verdict = self._policy.ask(wanted, packet["interface"], vn.punt, uptime_s())
         self.counts[verdict.value] += 1
         if verdict is Verdict.ASK:
-            task = asyncio.create_task(self._look_up(wanted, packet, vap, vn))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._start(self._look_up(wanted, packet, vap, vn))
+
+    def _start(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _tell(self, packet: PacketIn, vap: Vap, answer: bytes) -> None:
+        """The sender of a packet that its tunnel does not carry."""
+        try:
+            await self._driver.client.packet_out(
+                PacketOutOp.FORWARD, answer, egress_port=vap.port, interface=packet["interface"]
+            )
+        except Exception as error:  # noqa: BLE001  # nobody awaits this task; the tenant sends again, and is told then
+            self._log.warning("answer not sent", port=vap.port, vlan=vap.vlan, error=cause_of(error))
 
     async def _look_up(self, wanted: Wanted, packet: PacketIn, vap: Vap, vn: Vn) -> None:
         negative_until: float | None = None

@@ -57,6 +57,7 @@ from nvo3sec.nve.lease import Lease
 from nvo3sec.nve.mappings import MappingLookups
 from nvo3sec.nve.moves import MoveHints
 from nvo3sec.nve.nva_session import NvaSession
+from nvo3sec.nve.path_mtu import PathMtuAnswers
 from nvo3sec.nve.places import vap_places
 from nvo3sec.nve.plan import MANAGED_TABLES, Plan
 from nvo3sec.nve.punts import PuntHandler
@@ -144,7 +145,10 @@ class SwitchService:
         )
         self._use = SendingUse(driver, kept.use)
         moves = MoveHints(driver.client.name, session.look_up, session.report)
-        self.punts = PuntHandler(driver, self.learning.look_up, self.install, self.context, self.announce, moves)
+        path_mtu = PathMtuAnswers(self.learning.mappings.nve_of)
+        self.punts = PuntHandler(
+            driver, self.learning.look_up, self.install, self.context, self.announce, moves, path_mtu
+        )
 
     async def run(self) -> None:
         """Register, and serve until something breaks. Raises SwitchError, NvaUnreachable, AuthorizationError."""

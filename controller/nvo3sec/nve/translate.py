@@ -30,8 +30,6 @@ from nvo3sec.program import generated as p4
 from nvo3sec.program.entry import Item, Pairs
 
 K = TypeVar("K")
-ANY_LENGTH = 0xFFFF
-"""Of frames into a tunnel: nothing is known of its path."""
 
 
 def _number(value: bytes | Secret) -> int:
@@ -129,7 +127,7 @@ def to_entry(entry: d.SwitchEntry) -> Entry:
         case d.PuntMeter():
             return p4.punt_meter_police_punt(interface=entry.interface, meter=_meter(entry.rate))
         case d.TunnelRoute():
-            return p4.tunnel_route_spread(interface=entry.interface, group=entry.group, frame_limit=ANY_LENGTH)
+            return p4.tunnel_route_spread(interface=entry.interface, group=entry.group, frame_limit=entry.frame_limit)
         case d.UnderlayMember():
             return p4.underlay_member_via(group=entry.group, bucket=entry.bucket, port=entry.port, hop=entry.hop)
         case d.Adjacency():

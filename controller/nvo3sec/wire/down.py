@@ -215,6 +215,7 @@ def _view_out(view: NveView) -> Any:
                 meter=_rate(peer.meter),
                 vns=[pb.PeerVn(vni=vni, level=checks.LEVELS[level]) for vni, level in peer.vnis],
                 sends=checks.LEVELS[peer.sends],
+                mtu=peer.mtu,
             )
             for peer in view.peers
         ],
@@ -301,6 +302,7 @@ def _peer(peer: Any, field: str) -> PeerView:
         meter=checks.rate(peer, "meter", f"{field}.meter"),
         vnis=checks.items(peer.vns, f"{field}.vns", _peer_vn),
         sends=checks.level(peer.sends, f"{field}.sends") if peer.sends else Level.INTEGRITY,
+        mtu=checks.number(peer.mtu, f"{field}.mtu", 0, checks.MTU_LIMIT),
     )
 
 

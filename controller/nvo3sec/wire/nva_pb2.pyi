@@ -233,7 +233,7 @@ class PeerVn(_message.Message):
     def __init__(self, vni: _Optional[int] = ..., level: _Optional[_Union[Level, str]] = ...) -> None: ...
 
 class Peer(_message.Message):
-    __slots__ = ("name", "address", "port", "mac", "next_hop_mac", "meter", "vns", "sends")
+    __slots__ = ("name", "address", "port", "mac", "next_hop_mac", "meter", "vns", "sends", "mtu")
     NAME_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     PORT_FIELD_NUMBER: _ClassVar[int]
@@ -242,6 +242,7 @@ class Peer(_message.Message):
     METER_FIELD_NUMBER: _ClassVar[int]
     VNS_FIELD_NUMBER: _ClassVar[int]
     SENDS_FIELD_NUMBER: _ClassVar[int]
+    MTU_FIELD_NUMBER: _ClassVar[int]
     name: str
     address: bytes
     port: int
@@ -250,7 +251,8 @@ class Peer(_message.Message):
     meter: Rate
     vns: _containers.RepeatedCompositeFieldContainer[PeerVn]
     sends: Level
-    def __init__(self, name: _Optional[str] = ..., address: _Optional[bytes] = ..., port: _Optional[int] = ..., mac: _Optional[int] = ..., next_hop_mac: _Optional[int] = ..., meter: _Optional[_Union[Rate, _Mapping]] = ..., vns: _Optional[_Iterable[_Union[PeerVn, _Mapping]]] = ..., sends: _Optional[_Union[Level, str]] = ...) -> None: ...
+    mtu: int
+    def __init__(self, name: _Optional[str] = ..., address: _Optional[bytes] = ..., port: _Optional[int] = ..., mac: _Optional[int] = ..., next_hop_mac: _Optional[int] = ..., meter: _Optional[_Union[Rate, _Mapping]] = ..., vns: _Optional[_Iterable[_Union[PeerVn, _Mapping]]] = ..., sends: _Optional[_Union[Level, str]] = ..., mtu: _Optional[int] = ...) -> None: ...
 
 class TenantSystem(_message.Message):
     __slots__ = ("name", "vn", "nve", "port", "vlan", "mac", "ips", "allow_other_ethertypes", "allow_unspecified_source", "allow_router", "allow_dhcp_server")

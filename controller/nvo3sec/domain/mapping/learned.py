@@ -105,6 +105,11 @@ class LearnedMappings:
         """Whether the tenant system is known."""
         return name in self._entries
 
+    def nve_of(self, name: Name) -> str | None:
+        """The NVE behind which the tenant system is; None if it is not known."""
+        known = self._entries.get(name)
+        return known.nve if known is not None else None
+
     def keep_vns(self, vns: Mapping[int, str]) -> frozenset[int]:
         """VNs that are served from now on: forget everything of others. Returns the VNIs that are of another VN now.
 

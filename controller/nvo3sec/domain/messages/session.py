@@ -36,7 +36,8 @@ WHOLE_FRAME = 0xFFFF
 class PeerView:
     """A peer as one NVE sees it. `vnis`: into which the peer may send here, with the lowest level that each accepts.
 
-    sends: what is sent to the peer is of this level at least, whatever its VN demands.
+    sends: what is sent to the peer is of this level at least, whatever its VN demands. mtu: what the underlay carries
+    at the peer, bytes; 0 if an older NVA has not said it.
     """
 
     name: str
@@ -47,6 +48,7 @@ class PeerView:
     meter: Rate
     vnis: tuple[tuple[int, Level], ...]
     sends: Level = Level.INTEGRITY
+    mtu: int = 0
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from nvo3sec.domain.messages.session import NveView
 from nvo3sec.domain.overlay.addresses import IpAddress, link_local
 from nvo3sec.domain.overlay.constants import UNDERLAY_BUCKETS
 from nvo3sec.domain.overlay.model import Level, Rate, Suite, TenantSystem
+from nvo3sec.domain.overlay.mtu import Family, longest_frame, tunnel_mtu
 from nvo3sec.domain.switch.entries import (
     AGENT_REPLICA,
     Adjacency,
@@ -231,7 +232,8 @@ def _peers(view: NveView, numbers: Numbers, floors: Mapping[IPv4Address, Rate]) 
         yield AuthorizedNve(peer.address, view.address, number, peer_tag(Purpose.TUNNEL, peer.address, view.address))
         yield PeerMeter(number, peer.meter)
         yield PeerFloor(number, floors.get(peer.address, peer.meter))
-        yield TunnelRoute(tunnel, group)
+        mtu = tunnel_mtu(view.mtu, peer.mtu)
+        yield TunnelRoute(tunnel, group, longest_frame(mtu, Family.of(peer.address)))
         for bucket in range(UNDERLAY_BUCKETS):
             yield UnderlayMember(group, bucket, peer.port, hop)
         yield Adjacency(peer.port, hop, peer.mac, peer.next_hop_mac)
@@ -240,7 +242,7 @@ def _peers(view: NveView, numbers: Numbers, floors: Mapping[IPv4Address, Rate]) 
             interface=tunnel,
             source=view.address,
             destination=peer.address,
-            mtu=view.mtu,
+            mtu=mtu,
             hop=hop,
         )
         for vni, level in peer.vnis:

@@ -195,10 +195,12 @@ class PuntMeter:
 
 @dataclass(frozen=True)
 class TunnelRoute:
-    """The ways of a tunnel: `group` names them, which tunnels with the same ways share."""
+    """The ways of a tunnel: `group` names them, which tunnels with the same ways share. frame_limit: the longest frame
+    of a tenant that goes there, bytes."""
 
     interface: int
     group: int
+    frame_limit: int
 
 
 @dataclass(frozen=True)

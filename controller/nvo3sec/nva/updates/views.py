@@ -93,6 +93,7 @@ def view_of(domain: Domain, membership: Membership, state: MappingState, name: s
                     for vn in membership.shared(name, peer_name)
                 ),
                 sends=membership.sent_between(name, peer_name),
+                mtu=domain.nve_by_name[peer_name].mtu,
             )
         )
     # Which subnets there are is for the NVA to know, which decides who has what, and may what.

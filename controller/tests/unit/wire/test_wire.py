@@ -383,6 +383,9 @@ BAD_DOWN = {
     "view.name": view(name="Leaf1"),
     "view.address": view(address=bytes(16)),
     "view.mtu": view(mtu=2**20),
+    "view.peers[0].mtu": view(
+        peers=[pb.Peer(name="leaf2", address=bytes(4), port=256, mac=1, next_hop_mac=2, meter=RATE, mtu=2**20)]
+    ),
     "view.lease_s": view(lease_s=float("nan")),
     "view.lease_renew_s": view(lease_renew_s=-1.0),
     "view.underlay_ports[0].mac": view(underlay_ports=[pb.UnderlayPort(port=256, mac=2**48)]),

@@ -116,9 +116,11 @@ class Judge:
     def _nve(self, name: str, was: Nve | None, will: Nve | None, change: Change) -> _Verdict:
         if change.field in ("device_id", "p4runtime"):
             return _Verdict(Effect.AGENT, [name])
-        if change.field in ("mtu", "verify_rate"):
+        if change.field == "verify_rate":
             return _Verdict(Effect.SWITCHES, [name])
         peers = [peer for membership in self._memberships for peer in membership.peers_of(name)]
+        if change.field == "mtu":
+            return _Verdict(Effect.SWITCHES, [name, *peers])  # what fits into a tunnel is for both ends to know
         vns = [vn for nve in (was, will) if nve is not None for vn in nve.vn_names]
         refusal = "" if will is None else self._obstacles.get(address_meaning(will.address, name).place, "")
         note = ""
