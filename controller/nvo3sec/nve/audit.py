@@ -32,9 +32,9 @@ WHOLE_S = 60.0
 OFTEN = (
     (Table.INCARNATION, Table.LEASE, Table.AUTHORIZED_NVE, Table.VN_INGRESS_AUTHORIZATION, Table.PORT_ROLE),
     (Table.SA_RX, Table.SA_TX),
-    (Table.VAP, Table.SOURCE_GUARD, Table.TARGET_GUARD),
+    (Table.VAP, Table.SOURCE_GUARD, Table.TARGET_GUARD, Table.OWN_ADDRESS),
 )
-"""What lets somebody in: who may send to us and into what, under which keys and for how long, from which VAPs."""
+"""What lets somebody in: who may send to us and into what, with which keys and how long, from which VAPs, in clear."""
 EVENT = "foreign-entry"
 
 

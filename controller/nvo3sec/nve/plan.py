@@ -58,6 +58,9 @@ _STAGE_OF_TABLE = {
     Table.SA_TX: Stage.SEND,
     Table.VAP_EGRESS: Stage.CARRY,
     Table.VAP_FLOOD: Stage.CARRY,
+    # Nobody wants these yet: what stands there is somebody else's, and goes first.
+    Table.OWN_ADDRESS: Stage.ALLOW,
+    Table.UNDERLAY_PUNT_METER: Stage.ALLOW,
 }
 _REMOVED_LAST = {
     Table.SA_RX,
