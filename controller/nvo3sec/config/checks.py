@@ -45,6 +45,7 @@ def cross_check_names(parsed: DomainFile) -> Iterator[Fault]:
         yield from _check_vaps(vns, index, nve)
     yield from _check_port_macs(parsed)
     serving = who_serves(parsed)
+    yield from _check_families(parsed, serving)
     yield from _check_replicas(parsed, serving)
     yield from _check_tenant_systems(parsed)
     yield from _check_tunnels(parsed)
@@ -156,6 +157,21 @@ def _check_vaps(vns: set[str], index: int, nve: NveSection) -> Iterator[Fault]:
             yield Fault((*path, "vn"), f"there is no VN {vap.vn}; {_choices(vns)}")
         if places.setdefault((vap.port, vap.vlan), position) != position:
             yield Fault(path, f"port {vap.port} VLAN {vap.vlan} is a VAP of {nve.name} already")
+
+
+def _check_families(parsed: DomainFile, serving: Serving) -> Iterator[Fault]:
+    """That a tunnel can lead from each member of a VN to each other one: nothing goes from IPv4 to IPv6."""
+    for vn in parsed.vns:
+        first = None
+        for index, nve in serving.get(vn.name, []):
+            first = first or nve
+            own, other = nve.underlay.address, first.underlay.address
+            if own.version != other.version:
+                yield Fault(
+                    ("nves", index, "underlay", "address"),
+                    f"{own} is of IPv{own.version}, and {first.name}, which serves VN {vn.name} as well, has {other}"
+                    f" of IPv{other.version}: no tunnel leads from one to the other",
+                )
 
 
 def _check_replicas(parsed: DomainFile, serving: Serving) -> Iterator[Fault]:

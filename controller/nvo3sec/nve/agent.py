@@ -18,6 +18,7 @@ from nvo3sec.domain.mapping import Reason
 from nvo3sec.domain.mapping.learned import LearnedMappings
 from nvo3sec.domain.messages.holdings import Holdings
 from nvo3sec.domain.messages.session import Announcement, Attachment, AttachmentAnswer, NveView, Release, Sign, Standing
+from nvo3sec.domain.overlay.addresses import UnderlayAddress
 from nvo3sec.domain.switch.status import AgentStatus
 from nvo3sec.errors import (
     AuthorizationError,
@@ -330,8 +331,8 @@ class NveAgent:
         entries, sent = await serving.sent()
         names: dict[int, str] = {}
         sequences: dict[str, int] = {}
-        addresses: dict[int, IPv4Address] = {}
-        own = IPv4Address(0)
+        addresses: dict[int, UnderlayAddress] = {}
+        own: UnderlayAddress = IPv4Address(0)
         if (context := serving.context()) is not None:
             view, numbers = context
             peers = {peer.address: peer.name for peer in view.peers}

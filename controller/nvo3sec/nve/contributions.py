@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
-from ipaddress import IPv4Address
 
 from nvo3sec.domain.keys.contribution import (
     ContributionRefused,
@@ -29,7 +28,7 @@ from nvo3sec.domain.keys.contribution import (
 )
 from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.messages.session import WHOLE_FRAME, KeyState, NveView, ReceiveSa, Report, SendSa
-from nvo3sec.domain.overlay.addresses import IpAddress
+from nvo3sec.domain.overlay.addresses import IpAddress, UnderlayAddress
 from nvo3sec.domain.overlay.model import Suite, TunnelKeys
 from nvo3sec.errors import OperatorError, cause_of
 from nvo3sec.nve.agent_memory import AgentMemory
@@ -75,7 +74,7 @@ class PeerContributions:
         self._make = make
         self._required = self._on = required
         self._keys: PeerKeys | None = None
-        self._address: IPv4Address | None = None
+        self._address: UnderlayAddress | None = None
         self._places = Places()
         self._epoch = 0
         self._relayed = Relayed()
@@ -280,7 +279,7 @@ class PeerContributions:
             took |= self._check(self._keys, one, peers[one.peer], now)
         return looked, took
 
-    def _check(self, keys: PeerKeys, one: PeerContribution, address: IPv4Address, now: float) -> bool:
+    def _check(self, keys: PeerKeys, one: PeerContribution, address: UnderlayAddress, now: float) -> bool:
         try:
             keys.take(Peer(one.peer, (address,), one.incarnation), one.epoch, one.contribution)
         except ContributionRefused as error:

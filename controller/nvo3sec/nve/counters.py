@@ -11,6 +11,7 @@ from typing import Any
 from nvo3sec.domain.keys.usage import Amount
 from nvo3sec.domain.messages.answers import REASON_LENGTH
 from nvo3sec.domain.messages.holdings import suite_name
+from nvo3sec.domain.overlay.addresses import UnderlayAddress
 from nvo3sec.nve.translate import SaName
 from nvo3sec.p4runtime import Table
 from nvo3sec.p4runtime.statistics import PortStatistics, SwitchStatistics
@@ -29,9 +30,9 @@ class CountersRead:
     interfaces: dict[int, str]
     """Peer or VAP of each overlay interface."""
     sequences: dict[str, int]
-    addresses: dict[int, IPv4Address] = field(default_factory=dict)
+    addresses: dict[int, UnderlayAddress] = field(default_factory=dict)
     """Address of each peer number."""
-    own: IPv4Address = field(default_factory=lambda: IPv4Address(0))
+    own: UnderlayAddress = field(default_factory=lambda: IPv4Address(0))
     """Address of the NVE itself."""
     sent: Mapping[SaName, Amount] = field(default_factory=dict)
     """What each sending SA has protected, also what then did not leave. The counter of an entry goes on when that gets

@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ipaddress import IPv4Address
 
 from nvo3sec.domain.keys.usage import Amount
 from nvo3sec.domain.messages.holdings import HeldSa, Holdings, suite_name
+from nvo3sec.domain.overlay.addresses import UnderlayAddress
 from nvo3sec.nve.clock import ClockReading
-from nvo3sec.nve.translate import SaName, incarnation_of, peers_of
+from nvo3sec.nve.translate import SaName, ends_of, incarnation_of, peers_of
 from nvo3sec.p4runtime import Entry, SwitchState, Table
 from nvo3sec.program.entry import CounterValue, Pairs
 
@@ -24,7 +24,7 @@ def holdings_of(
     reading: ClockReading,
     *,
     agrees: bool,
-    peers: Mapping[IPv4Address, str],
+    peers: Mapping[UnderlayAddress, str],
     use: Mapping[SaName, Amount],
     last_use: Mapping[SaName, float],
     now: float,
@@ -36,14 +36,14 @@ def holdings_of(
     """
     incarnation = incarnation_of(state)
     own = int.from_bytes(incarnation, "big")
-    ends = {entry["interface"]: IPv4Address(entry["destination"]) for entry in state.of_table(Table.TUNNEL)}
+    ends = ends_of(state)
 
     def counted(table: Table, entry: Entry, *, at_most: bool) -> Amount:
         value = counters[table].get(entry.match)
         return Amount() if value is None else Amount(value.packets, value.bytes, at_most)
 
     def held(
-        entry: Entry, address: IPv4Address | None, used: Amount, generation: int = 0, idle_s: float | None = None
+        entry: Entry, address: UnderlayAddress | None, used: Amount, generation: int = 0, idle_s: float | None = None
     ) -> HeldSa:
         return HeldSa(
             peer="?" if address is None else peers.get(address, str(address)),

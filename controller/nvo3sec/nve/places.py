@@ -5,9 +5,9 @@ VAPs are."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ipaddress import IPv4Address
 
 from nvo3sec.domain.messages.session import NveView
+from nvo3sec.domain.overlay.addresses import UnderlayAddress
 
 
 class Places:
@@ -16,7 +16,8 @@ class Places:
     messages before that say."""
 
     def __init__(self) -> None:
-        self._places: dict[str, tuple[IPv4Address, IPv4Address, int]] = {}  # both addresses, and since which version
+        # Both addresses, and since which version.
+        self._places: dict[str, tuple[UnderlayAddress, UnderlayAddress, int]] = {}
         self.version = -1
         """Of the last view."""
 
@@ -36,11 +37,11 @@ class Places:
         return frozenset(name for name, place in before.items() if self._places.get(name) != place)
 
     @property
-    def everywhere(self) -> Mapping[str, IPv4Address]:
+    def everywhere(self) -> Mapping[str, UnderlayAddress]:
         """The addresses of all peers."""
         return {name: peer for name, (_, peer, _) in self._places.items()}
 
-    def addresses(self, version: int) -> Mapping[str, IPv4Address]:
+    def addresses(self, version: int) -> Mapping[str, UnderlayAddress]:
         """The peers that a message of `version` about keys is about, and their addresses."""
         return {name: peer for name, (_, peer, since) in self._places.items() if version > since}
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
 
 from nvo3sec.domain.messages.session import NveView
+from nvo3sec.domain.overlay.addresses import UnderlayAddress
 from nvo3sec.domain.overlay.model import Rate
 from nvo3sec.domain.switch.desired import InstalledReceive, InstalledSend, Learned, desired_state, number_everything
 from nvo3sec.domain.switch.numbers import Numbers
@@ -35,7 +35,7 @@ class Wanted:
     receive: tuple[InstalledReceive, ...]
     send: tuple[InstalledSend, ...]
     learned: tuple[Learned, ...]
-    floors: Mapping[IPv4Address, Rate] = field(default_factory=dict)
+    floors: Mapping[UnderlayAddress, Rate] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

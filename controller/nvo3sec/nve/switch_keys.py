@@ -11,16 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 
 from nvo3sec.domain.keys.derivation import Purpose, peer_tag
 from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.messages.session import KeyState, NveView, ReceiveSa, SendSa
+from nvo3sec.domain.overlay.addresses import UnderlayAddress
 from nvo3sec.domain.overlay.model import Suite
 from nvo3sec.domain.switch.desired import InstalledReceive, InstalledSend
 from nvo3sec.nve.clock import ClockReading
 from nvo3sec.nve.places import Places
-from nvo3sec.nve.translate import peers_of
+from nvo3sec.nve.translate import ends_of, peers_of
 from nvo3sec.p4runtime import Entry, SwitchState, Table
 
 KEY_BYTES = 16
@@ -44,10 +44,10 @@ class SwitchKeys:
     """Keys of one incarnation of one switch. `found`: what the switch held when the agent adopted it."""
 
     def __init__(self, found: SwitchState | None) -> None:
-        self._found_receive: dict[tuple[IPv4Address, int], Entry] = {}
-        self._found_send: dict[tuple[IPv4Address, int], Entry] = {}
+        self._found_receive: dict[tuple[UnderlayAddress, int], Entry] = {}
+        self._found_send: dict[tuple[UnderlayAddress, int], Entry] = {}
         if found is not None:
-            peers = {e["interface"]: IPv4Address(e["destination"]) for e in found.of_table(Table.TUNNEL)}
+            peers = ends_of(found)
             addresses = peers_of(found)
             for entry in found.of_table(Table.SA_RX):
                 if entry["peer"] in addresses:
@@ -118,7 +118,7 @@ class SwitchKeys:
         self._forget_ends()
         return tuple(refused)
 
-    def _adopt(self, keys: KeyState, view: NveView, address: Mapping[str, IPv4Address]) -> None:
+    def _adopt(self, keys: KeyState, view: NveView, address: Mapping[str, UnderlayAddress]) -> None:
         """Once: what the switch was found with, of this incarnation and between these addresses."""
         self._began = True
         names = {place: name for name, place in address.items()}
@@ -135,7 +135,7 @@ class SwitchKeys:
                 self._made["send", names[place], spi] = _Made(_key_of(entry), entry["suite"], entry["not_after"])
         self._found_receive, self._found_send = {}, {}
 
-    def _found_before(self, names: Mapping[IPv4Address, str], own: int) -> Iterator[InstalledSend]:
+    def _found_before(self, names: Mapping[UnderlayAddress, str], own: int) -> Iterator[InstalledSend]:
         for (place, spi), entry in self._found_send.items():
             if place in names and entry["incarnation"] == own and entry["suite"] in set(Suite):
                 yield InstalledSend(names[place], Suite(entry["suite"]), spi, _key_of(entry), entry["not_after"])

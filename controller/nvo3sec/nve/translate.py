@@ -11,7 +11,7 @@ from typing import TypeVar
 from nvo3sec.domain.keys.sa import Held
 from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.messages.session import HeldReceive, HeldSend, NveView
-from nvo3sec.domain.overlay.addresses import mapped_ipv6
+from nvo3sec.domain.overlay.addresses import UnderlayAddress, mapped_ipv6, underlay_fault, unmapped_ip
 from nvo3sec.domain.overlay.model import Level, Rate, Suite
 from nvo3sec.domain.switch import entries as d
 from nvo3sec.domain.switch.numbers import (
@@ -36,7 +36,7 @@ def _number(value: bytes | Secret) -> int:
     return int.from_bytes(value.reveal() if isinstance(value, Secret) else value, "big")
 
 
-def _mapped(address: IPv4Address) -> int:
+def _mapped(address: UnderlayAddress) -> int:
     return int.from_bytes(mapped_ipv6(address), "big")
 
 
@@ -138,7 +138,8 @@ def to_entry(entry: d.SwitchEntry) -> Entry:
                 next_hop_mac=entry.next_hop_mac,
             )
         case d.TunnelEntry():
-            return p4.tunnel_encapsulate(
+            is_ipv4 = isinstance(entry.destination, IPv4Address)
+            return (p4.tunnel_encapsulate if is_ipv4 else p4.tunnel_encapsulate_ipv6)(
                 port=entry.port,
                 interface=entry.interface,
                 source=int(entry.source),
@@ -180,22 +181,33 @@ def incarnation_of(state: SwitchState) -> bytes:
     return value.to_bytes(16, "big") if value else b""
 
 
-def peers_of(state: SwitchState) -> dict[int, IPv4Address]:
+def peers_of(state: SwitchState) -> dict[int, UnderlayAddress]:
     """The address that each peer number stands for, by the entries that find a peer by its addresses; without numbers
     that stand for two."""
     return {number: address for address, number in _usable(_peers(state), PEERS).items()}
 
 
-def _peers(state: SwitchState) -> dict[IPv4Address, int]:
-    return {IPv4Address(e["source"] & 0xFFFFFFFF): e["peer"] for e in state.of_table(Table.AUTHORIZED_NVE)}
+def _peers(state: SwitchState) -> dict[UnderlayAddress, int]:
+    return {unmapped_ip(e["source"]): e["peer"] for e in state.of_table(Table.AUTHORIZED_NVE)}
+
+
+def ends_of(state: SwitchState) -> dict[int, UnderlayAddress]:
+    """Where each tunnel leads, by its interface."""
+    return {e["interface"]: _end(e) for e in state.of_table(Table.TUNNEL)}
+
+
+def _end(entry: Entry) -> UnderlayAddress:
+    # By what the entry does with it: what goes over IPv6 to an IPv4-mapped address does not arrive at that of IPv4.
+    make = IPv4Address if entry.action == "encapsulate" else IPv6Address
+    return make(entry["destination"])
 
 
 def numbers_of(state: SwitchState) -> tuple[Numbers, Reserved]:
     """The numbers that a switch was found with: those whose meaning is known, and all that occur anywhere."""
     vaps = {(e["port"], e["vlan"], e["vni"]): e["interface"] for e in state.of_table(Table.VAP)}
-    tunnels = {IPv4Address(e["destination"]): e["interface"] for e in state.of_table(Table.TUNNEL)}
+    tunnels = {_end(e): e["interface"] for e in state.of_table(Table.TUNNEL)}
     addresses = peers_of(state)
-    pairs: dict[tuple[IPv4Address, Suite], int] = {}
+    pairs: dict[tuple[UnderlayAddress, Suite], int] = {}
     for entry in state.of_table(Table.SA_RX):
         if entry["suite"] in set(Suite) and entry["peer"] in addresses:
             pairs[addresses[entry["peer"]], Suite(entry["suite"])] = entry["pair"]
@@ -238,11 +250,12 @@ def _usable(found: dict[K, int], numbers: range) -> dict[K, int]:
 def held_keys(
     state: SwitchState, incarnation: bytes, reading: ClockReading, now: float
 ) -> tuple[tuple[HeldReceive, ...], tuple[HeldSend, ...]]:
-    """The keys derived for `incarnation` that a switch was found with and whose limit has not passed."""
-    peers = {e["interface"]: IPv4Address(e["destination"]) for e in state.of_table(Table.TUNNEL)}
+    """The keys derived for `incarnation` that a switch was found with and whose limit has not passed; not those of
+    tunnels that lead where no NVE can be."""
+    peers = {number: end for number, end in ends_of(state).items() if underlay_fault(end) is None}
     own = int.from_bytes(incarnation, "big")
     suites = set(Suite)
-    addresses = peers_of(state)
+    addresses = {number: end for number, end in peers_of(state).items() if underlay_fault(end) is None}
     receive: list[HeldReceive] = []
     send: dict[HeldSend, None] = {}
     for entry in state.of_table(Table.SA_RX):
@@ -266,11 +279,11 @@ SaName = tuple[str, Suite, int]
 
 def sending_entries(state: SwitchState, view: NveView) -> dict[tuple[int, int], tuple[Pairs, SaName]]:
     """The sending entries of a switch by (interface, level): their match fields, and the SA that they send with."""
-    addresses = {e["interface"]: IPv4Address(e["destination"]) for e in state.of_table(Table.TUNNEL)}
+    ends = ends_of(state)
     names = {peer.address: peer.name for peer in view.peers}
     found = {}
     for entry in state.of_table(Table.SA_TX):
-        peer = names.get(addresses.get(entry["interface"], IPv4Address(0)))
+        peer = names.get(ends[entry["interface"]]) if entry["interface"] in ends else None
         if peer is not None and entry["suite"] in set(Suite):
             name = (peer, Suite(entry["suite"]), entry["spi"])
             found[entry["interface"], entry["level"]] = (entry.match, name)

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
 
 from nvo3sec.domain.messages.session import NveView, PeerView
+from nvo3sec.domain.overlay.addresses import UnderlayAddress
 from nvo3sec.domain.overlay.model import Rate
 from nvo3sec.domain.switch.floors import VerifiedRate, floor_rate
 from nvo3sec.domain.switch.numbers import Numbers
@@ -41,12 +41,12 @@ class Refused:
 class KeptRates:
     """What is known of peers beyond one session, by their addresses."""
 
-    rates: dict[IPv4Address, VerifiedRate] = field(default_factory=dict)
-    attacked_at: dict[IPv4Address, float] = field(default_factory=dict)
+    rates: dict[UnderlayAddress, VerifiedRate] = field(default_factory=dict)
+    attacked_at: dict[UnderlayAddress, float] = field(default_factory=dict)
     """When each was last seen to be attacked (seconds, monotonic)."""
     attacked: int = 0
     """How many were at the last look."""
-    floors: dict[IPv4Address, Rate] = field(default_factory=dict)
+    floors: dict[UnderlayAddress, Rate] = field(default_factory=dict)
     """As they were last asked to be written."""
 
 
@@ -75,7 +75,7 @@ class VerifiedWatch:
         self._before: tuple[float, Numbers, Mapping[Pairs, int], Mapping[Pairs, int]] | None = None
         self._refused: dict[str, Refused] = {}
 
-    def floors(self, view: NveView) -> dict[IPv4Address, Rate]:
+    def floors(self, view: NveView) -> dict[UnderlayAddress, Rate]:
         """The floor of each peer of `view`, by its address, as of the last look."""
         # By powers of two, as floors go by them: not every peer that begins or ends to be attacked writes all of them.
         budget = view.verify_rate >> max(self._kept.attacked - 1, 0).bit_length()
@@ -137,7 +137,7 @@ class VerifiedWatch:
             rate = self._kept.rates.setdefault(peer.address, VerifiedRate())
             rate.learn(good[number], since_s, now, attacked=self._is_attacked(peer.address, now))
 
-    def _is_attacked(self, address: IPv4Address, now: float) -> bool:
+    def _is_attacked(self, address: UnderlayAddress, now: float) -> bool:
         return now < self._kept.attacked_at.get(address, -ATTACKED_S) + ATTACKED_S
 
     def _forget(self, peers: Iterable[PeerView], now: float) -> None:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from nvo3sec.domain.keys.derivation import INCARNATION_BYTES, KEY_BYTES
 from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.messages.session import DIGEST_BYTES, Position, StoreMark
-from nvo3sec.domain.overlay.addresses import IpAddress
+from nvo3sec.domain.overlay.addresses import IpAddress, UnderlayAddress, underlay_fault
 from nvo3sec.domain.overlay.constants import PORT_DROP
 from nvo3sec.domain.overlay.model import LAST_VLAN, LAST_VNI, Level, Rate, Suite
 from nvo3sec.domain.overlay.names import is_label
@@ -145,18 +145,23 @@ def suite(value: int, field: str) -> Suite:
     return chosen(value, field, SUITES)
 
 
-def ipv4(value: bytes, field: str) -> IPv4Address:
-    """An IPv4 address."""
-    return IPv4Address(exactly(value, field, 4))
-
-
 def ip(value: bytes, field: str) -> IpAddress:
     """An IPv4 or an IPv6 address, by its length: an IPv4 address has 4 bytes, and no other form."""
     if len(value) == 4:
         return IPv4Address(value)
-    address = IPv6Address(exactly(value, field, 16))
+    if len(value) != 16:
+        raise WireError(field, "must have 4 or 16 bytes")
+    address = IPv6Address(bytes(value))
     if address.ipv4_mapped is not None:
         raise WireError(field, "is an IPv4 address in the form of IPv6")
+    return address
+
+
+def underlay(value: bytes, field: str) -> UnderlayAddress:
+    """The address of an NVE."""
+    address = ip(value, field)
+    if underlay_fault(address) is not None:
+        raise WireError(field, "is no address that an NVE can have")
     return address
 
 

@@ -249,7 +249,7 @@ def _view_in(view: Any) -> NveView:
     return NveView(
         version=checks.number(view.version, "view.version", 1, checks.VERSION_LIMIT),
         name=checks.label(view.name, "view.name"),
-        address=checks.ipv4(view.address, "view.address"),
+        address=checks.underlay(view.address, "view.address"),
         mtu=checks.number(view.mtu, "view.mtu", 1, checks.MTU_LIMIT),
         underlay_ports=checks.items(view.underlay_ports, "view.underlay_ports", _underlay_port),
         vns=checks.items(view.vns, "view.vns", _vn),
@@ -295,7 +295,7 @@ def _vap(vap: Any, field: str) -> Vap:
 def _peer(peer: Any, field: str) -> PeerView:
     return PeerView(
         name=checks.label(peer.name, f"{field}.name"),
-        address=checks.ipv4(peer.address, f"{field}.address"),
+        address=checks.underlay(peer.address, f"{field}.address"),
         port=checks.number(peer.port, f"{field}.port", 0, checks.PORT_LIMIT),
         mac=checks.mac(peer.mac, f"{field}.mac"),
         next_hop_mac=checks.mac(peer.next_hop_mac, f"{field}.next_hop_mac"),

@@ -166,12 +166,12 @@ def _held(one: Any, field: str) -> Held:
 
 
 def _held_receive(one: Any, field: str) -> HeldReceive:
-    address = checks.ipv4(one.address, f"{field}.address")
+    address = checks.underlay(one.address, f"{field}.address")
     return HeldReceive(address, checks.suite(one.suite, f"{field}.suite"), _held(one, field))
 
 
 def _held_send(one: Any, field: str) -> HeldSend:
-    address = checks.ipv4(one.address, f"{field}.address")
+    address = checks.underlay(one.address, f"{field}.address")
     return HeldSend(address, checks.suite(one.suite, f"{field}.suite"), _held(one, field))
 
 

@@ -59,10 +59,10 @@ STATUS: Mapping[str, f.Check] = {
 
 _AMOUNT = {"packets": _count, "bytes": _count}
 _ROWS: dict[str, dict[str, f.Check]] = {
-    "sa_rx": {"source": f.ipv4, "destination": f.ipv4, "spi": _spi},
+    "sa_rx": {"source": f.ip, "destination": f.ip, "spi": _spi},
     "sa_tx": {"interface": f.number(0xFFFF), "towards": f.text(64), "level": f.number(0xFF)},
     "vap": {"port": f.number(0x1FF), "vlan": f.number(0xFFF)},
-    "vn": {"source": f.ipv4, "vni": f.number(LAST_VNI)},
+    "vn": {"source": f.ip, "vni": f.number(LAST_VNI)},
 }
 
 _SENT = {"towards": PEER, "suite": _constant, "spi": _spi, "at_most": f.flag}

@@ -40,7 +40,9 @@ def consistent(view: NveView) -> tuple[NveView, tuple[str, ...]]:
     vn_of = {vap.place: vap.vn for vap in vaps}
 
     def shares(peer: PeerView) -> bool:
-        return peer.address != view.address and all(vni in vnis for vni, _ in peer.vnis)
+        if peer.address == view.address or peer.address.version != view.address.version:
+            return False  # no tunnel leads from one family to the other
+        return all(vni in vnis for vni, _ in peer.vnis)
 
     def is_at_a_vap(system: TenantSystem) -> bool:
         return vn_of.get((system.port, system.vlan)) == system.vn

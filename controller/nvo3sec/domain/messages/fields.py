@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 from typing import Any, TypeAlias
 
 Check: TypeAlias = Callable[[Any, str], Any]
@@ -72,14 +72,14 @@ def matching(pattern: str, what: str) -> Check:
     return check
 
 
-def ipv4(value: Any, field: str) -> str:
-    """The text of an IPv4 address."""
+def ip(value: Any, field: str) -> str:
+    """The text of an IPv4 or IPv6 address, without a zone."""
     try:
-        if isinstance(value, str):
-            return str(IPv4Address(value))
+        if isinstance(value, str) and "%" not in value:
+            return str(ip_address(value))
     except ValueError:
         pass
-    raise ValueError(f"{field}: must be an IPv4 address")
+    raise ValueError(f"{field}: must be an IP address")
 
 
 def or_none(check: Check) -> Check:

@@ -13,14 +13,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from ipaddress import IPv4Address
 from typing import NamedTuple, TypeAlias
 
 from nvo3sec.domain.keys.contribution import Pair, PeerUpdate
 from nvo3sec.domain.keys.sa import Held
 from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.messages.versions import UNSAID, Speaks
-from nvo3sec.domain.overlay.addresses import IpAddress
+from nvo3sec.domain.overlay.addresses import IpAddress, UnderlayAddress
 from nvo3sec.domain.overlay.model import VERIFY_RATE, Level, Rate, Suite, TenantSystem, TunnelKeys, Vap, Vn
 
 DIGEST_BYTES = 32
@@ -41,7 +40,7 @@ class PeerView:
     """
 
     name: str
-    address: IPv4Address
+    address: UnderlayAddress
     port: int
     mac: int
     next_hop_mac: int
@@ -79,7 +78,7 @@ class NveView:
 
     version: int
     name: str
-    address: IPv4Address
+    address: UnderlayAddress
     mtu: int
     underlay_ports: tuple[tuple[int, int], ...]
     vns: tuple[Vn, ...]
@@ -376,7 +375,7 @@ Announcement: TypeAlias = Attachment | Release | Relocation | Sign
 class HeldReceive:
     """An SA that the switch was found receiving with, from `source`."""
 
-    source: IPv4Address
+    source: UnderlayAddress
     suite: Suite
     held: Held
 
@@ -385,7 +384,7 @@ class HeldReceive:
 class HeldSend:
     """An SA that the switch was found sending with, to `destination`."""
 
-    destination: IPv4Address
+    destination: UnderlayAddress
     suite: Suite
     held: Held
 

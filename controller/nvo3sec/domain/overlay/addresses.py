@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Addresses as the overlay uses them: MAC addresses as 48-bit integers, IP addresses as `ipaddress` objects.
 
-Every address of a tenant comes in through this module: from files, commands, messages, frames. What is equal on the
-wire is equal here. What has another form, or is on no wire as a tenant system's, is refused, with the reason in words.
+Every address of a tenant or an NVE comes in through this module: from files, commands, messages, frames, switches. What
+is equal on the wire is equal here. What has another form, or is on no wire as such an address, is refused, with the
+reason in words.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import TypeAlias
 
 IpAddress: TypeAlias = IPv4Address | IPv6Address
 IpNetwork: TypeAlias = IPv4Network | IPv6Network
+UnderlayAddress: TypeAlias = IPv4Address | IPv6Address
+"""Of an NVE: one for which `underlay_fault` has nothing to say."""
 
 _MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
 _OTHER_MAC = re.compile(r"[0-9a-fA-F]{2}(-[0-9a-fA-F]{2}){5}|[0-9a-fA-F]{4}(\.[0-9a-fA-F]{4}){2}|[0-9a-fA-F]{12}")
@@ -86,6 +89,11 @@ def mapped_ipv6(address: IpAddress) -> bytes:
     return address.packed
 
 
+def unmapped_ip(number: int) -> IpAddress:
+    """The address whose bytes are `mapped_ipv6`, as a number of 128 bits."""
+    return IPv4Address(number & 0xFFFF_FFFF) if number >> 32 == _V4_MAPPED >> 32 else IPv6Address(number)
+
+
 def unicast_fault(address: IpAddress) -> str | None:
     """Why `address` cannot belong to one machine, or None.
 
@@ -125,11 +133,19 @@ def parse_ip(text: object) -> IpAddress:
     return address
 
 
-def parse_ipv4(text: object) -> IPv4Address:
-    """The IPv4 address of one machine. Raises ValueError."""
+def underlay_fault(address: IpAddress) -> str | None:
+    """Why no NVE can have `address` in the underlay, or None."""
+    if (fault := unicast_fault(address)) is None and address.is_link_local:
+        # RFC 3927 section 7, RFC 4291 section 2.5.6: no router forwards them, and the same one may be on another link.
+        return f"{address} is a link-local address, which stays on one link; an NVE needs one that is routed"
+    return fault
+
+
+def parse_underlay(text: object) -> UnderlayAddress:
+    """The address of an NVE. Raises ValueError."""
     address = parse_ip(text)
-    if not isinstance(address, IPv4Address):
-        raise ValueError(f"{address} is an IPv6 address; an IPv4 address is needed")
+    if (fault := underlay_fault(address)) is not None:
+        raise ValueError(fault)
     return address
 
 

@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from ipaddress import IPv4Address
 from typing import NamedTuple
 
+from nvo3sec.domain.overlay.addresses import UnderlayAddress
 from nvo3sec.domain.overlay.membership import Membership
 from nvo3sec.domain.overlay.model import Domain, Nve
 
@@ -58,7 +58,7 @@ def vni_meaning(vni: int, vn: str) -> Meaning:
     return Meaning(Sort.VNI, str(vni), vn)
 
 
-def address_meaning(address: IPv4Address, nve: str) -> Meaning:
+def address_meaning(address: UnderlayAddress, nve: str) -> Meaning:
     """What an address in the underlay stands for."""
     return Meaning(Sort.ADDRESS, str(address), nve)
 

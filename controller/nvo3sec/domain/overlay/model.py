@@ -7,9 +7,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from functools import cached_property
-from ipaddress import IPv4Address
 
-from nvo3sec.domain.overlay.addresses import IpAddress, IpNetwork
+from nvo3sec.domain.overlay.addresses import IpAddress, IpNetwork, UnderlayAddress
 from nvo3sec.domain.overlay.constants import (
     PORT_CPU,
     PORT_UNDERLAY_BIT,
@@ -150,7 +149,7 @@ class Nve:
     name: str
     device_id: int
     p4runtime: str
-    address: IPv4Address
+    address: UnderlayAddress
     mtu: int
     underlay_ports: tuple[tuple[int, int], ...]
     routes: tuple[Route, ...]

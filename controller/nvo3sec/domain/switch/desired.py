@@ -10,7 +10,7 @@ from ipaddress import IPv4Address, IPv6Address
 from nvo3sec.domain.keys.derivation import Purpose, peer_tag
 from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.messages.session import NveView
-from nvo3sec.domain.overlay.addresses import IpAddress, link_local
+from nvo3sec.domain.overlay.addresses import IpAddress, UnderlayAddress, link_local, mapped_ipv6
 from nvo3sec.domain.overlay.constants import UNDERLAY_BUCKETS
 from nvo3sec.domain.overlay.model import Level, Rate, Suite, TenantSystem
 from nvo3sec.domain.overlay.mtu import Family, longest_frame, tunnel_mtu
@@ -104,7 +104,10 @@ def number_everything(view: NveView, suites: Iterable[tuple[str, Suite]], known:
     vni = {vn.name: vn.vni for vn in view.vns}
     address = {peer.name: peer.address for peer in view.peers}
     vaps = [(vap.port, vap.vlan, vni[vap.vn]) for vap in view.vaps]
-    pairs = sorted({(address[peer], suite) for peer, suite in suites if peer in address})
+    pairs = sorted(
+        {(address[peer], suite) for peer, suite in suites if peer in address},
+        key=lambda pair: (mapped_ipv6(pair[0]), pair[1]),
+    )
     groups: list[tuple[int, bool | None]] = [(vn.vni, way) for vn in view.vns for way in (False, True)]
     groups += [(number, None) for number in _announced(view)]
     tunnels = [peer.address for peer in view.peers]
@@ -126,7 +129,7 @@ def desired_state(
     receive: Iterable[InstalledReceive] = (),
     send: Iterable[InstalledSend] = (),
     learned: Iterable[Learned] = (),
-    floors: Mapping[IPv4Address, Rate] | None = None,
+    floors: Mapping[UnderlayAddress, Rate] | None = None,
 ) -> DesiredState:
     """All entries and replication groups of the switch of `view`. `numbers` must cover the view and the keys.
 
@@ -224,7 +227,7 @@ def _neighbors(vni: int, mac: int, ips: Iterable[IpAddress]) -> Iterator[SwitchE
         yield Neighbor(vni, ip, mac)
 
 
-def _peers(view: NveView, numbers: Numbers, floors: Mapping[IPv4Address, Rate]) -> Iterator[SwitchEntry]:
+def _peers(view: NveView, numbers: Numbers, floors: Mapping[UnderlayAddress, Rate]) -> Iterator[SwitchEntry]:
     for peer in view.peers:
         tunnel, number = numbers.tunnels[peer.address], numbers.peers[peer.address]
         hop = numbers.hops[peer.port, peer.next_hop_mac]
@@ -256,7 +259,7 @@ def _keys(
     receive: Iterable[InstalledReceive],
     send: Iterable[InstalledSend],
 ) -> Iterator[SwitchEntry]:
-    address: Mapping[str, IPv4Address] = {peer.name: peer.address for peer in view.peers}
+    address: Mapping[str, UnderlayAddress] = {peer.name: peer.address for peer in view.peers}
     for sa in receive:
         if sa.peer in address:
             source = address[sa.peer]

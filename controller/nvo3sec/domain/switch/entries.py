@@ -5,12 +5,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from ipaddress import IPv4Address
 from typing import TypeAlias
 
 from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.overlay import constants
-from nvo3sec.domain.overlay.addresses import IpAddress
+from nvo3sec.domain.overlay.addresses import IpAddress, UnderlayAddress
 from nvo3sec.domain.overlay.model import Level, Rate, Suite
 
 AGENT_REPLICA = constants.PORT_CPU, constants.INTERFACE_AGENT
@@ -49,8 +48,8 @@ class AuthorizedNve:
     """Packets from `source` to `destination` may reach the cryptography, as those of number `peer`. `tag`: of the pair
     of addresses; the keys of that peer repeat it."""
 
-    source: IPv4Address
-    destination: IPv4Address
+    source: UnderlayAddress
+    destination: UnderlayAddress
     peer: int
     tag: int
 
@@ -225,13 +224,13 @@ class Adjacency:
 
 @dataclass(frozen=True)
 class TunnelEntry:
-    """The outer headers of a tunnel. `mtu`: largest outer IPv4 packet, bytes. `hop`: of replicas, and of what the agent
+    """The outer headers of a tunnel. `mtu`: largest outer IP packet, bytes. `hop`: of replicas, and of what the agent
     sends."""
 
     port: int
     interface: int
-    source: IPv4Address
-    destination: IPv4Address
+    source: UnderlayAddress
+    destination: UnderlayAddress
     mtu: int
     hop: int
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
 from itertools import chain
 from typing import TypeVar
 
+from nvo3sec.domain.overlay.addresses import UnderlayAddress
 from nvo3sec.domain.overlay.constants import ADJACENCY_SIZE, PEER_COUNT
 from nvo3sec.domain.overlay.model import Suite
 from nvo3sec.domain.switch.entries import AGENT_REPLICA, TUNNEL_BIT
@@ -68,9 +68,9 @@ class Numbers:
     """
 
     vaps: Mapping[tuple[int, int, int], int] = field(default_factory=dict)
-    tunnels: Mapping[IPv4Address, int] = field(default_factory=dict)
-    peers: Mapping[IPv4Address, int] = field(default_factory=dict)
-    pairs: Mapping[tuple[IPv4Address, Suite], int] = field(default_factory=dict)
+    tunnels: Mapping[UnderlayAddress, int] = field(default_factory=dict)
+    peers: Mapping[UnderlayAddress, int] = field(default_factory=dict)
+    pairs: Mapping[tuple[UnderlayAddress, Suite], int] = field(default_factory=dict)
     hops: Mapping[tuple[int, int], int] = field(default_factory=dict)
     groups: Mapping[tuple[int, bool | None], int] = field(default_factory=dict)
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from ipaddress import IPv4Address
 
 from nvo3sec.domain.keys.sa import (
     Direction,
@@ -19,6 +18,7 @@ from nvo3sec.domain.keys.sa import (
     Used,
 )
 from nvo3sec.domain.messages.session import ReadBack, Registration, Use
+from nvo3sec.domain.overlay.addresses import UnderlayAddress
 from nvo3sec.domain.overlay.membership import Tunnel
 from nvo3sec.domain.overlay.model import Nve, Suite
 
@@ -31,7 +31,7 @@ def registered(
     nve: str, tunnels: Iterable[Tunnel], registration: Registration, nves: Mapping[str, Nve]
 ) -> Iterator[tuple[Tunnel, Event]]:
     """The agent of `nve` has introduced its switch. tunnels: every direction that it is an end of."""
-    receives: dict[tuple[IPv4Address, Suite], list[Held]] = {}
+    receives: dict[tuple[UnderlayAddress, Suite], list[Held]] = {}
     for received in registration.receive:
         receives.setdefault((received.source, received.suite), []).append(received.held)
     sends = {(sent.destination, sent.suite): sent.held for sent in reversed(registration.send)}

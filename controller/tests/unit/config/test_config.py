@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -77,6 +77,33 @@ class TestExample:
         assert (default.port, default.mac, default.next_hop_mac) == (256, 0x020000000200, 0x020000000100)
         assert domain.nve_by_name["leaf1"].underlay_ports == ((256, 0x020000000100), (257, 0x020000000101))
         assert domain.nve_by_name["leaf1"].address == IPv4Address("192.0.2.1")
+
+    def test_an_underlay_of_ipv6(self):
+        text = EXAMPLE.replace("mtu: 1400 ", "mtu: 1394 ").replace("  - name: red\n", "  - name: red\n    mtu: 1394\n")
+        for number in (1, 2, 3):
+            text = text.replace(f"address: 192.0.2.{number}", f'address: "2001:DB8:0::{number}"')
+        domain = parse(text)
+        assert [nve.address for nve in domain.nves] == [IPv6Address(f"2001:db8::{number}") for number in (1, 2, 3)]
+
+    def test_families_side_by_side_where_no_tunnel_is_between_them(self):
+        document = yaml.safe_load(EXAMPLE)
+        document["nves"][2]["underlay"] |= {"address": "2001:db8::3", "mtu": 1600}
+        wrong = yaml.dump(document, Dumper=WrittenOut)
+        assert [(field, message.partition(":")[0]) for _, field, message in findings(wrong)] == [
+            ("nves[2].underlay.address", "2001")
+        ] * 2, "of each VN that they share"
+        document["nves"][2]["vaps"] = [{"port": 1, "vn": "green"}]
+        document["vns"].append({"name": "green", "vni": 5003})
+        document["tenant_systems"] = document["reservations"] = document["tunnels"] = []
+        assert parse(yaml.dump(document, Dumper=WrittenOut))
+
+    def test_what_fits_depends_on_the_family(self):
+        text = EXAMPLE.replace("mtu: 1500", "mtu: 1486")
+        assert parse(text)
+        for number in (1, 2, 3):
+            text = text.replace(f"address: 192.0.2.{number}", f'address: "2001:db8::{number}"')
+        expected = "1486 is too small for VN blue: its MTU 1400 + 106 bytes of protection need 1506"
+        assert ("nves[0].underlay.mtu", expected) in [(field, message) for _, field, message in findings(text)]
 
     def test_routes_to_some_peers_only(self):
         nve = parse(EXAMPLE).nve_by_name["leaf1"]
@@ -243,7 +270,14 @@ WRONG_FIELDS = [
     (["nves", 0, "underlay", "address"], "0.0.0.0", "unspecified"),  # noqa: S104  # nothing is bound
     (["nves", 0, "underlay", "address"], "127.0.0.1", "loopback"),
     (["nves", 0, "underlay", "address"], "255.255.255.255", "reserved"),
-    (["nves", 0, "underlay", "address"], "2001:db8::1", "IPv4"),
+    (["nves", 0, "underlay", "address"], "169.254.1.1", "link-local address, which stays on one link"),
+    (["nves", 0, "underlay", "address"], "fe80::1", "link-local address, which stays on one link"),
+    (["nves", 0, "underlay", "address"], "ff02::1", "multicast"),
+    (["nves", 0, "underlay", "address"], "::", "unspecified"),
+    (["nves", 0, "underlay", "address"], "::1", "loopback"),
+    (["nves", 0, "underlay", "address"], "::192.0.2.1", "IPv4-compatible"),
+    (["nves", 0, "underlay", "address"], "2001:db8::1%eth0", "has a zone"),
+    (["nves", 0, "underlay", "address"], "2001:db8::1/64", "not an IP address"),
     (["nves", 0, "underlay", "mac"], "01:00:5e:00:00:01", "group"),
     (["nves", 0, "underlay", "mac"], "00:00:00:00:00:00", "nobody"),
     (["nves", 0, "underlay", "mac"], "02-00-00-00-00-01", "six bytes"),
@@ -266,7 +300,6 @@ WRONG_FIELDS = [
     (["tenant_systems", 0, "mac"], "02-aa-00-00-00-01", "with colons: 02:aa:00:00:00:01"),
     (["reservations", 0, "ip"], "fe80::1%1", "has a zone"),
     (["nves", 0, "underlay", "address"], "::ffff:192.0.2.1", "in the form of IPv6"),
-    (["nves", 0, "underlay", "address"], "2001:db8::1", "an IPv4 address is needed"),
     (["nves", 0, "p4runtime"], "unix:./leaf1.sock", "write unix:leaf1.sock"),
     (["nves", 0, "p4runtime"], "unix:a//leaf1.sock", "write unix:a/leaf1.sock"),
     (["nves", 0, "p4runtime"], "unix:leaf%31.sock", "without %"),
@@ -427,6 +460,11 @@ CONTRADICTIONS = [
     (["nves", 1, "name"], "leaf1", "already used"),
     (["nves", 1, "p4runtime"], "unix:leaf1.sock", "already used"),
     (["nves", 1, "underlay", "address"], "192.0.2.1", "already used"),
+    (
+        ["nves", 1, "underlay", "address"],
+        "2001:db8::2",
+        "2001:db8::2 is of IPv6, and leaf1, which serves VN blue as well, has 192.0.2.1 of IPv4",
+    ),
     (["nves", 1, "underlay", "mac"], "02:00:00:00:01:00", "already that of leaf1"),
     (["nves", 0, "underlay", "routes", 0, "mac"], "02:00:00:00:01:00", "already that of leaf1"),
     (["nves", 0, "underlay", "routes", 0, "port"], 256, "has the MAC address"),

@@ -22,6 +22,7 @@ from nvo3sec.program import generated as p4
 from places import P4SRC
 
 SMALL = st.integers(0, 2)
+THERE = int(IPv4Address("192.0.2.2"))
 METERS = st.builds(Meter, st.integers(1, 2), st.integers(1, 2))
 ENTRIES = st.one_of(
     st.builds(p4.port_role_access, port=SMALL),
@@ -249,13 +250,13 @@ def test_a_key_for_two_levels_is_one_key():
             incarnation=7,
         )
 
-    tunnel = p4.tunnel_encapsulate(port=256, interface=0x8003, source=1, destination=2, underlay_mtu=1, hop=1)
+    tunnel = p4.tunnel_encapsulate(port=256, interface=0x8003, source=1, destination=THERE, underlay_mtu=1, hop=1)
     found = state([tunnel, sends(1, 2, 99), sends(2, 2, 99)])
     reading = ClockReading(1_000_000, 10.0, 10.0)
     receive, send = held_keys(found, (7).to_bytes(16, "big"), reading, 10.0)
     assert receive == ()
     assert [(one.destination, one.suite, one.held.spi) for one in send] == [
-        (IPv4Address("0.0.0.2"), Suite.ASCON_AEAD128, 99)
+        (IPv4Address(THERE), Suite.ASCON_AEAD128, 99)
     ]
 
 

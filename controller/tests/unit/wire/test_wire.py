@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import pytest
 from hypothesis import given
@@ -15,6 +15,7 @@ from nvo3sec.domain.keys.sa import Held
 from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.messages import session as m
 from nvo3sec.domain.messages.versions import Speaks
+from nvo3sec.domain.overlay.addresses import underlay_fault
 from nvo3sec.domain.overlay.model import (
     FLOOD,
     VAP_FLOOD,
@@ -40,12 +41,14 @@ seconds = st.floats(0, 1e6)
 signed = st.floats(-1e6, 1e6)
 macs = st.integers(0, 2**48 - 1)
 ports = st.integers(0, 511)
+HERE = IPv4Address("192.0.2.1").packed
 vlans = st.integers(0, 4094)
 vnis = st.integers(1, 2**24 - 1)
 suites = st.sampled_from(Suite)
 protection = st.sampled_from(Level)
 ipv4s = st.integers(0, 2**32 - 1).map(IPv4Address)
 ips = ipv4s | st.integers(0, 2**128 - 1).map(IPv6Address).filter(lambda one: one.ipv4_mapped is None)
+underlay = ips.filter(lambda one: underlay_fault(one) is None)
 incarnations = st.binary(min_size=16, max_size=16).filter(any)
 sessions = st.binary(min_size=16, max_size=16)
 keys = st.none() | st.binary(min_size=16, max_size=16).map(Secret)
@@ -61,7 +64,9 @@ def tuples(strategy: st.SearchStrategy) -> st.SearchStrategy:
 
 vns = st.builds(Vn, labels, vnis, protection, st.integers(1, 65535), rates, uint32, flood=rates, vap_flood=rates)
 vaps = st.builds(Vap, ports, vlans, labels, rates)
-peers = st.builds(m.PeerView, labels, ipv4s, ports, macs, macs, rates, tuples(st.tuples(vnis, protection)), protection)
+peers = st.builds(
+    m.PeerView, labels, underlay, ports, macs, macs, rates, tuples(st.tuples(vnis, protection)), protection
+)
 systems = st.builds(TenantSystem, labels, labels, labels, ports, vlans, macs, tuples(ips), st.booleans(), st.booleans())
 guards = st.builds(m.Guard, ports, vlans, macs, tuples(ips))
 claim_places = st.builds(m.ClaimPlace, ports, vlans, macs, tuples(ips))
@@ -69,7 +74,7 @@ views = st.builds(
     m.NveView,
     versions,
     labels,
-    ipv4s,
+    underlay,
     st.integers(1, 65535),
     tuples(st.tuples(ports, macs)),
     tuples(vns),
@@ -128,8 +133,8 @@ speaks = st.builds(
 registrations = st.builds(
     m.Registration,
     incarnations,
-    tuples(st.builds(m.HeldReceive, ipv4s, suites, helds)),
-    tuples(st.builds(m.HeldSend, ipv4s, suites, helds)),
+    tuples(st.builds(m.HeldReceive, underlay, suites, helds)),
+    tuples(st.builds(m.HeldSend, underlay, suites, helds)),
     tuples(attachments),
     tuples(st.tuples(vnis, positions)),
     st.lists(marks, max_size=4).map(tuple),
@@ -314,7 +319,7 @@ class TestRoundTrip:
 
 
 def view(**changes) -> pb.NvaMessage:
-    changes = {"version": 1, "name": "leaf1", "address": bytes(4), "mtu": 1600} | changes
+    changes = {"version": 1, "name": "leaf1", "address": HERE, "mtu": 1600} | changes
     return pb.NvaMessage(view=pb.NveView(**changes))
 
 
@@ -332,7 +337,7 @@ def key_update(**changes) -> pb.NvaMessage:
 
 
 def registration(incarnation: bytes = b"i" * 16, **held) -> pb.AgentMessage:
-    held = {"address": bytes(4), "suite": 1, "spi": 7} | held
+    held = {"address": HERE, "suite": 1, "spi": 7} | held
     return pb.AgentMessage(registration=pb.Registration(incarnation=incarnation, receive=[pb.Held(**held)]))
 
 
@@ -384,7 +389,7 @@ BAD_DOWN = {
     "view.address": view(address=bytes(16)),
     "view.mtu": view(mtu=2**20),
     "view.peers[0].mtu": view(
-        peers=[pb.Peer(name="leaf2", address=bytes(4), port=256, mac=1, next_hop_mac=2, meter=RATE, mtu=2**20)]
+        peers=[pb.Peer(name="leaf2", address=HERE, port=256, mac=1, next_hop_mac=2, meter=RATE, mtu=2**20)]
     ),
     "view.lease_s": view(lease_s=float("nan")),
     "view.lease_renew_s": view(lease_renew_s=-1.0),
@@ -393,7 +398,7 @@ BAD_DOWN = {
     "view.vns[0].level": view(vns=[pb.Vn(name="red", vni=1, level=0, mtu=1500, punt=RATE)]),
     "view.vns[0].punt": view(vns=[pb.Vn(name="red", vni=1, level=1, mtu=1500)]),
     "view.vaps[0].vlan": view(vaps=[pb.Vap(port=1, vlan=4095, vn="red", meter=RATE)]),
-    "view.peers[0].port": view(peers=[pb.Peer(name="leaf2", address=bytes(4), port=512, meter=RATE)]),
+    "view.peers[0].port": view(peers=[pb.Peer(name="leaf2", address=HERE, port=512, meter=RATE)]),
     "view.tenant_systems[0].ips[0]": view(
         tenant_systems=[pb.TenantSystem(name="a", vn="red", nve="leaf1", port=1, ips=[bytes(5)])]
     ),
@@ -426,6 +431,9 @@ BAD_UP = {
     "message": pb.AgentMessage(),
     "registration.incarnation": registration(incarnation=bytes(16)),
     "registration.receive[0].address": registration(address=b"abc"),
+    "registration.send[0].address": pb.AgentMessage(
+        registration=pb.Registration(incarnation=b"i" * 16, send=[pb.Held(address=bytes(16), suite=1, spi=7)])
+    ),
     "registration.receive[0].suite": registration(suite=77),
     "registration.receive[0].remaining_s": registration(remaining_s=float("-inf")),
     "registration.seen": pb.AgentMessage(
@@ -461,6 +469,37 @@ class TestRefused:
     def test_incarnation_of_another_length(self, length):
         with pytest.raises(WireError, match=r"registration\.incarnation: must have 16 bytes"):
             up.decode_up(registration(incarnation=b"i" * length).SerializeToString())
+
+    @pytest.mark.parametrize("text", ["192.0.2.1", "2001:db8::1", "fd00::1"])
+    def test_an_nve_is_of_ipv4_or_ipv6(self, text):
+        address = ip_address(text)
+        peer = pb.Peer(name="leaf2", address=address.packed, port=256, meter=RATE)
+        told_view = down.decode_down(view(address=address.packed, peers=[peer], tunnel_keys=1).SerializeToString())
+        assert (told_view.address, told_view.peers[0].address) == (address, address)
+        said = up.decode_up(registration(address=address.packed).SerializeToString())
+        assert said.receive[0].source == address
+
+    @pytest.mark.parametrize(
+        "text",
+        ["0.0.0.1", "127.0.0.1", "169.254.0.1", "224.0.0.1", "255.255.255.255", "::", "::1", "fe80::1", "ff02::1"],
+    )
+    def test_not_where_no_nve_can_be(self, text):
+        address = ip_address(text).packed
+        peer = pb.Peer(name="leaf2", address=address, port=256, meter=RATE)
+        for field, message in (("view.address", view(address=address)), ("view.peers[0].address", view(peers=[peer]))):
+            with pytest.raises(WireError, match="is no address that an NVE can have") as caught:
+                down.decode_down(message.SerializeToString())
+            assert caught.value.field == field
+        with pytest.raises(WireError, match=r"registration\.receive\[0\]\.address: is no address that an NVE can have"):
+            up.decode_up(registration(address=address).SerializeToString())
+
+    def test_an_nve_has_one_form(self):
+        mapped = bytes(10) + b"\xff\xff" + HERE
+        with pytest.raises(WireError, match=r"view\.address: is an IPv4 address in the form of IPv6"):
+            down.decode_down(view(address=mapped).SerializeToString())
+        for length in (0, 1, 3, 5, 15, 17, 32):
+            with pytest.raises(WireError, match=r"view\.address: must have 4 or 16 bytes"):
+                down.decode_down(view(address=b"a" * length).SerializeToString())
 
     def test_lookup_needs_one_address(self):
         with pytest.raises(WireError, match="none of its alternatives"):

@@ -19,7 +19,6 @@ by whoever is passed in as `Verifier`; nothing here knows X.509.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv6Address
 from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -27,7 +26,7 @@ from cryptography.hazmat.primitives.hashes import SHA256, Hash
 
 from nvo3sec.domain.keys.contribution.faults import ContributionRefused, Fault
 from nvo3sec.domain.keys.derivation import INCARNATION_BYTES
-from nvo3sec.domain.overlay.addresses import IpAddress, mapped_ipv6
+from nvo3sec.domain.overlay.addresses import IpAddress, mapped_ipv6, unmapped_ip
 from nvo3sec.errors import DerivationError
 
 LABEL = b"nvo3sec contribution v1\x00"
@@ -136,7 +135,8 @@ class Statement:
                 domain=domain.decode("ascii"),
                 device=device.decode("ascii"),
                 addresses=tuple(
-                    _address(addresses[at : at + ADDRESS_BYTES]) for at in range(0, len(addresses), ADDRESS_BYTES)
+                    unmapped_ip(int.from_bytes(addresses[at : at + ADDRESS_BYTES], "big"))
+                    for at in range(0, len(addresses), ADDRESS_BYTES)
                 ),
                 incarnation=incarnation,
                 epoch=int.from_bytes(epoch, "big"),
@@ -147,11 +147,6 @@ class Statement:
             raise ContributionRefused(Fault.MALFORMED, "a name in a statement is not ASCII") from None
         except DerivationError as error:
             raise ContributionRefused(Fault.MALFORMED, str(error)) from None
-
-
-def _address(packed: bytes) -> IpAddress:
-    address = IPv6Address(packed)
-    return address if address.ipv4_mapped is None else address.ipv4_mapped
 
 
 @dataclass(frozen=True)

@@ -219,7 +219,8 @@ class TestRefused:
         ("path", "value", "why"),
         [
             (("sa_rx", 0, "packets"), -1, "sa_rx[0].packets: must be a whole number from 0 to 18446744073709551615"),
-            (("sa_rx", 0, "source"), "192.0.2.02", "sa_rx[0].source: must be an IPv4 address"),
+            (("sa_rx", 0, "source"), "192.0.2.02", "sa_rx[0].source: must be an IP address"),
+            (("sa_rx", 0, "source"), "2001:db8::1%eth0", "sa_rx[0].source: must be an IP address"),
             (("switch", "ports"), {"02": {}}, "switch.ports: has a name that is none"),
             (("switch", "ports", "2", "interface"), "a\x07", "switch.ports.2.interface: must be printable"),
             (("drops", "ingress"), {"[red]": AMOUNT}, "drops.ingress: has a name that is none"),

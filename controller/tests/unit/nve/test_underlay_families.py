@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tunnels over IPv4 and IPv6 in one switch: as entries, and as they are found again."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+import pytest
+from nvo3sec.domain.messages.consistency import consistent
+from nvo3sec.domain.messages.session import NveView, PeerView
+from nvo3sec.domain.overlay.addresses import mapped_ipv6, underlay_fault, unmapped_ip
+from nvo3sec.domain.overlay.model import Rate, Suite
+from nvo3sec.domain.switch.entries import AuthorizedNve, TunnelEntry
+from nvo3sec.nve.clock import ClockReading
+from nvo3sec.nve.translate import ends_of, held_keys, numbers_of, peers_of, sending_entries, to_entry
+from nvo3sec.p4runtime import Entry, SwitchState
+from nvo3sec.program import generated as p4
+
+FOUR, SIX = IPv4Address("192.0.2.2"), IPv6Address("2001:db8::2")
+OWN = {4: IPv4Address("192.0.2.1"), 6: IPv6Address("2001:db8::1")}
+ALIKE = IPv6Address(int(FOUR))
+"""The same number as that of IPv4, and nobody's address."""
+MAPPED = IPv6Address(f"::ffff:{FOUR}")
+INCARNATION = bytes(15) + b"\7"
+
+
+def state(entries: list[Entry]) -> SwitchState:
+    return SwitchState({entry.key: entry for entry in entries}, {}, {})
+
+
+def tunnel(interface: int, end: IPv4Address | IPv6Address) -> Entry:
+    return to_entry(TunnelEntry(256, interface, OWN[end.version], end, 1500, 1))
+
+
+def permit(peer: int, end: IPv4Address | IPv6Address) -> Entry:
+    return to_entry(AuthorizedNve(end, OWN[end.version], peer, 1))
+
+
+def receives(peer: int) -> Entry:
+    return p4.sa_rx_accept(
+        peer=peer,
+        spi=peer,
+        suite=1,
+        level=1,
+        kind=p4.SaKind.TUNNEL,
+        key=1,
+        min_coverage=0xFFFF,
+        pair=peer,
+        tag=1,
+        generation=1,
+        not_after=5_000_000,
+        incarnation=7,
+        link=0,
+        vlan=0,
+    )
+
+
+def sends(interface: int) -> Entry:
+    return p4.sa_tx_protect(
+        interface=interface,
+        level=1,
+        suite=1,
+        to_level=1,
+        key=1,
+        spi=interface,
+        not_after=5_000_000,
+        incarnation=7,
+    )
+
+
+FOUND = state(
+    [
+        tunnel(0x8001, FOUR),
+        tunnel(0x8002, SIX),
+        permit(11, FOUR),
+        permit(12, SIX),
+        *map(receives, (11, 12)),
+        *map(sends, (0x8001, 0x8002)),
+    ]
+)
+
+
+def test_each_family_has_its_action():
+    four, six = dict(tunnel(1, FOUR).params), dict(tunnel(1, SIX).params)
+    assert (tunnel(1, FOUR).action, tunnel(1, SIX).action) == ("encapsulate", "encapsulate_ipv6")
+    assert (four["source"], four["destination"]) == (int(OWN[4]), int(FOUR))
+    assert (six["source"], six["destination"]) == (int(OWN[6]), int(SIX))
+
+
+def test_packets_are_looked_up_with_128_bits():
+    four, six = dict(permit(1, FOUR).match), dict(permit(1, SIX).match)
+    assert four == {"source": 0xFFFF << 32 | int(FOUR), "destination": 0xFFFF << 32 | int(OWN[4])}
+    assert six == {"source": int(SIX), "destination": int(OWN[6])}
+
+
+def test_each_is_found_again():
+    known, reserved = numbers_of(FOUND)
+    assert known.tunnels == {FOUR: 0x8001, SIX: 0x8002}
+    assert known.peers == {FOUR: 11, SIX: 12}
+    assert known.pairs == {(FOUR, Suite.CHASKEY12): 11, (SIX, Suite.CHASKEY12): 12}
+    assert peers_of(FOUND) == {11: FOUR, 12: SIX}
+    assert ends_of(FOUND) == {0x8001: FOUR, 0x8002: SIX}
+    assert reserved.peers == {11, 12}
+
+
+def test_its_keys_are_told():
+    receive, send = held_keys(FOUND, INCARNATION, ClockReading(1_000_000, 10.0, 10.0), 10.0)
+    assert {(one.source, one.held.spi) for one in receive} == {(FOUR, 11), (SIX, 12)}
+    assert {(one.destination, one.held.spi) for one in send} == {(FOUR, 0x8001), (SIX, 0x8002)}
+
+
+@pytest.mark.parametrize("stray", [ALIKE, MAPPED], ids=["the same number", "mapped"])
+def test_one_family_is_not_taken_for_the_other(stray):
+    """A tunnel over IPv6 to what looks like an address of IPv4 leads to nobody, and its keys are told to nobody."""
+    entry = p4.tunnel_encapsulate_ipv6(
+        port=256, interface=0x8003, source=1, destination=int(stray), underlay_mtu=1500, hop=1
+    )
+    found = state([entry, sends(0x8003)])
+    known, reserved = numbers_of(found)
+    assert known.tunnels.get(FOUR) is None
+    assert 0x8003 in reserved.interfaces
+    peer = PeerView("leaf2", FOUR, 256, 1, 2, Rate(1, 1), ())
+    view = NveView(1, "leaf1", OWN[4], 1500, (), (), (), (peer,), (), 30.0, 10.0)
+    assert sending_entries(found, view) == {}
+    assert held_keys(found, INCARNATION, ClockReading(1_000_000, 10.0, 10.0), 10.0) == ((), ())
+
+
+def test_peers_that_look_alike_are_two():
+    found = state([permit(11, FOUR), permit(12, ALIKE)])
+    assert peers_of(found) == {11: FOUR, 12: ALIKE}
+
+
+def test_a_peer_of_the_other_family_is_left_out():
+    peers = tuple(
+        PeerView(name, address, 256, 1, 2, Rate(1, 1), ()) for name, address in (("leaf2", FOUR), ("leaf3", SIX))
+    )
+    view = NveView(1, "leaf1", OWN[6], 1500, (), (), (), peers, (), 30.0, 10.0)
+    kept, left_out = consistent(view)
+    assert [peer.name for peer in kept.peers] == ["leaf3"]
+    assert left_out == ("peer leaf2",)
+
+
+@pytest.mark.parametrize("text", ["192.0.2.1", "2001:db8::1", "fd00::1", "::ffff:0:192.0.2.1"])
+def test_to_128_bits_and_back(text):
+    address = ip_address(text)
+    assert unmapped_ip(int.from_bytes(mapped_ipv6(address), "big")) == address
+    assert underlay_fault(address) is None
