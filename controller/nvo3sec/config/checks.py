@@ -32,7 +32,7 @@ def cross_check_names(parsed: DomainFile) -> Iterator[Fault]:
     yield from _unique(((("nves", i, "name"), nve.name) for i, nve in enumerate(parsed.nves)), "NVE name")
     yield from _unique(((("nves", i, "p4runtime"), n.p4runtime) for i, n in enumerate(parsed.nves)), "switch")
     yield from _unique(
-        ((("nves", i, "underlay", "address"), n.underlay.address) for i, n in enumerate(parsed.nves)),
+        ((("nves", i, "underlay", "address"), one) for i, n in enumerate(parsed.nves) for one in n.underlay.address),
         "underlay address",
     )
     yield from _unique(
@@ -164,8 +164,10 @@ def _check_families(parsed: DomainFile, serving: Serving) -> Iterator[Fault]:
     for vn in parsed.vns:
         first = None
         for index, nve in serving.get(vn.name, []):
+            if len(nve.underlay.address) > 1:
+                continue  # reaches either family
             first = first or nve
-            own, other = nve.underlay.address, first.underlay.address
+            (own,), (other,) = nve.underlay.address, first.underlay.address
             if own.version != other.version:
                 yield Fault(
                     ("nves", index, "underlay", "address"),

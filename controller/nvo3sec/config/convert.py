@@ -199,10 +199,11 @@ def _nve(nve: NveSection, parsed: DomainFile, directory: Path) -> Nve:
         name=nve.name,
         device_id=nve.device_id,
         p4runtime=f"unix:{path}",
-        address=nve.underlay.address,
+        address=nve.underlay.address[0],
         mtu=nve.underlay.mtu,
         underlay_ports=tuple(sorted(ports.items())),
         routes=tuple(routes),
         vaps=tuple(Vap(vap.port, vap.vlan, vap.vn, _rate(vap.meter)) for vap in nve.vaps),
         verify_rate=nve.underlay.verify_rate,
+        other_address=nve.underlay.address[1] if len(nve.underlay.address) > 1 else None,
     )

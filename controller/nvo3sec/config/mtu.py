@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 from nvo3sec.config.fault import Fault
 from nvo3sec.config.schema import DomainFile, NveSection, VnSection
+from nvo3sec.domain.overlay.addresses import tunnel_ends
 from nvo3sec.domain.overlay.mtu import (
     IPV6_LEAST_MTU,
     Family,
@@ -86,8 +87,9 @@ def tunnel_fits(parsed: DomainFile) -> Iterator[TunnelFit]:
         shared = [vn for vn, names in vns if {one.name, other.name} <= names]
         if not shared:
             continue
-        # Addresses of both ends are of one family.
-        family = Family.of(one.underlay.address)
+        if (ends := tunnel_ends(one.underlay.address, other.underlay.address)) is None:
+            continue  # a fault of its own
+        family = Family.of(ends[0])
         mtu = tunnel_mtu(one.underlay.mtu, other.underlay.mtu)
         packet = longest_packet(mtu, family)
         found = tuple(_vn_fit(vn, packet, is_ipv6=vn.name in ipv6) for vn in shared)
@@ -123,8 +125,9 @@ def check_mtu(parsed: DomainFile) -> Iterator[Fault]:
                 f"{vn.mtu} is too small for tenant systems with IPv6, which need {IPV6_LEAST_MTU} (RFC 8200); a VN"
                 " whose subnets are of IPv4 alone may have less",
             )
+        over_ipv6 = _over_ipv6(members)
         for index, nve in members:
-            family = Family.of(nve.underlay.address)
+            family = Family.IPV6 if nve.name in over_ipv6 else Family.IPV4
             need = underlay_mtu_for(vn.mtu, family)
             what = f"its MTU {vn.mtu}"
             if is_ipv6 and vn.mtu < IPV6_LEAST_MTU:
@@ -135,6 +138,14 @@ def check_mtu(parsed: DomainFile) -> Iterator[Fault]:
                     f"{nve.underlay.mtu} is too small for VN {vn.name}: {what} + {family.packet_overhead} bytes of"
                     f" protection need {need}",
                 )
+
+
+def _over_ipv6(members: list[tuple[int, NveSection]]) -> frozenset[str]:
+    """Those of a VN's members that have a tunnel over IPv6 in it."""
+    having = frozenset(
+        nve.name for _, nve in members if any(Family.of(one) is Family.IPV6 for one in nve.underlay.address)
+    )
+    return having if len(having) > 1 else frozenset()
 
 
 def _carried(parsed: DomainFile) -> Iterator[tuple[VnSection, list[tuple[int, NveSection]]]]:

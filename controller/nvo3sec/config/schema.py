@@ -14,7 +14,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from nvo3sec.domain.overlay.addresses import parse_ip, parse_network, parse_underlay, parse_unicast_mac
+from nvo3sec.domain.overlay.addresses import parse_ip, parse_network, parse_underlay_addresses, parse_unicast_mac
 from nvo3sec.domain.overlay.model import (
     FIRST_UNDERLAY_PORT,
     FLOOD,
@@ -48,7 +48,7 @@ Name = Annotated[str, BeforeValidator(parse_label)]
 DomainName = Annotated[str, BeforeValidator(parse_dns_name)]
 Mac = Annotated[int, BeforeValidator(parse_unicast_mac)]
 UnicastIp = Annotated[IPv4Address | IPv6Address, BeforeValidator(parse_ip)]
-UnderlayIp = Annotated[IPv4Address | IPv6Address, BeforeValidator(parse_underlay)]
+UnderlayIps = Annotated[tuple[IPv4Address | IPv6Address, ...], BeforeValidator(parse_underlay_addresses)]
 Subnet = Annotated[IPv4Network | IPv6Network, BeforeValidator(parse_network)]
 UnderlayPort = Annotated[int, Field(strict=True, ge=FIRST_UNDERLAY_PORT, le=LAST_UNDERLAY_PORT)]
 AccessPort = Annotated[int, Field(strict=True, ge=1, le=LAST_ACCESS_PORT)]
@@ -218,8 +218,8 @@ class RouteSection(_Section):
 class UnderlaySection(_Section):
     """The underlay side of an NVE."""
 
-    address: UnderlayIp
-    """Of IPv4 or IPv6; NVEs that serve a VN together have the same family."""
+    address: UnderlayIps
+    """One, or a list of one of each family. Two NVEs that serve a VN together have one in common."""
     port: UnderlayPort
     mac: Mac
     mtu: Annotated[int, Field(strict=True, ge=underlay_mtu_for(IPV4_LEAST_MTU, Family.IPV4), le=9216)] = 1500

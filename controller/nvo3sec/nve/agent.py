@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 
 import structlog
 
@@ -332,14 +331,14 @@ class NveAgent:
         names: dict[int, str] = {}
         sequences: dict[str, int] = {}
         addresses: dict[int, UnderlayAddress] = {}
-        own: UnderlayAddress = IPv4Address(0)
+        own: tuple[UnderlayAddress, ...] = ()
         if (context := serving.context()) is not None:
             view, numbers = context
             peers = {peer.address: peer.name for peer in view.peers}
             for address, number in numbers.tunnels.items():
                 names[number] = peers.get(address, str(address))
                 sequences[names[number]] = (await serving.driver.ask_state(number)).sequence
-            addresses, own = {number: address for address, number in numbers.peers.items()}, view.address
+            addresses, own = {number: address for address, number in numbers.peers.items()}, view.addresses
             names |= {number: f"port {port} vlan {vlan}" for (port, vlan, _), number in numbers.vaps.items()}
         drops, statistics = await client.drop_counters(), await client.statistics()
         direct = {**direct, Table.SA_TX: entries}

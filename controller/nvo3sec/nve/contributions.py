@@ -28,7 +28,7 @@ from nvo3sec.domain.keys.contribution import (
 )
 from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.messages.session import WHOLE_FRAME, KeyState, NveView, ReceiveSa, Report, SendSa
-from nvo3sec.domain.overlay.addresses import IpAddress, UnderlayAddress
+from nvo3sec.domain.overlay.addresses import IpAddress, UnderlayAddress, mapped_ipv6
 from nvo3sec.domain.overlay.model import Suite, TunnelKeys
 from nvo3sec.errors import OperatorError, cause_of
 from nvo3sec.nve.agent_memory import AgentMemory
@@ -74,7 +74,8 @@ class PeerContributions:
         self._make = make
         self._required = self._on = required
         self._keys: PeerKeys | None = None
-        self._address: UnderlayAddress | None = None
+        self._addresses: tuple[UnderlayAddress, ...] = ()
+        self._peers: dict[str, tuple[UnderlayAddress, ...]] = {}  # all addresses of each
         self._places = Places()
         self._epoch = 0
         self._relayed = Relayed()
@@ -109,6 +110,7 @@ class PeerContributions:
     def follow(self, view: NveView, now: float) -> None:
         """A view came; every one, in their order. now: seconds, monotonic, here and below."""
         gone = self._places.follow(view)
+        self._peers = {peer.name: peer.addresses for peer in view.peers}
         self._to_look_at.set()
         self._note_downgrade(view)
         if self._keys is not None:
@@ -128,10 +130,11 @@ class PeerContributions:
         )
         if not self._on or self._make is None:
             return
-        if self._keys is None or self._address != view.address:
+        addresses = tuple(sorted(view.addresses, key=mapped_ipv6))
+        if self._keys is None or self._addresses != addresses:
             if self._keys is not None:
                 self._keys.erase()
-            self._keys, self._address = self._make(self._nve, (view.address,), self._incarnation), view.address
+            self._keys, self._addresses = self._make(self._nve, addresses, self._incarnation), addresses
             self._published = False
             self._begin(now)
 
@@ -270,7 +273,7 @@ class PeerContributions:
     def check(self, now: float) -> tuple[int, bool]:
         """Look at a few of the contributions that were relayed; returns at how many, and whether any was taken."""
         looked, took = 0, False
-        peers = self._places.everywhere
+        peers = self._peers
         while self._keys is not None and looked < CHECKED_AT_ONCE:
             one = self._relayed.next(peers, now)
             if one is None:
@@ -279,9 +282,9 @@ class PeerContributions:
             took |= self._check(self._keys, one, peers[one.peer], now)
         return looked, took
 
-    def _check(self, keys: PeerKeys, one: PeerContribution, address: UnderlayAddress, now: float) -> bool:
+    def _check(self, keys: PeerKeys, one: PeerContribution, addresses: tuple[UnderlayAddress, ...], now: float) -> bool:
         try:
-            keys.take(Peer(one.peer, (address,), one.incarnation), one.epoch, one.contribution)
+            keys.take(Peer(one.peer, addresses, one.incarnation), one.epoch, one.contribution)
         except ContributionRefused as error:
             self._refuse(one.peer, error)
             if error.fault in PASSING:

@@ -18,6 +18,9 @@ from nvo3sec.p4runtime.statistics import PortStatistics, SwitchStatistics
 from nvo3sec.program.entry import CounterValue, Pairs
 from nvo3sec.program.generated import Counter, DropReason
 
+_NOBODY = IPv4Address(0)
+"""Nobody that is known."""
+
 
 @dataclass(frozen=True)
 class CountersRead:
@@ -32,8 +35,8 @@ class CountersRead:
     sequences: dict[str, int]
     addresses: dict[int, UnderlayAddress] = field(default_factory=dict)
     """Address of each peer number."""
-    own: UnderlayAddress = field(default_factory=lambda: IPv4Address(0))
-    """Address of the NVE itself."""
+    own: tuple[UnderlayAddress, ...] = ()
+    """Addresses of the NVE itself."""
     sent: Mapping[SaName, Amount] = field(default_factory=dict)
     """What each sending SA has protected, also what then did not leave. The counter of an entry goes on when that gets
     another SA."""
@@ -90,11 +93,15 @@ def _value(value: CounterValue) -> dict[str, int]:
 
 def _row(match: Pairs, value: CounterValue, counters: CountersRead) -> dict[str, Any]:
     row: dict[str, Any] = {}
+    source: UnderlayAddress = _NOBODY
     for name, number in match:
         if name == "peer":
-            row["source"] = str(counters.addresses.get(number, IPv4Address(0)))  # 0.0.0.0: of nobody that is known
+            source = counters.addresses.get(number, _NOBODY)
+            row["source"] = str(source)
         elif name == "spi":
-            row |= {"destination": str(counters.own), name: f"{number:08x}"}
+            owns = counters.own or (_NOBODY,)
+            own = next((one for one in owns if one.version == source.version), owns[0])
+            row |= {"destination": str(own), name: f"{number:08x}"}
         elif name == "link":
             continue  # there are none
         else:

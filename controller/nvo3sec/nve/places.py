@@ -31,8 +31,9 @@ class Places:
         before, self._places = self._places, {}
         for peer in view.peers:
             known = before.get(peer.name)
-            stays = known is not None and known[:2] == (view.address, peer.address)
-            self._places[peer.name] = known if known and stays else (view.address, peer.address, view.version)
+            ends = view.towards(peer.address), peer.address
+            stays = known is not None and known[:2] == ends
+            self._places[peer.name] = known if known and stays else (*ends, view.version)
         self.version = view.version
         return frozenset(name for name, place in before.items() if self._places.get(name) != place)
 

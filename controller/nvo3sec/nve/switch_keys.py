@@ -124,7 +124,7 @@ class SwitchKeys:
         names = {place: name for name, place in address.items()}
         own = int.from_bytes(keys.incarnation, "big")
         for (place, spi), entry in self._found_receive.items():
-            tag = peer_tag(Purpose.TUNNEL, place, view.address)
+            tag = peer_tag(Purpose.TUNNEL, place, view.towards(place))
             if place in names and entry["incarnation"] == own and entry["tag"] == tag:
                 self._made["receive", names[place], spi] = _Made(
                     _key_of(entry), entry["suite"], entry["not_after"], entry["generation"], entry["min_coverage"]

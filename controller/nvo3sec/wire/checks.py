@@ -165,6 +165,16 @@ def underlay(value: bytes, field: str) -> UnderlayAddress:
     return address
 
 
+def other_underlay(message: Any, field: str) -> UnderlayAddress | None:
+    """The field `other_address` of a message, beside its `address`; None where it is empty."""
+    if not message.other_address:
+        return None
+    address = underlay(message.other_address, f"{field}.other_address")
+    if len(message.other_address) == len(message.address):
+        raise WireError(f"{field}.other_address", "must be of the other family than address")
+    return address
+
+
 def mac(value: int, field: str) -> int:
     """A MAC address."""
     return number(value, field, 0, MAC_LIMIT)

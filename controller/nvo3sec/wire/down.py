@@ -26,6 +26,7 @@ from nvo3sec.domain.messages.session import (
     TenantState,
     Welcome,
 )
+from nvo3sec.domain.overlay.addresses import UnderlayAddress
 from nvo3sec.domain.overlay.model import FLOOD, VAP_FLOOD, VERIFY_RATE, Level, Rate, TenantSystem, Vap, Vn
 from nvo3sec.wire import checks, keys, peers, versions
 from nvo3sec.wire import nva_pb2 as pb
@@ -183,11 +184,16 @@ def _rate(rate: Rate) -> Any:
     return pb.Rate(per_second=rate.per_second, burst=rate.burst)
 
 
+def _optional(address: UnderlayAddress | None) -> bytes:
+    return b"" if address is None else address.packed
+
+
 def _view_out(view: NveView) -> Any:
     return pb.NveView(
         version=view.version,
         name=view.name,
         address=view.address.packed,
+        other_address=_optional(view.other_address),
         mtu=view.mtu,
         underlay_ports=[pb.UnderlayPort(port=port, mac=mac) for port, mac in view.underlay_ports],
         vns=[
@@ -209,6 +215,7 @@ def _view_out(view: NveView) -> Any:
             pb.Peer(
                 name=peer.name,
                 address=peer.address.packed,
+                other_address=_optional(peer.other_address),
                 port=peer.port,
                 mac=peer.mac,
                 next_hop_mac=peer.next_hop_mac,
@@ -262,6 +269,7 @@ def _view_in(view: Any) -> NveView:
         lease_renew_s=checks.seconds(view.lease_renew_s, "view.lease_renew_s"),
         tunnel_keys=checks.chosen(view.tunnel_keys, "view.tunnel_keys", peers.TUNNEL_KEYS),
         verify_rate=checks.number(view.verify_rate, "view.verify_rate", 0, checks.UINT32) or VERIFY_RATE,
+        other_address=checks.other_underlay(view, "view"),
     )
 
 
@@ -303,6 +311,7 @@ def _peer(peer: Any, field: str) -> PeerView:
         vnis=checks.items(peer.vns, f"{field}.vns", _peer_vn),
         sends=checks.level(peer.sends, f"{field}.sends") if peer.sends else Level.INTEGRITY,
         mtu=checks.number(peer.mtu, f"{field}.mtu", 0, checks.MTU_LIMIT),
+        other_address=checks.other_underlay(peer, field),
     )
 
 

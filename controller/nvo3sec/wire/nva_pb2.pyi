@@ -233,7 +233,7 @@ class PeerVn(_message.Message):
     def __init__(self, vni: _Optional[int] = ..., level: _Optional[_Union[Level, str]] = ...) -> None: ...
 
 class Peer(_message.Message):
-    __slots__ = ("name", "address", "port", "mac", "next_hop_mac", "meter", "vns", "sends", "mtu")
+    __slots__ = ("name", "address", "port", "mac", "next_hop_mac", "meter", "vns", "sends", "mtu", "other_address")
     NAME_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     PORT_FIELD_NUMBER: _ClassVar[int]
@@ -243,6 +243,7 @@ class Peer(_message.Message):
     VNS_FIELD_NUMBER: _ClassVar[int]
     SENDS_FIELD_NUMBER: _ClassVar[int]
     MTU_FIELD_NUMBER: _ClassVar[int]
+    OTHER_ADDRESS_FIELD_NUMBER: _ClassVar[int]
     name: str
     address: bytes
     port: int
@@ -252,7 +253,8 @@ class Peer(_message.Message):
     vns: _containers.RepeatedCompositeFieldContainer[PeerVn]
     sends: Level
     mtu: int
-    def __init__(self, name: _Optional[str] = ..., address: _Optional[bytes] = ..., port: _Optional[int] = ..., mac: _Optional[int] = ..., next_hop_mac: _Optional[int] = ..., meter: _Optional[_Union[Rate, _Mapping]] = ..., vns: _Optional[_Iterable[_Union[PeerVn, _Mapping]]] = ..., sends: _Optional[_Union[Level, str]] = ..., mtu: _Optional[int] = ...) -> None: ...
+    other_address: bytes
+    def __init__(self, name: _Optional[str] = ..., address: _Optional[bytes] = ..., port: _Optional[int] = ..., mac: _Optional[int] = ..., next_hop_mac: _Optional[int] = ..., meter: _Optional[_Union[Rate, _Mapping]] = ..., vns: _Optional[_Iterable[_Union[PeerVn, _Mapping]]] = ..., sends: _Optional[_Union[Level, str]] = ..., mtu: _Optional[int] = ..., other_address: _Optional[bytes] = ...) -> None: ...
 
 class TenantSystem(_message.Message):
     __slots__ = ("name", "vn", "nve", "port", "vlan", "mac", "ips", "allow_other_ethertypes", "allow_unspecified_source", "allow_router", "allow_dhcp_server")
@@ -281,7 +283,7 @@ class TenantSystem(_message.Message):
     def __init__(self, name: _Optional[str] = ..., vn: _Optional[str] = ..., nve: _Optional[str] = ..., port: _Optional[int] = ..., vlan: _Optional[int] = ..., mac: _Optional[int] = ..., ips: _Optional[_Iterable[bytes]] = ..., allow_other_ethertypes: bool = ..., allow_unspecified_source: bool = ..., allow_router: bool = ..., allow_dhcp_server: bool = ...) -> None: ...
 
 class NveView(_message.Message):
-    __slots__ = ("version", "name", "address", "mtu", "underlay_ports", "vns", "vaps", "peers", "tenant_systems", "lease_s", "lease_renew_s", "tunnel_keys", "guards", "claim_places", "verify_rate")
+    __slots__ = ("version", "name", "address", "mtu", "underlay_ports", "vns", "vaps", "peers", "tenant_systems", "lease_s", "lease_renew_s", "tunnel_keys", "guards", "claim_places", "verify_rate", "other_address")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
@@ -297,6 +299,7 @@ class NveView(_message.Message):
     GUARDS_FIELD_NUMBER: _ClassVar[int]
     CLAIM_PLACES_FIELD_NUMBER: _ClassVar[int]
     VERIFY_RATE_FIELD_NUMBER: _ClassVar[int]
+    OTHER_ADDRESS_FIELD_NUMBER: _ClassVar[int]
     version: int
     name: str
     address: bytes
@@ -312,7 +315,8 @@ class NveView(_message.Message):
     guards: _containers.RepeatedCompositeFieldContainer[Guard]
     claim_places: _containers.RepeatedCompositeFieldContainer[Guard]
     verify_rate: int
-    def __init__(self, version: _Optional[int] = ..., name: _Optional[str] = ..., address: _Optional[bytes] = ..., mtu: _Optional[int] = ..., underlay_ports: _Optional[_Iterable[_Union[UnderlayPort, _Mapping]]] = ..., vns: _Optional[_Iterable[_Union[Vn, _Mapping]]] = ..., vaps: _Optional[_Iterable[_Union[Vap, _Mapping]]] = ..., peers: _Optional[_Iterable[_Union[Peer, _Mapping]]] = ..., tenant_systems: _Optional[_Iterable[_Union[TenantSystem, _Mapping]]] = ..., lease_s: _Optional[float] = ..., lease_renew_s: _Optional[float] = ..., tunnel_keys: _Optional[_Union[TunnelKeys, str]] = ..., guards: _Optional[_Iterable[_Union[Guard, _Mapping]]] = ..., claim_places: _Optional[_Iterable[_Union[Guard, _Mapping]]] = ..., verify_rate: _Optional[int] = ...) -> None: ...
+    other_address: bytes
+    def __init__(self, version: _Optional[int] = ..., name: _Optional[str] = ..., address: _Optional[bytes] = ..., mtu: _Optional[int] = ..., underlay_ports: _Optional[_Iterable[_Union[UnderlayPort, _Mapping]]] = ..., vns: _Optional[_Iterable[_Union[Vn, _Mapping]]] = ..., vaps: _Optional[_Iterable[_Union[Vap, _Mapping]]] = ..., peers: _Optional[_Iterable[_Union[Peer, _Mapping]]] = ..., tenant_systems: _Optional[_Iterable[_Union[TenantSystem, _Mapping]]] = ..., lease_s: _Optional[float] = ..., lease_renew_s: _Optional[float] = ..., tunnel_keys: _Optional[_Union[TunnelKeys, str]] = ..., guards: _Optional[_Iterable[_Union[Guard, _Mapping]]] = ..., claim_places: _Optional[_Iterable[_Union[Guard, _Mapping]]] = ..., verify_rate: _Optional[int] = ..., other_address: _Optional[bytes] = ...) -> None: ...
 
 class Guard(_message.Message):
     __slots__ = ("port", "vlan", "mac", "ips")

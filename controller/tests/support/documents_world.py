@@ -52,7 +52,7 @@ COUNTERS = CountersRead(
     {300: "leaf2"},
     {"leaf2": 9},
     {7: IPv4Address("0.0.0.1")},
-    IPv4Address("0.0.0.2"),
+    (IPv4Address("0.0.0.2"),),
     {("leaf2", 1, 3): Amount(1, 2, at_most=True)},
     SwitchStatistics(
         {"packets": 1}, {1: PortStatistics("veth1", {"received": 2, "beyond_mtu": 1}, "down", "no carrier")}

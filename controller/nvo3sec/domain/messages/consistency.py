@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from nvo3sec.domain.messages.session import NveView, PeerView
+from nvo3sec.domain.overlay.addresses import tunnel_ends
 from nvo3sec.domain.overlay.model import TenantSystem
 
 T = TypeVar("T")
@@ -40,9 +41,10 @@ def consistent(view: NveView) -> tuple[NveView, tuple[str, ...]]:
     vn_of = {vap.place: vap.vn for vap in vaps}
 
     def shares(peer: PeerView) -> bool:
-        if peer.address == view.address or peer.address.version != view.address.version:
-            return False  # no tunnel leads from one family to the other
-        return all(vni in vnis for vni, _ in peer.vnis)
+        # Both ends know by themselves between which of their addresses the tunnel is.
+        if tunnel_ends(view.addresses, peer.addresses) != (view.towards(peer.address), peer.address):
+            return False
+        return not {*view.addresses} & {*peer.addresses} and all(vni in vnis for vni, _ in peer.vnis)
 
     def is_at_a_vap(system: TenantSystem) -> bool:
         return vn_of.get((system.port, system.vlan)) == system.vn

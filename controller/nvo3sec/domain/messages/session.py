@@ -36,7 +36,8 @@ class PeerView:
     """A peer as one NVE sees it. `vnis`: into which the peer may send here, with the lowest level that each accepts.
 
     sends: what is sent to the peer is of this level at least, whatever its VN demands. mtu: what the underlay carries
-    at the peer, bytes; 0 if an older NVA has not said it.
+    at the peer, bytes; 0 if an older NVA has not said it. address: where the tunnel leads. other_address: the peer has
+    that one, too, of the other family.
     """
 
     name: str
@@ -48,6 +49,12 @@ class PeerView:
     vnis: tuple[tuple[int, Level], ...]
     sends: Level = Level.INTEGRITY
     mtu: int = 0
+    other_address: UnderlayAddress | None = None
+
+    @property
+    def addresses(self) -> tuple[UnderlayAddress, ...]:
+        """All of the peer, in the underlay."""
+        return (self.address,) if self.other_address is None else (self.address, self.other_address)
 
 
 @dataclass(frozen=True)
@@ -91,6 +98,17 @@ class NveView:
     guards: tuple[Guard, ...] = ()
     claim_places: tuple[ClaimPlace, ...] = ()
     verify_rate: int = VERIFY_RATE
+    other_address: UnderlayAddress | None = None
+    """Of the other family than `address`."""
+
+    @property
+    def addresses(self) -> tuple[UnderlayAddress, ...]:
+        """Its own, in the underlay."""
+        return (self.address,) if self.other_address is None else (self.address, self.other_address)
+
+    def towards(self, end: UnderlayAddress) -> UnderlayAddress:
+        """The own address from which a tunnel leads to `end`: that of its family; without one, `address`."""
+        return next((one for one in self.addresses if one.version == end.version), self.address)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ reason in words.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TypeAlias
 
@@ -147,6 +148,30 @@ def parse_underlay(text: object) -> UnderlayAddress:
     if (fault := underlay_fault(address)) is not None:
         raise ValueError(fault)
     return address
+
+
+def parse_underlay_addresses(value: object) -> tuple[UnderlayAddress, ...]:
+    """The address of an NVE, or a list of one of each family, that of IPv4 first. Raises ValueError."""
+    if not isinstance(value, list | tuple):
+        return (parse_underlay(value),)
+    addresses = tuple(sorted(map(parse_underlay, value), key=lambda one: one.version))
+    if not addresses or len({one.version for one in addresses}) != len(addresses):
+        raise ValueError("an NVE has one address, or one of IPv4 and one of IPv6")
+    return addresses
+
+
+def tunnel_ends(
+    one: Collection[UnderlayAddress], other: Collection[UnderlayAddress]
+) -> tuple[UnderlayAddress, UnderlayAddress] | None:
+    """Between which of their addresses two NVEs have their tunnel: those of IPv6 if both have one, else those of IPv4.
+
+    None: no tunnel can be between them.
+    """
+    for version in (6, 4):
+        ends = [address for side in (one, other) for address in side if address.version == version]
+        if len(ends) == 2:
+            return ends[0], ends[1]
+    return None
 
 
 def parse_network(text: object) -> IpNetwork:

@@ -68,6 +68,10 @@ def vap_meaning(nve: str, port: int, vlan: int, vn: str) -> Meaning:
     return Meaning(Sort.VAP, f"{nve} port {port} VLAN {vlan}", vn)
 
 
+def _addresses(nve: Nve) -> list[Meaning]:
+    return [address_meaning(one, nve.name) for one in nve.addresses]
+
+
 def _vaps(nve: Nve) -> Iterator[Meaning]:
     return (vap_meaning(nve.name, vap.port, vap.vlan, vap.vn) for vap in nve.vaps)
 
@@ -76,7 +80,7 @@ def meanings(domain: Domain) -> dict[tuple[Sort, str], str]:
     """Every number that a domain uses, and what it stands for."""
     found = [vni_meaning(vn.vni, vn.name) for vn in domain.vns]
     for nve in domain.nves:
-        found.append(address_meaning(nve.address, nve.name))
+        found += _addresses(nve)
         found += _vaps(nve)
     return {one.place: one.owner for one in found}
 
@@ -132,18 +136,19 @@ def let_go(before: Told, after: Told) -> dict[Meaning, frozenset[str]]:
 
 
 def _let_go_of_addresses(nve: Nve, before: Told, after: Told, add: Callable[..., None]) -> None:
-    """Of `nve`'s own at its peers, and of its peers' at `nve`."""
+    """Of `nve`'s own at its peers, and of its peers' at `nve`; all of them, whichever of them the tunnels have."""
     new = after.domain.nve_by_name.get(nve.name)
-    stays = new is not None and new.address == nve.address
-    if stays and _names(before, nve.name) == _names(after, nve.name):
+    left = [one for one in _addresses(nve) if new is None or one not in _addresses(new)]
+    if not left and _names(before, nve.name) == _names(after, nve.name):
         return  # a peer that has gone is looked at by itself
-    own = address_meaning(nve.address, nve.name)
     peers = set(before.membership.peers_of(nve.name))
-    if not stays:
+    for own in left:
         add(own, nve.name, *peers)
     for peer in peers - set(after.membership.peers_of(nve.name)):
-        add(own, peer)
-        add(address_meaning(before.domain.nve_by_name[peer].address, peer), nve.name)
+        for own in _addresses(nve):
+            add(own, peer)
+        for other in _addresses(before.domain.nve_by_name[peer]):
+            add(other, nve.name)
 
 
 def _names(told: Told, nve: str) -> frozenset[str]:
@@ -158,7 +163,7 @@ def is_told(told: Told, meaning: Meaning, nve: str) -> bool:
             return vn is not None and str(vn.vni) == meaning.number and told.membership.serves(nve, vn.name)
         case Sort.ADDRESS:
             owner = told.domain.nve_by_name.get(meaning.owner)
-            if owner is None or str(owner.address) != meaning.number:
+            if owner is None or meaning not in _addresses(owner):
                 return False
             return nve == owner.name or bool(told.membership.shared(nve, owner.name))
         case Sort.VAP:

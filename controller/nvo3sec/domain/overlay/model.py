@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from functools import cached_property
 
-from nvo3sec.domain.overlay.addresses import IpAddress, IpNetwork, UnderlayAddress
+from nvo3sec.domain.overlay.addresses import IpAddress, IpNetwork, UnderlayAddress, tunnel_ends
 from nvo3sec.domain.overlay.constants import (
     PORT_CPU,
     PORT_UNDERLAY_BIT,
@@ -143,7 +143,8 @@ VERIFY_RATE = 200_000
 class Nve:
     """A network virtualization edge: one switch, its underlay side, and its VAPs.
 
-    verify_rate: packets a second that the switch can verify; peers that are attacked share it.
+    verify_rate: packets a second that the switch can verify; peers that are attacked share it. other_address: in the
+    underlay, of IPv6; that of IPv4 is `address` then.
     """
 
     name: str
@@ -155,6 +156,16 @@ class Nve:
     routes: tuple[Route, ...]
     vaps: tuple[Vap, ...]
     verify_rate: int = VERIFY_RATE
+    other_address: UnderlayAddress | None = None
+
+    @property
+    def addresses(self) -> tuple[UnderlayAddress, ...]:
+        """In the underlay: one, or one of each family, that of IPv4 first."""
+        return (self.address,) if self.other_address is None else (self.address, self.other_address)
+
+    def ends_with(self, peer: Nve) -> tuple[UnderlayAddress, UnderlayAddress] | None:
+        """Where the tunnel to a peer begins and ends; see `tunnel_ends`."""
+        return tunnel_ends(self.addresses, peer.addresses)
 
     @cached_property
     def vn_names(self) -> frozenset[str]:

@@ -232,7 +232,8 @@ def _peers(view: NveView, numbers: Numbers, floors: Mapping[UnderlayAddress, Rat
         tunnel, number = numbers.tunnels[peer.address], numbers.peers[peer.address]
         hop = numbers.hops[peer.port, peer.next_hop_mac]
         group = hop  # there is one way to each peer, so what is behind the same next hop has the same ways
-        yield AuthorizedNve(peer.address, view.address, number, peer_tag(Purpose.TUNNEL, peer.address, view.address))
+        own = view.towards(peer.address)
+        yield AuthorizedNve(peer.address, own, number, peer_tag(Purpose.TUNNEL, peer.address, own))
         yield PeerMeter(number, peer.meter)
         yield PeerFloor(number, floors.get(peer.address, peer.meter))
         mtu = tunnel_mtu(view.mtu, peer.mtu)
@@ -243,7 +244,7 @@ def _peers(view: NveView, numbers: Numbers, floors: Mapping[UnderlayAddress, Rat
         yield TunnelEntry(
             port=peer.port,
             interface=tunnel,
-            source=view.address,
+            source=own,
             destination=peer.address,
             mtu=mtu,
             hop=hop,
@@ -270,7 +271,7 @@ def _keys(
                 key=sa.key,
                 min_coverage=sa.min_coverage,
                 pair=numbers.pairs[source, sa.suite],
-                tag=peer_tag(Purpose.TUNNEL, source, view.address),
+                tag=peer_tag(Purpose.TUNNEL, source, view.towards(source)),
                 generation=sa.generation,
                 not_after_us=sa.not_after_us,
                 incarnation=incarnation,

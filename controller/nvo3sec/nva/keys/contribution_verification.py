@@ -30,5 +30,5 @@ class RelayedOnly:
         known = domain.nve_by_name.get(nve)
         if known is None:
             raise ContributionRefused(Fault.DEVICE, f"{nve} is no NVE of {domain.name}")
-        expected = Expected(domain.name, nve, (known.address,), incarnation, epoch)
+        expected = Expected(domain.name, nve, known.addresses, incarnation, epoch)
         verify(contribution, expected, self._verifier, self._wall_seconds())

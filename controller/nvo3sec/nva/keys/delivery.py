@@ -10,8 +10,10 @@ from nvo3sec.domain.keys.derivation import Party, tunnel_info
 from nvo3sec.domain.keys.sa import Direction, Sa, receiver_sas, sender_sa
 from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.messages.session import ReceiveSa, SendSa
+from nvo3sec.domain.overlay.addresses import UnderlayAddress
 from nvo3sec.domain.overlay.membership import Tunnel
 from nvo3sec.domain.overlay.model import Domain
+from nvo3sec.errors import DerivationError
 from nvo3sec.nva.keys.contribution_relay import PeerRelay
 from nvo3sec.nva.keys.epochs import Epochs
 from nvo3sec.nva.keys.generations import Generations
@@ -39,7 +41,7 @@ class Door:
         self._generations = generations
         self._relay = relay
         self._confinement = confinement
-        self._parties: dict[str, Party] = {}
+        self._parties: dict[tuple[str, UnderlayAddress], Party] = {}
 
     def configure(self, domain: Domain) -> None:
         """Ends of tunnels are where this domain says, from now on."""
@@ -80,14 +82,18 @@ class Door:
         if sa.inherited:
             return None
         tunnel = direction.tunnel
-        sender = self._party(tunnel.sender, direction.sender.incarnation)
-        receiver = self._party(tunnel.receiver, direction.receiver.incarnation)
+        nves = self._domain.nve_by_name
+        ends = nves[tunnel.sender].ends_with(nves[tunnel.receiver])
+        if ends is None:
+            raise DerivationError(f"{tunnel}: the two have no family of addresses in common")
+        sender = self._party(tunnel.sender, ends[0], direction.sender.incarnation)
+        receiver = self._party(tunnel.receiver, ends[1], direction.receiver.incarnation)
         return self._epochs.key(sa.epoch).expand(tunnel_info(tunnel.suite, sender, receiver, sa.spi, sa.generation))
 
-    def _party(self, nve: str, incarnation: bytes) -> Party:
-        party = self._parties.get(nve)
+    def _party(self, nve: str, address: UnderlayAddress, incarnation: bytes) -> Party:
+        party = self._parties.get((nve, address))
         if party is None or party.incarnation != incarnation:
-            party = self._parties[nve] = Party(nve, self._domain.nve_by_name[nve].address, incarnation)
+            party = self._parties[nve, address] = Party(nve, address, incarnation)
         return party
 
     def _pair(self, nve: str, tunnel: Tunnel, sa: Sa) -> Pair | None:

@@ -187,8 +187,18 @@ class KeyService:
         """
         wanted = membership.tunnels()
         old = self._domain.nve_by_name
-        moved = {nve.name for nve in domain.nves if nve.name in old and nve.address != old[nve.name].address}
-        ended = [t for t in self._directions if t not in wanted or t.sender in moved or t.receiver in moved]
+        changed = {nve.name for nve in domain.nves if nve.name in old and nve.addresses != old[nve.name].addresses}
+
+        def has_moved(tunnel: Tunnel) -> bool:
+            if changed.isdisjoint((tunnel.sender, tunnel.receiver)):
+                return False
+            was, will = (
+                one.nve_by_name[tunnel.sender].ends_with(one.nve_by_name[tunnel.receiver])
+                for one in (self._domain, domain)
+            )
+            return was != will
+
+        ended = [tunnel for tunnel in self._directions if tunnel not in wanted or has_moved(tunnel)]
         for tunnel in ended:
             self._remove(tunnel)
         if ended:

@@ -36,11 +36,14 @@ def registered(
         receives.setdefault((received.source, received.suite), []).append(received.held)
     sends = {(sent.destination, sent.suite): sent.held for sent in reversed(registration.send)}
     for tunnel in tunnels:
+        ends = nves[tunnel.sender].ends_with(nves[tunnel.receiver])
+        source, destination = ends or (None, None)
         if tunnel.receiver == nve:
-            held = receives.get((nves[tunnel.sender].address, tunnel.suite), [])
+            held = [] if source is None else receives.get((source, tunnel.suite), [])
             yield tunnel, ReceiverUp(registration.incarnation, tuple(held[:KEYS_OF_ONE]))
         else:
-            yield tunnel, SenderUp(registration.incarnation, sends.get((nves[tunnel.receiver].address, tunnel.suite)))
+            kept = None if destination is None else sends.get((destination, tunnel.suite))
+            yield tunnel, SenderUp(registration.incarnation, kept)
 
 
 def read_back(nve: str, tunnels: Iterable[Tunnel], report: ReadBack) -> Iterator[tuple[Tunnel, Event]]:

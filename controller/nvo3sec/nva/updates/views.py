@@ -80,10 +80,13 @@ def view_of(domain: Domain, membership: Membership, state: MappingState, name: s
     routes = nve.routes_to(peer_names)
     for peer_name in peer_names:
         route = routes[peer_name]
+        peer = domain.nve_by_name[peer_name]
+        if (ends := nve.ends_with(peer)) is None:
+            continue  # no domain file says so
         peers.append(
             PeerView(
                 name=peer_name,
-                address=domain.nve_by_name[peer_name].address,
+                address=ends[1],
                 port=route.port,
                 mac=route.mac,
                 next_hop_mac=route.next_hop_mac,
@@ -93,7 +96,8 @@ def view_of(domain: Domain, membership: Membership, state: MappingState, name: s
                     for vn in membership.shared(name, peer_name)
                 ),
                 sends=membership.sent_between(name, peer_name),
-                mtu=domain.nve_by_name[peer_name].mtu,
+                mtu=peer.mtu,
+                other_address=next((one for one in peer.addresses if one != ends[1]), None),
             )
         )
     # Which subnets there are is for the NVA to know, which decides who has what, and may what.
@@ -118,4 +122,5 @@ def view_of(domain: Domain, membership: Membership, state: MappingState, name: s
         guards=guards_of(domain, state, name),
         claim_places=claim_places_of(domain, name),
         verify_rate=nve.verify_rate,
+        other_address=nve.other_address,
     )

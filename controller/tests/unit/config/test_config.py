@@ -14,7 +14,7 @@ from typing import Any, get_args, get_origin
 
 import pytest
 import yaml
-from nvo3sec.config import example_path, load_domain, parse_domain, yaml_lines
+from nvo3sec.config import example_path, load_domain, parse_domain, parse_tunnel_fits, yaml_lines
 from nvo3sec.config.schema import DomainFile, hard_limit
 from nvo3sec.config.yaml_lines import FINDINGS_LIMIT
 from nvo3sec.domain.mapping import scope_of
@@ -95,6 +95,48 @@ class TestExample:
         document["nves"][2]["vaps"] = [{"port": 1, "vn": "green"}]
         document["vns"].append({"name": "green", "vni": 5003})
         document["tenant_systems"] = document["reservations"] = document["tunnels"] = []
+        assert parse(yaml.dump(document, Dumper=WrittenOut))
+
+    def test_an_address_of_each_family(self):
+        """In whichever order they are written."""
+        four, six = IPv4Address("192.0.2.1"), IPv6Address("2001:db8::1")
+        for written in (["192.0.2.1", "2001:db8::1"], ["2001:db8::1", "192.0.2.1"]):
+            nve = parse(with_value(["nves", 0, "underlay", "address"], written)).nve_by_name["leaf1"]
+            assert nve.addresses == (four, six)
+        assert parse(with_value(["nves", 0, "underlay", "address"], ["192.0.2.1"])) == parse(EXAMPLE)
+
+    def test_what_fits_follows_from_the_tunnels(self):
+        """A second address costs nothing until there is a tunnel between two of that family."""
+        document = yaml.safe_load(EXAMPLE)
+        for index, number in ((0, 1), (1, 2)):
+            assert parse(yaml.dump(document, Dumper=WrittenOut))
+            document["nves"][index]["underlay"]["address"] = [f"192.0.2.{number}", f"2001:db8::{number}"]
+        found = findings(yaml.dump(document, Dumper=WrittenOut))
+        assert {field for _, field, _ in found} == {"nves[0].underlay.mtu", "nves[1].underlay.mtu"}
+        assert all("1400 + 106" in message for _, _, message in found)
+
+    def test_each_tunnel_is_told_by_its_own_family(self):
+        document = yaml.safe_load(EXAMPLE)
+        for index in (0, 1):
+            document["nves"][index]["underlay"]["address"] = [f"192.0.2.{index + 1}", f"2001:db8::{index + 1}"]
+        fits = parse_tunnel_fits(yaml.dump(document, Dumper=WrittenOut), "test.yaml")
+        assert {one.between: (one.underlay, one.overhead) for one in fits} == {
+            ("leaf1", "leaf2"): ("IPv6", 106),
+            ("leaf1", "leaf3"): ("IPv4", 86),
+            ("leaf2", "leaf3"): ("IPv4", 86),
+        }
+
+    def test_either_family_beside_one_that_has_both(self):
+        document = yaml.safe_load(EXAMPLE)
+        document["nves"][0]["underlay"]["address"] = ["192.0.2.1", "2001:db8::1"]
+        document["nves"][2]["underlay"]["address"] = "2001:db8::3"
+        for nve in document["nves"]:
+            nve["underlay"]["mtu"] = 1600
+        ((_, field, message),) = findings(yaml.dump(document, Dumper=WrittenOut))
+        assert field == "nves[2].underlay.address"
+        assert "leaf2, which serves VN blue as well, has 192.0.2.2 of IPv4" in message
+        document["nves"][2]["vaps"] = [vap for vap in document["nves"][2]["vaps"] if vap["vn"] == "red"]
+        document["tenant_systems"] = document["reservations"] = []
         assert parse(yaml.dump(document, Dumper=WrittenOut))
 
     def test_what_fits_depends_on_the_family(self):
@@ -278,6 +320,12 @@ WRONG_FIELDS = [
     (["nves", 0, "underlay", "address"], "::192.0.2.1", "IPv4-compatible"),
     (["nves", 0, "underlay", "address"], "2001:db8::1%eth0", "has a zone"),
     (["nves", 0, "underlay", "address"], "2001:db8::1/64", "not an IP address"),
+    (["nves", 0, "underlay", "address"], [], "one address, or one of IPv4 and one of IPv6"),
+    (["nves", 0, "underlay", "address"], ["192.0.2.1", "192.0.2.9"], "one address, or one of IPv4 and one of IPv6"),
+    (["nves", 0, "underlay", "address"], ["192.0.2.1", "192.0.2.1"], "one address, or one of IPv4 and one of IPv6"),
+    (["nves", 0, "underlay", "address"], ["192.0.2.1", "fe80::1"], "link-local address, which stays on one link"),
+    (["nves", 0, "underlay", "address"], ["192.0.2.1", ["2001:db8::1"]], "quote the address"),
+    (["nves", 0, "underlay", "address"], {"192.0.2.1": 1}, "quote the address"),
     (["nves", 0, "underlay", "mac"], "01:00:5e:00:00:01", "group"),
     (["nves", 0, "underlay", "mac"], "00:00:00:00:00:00", "nobody"),
     (["nves", 0, "underlay", "mac"], "02-00-00-00-00-01", "six bytes"),
@@ -460,6 +508,7 @@ CONTRADICTIONS = [
     (["nves", 1, "name"], "leaf1", "already used"),
     (["nves", 1, "p4runtime"], "unix:leaf1.sock", "already used"),
     (["nves", 1, "underlay", "address"], "192.0.2.1", "already used"),
+    (["nves", 1, "underlay", "address"], ["2001:db8::2", "192.0.2.1"], "already used"),
     (
         ["nves", 1, "underlay", "address"],
         "2001:db8::2",

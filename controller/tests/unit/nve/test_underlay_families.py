@@ -3,15 +3,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import pytest
 from nvo3sec.domain.messages.consistency import consistent
 from nvo3sec.domain.messages.session import NveView, PeerView
-from nvo3sec.domain.overlay.addresses import mapped_ipv6, underlay_fault, unmapped_ip
+from nvo3sec.domain.overlay.addresses import mapped_ipv6, tunnel_ends, underlay_fault, unmapped_ip
 from nvo3sec.domain.overlay.model import Rate, Suite
+from nvo3sec.domain.switch.desired import desired_state, number_everything
 from nvo3sec.domain.switch.entries import AuthorizedNve, TunnelEntry
+from nvo3sec.domain.switch.numbers import Numbers, Reserved
 from nvo3sec.nve.clock import ClockReading
+from nvo3sec.nve.places import Places
 from nvo3sec.nve.translate import ends_of, held_keys, numbers_of, peers_of, sending_entries, to_entry
 from nvo3sec.p4runtime import Entry, SwitchState
 from nvo3sec.program import generated as p4
@@ -138,6 +142,75 @@ def test_a_peer_of_the_other_family_is_left_out():
     kept, left_out = consistent(view)
     assert [peer.name for peer in kept.peers] == ["leaf3"]
     assert left_out == ("peer leaf2",)
+
+
+FAR_FOUR, FAR_SIX = IPv4Address("192.0.2.3"), IPv6Address("2001:db8::3")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "ends"),
+    [
+        ((FOUR,), (FAR_FOUR,), (FOUR, FAR_FOUR)),
+        ((SIX,), (FAR_SIX,), (SIX, FAR_SIX)),
+        ((FOUR, SIX), (FAR_SIX,), (SIX, FAR_SIX)),
+        ((FOUR, SIX), (FAR_FOUR,), (FOUR, FAR_FOUR)),
+        ((FOUR, SIX), (FAR_FOUR, FAR_SIX), (SIX, FAR_SIX)),
+        ((FOUR,), (FAR_SIX,), None),
+        ((SIX,), (FAR_FOUR,), None),
+    ],
+)
+def test_a_tunnel_is_over_ipv6_where_both_have_it(one, other, ends):
+    assert tunnel_ends(one, other) == tunnel_ends(one[::-1], other[::-1]) == ends
+    assert tunnel_ends(other, one) == (ends and ends[::-1])
+
+
+def peer_view(name: str, address: IPv4Address | IPv6Address, other: IPv4Address | IPv6Address | None) -> PeerView:
+    return PeerView(name, address, 256, 1, 2, Rate(1, 1), (), other_address=other)
+
+
+BOTH = NveView(1, "leaf1", OWN[4], 1500, (), (), (), (), (), 30.0, 10.0, other_address=OWN[6])
+
+
+@pytest.mark.parametrize(
+    ("address", "other", "fits"),
+    [
+        (FOUR, None, True),
+        (SIX, None, True),
+        (SIX, FOUR, True),
+        (FOUR, SIX, False),  # they would have it over IPv6
+        (OWN[6], None, False),
+        (SIX, OWN[4], False),
+    ],
+)
+def test_an_agent_knows_where_its_tunnels_lead(address, other, fits):
+    """What an NVA says is believed as far as it is what follows from the addresses of both ends."""
+    kept, left_out = consistent(replace(BOTH, peers=(peer_view("leaf2", address, other),)))
+    assert (len(kept.peers), left_out) == ((1, ()) if fits else (0, ("peer leaf2",)))
+
+
+def test_each_tunnel_has_its_own_source():
+    view = replace(BOTH, peers=(peer_view("leaf2", SIX, FOUR), peer_view("leaf3", FAR_FOUR, None)))
+    numbers = number_everything(view, (("leaf2", Suite.CHASKEY12), ("leaf3", Suite.CHASKEY12)), Numbers(), Reserved())
+    entries = desired_state(view, numbers, INCARNATION).entries
+    tunnels = {(one.source, one.destination) for one in entries if isinstance(one, TunnelEntry)}
+    permits = {(one.source, one.destination) for one in entries if isinstance(one, AuthorizedNve)}
+    assert tunnels == {(OWN[6], SIX), (OWN[4], FAR_FOUR)}
+    assert permits == {(end, own) for own, end in tunnels}
+    known, _ = numbers_of(state([to_entry(one) for one in entries]))
+    assert (known.tunnels, known.peers) == (numbers.tunnels, numbers.peers)
+    assert set(numbers.pairs) == {(SIX, Suite.CHASKEY12), (FAR_FOUR, Suite.CHASKEY12)}
+
+
+def test_a_second_address_moves_only_what_leads_there():
+    places = Places()
+    before = replace(
+        BOTH, other_address=None, peers=(peer_view("leaf2", FOUR, None), peer_view("leaf3", FAR_FOUR, None))
+    )
+    places.follow(before)
+    after = replace(BOTH, version=2, peers=(peer_view("leaf2", SIX, FOUR), peer_view("leaf3", FAR_FOUR, None)))
+    assert places.follow(after) == {"leaf2"}
+    assert places.addresses(2) == {"leaf3": FAR_FOUR}
+    assert places.addresses(3) == {"leaf2": SIX, "leaf3": FAR_FOUR}
 
 
 @pytest.mark.parametrize("text", ["192.0.2.1", "2001:db8::1", "fd00::1", "::ffff:0:192.0.2.1"])

@@ -64,9 +64,17 @@ def tuples(strategy: st.SearchStrategy) -> st.SearchStrategy:
 
 vns = st.builds(Vn, labels, vnis, protection, st.integers(1, 65535), rates, uint32, flood=rates, vap_flood=rates)
 vaps = st.builds(Vap, ports, vlans, labels, rates)
+
+
+def with_other(one: m.NveView | m.PeerView) -> st.SearchStrategy:
+    """With an address of the other family, or without one."""
+    others = st.none() | underlay.filter(lambda other: other.version != one.address.version)
+    return others.map(lambda other: replace(one, other_address=other))
+
+
 peers = st.builds(
     m.PeerView, labels, underlay, ports, macs, macs, rates, tuples(st.tuples(vnis, protection)), protection
-)
+).flatmap(with_other)
 systems = st.builds(TenantSystem, labels, labels, labels, ports, vlans, macs, tuples(ips), st.booleans(), st.booleans())
 guards = st.builds(m.Guard, ports, vlans, macs, tuples(ips))
 claim_places = st.builds(m.ClaimPlace, ports, vlans, macs, tuples(ips))
@@ -86,7 +94,7 @@ views = st.builds(
     st.sampled_from(TunnelKeys),
     tuples(guards),
     tuples(claim_places),
-)
+).flatmap(with_other)
 names = st.binary(min_size=32, max_size=32)
 pairs = st.none() | st.builds(c.Pair, names, names)
 receives = st.builds(m.ReceiveSa, labels, suites, uint32, uint32, keys, signed, st.integers(0, 65535), pairs)
@@ -492,6 +500,24 @@ class TestRefused:
             assert caught.value.field == field
         with pytest.raises(WireError, match=r"registration\.receive\[0\]\.address: is no address that an NVE can have"):
             up.decode_up(registration(address=address).SerializeToString())
+
+    @pytest.mark.parametrize(
+        ("other", "why"),
+        [
+            (b"abc", "must have 4 or 16 bytes"),
+            (ip_address("fe80::1").packed, "is no address that an NVE can have"),
+            (ip_address("192.0.2.9").packed, "must be of the other family than address"),
+        ],
+    )
+    def test_a_second_address_is_of_the_other_family(self, other, why):
+        peer = pb.Peer(name="leaf2", address=HERE, other_address=other, port=256, meter=RATE)
+        for field, message in (
+            ("view.other_address", view(other_address=other, tunnel_keys=1)),
+            ("view.peers[0].other_address", view(peers=[peer])),
+        ):
+            with pytest.raises(WireError, match=why) as caught:
+                down.decode_down(message.SerializeToString())
+            assert caught.value.field == field
 
     def test_an_nve_has_one_form(self):
         mapped = bytes(10) + b"\xff\xff" + HERE

@@ -147,7 +147,7 @@ def _nve(nve: Nve) -> Fields:
     return {
         "device_id": nve.device_id,
         "p4runtime": nve.p4runtime,
-        "address": str(nve.address),
+        "address": ", ".join(map(str, nve.addresses)),
         "mtu": nve.mtu,
         "verify_rate": nve.verify_rate,
     }

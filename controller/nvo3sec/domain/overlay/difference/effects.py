@@ -122,7 +122,8 @@ class Judge:
         if change.field == "mtu":
             return _Verdict(Effect.SWITCHES, [name, *peers])  # what fits into a tunnel is for both ends to know
         vns = [vn for nve in (was, will) if nve is not None for vn in nve.vn_names]
-        refusal = "" if will is None else self._obstacles.get(address_meaning(will.address, name).place, "")
+        places = [] if will is None else [address_meaning(one, name).place for one in will.addresses]
+        refusal = next((self._obstacles[place] for place in places if place in self._obstacles), "")
         note = ""
         if will is None and was is not None and was.vaps:
             note = (

@@ -69,6 +69,13 @@ class TestContext:
         secret = Secret(bytes(32))
         assert derive_key(secret, context()) != derive_key(secret, context(**{field: CHANGES[field]}))
 
+    def test_addresses_have_16_bytes(self):
+        """Those of IPv6 as they are, those of IPv4 behind ::ffff:0:0/96, each with its length in front."""
+        info = hkdf_info(context(outer_source=IPv4Address("192.0.2.1"), outer_destination=IPv6Address("2001:db8::a:b")))
+        four = bytes.fromhex("0010 00000000000000000000ffff c0000201")
+        six = bytes.fromhex("0010 20010db8 0000000000000000 000a000b")
+        assert four + six in info
+
     def test_directions_differ(self):
         there = context()
         back = context(

@@ -73,6 +73,8 @@ def another(value: Any) -> Any:
             return value.supernet()
         case frozenset():
             return value | {"another"}
+        case None:  # an NVE without a second address
+            return IPv6Address("2001:db8::1")
     raise TypeError(value)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from ipaddress import IPv6Address
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -575,6 +576,26 @@ class TestReconfigure:
         world.assert_traffic()
         for tunnel, spi in world.sending().items():
             assert (spi == before[tunnel]) == ("nve0" not in (tunnel.sender, tunnel.receiver))
+
+    def test_a_second_address_at_both_ends_means_other_keys_between_them(self):
+        world = started(3)
+        before = world.sending()
+
+        def reconfigured(*names: str) -> None:
+            nves = tuple(
+                replace(nve, other_address=IPv6Address(0x2001_0DB8 << 96 | number) if nve.name in names else None)
+                for number, nve in enumerate(world.domain.nves, 1)
+            )
+            world.domain = replace(world.domain, nves=nves)
+            world.keys.reconfigure(world.domain, world.membership, world.now)
+            world.settle()
+            world.assert_traffic()
+
+        reconfigured("nve0")
+        assert world.sending() == before, "no tunnel leads there"
+        reconfigured("nve0", "nve1")
+        for tunnel, spi in world.sending().items():
+            assert (spi == before[tunnel]) == ({tunnel.sender, tunnel.receiver} != {"nve0", "nve1"})
 
     def test_new_limits_count_from_then_on(self):
         world = started(2)

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from ipaddress import IPv6Address
+
 from key_world import make_domain, nves
 from nvo3sec.domain.keys.sa import Held, ReceiverDown, ReceiverRead, ReceiverUp, SenderDown, SenderRead, SenderUp
 from nvo3sec.domain.messages.session import HeldReceive, HeldSend, ReadBack, Registration
@@ -38,6 +41,19 @@ def test_registration():
         Tunnel("nve1", "nve0", WEAK): ReceiverUp(INCARNATION, (held(1), held(3))),
         Tunnel("nve2", "nve0", WEAK): ReceiverUp(INCARNATION, ()),
     }
+
+
+def test_keys_are_those_of_the_addresses_between_which_the_tunnel_is():
+    """A switch that holds what it had over IPv4 holds nothing of the tunnel over IPv6."""
+    four = ADDRESS["nve1"]
+    six = {name: IPv6Address(f"2001:db8::{number}") for number, name in enumerate(("nve0", "nve1"), 1)}
+    both = {name: replace(nve, other_address=six.get(name)) for name, nve in DOMAIN.nve_by_name.items()}
+    for address, spi in ((four, None), (six["nve1"], 1)):
+        said = Registration(INCARNATION, (HeldReceive(address, WEAK, held(1)),), (HeldSend(address, WEAK, held(1)),))
+        events = dict(switches.registered("nve0", TUNNELS, said, both))
+        kept = None if spi is None else held(spi)
+        assert events[Tunnel("nve0", "nve1", WEAK)] == SenderUp(INCARNATION, kept)
+        assert events[Tunnel("nve1", "nve0", WEAK)] == ReceiverUp(INCARNATION, () if kept is None else (kept,))
 
 
 def test_read_back():

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 from domain_variants import NO_RED, without_nve, without_vn
@@ -15,7 +15,7 @@ from nvo3sec.domain.messages.session import ReadBack, Registration, Report
 from nvo3sec.domain.overlay.difference import difference
 from nvo3sec.domain.overlay.meanings import Meaning, Sort, Told, is_told, let_go, meanings
 from nvo3sec.domain.overlay.membership import Membership
-from nvo3sec.domain.overlay.model import Vap
+from nvo3sec.domain.overlay.model import Domain, Vap
 from nvo3sec.domain.switch.status import unknown_status
 from nvo3sec.errors import OperatorError
 from nvo3sec.nva.intent.cutoffs import DEADLINE_S
@@ -449,3 +449,23 @@ class TestPure:
             if is_told(one, meaning, nve) and not is_told(other, meaning, nve)
         }
         assert {(meaning, nve) for meaning, gone in let_go(one, other).items() for nve in gone} == expected != set()
+
+    @pytest.mark.parametrize("change", [lambda d: d, lambda d: without_nve(d, "leaf1"), lambda d: without_vn(d, "red")])
+    @pytest.mark.parametrize("kept", [(), ("leaf1",), ("leaf1", "leaf2")])
+    def test_each_address_is_let_go_of_by_itself(self, change, kept):
+        def with_ipv6(domain: Domain, names: tuple[str, ...]) -> Domain:
+            other = {name: IPv6Address(f"2001:db8::{name[-1]}") for name in names}
+            return replace(domain, nves=tuple(replace(nve, other_address=other.get(nve.name)) for nve in domain.nves))
+
+        old, new = with_ipv6(DOMAIN, ("leaf1", "leaf2")), with_ipv6(change(DOMAIN), kept)
+        before, after = Told(old, Membership(old)), Told(new, Membership(new))
+        expected = {
+            (meaning, nve.name)
+            for meaning in (Meaning(*place, owner) for place, owner in meanings(old).items())
+            for nve in DOMAIN.nves
+            if is_told(before, meaning, nve.name) and not is_told(after, meaning, nve.name)
+        }
+        assert {(meaning, nve) for meaning, gone in let_go(before, after).items() for nve in gone} == expected
+        assert ((Meaning(Sort.ADDRESS, "2001:db8::2", "leaf2"), "leaf1") in expected) == (
+            kept != ("leaf1", "leaf2") or change(DOMAIN) == without_nve(DOMAIN, "leaf1")
+        )
