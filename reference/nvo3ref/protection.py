@@ -7,10 +7,11 @@ why a frame is not a protected packet.
 
 from __future__ import annotations
 
+import hmac
 import struct
 from dataclasses import dataclass, replace
 
-from nvo3ref import chaskey
+from nvo3ref import ascon, chaskey
 from nvo3ref.tenant_frames import (
     ETHERNET_LENGTH,
     ETHERTYPE_IPV4,
@@ -47,7 +48,10 @@ _INNER_MINIMUM = 16
 
 @dataclass(frozen=True)
 class Protected:
-    """One protected packet. `coverage` None: the whole inner frame."""
+    """One protected packet. `coverage` None: the whole inner frame.
+
+    `inner` is as it is carried: of a sealed or parsed packet of suite 2 that is ciphertext.
+    """
 
     source_mac: str
     destination_mac: str
@@ -73,10 +77,35 @@ class Protected:
         )
 
     def sealed(self, key: bytes) -> Protected:
-        """The same packet with the ICV of suite 1 under a key of 16 bytes."""
+        """The same packet under a key of 16 bytes: with the ICV of its suite, and of suite 2 with `inner` encrypted.
+
+        Raises ValueError for a suite that protects nothing.
+        """
+        if self.suite == SUITE_ASCON_AEAD128:
+            carried, icv = ascon.encrypt(key, self.nonce(), self.header(), self.inner)
+            return replace(self, inner=carried, icv=icv)
+        if self.suite != SUITE_CHASKEY12:
+            raise ValueError(f"no suite {self.suite}")
         coverage = len(self.inner) if self.coverage is None else self.coverage
         message = self.header() + struct.pack("!HH", len(self.inner), _ICV_DOMAIN) + self.inner[:coverage]
         return replace(self, icv=chaskey.mac(key, message))
+
+    def opened(self, key: bytes) -> bytes:
+        """The inner frame of a sealed packet.
+
+        Raises:
+            ascon.BadTag: the ICV is another one, of either suite.
+            ValueError: as `sealed`.
+        """
+        if self.suite == SUITE_ASCON_AEAD128:
+            return ascon.decrypt(key, self.nonce(), self.header(), self.inner, self.icv)
+        if not hmac.compare_digest(self.sealed(key).icv, self.icv):
+            raise ascon.BadTag("the ICV is another one")
+        return self.inner
+
+    def nonce(self) -> bytes:
+        """Of suite 2: SPI, 32 zero bits, sequence."""
+        return struct.pack("!IIQ", self.spi, 0, self.sequence)
 
     def build(self) -> bytes:
         """The frame as it is on the underlay."""

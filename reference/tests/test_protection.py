@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
-from nvo3ref import chaskey, protection
+from nvo3ref import ascon, chaskey, protection
 
 # Known answers, made with the designers' reference code; message byte i is i mod 256.
 KEY = bytes.fromhex("33343d839f389f004fe6982339cf7a41")
@@ -20,6 +24,22 @@ GENEVE = bytes.fromhex(
     "0940655800138900ff0181088000123400000000000010ce003c0100c97223a7d3701616f05ad3a202b7a5d4020000000002020000000001"
     "08003c434a51585f666d747b828990979ea5acb3bac1c8cfd6dde4ebf2f900070e151c232a31383f464d545b62697077"
 )
+WORKED = json.loads((Path(__file__).parent / "data" / "worked_packets.json").read_text())["packets"]
+
+
+def worked(one: dict[str, str | int]) -> protection.Protected:
+    """A worked packet before it is sealed."""
+    return protection.Protected(
+        "02:aa:00:00:00:01",
+        "02:aa:00:00:00:02",
+        "192.0.2.1",
+        "192.0.2.2",
+        int(one["vni"]),
+        int(one["spi"]),
+        int(one["sequence"]),
+        bytes.fromhex(str(one["inner"])),
+        int(one["suite"]),
+    )
 
 
 def packet() -> protection.Protected:
@@ -45,6 +65,38 @@ class TestProtected:
     def test_parse_is_the_inverse(self) -> None:
         parsed = protection.parse(packet().build())
         assert parsed == packet()
+
+    @pytest.mark.parametrize("one", WORKED, ids=lambda one: f"{one['suite']}-{one['sequence']}")
+    def test_worked_packets_of_both_suites(self, one: dict[str, str | int]) -> None:
+        plain, key = worked(one), bytes.fromhex(str(one["key"]))
+        sealed = plain.sealed(key)
+        assert sealed.build()[42:].hex() == one["geneve_to_end"]
+        parsed = protection.parse(sealed.build())
+        assert parsed == sealed
+        assert isinstance(parsed, protection.Protected)
+        assert parsed.opened(key) == plain.inner
+        assert (parsed.inner == plain.inner) == (plain.suite == protection.SUITE_CHASKEY12)
+
+    @pytest.mark.parametrize("one", [WORKED[0], WORKED[-1]], ids=lambda one: str(one["suite"]))
+    def test_what_was_changed_does_not_open(self, one: dict[str, str | int]) -> None:
+        key = bytes.fromhex(str(one["key"]))
+        sealed = worked(one).sealed(key)
+        other = bytes([sealed.inner[0] ^ 1])
+        for changed in (
+            replace(sealed, inner=other + sealed.inner[1:]),
+            replace(sealed, icv=bytes([sealed.icv[0] ^ 1]) + sealed.icv[1:]),
+            replace(sealed, sequence=sealed.sequence + 1),
+            replace(sealed, spi=sealed.spi ^ 1),
+            replace(sealed, vni=sealed.vni + 1),
+            replace(sealed, coverage=len(sealed.inner) - 1),
+            replace(sealed, suite=3 - sealed.suite),
+        ):
+            with pytest.raises(ascon.BadTag):
+                changed.opened(key)
+
+    def test_no_other_suite_seals(self) -> None:
+        with pytest.raises(ValueError, match="no suite 3"):
+            replace(packet(), suite=3).sealed(PACKET_KEY)
 
     @pytest.mark.parametrize(
         ("change", "reason"),
