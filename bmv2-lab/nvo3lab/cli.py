@@ -180,6 +180,7 @@ def up(
         console = report.results()
         if outcome.closing.observation:
             console.print(report.underlay_table(outcome.closing.observation))
+            console.print(report.vn_table(outcome.closing.observation))
         report.print_faults(console, faults)
     raise typer.Exit(_status(ended, faults))
 
@@ -232,7 +233,8 @@ def run(
     else:
         console = report.results()
         tables = [report.drill_table(results)] if results else []
-        tables += [report.underlay_table(outcome.closing.observation)] if outcome.closing.observation else []
+        if observed := outcome.closing.observation:
+            tables += [report.underlay_table(observed), report.vn_table(observed)]
         console.print(*tables, sep="\n\n")
         report.print_faults(console, faults)
         if ended is None:

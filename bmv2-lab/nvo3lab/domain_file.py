@@ -43,6 +43,7 @@ def domain(topology: Topology, sockets: dict[str, Path], meter: dict[str, int] |
             {
                 "name": tenant.name,
                 "vni": tenant.vni,
+                "level": tenant.level,
                 "mtu": TENANT_MTU,
                 "punt": PUNT,
                 "flood": FLOOD,
@@ -71,6 +72,20 @@ def domain(topology: Topology, sockets: dict[str, Path], meter: dict[str, int] |
             for address in ({"mac": one.mac}, {"ip": one.ip})
         ],
     }
+
+
+def watched(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """What observers of the underlay are told of the VNs of a domain (`wires/observer.py`, WatchedVn.of_members)."""
+    systems = document["tenant_systems"]
+    return [
+        {
+            "name": vn["name"],
+            "vni": vn["vni"],
+            "level": vn["level"],
+            "members": [(one["mac"], ip) for one in systems if one["vn"] == vn["name"] for ip in one["ips"]],
+        }
+        for vn in document["vns"]
+    ]
 
 
 class _WrittenOut(yaml.SafeDumper):  # type: ignore[misc]  # has no types

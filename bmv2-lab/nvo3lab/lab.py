@@ -248,7 +248,9 @@ class Lab:
             {"name": leaf.name, "mac": leaf.mac, "address": leaf.address, "wire": plan.fabric[leaf.name]}
             for leaf in self.topology.leaves
         ]
-        await self._start_own("underlay", "nvo3lab.wires.fabric", {"links": links, "captures": str(run.captures)})
+        vns = domain_file.watched(domain_file.domain(self.topology, self.view.switches))
+        told = {"links": links, "vns": vns, "captures": str(run.captures)}
+        await self._start_own("underlay", "nvo3lab.wires.fabric", told)
         self.closing.observed = True
         self.say(f"underlay: {len(links)} links, observed from now on")
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Any
 
+from nvo3ref.protection import SUITE_ASCON_AEAD128, SUITE_CHASKEY12
 from rich import box
 from rich.console import Console
 from rich.padding import Padding
@@ -17,6 +18,7 @@ from rich.text import Text
 from nvo3lab.drill.model import Attack, Result
 from nvo3lab.errors import LabError
 
+SUITES = {SUITE_CHASKEY12: "Chaskey-12", SUITE_ASCON_AEAD128: "Ascon-AEAD128"}
 _REASONS_SHOWN = 3
 _PIPE_WIDTH = 120
 
@@ -123,6 +125,19 @@ def underlay_table(observation: dict[str, Any]) -> Table:
         table.add_column(name, justify="left" if name == "link of" else "right")
     for link in observation.get("links", []):
         table.add_row(link["link"], *(str(link[name]) for name in ("frames", "protected", "violations", "missed")))
+    return table
+
+
+def vn_table(observation: dict[str, Any]) -> Table:
+    """One row a VN: the level that it demands, and the packets of each suite that the underlay has seen."""
+    table = Table(title="VNs, as the underlay has seen them", title_justify="left", box=box.SIMPLE_HEAD)
+    for name in ("VN", "VNI", "level"):
+        table.add_column(name, justify="right" if name == "VNI" else "left")
+    for name in SUITES.values():
+        table.add_column(name, justify="right")
+    for vn in observation.get("vns", []):
+        packets = (str(vn["suites"].get(str(suite), 0)) for suite in SUITES)
+        table.add_row(vn["vn"], str(vn["vni"]), vn["level"], *packets)
     return table
 
 

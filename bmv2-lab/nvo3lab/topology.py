@@ -3,7 +3,8 @@
 
 The reference topology has what an overlay has to keep apart: two tenants with the same IPv4 addresses, hosts of one
 tenant behind several NVEs, a port with two VAPs, a port with one tagged VAP, and an NVE (leaf3) that serves one of
-the tenants only.
+the tenants only. The VN of blue, which every NVE serves, demands confidentiality. So the insider's keys are of that
+level, leaf1 and leaf2 have keys of both, and red, in clear, shows that whoever looks for plaintext finds it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,12 @@ UNDERLAY_PORT = 256
 """Underlay ports have numbers from 256 on: the parser of the NVE program cannot look a role up."""
 TOKEN = b"nvo3lab-echo----"
 """Echoes of the lab carry this and a counter of their own, so that a second copy of one is told from the next."""
+ECHO_SIZES = (56, 1000)
+"""ICMP payloads of echoes, bytes: nothing else of the lab's has their length, which is all that ciphertext shows."""
+ECHO_OVERHEAD = 42
+"""From the payload of an echo to its frame: Ethernet, IPv4, ICMP."""
+INTEGRITY, CONFIDENTIALITY = "integrity", "confidentiality"
+"""Levels of VNs, in the words of the domain file."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,7 @@ class Leaf:
 class Tenant:
     name: str
     vni: int
+    level: str = INTEGRITY
 
 
 @dataclass(frozen=True)
@@ -134,7 +142,7 @@ class Topology:
 def reference() -> Topology:
     """The topology of `lab up`, `lab run` and the drill."""
     return Topology(
-        tenants=(Tenant("red", 5001), Tenant("blue", 5002)),
+        tenants=(Tenant("red", 5001), Tenant("blue", 5002, CONFIDENTIALITY)),
         leaves=(
             Leaf(
                 "leaf1",

@@ -22,6 +22,8 @@ _PINGS = 5
 class Traffic:
     """What came of it; nothing in `faults` means that everything held."""
 
+    levels: dict[str, str] = field(default_factory=dict)
+    """VN → what the NVA says that it demands."""
     pairs: int = 0
     echoes: int = 0
     median_ms: float | None = None
@@ -41,6 +43,9 @@ async def run(view: View, say: Callable[[str], None], out: Collection[str] = ())
     """
     result = Traffic()
     topology = view.topology.without(out)
+    if view.control is not None:
+        result.levels = {vn["vn"]: vn["level"] for vn in await view.control.ask("vn", "list")}
+        say("; ".join(f"VN {vn}: {level}" for vn, level in result.levels.items()))
     before = await view.received()
     await _echo(view, topology, result)
     say(f"echo: {result.pairs} pairs of hosts, {result.echoes} round trips, median {_ms(result.median_ms)}")

@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -19,18 +18,20 @@ from pathlib import Path
 import pytest
 from nvo3lab import rundir, traffic
 from nvo3lab.drill.run import ATTACKS
-from nvo3lab.errors import GuardianGone, LabError, PreflightError, RemoteError
+from nvo3lab.errors import GuardianGone, LabError, PreflightError
 from nvo3lab.lab import Closing, Lab, Options
 from nvo3lab.processes import audit, preflight
 from nvo3lab.processes.guarded import GUARDIAN
-from nvo3lab.rpc import Client
 from nvo3lab.topology import reference
 from nvo3lab.wires import linux, pcap
 from nvo3ref import protection
 
-from .conftest import guardian, lab_process, start_own
+from .conftest import lab_process
 from .namespaces import Held, held_by
-from .processes import SILENCE, Finished, Running, finished, tree, wait_gone
+from .processes import Finished, Running, finished, tree, wait_gone
+
+SUITE = {"integrity": "1", "confidentiality": "2"}
+"""Level → the suite that gives it, in a report."""
 
 
 def wires(wiring: preflight.Wiring) -> str:
@@ -79,6 +80,7 @@ class TestUpAndDown:
                 found = await traffic.run(view, lambda _text: None)
                 assert found.faults == []
                 assert found.pairs == found.resolved == 12
+                assert found.levels == {"red": "integrity", "blue": "confidentiality"}
                 assert {(each["source"], each["destination"]) for each in found.transfers} == {
                     ("red1", "red2"),
                     ("blue1", "blue2"),
@@ -95,6 +97,7 @@ class TestUpAndDown:
                 closing = await lab.down()
                 assert closing.faults() == []
                 assert all(link["frames"] > 100 for link in closing.observation["links"])
+                assert all(vn["suites"].keys() == {SUITE[vn["level"]]} for vn in closing.observation["vns"])
 
         with stack:
             everything, held = asyncio.run(run())
@@ -286,6 +289,10 @@ class TestWhole:
         assert report["faults"] == []
         assert {attack["name"] for attack in report["drill"]["attacks"]} == {attack.name for attack in ATTACKS}
         assert all(link["frames"] == link["protected"] > 100 for link in report["observation"]["links"])
+        seen = {vn["vn"]: vn for vn in report["observation"]["vns"]}
+        assert {name: vn["level"] for name, vn in seen.items()} == {"red": "integrity", "blue": "confidentiality"}
+        assert seen["blue"]["suites"].keys() == {SUITE["confidentiality"]}
+        assert seen["red"]["suites"][SUITE["integrity"]] > 100
         assert not (short_directory / "run").exists()
 
     def test_a_frame_without_protection_is_reported(self, short_directory: Path) -> None:
@@ -372,110 +379,6 @@ class TestAudit:
             assert audit.internet_sockets_of_tree(process.pid) == []
             assert process.stdin is not None
             process.stdin.close()
-
-
-class TestUnderlay:
-    """The fabric as a process, with this test in the place of the NVEs."""
-
-    @staticmethod
-    async def fabric(guarded: object, run: Path) -> Client:
-        links = [
-            {
-                "name": f"leaf{number}",
-                "mac": f"02:aa:00:00:00:0{number}",
-                "address": f"192.0.2.{number}",
-                "wire": {"local": str(run / f"{number}.b"), "peer": str(run / f"{number}.a")},
-            }
-            for number in (1, 2)
-        ]
-        configuration = {"links": links, "captures": str(run), "control": str(run / "fabric.sock")}
-        return await start_own(guarded, run, "fabric", "nvo3lab.wires.fabric", configuration, None)  # type: ignore[arg-type]
-
-    @staticmethod
-    def nve(run: Path, number: int) -> socket.socket:
-        end = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        end.settimeout(SILENCE)
-        end.bind(str(run / f"{number}.a"))
-        end.connect(str(run / f"{number}.b"))
-        return end
-
-    def test_protected_packets_are_forwarded_and_others_reported(self, short_directory: Path) -> None:
-        async def check() -> None:
-            run = short_directory / "run"
-            async with guardian(short_directory) as guarded:
-                client = await self.fabric(guarded, run)
-                with self.nve(run, 1) as leaf1, self.nve(run, 2) as leaf2:
-                    good = (
-                        protection.Protected(
-                            "02:aa:00:00:00:01",
-                            "02:aa:00:00:00:02",
-                            "192.0.2.1",
-                            "192.0.2.2",
-                            5001,
-                            0x80000001,
-                            1,
-                            bytes(60),
-                        )
-                        .sealed(bytes(16))
-                        .build()
-                    )
-                    leaf1.send(good)
-                    assert await asyncio.to_thread(leaf2.recv, 2000) == good
-                    leaf1.send(bytes.fromhex("02aa0000000202aa000000010806") + bytes(60))
-                    await asyncio.to_thread(leaf2.recv, 2000)
-                    first, second = (await client.call("report"))["links"]
-                    assert (first["frames"], first["protected"], first["violations"]) == (2, 1, 1)
-                    assert "0x0806" in first["examples"][0]
-                    assert second["frames"] == 0
-                await client.close()
-
-        asyncio.run(check())
-
-    def test_an_attacker_on_the_path_withholds_and_injects(self, short_directory: Path) -> None:
-        async def check() -> None:
-            run = short_directory / "run"
-            async with guardian(short_directory) as guarded:
-                client = await self.fabric(guarded, run)
-                with self.nve(run, 1) as leaf1, self.nve(run, 2) as leaf2:
-                    packets = [
-                        protection.Protected(
-                            "02:aa:00:00:00:01",
-                            "02:aa:00:00:00:02",
-                            "192.0.2.1",
-                            "192.0.2.2",
-                            5001,
-                            0x80000001,
-                            number,
-                            bytes(16) + b"bait" * 11,
-                        )
-                        .sealed(bytes(16))
-                        .build()
-                        for number in (1, 2)
-                    ]
-                    await client.call("intercept", marker=b"bait".hex(), count=1, withhold=True)
-                    for packet in packets:
-                        leaf1.send(packet)
-                    assert await asyncio.to_thread(leaf2.recv, 2000) == packets[1]
-                    caught = await client.call("intercepted")
-                    assert len(caught) == 1
-                    assert await client.call("inject", name="leaf2", frames=caught, repeat=2) == 2
-                    assert await asyncio.to_thread(leaf2.recv, 2000) == packets[0]
-                    assert await asyncio.to_thread(leaf2.recv, 2000) == packets[0]
-                    assert (await client.call("report"))["links"][0]["violations"] == 0
-                    numbers = {
-                        "name": "leaf1",
-                        "destination": "192.0.2.2",
-                        "spi": 0x80000001,
-                        "ahead": 100,
-                        "limit": 120,
-                    }
-                    assert await client.call("claim", count=10, **numbers) == 103
-                    assert await client.call("claim", count=5, **numbers) == 113
-                    with pytest.raises(RemoteError, match="used up"):
-                        await client.call("claim", count=10, **numbers)
-                await client.close()
-
-        asyncio.run(check())
 
 
 def test_start_time_of_nobody_is_none() -> None:

@@ -21,6 +21,7 @@ from nvo3lab.drill.world import World
 from nvo3lab.errors import LabError
 from nvo3lab.p4rt import Meter, SwitchReader
 from nvo3lab.rpc import Client
+from nvo3lab.topology import ECHO_SIZES
 
 _SENDER, _RECEIVER = "leaf1", "leaf3"
 _SOURCE, _DESTINATION = "blue1", "blue3"
@@ -132,7 +133,7 @@ async def drained_meter(world: World) -> Shot:
     """Ten forged packets for each honest one: the peer is in penalty, and its own packets pass all the same."""
     honest = _Honest(world.view.hosts[_SOURCE])
     await world.reach(_SOURCE, _DESTINATION)
-    stream: dict[str, Any] = {"stream": _DESTINATION, "destination": world.host(_DESTINATION).ip, "sizes": [56, 1000]}
+    stream: dict[str, Any] = {"stream": _DESTINATION, "destination": world.host(_DESTINATION).ip, "sizes": ECHO_SIZES}
     running = f"{_SOURCE} sends echo requests to {_DESTINATION}"
     world.owes(running, lambda: honest.host.call("stream_stop", stream=_DESTINATION))
     # As fast as the machine is, like everything that is not a flood.

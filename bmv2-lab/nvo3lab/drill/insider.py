@@ -39,13 +39,13 @@ async def control(world: World) -> Shot:
 async def impersonate(world: World) -> Shot:
     """With its own keys in the name of others: of leaf2, of an NVE that does not exist, and towards a third one."""
     stolen = await world.steal(_INSIDER, "leaf1")
-    real = await world.catch_one("red2", "red1")
-    victim = world.host("red1")
-    packets = []
-    for number in range(_PACKETS):
-        inner = world.marked_frame("red2", victim, number)
-        # Under leaf2's SPI, as seen on the wire, and with the only key there is.
-        packets.append(world.guess(real, inner, number).sealed(stolen.key))
+    real, packets = [], []
+    for source, destination in (("red2", "red1"), ("blue2", "blue1")):
+        real.append(await world.catch_one(source, destination))
+        for number in range(_PACKETS):
+            inner = world.marked_frame(source, world.host(destination), number)
+            # Under leaf2's SPI of either level, as seen on the wire, and with the only key there is.
+            packets.append(world.guess(real[-1], inner, number).sealed(stolen.key))
     inside = [world.marked_frame("blue2", world.host("blue1"), number) for number in range(_PACKETS)]
     for packet in await world.forge(stolen, world.vni("blue"), inside):
         packets.append(replace(packet, source=world.leaf("leaf2").address))
@@ -57,8 +57,8 @@ async def impersonate(world: World) -> Shot:
         for packet in await world.forge(stolen, world.vni("blue"), inside)
     ]
     sent += await world.into_underlay("leaf2", [packet.build() for packet in other])
-    await world.into_underlay("leaf1", [real.build()])
-    return Shot(sent, sent, bait=1)
+    await world.into_underlay("leaf1", [packet.build() for packet in real])
+    return Shot(sent, sent, bait=len(real))
 
 
 async def inner_tag(world: World) -> Shot:

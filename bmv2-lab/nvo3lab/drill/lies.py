@@ -22,7 +22,7 @@ from nvo3lab.processes.control_plane import NVA, nve
 
 _LIAR = "leaf3"
 _OTHERS = ("leaf1", "leaf2")
-_SUITE = 1
+_SUITES = (1, 2)
 _LAST = 2**32 - 1
 _STEP = 1 << 24
 _LARGE = 2**63 - 1
@@ -38,10 +38,10 @@ _UNBELIEVABLE = ("climbs", "ends", "generation")
 _REGISTRATION, _READ_BACK, _REPORTED, _ANSWER, _USE, _NEWS = 1, 2, 3, 4, 5, 10
 
 
-def _held(address: bytes, spi: int, generation: int, remaining: float) -> bytes:
+def _held(address: bytes, suite: int, spi: int, generation: int, remaining: float) -> bytes:
     return (
         wire.field(1, address)
-        + wire.field(2, _SUITE)
+        + wire.field(2, suite)
         + wire.field(3, spi)
         + wire.field(4, generation)
         + wire.field(5, remaining)
@@ -56,11 +56,14 @@ def _registrations(addresses: list[bytes]) -> dict[str, bytes]:
     """What leaf3 could register with, by what is wrong with it."""
     own = wire.field(1, os.urandom(16))
     climb = [*range(_STEP, _LAST, _STEP), _LAST]
+    many = [(_SUITES[number % len(_SUITES)], number) for number in range(_MANY)]
     received = {
-        "climbs": [_held(addresses[0], number + 1, one, 60.0) for number, one in enumerate(climb)],
-        "ends": [_held(address, 1, _LAST, 60.0) for address in addresses],
-        "lives for ever": [_held(address, number, 1, _LONG) for address in addresses for number in range(_MANY)],
-        "ended long ago": [_held(address, number, 0, -_LONG) for address in addresses for number in range(_MANY)],
+        "climbs": [
+            _held(addresses[0], suite, number + 1, one, 60.0) for suite in _SUITES for number, one in enumerate(climb)
+        ],
+        "ends": [_held(address, suite, 1, _LAST, 60.0) for suite in _SUITES for address in addresses],
+        "lives for ever": [_held(address, suite, number, 1, _LONG) for address in addresses for suite, number in many],
+        "ended long ago": [_held(address, suite, number, 0, -_LONG) for address in addresses for suite, number in many],
     }
     registrations = {what: own + _repeated(2, held) + _repeated(3, held[:3]) for what, held in received.items()}
     registrations["generation"] = own + wire.field(40, _LAST)
@@ -77,8 +80,9 @@ def _sayings(registration: bytes, names: list[str]) -> list[bytes]:
     """What it could say then, of the incarnation that it has registered with."""
     own = wire.field(1, wire.part(registration, 1))
     named = [
-        wire.field(1, name.encode()) + wire.field(2, _SUITE) + wire.field(3, spi)
+        wire.field(1, name.encode()) + wire.field(2, suite) + wire.field(3, spi)
         for name in names
+        for suite in _SUITES
         for spi in (0, 1, _LAST)
     ]
     used = [one + wire.field(4, _LARGE) + wire.field(5, _LARGE) for one in named]
@@ -96,16 +100,20 @@ def _sayings(registration: bytes, names: list[str]) -> list[bytes]:
     ]
 
 
-def _between_others(status: dict[str, Any]) -> dict[tuple[str, str], set[str]]:
+_Direction = tuple[str, str, str]
+"""Sender, receiver, level."""
+
+
+def _between_others(status: dict[str, Any]) -> dict[_Direction, set[str]]:
     """The SPIs that senders use, by direction."""
-    found: dict[tuple[str, str], set[str]] = {}
+    found: dict[_Direction, set[str]] = {}
     for key in status["keys"]:
         if key["sender"] in _OTHERS and key["receiver"] in _OTHERS and key["state"] == "sending":
-            found.setdefault((key["sender"], key["receiver"]), set()).add(key["spi"])
+            found.setdefault((key["sender"], key["receiver"], key["level"]), set()).add(key["spi"])
     return found
 
 
-async def _rotate(world: World, before: dict[tuple[str, str], set[str]]) -> list[str]:
+async def _rotate(world: World, before: dict[_Direction, set[str]]) -> list[str]:
     """New keys between leaf1 and leaf2, while leaf3 lies; what is missing."""
     names = b"".join(wire.field(1, name.encode()) for name in _OTHERS)
     await world.operate("Rotate", names)

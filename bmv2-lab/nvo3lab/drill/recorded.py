@@ -17,15 +17,15 @@ from nvo3lab.drill.model import NOT_OPEN_YET, Attack, Shot
 from nvo3lab.drill.world import World
 from nvo3lab.errors import LabError
 from nvo3lab.processes.control_plane import NVA, nve
+from nvo3lab.topology import ECHO_SIZES
 
 _EACH = 20
 _ROTATIONS = 3
 _INTERVAL = {"embedded": 0.02, "bmv2": 0.1}
 """Seconds between echoes, of streams between all pairs at once."""
-_SIZES = [56, 1000]
 _RESTARTED = "leaf3"
 _PAIRS = (("red1", "red2"), ("blue2", "blue1"), ("blue3", "blue1"), ("blue1", "blue3"))
-"""One direction of each tunnel in turn: where a packet is sent, and where it has to arrive."""
+"""One direction of each tunnel in turn, and of each level: where a packet is sent, and where it has to arrive."""
 _TO_RESTARTED, _FROM_RESTARTED = ("blue1", "blue3"), ("blue3", "blue2")
 
 _OLD_KEYS = frozenset({"NO_SA", "REPLAYED", "REPLAY_TOO_LATE"})
@@ -84,17 +84,20 @@ async def _play_again(world: World, recordings: Iterable[_Recording]) -> int:
     return sum([await world.into_underlay(one.leaf, one.passed) for one in recordings])
 
 
-def _spis(status: dict[str, Any], nve_name: str | None = None) -> dict[tuple[str, str], list[str]]:
+_Direction = tuple[str, str, str]
+"""Sender, receiver, level: two NVEs have keys of each level that their VNs demand."""
+
+
+def _spis(status: dict[str, Any], nve_name: str | None = None) -> dict[_Direction, list[str]]:
     """The SPIs of each direction: all, or those of one NVE."""
-    found: dict[tuple[str, str], list[str]] = {}
+    found: dict[_Direction, list[str]] = {}
     for key in status["keys"]:
-        ends = key["sender"], key["receiver"]
-        if nve_name is None or nve_name in ends:
-            found.setdefault(ends, []).append(key["spi"])
+        if nve_name in (None, key["sender"], key["receiver"]):
+            found.setdefault((key["sender"], key["receiver"], key["level"]), []).append(key["spi"])
     return found
 
 
-def _have_turned(status: dict[str, Any], before: dict[tuple[str, str], list[str]], name: str | None = None) -> bool:
+def _have_turned(status: dict[str, Any], before: dict[_Direction, list[str]], name: str | None = None) -> bool:
     """Whether every direction has exactly one key, and none of those that it had."""
     now = _spis(status, name)
     return now.keys() == before.keys() and all(
@@ -102,7 +105,7 @@ def _have_turned(status: dict[str, Any], before: dict[tuple[str, str], list[str]
     )
 
 
-async def _turned(world: World, before: dict[tuple[str, str], list[str]]) -> dict[tuple[str, str], list[str]]:
+async def _turned(world: World, before: dict[_Direction, list[str]]) -> dict[_Direction, list[str]]:
     return _spis(await world.until(lambda status: _have_turned(status, before), "new keys, and the old ones gone"))
 
 
@@ -125,7 +128,7 @@ class _Streams:
                 stream=f"all {destination.name}",
                 destination=destination.ip,
                 interval=_INTERVAL[self._world.view.target],
-                sizes=_SIZES,
+                sizes=ECHO_SIZES,
             )
         return self
 

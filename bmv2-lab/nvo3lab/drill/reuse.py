@@ -18,7 +18,7 @@ from nvo3lab.drill.model import Attack, Shot
 from nvo3lab.drill.world import World
 from nvo3lab.errors import LabError
 from nvo3lab.processes.control_plane import nve
-from nvo3lab.topology import TENANT_MTU, Host
+from nvo3lab.topology import CONFIDENTIALITY, TENANT_MTU, Host
 
 _HUNG, _THERE = "leaf3", "leaf2"
 _SENDER, _RECEIVER = "blue3", "red2"
@@ -37,8 +37,11 @@ _Document = dict[str, Any]
 
 
 def _vn(document: _Document, name: str, places: dict[str, tuple[int, ...]]) -> None:
-    """A VN with the number that both have, and its VAPs: of each NVE the VLANs of access port 1."""
-    document["vns"].append({"name": name, "vni": _VNI, "mtu": TENANT_MTU})
+    """A VN with the number that both have, and its VAPs: of each NVE the VLANs of access port 1.
+
+    Both demand what the VN does that the sender comes from: what nobody may read of it there, nobody may here.
+    """
+    document["vns"].append({"name": name, "vni": _VNI, "level": CONFIDENTIALITY, "mtu": TENANT_MTU})
     for leaf in document["nves"]:
         leaf["vaps"] += [{"port": 1, "vlan": vlan, "vn": name} for vlan in places.get(leaf["name"], ())]
 

@@ -17,6 +17,7 @@ from nvo3lab.drill.control_plane import copy_private
 from nvo3lab.drill.model import Attack, Shot
 from nvo3lab.drill.world import World
 from nvo3lab.processes.control_plane import NVA
+from nvo3lab.topology import ECHO_SIZES
 
 _OUT = "leaf3"
 _OUT_HOST, _PEER_HOST = "blue3", "blue2"
@@ -57,7 +58,7 @@ async def revocation(world: World) -> Shot:
         stream=_STREAM,
         destination=world.host(_PEER_HOST).ip,
         interval=_INTERVAL[world.view.target],
-        sizes=[56],
+        sizes=ECHO_SIZES[:1],
     )
     await host.call("stream_begin", stream=_STREAM)
     answer = await world.plane.ask("keys", "revoke", _OUT, "--yes")

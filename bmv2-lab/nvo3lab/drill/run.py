@@ -30,6 +30,7 @@ from nvo3lab.drill.model import Attack, Result, Shot, Traffic, judge
 from nvo3lab.drill.world import World
 from nvo3lab.errors import LabError, UsageError
 from nvo3lab.host.ledger import KINDS
+from nvo3lab.topology import ECHO_SIZES
 from nvo3lab.view import View
 
 ATTACKS: tuple[Attack, ...] = (
@@ -50,7 +51,6 @@ ATTACKS: tuple[Attack, ...] = (
 _STREAMS = (("red1", "red2"), ("blue1", "blue2"))
 """The legitimate traffic: one echo stream for each tenant, across the underlay, small and large packets in turn."""
 _INTERVAL = {"embedded": 0.01, "bmv2": 0.05}
-_SIZES = [56, 1000]
 _BASELINE_SECONDS = 1.5
 _WINDOW_SECONDS = {"embedded": 0.6, "bmv2": 1.0}
 """An attack is observed at least this long, so that there is traffic beside it."""
@@ -229,7 +229,7 @@ class Drill:
                 stream=destination,
                 destination=self._world.host(destination).ip,
                 interval=_INTERVAL[self._view.target],
-                sizes=_SIZES,
+                sizes=ECHO_SIZES,
             )
 
     async def _stop_streams(self) -> None:

@@ -21,8 +21,9 @@ from nvo3lab.errors import LabError
 from nvo3lab.p4rt import SwitchReader
 from nvo3lab.processes.control_plane import OPERATOR, ControlPlane
 from nvo3lab.rpc import Client
-from nvo3lab.topology import Host, Leaf, Topology
+from nvo3lab.topology import CONFIDENTIALITY, Host, Leaf, Topology
 from nvo3lab.view import View
+from nvo3lab.wires.observer import GIVEN
 
 _PACE = {"embedded": 2000.0, "bmv2": 200.0}
 """Frames a second that an attacker sends, where the rate is not the point: below what each target can work off, so that
@@ -39,6 +40,9 @@ _AHEAD_LIMIT = 8000
 """Further ahead, and the packets of the real switch fall out of the window."""
 _CATCH_TIMEOUT = 5.0
 """Seconds without another packet of those that are to be caught."""
+_BAIT_PADDING = 57
+"""Bytes: nothing else in the lab has the length that a bait has by them, and ciphertext shows nothing else. An agent is
+still given the whole of it, and sends it on where its destination was not known."""
 _READY = 120.0
 """Seconds until a lab of which a process was killed is ready again."""
 _POLL = 0.1
@@ -51,6 +55,7 @@ class StolenKey:
     sender: Leaf
     receiver: Leaf
     spi: int
+    suite: int
     key: bytes = field(repr=False)
 
 
@@ -232,7 +237,7 @@ class World:
 
     def bait_frame(self, source: Host, destination: Host, number: int = 0) -> bytes:
         """A legitimate inner frame, with the bait's marker and a number."""
-        return self._frame(source, destination, self.bait_marker + number.to_bytes(4) + bytes(12))
+        return self._frame(source, destination, self.bait_marker + number.to_bytes(4) + bytes(_BAIT_PADDING))
 
     @staticmethod
     def _frame(source: Host, destination: Host, payload: bytes) -> bytes:
@@ -240,8 +245,12 @@ class World:
             destination.mac, source.mac, frames.ETHERTYPE_IPV4, frames.silent(source.ip, destination.ip, payload)
         )
 
-    def protected(self, sender: Leaf, receiver: Leaf, vni: int, spi: int, sequence: int, inner: bytes) -> Protected:
-        return Protected(sender.mac, receiver.mac, sender.address, receiver.address, vni, spi, sequence, inner)
+    @staticmethod
+    def keyed(stolen: StolenKey, vni: int, sequence: int, inner: bytes) -> Protected:
+        """A packet as the sender with this key protects it."""
+        one, other, suite = stolen.sender, stolen.receiver, stolen.suite
+        packet = Protected(one.mac, other.mac, one.address, other.address, vni, stolen.spi, sequence, inner, suite)
+        return packet.sealed(stolen.key)
 
     # What an attacker on the path catches.
 
@@ -253,7 +262,8 @@ class World:
         """
         sender, receiver = self.host(source), self.host(destination)
         bait = [self.bait_frame(sender, receiver, number) for number in range(count)]
-        await self.view.underlay.call("intercept", marker=self.bait_marker.hex(), count=count, withhold=withhold)
+        vni, length = self.vni(sender.tenant), len(bait[0])
+        await self.view.underlay.call("intercept", vni=vni, length=length, count=count, withhold=withhold)
         await self.from_host(source, bait)
         loop, before = asyncio.get_running_loop(), 0
         deadline = loop.time() + _CATCH_TIMEOUT
@@ -276,11 +286,14 @@ class World:
 
     # What an insider has.
 
-    async def steal(self, sender: str, receiver: str) -> StolenKey:
-        """The key of the tunnel between two NVEs, out of the sender's switch: the insider owns that switch."""
-        return await asyncio.to_thread(self._read_key, self.leaf(sender), self.leaf(receiver))
+    async def steal(self, sender: str, receiver: str, level: str = CONFIDENTIALITY) -> StolenKey:
+        """The key of the tunnel between two NVEs, out of the sender's switch: the insider owns that switch.
 
-    def _read_key(self, sender: Leaf, receiver: Leaf) -> StolenKey:
+        Raises LabError where there is none of this level: two NVEs have keys of those that their VNs demand.
+        """
+        return await asyncio.to_thread(self._read_key, self.leaf(sender), self.leaf(receiver), level)
+
+    def _read_key(self, sender: Leaf, receiver: Leaf, level: str) -> StolenKey:
         destination = int(IPv4Address(receiver.address))
         with SwitchReader(self.view.switches[sender.name], sender.device_id) as switch:
             tunnels = {
@@ -289,10 +302,11 @@ class World:
                 if entry.parameters["destination"] == destination
             }
             for entry in switch.entries("sa_tx"):
-                if entry.key["interface"] in tunnels:
+                suite = entry.parameters["suite"]
+                if entry.key["interface"] in tunnels and GIVEN.get(suite) == level:
                     key = entry.parameters["key"].to_bytes(16)
-                    return StolenKey(sender, receiver, entry.parameters["spi"], key)
-        raise LabError(f"{sender.name} has no key for {receiver.name}")
+                    return StolenKey(sender, receiver, entry.parameters["spi"], suite, key)
+        raise LabError(f"{sender.name} has no key of level {level} for {receiver.name}")
 
     async def forge(self, stolen: StolenKey, vni: int, inner: Iterable[bytes]) -> list[Protected]:
         """Correctly keyed packets, numbered ahead of those that the real switch sends."""
@@ -307,14 +321,14 @@ class World:
             ahead=_AHEAD,
             limit=_AHEAD_LIMIT,
         )
-        return [
-            self.protected(sender, receiver, vni, stolen.spi, first + index, frame).sealed(stolen.key)
-            for index, frame in enumerate(content)
-        ]
+        return [self.keyed(stolen, vni, first + index, frame) for index, frame in enumerate(content)]
 
     @staticmethod
     def guess(real: Protected, inner: bytes, number: int) -> Protected:
-        """A packet under a real SPI with a guessed ICV, numbered ahead of what is sent meanwhile."""
+        """A packet under a real SPI with a guessed ICV, numbered ahead of what is sent meanwhile.
+
+        Of suite 2 the inner frame is guessed with it: whatever is carried is ciphertext.
+        """
         return replace(
             real, inner=inner, sequence=real.sequence + _AHEAD + number, icv=os.urandom(protection.ICV_LENGTH)
         )

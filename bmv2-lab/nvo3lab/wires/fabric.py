@@ -13,15 +13,17 @@ import asyncio
 import base64
 import json
 import signal
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from nvo3ref.protection import Protected
+from nvo3ref.protection import SUITE_ASCON_AEAD128, Protected
 from nvo3ref.tenant_frames import mac_text
 
 from nvo3lab.rpc import serve
-from nvo3lab.topology import TOKEN
-from nvo3lab.wires.observer import Observer
+from nvo3lab.topology import ECHO_OVERHEAD, ECHO_SIZES, TOKEN
+from nvo3lab.wires.observer import Observer, WatchedVn
+from nvo3lab.wires.reader import Known, Reader
 from nvo3lab.wires.wire import Port, open_port, send_paced
 
 _INTERCEPT_LIMIT = 4096
@@ -36,17 +38,19 @@ class Fabric:
         self._observers: dict[str, Observer] = {}
         self._by_mac: dict[str, str] = {}
         self.undeliverable = 0
-        self._wanted = b""
+        self._wanted = 0, 0
         self._wanted_count = 0
         self._withhold = False
         self._claimed: dict[tuple[str, str, int], int] = {}
         self._uninvited = dict.fromkeys((link["name"] for link in configuration["links"]), 0)
         self._intercepted: list[bytes] = []
-        captures = Path(configuration["captures"])
+        self._vns = {vn["vni"]: WatchedVn.of_members(**vn) for vn in configuration["vns"]}
+        self._reader = Reader()
+        captures = self._captures = Path(configuration["captures"])
         for link in configuration["links"]:
             name = link["name"]
             self._by_mac[link["mac"]] = name
-            self._observers[name] = Observer(name, link["address"])
+            self._observers[name] = Observer(name, link["address"], self._vns)
 
             def on_frame(frame: bytes, foreign: bool, name: str = name) -> None:
                 self._on_frame(name, frame, foreign)
@@ -58,7 +62,8 @@ class Fabric:
             self._observers[name].foreign(frame)
             return
         packet = self._observers[name].sent(frame)
-        if TOKEN not in frame:
+        self._reader.look(frame)
+        if not _is_echo(packet, frame):
             self._uninvited[name] += 1
         if packet is not None and self._intercept(packet, frame):
             return
@@ -70,21 +75,44 @@ class Fabric:
 
     def _intercept(self, packet: Protected, frame: bytes) -> bool:
         """Whether the frame is kept from its receiver."""
-        if not self._wanted_count or self._wanted not in packet.inner:
+        if not self._wanted_count or self._wanted != (packet.vni, len(packet.inner)):
             return False
         self._wanted_count -= 1
         self._intercepted.append(frame)
         return self._withhold
 
-    def intercept(self, marker: str, count: int, withhold: bool) -> None:
-        """Copy the next `count` packets whose inner frame contains `marker` (hex), and keep them back if told to."""
-        self._wanted, self._wanted_count = bytes.fromhex(marker), min(count, _INTERCEPT_LIMIT)
+    def intercept(self, vni: int, length: int, count: int, withhold: bool) -> None:
+        """Copy the next `count` packets of a VN with inner frames of this length, and keep them back if told to.
+
+        An attacker on the path knows those that it waits for by nothing else, where it cannot read them.
+        """
+        self._wanted, self._wanted_count = (vni, length), min(count, _INTERCEPT_LIMIT)
         self._withhold = withhold
         self._intercepted = []
 
     def intercepted(self) -> list[str]:
         """What was intercepted so far (base64)."""
         return [base64.b64encode(frame).decode() for frame in self._intercepted]
+
+    def look_for(self, known: list[dict[str, Any]]) -> None:
+        """Read every frame from now on, and look for what is known of VNs (`Known.to_json`)."""
+        self._drain()
+        self._reader.look_for(map(Known.from_json, known))
+
+    def found(self) -> dict[str, Any]:
+        """What a reader has found so far (`Reader.report`), and the captures of all links, which have it all, too."""
+        self._drain()
+        return {
+            "vns": self._reader.report(),
+            "captures": [str(self._captures / f"underlay-{name}.pcap") for name in self._ports],
+        }
+
+    def demand(self, vni: int, level: str) -> None:
+        """A VN demands another level, of what NVEs send from now on. Raises ValueError for what is no VN or level."""
+        if vni not in self._vns:
+            raise ValueError(f"no VN has VNI {vni}; there are {', '.join(map(str, self._vns))}")
+        self._drain()
+        self._vns[vni].demand(level)
 
     def claim(self, name: str, destination: str, spi: int, count: int, ahead: int, limit: int) -> int:
         """Sequence numbers for an insider with a key of an NVE's: none that the NVE or another insider has used.
@@ -118,13 +146,33 @@ class Fabric:
 
     def report(self) -> dict[str, Any]:
         """What the observers have seen, to the last frame that is waiting."""
-        for port in self._ports.values():
-            port.drain()
+        self._drain()
         return {
             "links": [self._observers[name].report(port.missed()) for name, port in self._ports.items()],
+            "vns": [self._report_of(vn) for vn in self._vns.values()],
             "undeliverable": self.undeliverable,
             "overflowed": sum(port.overflowed for port in self._ports.values()),
         }
+
+    def _report_of(self, vn: WatchedVn) -> dict[str, Any]:
+        """Which suites all links have seen in a VN."""
+        suites: Counter[int] = Counter()
+        for observer in self._observers.values():
+            suites.update({suite: count for (vni, suite), count in observer.suites.items() if vni == vn.vni})
+        packets = {str(suite): count for suite, count in sorted(suites.items())}
+        return {"vn": vn.name, "vni": vn.vni, "level": vn.level, "suites": packets}
+
+    def _drain(self) -> None:
+        """Take what the NVEs have sent until now."""
+        for port in self._ports.values():
+            port.drain()
+
+
+def _is_echo(packet: Protected | None, frame: bytes) -> bool:
+    """Whether a frame is an echo of the lab's own traffic: by its length, where it cannot be read."""
+    if packet is not None and packet.suite == SUITE_ASCON_AEAD128:
+        return len(packet.inner) - ECHO_OVERHEAD in ECHO_SIZES
+    return TOKEN in frame
 
 
 async def _run(configuration: dict[str, Any]) -> None:
@@ -132,7 +180,7 @@ async def _run(configuration: dict[str, Any]) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    methods = ("intercept", "intercepted", "claim", "uninvited", "inject", "report")
+    methods = ("intercept", "intercepted", "claim", "uninvited", "inject", "report", "look_for", "found", "demand")
     server = await serve(Path(configuration["control"]), {name: getattr(fabric, name) for name in methods})
     async with server:
         await stop.wait()

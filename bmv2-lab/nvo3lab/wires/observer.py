@@ -2,17 +2,54 @@
 """The observer of one underlay link: it looks at every frame that an NVE sends, and at whatever else is on the link.
 
 Each must be a protected packet, from an NVE that is on this link, with a sequence number that this key has not used
-before: the pair of key and sequence is the one thing that both suites must never see twice.
+before: the pair of key and sequence is the one thing that both suites must never see twice. Its suite must give the
+level that its VN demands, and where that is confidentiality, nothing may be readable of what is known of the tenants.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from nvo3ref import protection
 
+from nvo3lab.topology import CONFIDENTIALITY, INTEGRITY, TOKEN
+from nvo3lab.wires.reader import Known, pieces
+
 _EXAMPLES = 8
+LEVELS = (INTEGRITY, CONFIDENTIALITY)
+"""The higher ones last."""
+GIVEN = {protection.SUITE_CHASKEY12: INTEGRITY, protection.SUITE_ASCON_AEAD128: CONFIDENTIALITY}
+"""Suite → level."""
+
+
+@dataclass
+class WatchedVn:
+    """A VN as the observers of all links know it, from the domain.
+
+    Attributes:
+        level: that it demands now.
+        known: what nobody may read where it demands confidentiality.
+    """
+
+    name: str
+    vni: int
+    level: str
+    known: Known
+
+    @classmethod
+    def of_members(cls, name: str, vni: int, level: str, members: Iterable[tuple[str, str]]) -> WatchedVn:
+        """members: their MAC and IP addresses."""
+        known = Known.of_members(vni, members)
+        return cls(name, vni, level, Known(vni, known.anywhere, known.inside | {*pieces(TOKEN)}))
+
+    def demand(self, level: str) -> None:
+        """Another level from now on. Raises ValueError for a word that is none."""
+        if level not in LEVELS:
+            raise ValueError(f"{level}: a level is one of {', '.join(LEVELS)}")
+        self.level = level
 
 
 @dataclass
@@ -22,15 +59,19 @@ class Observer:
     Args:
         name: of the NVE at the link's other end.
         address: its underlay address; what it sends comes from there.
+        vns: VNI → what is demanded; the same for the observers of all links.
     """
 
     name: str
     address: str
+    vns: dict[int, WatchedVn] = field(default_factory=dict)
     frames: int = 0
     protected: int = 0
     violations: int = 0
     examples: list[str] = field(default_factory=list)
     last: dict[tuple[str, int], int] = field(default_factory=dict)
+    suites: Counter[tuple[int, int]] = field(default_factory=Counter)
+    """(VNI, suite) → packets."""
     _seen: set[tuple[str, int, int]] = field(default_factory=set)
 
     def sent(self, frame: bytes) -> protection.Protected | None:
@@ -40,6 +81,7 @@ class Observer:
         if isinstance(packet, str):
             self._complain(packet, frame)
             return None
+        self.suites[packet.vni, packet.suite] += 1
         if packet.source != self.address:
             self._complain(f"source {packet.source}, but the link is that of {self.address}", frame)
             return None
@@ -48,6 +90,9 @@ class Observer:
             self._complain(f"sequence {packet.sequence} a second time under SPI {packet.spi:#010x}", frame)
             return None
         self._seen.add(use)
+        if (reason := self._below(packet) or self._readable(packet, frame)) is not None:
+            self._complain(reason, frame)
+            return None
         key = packet.destination, packet.spi
         self.last[key] = max(self.last.get(key, 0), packet.sequence)
         self.protected += 1
@@ -68,6 +113,20 @@ class Observer:
             "missed": missed,
             "examples": list(self.examples),
         }
+
+    def _below(self, packet: protection.Protected) -> str | None:
+        """What is wrong with the level of a packet."""
+        vn, given = self.vns.get(packet.vni), GIVEN[packet.suite]
+        if vn is None or LEVELS.index(given) >= LEVELS.index(vn.level):
+            return None
+        return f"VN {vn.name} demands {vn.level}, and suite {packet.suite} gives {given}"
+
+    def _readable(self, packet: protection.Protected, frame: bytes) -> str | None:
+        """What can be read that must not be."""
+        for vn in self.vns.values():
+            if vn.level == CONFIDENTIALITY and (shown := vn.known.shown_by(frame, packet.vni)):
+                return f"plaintext of VN {vn.name}: {min(shown).hex()}"
+        return None
 
     def _complain(self, reason: str, frame: bytes) -> None:
         self.violations += 1
