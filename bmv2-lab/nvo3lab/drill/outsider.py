@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import wraps
 
 from nvo3ref import protection
 from nvo3ref import tenant_frames as frames
@@ -33,6 +35,27 @@ def _with_right_checksum(frame: bytes) -> bytes:
     head[10:12] = b"\x00\x00"
     head[10:12] = struct.pack("!H", frames.checksum(bytes(head)))
     return frame[:_IP] + bytes(head) + frame[_UDP:]
+
+
+_PAIRS = (("red1", "red2"), ("blue1", "blue2"))
+"""Who is attacked: packets from leaf1 to leaf2, in a VN of each level."""
+
+
+def _at_each_level(play: Callable[[World, str, str], Awaitable[Shot]]) -> Callable[[World], Awaitable[Shot]]:
+    """The same attack on real packets of each level, one after the other."""
+
+    @wraps(play)
+    async def launch(world: World) -> Shot:
+        shots = [await play(world, source, destination) for source, destination in _PAIRS]
+        return Shot(
+            sum(shot.sent for shot in shots),
+            sum(shot.drops for shot in shots),
+            bait=sum(shot.bait for shot in shots),
+            note="; ".join(dict.fromkeys(shot.note for shot in shots)),
+            faults=tuple(fault for shot in shots for fault in shot.faults),
+        )
+
+    return launch
 
 
 async def plain(world: World) -> Shot:
@@ -65,13 +88,14 @@ async def plain(world: World) -> Shot:
     return Shot(sent, sent)
 
 
-async def forge(world: World) -> Shot:
+@_at_each_level
+async def forge(world: World, source: str, destination: str) -> Shot:
     """Packets in the right format with a guessed ICV: under a real SPI, under an invented one, from an invented NVE."""
-    real = await world.catch_one("red1", "red2")
-    victim = world.host("red2")
+    real = await world.catch_one(source, destination)
+    victim = world.host(destination)
     packets = []
     for number in range(_FORGED):
-        inner = world.marked_frame("red1", victim, number)
+        inner = world.marked_frame(source, victim, number)
         guess = world.guess(real, inner, number)
         packets += [
             guess,
@@ -83,9 +107,10 @@ async def forge(world: World) -> Shot:
     return Shot(sent, sent, bait=1, note="the real packet, sent last, arrived")
 
 
-async def flip(world: World) -> Shot:
+@_at_each_level
+async def flip(world: World, source: str, destination: str) -> Shot:
     """Every single bit of a real packet, one at a time; then the packet itself, which must still be good."""
-    real = (await world.catch_one("red1", "red2")).build()
+    real = (await world.catch_one(source, destination)).build()
     packets = []
     for byte in range(len(real)):
         if byte in _FREE_BYTES:
@@ -97,32 +122,35 @@ async def flip(world: World) -> Shot:
             packets.append(_with_right_checksum(flipped) if _IP <= byte < _UDP else flipped)
     sent = await world.into_underlay("leaf2", packets)
     await world.into_underlay("leaf2", [real])
-    return Shot(sent, sent, bait=1, note=f"{sent} bits; the unchanged packet, sent last, arrived")
+    return Shot(sent, sent, bait=1, note="each bit; the unchanged packet, sent last, arrived")
 
 
-async def replay(world: World) -> Shot:
+@_at_each_level
+async def replay(world: World, source: str, destination: str) -> Shot:
     """Real packets again: such that have arrived, and such that the attacker let arrive late."""
-    passed = await world.catch("red1", "red2", _REPLAYED, withhold=False)
-    late = await world.catch("red1", "red2", _REPLAYED, withhold=True)
+    passed = await world.catch(source, destination, _REPLAYED, withhold=False)
+    late = await world.catch(source, destination, _REPLAYED, withhold=True)
     await world.into_underlay("leaf2", late)
     sent = await world.into_underlay("leaf2", passed + late, repeat=_COPIES)
-    return Shot(sent, sent, bait=2 * _REPLAYED, note=f"{2 * _REPLAYED} originals arrived once each")
+    return Shot(sent, sent, bait=2 * _REPLAYED, note="all originals arrived once each")
 
 
-async def resource(world: World) -> Shot:
+@_at_each_level
+async def resource(world: World, source: str, destination: str) -> Shot:
     """Real packets under another source address: another NVE, the receiver itself, a stranger."""
-    packets = [protection.parse(frame) for frame in await world.catch("red1", "red2", 10, withhold=True)]
+    packets = [protection.parse(frame) for frame in await world.catch(source, destination, 10, withhold=True)]
     real = [packet for packet in packets if isinstance(packet, Protected)]
     sources = (world.leaf("leaf3").address, world.leaf("leaf2").address, _STRANGER)
-    changed = [replace(packet, source=source).build() for packet in real for source in sources]
+    changed = [replace(packet, source=address).build() for packet in real for address in sources]
     sent = await world.into_underlay("leaf2", changed)
     await world.into_underlay("leaf2", [packet.build() for packet in real])
     return Shot(sent, sent, bait=len(real))
 
 
-async def redirect(world: World) -> Shot:
+@_at_each_level
+async def redirect(world: World, source: str, destination: str) -> Shot:
     """Real packets to another NVE: with its address, and just onto its link."""
-    packets = [protection.parse(frame) for frame in await world.catch("red1", "red2", 10, withhold=True)]
+    packets = [protection.parse(frame) for frame in await world.catch(source, destination, 10, withhold=True)]
     real = [packet for packet in packets if isinstance(packet, Protected)]
     sent = 0
     for name in ("leaf1", "leaf3"):
@@ -134,12 +162,13 @@ async def redirect(world: World) -> Shot:
     return Shot(sent, sent, bait=len(real))
 
 
-async def append(world: World) -> Shot:
+@_at_each_level
+async def append(world: World, source: str, destination: str) -> Shot:
     """Bytes behind a real packet: within its lengths, within lengths and coverage, and behind the end of IPv4.
 
     The last one may pass, without the bytes: what follows the IPv4 length is no part of the packet.
     """
-    real = await world.catch_one("red1", "red2")
+    real = await world.catch_one(source, destination)
     packets = []
     for extra in (1, 2, 4, 8, 15, 16, 17, 64):
         longer = replace(real, inner=real.inner + (world.marker * 4)[:extra])

@@ -10,9 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from nvo3lab.drill import (
-    control_plane as control,
-)
-from nvo3lab.drill import (
+    confidentiality,
     drained_meter,
     insider,
     lies,
@@ -25,6 +23,9 @@ from nvo3lab.drill import (
     tenant,
     theft,
 )
+from nvo3lab.drill import (
+    control_plane as control,
+)
 from nvo3lab.drill.drops import DropCounters
 from nvo3lab.drill.model import Attack, Result, Shot, Traffic, judge
 from nvo3lab.drill.world import World
@@ -35,6 +36,7 @@ from nvo3lab.view import View
 
 ATTACKS: tuple[Attack, ...] = (
     *outsider.ATTACKS,
+    *confidentiality.ATTACKS,
     *drained_meter.ATTACKS,
     *insider.ATTACKS,
     *tenant.ATTACKS,

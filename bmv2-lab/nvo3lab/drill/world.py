@@ -239,6 +239,10 @@ class World:
         """A legitimate inner frame, with the bait's marker and a number."""
         return self._frame(source, destination, self.bait_marker + number.to_bytes(4) + bytes(_BAIT_PADDING))
 
+    def telling_frame(self, source: Host, destination: Host, text: bytes) -> bytes:
+        """A legitimate inner frame that says something, with the bait's marker."""
+        return self._frame(source, destination, self.bait_marker + text)
+
     @staticmethod
     def _frame(source: Host, destination: Host, payload: bytes) -> bytes:
         return frames.ethernet(
