@@ -71,7 +71,7 @@ class TestVerdict:
 
 
 def test_what_is_played_at_each_level() -> None:
-    assert {"read", "downgrade"} <= {attack.name for attack in ATTACKS}
+    assert {"read", "downgrade", "level-change"} <= {attack.name for attack in ATTACKS}
     assert {tenant.level for tenant in reference().tenants} == {INTEGRITY, CONFIDENTIALITY}
     shared = set.intersection(
         *({leaf.name for leaf in reference().leaves if _serves(leaf, vn)} for vn in ("red", "blue"))
@@ -99,9 +99,9 @@ def drill(base: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
 
 class TestAgainstALab:
     def test_the_levels_hold(self, running: Path) -> None:
-        status, report = drill(running, "read", "downgrade")
+        status, report = drill(running, "read", "downgrade", "level-change")
         assert status == 0, report
-        read, downgrade = report["attacks"]
+        read, downgrade, _ = report["attacks"]
         assert read["arrived"] > read["sent"] > 40, "broadcasts have several copies"
         assert downgrade["caught"] == {"SUITE_MISMATCH": 50, "COVERAGE": 30, "BAD_ICV": 20, "VN_SUITE": 10}
 

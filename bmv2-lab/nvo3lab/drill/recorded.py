@@ -48,7 +48,7 @@ tenants say by themselves meanwhile, it refuses likewise: it knows no port at fi
 
 
 @dataclass
-class _Recording:
+class Recording:
     """What was caught on the way to one NVE."""
 
     leaf: str
@@ -60,26 +60,28 @@ class _Recording:
         return self.passed + self.withheld
 
 
-async def _record(world: World, pairs: Iterable[tuple[str, str]]) -> list[_Recording]:
+async def record(world: World, pairs: Iterable[tuple[str, str]]) -> list[Recording]:
+    """Record packets between pairs of hosts: as many that arrive as that are kept back."""
     made = []
     for source, destination in pairs:
         await world.reach(source, destination)
         passed = await world.catch(source, destination, _EACH, withhold=False)
         withheld = await world.catch(source, destination, _EACH, withhold=True)
-        made.append(_Recording(world.topology.leaf_of(destination).name, passed, withheld))
+        made.append(Recording(world.topology.leaf_of(destination).name, passed, withheld))
     return made
 
 
-def _bait(recordings: Iterable[_Recording]) -> int:
+def _bait(recordings: Iterable[Recording]) -> int:
     """How many of the recorded packets have arrived, and will not again."""
     return sum(len(one.passed) for one in recordings)
 
 
-async def _play(world: World, recordings: Iterable[_Recording]) -> int:
+async def play(world: World, recordings: Iterable[Recording]) -> int:
+    """Send all that was recorded to where it was going. Returns how many."""
     return sum([await world.into_underlay(one.leaf, one.packets) for one in recordings])
 
 
-async def _play_again(world: World, recordings: Iterable[_Recording]) -> int:
+async def _play_again(world: World, recordings: Iterable[Recording]) -> int:
     """Only what has arrived once."""
     return sum([await world.into_underlay(one.leaf, one.passed) for one in recordings])
 
@@ -109,7 +111,7 @@ async def _turned(world: World, before: dict[_Direction, list[str]]) -> dict[_Di
     return _spis(await world.until(lambda status: _have_turned(status, before), "new keys, and the old ones gone"))
 
 
-class _Streams:
+class Streams:
     """Echoes between all pairs of hosts of a tenant, as long as the context lasts."""
 
     def __init__(self, world: World) -> None:
@@ -121,7 +123,12 @@ class _Streams:
         self._pairs = list(seen.values())
         self.sent = self.lost = 0
 
-    async def __aenter__(self) -> _Streams:
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """What is wrong with them, once they have ended."""
+        return (f"{self.lost} of {self.sent} packets between all pairs were lost",) if self.lost else ()
+
+    async def __aenter__(self) -> Streams:
         for source, destination in self._pairs:
             await self._world.view.hosts[source.name].call(
                 "stream_start",
@@ -145,29 +152,28 @@ class _Streams:
 
 async def rotation(world: World) -> Shot:
     """Every key is replaced several times under traffic between all pairs; what was recorded is played in between."""
-    recordings = await _record(world, _PAIRS)
+    recordings = await record(world, _PAIRS)
     before = _spis(await world.status())
     sent = 0
-    async with _Streams(world) as streams:
+    async with Streams(world) as streams:
         for _ in range(_ROTATIONS):
             await world.operate("Rotate")
             # While the old keys may still receive: there, what was kept back would only be late.
             sent += await _play_again(world, recordings)
             before = await _turned(world, before)
-        sent += await _play(world, recordings)
-    faults = (f"{streams.lost} of {streams.sent} packets between all pairs were lost",) if streams.lost else ()
+        sent += await play(world, recordings)
     return Shot(
         sent,
         sent,
         bait=_bait(recordings),
-        faults=faults,
+        faults=streams.faults,
         note=f"{_ROTATIONS} times {len(before)} keys; {streams.sent} echoes between all pairs, {streams.lost} lost",
     )
 
 
 async def restart_replay(world: World) -> Shot:
     """A switch is killed and started again; what was recorded before is played while it comes up, and afterwards."""
-    towards, away = await _record(world, (_TO_RESTARTED, _FROM_RESTARTED))
+    towards, away = await record(world, (_TO_RESTARTED, _FROM_RESTARTED))
     before = await world.status()
     old, old_keys = _incarnations(before)[_RESTARTED], _spis(before, _RESTARTED)
     await world.kill(_RESTARTED)
@@ -185,7 +191,7 @@ async def restart_replay(world: World) -> Shot:
     finally:
         stopping.set()
         meanwhile = await playing
-    sent = await _play(world, (towards, away))
+    sent = await play(world, (towards, away))
     faults = []
     for source, destination in (_TO_RESTARTED, _FROM_RESTARTED):
         try:
@@ -201,7 +207,7 @@ async def restart_replay(world: World) -> Shot:
     )
 
 
-async def _keep_playing(world: World, recording: _Recording, stopping: asyncio.Event) -> int:
+async def _keep_playing(world: World, recording: Recording, stopping: asyncio.Event) -> int:
     sent = 0
     while not stopping.is_set():
         sent += await world.into_underlay(recording.leaf, recording.packets)
@@ -214,7 +220,7 @@ def _incarnations(status: dict[str, Any]) -> dict[str, str]:
 
 async def restart_control(world: World) -> Shot:
     """NVA and agents are killed and started again; nobody loses a packet, no key is replaced, no recording works."""
-    recordings = await _record(world, (("red1", "red2"), ("blue2", "blue1")))
+    recordings = await record(world, (("red1", "red2"), ("blue2", "blue1")))
     for one in recordings:
         await world.into_underlay(one.leaf, one.withheld)  # the keys stay, so they are still good: once
     before = await world.status()
@@ -224,7 +230,7 @@ async def restart_control(world: World) -> Shot:
         began = time.monotonic()
         for victim in victims:
             await world.kill(victim)
-        sent += await _play(world, recordings)
+        sent += await play(world, recordings)
         for victim in victims:
             await world.start(victim)
         await world.until(lambda status: _is_as(status, before), f"as before {' and '.join(victims)} was killed")
