@@ -199,7 +199,7 @@ class TestFabric:
         asyncio.run(check())
 
     def test_what_nobody_asked_for(self, short_directory: Path) -> None:
-        """Echoes of the lab's are told by their token, or by their length where that cannot be read."""
+        """Echoes of the lab's and ARP are told by what they are, or by their length where that cannot be read."""
 
         async def check() -> None:
             run = short_directory / "run"
@@ -207,8 +207,12 @@ class TestFabric:
                 client = await self.fabric(guarded, run)
                 with self.nve(run, 1) as leaf1:
                     echo = said(TOKEN + bytes(40))
+                    one, other = "02:00:00:00:01:01", "02:00:00:00:01:02"
+                    arp = frames.arp(frames.ARP_REQUEST, one, IPS[0], "00:00:00:00:00:00", IPS[1])
+                    poll = frames.ethernet(other, one, frames.ETHERTYPE_ARP, arp)
                     for number, suite in enumerate((1, 2), 1):
                         leaf1.send(packet(RED, suite, number, echo).build())
+                        leaf1.send(packet(RED, suite, 20 + number, poll).build())
                         assert await client.call("uninvited", name="leaf1") == number - 1
                         leaf1.send(packet(RED, suite, 10 + number, said(bytes(57))).build())
                         assert await client.call("uninvited", name="leaf1") == number

@@ -226,7 +226,7 @@ class World:
         return int(await self.view.hosts[host].call("inject", frames=data, rate=rate, repeat=repeat, timeout=120))
 
     async def uninvited_from(self, leaf: str) -> int:
-        """Packets that an NVE has sent into the underlay so far and that are not the lab's own echoes."""
+        """Packets that an NVE has sent into the underlay so far and that are neither the lab's own echoes nor ARP."""
         return int(await self.view.underlay.call("uninvited", name=leaf))
 
     # What an attacker sends.

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from nvo3ref.protection import SUITE_ASCON_AEAD128, Protected
-from nvo3ref.tenant_frames import mac_text
+from nvo3ref.tenant_frames import ETHERNET_LENGTH, ETHERTYPE_ARP, mac_text
 
 from nvo3lab.rpc import serve
 from nvo3lab.topology import ECHO_OVERHEAD, ECHO_SIZES, TOKEN
@@ -26,6 +26,8 @@ from nvo3lab.wires.observer import Observer, WatchedVn
 from nvo3lab.wires.reader import Known, Reader
 from nvo3lab.wires.wire import Port, open_port, send_paced
 
+_ARP_FRAME = ETHERNET_LENGTH + 28
+"""Bytes of a frame with an ARP packet for IPv4 (RFC 826)."""
 _INTERCEPT_LIMIT = 4096
 """A frame handed to the interceptor must be one of those asked for; more than this many are never kept."""
 
@@ -63,7 +65,7 @@ class Fabric:
             return
         packet = self._observers[name].sent(frame)
         self._reader.look(frame)
-        if not _is_echo(packet, frame):
+        if not _is_of_a_host(packet, frame):
             self._uninvited[name] += 1
         if packet is not None and self._intercept(packet, frame):
             return
@@ -136,7 +138,7 @@ class Fabric:
         return first
 
     def uninvited(self, name: str) -> int:
-        """Frames that an NVE has sent so far and that are not echoes of the lab's own traffic."""
+        """Frames that an NVE has sent so far and that are neither echoes of the lab's own traffic nor ARP."""
         self._ports[name].drain()
         return self._uninvited[name]
 
@@ -168,11 +170,15 @@ class Fabric:
             port.drain()
 
 
-def _is_echo(packet: Protected | None, frame: bytes) -> bool:
-    """Whether a frame is an echo of the lab's own traffic: by its length, where it cannot be read."""
+def _is_of_a_host(packet: Protected | None, frame: bytes) -> bool:
+    """Whether a frame is one that tenant systems send by themselves: by its length, where it cannot be read.
+
+    That is an echo of the lab's own traffic, or ARP: a kernel asks now and then whether its neighbor is still there
+    (RFC 1122 2.3.2.1), and is answered. An NVE has nothing of either to send.
+    """
     if packet is not None and packet.suite == SUITE_ASCON_AEAD128:
-        return len(packet.inner) - ECHO_OVERHEAD in ECHO_SIZES
-    return TOKEN in frame
+        return len(packet.inner) == _ARP_FRAME or len(packet.inner) - ECHO_OVERHEAD in ECHO_SIZES
+    return TOKEN in frame or (packet is not None and packet.inner[12:14] == ETHERTYPE_ARP.to_bytes(2))
 
 
 async def _run(configuration: dict[str, Any]) -> None:
