@@ -30,7 +30,7 @@ from harness.ports import PacketStream
 from harness.schema import Entry, Schema, entry, update
 from harness.session import FOREVER, SET_INCARNATION
 from harness.switches import Switch, available
-from harness.world import derived, mapped, to_tunnel, to_vap
+from harness.world import BUCKETS, derived, mapped, to_tunnel, to_vap
 from nvo3ref.frames import ip4, ip4_frame, mac
 from p4softswitch.engine.artifact import FLAGS
 from p4softswitch.engine.compiler import find_compiler
@@ -88,7 +88,7 @@ def entries(local: bytes, peer: bytes, suite: int, *, delivers: bool) -> list[En
         *delivery,
         entry("vap_egress", {"port": OTHER_ACCESS, "interface": 2}, "untagged"),
         entry("tunnel_route", {"interface": TUNNEL}, "spread", group=1, frame_limit=0xFFFF),
-        entry("underlay_member", {"group": 1, "bucket": 0}, "via", port=UNDERLAY, hop=1),
+        *(entry("underlay_member", {"group": 1, "bucket": n}, "via", port=UNDERLAY, hop=1) for n in range(BUCKETS)),
         entry("tunnel", {"port": UNDERLAY, "interface": TUNNEL}, "encapsulate", source=local, destination=peer,
               underlay_mtu=9000, hop=1),
         entry("adjacency", {"egress_port": UNDERLAY, "hop": 1}, "towards", source_mac=mac(9), next_hop_mac=PORT_MAC),
