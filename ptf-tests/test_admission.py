@@ -28,6 +28,7 @@ from harness.world import (
 )
 from nvo3ref.frames import ETHERTYPE_CTAG, ETHERTYPE_LOCAL, ETHERTYPE_STAG, ethernet, ip4, pattern, tagged
 from nvo3ref.reasons import Reason
+from nvo3ref.receiver import LEVELS
 from nvo3ref.tunnel import SUITE_ASCON_AEAD128, TunnelPacket
 
 
@@ -155,12 +156,13 @@ class SuiteUnsupported(_Admission):
 
 
 class LevelOfTheSuite(_Admission):
-    """An SA that claims more than its suite gives lets nothing in: no entry makes confidentiality of integrity."""
+    """An SA that claims more than its suite gives lets nothing in: no entry makes confidentiality of integrity, or of
+    confidentiality what there is not."""
 
     def runTest(self) -> None:
         peer = self.world.peer1
         good = self.good()
-        for level in (LEVEL_CONFIDENTIALITY, 3, 255):
+        for level in (LEVELS[self.suite] + 1, 3, 255):
             self.modify(peer.sa_rx(level=level))
             self.refused(good, Reason.SA_LEVEL)
         self.modify(peer.sa_rx())

@@ -17,7 +17,7 @@ import test_lengths
 import test_protection
 import test_replay
 import test_source_ports
-from harness.base import NveTest
+from harness.base import NveTest, varied
 from harness.batch import Batch
 from harness.own_switch import own_switch
 from harness.world import A, B, World
@@ -27,17 +27,13 @@ from nvo3ref.reasons import Reason
 from nvo3ref.receiver import LONGEST_FRAME
 from nvo3ref.tunnel import ICV_AT, INNER_AT, SUITE_ASCON_AEAD128, SUITE_CHASKEY12, TunnelPacket, nonce
 
-
-class _Ascon:
-    suite = SUITE_ASCON_AEAD128
-
-
 # Under keys of this suite they hold as they stand; each is a test of its own here, with "Ascon" before its name.
 _OF_THE_FIRST_SUITE: tuple[type[NveTest], ...] = (
     test_agent.PacketOutToTunnel,
     test_agent.PuntedFrameKeepsNothingOfEarlierOnes,
     test_admission.BadIcv,
     test_admission.KeysOfOneTunnelOpenNoOther,
+    test_admission.LevelOfTheSuite,
     test_admission.PeerRate,
     test_admission.ReflectedPacket,
     test_admission.WrongVniOnTheWire,
@@ -63,6 +59,7 @@ _OF_THE_FIRST_SUITE: tuple[type[NveTest], ...] = (
     test_lengths.EncapsulateEveryLengthTagged,
     test_lengths.WorkedPacketsReceived,
     test_lengths.WorkedPacketsSent,
+    test_protection.LevelOfTheSuiteWhenSending,
     test_protection.TunnelMtu,
     test_replay.BothPhasesAtOnce,
     test_replay.ForgeryMovesNoWindow,
@@ -73,15 +70,13 @@ _OF_THE_FIRST_SUITE: tuple[type[NveTest], ...] = (
 )
 
 
-def _under_ascon(test: type[NveTest]) -> type[NveTest]:
-    return type(f"Ascon{test.__name__}", (_Ascon, test), {"__module__": __name__, "__doc__": test.__doc__})
+globals().update(varied(_OF_THE_FIRST_SUITE, "Ascon", __name__, suite=SUITE_ASCON_AEAD128))
 
 
-globals().update({f"Ascon{test.__name__}": _under_ascon(test) for test in _OF_THE_FIRST_SUITE})
-
-
-class _Frames(_Ascon, NveTest):
+class _Frames(NveTest):
     """Frames between A and what is behind peer 1, in VN RED."""
+
+    suite = SUITE_ASCON_AEAD128
 
     def packet(self, inner: bytes, **changes: object) -> TunnelPacket:
         return self.world.peer1.packet(inner, **changes)

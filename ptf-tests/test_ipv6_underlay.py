@@ -10,7 +10,7 @@ import test_ecn
 import test_flood
 import test_lengths
 import test_replay
-from harness.base import NveTest
+from harness.base import NveTest, varied
 from harness.batch import Batch, UnderlayBatch
 from harness.schema import entry
 from harness.world import RED, A, B, Peer, derived
@@ -30,10 +30,6 @@ from nvo3ref.tunnel import (
 
 OUTER = UDP_AT + IPV6_LONGER  # where UDP begins
 INNER = INNER_AT + IPV6_LONGER
-
-
-class _Ipv6:
-    ipv6 = True
 
 
 # Over IPv6 they hold as they stand; each is a test of its own here, with "Ipv6" before its name.
@@ -57,21 +53,14 @@ _OF_IPV4: tuple[type[NveTest], ...] = (
 _OF_BOTH_SUITES: tuple[type[NveTest], ...] = (test_lengths.DecapsulateEveryLength, test_lengths.EncapsulateEveryLength)
 
 
-def _over_ipv6(test: type[NveTest], name: str, **changes: object) -> type[NveTest]:
-    return type(name, (_Ipv6, test), {"__module__": __name__, "__doc__": test.__doc__, **changes})
+globals().update(varied(_OF_IPV4, "Ipv6", __name__, ipv6=True))
+globals().update(varied(_OF_BOTH_SUITES, "Ipv6Ascon", __name__, ipv6=True, suite=SUITE_ASCON_AEAD128))
 
 
-globals().update({f"Ipv6{test.__name__}": _over_ipv6(test, f"Ipv6{test.__name__}") for test in _OF_IPV4})
-globals().update(
-    {
-        f"Ipv6Ascon{test.__name__}": _over_ipv6(test, f"Ipv6Ascon{test.__name__}", suite=SUITE_ASCON_AEAD128)
-        for test in _OF_BOTH_SUITES
-    }
-)
-
-
-class _Outer(_Ipv6, NveTest):
+class _Outer(NveTest):
     """Each case: the packet that passes, then the same one with one thing wrong."""
+
+    ipv6 = True
 
     def good(self, length: int = 60, **changes: object) -> TunnelPacket:
         return self.world.peer1.packet(self.world.far1.frame_to(B, length), **changes)

@@ -29,6 +29,7 @@ from nvo3ref.frames import (
     pattern,
 )
 from nvo3ref.reasons import Reason
+from nvo3ref.receiver import LEVELS
 from nvo3ref.tunnel import OVERHEAD_IPV4, SUITE_ASCON_AEAD128
 
 
@@ -148,6 +149,18 @@ class LevelOfTheNetwork(_Sends):
         frame = A.frame_to(self.world.far1)
         self.passes(A.port, frame, (256, peer.sent(frame, suite=SUITE_ASCON_AEAD128)))
         self.modify(A.vap())
+        self.sends()
+
+
+class LevelOfTheSuiteWhenSending(_Sends):
+    """An SA that claims more than its suite gives sends nothing."""
+
+    def runTest(self) -> None:
+        peer = self.world.peer1
+        for level in (LEVELS[self.suite] + 1, 3, 255):
+            self.modify(peer.sa_tx(sa_level=level))
+            self.refuses(Reason.TX_SA_LEVEL, number_used=True)
+        self.modify(peer.sa_tx())
         self.sends()
 
 

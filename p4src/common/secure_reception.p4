@@ -151,7 +151,8 @@ control SecureReception(inout headers_t hdr, inout metadata_t meta, in time_us_t
                 meta.drop_reason = drop_reason_t.SUITE_MISMATCH;
             } else if (meta.sa_rx.suite != SUITE_CHASKEY12 && meta.sa_rx.suite != SUITE_ASCON_AEAD128) {
                 meta.drop_reason = drop_reason_t.SUITE_UNSUPPORTED;
-            } else if (meta.sa_rx.suite == SUITE_CHASKEY12 && meta.sa_rx.level > LEVEL_INTEGRITY) {
+            } else if (meta.sa_rx.level > LEVEL_CONFIDENTIALITY
+                       || (meta.sa_rx.suite == SUITE_CHASKEY12 && meta.sa_rx.level > LEVEL_INTEGRITY)) {
                 meta.drop_reason = drop_reason_t.SA_LEVEL;
             } else if (hdr.protection.coverage != meta.frame_length
                        && (meta.sa_rx.suite != SUITE_CHASKEY12  /* others know no part of a frame */

@@ -83,7 +83,8 @@ control SecureSending(inout headers_t hdr, inout metadata_t meta, in time_us_t n
                 meta.drop_reason = drop_reason_t.TX_SUITE_TOO_WEAK;
             } else if (meta.sa_tx.suite != SUITE_CHASKEY12 && meta.sa_tx.suite != SUITE_ASCON_AEAD128) {
                 meta.drop_reason = drop_reason_t.TX_SUITE_UNSUPPORTED;
-            } else if (meta.sa_tx.suite == SUITE_CHASKEY12 && meta.sa_tx.level > LEVEL_INTEGRITY) {
+            } else if (meta.sa_tx.level > LEVEL_CONFIDENTIALITY
+                       || (meta.sa_tx.suite == SUITE_CHASKEY12 && meta.sa_tx.level > LEVEL_INTEGRITY)) {
                 meta.drop_reason = drop_reason_t.TX_SA_LEVEL;
             } else {
                 add_protection();

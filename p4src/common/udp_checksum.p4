@@ -4,14 +4,15 @@
 
 #include "headers.p4"
 #include "metadata.p4"
+#include "frame_tail.p4"
 
 /* The sum of a protected packet over IPv6 as UDP takes it (RFC 768, RFC 8200 8.1): pseudo-header, UDP header, what is bound, ICV,
  * frame. A receiver finds 0xFFFF where it is right; a sender, whose checksum field is 0 by then, writes its complement, and 0xFFFF
  * where that is 0. No architecture does both: v1model's update_checksum writes that 0, which a receiver refuses. */
 control UdpChecksum(in headers_t hdr, in metadata_t meta, in bit<128> icv, out bit<16> folded) {
+    FrameTail() frame_tail;
     bit<64> sum;
-    bit<128> tail;       /* its first byte the most significant one */
-    bit<8> tail_length;  /* bytes */
+    bit<128> tail;
 
     action begin() {
         sum = (bit<64>)hdr.ipv6.src[127:96] + (bit<64>)hdr.ipv6.src[95:64] + (bit<64>)hdr.ipv6.src[63:32]
@@ -47,18 +48,8 @@ control UdpChecksum(in headers_t hdr, in metadata_t meta, in bit<128> icv, out b
         folded = sum[15:0];
     }
 
-    action place_tail() {
-        tail = tail << (8 * (16 - tail_length));
-    }
-
     apply {
-        tail = 0;
-        tail_length = (bit<8>)meta.frame_length[3:0];
-        if (tail_length[3:3] == 1) { tail = (bit<128>)hdr.tail8.data; }
-        if (tail_length[2:2] == 1) { tail = (tail << 32) | (bit<128>)hdr.tail4.data; }
-        if (tail_length[1:1] == 1) { tail = (tail << 16) | (bit<128>)hdr.tail2.data; }
-        if (tail_length[0:0] == 1) { tail = (tail << 8) | (bit<128>)hdr.tail1.data; }
-        place_tail();
+        frame_tail.apply(hdr, (bit<8>)meta.frame_length[3:0], tail);
         begin();
         add_headers();
         add_blocks();

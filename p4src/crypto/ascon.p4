@@ -9,6 +9,7 @@
 
 #include "../common/headers.p4"
 #include "../common/metadata.p4"
+#include "../common/frame_tail.p4"
 
 /* One expression: a compiler sees a byte swap in it, and on BMv2 every statement costs as much as several operations. */
 #define ASCON_SWAPPED(x)                                                                            \
@@ -67,6 +68,7 @@ const bit<16> ASCON_STEPS_IN_FRONT = 4;
  * the tag, and wipes the frame where it is another. */
 control AsconAead128(inout headers_t hdr, in bound_t bound, @secret in key128_t key, in bit<16> frame_length,
                      out bit<128> tag)(bool opening) {
+    FrameTail() frame_tail;
     @secret bit<64> x0;
     @secret bit<64> x1;
     @secret bit<64> x2;
@@ -79,7 +81,7 @@ control AsconAead128(inout headers_t hdr, in bound_t bound, @secret in key128_t 
     bit<16> step_count;
     bit<16> full_blocks;  /* of the stack */
     bit<16> next;         /* of the stack; not one of it for the steps in front, and its end for the tail */
-    bit<128> tail;        /* of the frame, its first byte the most significant one; below it zeros */
+    bit<128> tail;        /* of the frame: see FrameTail */
     bit<128> tail_mask;   /* ones where the tail has bytes */
     bit<128> tail_end;    /* the bit behind its last byte (appendix A.2) */
     bit<8> tail_length;   /* bytes */
@@ -104,8 +106,7 @@ control AsconAead128(inout headers_t hdr, in bound_t bound, @secret in key128_t 
         step_count = full_blocks + ASCON_STEPS_IN_FRONT + 1;
     }
 
-    action place_tail() {
-        tail = tail << (8 * (16 - tail_length));
+    action mask_tail() {
         tail_mask = ~(~128w0 >> (8 * tail_length));
         tail_end = 128w1 << (8 * (15 - tail_length));
     }
@@ -185,15 +186,11 @@ control AsconAead128(inout headers_t hdr, in bound_t bound, @secret in key128_t 
     }
 
     apply {
-        tail = 0;
         tail_length = (bit<8>)frame_length[3:0];
-        if (tail_length[3:3] == 1) { tail = (bit<128>)hdr.tail8.data; }
-        if (tail_length[2:2] == 1) { tail = (tail << 32) | (bit<128>)hdr.tail4.data; }
-        if (tail_length[1:1] == 1) { tail = (tail << 16) | (bit<128>)hdr.tail2.data; }
-        if (tail_length[0:0] == 1) { tail = (tail << 8) | (bit<128>)hdr.tail1.data; }
+        frame_tail.apply(hdr, tail_length, tail);
         load();
         start();
-        place_tail();
+        mask_tail();
         run();
         finish();
         if (tail_length[3:3] == 1) { hdr.tail8.data = tail[127:64]; tail = tail << 64; }

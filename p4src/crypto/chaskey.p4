@@ -10,6 +10,7 @@
 
 #include "../common/headers.p4"
 #include "../common/metadata.p4"
+#include "../common/frame_tail.p4"
 
 /* One expression: a compiler sees a byte swap in it, and on BMv2 every statement costs as much as several operations. */
 #define SWAPPED(x) (((x) << 24) | (((x) & 0xFF00) << 8) | (((x) >> 8) & 0xFF00) | ((x) >> 24))
@@ -49,6 +50,7 @@ const bit<16> BLOCKS_IN_FRONT = 3;
 /* The ICV of suite 1 (docs/wire-format.md): over what is bound, the inner length and a domain word, and the first `coverage`
  * bytes of the inner frame. Of the headers it reads those of the frame alone. */
 control ChaskeyIcv(in headers_t hdr, in bound_t bound, @secret in key128_t key, in bit<16> frame_length, out bit<128> icv) {
+    FrameTail() frame_tail;
     @secret bit<32> v0;
     @secret bit<32> v1;
     @secret bit<32> v2;
@@ -95,7 +97,7 @@ control ChaskeyIcv(in headers_t hdr, in bound_t bound, @secret in key128_t key, 
 
     /* A last block that is not full is padded with 0x01 and zeros. */
     action pad_tail() {
-        tail = ((tail << 8) | 1) << (8 * (15 - tail_length));
+        tail = tail | (128w1 << (8 * (15 - tail_length)));
     }
 
     action absorb_blocks() {
@@ -181,10 +183,7 @@ control ChaskeyIcv(in headers_t hdr, in bound_t bound, @secret in key128_t key, 
                 full_blocks = full_blocks - 1;
             }
         } else {
-            if (tail_length[3:3] == 1) { tail = (bit<128>)hdr.tail8.data; }
-            if (tail_length[2:2] == 1) { tail = (tail << 32) | (bit<128>)hdr.tail4.data; }
-            if (tail_length[1:1] == 1) { tail = (tail << 16) | (bit<128>)hdr.tail2.data; }
-            if (tail_length[0:0] == 1) { tail = (tail << 8) | (bit<128>)hdr.tail1.data; }
+            frame_tail.apply(hdr, tail_length, tail);
             pad_tail();
         }
         make_subkey();

@@ -181,6 +181,15 @@ class NveTest(BaseTest):
         self.exchange([(port, frame)], packet_ins=[(fields, payload)])
 
 
+def varied(tests: Iterable[type[NveTest]], prefix: str, module: str, **attributes: object) -> dict[str, type[NveTest]]:
+    """The same tests with other class attributes (`suite`, `ipv6`), by name, for the globals of `module`."""
+    return {
+        name: type(name, (test,), {"__module__": module, "__doc__": test.__doc__, **attributes})
+        for test in tests
+        for name in (f"{prefix}{test.__name__}",)
+    }
+
+
 def _counter(drops: Drops) -> Counter[Reason]:
     if drops is None:
         return Counter()
