@@ -36,26 +36,22 @@ def settled(world: World) -> None:
                 assert world.sites[receiver].switch.demands(packet.source, packet.destination, vni) == level
 
 
+def _up_and_down(world: World, *subject: str) -> None:
+    _slow(world)
+    for level in (STRONG, WEAK):
+        world.set_level(*subject, level=level)
+        world.pass_time(STEPS_S)
+        settled(world)
+
+
 def a_vn(world: World) -> None:
     """A VN is raised and lowered, beside another that stays."""
-    _slow(world)
-    world.set_level("blue", level=STRONG)
-    world.pass_time(STEPS_S)
-    settled(world)
-    world.set_level("blue", level=WEAK)
-    world.pass_time(STEPS_S)
-    settled(world)
+    _up_and_down(world, "blue")
 
 
 def a_pair(world: World) -> None:
     """A pair is raised and lowered; what goes between others stays as it is."""
-    _slow(world)
-    world.set_level(*PAIR, level=STRONG)
-    world.pass_time(STEPS_S)
-    settled(world)
-    world.set_level(*PAIR, level=WEAK)
-    world.pass_time(STEPS_S)
-    settled(world)
+    _up_and_down(world, *PAIR)
 
 
 def both(world: World) -> None:
