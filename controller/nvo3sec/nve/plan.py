@@ -76,6 +76,7 @@ _REMOVED_LAST = {
 }
 """Removing one of these permits nothing and may interrupt something; everything else is removed first."""
 
+_OF_TUNNELS = {Table.TUNNEL, Table.SA_TX}
 _FLOOD_TABLES = {Table.FLOOD, Table.VAP_FLOOD}
 """Their rates follow from how many copies a frame costs. It never costs more than it is allowed for: a group that grows
 does so behind the rates, in `carry`, and one that shrinks before them."""
@@ -135,9 +136,12 @@ def make_plan(desired: Collection[Item], actual: SwitchState, tables: Iterable[T
     if groups_too:
         removed += [group for group in actual.groups.values() if group.group not in wanted]
     left = _left_levels(altered, desired)
+    kept = {e["interface"] for e in desired if isinstance(e, Entry) and e.table in _OF_TUNNELS}
     for item in removed:
         late = isinstance(item, Group) or item.table in _REMOVED_LAST
-        late = late or (isinstance(item, Entry) and item.table == Table.SA_TX and item["level"] in left)
+        if isinstance(item, Entry) and item.table == Table.SA_TX:
+            # Of a tunnel that stays; one to a peer that is shut out is closed first of all.
+            late = item["level"] in left and item["interface"] in kept
         stages[Stage.REMOVE if late else Stage.BLOCK].append(Update(Operation.DELETE, item))
     return Plan(tuple(tuple(_ordered(stage)) for stage in stages), tuple(removed), tuple(altered))
 

@@ -58,6 +58,10 @@ def test_keys_of_a_level_that_nobody_leaves_go_first():
     gone = key(TUNNELS[0], 1, 1)
     plan = make_plan([vap(1), vap(2, vlan=5)], state([vap(1), vap(2, vlan=5), gone]))
     assert [update.item for update in plan.stages[Stage.BLOCK]] == [gone]
+    # A peer that is shut out while a VAP leaves the level: its copies end before anything else happens.
+    plan = make_plan([vap(2), *keys(2)[1:]], state([vap(1), *keys(1)]))
+    assert [update.item for update in plan.stages[Stage.BLOCK]] == [gone]
+    assert keys(1)[1] in [update.item for update in plan.stages[Stage.REMOVE]]
     slower = replace(vap(1), meter=Meter(2, 2))
     plan = make_plan([vap(1), vap(1, vlan=5)], state([slower, vap(2, vlan=5), gone]))
     assert [update.item for update in plan.stages[Stage.BLOCK]] == [gone]
