@@ -44,6 +44,8 @@ class KeptRates:
     rates: dict[UnderlayAddress, VerifiedRate] = field(default_factory=dict)
     attacked_at: dict[UnderlayAddress, float] = field(default_factory=dict)
     """When each was last seen to be attacked (seconds, monotonic)."""
+    left: dict[UnderlayAddress, float] = field(default_factory=dict)
+    """Packets that may still fail before a penalty begins: what is in the buckets of their meters, as counted here."""
     attacked: int = 0
     """How many were at the last look."""
     floors: dict[UnderlayAddress, Rate] = field(default_factory=dict)
@@ -129,13 +131,21 @@ class VerifiedWatch:
         for number, peer in peers.items():
             under = by_spi.get(number, Counter())
             refused = under.total() - good[number]
-            # Fewer than the burst of its meter begin no penalty; and replays, which nothing charges, are among them.
-            least = max(REFUSED_AT_LEAST, good[number] * REFUSED_PART, peer.meter.burst)
-            if penalties and refused > least:
+            least = max(REFUSED_AT_LEAST, good[number] * REFUSED_PART)
+            can_begin = self._empties(peer, refused, since_s)
+            if penalties and can_begin and refused > least:
                 self._kept.attacked_at[peer.address] = now
                 self._refused[peer.name] = Refused(refused, under.most_common(1)[0][0])
             rate = self._kept.rates.setdefault(peer.address, VerifiedRate())
             rate.learn(good[number], since_s, now, attacked=self._is_attacked(peer.address, now))
+
+    def _empties(self, peer: PeerView, refused: int, since_s: float) -> bool:
+        """Whether so many that failed can begin a penalty: more at once than the bucket of the meter holds, or what
+        was left in it from look to look. Replays, which nothing charges, are among them: it errs on the side of yes."""
+        burst = peer.meter.burst
+        left = min(burst, self._kept.left.get(peer.address, burst) + peer.meter.per_second * since_s - refused)
+        self._kept.left[peer.address] = max(0.0, left)
+        return refused > burst or left < 0
 
     def _is_attacked(self, address: UnderlayAddress, now: float) -> bool:
         return now < self._kept.attacked_at.get(address, -ATTACKED_S) + ATTACKED_S
@@ -143,7 +153,7 @@ class VerifiedWatch:
     def _forget(self, peers: Iterable[PeerView], now: float) -> None:
         """Whoever is no peer any more."""
         addresses = {peer.address for peer in peers}
-        for known in (self._kept.rates, self._kept.attacked_at):
+        for known in (self._kept.rates, self._kept.attacked_at, self._kept.left):
             for address in known.keys() - addresses:
                 del known[address]
         self._kept.attacked = sum(self._is_attacked(address, now) for address in addresses)

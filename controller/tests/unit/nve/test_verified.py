@@ -171,6 +171,22 @@ class TestFloors:
         assert scene.floors() == [2048, 100]
         assert "leaf3" not in report.detail
 
+    def test_who_keeps_a_bucket_empty_is_an_attack_however_slowly(self):
+        """A little more than the meter lets fail, for ever: no look sees the burst, and the penalty never ends."""
+        peers = tuple(replace(peer, meter=Rate(1000, 10_000)) for peer in VIEW.peers)
+        scene = Scene(replace(VIEW, peers=peers))
+        scene.look()
+        scene.switch.send(7, 500)
+        scene.look()
+        elapsed, reports = scene.now, []
+        while scene.now < elapsed + 2 * ATTACKED_S:
+            began = scene.now
+            scene.switch.send(7, 5, forged=7_500)
+            reports += scene.look()
+            assert 7_500 / (scene.now - began) > 1000, "or it is no attack"
+        assert scene.kept.attacked == 1
+        assert "leaf2" in reports[-1].detail
+
     def test_the_share_goes_by_powers_of_two(self):
         scene = Scene()
         for attacked, share in ((0, 8192), (1, 8192), (2, 4096), (3, 2048), (4, 2048), (5, 1024)):
