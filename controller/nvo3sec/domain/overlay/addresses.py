@@ -54,10 +54,12 @@ def link_local(mac: int) -> IPv6Address:
 
 
 def link_local_owner(ip: IpAddress) -> int | None:
-    """The MAC address that `link_local` makes this address of; None if it is no such address."""
+    """The MAC address that `link_local` makes this address of; None if it is no such address, or nobody can have that
+    MAC address."""
     if isinstance(ip, IPv4Address) or int(ip) >> 64 != 0xFE80 << 48 or int(ip) >> 24 & 0xFFFF != 0xFF_FE:
         return None
-    return (int(ip) >> 40 & 0xFF_FF_FF ^ 0x02_00_00) << 24 | int(ip) & 0xFF_FF_FF
+    mac = (int(ip) >> 40 & 0xFF_FF_FF ^ 0x02_00_00) << 24 | int(ip) & 0xFF_FF_FF
+    return mac if mac_fault(mac) is None else None
 
 
 def is_group_mac(mac: int) -> bool:
