@@ -90,9 +90,7 @@ class Membership:
 
     def levels_between(self, one: str, other: str, vn: Vn) -> frozenset[Level]:
         """The levels of which two NVEs have keys for `vn`."""
-        if not self._changes:
-            return frozenset({self.level_between(one, other, vn)})
-        return frozenset(max(level, least) for level in self.vn_levels(vn) for least in self.pair_levels(one, other))
+        return _higher(self.vn_levels(vn), self.pair_levels(one, other))
 
     def vn_levels(self, vn: Vn, *, sent_only: bool = False) -> frozenset[Level]:
         """The levels of a VN of which there are keys; sent_only: that at which its NVEs were told to send."""
@@ -116,9 +114,26 @@ class Membership:
 
     def tunnels(self) -> frozenset[Tunnel]:
         """Every direction between NVEs that share a VN, at each level of which they have keys for it."""
-        return frozenset(
-            Tunnel(sender, receiver, level.suite)
-            for vn in self._domain.vns
-            for sender, receiver in permutations(self.members(vn.name), 2)
-            for level in self.levels_between(sender, receiver, vn)
-        )
+        # Of millions: what a VN and a pair make of it is one of few things, and is made once each.
+        changing = {subject for subject in self._changes if len(subject) == 2}
+        found, seen = set[Tunnel](), set[tuple[frozenset[Level], tuple[str, ...]]]()
+        for vn in self._domain.vns:
+            of_vn, members = self.vn_levels(vn), self.members(vn.name)
+            if (of_vn, members) in seen:
+                continue  # another VN of the same members has given these
+            seen.add((of_vn, members))
+            usual = {least: [level.suite for level in _higher(of_vn, frozenset({least}))] for least in Level}
+            for sender, receiver in permutations(members, 2):
+                ends = (sender, receiver) if sender < receiver else (receiver, sender)
+                if ends in changing:
+                    suites = [level.suite for level in _higher(of_vn, self.pair_levels(sender, receiver))]
+                else:
+                    suites = usual[self._pair_level(sender, receiver)]
+                found.update(Tunnel(sender, receiver, suite) for suite in suites)
+        return frozenset(found)
+
+
+def _higher(of_vn: Iterable[Level], of_pair: Iterable[Level]) -> frozenset[Level]:
+    """Every level that a level of a VN and one of a pair demand together: the higher of both."""
+    of_pair = tuple(of_pair)
+    return frozenset(max(level, least) for level in of_vn for least in of_pair)

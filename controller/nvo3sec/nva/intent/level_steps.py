@@ -34,7 +34,8 @@ from nvo3sec.nva.intent.cutoffs import DEADLINE_S
 from nvo3sec.nva.store.records import DropLevelChange, PutLevelChange, StoreChange, Stored
 
 LOOKED_AT_ONCE = 20_000
-"""Directions of which it is asked in one go whether their keys are there: a call takes milliseconds, however many."""
+"""Directions of which it is asked in one go whether their keys are there, of all changes together; the others' turn is
+the next time."""
 
 
 class LevelProgress(NamedTuple):
@@ -94,6 +95,7 @@ class LevelSteps:
     patience_s: float
     _steps: dict[Subject, _Step] = field(default_factory=dict)
     _owed: dict[Subject, dict[str, _Owed]] = field(default_factory=dict)
+    _budget: int = 0
 
     def __post_init__(self) -> None:
         self._written = dict(self.stored.level_changes)
@@ -153,6 +155,7 @@ class LevelSteps:
     def due(self, changes: Mapping[Subject, LevelChange], around: Surroundings) -> dict[Subject, LevelChange]:
         """The changes that are under way, each one step further if the step before is confirmed."""
         wanted = wanted_levels(around.domain)
+        self._budget = LOOKED_AT_ONCE
         found = {}
         for subject, change in changes.items():
             after = self._after(subject, change, wanted.get(subject, LOWEST), around)
@@ -211,7 +214,8 @@ class LevelSteps:
         step, settles = self._steps[subject], change.was != change.sends
         if step.left is None:
             step.left = _directions(subject, level, around, settles=settles)
-        for _ in range(LOOKED_AT_ONCE):
+        while self._budget > 0:
+            self._budget -= 1
             step.lacks = step.lacks or next(step.left, None)
             if step.lacks is None:
                 step.left = None

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nvo3sec.config import example_path, load_domain
 from nvo3sec.domain.overlay.level_changes import LevelChange, begun, described, following, kept_levels, steady
-from nvo3sec.domain.overlay.membership import Membership
+from nvo3sec.domain.overlay.membership import Membership, Tunnel
 from nvo3sec.domain.overlay.model import Level, Suite, TunnelLevel
 
 DOMAIN = replace(load_domain(example_path()), tunnels=())
@@ -141,3 +141,17 @@ class TestMembership:
             assert max(by_vn, by_pair) in membership.levels_between(*PAIR[::-1], blue)
             assert max(by_vn, by_pair) >= demanded
         assert max(membership.sent_in(blue), membership.sent_between(*PAIR)) >= demanded
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {("blue",): LevelChange(WEAK, STRONG, WEAK)}, {("leaf1", "leaf2"): LevelChange(WEAK, STRONG, WEAK)}]
+)
+def test_tunnels_are_those_of_every_vn_and_pair(changes):
+    """Put together for all at once, they are what each VN says of each pair."""
+    membership = Membership(DOMAIN, changes=changes)
+    assert membership.tunnels() == {
+        Tunnel(sender, receiver, level.suite)
+        for vn in DOMAIN.vns
+        for sender, receiver in itertools.permutations(membership.members(vn.name), 2)
+        for level in membership.levels_between(sender, receiver, vn)
+    }

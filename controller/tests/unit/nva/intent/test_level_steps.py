@@ -273,6 +273,73 @@ def test_looking_for_keys_goes_on_where_it_was(monkeypatch):
     run(story)
 
 
+def test_one_look_takes_so_many_directions_of_all_changes_together(monkeypatch):
+    """A look is in the way of everything else that the NVA does."""
+    monkeypatch.setattr(level_steps, "LOOKED_AT_ONCE", 4)
+    looked: list[Tunnel] = []
+
+    def is_there(tunnel, around, both):
+        looked.append(tunnel)
+        return True
+
+    async def story():
+        agents = Followers(BASE)
+        await agents.begin()
+        monkeypatch.setattr(level_steps, "_is_there", is_there)
+        both = tuple(replace(vn, level=STRONG) for vn in BASE.vns)
+        agents.nva.administration.configure(replace(raised(), vns=both))
+        for _ in range(40):
+            looked.clear()
+            agents.after(0.1)
+            assert len(looked) <= 4
+        assert agents.change == LevelChange(WEAK, STRONG, WEAK)
+        assert agents.nva.state.intent.level_changes[("red",)] == LevelChange(WEAK, STRONG, WEAK)
+
+    run(story)
+
+
+def test_a_step_of_another_change_begins_no_grace_anew():
+    """Two VNs go up, one a little later: the steps of the one are no news of the other."""
+
+    async def story():
+        agents = Followers(BASE)
+        await agents.begin()
+        agents.nva.administration.configure(raised())
+        assert await agents.step() == LevelChange(WEAK, STRONG, WEAK)
+        await agents.step(0)  # confirmed: from here on the grace of blue
+        both = replace(raised(), vns=tuple(replace(vn, level=STRONG) for vn in BASE.vns))
+        agents.nva.administration.configure(both)
+        await agents.step(GRACE_S / 2)
+        assert agents.nva.state.intent.level_changes[("red",)] == LevelChange(WEAK, STRONG, WEAK)
+        assert agents.change == LevelChange(WEAK, STRONG, WEAK)
+        agents.after(GRACE_S / 2 + 0.1)
+        assert agents.change == LevelChange(STRONG, STRONG, STRONG)
+
+    run(story)
+
+
+def test_what_was_read_back_before_there_was_a_view_confirms_nothing():
+    """After a restart of the NVA an agent says what its switch holds before it has had a view from this process."""
+
+    async def story():
+        store = MemoryStore(b"h" * 16)
+        agents = Followers(BASE, store)
+        await agents.begin()
+        agents.nva.administration.configure(raised())
+        assert await agents.step() == LevelChange(WEAK, STRONG, WEAK)
+        steps = Followers(raised(), store).nva.state._levels
+        owed = {nve for owing in steps._owed.values() for nve in owing}
+        assert owed == set(NAMES)
+        for name in NAMES:
+            steps.confirmed(name, 0)
+        assert {nve for owing in steps._owed.values() for nve in owing} == owed
+        for name in NAMES:
+            steps.confirmed(name, 1)
+        assert not any(steps._owed.values())
+
+    run(story)
+
+
 @pytest.mark.parametrize("nves", [("leaf1",), ()])
 def test_a_vn_of_nobody_changes_at_once(nves):
     async def story():
