@@ -8,7 +8,6 @@ port = await server.start("0.0.0.0", 7443)
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from pathlib import Path
@@ -184,10 +183,10 @@ class SecureServer:
     async def stop(self, grace_s: float = 1.0) -> None:
         """Stop taking calls, give those that run `grace_s` seconds, end them with a word, then all connections."""
         self.front.close()
-        # gRPC refuses what is new from now on; it cancels what the gate has not ended by then. Its socket is gone.
-        stopping = asyncio.create_task(self.grpc.stop(grace_s + 2 * WORD_S))
+        # Not gRPC first: it tells its peers to call somewhere else, and who does hears that nobody listens, not why.
         await self.gate.stop(grace_s)
-        await stopping
+        # It cancels what the gate has not ended.
+        await self.grpc.stop(WORD_S)
         await self.front.stop()
         await self._live.stop()
         self._directory.close()

@@ -179,6 +179,9 @@ class Outer(Side):
     async def _connect(self) -> None:
         if not await self._front.turn(self):
             return
+        if not self._front.is_listening:
+            self.refuse(Refusal.STOPPING)
+            return
         # A name in the abstract space, which nobody can guess and which ends with the socket.
         name = f"nvo3sec-{secrets.token_hex(16)}"
         backend = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -194,8 +197,7 @@ class Outer(Side):
             _, inner = await loop.create_unix_connection(lambda: Inner(self), sock=backend)
         except (OSError, TimeoutError) as error:
             backend.close()
-            # The gRPC server is gone, since this one stops; or something else is wrong with it.
-            self.refuse(Refusal.BACKEND if self._front.is_listening else Refusal.STOPPING, type(error).__name__)
+            self.refuse(Refusal.BACKEND, type(error).__name__)
             return
         except BaseException:
             backend.close()

@@ -16,6 +16,7 @@ import ssl
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
 
+import grpc
 import pytest
 from identity_world import (
     ECHO,
@@ -443,7 +444,7 @@ def hello_to(running: Running) -> bytes:
 
 
 class TestStop:
-    """A server that stops gives those that it has some time; gRPC's socket is gone from its first moment on."""
+    """A server that stops gives those that it has some time, and lets nobody in from its first moment on."""
 
     @staticmethod
     @contextlib.asynccontextmanager
@@ -455,7 +456,7 @@ class TestStop:
             reader, writer = await attack(running)
             await until(lambda: running.server.front.admission.open == 2)
             stop = asyncio.create_task(running.server.stop(60))
-            await until(lambda: not running.server.front.backend.exists())
+            await until(lambda: not running.server.front.is_listening)
             assert not stop.done()
             yield running, reader, writer
             running.service.release.set()
@@ -468,6 +469,25 @@ class TestStop:
             async with self.stopping(world) as (running, _, _):
                 with pytest.raises(ConnectionRefusedError):
                     await attack(running)
+
+        run(go())
+
+    def test_who_is_there_and_calls_again_hears_why(self, world: World):
+        """And not that nobody listens, which is how a client understands a server that sends it away."""
+
+        async def go() -> None:
+            async with serving(world) as running, connected(running, world.issue(Role.NVE, "leaf1")) as peer:
+                calling = asyncio.create_task(call(peer.channel, ECHO, {"hold": True}))
+                await until(lambda: running.service.running == 1)
+                stop = asyncio.create_task(running.server.stop(60))
+                await until(lambda: not running.server.front.is_listening)
+                with pytest.raises(grpc.aio.AioRpcError) as refused:
+                    await call(peer.channel, ECHO, {})
+                assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+                assert refused.value.details() == "stopping: the server stops"
+                running.service.release.set()
+                await stop
+                assert await calling == {"hold": True}
 
         run(go())
 
