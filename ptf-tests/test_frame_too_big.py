@@ -243,7 +243,7 @@ class ForgedAnswerFromTheUnderlay(_Limits):
         )
         for answer in forged:
             fields = {"reason": CONTROL_IN, "interface": 0, "frame_length": len(answer)}
-            self.punted(256, answer, answer[:PUNT_BYTES], **fields)
+            self.punted(256, answer, answer, **fields)
         self.passes_in(A, frame)
 
     @staticmethod

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from harness.base import NveTest
 from harness.schema import Entry, entry
+from harness.session import UNKNOWN_NEIGHBOR
 from harness.world import BLUE, IP_NONE, RED, A, B, C, D, Host
 from nvo3ref.frames import BROADCAST, ETHERTYPE_ARP, ETHERTYPE_LOCAL, arp, arp_request, ethernet, padded, pattern
 from nvo3ref.reasons import Reason
@@ -66,6 +67,19 @@ class StormFromVap(_Storm):
         self.passes(256, self.world.peer1.packet(inward).encode(), (A.port, inward), (B.port, B.on_wire(inward)))
         self.set_meter(A.flood_meter(), rate=OPEN, burst=OPEN)
         self.passes_from(A)
+
+
+class WhatTheAgentIsAskedIsNoFlood(_Storm):
+    """A question that goes to the agent alone is not replicated, and costs its VAP nothing of what may be."""
+
+    def runTest(self) -> None:
+        self.insert(entry("punt_meter", {"interface": A.interface}, "police_punt"))
+        self.set_meter(A.flood_meter(), rate=0, burst=1)
+        question = padded(arp_request(A.mac, A.ip, self.world.far1.ip))
+        for _ in range(3):
+            self.punted(A.port, question, question, reason=UNKNOWN_NEIGHBOR)
+        self.passes_from(A)
+        self.refused(A, Reason.VAP_FLOOD_RATE)
 
 
 class StormOfOneVapLeavesTheOthersTheirs(_Storm):

@@ -79,6 +79,16 @@ def nd(
     return ethernet(to, source_mac, ETHERTYPE_IPV6, packet)
 
 
+SOLICITED_ANSWER = {
+    "flags": 0x60000000,
+    "to": ROUTER_MAC,
+    "source": OWN6,
+    "destination": ROUTER6,
+    "source_mac": OWN_MAC,
+}
+"""What an answer to the router has beside its option."""
+
+
 def link_layer(kind: int, address: bytes) -> bytes:
     return bytes([kind, 1]) + address
 
@@ -103,7 +113,7 @@ class _Control(NveTest):
 
     def heard(self, frame: bytes, port: int = PORT) -> None:
         fields = {"reason": CONTROL_IN, "ingress_port": port, "interface": 0, "frame_length": len(frame)}
-        self.punted(port, frame, frame[:128], **fields)
+        self.punted(port, frame, frame, **fields)
 
     def answered(self, frame: bytes, answer: bytes, port: int = PORT) -> None:
         self.passes(port, frame, (port, answer))
@@ -119,23 +129,27 @@ class _Control(NveTest):
         yield ND, nd(NA, ROUTER6, to=OWN_MAC, destination=OWN6, option=link_layer(2, ROUTER_MAC))
         yield ND, nd(NA, ROUTER6, to=ALL_NODES_MAC, destination=ALL_NODES, option=link_layer(2, ROUTER_MAC))
         yield ND, nd(RA, bytes(16), to=ALL_NODES_MAC, destination=ALL_NODES, source=b"\xfe\x80" + bytes(13) + b"\x01")
-        for port in (3784, 4784):
-            yield BFD, ethernet(OWN_MAC, ROUTER_MAC, ETHERTYPE_IPV4, ipv4(ROUTER, OWN, datagram(50000, port), ttl=255))
-            packet = ipv6(ROUTER6, OWN6, datagram(50000, port), hop_limit=255)
+        for port, hops in ((3784, 255), (4784, 255), (4784, 60)):  # that of several hops may come from far
+            yield BFD, ethernet(OWN_MAC, ROUTER_MAC, ETHERTYPE_IPV4, ipv4(ROUTER, OWN, datagram(50000, port), ttl=hops))
+            packet = ipv6(ROUTER6, OWN6, datagram(50000, port), hop_limit=hops)
             yield BFD, ethernet(OWN_MAC, ROUTER_MAC, ETHERTYPE_IPV6, packet)
         for ports in ((179, 40000), (40000, 179)):
             segment = struct.pack(">HH", *ports) + pattern(30)
             yield BGP, ethernet(OWN_MAC, ROUTER_MAC, ETHERTYPE_IPV4, ipv4(ROUTER, OWN, segment, 6))
             yield BGP, ethernet(OWN_MAC, ROUTER_MAC, ETHERTYPE_IPV6, ipv6(ROUTER6, OWN6, segment, 6))
         yield ICMP, ethernet(OWN_MAC, ROUTER_MAC, ETHERTYPE_IPV4, ipv4(ROUTER, OWN, b"\x08\0" + pattern(200), 1))
-        yield ICMP, ethernet(OWN_MAC, ROUTER_MAC, ETHERTYPE_IPV6, icmpv6(ROUTER6, OWN6, 128, pattern(40), 64))
+        for kind in (128, RS - 1, REDIRECT + 1, 143):
+            yield ICMP, ethernet(OWN_MAC, ROUTER_MAC, ETHERTYPE_IPV6, icmpv6(ROUTER6, OWN6, kind, pattern(40), 64))
         with_option = ipv4(ROUTER, OWN, b"\x08\0" + pattern(30), 1, options=b"\x94\x04\0\0")
         yield ICMP, ethernet(OWN_MAC, ROUTER_MAC, ETHERTYPE_IPV4, with_option)
+        yield (
+            OTHER,
+            ethernet(LLDP_MAC, ROUTER_MAC, ETHERTYPE_LLDP, pattern(60)),
+        )  # behind one of ICMP that is stale here
         yield OTHER, ethernet(OWN_MAC, ROUTER_MAC, ETHERTYPE_IPV4, ipv4(ROUTER, OWN, pattern(40), 89))
         yield OTHER, ethernet(OWN_MAC, ROUTER_MAC, ETHERTYPE_IPV4, ipv4(ROUTER, OWN, datagram(53, 53)))
-        # BFD from further away than its port says is none.
+        # BFD of one hop that has come from further away is none.
         yield OTHER, ethernet(OWN_MAC, ROUTER_MAC, ETHERTYPE_IPV4, ipv4(ROUTER, OWN, datagram(50000, 3784), ttl=254))
-        yield OTHER, ethernet(LLDP_MAC, ROUTER_MAC, ETHERTYPE_LLDP, pattern(60))
 
 
 class NothingIsHeardWithoutEntries(_Control):
@@ -212,18 +226,11 @@ class QuestionsAreAnsweredHere(_Control):
             )
             self.answered(who_has(OWN, destination), answer)
         self.ignored(who_has(NOT_OWN))
-        solicited = {
-            "flags": 0x60000000,
-            "to": ROUTER_MAC,
-            "source": OWN6,
-            "destination": ROUTER6,
-            "source_mac": OWN_MAC,
-        }
-        full = nd(NA, option=link_layer(2, OWN_MAC), **solicited)
+        full = nd(NA, option=link_layer(2, OWN_MAC), **SOLICITED_ANSWER)
         self.answered(nd(NS, option=link_layer(1, ROUTER_MAC)), full)
         self.answered(nd(NS, option=link_layer(1, ROUTER_MAC), to=OWN_MAC, destination=OWN6), full)
         # Without an option, as a router asks whether a known neighbor is there (RFC 4861 7.2.4).
-        self.answered(nd(NS, to=OWN_MAC, destination=OWN6), nd(NA, **solicited))
+        self.answered(nd(NS, to=OWN_MAC, destination=OWN6), nd(NA, **SOLICITED_ANSWER))
         self.ignored(nd(NS))  # to a group: the answer would be longer
         self.ignored(nd(NS, NOT_OWN6, option=link_layer(1, ROUTER_MAC)))
         self.ignored(nd(NS, option=link_layer(1, ROUTER_MAC) * 2))
@@ -236,6 +243,48 @@ class QuestionsAreAnsweredHere(_Control):
         lying = bytearray(who_has(OWN))
         lying[22] ^= 4  # not the sender that the frame has
         self.ignored(bytes(lying))
+
+
+class QuestionsThatAreNotWellFormed(_Control):
+    """They are not answered, and heard by nobody: nothing but Ethernet and IPv4 in ARP, and RFC 4861 7.1.1."""
+
+    def runTest(self) -> None:
+        self.insert(*self.own_entries, *self.meters)
+        question = who_has(OWN)
+        for place in (14, 15, 16, 17, 18, 19):  # types and lengths
+            self.ignored(question[:place] + bytes([question[place] ^ 2]) + question[place + 1 :])
+        option = link_layer(1, ROUTER_MAC)
+        to_own = {"to": OWN_MAC, "destination": OWN6}
+        for wrong in (
+            nd(NS, option=link_layer(2, ROUTER_MAC)),
+            nd(NS, option=b"\x01\x02" + ROUTER_MAC),
+            nd(NS, option=option, to=OWN_MAC, destination=NOT_OWN6),
+            nd(NS, to=OWN_MAC, destination=NOT_OWN6),
+            nd(NS, option=option, destination=OWN6),
+            nd(NS, option=option, source=ALL_NODES),
+            nd(NS, option=option) + bytes(1),
+            nd(NS, **to_own) + bytes(2),
+            nd(NS, source=bytes(16), option=option),  # whoever has no address yet has no option
+        ):
+            self.ignored(wrong)
+        for short in (nd(NS, option=option)[:-1], nd(NS, **to_own)[:-8]):
+            self.ignored(short, Reason.TRUNCATED)
+        self.passes(PORT, nd(NS, option=option), (PORT, nd(NA, option=link_layer(2, OWN_MAC), **SOLICITED_ANSWER)))
+
+
+class NoAddressOfOneFamilyIsOfTheOther(_Control):
+    """A packet of IPv6 with an IPv4 address as a table has it is nobody's: no own one (RFC 4291 2.5.5.2)."""
+
+    def runTest(self) -> None:
+        self.insert(*self.own_entries, *self.meters)
+        as_ipv6 = bytes(10) + b"\xff\xff" + OWN
+        segment = struct.pack(">HH", 179, 40000) + pattern(30)
+        self.ignored(ethernet(OWN_MAC, ROUTER_MAC, ETHERTYPE_IPV6, ipv6(ROUTER6, as_ipv6, segment, 6)))
+        self.ignored(nd(NS, as_ipv6, option=link_layer(1, ROUTER_MAC)))
+        self.ignored(nd(NS, as_ipv6, to=OWN_MAC, destination=as_ipv6))
+        sent = ethernet(ROUTER_MAC, OWN_MAC, ETHERTYPE_IPV6, ipv6(as_ipv6, ROUTER6, segment, 6))
+        packet_out = {"operation": CONTROL_OUT, "egress_port": PORT}, sent
+        self.exchange(drops=Reason.UNDERLAY_CONTROL_SENT, packet_outs=[packet_out])
 
 
 class QuestionsOverTheMeter(_Control):
@@ -283,8 +332,10 @@ class _Sent(_Control):
         own = {"source": OWN6, "source_mac": OWN_MAC}
         yield nd(NS, ROUTER6, to=ALL_NODES_MAC, destination=ROUTER6, option=link_layer(1, OWN_MAC), **own)
         yield nd(NA, OWN6, to=ALL_NODES_MAC, destination=ALL_NODES, option=link_layer(2, OWN_MAC), **own)
+        question = icmpv6(OWN6, ALL_NODES[:-1] + b"\x02", RS, bytes(4) + link_layer(1, OWN_MAC))
+        yield ethernet(ALL_NODES_MAC[:-1] + b"\x02", OWN_MAC, ETHERTYPE_IPV6, question)
         yield ethernet(ROUTER_MAC, OWN_MAC, ETHERTYPE_IPV4, ipv4(OWN, ROUTER, datagram(50000, 3784), ttl=255))
-        yield ethernet(ROUTER_MAC, OWN_MAC, ETHERTYPE_IPV6, ipv6(OWN6, ROUTER6, datagram(50000, 4784), hop_limit=255))
+        yield ethernet(ROUTER_MAC, OWN_MAC, ETHERTYPE_IPV6, ipv6(OWN6, ROUTER6, datagram(50000, 4784), hop_limit=60))
         segment = struct.pack(">HH", 40000, 179) + pattern(900)
         yield ethernet(ROUTER_MAC, OWN_MAC, ETHERTYPE_IPV4, ipv4(OWN, ROUTER, segment, 6))
         yield ethernet(ROUTER_MAC, OWN_MAC, ETHERTYPE_IPV4, ipv4(OWN, ROUTER, b"\0\0" + pattern(60), 1))
@@ -305,7 +356,9 @@ class AgentSpeaksByKind(_Sent):
             self.refuses(frame, OTHER_PORT)
             self.refuses(frame[:6] + mac(0xBAD) + frame[12:])
             for_other = frame.replace(OWN6, NOT_OWN6).replace(OWN, NOT_OWN)
-            self.refuses(with_checksum(for_other) if frame[12:14] == b"\x08\0" else for_other)
+            for source in (OWN_MAC, bytes(6)):  # with no MAC address, which is what nobody's address has
+                from_it = for_other.replace(OWN_MAC, source)
+                self.refuses(with_checksum(from_it) if frame[12:14] == b"\x08\0" else from_it)
         self.insert(self.own(OWN, OTHER_PORT, PORT_MAC[OTHER_PORT]))
         self.sends(
             padded(

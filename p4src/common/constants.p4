@@ -36,6 +36,7 @@ const bit<8> IPV4_VERSION_IHL = 0x45;   /* no options (RFC 791) */
 const bit<8> IPV4_TTL = 64;
 const bit<4> IPV6_VERSION = 6;          /* RFC 8200 3 */
 const bit<8> IPV6_HOP_LIMIT = 64;
+const bit<8> IPV6_GROUP = 0xFF;         /* first byte of a multicast address (RFC 4291 2.7) */
 const bit<8> IP_PROTOCOL_ICMP = 1;
 const bit<8> ICMP_REDIRECT = 5;         /* RFC 792 */
 const bit<8> ICMP_ROUTER_ADVERTISEMENT = 9;  /* RFC 1256 */

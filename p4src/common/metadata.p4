@@ -98,6 +98,7 @@ struct metadata_t {
 
     bit<16> remaining;           /* parser: bytes of the frame not yet extracted */
     bit<16> frame_length;        /* inner frame without tag, bytes */
+    bit<128> tail;               /* what a cipher makes of the frame's: here, so that it can be wiped with the rest */
 
     self_t self;
     outer_t outer;

@@ -132,6 +132,7 @@ control SecureReception(inout headers_t hdr, inout metadata_t meta, in time_us_t
         hdr.tail4.data = 0;
         hdr.tail2.data = 0;
         hdr.tail1.data = 0;
+        meta.tail = 0;
     }
 
     apply {
@@ -179,7 +180,7 @@ control SecureReception(inout headers_t hdr, inout metadata_t meta, in time_us_t
             if (meta.sa_rx.suite == SUITE_CHASKEY12) {
                 chaskey_icv.apply(hdr, meta.bound, meta.sa_rx.key, meta.frame_length, icv);
             } else {
-                ascon_opening.apply(hdr, meta.bound, meta.sa_rx.key, meta.frame_length, icv);
+                ascon_opening.apply(hdr, meta.tail, meta.bound, meta.sa_rx.key, meta.frame_length, icv);
             }
             if (icv != hdr.protection.icv) {
                 meta.drop_reason = drop_reason_t.BAD_ICV;

@@ -92,7 +92,7 @@ control SecureSending(inout headers_t hdr, inout metadata_t meta, in time_us_t n
                 if (meta.sa_tx.suite == SUITE_CHASKEY12) {
                     chaskey_icv.apply(hdr, meta.bound, meta.sa_tx.key, meta.frame_length, icv);
                 } else {
-                    ascon_sealing.apply(hdr, meta.bound, meta.sa_tx.key, meta.frame_length, icv);
+                    ascon_sealing.apply(hdr, meta.tail, meta.bound, meta.sa_tx.key, meta.frame_length, icv);
                 }
                 hdr.protection.icv = icv;
             }

@@ -89,7 +89,7 @@ control UnderlayControl(inout headers_t hdr, inout metadata_t meta, in port_t in
             && hdr.arp.lengths == ARP_HLEN_PLEN && hdr.arp.sender_mac == hdr.ethernet.src) {
             kind = underlay_kind_t.ARP;
         } else if (hdr.udp.isValid()) {
-            if (hop_limit == BFD_TTL && (hdr.udp.dst_port == UDP_PORT_BFD || hdr.udp.dst_port == UDP_PORT_BFD_MULTIHOP)) {
+            if ((hdr.udp.dst_port == UDP_PORT_BFD && hop_limit == BFD_TTL) || hdr.udp.dst_port == UDP_PORT_BFD_MULTIHOP) {
                 kind = underlay_kind_t.BFD;
             }
         } else if (hdr.tcp_ports.isValid()) {
@@ -127,9 +127,12 @@ control UnderlayControl(inout headers_t hdr, inout metadata_t meta, in port_t in
             address = hdr.ipv6.dst;
         }
         own_address.apply();
+        if (hdr.ipv6.isValid() && address[127:32] == IPV4_MAPPED) {
+            is_own = 0;   /* it is the table's name for another */
+        }
 
         is_group = hdr.ethernet.dst[40:40];
-        if (hdr.ipv4.isValid() && ipv4_checksum_wrong == 1) {
+        if (ipv4_checksum_wrong == 1) {
             meta.drop_reason = drop_reason_t.IPV4_CHECKSUM;
         } else if (meta.origin == origin_t.CPU) {
             if (is_own == 0 || kind == underlay_kind_t.OTHER || hdr.ethernet.src != own_mac
@@ -152,10 +155,20 @@ control UnderlayControl(inout headers_t hdr, inout metadata_t meta, in port_t in
                 }
             } else if (kind == underlay_kind_t.ND) {
                 if (hdr.icmpv6.type == ND_NEIGHBOR_SOLICITATION) {
-                    /* Without a source (RFC 4862 5.4) there is nobody to answer: the agent objects. To a group without an option:
-                     * the answer would be longer. In any other length: nobody knows what else it says. */
+                    /* Well-formed (RFC 4861 7.1.1), but for the checksum of ICMPv6, which no answer depends on. Without a source
+                     * (RFC 4862 5.4) there is nobody to answer: the agent objects. To a group without an option: the answer would
+                     * be longer. In any other length: nobody knows what else it says. */
                     is_question = hdr.ipv6.src == 0 ? 1w0 : 1w1;
-                    if (!hdr.nd.isValid() || (is_question == 1 && is_group == 1 && !hdr.nd_option.isValid())) {
+                    if (!hdr.nd.isValid() || meta.frame_length != IPV6_HEADERS_LENGTH + hdr.ipv6.payload_length
+                        || hdr.ipv6.src[127:120] == IPV6_GROUP
+                        || (is_group == 0 && hdr.ipv6.dst != hdr.nd.target)
+                        || (is_group == 1 && hdr.ipv6.dst[127:120] != IPV6_GROUP)) {
+                        is_wanted = 0;
+                    } else if (hdr.nd_option.isValid()) {
+                        if (is_question == 0 || hdr.nd_option.type_length != ND_SOURCE_LINK_LAYER) {
+                            is_wanted = 0;
+                        }
+                    } else if (is_question == 1 && is_group == 1) {
                         is_wanted = 0;
                     }
                 } else if (hdr.icmpv6.type == ND_NEIGHBOR_ADVERTISEMENT

@@ -62,12 +62,12 @@ const bit<16> ASCON_STEP_HEAD = 3;
 const bit<16> ASCON_STEPS_IN_FRONT = 4;
 
 /* Suite 2 (docs/wire-format.md): associated data is what is bound, 28 bytes; plaintext the whole inner frame; nonce SPI, 32 zero
- * bits, sequence. It reads and writes the headers of the frame alone.
+ * bits, sequence. It reads and writes the headers of the frame alone, and `tail` (see FrameTail), which holds what they do.
  *
  * opening: decrypt. A single pass has no other way than to write plaintext before the tag is known; whoever applies it compares
  * the tag, and wipes the frame where it is another. */
-control AsconAead128(inout headers_t hdr, in bound_t bound, @secret in key128_t key, in bit<16> frame_length,
-                     out bit<128> tag)(bool opening) {
+control AsconAead128(inout headers_t hdr, inout bit<128> tail, in bound_t bound, @secret in key128_t key,
+                     in bit<16> frame_length, out bit<128> tag)(bool opening) {
     FrameTail() frame_tail;
     @secret bit<64> x0;
     @secret bit<64> x1;
@@ -81,7 +81,6 @@ control AsconAead128(inout headers_t hdr, in bound_t bound, @secret in key128_t 
     bit<16> step_count;
     bit<16> full_blocks;  /* of the stack */
     bit<16> next;         /* of the stack; not one of it for the steps in front, and its end for the tail */
-    bit<128> tail;        /* of the frame: see FrameTail */
     bit<128> tail_mask;   /* ones where the tail has bytes */
     bit<128> tail_end;    /* the bit behind its last byte (appendix A.2) */
     bit<8> tail_length;   /* bytes */

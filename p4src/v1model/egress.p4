@@ -93,7 +93,12 @@ control NveEgress(inout headers_t hdr, inout metadata_t meta, inout standard_met
         }
         if (meta.punt == 1) {
             to_agent(tunnel == 1 ? meta.egress_interface : meta.ingress_interface);
-            length = PACKET_IN_LENGTH + (meta.frame_length > PUNT_FRAME_LENGTH ? PUNT_FRAME_LENGTH : meta.frame_length);
+            /* Of a tenant's frame the agent reads headers; what is said to it in clear, it hears whole. */
+            length = meta.frame_length;
+            if (length > PUNT_FRAME_LENGTH && meta.punt_reason != punt_reason_t.UNDERLAY_CONTROL) {
+                length = PUNT_FRAME_LENGTH;
+            }
+            length = length + PACKET_IN_LENGTH;
         }
 
         /* The only place of egress that tells the architecture anything. Truncation removes what the parser did not take:

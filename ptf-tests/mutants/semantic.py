@@ -49,8 +49,8 @@ SEMANTIC = (
     _one(
         "a packet-in carries the whole frame",
         _EGRESS,
-        "(meta.frame_length > PUNT_FRAME_LENGTH ? PUNT_FRAME_LENGTH : meta.frame_length)",
-        "meta.frame_length",
+        "                length = PUNT_FRAME_LENGTH;\n",
+        "",
         "punted",
         "UNKNOWN_DESTINATION",
     ),
@@ -229,7 +229,13 @@ SEMANTIC = (
         "m3 = 16w0 ++ ICV_DOMAIN;",
         "BAD_ICV",
     ),
-    _one("the padding of the last block is zero", _CHASKEY, "((tail << 8) | 1)", "((tail << 8) | 0)", "Length"),
+    _one(
+        "the padding of the last block is zero",
+        _CHASKEY,
+        "tail = tail | (128w1 << (8 * (15 - tail_length)));",
+        "",
+        "Length",
+    ),
     _one(
         "the second subkey is the first",
         _CHASKEY,
@@ -320,7 +326,9 @@ SEMANTIC = (
         ("PEER_RATE",),
     ),
     _one("a peer without a meter is not metered", _RECEPTION, "meta.colour = COLOUR_RED;", "", "PEER_METER_MISSING"),
-    _one("what does not verify stays", _RECEPTION, "                wipe_frame();\n", "", "BAD_ICV"),
+    _one("what does not verify stays", _RECEPTION, "                wipe_frame();\n", "", "Memory"),
+    _one("the tail of what does not verify stays", _RECEPTION, "        meta.tail = 0;\n", "", "Memory"),
+    _one("addresses of what does not verify stay", _RECEPTION, "        hdr.addresses.dst = 0;\n", "", "Memory"),
     # Ways into the underlay
     _one(
         "what ingress chose of the next hops is forgotten",
@@ -528,7 +536,7 @@ EQUIVALENT: dict[str, str] = {
     "secure_reception operand peer_floor.apply().hit": _NOT_RED,
     "bridging hit bridge": "without an entry the interface is 0, which is no tunnel",
     "bridging operand meta.inner.ip_kind == IP_KIND_ARP": "only ARP has an ARP operation",
-    "egress boundary meta.frame_length > PUNT_FRAME_LENGTH": "at the limit both branches are the same number",
+    "egress boundary length > PUNT_FRAME_LENGTH": "at the limit both branches are the same number",
     "ingress operand meta.punt == 0": "what is punted has no outgoing port yet",
     "ingress operand meta.multicast_group == 0": "what is flooded has no outgoing port",
     "parser drop PARSER_ERROR": "no packet gets there: the blocks cannot overrun, and every other error has its "
