@@ -334,7 +334,7 @@ NUMBERS = [
     ),
     ("docs/targets.md", "| # packets, one ingress thread |", WINDOW),
     ("docs/tables.md", "Reasons below # are counted", int(REASONS["SOURCE_PRUNED"])),
-    ("docs/tables.md", "At most # bytes of the frame follow", P4["PUNT_FRAME_LENGTH"]),
+    ("docs/tables.md", "At most # bytes of the frame follow if", P4["PUNT_FRAME_LENGTH"]),
     ("docs/tables.md", "replay rings (0 to #)", len(numbers.RING_PAIRS) - 1),
     ("docs/keys.md", "Generations are reserved # at a time", generations.BLOCK),
     ("docs/keys.md", "(`agent.json`, # at a time", memory.RINGS_BLOCK),

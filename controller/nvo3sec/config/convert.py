@@ -206,4 +206,5 @@ def _nve(nve: NveSection, parsed: DomainFile, directory: Path) -> Nve:
         vaps=tuple(Vap(vap.port, vap.vlan, vap.vn, _rate(vap.meter)) for vap in nve.vaps),
         verify_rate=nve.underlay.verify_rate,
         other_address=nve.underlay.address[1] if len(nve.underlay.address) > 1 else None,
+        zero_checksum=nve.underlay.zero_checksum,
     )

@@ -228,6 +228,10 @@ class UnderlaySection(_Section):
     verify_rate: Annotated[int, Field(strict=True, ge=1, le=100_000_000)] = VERIFY_RATE
     """Packets a second that the switch can verify. Peers in whose name more comes than `peer_meter` allows share it:
     several times what it was seen to send is verified of each."""
+    zero_checksum: Flag = False
+    """This NVE sends zero as the UDP checksum of its tunnels over IPv6, as some hardware does, and its peers take that
+    from it (RFC 6935 5, RFC 8926 3.2). The program of this project computes it, and no peer takes zero from anybody
+    else."""
     routes: tuple[RouteSection, ...] = ()
 
     @cached_property

@@ -57,7 +57,7 @@ def to_entry(entry: d.SwitchEntry) -> Entry:
                 destination=_mapped(entry.destination),
                 peer=entry.peer,
                 tag=entry.tag,
-                zero_checksum=0,
+                zero_checksum=int(entry.zero_checksum),
             )
         case d.ReceiveEntry():
             return p4.sa_rx_accept(

@@ -223,6 +223,7 @@ def _view_out(view: NveView) -> Any:
                 vns=[pb.PeerVn(vni=vni, level=checks.LEVELS[level]) for vni, level in peer.vnis],
                 sends=checks.LEVELS[peer.sends],
                 mtu=peer.mtu,
+                zero_checksum=peer.zero_checksum,
             )
             for peer in view.peers
         ],
@@ -312,6 +313,7 @@ def _peer(peer: Any, field: str) -> PeerView:
         sends=checks.level(peer.sends, f"{field}.sends") if peer.sends else Level.INTEGRITY,
         mtu=checks.number(peer.mtu, f"{field}.mtu", 0, checks.MTU_LIMIT),
         other_address=checks.other_underlay(peer, field),
+        zero_checksum=peer.zero_checksum,
     )
 
 

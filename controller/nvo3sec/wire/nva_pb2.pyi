@@ -233,7 +233,7 @@ class PeerVn(_message.Message):
     def __init__(self, vni: _Optional[int] = ..., level: _Optional[_Union[Level, str]] = ...) -> None: ...
 
 class Peer(_message.Message):
-    __slots__ = ("name", "address", "port", "mac", "next_hop_mac", "meter", "vns", "sends", "mtu", "other_address")
+    __slots__ = ("name", "address", "port", "mac", "next_hop_mac", "meter", "vns", "sends", "mtu", "other_address", "zero_checksum")
     NAME_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     PORT_FIELD_NUMBER: _ClassVar[int]
@@ -244,6 +244,7 @@ class Peer(_message.Message):
     SENDS_FIELD_NUMBER: _ClassVar[int]
     MTU_FIELD_NUMBER: _ClassVar[int]
     OTHER_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    ZERO_CHECKSUM_FIELD_NUMBER: _ClassVar[int]
     name: str
     address: bytes
     port: int
@@ -254,7 +255,8 @@ class Peer(_message.Message):
     sends: Level
     mtu: int
     other_address: bytes
-    def __init__(self, name: _Optional[str] = ..., address: _Optional[bytes] = ..., port: _Optional[int] = ..., mac: _Optional[int] = ..., next_hop_mac: _Optional[int] = ..., meter: _Optional[_Union[Rate, _Mapping]] = ..., vns: _Optional[_Iterable[_Union[PeerVn, _Mapping]]] = ..., sends: _Optional[_Union[Level, str]] = ..., mtu: _Optional[int] = ..., other_address: _Optional[bytes] = ...) -> None: ...
+    zero_checksum: bool
+    def __init__(self, name: _Optional[str] = ..., address: _Optional[bytes] = ..., port: _Optional[int] = ..., mac: _Optional[int] = ..., next_hop_mac: _Optional[int] = ..., meter: _Optional[_Union[Rate, _Mapping]] = ..., vns: _Optional[_Iterable[_Union[PeerVn, _Mapping]]] = ..., sends: _Optional[_Union[Level, str]] = ..., mtu: _Optional[int] = ..., other_address: _Optional[bytes] = ..., zero_checksum: bool = ...) -> None: ...
 
 class TenantSystem(_message.Message):
     __slots__ = ("name", "vn", "nve", "port", "vlan", "mac", "ips", "allow_other_ethertypes", "allow_unspecified_source", "allow_router", "allow_dhcp_server")

@@ -37,7 +37,7 @@ class PeerView:
 
     sends: what is sent to the peer is of this level at least, whatever its VN demands. mtu: what the underlay carries
     at the peer, bytes; 0 if an older NVA has not said it. address: where the tunnel leads. other_address: the peer has
-    that one, too, of the other family.
+    that one, too, of the other family. zero_checksum: it sends none of UDP over IPv6, and may.
     """
 
     name: str
@@ -50,6 +50,7 @@ class PeerView:
     sends: Level = Level.INTEGRITY
     mtu: int = 0
     other_address: UnderlayAddress | None = None
+    zero_checksum: bool = False
 
     @property
     def addresses(self) -> tuple[UnderlayAddress, ...]:

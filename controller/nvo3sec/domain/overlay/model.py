@@ -144,7 +144,7 @@ class Nve:
     """A network virtualization edge: one switch, its underlay side, and its VAPs.
 
     verify_rate: packets a second that the switch can verify; peers that are attacked share it. other_address: in the
-    underlay, of IPv6; that of IPv4 is `address` then.
+    underlay, of IPv6; that of IPv4 is `address` then. zero_checksum: of UDP over IPv6 it sends none.
     """
 
     name: str
@@ -157,6 +157,7 @@ class Nve:
     vaps: tuple[Vap, ...]
     verify_rate: int = VERIFY_RATE
     other_address: UnderlayAddress | None = None
+    zero_checksum: bool = False
 
     @property
     def addresses(self) -> tuple[UnderlayAddress, ...]:

@@ -233,7 +233,10 @@ def _peers(view: NveView, numbers: Numbers, floors: Mapping[UnderlayAddress, Rat
         hop = numbers.hops[peer.port, peer.next_hop_mac]
         group = hop  # there is one way to each peer, so what is behind the same next hop has the same ways
         own = view.towards(peer.address)
-        yield AuthorizedNve(peer.address, own, number, peer_tag(Purpose.TUNNEL, peer.address, own))
+        tag = peer_tag(Purpose.TUNNEL, peer.address, own)
+        yield AuthorizedNve(
+            peer.address, own, number, tag, peer.zero_checksum and Family.of(peer.address) is Family.IPV6
+        )
         yield PeerMeter(number, peer.meter)
         yield PeerFloor(number, floors.get(peer.address, peer.meter))
         mtu = tunnel_mtu(view.mtu, peer.mtu)

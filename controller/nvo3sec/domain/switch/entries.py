@@ -46,12 +46,13 @@ class PortRole:
 @dataclass(frozen=True)
 class AuthorizedNve:
     """Packets from `source` to `destination` may reach the cryptography, as those of number `peer`. `tag`: of the pair
-    of addresses; the keys of that peer repeat it."""
+    of addresses; the keys of that peer repeat it. zero_checksum: they may have none of UDP over IPv6."""
 
     source: UnderlayAddress
     destination: UnderlayAddress
     peer: int
     tag: int
+    zero_checksum: bool = False
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,7 @@ def view_of(domain: Domain, membership: Membership, state: MappingState, name: s
                 sends=membership.sent_between(name, peer_name),
                 mtu=peer.mtu,
                 other_address=next((one for one in peer.addresses if one != ends[1]), None),
+                zero_checksum=peer.zero_checksum,
             )
         )
     # Which subnets there are is for the NVA to know, which decides who has what, and may what.

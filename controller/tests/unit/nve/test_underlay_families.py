@@ -201,6 +201,22 @@ def test_each_tunnel_has_its_own_source():
     assert set(numbers.pairs) == {(SIX, Suite.CHASKEY12), (FAR_FOUR, Suite.CHASKEY12)}
 
 
+def test_who_may_leave_the_checksum_out():
+    """Over IPv6 alone, where there is one; and nobody else."""
+    sums_not = (replace(peer_view("leaf2", SIX, FOUR), zero_checksum=True), peer_view("leaf3", FAR_SIX, None))
+    four = replace(peer_view("leaf4", FAR_FOUR, None), zero_checksum=True)
+    view = replace(BOTH, peers=(*sums_not, four))
+    keys = tuple((peer.name, Suite.CHASKEY12) for peer in view.peers)
+    numbers = number_everything(view, keys, Numbers(), Reserved())
+    entries = desired_state(view, numbers, INCARNATION).entries
+    permits = {one.source: dict(to_entry(one).params) for one in entries if isinstance(one, AuthorizedNve)}
+    assert {source: params["zero_checksum"] for source, params in permits.items()} == {
+        SIX: 1,
+        FAR_SIX: 0,
+        FAR_FOUR: 0,
+    }
+
+
 def test_a_second_address_moves_only_what_leads_there():
     places = Places()
     before = replace(

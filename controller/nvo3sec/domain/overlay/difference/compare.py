@@ -150,6 +150,7 @@ def _nve(nve: Nve) -> Fields:
         "address": ", ".join(map(str, nve.addresses)),
         "mtu": nve.mtu,
         "verify_rate": nve.verify_rate,
+        "zero_checksum": nve.zero_checksum,
     }
 
 

@@ -119,6 +119,8 @@ class Judge:
         if change.field == "verify_rate":
             return _Verdict(Effect.SWITCHES, [name])
         peers = [peer for membership in self._memberships for peer in membership.peers_of(name)]
+        if change.field == "zero_checksum":
+            return _Verdict(Effect.SWITCHES, peers, weaker=will is not None and will.zero_checksum)
         if change.field == "mtu":
             return _Verdict(Effect.SWITCHES, [name, *peers])  # what fits into a tunnel is for both ends to know
         vns = [vn for nve in (was, will) if nve is not None for vn in nve.vn_names]

@@ -287,6 +287,12 @@ class TestTouched:
             change = one(DOMAIN, with_one(DOMAIN, "nves", "leaf2", **changes))
             assert (change.effect, change.nves) == (Effect.AGENT, ("leaf2",))
 
+    def test_who_sums_nothing_is_known_to_its_peers(self):
+        sums_not = with_one(DOMAIN, "nves", "leaf2", zero_checksum=True)
+        for old, new, weaker in ((DOMAIN, sums_not, True), (sums_not, DOMAIN, False)):
+            change = one(old, new)
+            assert (change.effect, change.nves, change.weaker) == (Effect.SWITCHES, ("leaf1", "leaf3"), weaker)
+
     def test_a_lease_is_for_everybody(self):
         life = replace(DOMAIN.lifetimes, lease_renew_s=5.0, key_soft_packets=7)
         keys, lease = sorted(difference(DOMAIN, replace(DOMAIN, lifetimes=life)).changes, key=lambda c: c.effect)
