@@ -59,6 +59,7 @@ DOMAIN_MAY_IMPORT = {
     "dataclasses",
     "enum",
     "functools",
+    "hashlib",
     "heapq",
     "hmac",
     "ipaddress",
