@@ -178,6 +178,9 @@ class Engine(Protocol):
         """
 
     def table_get_default(self, table: str) -> ActionCall: ...
+    def table_program_default(self, table: str) -> ActionCall:
+        """The default action that the program declares, whatever it is now."""
+
     def table_set_default(self, table: str, action: ActionCall | None) -> None:
         """None restores the default action of the program."""
 

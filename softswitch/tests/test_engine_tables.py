@@ -166,6 +166,7 @@ class TestDefaults:
         other = call(PIPE + "set_wide", (1 << 100, 128), (3, 9))
         matches.table_set_default(table, other)
         assert matches.table_get_default(table) == other
+        assert matches.table_program_default(table) == program
         matches.table_set_default(table, None)
         assert matches.table_get_default(table) == program
 

@@ -240,6 +240,16 @@ class TestAnotherP4info:
             forwarding.write(Delete, table_entry=entry)
             forwarding.adopt(other)
 
+    def test_the_default_action_through_several(self, forwarding: Adopting) -> None:
+        """What is refused in one step is in two, and what is the program's own again is nobody's to lose."""
+        other = otherwise(forwarding.program.p4info, "forward")
+        forwarding.write(Modify, table_entry=forwarding.default(forwarding.program.action("to_cpu")))
+        forwarding.adopt(otherwise(forwarding.program.p4info, "acl"), 1)
+        self.refused(forwarding, other, "what is written to table .*forward, which it describes otherwise")
+        forwarding.write(Modify, table_entry=forwarding.default())
+        forwarding.adopt(other)
+        assert forwarding.cookie() == 2
+
     @pytest.mark.parametrize("rest", [{"metadata": b"note"}, {"controller_metadata": 7}], ids=str)
     def test_notes(self, forwarding: Adopting, rest: dict[str, Any]) -> None:
         other = otherwise(forwarding.program.p4info, "acl")

@@ -138,6 +138,10 @@ class EngineState:
         self._lib.p4_table_default_get(self._handle, codec.table.index, buffer)
         return codec.entry_action(buffer.raw, 0)
 
+    def table_program_default(self, table: str) -> ActionCall:
+        """The default action that the program declares, whatever it is now."""
+        return named(self._codecs, table, "table").program_default()
+
     def table_set_default(self, table: str, action: ActionCall | None) -> None:
         """Change the default action; None restores that of the program."""
         codec = named(self._codecs, table, "table")

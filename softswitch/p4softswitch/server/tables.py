@@ -303,9 +303,14 @@ class Tables:
             is_same = schema.tables.get(table.id) == table and all(
                 schema.actions.get(number) == self._schema.actions[number] for number in table.actions
             )
-            if not is_same and not table.is_const and (table.id in self._default_notes or self._has_entries(table)):
+            if not is_same and (self._has_default(table) or (not table.is_const and self._has_entries(table))):
                 return f"what is written to table {table.name}, which it describes otherwise"
         return None
+
+    def _has_default(self, table: Table) -> bool:
+        """Whether it is another than the program's own. The engine is asked: it may have been written under a p4info
+        before this one."""
+        return self._engine.table_get_default(table.name) != self._engine.table_program_default(table.name)
 
     def _has_entries(self, table: Table) -> bool:
         start: int | None = 0

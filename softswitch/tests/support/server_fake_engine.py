@@ -183,6 +183,9 @@ class FakeEngine:
         with self._lock:
             return self._tables[table].current_default or self._tables[table].default
 
+    def table_program_default(self, table: str) -> ActionCall:
+        return self._tables[table].default
+
     def table_set_default(self, table: str, action: ActionCall | None) -> None:
         with self._lock:
             self._tables[table].current_default = action
