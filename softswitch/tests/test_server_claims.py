@@ -18,8 +18,12 @@ from pathlib import Path
 import pytest
 from engine_network import can_make_veth, ip, own_network
 from p4softswitch import cli
+from p4softswitch.server import Ports, packetclaims
 from p4softswitch.server.claims import Claims, Holder, Taken, holder_of_interface
+from p4softswitch.server.links import Links
+from p4softswitch.server.ports import PortSpec
 from server_command import FRAME, MAC, end, running
+from server_fake_engine import FakeEngine
 from server_harness import TIMEOUT, Controller, Insert, Program, update
 
 
@@ -237,6 +241,20 @@ class TestInterfaces:
                     claims.interface("contested")
             claims.interface("contested")
 
+    @pytest.mark.parametrize(("error", "is_refused"), [(errno.EPERM, False), (errno.EMFILE, True)])
+    def test_without_a_packet_socket(
+        self, claims: Claims, monkeypatch: pytest.MonkeyPatch, error: int, is_refused: bool
+    ) -> None:
+        """Who may have none has no interface either; who has no room for one now may have one later, unclaimed."""
+
+        def refuse() -> socket.socket:
+            raise OSError(error, os.strerror(error))
+
+        monkeypatch.setattr("p4softswitch.server.packetclaims._unbound", refuse)
+        with pytest.raises(OSError, match="Too many open files") if is_refused else contextlib.nullcontext():
+            claims.interface("contested")
+        assert (holder_of_interface("contested") is None) == is_refused
+
     def test_one_that_lets_go_meanwhile(self, claims: Claims, monkeypatch: pytest.MonkeyPatch) -> None:
         with contextlib.closing(Claims()) as others:
             others.interface("contested")
@@ -310,6 +328,108 @@ class TestStrangers:
                     assert out == f"squatted: {done}\n"
                     name = "has the name that says which switch uses it"
                     assert error == f"p4softswitch: squatted: process {process.pid} of user 65534 {name}\n"
+
+    @pytest.mark.skipif(not can_make_veth(), reason="network interfaces cannot be made here")
+    def test_it_does_not_bring_two_switches_together(
+        self, claims: Claims, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Nor is an interface that a switch has given or taken as if it had none."""
+        with own_network():
+            ip("link", "add", "squatted", "type", "veth", "peer", "name", "other")
+            with a_stranger(), running(tmp_path, ["--no-p4", "-i", "1@squatted"]) as process:
+                here = tmp_path / "second"
+                here.mkdir()
+                taken = f"the interface squatted is in use by process {process.pid}"
+                assert second(here, "-i", "7@squatted").endswith(f"p4softswitch: {taken}")
+                for option, said in (("--take", taken), ("--release", f"process {process.pid} has it as a port")):
+                    assert cli.main([option, "squatted"]) == 1
+                    assert said in capsys.readouterr().err
+                with pytest.raises(Taken, match=taken):
+                    claims.interface("squatted")
+                assert end(process)[0] == 0
+                claims.interface("squatted")
+
+    @pytest.mark.skipif(not can_make_veth(), reason="network interfaces cannot be made here")
+    def test_one_that_goes_leaves_its_name_to_none_of_two(self, claims: Claims) -> None:
+        """Who has come while a stranger had the name is there still when the name is free."""
+        with own_network(), contextlib.closing(Claims()) as others:
+            ip("link", "add", "squatted", "type", "veth", "peer", "name", "other")
+            with a_stranger():
+                others.interface("squatted")
+            assert holder_of_interface("squatted") == Holder(os.getpid(), os.getuid())
+            with pytest.raises(Taken, match=f"in use by process {os.getpid()}"):
+                claims.interface("squatted")
+            others.let_go("squatted")
+            assert holder_of_interface("squatted") is None
+            claims.interface("squatted")
+
+    @pytest.mark.skipif(not can_make_veth(), reason="network interfaces cannot be made here")
+    def test_of_two_that_begin_at_once_no_two_have_it(self, claims: Claims, monkeypatch: pytest.MonkeyPatch) -> None:
+        """One comes after the other has looked who is there, and before it knows."""
+        looked = packetclaims.claims_on
+
+        def meanwhile(name: str) -> list[packetclaims.PacketSocket]:
+            found = looked(name)
+            monkeypatch.setattr(packetclaims, "claims_on", looked)
+            with pytest.raises(Taken):
+                others.interface("squatted")
+            return found
+
+        with own_network(), a_stranger(), contextlib.closing(Claims()) as others:
+            ip("link", "add", "squatted", "type", "veth", "peer", "name", "other")
+            monkeypatch.setattr(packetclaims, "claims_on", meanwhile)
+            claims.interface("squatted")
+            assert packetclaims.claims_on is looked
+
+    @pytest.mark.skipif(not can_make_veth(), reason="network interfaces cannot be made here")
+    def test_of_one_that_is_not_there_yet_one_has_it_when_it_is(self, claims: Claims) -> None:
+        with own_network(), a_stranger(), contextlib.closing(Claims()) as others:
+            for one in (claims, others):
+                one.interface("squatted")
+                with pytest.raises(OSError, match="No such device") as absent:  # what comes now is not claimed
+                    one.came("squatted")
+                assert absent.value.errno == errno.ENODEV
+            for _ in range(2):  # also another one of the same name
+                ip("link", "add", "squatted", "type", "veth", "peer", "name", "other")
+                claims.came("squatted")
+                with pytest.raises(Taken):
+                    others.came("squatted")
+                claims.came("squatted")  # it has it already
+                ip("link", "del", "squatted")
+
+    @pytest.mark.skipif(not can_make_veth(), reason="network interfaces cannot be made here")
+    def test_one_that_is_called_otherwise_is_others(self, claims: Claims) -> None:
+        with own_network(), a_stranger(), contextlib.closing(Claims()) as others:
+            ip("link", "add", "squatted", "type", "veth", "peer", "name", "other")
+            claims.interface("squatted")
+            claims.went("squatted")
+            with pytest.raises(Taken):
+                others.interface("squatted")
+            ip("link", "set", "squatted", "name", "renamed")
+            with pytest.raises(Taken):
+                others.interface("renamed")
+            claims.went("squatted")
+            others.interface("renamed")
+
+    @pytest.mark.skipif(not can_make_veth(), reason="network interfaces cannot be made here")
+    def test_a_port_is_opened_by_one_of_two_that_wait_for_it(self, claims: Claims, program: Program) -> None:
+        """And by the other one when it is called otherwise."""
+        with own_network(), a_stranger(), contextlib.closing(Claims()) as others, contextlib.closing(Links()) as links:
+            switches = []
+            for one in (claims, others):
+                ports = Ports([PortSpec(1, interface="squatted")], claims=one)
+                ports.links = links
+                ports.claim()
+                switches.append((ports, FakeEngine(program.device_config)))
+                ports.attach(switches[-1][1])
+            ip("link", "add", "squatted", "type", "veth", "peer", "name", "other")
+            (first, engine), (second, _) = switches
+            first.open(engine)
+            with pytest.raises(Taken, match=f"in use by process {os.getpid()}"):
+                second.open(switches[1][1])
+            ip("link", "set", "squatted", "name", "renamed")
+            first.refresh(engine, first.look_up(["squatted"]))
+            others.interface("renamed")
 
     def test_another_user_who_may_have_interfaces_is_none(
         self, claims: Claims, capsys: pytest.CaptureFixture[str]

@@ -7,7 +7,8 @@ second is refused, with the process that was there first.
 
 A claim ends with its process, however that ends: of a path it is the lock of a file beside it (flock(2)), of an
 interface an abstract UNIX socket, which is of one network namespace, as interfaces are (unix(7)). Any user may have a
-name like that; but only who may have a packet socket can have an interface, and a claim has one to show.
+name like that; but only who may have a packet socket can have an interface, and a claim has one to show, bound to the
+interface as long as that is there. It keeps switches apart also where a stranger has the name.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .abstractsockets import named_socket
+from .packetclaims import PacketClaim, claims_on, packet_sockets
 
 _LOG = logging.getLogger(__name__)
 
@@ -74,15 +76,29 @@ class Claims:
 
     def __init__(self) -> None:
         self._held: dict[str, ExitStack] = {}
+        self._packets: dict[str, PacketClaim] = {}
 
     def interface(self, name: str) -> None:
-        """Raises Taken if a switch has this interface of this network namespace; OtherName."""
+        """Raises Taken if a switch has this interface of this network namespace; OtherName; OSError of the system."""
         check_primary_name(name)
+        with ExitStack() as failing:
+            packets = _packet_claim()
+            if packets is not None:
+                failing.enter_context(closing(packets))
+            stranger = self._name(name, failing)
+            if packets is not None:
+                self._move(name, packets)
+                self._packets[name] = packets
+            self._hold(name).enter_context(failing.pop_all())
+        if stranger is not None:
+            _LOG.warning("%s: %s has the name that says which switch uses it", name, stranger)
+
+    @staticmethod
+    def _name(name: str, failing: ExitStack) -> Holder | None:
+        """The name that says it; or the stranger who has that. Raises Taken."""
         for _ in range(_TRIES):
-            with ExitStack() as failing:
-                with suppress(OSError):  # who may have none cannot have the interface either
-                    failing.enter_context(socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0))
-                listening = failing.enter_context(
+            with ExitStack() as trying:
+                listening = trying.enter_context(
                     socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
                 )
                 try:
@@ -92,16 +108,36 @@ class Claims:
                     if error.errno != errno.EADDRINUSE:
                         raise
                 else:
-                    self._hold(name).enter_context(failing.pop_all())
-                    return
+                    failing.enter_context(trying.pop_all())
+                    return None
             holder = holder_of_interface(name)
-            if holder is not None:
-                break  # else it has let go of it meanwhile
-        else:
-            raise Taken(f"the interface {name}", None)
-        if not holder.is_stranger:
-            raise Taken(f"the interface {name}", holder.pid)
-        _LOG.warning("%s: %s has the name that says which switch uses it", name, holder)
+            if holder is None:
+                continue  # it has let go of it meanwhile
+            if not holder.is_stranger:
+                raise Taken(f"the interface {name}", holder.pid)
+            return holder
+        raise Taken(f"the interface {name}", None)
+
+    def _move(self, name: str, packets: PacketClaim) -> None:
+        other = packets.move(name, self._packets.values())
+        if other is not None:
+            raise Taken(f"the interface {name}", _owner_of_inode(str(other.inode)))
+
+    def came(self, name: str) -> None:
+        """What has this name is to be opened: it may be there only now, or be another one than before.
+
+        Raises Taken; OSError with ENODEV: nothing has it, and what gets it next is not claimed yet.
+        """
+        packets = self._packets.get(name)
+        if packets is not None:
+            self._move(name, packets)
+            if not packets.has(name):
+                raise OSError(errno.ENODEV, os.strerror(errno.ENODEV), name)
+
+    def went(self, name: str) -> None:
+        """What had this name is not this switch's any more, if it has another one; what gets this one is."""
+        if name in self._packets:
+            self._packets[name].leave(name)
 
     def path(self, path: str) -> None:
         """Of a UNIX socket that is to be made there. Raises Taken if it is somebody's, OSError for other reasons."""
@@ -120,6 +156,9 @@ class Claims:
 
     def let_go(self, name: str) -> None:
         """Of an interface or a path. Idempotent."""
+        packets = self._packets.pop(name, None)
+        if packets is not None:
+            packets.close()  # before the name: who finds that free shall not find this
         held = self._held.pop(name, None)
         if held is not None:
             held.close()
@@ -143,9 +182,30 @@ def check_primary_name(interface: str) -> None:
         raise OtherName(errno.EINVAL, f"it is another name of {primary}; use that", interface)
 
 
+def _packet_claim() -> PacketClaim | None:
+    """None: who may have no packet socket, or has no kernel for it, cannot have an interface either.
+
+    Raises OSError: one cannot be had now, and an interface perhaps later.
+    """
+    try:
+        return PacketClaim()
+    except OSError as error:
+        if error.errno in (errno.EPERM, errno.EACCES, errno.EAFNOSUPPORT):
+            return None
+        raise
+
+
 def holder_of_interface(name: str) -> Holder | None:
     """Of an interface of this network namespace: the process that has it as a port, or a stranger who says so; None if
     nobody does."""
+    holder = _holder_of_name(name)
+    if holder is None or holder.is_stranger:
+        for one in claims_on(name):
+            return Holder(_owner_of_inode(str(one.inode)), one.user)
+    return holder
+
+
+def _holder_of_name(name: str) -> Holder | None:
     with suppress(OSError):  # of a kernel without sock_diag for UNIX sockets
         named = named_socket(_INTERFACE + name)
         if named is not None:
@@ -157,10 +217,9 @@ def holder_of_interface(name: str) -> Holder | None:
 def _has_packet_socket(user: int) -> bool:
     """In the network namespace of the calling thread. Yes where that is not known."""
     try:
-        lines = Path("/proc/thread-self/net/packet").read_text().splitlines()[1:]
+        return any(one.user == user for one in packet_sockets())
     except OSError:
         return True
-    return any(int(line.split()[7]) == user for line in lines)
 
 
 def _process(pid: int | None) -> str:

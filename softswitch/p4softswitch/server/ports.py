@@ -125,6 +125,8 @@ class Ports:
         """
         name = port.spec.interface
         if mark is None:
+            if name is not None and self._claims is not None:
+                self._claims.came(name)
             mark = 0 if name is None or self._host is None else self._host.take(name)
         engine.open_port(port.spec.port)
         port.taken = True
@@ -379,6 +381,8 @@ class Ports:
         if link is not None and link.index == engine.port_bound(port.spec.port):
             return state
         self._leave(engine, port)  # also of one that has been deleted, under whatever index there is one now
+        if self._claims is not None:
+            self._claims.went(name)
         if link is None:
             port.attempts.forget()
             return state
