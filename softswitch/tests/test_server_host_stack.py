@@ -231,24 +231,63 @@ class TestTaken:
 
     def test_whoever_opens_it_has_it_closed_again(self, world: World) -> None:
         """As a firewall does that flushes all tables first: here by the same call, from another process."""
-        watched = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12)
-        stack = HostStack()
-        with watched, contextlib.closing(stack):
+        with contextlib.closing(HostStack()) as stack:
             stack.take("access")
             stack.take("underlay")
-            watched.bind((0, 1 << 6))  # nf_tables
-            watched.settimeout(TIMEOUT)
-            opened = command("--release", "access")
-            assert (opened.returncode, opened.stdout) == (0, "access: this host uses it again\n")
-            while f"{TABLE_PREFIX}access" not in tables_with_a_new_rule(watched.recv(1 << 16)):
-                pass
+            with watching() as changes:
+                opened = command("--release", "access")
+                assert (opened.returncode, opened.stdout) == (0, "access: this host uses it again\n")
+                closed_again(changes)
             assert not hears(world)
         assert release("access")
         assert hears(world)
 
+    def test_who_opens_it_again_and_again_is_said_a_few_times(
+        self, world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Two firewalls that undo each other's work have the processor to themselves otherwise. It ends closed."""
+        monkeypatch.setattr("p4softswitch.server.pauses._CALM_S", TIMEOUT)  # however busy the machine is
+        with contextlib.closing(HostStack()) as stack:
+            stack.take("access")
+            for _ in range(20):
+                with watching() as changes:
+                    assert release("access")
+                    closed_again(changes)
+        assert not hears(world)
+        said = [record.getMessage() for record in caplog.records if "somebody opened it" in record.getMessage()]
+        assert len(said) == 6
+        assert [text for text in said if "again and again" in text] == said[-1:]
+
+    def test_it_pauses_between(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Until the switch ends, here: which waits for no pause."""
+        monkeypatch.setattr("p4softswitch.server.host_stack.Pauses.done", lambda pauses: 2 * TIMEOUT)
+        with contextlib.closing(HostStack()) as stack:
+            stack.take("access")
+            with watching() as changes:
+                assert release("access")
+                closed_again(changes)
+                assert not hears(world)
+                assert release("access")
+        assert hears(world)
+
+
+@contextlib.contextmanager
+def watching() -> Iterator[socket.socket]:
+    """What is changed of nf_tables from now on."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12) as changes:
+        changes.bind((0, 1 << 6))
+        changes.settimeout(TIMEOUT)
+        yield changes
+
+
+def closed_again(changes: socket.socket) -> None:
+    """`access` is, from now on; a rule is the last that is made of a table of the switch."""
+    while f"{TABLE_PREFIX}access" not in tables_with_a_new_rule(changes.recv(1 << 16)):
+        pass
+
 
 def tables_with_a_new_rule(changes: bytes) -> set[str]:
-    """Of messages about nf_tables: a rule is the last that is made of a table of the switch."""
+    """Of messages about nf_tables."""
     found, at = set(), 0
     while at < len(changes):
         length, kind = struct.unpack_from("=IH", changes, at)

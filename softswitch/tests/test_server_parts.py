@@ -18,6 +18,7 @@ from p4softswitch.server import consistency
 from p4softswitch.server.bytestring import all_ones, decode, encode
 from p4softswitch.server.outbox import Outbox
 from p4softswitch.server.packetio import PacketCodec
+from p4softswitch.server.pauses import Pauses
 from p4softswitch.server.schema import read_p4info
 from p4softswitch.server.status import P4Error
 from server_harness import Program
@@ -141,6 +142,23 @@ def test_damaged_programs_are_refused_in_words(program: Program) -> None:
                 refusals.append(error.message.removeprefix("Error in first phase"))
     assert len(refusals) > 200
     assert [text for text in refusals if re.search("Error|Exception", text)] == []
+
+
+def test_pauses_grow_to_an_end_until_it_is_calm() -> None:
+    """5 ms, doubled each time, to 100 ms; calm is a second, of which the pause is a part."""
+    now = 0.0
+    pauses = Pauses(lambda: now)
+    for _ in range(2):
+        found = []
+        for _ in range(8):
+            assert pauses.is_longest == (len(found) > 5)
+            found.append(pauses.done())
+            now += 0.75
+        assert found == [0.005, 0.01, 0.02, 0.04, 0.08, 0.1, 0.1, 0.1]
+        now += 0.25
+        assert pauses.done() == 0.005
+        assert not pauses.is_longest
+        now += 1
 
 
 @pytest.mark.parametrize("name", compile_program.VARIANTS)

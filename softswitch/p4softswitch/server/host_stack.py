@@ -9,7 +9,7 @@ So an interface is taken: an nftables table of the family netdev, named after th
 the packet sockets (hook ingress), and what goes out without the mark of the switch's own socket (hook egress, Linux
 5.16). It stays when the switch ends, however that ends, so that tenants never meet the host in between; `release` gives
 the interface back. Whoever else removes it, as a firewall does that flushes the ruleset, has it put back at once while
-the switch runs.
+the switch runs; who does so again and again, after a pause.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import select
 import socket
 import struct
 import threading
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 
@@ -30,6 +31,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from .claims import check_primary_name
 from .netlink import ERROR, REQUEST, Message, attribute, message, messages
+from .pauses import Pauses
 
 _LOG = logging.getLogger(__name__)
 
@@ -191,7 +193,7 @@ class HostStack:
         self._shared = frozenset(shared)
         self._lock = threading.Lock()
         self._mark = secrets.randbits(32) | 1
-        self._taken: set[str] = set()
+        self._taken: dict[str, Pauses] = {}
         self._asking: socket.socket | None = None
         self._watch: threading.Thread | None = None
         self._stop = os.eventfd(0, os.EFD_CLOEXEC)
@@ -229,7 +231,7 @@ class HostStack:
             except (OSError, NetlinkError) as error:
                 code = (error.errno if isinstance(error, OSError) else int(error.code)) or errno.EIO
                 raise NotTaken(code, _why(interface, code), interface) from None
-            self._taken.add(interface)
+            self._taken.setdefault(interface, Pauses(time.monotonic))
         return self._mark
 
     def _started(self) -> socket.socket:
@@ -249,7 +251,7 @@ class HostStack:
     def forget(self, interface: str) -> None:
         """It is no port any more. It stays closed to the host."""
         with self._lock:
-            self._taken.discard(interface)
+            self._taken.pop(interface, None)
 
     def close(self) -> None:
         """End watching. What was taken stays closed to the host. Idempotent."""
@@ -281,19 +283,30 @@ class HostStack:
                     others = [change for change in messages(data) if change.port != ours]
                     if not data:
                         _LOG.warning("more of nf_tables was changed than could be read: every interface is closed anew")
-                    for interface in sorted(self._taken):
-                        if not data or any(_names(change, TABLE_PREFIX + interface) for change in others):
-                            self._make_anew(self._asking, interface, opened=bool(data))
+                    undone = [
+                        interface
+                        for interface in sorted(self._taken)
+                        if not data or any(_names(change, TABLE_PREFIX + interface) for change in others)
+                    ]
+                    pauses_s = [self._make_anew(self._asking, interface, opened=bool(data)) for interface in undone]
+                if pauses_s:
+                    select.select([self._stop], [], [], max(pauses_s))
 
-    def _make_anew(self, asking: socket.socket, interface: str, *, opened: bool) -> None:
-        """opened: it is known that somebody did that."""
+    def _make_anew(self, asking: socket.socket, interface: str, *, opened: bool) -> float:
+        """How long to pause then, seconds. opened: it is known that somebody did that."""
+        pauses = self._taken[interface]
+        was_longest, pause_s = pauses.is_longest, pauses.done()
         try:
             _ask(asking, _taking(interface, self._mark))
         except OSError as error:  # where the interface is gone there is nothing to keep anybody away from
             _LOG.debug("%s: not closed to this host: %s", interface, error.strerror)
         else:
-            if opened:
-                _LOG.warning("%s: somebody opened it to this host's network stack; it is closed again", interface)
+            if opened and not (was_longest and pauses.is_longest):
+                often = ", again and again, and no more is said of it" if pauses.is_longest else ""
+                _LOG.warning(
+                    "%s: somebody opened it to this host's network stack; it is closed again%s", interface, often
+                )
+        return pause_s
 
 
 def release(interface: str) -> bool:
