@@ -242,21 +242,21 @@ class TestInterfaces:
         """Whatever the reason: the old program has all its ports, open as they were, and what is absent comes back."""
         with started(tmp_path, *TWO, "--pcap", str(tmp_path)) as switch:
             switch.push(program)
-            for number in (2, 3):
-                (tmp_path / f"inner2.{number}.pcap").symlink_to("/dev/null")
+            (tmp_path / "inner2.2.pcap").symlink_to("/dev/null")
             for deleted in (False, True):
                 if deleted:
                     ip("link", "delete", "inner2")
                     switch.wait_for(2, "absent")
                 with pytest.raises(grpc.RpcError) as refused:
                     switch.controller.push(plain_program)
-                assert "inner2." in str(refused.value.details())
+                assert "inner2.2.pcap" in str(refused.value.details())
                 assert "a symbolic link stands there" in str(refused.value.details())
                 if deleted:
                     make_pair(2)
                     switch.wait_for(2, "up")
                 assert passes(tmp_path)
             until(lambda: switch.counts(2)["packets_out"] == 2)
+            (tmp_path / "inner2.2.pcap").unlink()
             switch.push(plain_program)
             assert passes(tmp_path)
             until(lambda: switch.counts(2)["packets_out"] == 3)
@@ -419,7 +419,7 @@ class TestSockets:
                 assert {found.name for found in captures.iterdir()} == running
             (tmp_path / "port3").unlink()
             ask(tmp_path, "Ports/Add", port=f"3@unix:{tmp_path / 'port3'},{tmp_path / 'peer'}")
-            assert {found.name for found in captures.iterdir()} == running | {"port3.2.pcap"}
+            assert {found.name for found in captures.iterdir()} == running | {"port3.pcap"}
 
     def test_two_sockets_of_one_name(self, tmp_path: Path, program: Program) -> None:
         """Two ports never share a capture file."""

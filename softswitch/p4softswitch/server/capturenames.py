@@ -23,6 +23,10 @@ class CaptureNames:
         """Ports have further files from now on."""
         self._programs += 1
 
+    def withdraw_program(self) -> None:
+        """The one that was begun last does not run."""
+        self._programs -= 1
+
     def path_for(self, spec: PortSpec) -> str | None:
         """Of a port of the program that was begun last."""
         if self._directory is None:

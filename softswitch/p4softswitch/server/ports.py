@@ -176,6 +176,7 @@ class Ports:
                 engine.detach(number)
             for port in attached:
                 self._withdraw(engine, port)
+            self._capture_names.withdraw_program()
             raise
 
     def _attach(self, engine: Engine, port: _Port) -> None:
@@ -262,10 +263,13 @@ class Ports:
             self._detach(engine, port, unused=unused)
         for number in self._sinks():
             engine.detach(number)
+        if unused:
+            self._capture_names.withdraw_program()
 
-    @staticmethod
-    def _detach(engine: Engine, port: _Port, *, unused: bool = False) -> None:
+    def _detach(self, engine: Engine, port: _Port, *, unused: bool = False) -> None:
         port.past.update(engine.detach(port.spec.port, unused=unused))
+        if unused and port.capture is not None and not os.path.lexists(port.capture):  # else it had a frame
+            self._capture_names.give_back(port.capture)
 
     # --------------------------------------------------------------------------------------------------------- run time
 

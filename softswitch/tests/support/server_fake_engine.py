@@ -104,6 +104,7 @@ class FakeEngine:
         self._sinks: dict[int, Callable[[bytes], None] | None] = {}
         self.digest_sink: Callable[[str, bytes], None] | None = None
         self.attached: dict[int, tuple[str, ...]] = {}
+        self.captures: dict[int, str | None] = {}
         self.opened: dict[int, ReleasedPort] = {}
         self.counts: defaultdict[int, dict[str, int]] = defaultdict(lambda: dict.fromkeys(PORT_STATISTICS, 0))
         self.missed: dict[int, int] = {}
@@ -314,12 +315,14 @@ class FakeEngine:
 
     def attach_interface(self, port: int, interface: str, pcap: str | None = None, *, opened: bool = True) -> None:
         self._attach(port, interface)
+        self.captures[port] = pcap
         self._open(port, opened)
 
     def attach_socket(
         self, port: int, local_path: str, peer_path: str, pcap: str | None = None, *, opened: bool = True
     ) -> None:
         self._attach(port, local_path, peer_path)
+        self.captures[port] = pcap
         self._open(port, opened)
 
     def attach_sink(self, port: int, pcap: str | None = None) -> None:
