@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -18,7 +19,7 @@ from pathlib import Path
 import pytest
 from engine_network import can_make_veth, ip, own_network
 from p4softswitch import cli
-from p4softswitch.server import Ports, packetclaims
+from p4softswitch.server import Ports, abstractsockets, packetclaims
 from p4softswitch.server.claims import Claims, Holder, Taken, holder_of_interface
 from p4softswitch.server.links import Links
 from p4softswitch.server.ports import PortSpec
@@ -255,6 +256,24 @@ class TestInterfaces:
             claims.interface("contested")
         assert (holder_of_interface("contested") is None) == is_refused
 
+    @pytest.mark.parametrize("order", [1, -1])
+    def test_a_connection_that_nobody_has_accepted_is_not_its_holder(
+        self, monkeypatch: pytest.MonkeyPatch, order: int
+    ) -> None:
+        """It has the name of the socket that it waits at, and no inode; kernels tell of the two in either order."""
+        holder, waiting = (told_of("contested", inode, user) for inode, user in ((7, 65534), (0, 1)))
+        monkeypatch.setattr(abstractsockets, "_dumped", lambda netlink: iter([holder, waiting][::order]))
+        assert abstractsockets.named_socket("contested") == abstractsockets.NamedSocket(7, 65534)
+        monkeypatch.setattr(abstractsockets, "_dumped", lambda netlink: iter([waiting]))
+        assert abstractsockets.named_socket("contested") is None
+
+    def test_the_user_of_this_switch_is_no_stranger(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Whoever that is, and without a packet socket: it may be a switch that has no interface yet."""
+        monkeypatch.setattr("p4softswitch.server.claims.packet_sockets", set)
+        monkeypatch.setattr("p4softswitch.server.claims.os.getuid", lambda: 65534)
+        assert [Holder(1, user).is_stranger for user in (0, 65534, 65533, None)] == [False, False, True, False]
+        assert [str(Holder(1, user)) for user in (65534, 65533)] == ["process 1", "process 1 of user 65533"]
+
     def test_one_that_lets_go_meanwhile(self, claims: Claims, monkeypatch: pytest.MonkeyPatch) -> None:
         with contextlib.closing(Claims()) as others:
             others.interface("contested")
@@ -266,6 +285,14 @@ class TestInterfaces:
             monkeypatch.setattr("p4softswitch.server.claims.holder_of_interface", gone)
             claims.interface("contested")
         assert holder_of_interface("contested") == Holder(os.getpid(), os.getuid())
+
+
+def told_of(name: str, inode: int, user: int) -> bytes:
+    """What a kernel tells of a stream socket with an abstract name: struct unix_diag_msg, UNIX_DIAG_NAME and _UID."""
+    encoded = b"\0" + name.encode()
+    attributes = struct.pack("=HH", 4 + len(encoded), 0) + encoded + bytes(-len(encoded) % 4)
+    head = struct.pack("=BBBBIII", socket.AF_UNIX, socket.SOCK_STREAM, 10, 0, inode, 0, 0)
+    return head + attributes + struct.pack("=HHI", 8, 7, user)
 
 
 @contextlib.contextmanager

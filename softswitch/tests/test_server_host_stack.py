@@ -466,6 +466,24 @@ def test_a_watch_that_cannot_begin_is_begun_by_the_next(world: World, monkeypatc
         assert stack._watch is not None
 
 
+def test_nothing_is_left_of_a_watch_that_cannot_begin(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often it is tried: each would fill up with changes that nobody reads."""
+    made, watches = host_stack._socket, []
+
+    def refuse(groups: int = 0) -> socket.socket:
+        if not groups:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        watches.append(made(groups))
+        return watches[-1]
+
+    monkeypatch.setattr("p4softswitch.server.host_stack._socket", refuse)
+    with contextlib.closing(HostStack()) as stack:
+        for _ in range(2):
+            with pytest.raises(NotTaken, match="Too many open files"):
+                stack.take("access")
+        assert [watch.fileno() for watch in watches] == [-1, -1]
+
+
 def test_a_switch_that_is_stopped_leaves_it_closed(world: World, tmp_path: Path) -> None:
     with switch(tmp_path) as process:
         assert end(process)[0] == 0

@@ -602,12 +602,12 @@ def test_an_interface_that_cannot_be_had_is_tried_now_and_then(program: Program)
             for _ in range(3):
                 assert look() == PortState("absent", "lo cannot be opened: this host has an address there")
         assert tried == [0, 1, 3, 7, 15, 31, 61, 91]
-        for seen in (Link(1, up=False, carrier=False), link, Link(2, up=True, carrier=True)):
+        for seen in (Link(1, up=False, carrier=False), Link(2, up=True, carrier=True), link):
             look(seen)
         assert tried[-3:] == [99, 99, 99]
         assert look(None).reason == "there is no interface lo"
         host.is_free = True
-        assert look() == PortState("up")
+        assert look() == PortState("up")  # another one, although its link is like that of the last
 
 
 class TestAddedInVain:
