@@ -11,9 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from nvo3ref import protection
 from nvo3ref import tenant_frames as frames
-from nvo3ref.protection import SUITE_CHASKEY12, Protected
+from nvo3ref.protection import Protected
 
 from nvo3lab.drill.model import Attack, Shot
 from nvo3lab.drill.world import World
@@ -183,7 +182,7 @@ async def _dropped(world: World, leaf: str, reason: str) -> int:
 async def _refused(world: World, leaf: str, packets: list[Protected], reason: str, what: str) -> list[str]:
     """Send packets, each of which has to be dropped for one reason. Returns what was not so."""
     before, loop = await _dropped(world, leaf, reason), asyncio.get_running_loop()
-    await world.into_underlay(leaf, [packet.build() for packet in packets])
+    await world.into_underlay(leaf, packets)
     deadline = loop.time() + _ARRIVE
     while (count := await _dropped(world, leaf, reason) - before) < len(packets) and loop.time() < deadline:
         await asyncio.sleep(_POLL)
@@ -196,21 +195,24 @@ async def downgrade(world: World) -> Shot:
     The attacker has what real packets show, and the key of the lower level between the same two NVEs, out of a switch.
     """
     leaf, sender = world.topology.leaf_of(_DESTINATION).name, world.topology.leaf_of(_SOURCE).name
-    caught = [protection.parse(frame) for frame in await world.catch(_SOURCE, _DESTINATION, _EACH, withhold=True)]
-    real = [packet for packet in caught if isinstance(packet, Protected)]
+    real = await world.catch_packets(_SOURCE, _DESTINATION, _EACH)
     lower = await world.steal(sender, leaf, INTEGRITY)
     victim, vni = world.host(_DESTINATION), world.vni(world.host(_SOURCE).tenant)
     inner = world.marked_frame(_SOURCE, victim)
     ways: list[tuple[str, str, Callable[[Protected], Protected]]] = [
-        ("the suite byte alone", "SUITE_MISMATCH", lambda one: replace(one, suite=SUITE_CHASKEY12)),
-        ("the suite byte, and an inner frame", "SUITE_MISMATCH", lambda one: replace(one, suite=1, inner=inner)),
+        ("the suite byte alone", "SUITE_MISMATCH", lambda one: replace(one, suite=lower.suite)),
+        (
+            "the suite byte, and an inner frame",
+            "SUITE_MISMATCH",
+            lambda one: replace(one, suite=lower.suite, inner=inner),
+        ),
         ("no suite", "SUITE_MISMATCH", lambda one: replace(one, suite=0)),
         ("a suite that there is not", "SUITE_MISMATCH", lambda one: replace(one, suite=3)),
         ("nothing covered", "COVERAGE", lambda one: replace(one, coverage=0)),
         ("the headers covered", "COVERAGE", lambda one: replace(one, coverage=34)),
         ("all but a byte covered", "COVERAGE", lambda one: replace(one, coverage=len(one.inner) - 1)),
         ("the SPI of the lower level", "SUITE_MISMATCH", lambda one: replace(one, spi=lower.spi)),
-        ("SPI and suite of the lower level", "BAD_ICV", lambda one: replace(one, spi=lower.spi, suite=1)),
+        ("SPI and suite of the lower level", "BAD_ICV", lambda one: replace(one, spi=lower.spi, suite=lower.suite)),
         # Numbers belong to the tunnel: nobody has used these under the lower level's key, or will.
         ("the lower level's key", "VN_SUITE", lambda one: world.keyed(lower, vni, one.sequence, inner)),
         (
@@ -224,7 +226,7 @@ async def downgrade(world: World) -> Shot:
         packets = [change(one) for one in real]
         faults += await _refused(world, leaf, packets, reason, what)
         sent += len(packets)
-    await world.into_underlay(leaf, [packet.build() for packet in real])
+    await world.into_underlay(leaf, real)
     note = f"{len(ways)} ways down, each with its reason; the real packets, sent last, arrived"
     return Shot(sent, sent, bait=len(real), note=note, faults=tuple(faults))
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
-from nvo3ref import protection
 from nvo3ref.protection import Protected
 
 from nvo3lab.drill.model import Attack, Shot
@@ -99,11 +98,9 @@ async def _measured(world: World, honest: _Honest) -> tuple[Meter, float, list[s
             return floor, rate, [why]
 
 
-def _forged(world: World, real: Protected) -> list[bytes]:
+def _forged(world: World, real: Protected) -> list[Protected]:
     victim = world.host(_DESTINATION)
-    return [
-        world.guess(real, world.marked_frame(_SOURCE, victim, number), number).build() for number in range(_VARIETY)
-    ]
+    return [world.guess(real, world.marked_frame(_SOURCE, victim, number), number) for number in range(_VARIETY)]
 
 
 def _is_reported(status: dict[str, Any]) -> bool:
@@ -113,7 +110,7 @@ def _is_reported(status: dict[str, Any]) -> bool:
     )
 
 
-async def _beyond(world: World, forged: list[bytes], floor: Meter) -> tuple[int, list[str]]:
+async def _beyond(world: World, forged: list[Protected], floor: Meter) -> tuple[int, list[str]]:
     """Forged packets over the floor, until operators are told in whose name they come. Returns how many, and faults."""
     rate = max(world.flood_rate, 2 * floor.rate)
     each = int(floor.burst + _OVER * rate) // _VARIETY + 1
@@ -139,9 +136,7 @@ async def drained_meter(world: World) -> Shot:
     # As fast as the machine is, like everything that is not a flood.
     await honest.host.call("stream_start", interval=1 / min(_HONEST_AT_MOST, world.pace / (_TIMES + 2)), **stream)
     floor, rate, faults = await _measured(world, honest)
-    real = protection.parse((await world.catch(_SOURCE, _DESTINATION, 1, withhold=False))[0])
-    if isinstance(real, str):
-        raise LabError(f"what crossed the underlay is not protected: {real}")
+    real = await world.catch_one(_SOURCE, _DESTINATION, withhold=False)
     forged = _forged(world, real)
     seconds = max(_ATTACK_SECONDS, _HONEST_AT_LEAST / rate)
     repeat = int(_TIMES * rate * seconds) // _VARIETY + 1

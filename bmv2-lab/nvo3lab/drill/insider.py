@@ -23,7 +23,7 @@ async def cross_vn(world: World) -> Shot:
         stolen = await world.steal(_INSIDER, leaf)
         inner = [world.marked_frame(source, world.host(victim), number) for number in range(_PACKETS)]
         packets = await world.forge(stolen, world.vni("red"), inner)
-        sent += await world.into_underlay(leaf, [packet.build() for packet in packets])
+        sent += await world.into_underlay(leaf, packets)
     return Shot(sent, sent, note="keys of leaf3, read out of its switch")
 
 
@@ -32,7 +32,7 @@ async def control(world: World) -> Shot:
     stolen = await world.steal(_INSIDER, "leaf1")
     sender, victim = world.host("blue3"), world.host("blue1")
     packets = await world.forge(stolen, world.vni("blue"), [world.bait_frame(sender, victim)] * 5)
-    sent = await world.into_underlay("leaf1", [packet.build() for packet in packets])
+    sent = await world.into_underlay("leaf1", packets)
     return Shot(sent, 0, bait=sent, note="what leaf3 may send arrives: key, format and numbers are right")
 
 
@@ -50,14 +50,14 @@ async def impersonate(world: World) -> Shot:
     for packet in await world.forge(stolen, world.vni("blue"), inside):
         packets.append(replace(packet, source=world.leaf("leaf2").address))
         packets.append(replace(packet, source=_STRANGER))
-    sent = await world.into_underlay("leaf1", [packet.build() for packet in packets])
+    sent = await world.into_underlay("leaf1", packets)
     leaf2 = world.leaf("leaf2")
     other = [
         replace(packet, destination=leaf2.address, destination_mac=leaf2.mac)
         for packet in await world.forge(stolen, world.vni("blue"), inside)
     ]
-    sent += await world.into_underlay("leaf2", [packet.build() for packet in other])
-    await world.into_underlay("leaf1", [packet.build() for packet in real])
+    sent += await world.into_underlay("leaf2", other)
+    await world.into_underlay("leaf1", real)
     return Shot(sent, sent, bait=len(real))
 
 
@@ -73,7 +73,7 @@ async def inner_tag(world: World) -> Shot:
         frames.tagged(frames.tagged(plain, 10), 20),
     ]
     packets = await world.forge(stolen, world.vni("blue"), inner * 8)
-    sent = await world.into_underlay("leaf2", [packet.build() for packet in packets])
+    sent = await world.into_underlay("leaf2", packets)
     return Shot(sent, sent)
 
 
@@ -84,7 +84,7 @@ async def relay(world: World) -> Shot:
     nobody = world.marked_frame("blue3", world.host("blue1"))
     unknown = [b"\x02\x00\x66" + os.urandom(3) + nobody[6:] for _ in range(_PACKETS)]
     packets = await world.forge(stolen, world.vni("blue"), behind_other + unknown)
-    sent = await world.into_underlay("leaf1", [packet.build() for packet in packets])
+    sent = await world.into_underlay("leaf1", packets)
     return Shot(sent, sent)
 
 

@@ -11,7 +11,6 @@ from functools import wraps
 
 from nvo3ref import protection
 from nvo3ref import tenant_frames as frames
-from nvo3ref.protection import Protected
 
 from nvo3lab.drill.model import Attack, Shot
 from nvo3lab.drill.world import World
@@ -102,8 +101,8 @@ async def forge(world: World, source: str, destination: str) -> Shot:
             replace(guess, spi=(real.spi & 0x80000000) | (os.urandom(1)[0] + 1)),
             replace(guess, source=_STRANGER),
         ]
-    sent = await world.into_underlay("leaf2", [packet.build() for packet in packets])
-    await world.into_underlay("leaf2", [real.build()])
+    sent = await world.into_underlay("leaf2", packets)
+    await world.into_underlay("leaf2", [real])
     return Shot(sent, sent, bait=1, note="the real packet, sent last, arrived")
 
 
@@ -138,27 +137,25 @@ async def replay(world: World, source: str, destination: str) -> Shot:
 @_at_each_level
 async def resource(world: World, source: str, destination: str) -> Shot:
     """Real packets under another source address: another NVE, the receiver itself, a stranger."""
-    packets = [protection.parse(frame) for frame in await world.catch(source, destination, 10, withhold=True)]
-    real = [packet for packet in packets if isinstance(packet, Protected)]
+    real = await world.catch_packets(source, destination, 10)
     sources = (world.leaf("leaf3").address, world.leaf("leaf2").address, _STRANGER)
-    changed = [replace(packet, source=address).build() for packet in real for address in sources]
+    changed = [replace(packet, source=address) for packet in real for address in sources]
     sent = await world.into_underlay("leaf2", changed)
-    await world.into_underlay("leaf2", [packet.build() for packet in real])
+    await world.into_underlay("leaf2", real)
     return Shot(sent, sent, bait=len(real))
 
 
 @_at_each_level
 async def redirect(world: World, source: str, destination: str) -> Shot:
     """Real packets to another NVE: with its address, and just onto its link."""
-    packets = [protection.parse(frame) for frame in await world.catch(source, destination, 10, withhold=True)]
-    real = [packet for packet in packets if isinstance(packet, Protected)]
+    real = await world.catch_packets(source, destination, 10)
     sent = 0
     for name in ("leaf1", "leaf3"):
         leaf = world.leaf(name)
-        readdressed = [replace(packet, destination=leaf.address, destination_mac=leaf.mac).build() for packet in real]
-        misrouted = [replace(packet, destination_mac=leaf.mac).build() for packet in real]
+        readdressed = [replace(packet, destination=leaf.address, destination_mac=leaf.mac) for packet in real]
+        misrouted = [replace(packet, destination_mac=leaf.mac) for packet in real]
         sent += await world.into_underlay(name, readdressed + misrouted)
-    await world.into_underlay("leaf2", [packet.build() for packet in real])
+    await world.into_underlay("leaf2", real)
     return Shot(sent, sent, bait=len(real))
 
 
@@ -172,7 +169,7 @@ async def append(world: World, source: str, destination: str) -> Shot:
     packets = []
     for extra in (1, 2, 4, 8, 15, 16, 17, 64):
         longer = replace(real, inner=real.inner + (world.marker * 4)[:extra])
-        packets += [replace(longer, coverage=len(real.inner)).build(), longer.build()]
+        packets += [replace(longer, coverage=len(real.inner)), longer]
     sent = await world.into_underlay("leaf2", packets)
     trailing = await world.into_underlay("leaf2", [real.build() + world.marker + bytes(48)])
     return Shot(sent + trailing, sent, bait=1, note="bytes behind the IPv4 packet were cut off")
@@ -188,13 +185,13 @@ async def reflect(world: World) -> Shot:
     packets = []
     for number in range(256):
         guess = world.guess(real, inner, number)
-        packets += [guess.build(), replace(guess, spi=(real.spi & 0x80000000) | (number + 1)).build()]
+        packets += [guess, replace(guess, spi=(real.spi & 0x80000000) | (number + 1))]
     repeat = max(1, int(_FLOOD_SECONDS * world.flood_rate / len(packets)))
     before = await world.uninvited_from("leaf2")
     sent = await world.into_underlay("leaf2", packets, rate=world.flood_rate, repeat=repeat)
     after = await world.uninvited_from("leaf2")
     faults = () if after == before else (f"leaf2 sent {after - before} packets that no host had asked for",)
-    await world.into_underlay("leaf2", [real.build()])
+    await world.into_underlay("leaf2", [real])
     return Shot(sent, sent, bait=1, note=f"{world.flood_rate:.0f} packets/s; nothing was sent in answer", faults=faults)
 
 

@@ -67,7 +67,7 @@ async def revocation(world: World) -> Shot:
     for leaf, victim in _PEERS.items():
         frames = [world.marked_frame(_OUT_HOST, world.host(victim), number) for number in range(_FORGED)]
         forged = await world.forge(stolen[leaf], world.vni("blue"), frames)
-        sent += await world.into_underlay(leaf, [packet.build() for packet in forged])
+        sent += await world.into_underlay(leaf, forged)
     echoes = await host.call("stream_stop", stream=_STREAM)
     faults = () if echoes["received"] else (f"{_OUT_HOST} did not reach {_PEER_HOST} before the revocation either",)
     refused = await _connect(world, device)

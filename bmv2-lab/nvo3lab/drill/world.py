@@ -211,10 +211,11 @@ class World:
     # Sending.
 
     async def into_underlay(
-        self, leaf: str, packets: Iterable[bytes], rate: float | None = None, repeat: int = 1
+        self, leaf: str, packets: Iterable[bytes | Protected], rate: float | None = None, repeat: int = 1
     ) -> int:
-        """Put frames onto the link towards an NVE. Returns how many."""
-        data = [base64.b64encode(packet).decode() for packet in packets]
+        """Put frames, or packets as they are, onto the link towards an NVE. Returns how many."""
+        built = [packet.build() if isinstance(packet, Protected) else packet for packet in packets]
+        data = [base64.b64encode(frame).decode() for frame in built]
         rate = rate or self.pace
         sent = await self.view.underlay.call("inject", name=leaf, frames=data, rate=rate, repeat=repeat, timeout=120)
         return int(sent)
@@ -281,11 +282,19 @@ class World:
                 raise LabError(f"only {len(caught)} of {count} packets of {source} crossed the underlay")
             await asyncio.sleep(0.01)
 
-    async def catch_one(self, source: str, destination: str) -> Protected:
-        """One real packet, withheld, taken apart."""
-        packet = protection.parse((await self.catch(source, destination, 1, withhold=True))[0])
-        if isinstance(packet, str):
-            raise LabError(f"what crossed the underlay is not protected: {packet}")
+    async def catch_packets(self, source: str, destination: str, count: int, withhold: bool = True) -> list[Protected]:
+        """Real packets, taken apart. Raises LabError if what crossed the underlay is not protected."""
+        packets = []
+        for frame in await self.catch(source, destination, count, withhold):
+            packet = protection.parse(frame)
+            if isinstance(packet, str):
+                raise LabError(f"what crossed the underlay is not protected: {packet}")
+            packets.append(packet)
+        return packets
+
+    async def catch_one(self, source: str, destination: str, withhold: bool = True) -> Protected:
+        """One real packet, taken apart. Raises LabError as `catch_packets`."""
+        (packet,) = await self.catch_packets(source, destination, 1, withhold)
         return packet
 
     # What an insider has.

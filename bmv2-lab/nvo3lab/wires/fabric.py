@@ -17,12 +17,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from nvo3ref.protection import SUITE_ASCON_AEAD128, Protected
+from nvo3ref.protection import Protected
 from nvo3ref.tenant_frames import ETHERNET_LENGTH, ETHERTYPE_ARP, mac_text
 
 from nvo3lab.rpc import serve
-from nvo3lab.topology import ECHO_OVERHEAD, ECHO_SIZES, TOKEN
-from nvo3lab.wires.observer import Observer, WatchedVn
+from nvo3lab.topology import CONFIDENTIALITY, ECHO_OVERHEAD, ECHO_SIZES, TOKEN
+from nvo3lab.wires.observer import GIVEN, Observer, WatchedVn
 from nvo3lab.wires.reader import Known, Reader
 from nvo3lab.wires.wire import Port, open_port, send_paced
 
@@ -176,7 +176,7 @@ def _is_of_a_host(packet: Protected | None, frame: bytes) -> bool:
     That is an echo of the lab's own traffic, or ARP: a kernel asks now and then whether its neighbor is still there
     (RFC 1122 2.3.2.1), and is answered. An NVE has nothing of either to send.
     """
-    if packet is not None and packet.suite == SUITE_ASCON_AEAD128:
+    if packet is not None and GIVEN[packet.suite] == CONFIDENTIALITY:
         return len(packet.inner) == _ARP_FRAME or len(packet.inner) - ECHO_OVERHEAD in ECHO_SIZES
     return TOKEN in frame or (packet is not None and packet.inner[12:14] == ETHERTYPE_ARP.to_bytes(2))
 
