@@ -59,7 +59,6 @@ DOMAIN_MAY_IMPORT = {
     "dataclasses",
     "enum",
     "functools",
-    "hashlib",
     "heapq",
     "hmac",
     "ipaddress",

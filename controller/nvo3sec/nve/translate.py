@@ -21,7 +21,6 @@ from nvo3sec.domain.switch.numbers import (
     RING_PAIRS,
     TUNNEL_INTERFACES,
     VAP_INTERFACES,
-    WAY_SETS,
     Numbers,
     Reserved,
 )
@@ -217,8 +216,6 @@ def numbers_of(state: SwitchState) -> tuple[Numbers, Reserved]:
         (e["vni"], bool(e["from_underlay"])): e["group"] for e in state.of_table(Table.FLOOD)
     }
     groups |= {(e["vni"], None): e["group"] for e in state.of_table(Table.ANNOUNCEMENT)}
-    ends = ends_of(state)
-    routes = {ends[e["interface"]]: e["group"] for e in state.of_table(Table.TUNNEL_ROUTE) if e["interface"] in ends}
     known = Numbers(
         _usable(vaps, VAP_INTERFACES),
         _usable(tunnels, TUNNEL_INTERFACES),
@@ -226,7 +223,6 @@ def numbers_of(state: SwitchState) -> tuple[Numbers, Reserved]:
         _usable(pairs, RING_PAIRS),
         _usable(hops, HOPS),
         _usable(groups, GROUPS),
-        {peer: number for peer, number in routes.items() if number in WAY_SETS},  # which peers share
     )
     named: dict[str, set[int]] = {"interface": set(), "peer": set(), "hop": set()}
     for one in state.entries.values():
@@ -240,9 +236,6 @@ def numbers_of(state: SwitchState) -> tuple[Numbers, Reserved]:
         hops=frozenset(named["hop"]),
         pairs=frozenset(e["pair"] for e in state.of_table(Table.SA_RX)),
         groups=frozenset(state.groups),
-        ways=frozenset(
-            e["group"] for e in (*state.of_table(Table.TUNNEL_ROUTE), *state.of_table(Table.UNDERLAY_MEMBER))
-        ),
         first_group=int.from_bytes(incarnation_of(state), "big"),
     )
     return known, reserved

@@ -40,7 +40,6 @@ CONSTANTS = {
     "FRAME_LIMIT": "First length of an inner frame that is too long, bytes.",
     "PEER_COUNT": "Peer numbers are below it.",
     "ADJACENCY_SIZE": "Next hops that the program promises room for.",
-    "UNDERLAY_MEMBER_SIZE": "Buckets of ways that the program promises room for.",
     "UNDERLAY_BUCKETS": "Flows are spread over so many; each has a way of its own.",
 }
 """Constants of the P4 sources that Python needs, with what they say."""

@@ -36,7 +36,5 @@ PEER_COUNT = 32768
 """Peer numbers are below it."""
 ADJACENCY_SIZE = 4096
 """Next hops that the program promises room for."""
-UNDERLAY_MEMBER_SIZE = 65536
-"""Buckets of ways that the program promises room for."""
 UNDERLAY_BUCKETS = 64
 """Flows are spread over so many; each has a way of its own."""

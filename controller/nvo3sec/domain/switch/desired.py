@@ -11,6 +11,7 @@ from nvo3sec.domain.keys.derivation import Purpose, peer_tag
 from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.messages.session import NveView
 from nvo3sec.domain.overlay.addresses import IpAddress, UnderlayAddress, link_local, mapped_ipv6
+from nvo3sec.domain.overlay.constants import UNDERLAY_BUCKETS
 from nvo3sec.domain.overlay.model import Level, Rate, Suite, TenantSystem
 from nvo3sec.domain.overlay.mtu import Family, longest_frame, tunnel_mtu
 from nvo3sec.domain.switch.entries import (
@@ -51,21 +52,9 @@ from nvo3sec.domain.switch.numbers import (
     RING_PAIRS,
     TUNNEL_INTERFACES,
     VAP_INTERFACES,
-    WAY_SETS,
     Numbers,
-    NumbersExhausted,
     Reserved,
     allocate,
-)
-from nvo3sec.domain.switch.ways import (
-    PeerWays,
-    Way,
-    live,
-    number_sets,
-    replica_way,
-    spread,
-    static_ways,
-    way_set,
 )
 
 
@@ -107,19 +96,11 @@ class Learned:
     sequence: int = 0
 
 
-def number_everything(
-    view: NveView,
-    suites: Iterable[tuple[str, Suite]],
-    known: Numbers,
-    held: Reserved,
-    ways: PeerWays | None = None,
-) -> Numbers:
+def number_everything(view: NveView, suites: Iterable[tuple[str, Suite]], known: Numbers, held: Reserved) -> Numbers:
     """Numbers for everything in `view`, and for the (peer, suite) of its keys.
 
     `known`: those in use. `held`: those that the switch still holds, for whatever; new things keep away from them.
-    ways: to each peer; those of the view unless told. Raises NumbersExhausted.
     """
-    ways = static_ways(view) if ways is None else ways
     vni = {vn.name: vn.vni for vn in view.vns}
     address = {peer.name: peer.address for peer in view.peers}
     vaps = [(vap.port, vap.vlan, vni[vap.vn]) for vap in view.vaps]
@@ -130,12 +111,7 @@ def number_everything(
     groups: list[tuple[int, bool | None]] = [(vn.vni, way) for vn in view.vns for way in (False, True)]
     groups += [(number, None) for number in _announced(view)]
     tunnels = [peer.address for peer in view.peers]
-    hops = sorted({hop for peer in view.peers for way in ways.get(peer.name, ()) if (hop := _hop(way)) is not None})
-    sets = {peer.address: way_set(ways.get(peer.name, ())) for peer in view.peers}
-    try:
-        numbered = number_sets(sets, known.ways, WAY_SETS, held.ways)
-    except ValueError as error:
-        raise NumbersExhausted(str(error)) from None
+    hops = sorted({(peer.port, peer.next_hop_mac) for peer in view.peers})
     return Numbers(
         vaps=allocate(vaps, known.vaps, VAP_INTERFACES, held.interfaces),
         tunnels=allocate(tunnels, known.tunnels, TUNNEL_INTERFACES, held.interfaces),
@@ -143,13 +119,7 @@ def number_everything(
         hops=allocate(hops, known.hops, HOPS, held.hops),
         pairs=allocate(pairs, known.pairs, RING_PAIRS, held.pairs),
         groups=allocate(groups, known.groups, GROUPS, held.groups, held.first_group),
-        ways=numbered,
     )
-
-
-def _hop(way: Way) -> tuple[int, int] | None:
-    """What the number of its next hop is given for; None while it cannot be used."""
-    return None if way.usable_mac is None else (way.port, way.usable_mac)
 
 
 def desired_state(
@@ -160,22 +130,18 @@ def desired_state(
     send: Iterable[InstalledSend] = (),
     learned: Iterable[Learned] = (),
     floors: Mapping[UnderlayAddress, Rate] | None = None,
-    ways: PeerWays | None = None,
 ) -> DesiredState:
-    """All entries and replication groups of the switch of `view`. `numbers` must cover the view, the keys and the ways.
+    """All entries and replication groups of the switch of `view`. `numbers` must cover the view and the keys.
 
-    floors: of peers, by address; those that it does not name have the rate of their meters. ways: to each peer; those
-    of the view unless told.
+    floors: of peers, by address; those that it does not name have the rate of their meters.
     """
-    ways = static_ways(view) if ways is None else ways
     entries: set[SwitchEntry] = set()
     entries.update(_ports(view))
     entries.update(_access(view, numbers))
     entries.update(_peers(view, numbers, floors or {}))
-    entries.update(_ways(view, numbers, ways))
     entries.update(_keys(view, numbers, incarnation, receive, send))
     entries.update(_learned(view, numbers, learned))
-    groups = frozenset(_groups(view, numbers, ways))
+    groups = frozenset(_groups(view, numbers))
     entries.update(_floods(view, numbers, groups))
     entries.update(Announcements(vni, numbers.groups[vni, None]) for vni in _announced(view))
     return DesiredState(frozenset(entries), groups)
@@ -264,6 +230,8 @@ def _neighbors(vni: int, mac: int, ips: Iterable[IpAddress]) -> Iterator[SwitchE
 def _peers(view: NveView, numbers: Numbers, floors: Mapping[UnderlayAddress, Rate]) -> Iterator[SwitchEntry]:
     for peer in view.peers:
         tunnel, number = numbers.tunnels[peer.address], numbers.peers[peer.address]
+        hop = numbers.hops[peer.port, peer.next_hop_mac]
+        group = hop  # there is one way to each peer, so what is behind the same next hop has the same ways
         own = view.towards(peer.address)
         tag = peer_tag(Purpose.TUNNEL, peer.address, own)
         yield AuthorizedNve(
@@ -271,46 +239,21 @@ def _peers(view: NveView, numbers: Numbers, floors: Mapping[UnderlayAddress, Rat
         )
         yield PeerMeter(number, peer.meter)
         yield PeerFloor(number, floors.get(peer.address, peer.meter))
-        longest = longest_frame(tunnel_mtu(view.mtu, peer.mtu), Family.of(peer.address))
-        yield TunnelRoute(tunnel, numbers.ways[peer.address], longest)
+        mtu = tunnel_mtu(view.mtu, peer.mtu)
+        yield TunnelRoute(tunnel, group, longest_frame(mtu, Family.of(peer.address)))
+        for bucket in range(UNDERLAY_BUCKETS):
+            yield UnderlayMember(group, bucket, peer.port, hop)
+        yield Adjacency(peer.port, hop, peer.mac, peer.next_hop_mac)
+        yield TunnelEntry(
+            port=peer.port,
+            interface=tunnel,
+            source=own,
+            destination=peer.address,
+            mtu=mtu,
+            hop=hop,
+        )
         for vni, level in peer.vnis:
             yield VnAuthorization(number, vni, level)
-
-
-def _ways(view: NveView, numbers: Numbers, ways: PeerWays) -> Iterator[SwitchEntry]:
-    """Buckets, next hops, and outer headers at each port that a way leads through.
-
-    To a peer without any way lead no buckets, which is counted (NO_UNDERLAY_MEMBER). Its tunnel stays, at a port of its
-    and without a next hop: the keys of tunnels are found by it.
-    """
-    for peer in view.peers:
-        own, mtu = view.towards(peer.address), tunnel_mtu(view.mtu, peer.mtu)
-        some = ways.get(peer.name, ())
-        for bucket, way in enumerate(spread(some)):
-            yield UnderlayMember(numbers.ways[peer.address], bucket, way.port, _number_of(way, numbers))
-        ports = {peer.port: 0} if not some else {some[0].port: 0}
-        if usable := live(some):
-            # Of several at a port the one that copies take, if it is there: it is the tunnel's.
-            copies = replica_way(peer.name, usable)
-            ports = {way.port: _number_of(way, numbers) for way in (*usable, *((copies,) if copies else ()))}
-        for way in usable:
-            mac = way.usable_mac
-            assert mac is not None
-            yield Adjacency(way.port, _number_of(way, numbers), way.mac, mac)
-        for port, hop in ports.items():
-            yield TunnelEntry(
-                port=port,
-                interface=numbers.tunnels[peer.address],
-                source=own,
-                destination=peer.address,
-                mtu=mtu,
-                hop=hop,
-            )
-
-
-def _number_of(way: Way, numbers: Numbers) -> int:
-    hop = _hop(way)
-    return 0 if hop is None else numbers.hops[hop]
 
 
 def _keys(
@@ -408,15 +351,14 @@ def _floods(view: NveView, numbers: Numbers, groups: Iterable[ReplicationGroup])
         yield VapFlood(interface, frame_rate(vn.vap_flood, cost, VAP_AT_LEAST))
 
 
-def _groups(view: NveView, numbers: Numbers, ways: PeerWays) -> Iterator[ReplicationGroup]:
-    copies = {peer.name: replica_way(peer.name, ways.get(peer.name, ())) for peer in view.peers}
+def _groups(view: NveView, numbers: Numbers) -> Iterator[ReplicationGroup]:
     announced = _announced(view)
     for vn in view.vns:
         local = [(vap.port, numbers.vaps[vap.port, vap.vlan, vn.vni]) for vap in view.vaps if vap.vn == vn.name]
         remote = [
-            (way.port, numbers.tunnels[peer.address])
+            (peer.port, numbers.tunnels[peer.address])
             for peer in view.peers
-            if (way := copies[peer.name]) is not None and any(vni == vn.vni for vni, _ in peer.vnis)
+            if any(vni == vn.vni for vni, _ in peer.vnis)
         ]
         yield ReplicationGroup(numbers.groups[vn.vni, False], tuple(sorted(local + remote)))
         if vn.vni in announced:

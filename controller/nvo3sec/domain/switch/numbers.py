@@ -15,7 +15,7 @@ from itertools import chain
 from typing import TypeVar
 
 from nvo3sec.domain.overlay.addresses import UnderlayAddress
-from nvo3sec.domain.overlay.constants import ADJACENCY_SIZE, PEER_COUNT, UNDERLAY_BUCKETS, UNDERLAY_MEMBER_SIZE
+from nvo3sec.domain.overlay.constants import ADJACENCY_SIZE, PEER_COUNT
 from nvo3sec.domain.overlay.model import Suite
 from nvo3sec.domain.switch.entries import AGENT_REPLICA, TUNNEL_BIT
 from nvo3sec.errors import Nvo3secError
@@ -27,7 +27,6 @@ RING_PAIRS = range(3 << 10)
 PEERS = range(1, PEER_COUNT)
 HOPS = range(1, ADJACENCY_SIZE)
 """0 is none."""
-WAY_SETS = range(1, UNDERLAY_MEMBER_SIZE // UNDERLAY_BUCKETS + 1)
 GROUPS = range(1, 1 << 15)
 """BMv2 reserves the upper half of the group ids for clone sessions."""
 
@@ -65,8 +64,7 @@ class Numbers:
 
     vaps: (port, VLAN, VNI) to interface. tunnels: peer address to interface. peers: peer address to number. pairs:
     (peer address, suite) to replay ring pair. hops: (port, MAC address of the next hop) to number. groups: (VNI, from
-    the underlay?) to replication group; None in place of the second: of announcements. ways: peer address to the set of
-    ways there, which peers share.
+    the underlay?) to replication group; None in place of the second: of announcements.
     """
 
     vaps: Mapping[tuple[int, int, int], int] = field(default_factory=dict)
@@ -75,7 +73,6 @@ class Numbers:
     pairs: Mapping[tuple[UnderlayAddress, Suite], int] = field(default_factory=dict)
     hops: Mapping[tuple[int, int], int] = field(default_factory=dict)
     groups: Mapping[tuple[int, bool | None], int] = field(default_factory=dict)
-    ways: Mapping[UnderlayAddress, int] = field(default_factory=dict)
 
     def with_all(self, other: Numbers) -> Numbers:
         """These and those of `other`, which decides where both have one."""
@@ -86,7 +83,6 @@ class Numbers:
             {**self.pairs, **other.pairs},
             {**self.hops, **other.hops},
             {**self.groups, **other.groups},
-            {**self.ways, **other.ways},
         )
 
 
@@ -103,5 +99,4 @@ class Reserved:
     pairs: frozenset[int] = frozenset()
     hops: frozenset[int] = frozenset()
     groups: frozenset[int] = frozenset()
-    ways: frozenset[int] = frozenset()
     first_group: int = 0

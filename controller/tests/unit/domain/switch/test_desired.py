@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 from itertools import combinations
@@ -43,10 +42,7 @@ from nvo3sec.domain.switch.entries import (
     VnAuthorization,
 )
 from nvo3sec.domain.switch.numbers import GROUPS, Numbers, Reserved, allocate
-from nvo3sec.domain.switch.ways import Way
 from nvo3sec.nva.updates.views import view_of
-from nvo3sec.nve.translate import numbers_of, to_items
-from nvo3sec.p4runtime import Entry, SwitchState
 
 DOMAIN = load_domain(example_path())
 MEMBERSHIP = Membership(DOMAIN)
@@ -297,68 +293,6 @@ class TestAccess:
             Neighbor(5001, IPv6Address("fd00:1::2"), 0x02AA00000002),
         }
         assert of(state, BridgeToTunnel) == set()
-
-
-class TestWays:
-    """Several ways to each peer, as they come and go."""
-
-    VIEW = view_of(DOMAIN, MEMBERSHIP, stated(DOMAIN), "leaf1", 1)
-    PEER = IPv4Address("192.0.2.2")
-    LEFT = Way("left", 256, 0x0A, 0x1A)
-    RIGHT = Way("right", 257, 0x0B, 0x1B)
-
-    def state(self, *ways: Way, known: Numbers | None = None, held: Reserved | None = None):
-        to_each = {peer.name: ways for peer in self.VIEW.peers}
-        numbers = number_everything(self.VIEW, [(RECEIVE.peer, SUITE)], known or Numbers(), held or Reserved(), to_each)
-        return desired_state(self.VIEW, numbers, INCARNATION, [RECEIVE], [SEND], ways=to_each), numbers
-
-    def test_each_has_its_buckets_next_hop_and_outer_headers(self):
-        state, numbers = self.state(self.LEFT, self.RIGHT)
-        tunnel, group = numbers.tunnels[self.PEER], numbers.ways[self.PEER]
-        hops = {256: numbers.hops[256, 0x1A], 257: numbers.hops[257, 0x1B]}
-        assert {group} == set(numbers.ways.values()), "peers behind the same next hops share"
-        assert of(state, Adjacency) == {
-            Adjacency(256, hops[256], 0x0A, 0x1A),
-            Adjacency(257, hops[257], 0x0B, 0x1B),
-        }
-        members = {one.bucket: (one.port, one.hop) for one in of(state, UnderlayMember)}
-        assert sorted(members) == list(range(64))
-        assert Counter(members.values()) == {(port, hop): 32 for port, hop in hops.items()}
-        assert {(one.port, one.hop) for one in of(state, TunnelEntry) if one.interface == tunnel} == set(hops.items())
-
-    def test_one_that_fails_touches_nothing_but_ways(self):
-        both, numbers = self.state(self.LEFT, self.RIGHT)
-        one, after = self.state(self.LEFT, replace(self.RIGHT, is_live=False), known=numbers)
-        assert after.ways == numbers.ways
-        touched = both.entries ^ one.entries
-        assert {type(entry) for entry in touched} == {UnderlayMember, Adjacency, TunnelEntry}
-        assert {entry.port for entry in both.entries - one.entries} == {257}
-        assert {entry.port for entry in one.entries - both.entries} == {256}
-        members = {entry.bucket for entry in both.entries & one.entries if isinstance(entry, UnderlayMember)}
-        assert len(members) == 32, "no other flow moves"
-        assert {port for group in one.groups for port, _ in group.replicas} & {257} == set()
-        assert self.state(self.LEFT, self.RIGHT, known=after)[0] == both
-
-    def test_without_any_the_tunnel_and_its_keys_stay(self):
-        """And lead nowhere: no buckets, no next hop, no copies."""
-        both, numbers = self.state(self.LEFT, self.RIGHT)
-        for gone in ((), (replace(self.LEFT, next_hop_mac=None), replace(self.RIGHT, is_live=False))):
-            none, after = self.state(*gone, known=numbers)
-            assert after.tunnels == numbers.tunnels
-            assert of(none, SendEntry) == of(both, SendEntry) != set()
-            assert of(none, ReceiveEntry) == of(both, ReceiveEntry) != set()
-            assert of(none, UnderlayMember) == of(none, Adjacency) == set()
-            assert {one.hop for one in of(none, TunnelEntry)} == {0}
-            assert {one.interface for one in of(none, TunnelEntry)} == {*numbers.tunnels.values()}
-            assert not {number for group in none.groups for _, number in group.replicas} & {*numbers.tunnels.values()}
-
-    def test_they_are_found_again_in_the_switch(self):
-        both, numbers = self.state(self.LEFT, self.RIGHT)
-        items = to_items(both)
-        entries = {item.key: item for item in items if isinstance(item, Entry)}
-        found, held = numbers_of(SwitchState(entries, {}, {}))
-        assert (found.ways, found.hops) == (numbers.ways, numbers.hops)
-        assert self.state(self.LEFT, self.RIGHT, known=found, held=held)[0] == both
 
 
 class TestPeers:
