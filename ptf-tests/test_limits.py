@@ -34,6 +34,7 @@ PROMISED = {
     "underlay_member": 65536,
     "tunnel": 16384,
     "adjacency": 4096,
+    "outer_dscp": 256,
     "own_address": 1024,
     "underlay_punt_meter": 4096,
     "sa_rx": 65536,
@@ -93,6 +94,13 @@ class TunnelFull(_Full):
     def runTest(self) -> None:
         params = dict(self.world.peer1.tunnel().params)
         self.fill("tunnel", lambda n: entry("tunnel", {"port": 300, "interface": 0x8000 + n}, "encapsulate", **params))
+
+
+class OuterDscpFull(_Full):
+    """Ports of the underlay."""
+
+    def runTest(self) -> None:
+        self.fill("outer_dscp", lambda n: entry("outer_dscp", {"port": n}, "pipe_dscp", dscp=n & 63))
 
 
 class VapFull(_Full):

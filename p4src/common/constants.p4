@@ -47,6 +47,7 @@ const bit<8> VRRP_TTL = 255;            /* and hop limit */
 const bit<32> VRRP_GROUP = 0xE0000012;  /* 224.0.0.18 */
 const bit<128> VRRP_GROUP_IPV6 = 0xFF020000000000000000000000000012;
 const bit<8> IP_PROTOCOL_SCTP = 132;
+const bit<6> DSCP_DEFAULT = 0;          /* RFC 2474 4.1 */
 const bit<2> ECN_NOT_ECT = 0;           /* RFC 3168 */
 const bit<2> ECN_ECT1 = 1;
 const bit<2> ECN_ECT0 = 2;

@@ -12,6 +12,9 @@ control Encapsulation(inout headers_t hdr, inout metadata_t meta, in port_t egre
     bit<16> mtu;
     bit<16> packet_length;   /* from the IP header on, bytes */
     bit<16> own_hop;         /* of the tunnel */
+    bit<1> inner_is_ip;
+    bit<6> inner_dscp;
+    bit<6> new_dscp;         /* of the outer header */
 
     /* The MAC addresses come from the adjacency. underlay_mtu: largest IP packet that the underlay carries towards this
      * peer, bytes. hop: of replicas, and of what the agent sends, for which ingress has chosen none. */
@@ -19,7 +22,6 @@ control Encapsulation(inout headers_t hdr, inout metadata_t meta, in port_t egre
     action encapsulate(@id(1) ipv4_t source, @id(2) ipv4_t destination, @id(3) bit<16> underlay_mtu, @id(4) bit<16> hop) {
         hdr.ipv4.setValid();
         hdr.ipv4.version_ihl = IPV4_VERSION_IHL;
-        hdr.ipv4.dscp = 0;
         hdr.ipv4.ecn = 0;
         hdr.ipv4.total_length = meta.frame_length + IPV4_OVERHEAD;
         packet_length = meta.frame_length + IPV4_OVERHEAD;
@@ -43,7 +45,6 @@ control Encapsulation(inout headers_t hdr, inout metadata_t meta, in port_t egre
                             @id(4) bit<16> hop) {
         hdr.ipv6.setValid();
         hdr.ipv6.version = IPV6_VERSION;
-        hdr.ipv6.dscp = 0;
         hdr.ipv6.ecn = 0;
         hdr.ipv6.flow_label = meta.flow_hash[51:32];
         hdr.ipv6.payload_length = meta.frame_length + UDP_OVERHEAD;
@@ -96,6 +97,32 @@ control Encapsulation(inout headers_t hdr, inout metadata_t meta, in port_t egre
         size = ADJACENCY_SIZE;
     }
 
+    /* RFC 2983: the outer DSCP is the underlay's own, or the inner one as well. It never comes back: it is not authenticated. */
+    @name(".pipe_dscp") @id(ACTION_OUTER_DSCP_PIPE)
+    action pipe_dscp(@id(1) bit<6> dscp) {
+        new_dscp = dscp;
+    }
+
+    @name(".copy_dscp") @id(ACTION_OUTER_DSCP_COPY)
+    action copy_dscp(@id(1) bit<6> otherwise) {
+        new_dscp = inner_is_ip == 1 ? inner_dscp : otherwise;
+    }
+
+    @name(".unmarked_dscp") @id(ACTION_OUTER_DSCP_UNMARKED)
+    action unmarked_dscp() {
+        new_dscp = DSCP_DEFAULT;
+    }
+
+    @name(".outer_dscp") @id(TABLE_OUTER_DSCP)
+    table outer_dscp {
+        key = {
+            egress_port: exact @name("port");
+        }
+        actions = { pipe_dscp; copy_dscp; @defaultonly unmarked_dscp; }
+        const default_action = unmarked_dscp();
+        size = OUTER_DSCP_SIZE;
+    }
+
     action add_geneve() {
         hdr.udp.setValid();
         hdr.udp.src_port = 2w3 ++ meta.flow_hash[13:0];
@@ -127,10 +154,22 @@ control Encapsulation(inout headers_t hdr, inout metadata_t meta, in port_t egre
         hdr.ipv6.ecn = inner_ecn;
     }
 
+    action read_inner(bit<6> dscp) {
+        inner_is_ip = 1;
+        inner_dscp = dscp;
+    }
+
+    action set_dscp() {
+        hdr.ipv4.dscp = new_dscp;
+        hdr.ipv6.dscp = new_dscp;
+    }
+
     apply {
         mtu = 0;
         packet_length = 0;
         own_hop = 0;
+        inner_is_ip = 0;
+        inner_dscp = 0;
         if (tunnel.apply().hit) {
             meta.sa_interface = meta.egress_interface;
             meta.hop = meta.hop == 0 ? own_hop : meta.hop;
@@ -138,10 +177,14 @@ control Encapsulation(inout headers_t hdr, inout metadata_t meta, in port_t egre
                 meta.drop_reason = drop_reason_t.TUNNEL_MTU;
             } else if (adjacency.apply().hit) {
                 if (hdr.frame_type.ether_type == ETHERTYPE_IPV4) {
+                    read_inner(hdr.frame_type.first[7:2]);
                     copy_ecn(hdr.frame_type.first[1:0]);
                 } else if (hdr.frame_type.ether_type == ETHERTYPE_IPV6) {
+                    read_inner(hdr.frame_type.first[11:6]);
                     copy_ecn(hdr.frame_type.first[5:4]);
                 }
+                outer_dscp.apply();
+                set_dscp();
                 add_geneve();
             }
         }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* P4Runtime ids. An id that goes out of use stays reserved: it is never given to something else.
  *
- * Next free: table 28, action 62.
+ * Next free: table 29, action 65.
  * Retired: action 27 (`send` of tunnel_route). */
 #ifndef NVO3SEC_IDS
 #define NVO3SEC_IDS
@@ -33,6 +33,7 @@
 #define TABLE_VAP_FLOOD 25
 #define TABLE_OWN_ADDRESS 26
 #define TABLE_UNDERLAY_PUNT_METER 27
+#define TABLE_OUTER_DSCP 28
 
 #define ACTION_PORT_ACCESS 1
 #define ACTION_PORT_UNDERLAY 2
@@ -94,5 +95,8 @@
 #define ACTION_OWN_ADDRESS_NOT_OWN 59
 #define ACTION_UNDERLAY_PUNT_POLICE 60
 #define ACTION_UNDERLAY_PUNT_FORBIDDEN 61
+#define ACTION_OUTER_DSCP_PIPE 62
+#define ACTION_OUTER_DSCP_COPY 63
+#define ACTION_OUTER_DSCP_UNMARKED 64
 
 #endif

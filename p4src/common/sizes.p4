@@ -18,6 +18,7 @@
 /* Of a group: as many as the slice of the hash has values. */
 #define UNDERLAY_BUCKETS 64
 #define ADJACENCY_SIZE 4096
+#define OUTER_DSCP_SIZE 256
 #define OWN_ADDRESS_SIZE 1024
 #define UNDERLAY_PUNT_METER_SIZE 4096
 /* Four for each tunnel: two levels, and when receiving two phases of the SPI. Ring pairs end

@@ -210,6 +210,7 @@ class World:
         yield from (association.entry for association in self.associations if c.random() < 0.95)
         for tunnel in self.tunnels:
             yield from self._tunnel_entries(tunnel)
+        yield from self._marking_entries()
         for vni in self.vnis:
             for from_underlay in (0, 1):
                 if c.random() < 0.9:
@@ -331,6 +332,13 @@ class World:
                     not_after=_pick(c, FOREVER, *PAST, wrong=0.06),
                     incarnation=_pick(c, self.incarnation, c.randbytes(16), wrong=0.06),
                 )
+
+    def _marking_entries(self) -> Iterator[Entry]:
+        c = self.chooser
+        for port in sorted({tunnel.port for tunnel in self.tunnels}):
+            if c.random() < 0.7:
+                action, param = c.choice((("pipe_dscp", "dscp"), ("copy_dscp", "otherwise")))
+                yield entry("outer_dscp", {"port": port}, action, **{param: c.getrandbits(6)})
 
     def _make_defaults(self) -> list[Entry]:
         c = self.chooser

@@ -124,6 +124,48 @@ SEMANTIC = (
         "meta.flow_hash[19:0]",
         "Ipv6",
     ),
+    # DSCP
+    _one(
+        "the inner DSCP goes out under the pipe", _ENCAPSULATION, "new_dscp = dscp;", "new_dscp = inner_dscp;", "Dscp"
+    ),
+    _one(
+        "frames without a DSCP have one copied",
+        _ENCAPSULATION,
+        "inner_is_ip == 1 ? inner_dscp : otherwise",
+        "inner_dscp",
+        "DscpCopy",
+    ),
+    _one(
+        "no frame has a DSCP to copy",
+        _ENCAPSULATION,
+        "inner_is_ip == 1 ? inner_dscp : otherwise",
+        "otherwise",
+        "DscpCopy",
+    ),
+    _one("every frame is of IP", _ENCAPSULATION, "inner_is_ip = 0;", "inner_is_ip = 1;", "DscpCopy"),
+    _one(
+        "the DSCP of IPv4 is read two bits too far",
+        _ENCAPSULATION,
+        "read_inner(hdr.frame_type.first[7:2])",
+        "read_inner(hdr.frame_type.first[5:0])",
+        "DscpCopy",
+    ),
+    _one(
+        "the DSCP of IPv6 is read two bits too far",
+        _ENCAPSULATION,
+        "read_inner(hdr.frame_type.first[11:6])",
+        "read_inner(hdr.frame_type.first[9:4])",
+        "DscpCopy",
+    ),
+    _one("over IPv4 nothing is marked", _ENCAPSULATION, "hdr.ipv4.dscp = new_dscp;", "hdr.ipv4.dscp = 0;", "DscpPipe"),
+    _one("over IPv6 nothing is marked", _ENCAPSULATION, "hdr.ipv6.dscp = new_dscp;", "hdr.ipv6.dscp = 0;", "DscpPipe"),
+    _one(
+        "all ports are marked alike",
+        _ENCAPSULATION,
+        'egress_port: exact @name("port");\n        }\n        actions = { pipe_dscp',
+        '9w256 & egress_port: exact @name("port");\n        }\n        actions = { pipe_dscp',
+        "DscpUnmarked",
+    ),
     # Ways
     _one(
         "the bucket is a slice of the source port's",

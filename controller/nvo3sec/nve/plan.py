@@ -54,6 +54,7 @@ _STAGE_OF_TABLE = {
     Table.TUNNEL_ROUTE: Stage.CARRY,
     Table.UNDERLAY_MEMBER: Stage.CARRY,
     Table.ADJACENCY: Stage.CARRY,
+    Table.OUTER_DSCP: Stage.CARRY,
     Table.TUNNEL: Stage.CARRY,
     Table.SA_TX: Stage.SEND,
     Table.VAP_EGRESS: Stage.CARRY,

@@ -42,6 +42,7 @@ class Table(StrEnum):
     VAP_FLOOD = "vap_flood"
     OWN_ADDRESS = "own_address"
     UNDERLAY_PUNT_METER = "underlay_punt_meter"
+    OUTER_DSCP = "outer_dscp"
 
 
 class Counter(StrEnum):
@@ -745,4 +746,24 @@ def underlay_punt_meter_hear(*, port: int, kind: int, meter: Meter) -> Entry:
         "hear",
         (),
         meter,
+    )
+
+
+def outer_dscp_pipe_dscp(*, port: int, dscp: int) -> Entry:
+    """Entry of table outer_dscp with action pipe_dscp."""
+    return Entry(
+        "outer_dscp",
+        (("port", bits("port", port, 9)),),
+        "pipe_dscp",
+        (("dscp", bits("dscp", dscp, 6)),),
+    )
+
+
+def outer_dscp_copy_dscp(*, port: int, otherwise: int) -> Entry:
+    """Entry of table outer_dscp with action copy_dscp."""
+    return Entry(
+        "outer_dscp",
+        (("port", bits("port", port, 9)),),
+        "copy_dscp",
+        (("otherwise", bits("otherwise", otherwise, 6)),),
     )

@@ -51,6 +51,8 @@ ENTRIES = st.one_of(
     st.builds(p4.tunnel_route_spread, interface=SMALL, group=SMALL, frame_limit=st.just(0xFFFF)),
     st.builds(p4.underlay_member_via, group=SMALL, bucket=st.just(0), port=SMALL, hop=SMALL),
     st.builds(p4.adjacency_towards, egress_port=SMALL, hop=SMALL, source_mac=SMALL, next_hop_mac=SMALL),
+    st.builds(p4.outer_dscp_pipe_dscp, port=SMALL, dscp=SMALL),
+    st.builds(p4.outer_dscp_copy_dscp, port=SMALL, otherwise=SMALL),
     st.builds(p4.peer_meter_police, peer=SMALL, meter=METERS),
     st.builds(p4.peer_floor_police_floor, peer=SMALL, meter=METERS),
     st.builds(
