@@ -42,13 +42,15 @@ FileArgument = Annotated[Path, path_argument("FILE", help="The domain file.")]
 @app.command("check")
 def check(file: FileArgument, output: OutputOption = Output.TABLE) -> None:
     """Is the file right? Names the line and the field of everything that is wrong, and what would be right."""
-    from nvo3sec.config import load_domain
+    from nvo3sec.config import copied_dscps, load_domain
 
     found = load_domain(file)
     sizes = {"nves": len(found.nves), "vns": len(found.vns), "tenant_systems": len(found.tenant_systems)}
     one_of = zip(sizes.values(), ("NVE", "VN", "tenant system"), strict=True)
     said = ", ".join(counted(number, one) for number, one in one_of)
     show({"file": str(file), "domain": found.name} | sizes, output, f"{file}: {found.name}: {said}")
+    for nve, vn in copied_dscps(found):
+        aside(f"the underlay sees the DSCP of each packet that {nve} encrypts of {vn}: its dscp.model is copy")
 
 
 @app.command("show")

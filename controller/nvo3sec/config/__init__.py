@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from nvo3sec.config.exposure import copied_dscps
 from nvo3sec.config.load import (
     DomainText,
     example_path,
@@ -18,6 +19,7 @@ __all__ = [
     "DomainFile",
     "DomainText",
     "TunnelFit",
+    "copied_dscps",
     "example_path",
     "load_domain",
     "parse_domain",

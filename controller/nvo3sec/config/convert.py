@@ -16,6 +16,7 @@ from nvo3sec.config.schema import (
     TunnelSection,
     hard_limit,
 )
+from nvo3sec.domain.overlay.dscp import DscpModel, OuterDscp
 from nvo3sec.domain.overlay.model import (
     Domain,
     Level,
@@ -207,4 +208,5 @@ def _nve(nve: NveSection, parsed: DomainFile, directory: Path) -> Nve:
         verify_rate=nve.underlay.verify_rate,
         other_address=nve.underlay.address[1] if len(nve.underlay.address) > 1 else None,
         zero_checksum=nve.underlay.zero_checksum,
+        dscp=OuterDscp(DscpModel(nve.underlay.dscp.model), nve.underlay.dscp.value),
     )

@@ -15,6 +15,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from nvo3sec.domain.overlay.addresses import parse_ip, parse_network, parse_underlay_addresses, parse_unicast_mac
+from nvo3sec.domain.overlay.dscp import parse_dscp
 from nvo3sec.domain.overlay.model import (
     FIRST_UNDERLAY_PORT,
     FLOOD,
@@ -54,6 +55,7 @@ UnderlayPort = Annotated[int, Field(strict=True, ge=FIRST_UNDERLAY_PORT, le=LAST
 AccessPort = Annotated[int, Field(strict=True, ge=1, le=LAST_ACCESS_PORT)]
 VlanId = Annotated[int, Field(strict=True, ge=0, le=LAST_VLAN)]
 Vni = Annotated[int, Field(strict=True, ge=1, le=LAST_VNI)]
+Dscp = Annotated[int, BeforeValidator(parse_dscp)]
 # A number is written as one: neither `true` nor text becomes 1 (`strict`).
 Flag = Annotated[bool, Field(strict=True)]
 Seconds = Annotated[float, Field(strict=True, gt=0, le=365 * 86400, allow_inf_nan=False)]
@@ -215,6 +217,15 @@ class RouteSection(_Section):
     meter: RateSection | None = None
 
 
+class DscpSection(_Section):
+    """The DSCP of the outer headers that an NVE sends (RFC 2983)."""
+
+    model: Literal["pipe", "copy"] = "pipe"
+    """Always `value`; or that of the tenant's IP packet, which whoever looks at the underlay can then see."""
+    value: Dscp = 0
+    """With copy, of frames that are not of IP."""
+
+
 class UnderlaySection(_Section):
     """The underlay side of an NVE."""
 
@@ -232,6 +243,7 @@ class UnderlaySection(_Section):
     """This NVE sends zero as the UDP checksum of its tunnels over IPv6, as some hardware does, and its peers take that
     from it (RFC 6935 5, RFC 8926 3.2). The program of this project computes it, and no peer takes zero from anybody
     else."""
+    dscp: DscpSection = DscpSection()
     routes: tuple[RouteSection, ...] = ()
 
     @cached_property

@@ -12,6 +12,7 @@ from nvo3sec.domain.keys.sa import Held
 from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.messages.session import HeldReceive, HeldSend, NveView
 from nvo3sec.domain.overlay.addresses import UnderlayAddress, mapped_ipv6, underlay_fault, unmapped_ip
+from nvo3sec.domain.overlay.dscp import DscpModel, OuterDscp
 from nvo3sec.domain.overlay.model import Level, Rate, Suite
 from nvo3sec.domain.switch import entries as d
 from nvo3sec.domain.switch.numbers import (
@@ -137,6 +138,10 @@ def to_entry(entry: d.SwitchEntry) -> Entry:
                 source_mac=entry.source_mac,
                 next_hop_mac=entry.next_hop_mac,
             )
+        case d.PortDscp(port=port, dscp=OuterDscp(model=DscpModel.PIPE, value=value)):
+            return p4.outer_dscp_pipe_dscp(port=port, dscp=value)
+        case d.PortDscp(port=port, dscp=OuterDscp(model=DscpModel.COPY, value=value)):
+            return p4.outer_dscp_copy_dscp(port=port, otherwise=value)
         case d.TunnelEntry():
             is_ipv4 = isinstance(entry.destination, IPv4Address)
             return (p4.tunnel_encapsulate if is_ipv4 else p4.tunnel_encapsulate_ipv6)(

@@ -27,6 +27,7 @@ from nvo3sec.domain.messages.session import (
     Welcome,
 )
 from nvo3sec.domain.overlay.addresses import UnderlayAddress
+from nvo3sec.domain.overlay.dscp import BEST_EFFORT, LAST_DSCP, DscpModel, OuterDscp
 from nvo3sec.domain.overlay.model import FLOOD, VAP_FLOOD, VERIFY_RATE, Level, Rate, TenantSystem, Vap, Vn
 from nvo3sec.wire import checks, keys, peers, versions
 from nvo3sec.wire import nva_pb2 as pb
@@ -53,6 +54,10 @@ STANDINGS = {
     Standing.FROZEN: pb.STANDING_FROZEN,
     Standing.DONE: pb.STANDING_DONE,
     Standing.REFUSED: pb.STANDING_REFUSED,
+}
+DSCP_MODELS = {
+    DscpModel.PIPE: pb.DSCP_MODEL_PIPE,
+    DscpModel.COPY: pb.DSCP_MODEL_COPY,
 }
 
 
@@ -234,6 +239,7 @@ def _view_out(view: NveView) -> Any:
         lease_renew_s=view.lease_renew_s,
         tunnel_keys=peers.TUNNEL_KEYS[view.tunnel_keys],
         verify_rate=view.verify_rate,
+        dscp=pb.OuterDscp(model=DSCP_MODELS[view.dscp.model], value=view.dscp.value),
     )
 
 
@@ -271,7 +277,13 @@ def _view_in(view: Any) -> NveView:
         tunnel_keys=checks.chosen(view.tunnel_keys, "view.tunnel_keys", peers.TUNNEL_KEYS),
         verify_rate=checks.number(view.verify_rate, "view.verify_rate", 0, checks.UINT32) or VERIFY_RATE,
         other_address=checks.other_underlay(view, "view"),
+        dscp=_outer_dscp(view.dscp, "view.dscp") if view.HasField("dscp") else BEST_EFFORT,
     )
+
+
+def _outer_dscp(one: Any, field: str) -> OuterDscp:
+    model = checks.chosen(one.model, f"{field}.model", DSCP_MODELS)
+    return OuterDscp(model, checks.number(one.value, f"{field}.value", 0, LAST_DSCP))
 
 
 def _underlay_port(one: Any, field: str) -> tuple[int, int]:

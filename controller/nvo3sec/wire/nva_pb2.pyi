@@ -20,6 +20,12 @@ class Level(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     LEVEL_INTEGRITY: _ClassVar[Level]
     LEVEL_CONFIDENTIALITY: _ClassVar[Level]
 
+class DscpModel(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    DSCP_MODEL_UNSPECIFIED: _ClassVar[DscpModel]
+    DSCP_MODEL_PIPE: _ClassVar[DscpModel]
+    DSCP_MODEL_COPY: _ClassVar[DscpModel]
+
 class TunnelKeys(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     TUNNEL_KEYS_UNSPECIFIED: _ClassVar[TunnelKeys]
@@ -69,6 +75,9 @@ SUITE_ASCON_AEAD128: Suite
 LEVEL_UNSPECIFIED: Level
 LEVEL_INTEGRITY: Level
 LEVEL_CONFIDENTIALITY: Level
+DSCP_MODEL_UNSPECIFIED: DscpModel
+DSCP_MODEL_PIPE: DscpModel
+DSCP_MODEL_COPY: DscpModel
 TUNNEL_KEYS_UNSPECIFIED: TunnelKeys
 TUNNEL_KEYS_NVA: TunnelKeys
 TUNNEL_KEYS_NVA_AND_PEER: TunnelKeys
@@ -285,7 +294,7 @@ class TenantSystem(_message.Message):
     def __init__(self, name: _Optional[str] = ..., vn: _Optional[str] = ..., nve: _Optional[str] = ..., port: _Optional[int] = ..., vlan: _Optional[int] = ..., mac: _Optional[int] = ..., ips: _Optional[_Iterable[bytes]] = ..., allow_other_ethertypes: bool = ..., allow_unspecified_source: bool = ..., allow_router: bool = ..., allow_dhcp_server: bool = ...) -> None: ...
 
 class NveView(_message.Message):
-    __slots__ = ("version", "name", "address", "mtu", "underlay_ports", "vns", "vaps", "peers", "tenant_systems", "lease_s", "lease_renew_s", "tunnel_keys", "guards", "claim_places", "verify_rate", "other_address")
+    __slots__ = ("version", "name", "address", "mtu", "underlay_ports", "vns", "vaps", "peers", "tenant_systems", "lease_s", "lease_renew_s", "tunnel_keys", "guards", "claim_places", "verify_rate", "other_address", "dscp")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
@@ -302,6 +311,7 @@ class NveView(_message.Message):
     CLAIM_PLACES_FIELD_NUMBER: _ClassVar[int]
     VERIFY_RATE_FIELD_NUMBER: _ClassVar[int]
     OTHER_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    DSCP_FIELD_NUMBER: _ClassVar[int]
     version: int
     name: str
     address: bytes
@@ -318,7 +328,16 @@ class NveView(_message.Message):
     claim_places: _containers.RepeatedCompositeFieldContainer[Guard]
     verify_rate: int
     other_address: bytes
-    def __init__(self, version: _Optional[int] = ..., name: _Optional[str] = ..., address: _Optional[bytes] = ..., mtu: _Optional[int] = ..., underlay_ports: _Optional[_Iterable[_Union[UnderlayPort, _Mapping]]] = ..., vns: _Optional[_Iterable[_Union[Vn, _Mapping]]] = ..., vaps: _Optional[_Iterable[_Union[Vap, _Mapping]]] = ..., peers: _Optional[_Iterable[_Union[Peer, _Mapping]]] = ..., tenant_systems: _Optional[_Iterable[_Union[TenantSystem, _Mapping]]] = ..., lease_s: _Optional[float] = ..., lease_renew_s: _Optional[float] = ..., tunnel_keys: _Optional[_Union[TunnelKeys, str]] = ..., guards: _Optional[_Iterable[_Union[Guard, _Mapping]]] = ..., claim_places: _Optional[_Iterable[_Union[Guard, _Mapping]]] = ..., verify_rate: _Optional[int] = ..., other_address: _Optional[bytes] = ...) -> None: ...
+    dscp: OuterDscp
+    def __init__(self, version: _Optional[int] = ..., name: _Optional[str] = ..., address: _Optional[bytes] = ..., mtu: _Optional[int] = ..., underlay_ports: _Optional[_Iterable[_Union[UnderlayPort, _Mapping]]] = ..., vns: _Optional[_Iterable[_Union[Vn, _Mapping]]] = ..., vaps: _Optional[_Iterable[_Union[Vap, _Mapping]]] = ..., peers: _Optional[_Iterable[_Union[Peer, _Mapping]]] = ..., tenant_systems: _Optional[_Iterable[_Union[TenantSystem, _Mapping]]] = ..., lease_s: _Optional[float] = ..., lease_renew_s: _Optional[float] = ..., tunnel_keys: _Optional[_Union[TunnelKeys, str]] = ..., guards: _Optional[_Iterable[_Union[Guard, _Mapping]]] = ..., claim_places: _Optional[_Iterable[_Union[Guard, _Mapping]]] = ..., verify_rate: _Optional[int] = ..., other_address: _Optional[bytes] = ..., dscp: _Optional[_Union[OuterDscp, _Mapping]] = ...) -> None: ...
+
+class OuterDscp(_message.Message):
+    __slots__ = ("model", "value")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    model: DscpModel
+    value: int
+    def __init__(self, model: _Optional[_Union[DscpModel, str]] = ..., value: _Optional[int] = ...) -> None: ...
 
 class Guard(_message.Message):
     __slots__ = ("port", "vlan", "mac", "ips")

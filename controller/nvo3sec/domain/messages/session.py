@@ -20,6 +20,7 @@ from nvo3sec.domain.keys.sa import Held
 from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.messages.versions import UNSAID, Speaks
 from nvo3sec.domain.overlay.addresses import IpAddress, UnderlayAddress
+from nvo3sec.domain.overlay.dscp import BEST_EFFORT, OuterDscp
 from nvo3sec.domain.overlay.model import VERIFY_RATE, Level, Rate, Suite, TenantSystem, TunnelKeys, Vap, Vn
 
 DIGEST_BYTES = 32
@@ -101,6 +102,7 @@ class NveView:
     verify_rate: int = VERIFY_RATE
     other_address: UnderlayAddress | None = None
     """Of the other family than `address`."""
+    dscp: OuterDscp = BEST_EFFORT
 
     @property
     def addresses(self) -> tuple[UnderlayAddress, ...]:

@@ -14,6 +14,7 @@ from nvo3sec.domain.overlay.constants import (
     PORT_UNDERLAY_BIT,
     SUITE_CHASKEY12,
 )
+from nvo3sec.domain.overlay.dscp import BEST_EFFORT, OuterDscp
 
 FIRST_UNDERLAY_PORT = PORT_UNDERLAY_BIT
 LAST_UNDERLAY_PORT = PORT_CPU - 1
@@ -144,7 +145,8 @@ class Nve:
     """A network virtualization edge: one switch, its underlay side, and its VAPs.
 
     verify_rate: packets a second that the switch can verify; peers that are attacked share it. other_address: in the
-    underlay, of IPv6; that of IPv4 is `address` then. zero_checksum: of UDP over IPv6 it sends none.
+    underlay, of IPv6; that of IPv4 is `address` then. zero_checksum: of UDP over IPv6 it sends none. dscp: of the outer
+    headers that it sends.
     """
 
     name: str
@@ -158,6 +160,7 @@ class Nve:
     verify_rate: int = VERIFY_RATE
     other_address: UnderlayAddress | None = None
     zero_checksum: bool = False
+    dscp: OuterDscp = BEST_EFFORT
 
     @property
     def addresses(self) -> tuple[UnderlayAddress, ...]:

@@ -12,6 +12,7 @@ from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.messages.session import NveView
 from nvo3sec.domain.overlay.addresses import IpAddress, UnderlayAddress, link_local, mapped_ipv6
 from nvo3sec.domain.overlay.constants import UNDERLAY_BUCKETS
+from nvo3sec.domain.overlay.dscp import BEST_EFFORT
 from nvo3sec.domain.overlay.model import Level, Rate, Suite, TenantSystem
 from nvo3sec.domain.overlay.mtu import Family, longest_frame, tunnel_mtu
 from nvo3sec.domain.switch.entries import (
@@ -27,6 +28,7 @@ from nvo3sec.domain.switch.entries import (
     Neighbor,
     PeerFloor,
     PeerMeter,
+    PortDscp,
     PortRole,
     PuntMeter,
     ReceiveEntry,
@@ -150,6 +152,8 @@ def desired_state(
 def _ports(view: NveView) -> Iterator[SwitchEntry]:
     for port, mac in view.underlay_ports:
         yield PortRole(port, mac)
+        if view.dscp != BEST_EFFORT:
+            yield PortDscp(port, view.dscp)
     for port in {vap.port for vap in view.vaps}:
         yield PortRole(port, None)
 

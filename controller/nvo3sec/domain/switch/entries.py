@@ -10,6 +10,7 @@ from typing import TypeAlias
 from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.overlay import constants
 from nvo3sec.domain.overlay.addresses import IpAddress, UnderlayAddress
+from nvo3sec.domain.overlay.dscp import OuterDscp
 from nvo3sec.domain.overlay.model import Level, Rate, Suite
 
 AGENT_REPLICA = constants.PORT_CPU, constants.INTERFACE_AGENT
@@ -224,6 +225,14 @@ class Adjacency:
 
 
 @dataclass(frozen=True)
+class PortDscp:
+    """The DSCP of the outer headers that leave by `port`; without an entry 0."""
+
+    port: int
+    dscp: OuterDscp
+
+
+@dataclass(frozen=True)
 class TunnelEntry:
     """The outer headers of a tunnel. `mtu`: largest outer IP packet, bytes. `hop`: of replicas, and of what the agent
     sends."""
@@ -285,6 +294,7 @@ SwitchEntry: TypeAlias = (
     | TunnelRoute
     | UnderlayMember
     | Adjacency
+    | PortDscp
     | TunnelEntry
     | SendEntry
     | VapEgress

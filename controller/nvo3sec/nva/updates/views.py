@@ -124,4 +124,5 @@ def view_of(domain: Domain, membership: Membership, state: MappingState, name: s
         claim_places=claim_places_of(domain, name),
         verify_rate=nve.verify_rate,
         other_address=nve.other_address,
+        dscp=nve.dscp,
     )

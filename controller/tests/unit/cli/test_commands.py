@@ -609,6 +609,19 @@ def test_no_name_of_a_file_steers_the_terminal(tmp_path, here):
             (tmp_path / "made").write_text(stdout)
 
 
+def test_what_a_copied_dscp_shows_is_said(tmp_path, here):
+    """Beside the answer, which stays as it is, and of the VNs that are encrypted alone."""
+    from nvo3sec.config import example_path
+
+    text = example_path().read_text(encoding="utf-8").replace("model: pipe", "model: copy")
+    (file := tmp_path / "a.yaml").write_text(text)
+    status, plain, stderr = here("domain", "check", str(file))
+    assert (status, stderr) == (0, "")
+    file.write_text(text.replace("level: integrity\n    mtu", "level: confidentiality\n    mtu"))
+    sight = "the underlay sees the DSCP of each packet that leaf1 encrypts of blue: its dscp.model is copy\n"
+    assert here("domain", "check", str(file)) == (0, plain, sight)
+
+
 def test_a_bundle_has_each_anchor_once_and_is_replaced_by_its_owner_alone(tmp_path):
     authority, place = str(tmp_path / "pki"), tmp_path / "made" / "bundle"
     assert run("pki", "init", "example.test", "--dir", authority).returncode == 0

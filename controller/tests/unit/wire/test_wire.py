@@ -16,6 +16,7 @@ from nvo3sec.domain.keys.secret import Secret
 from nvo3sec.domain.messages import session as m
 from nvo3sec.domain.messages.versions import Speaks
 from nvo3sec.domain.overlay.addresses import underlay_fault
+from nvo3sec.domain.overlay.dscp import DscpModel, OuterDscp
 from nvo3sec.domain.overlay.model import (
     FLOOD,
     VAP_FLOOD,
@@ -94,6 +95,7 @@ views = st.builds(
     st.sampled_from(TunnelKeys),
     tuples(guards),
     tuples(claim_places),
+    dscp=st.builds(OuterDscp, st.sampled_from(DscpModel), st.integers(0, 63)),
 ).flatmap(with_other)
 names = st.binary(min_size=32, max_size=32)
 pairs = st.none() | st.builds(c.Pair, names, names)
@@ -217,6 +219,7 @@ class TestRoundTrip:
         message = view(vns=[vn], tunnel_keys=1, lease_s=300, lease_renew_s=30)
         found = down.decode_down(message.SerializeToString())
         assert found.verify_rate == VERIFY_RATE
+        assert found.dscp == OuterDscp(DscpModel.PIPE, 0)
         (found,) = found.vns
         assert (found.flood, found.vap_flood) == (FLOOD, VAP_FLOOD)
 
@@ -516,6 +519,17 @@ class TestRefused:
             ("view.peers[0].other_address", view(peers=[peer])),
         ):
             with pytest.raises(WireError, match=why) as caught:
+                down.decode_down(message.SerializeToString())
+            assert caught.value.field == field
+
+    def test_a_dscp_has_a_model_and_six_bits(self):
+        for field, dscp in (
+            ("view.dscp.model", pb.OuterDscp(value=1)),
+            ("view.dscp.model", pb.OuterDscp(model=3)),
+            ("view.dscp.value", pb.OuterDscp(model=1, value=64)),
+        ):
+            message = view(dscp=dscp, tunnel_keys=1, lease_s=300, lease_renew_s=30)
+            with pytest.raises(WireError) as caught:
                 down.decode_down(message.SerializeToString())
             assert caught.value.field == field
 

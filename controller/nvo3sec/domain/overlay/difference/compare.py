@@ -151,6 +151,8 @@ def _nve(nve: Nve) -> Fields:
         "mtu": nve.mtu,
         "verify_rate": nve.verify_rate,
         "zero_checksum": nve.zero_checksum,
+        "dscp.model": nve.dscp.model.value,
+        "dscp.value": nve.dscp.value,
     }
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from nvo3sec.domain.overlay.difference.model import Change, Effect, Key, Kind
+from nvo3sec.domain.overlay.dscp import DscpModel
 from nvo3sec.domain.overlay.meanings import Meaning, address_meaning, obstacles, vap_meaning, vni_meaning
 from nvo3sec.domain.overlay.membership import Membership
 from nvo3sec.domain.overlay.model import Domain, Nve, TunnelKeys, Vap, Vn
@@ -15,6 +16,8 @@ from nvo3sec.domain.overlay.model import Domain, Nve, TunnelKeys, Vap, Vn
 _KEYS_AT_START = "who makes the keys is decided when an NVA starts: start it with this file and --apply-domain"
 _FOR_SWITCHES = ("lease_s", "lease_renew_s")
 """Lifetimes that agents are told; the others are the NVA's own."""
+_OF_THE_SWITCH_ALONE = ("verify_rate", "dscp.model", "dscp.value")
+"""Fields of an NVE that concern nobody else."""
 
 
 def _allows_more(change: Change) -> bool:
@@ -116,8 +119,8 @@ class Judge:
     def _nve(self, name: str, was: Nve | None, will: Nve | None, change: Change) -> _Verdict:
         if change.field in ("device_id", "p4runtime"):
             return _Verdict(Effect.AGENT, [name])
-        if change.field == "verify_rate":
-            return _Verdict(Effect.SWITCHES, [name])
+        if change.field in _OF_THE_SWITCH_ALONE:
+            return _Verdict(Effect.SWITCHES, [name], weaker=change.new == DscpModel.COPY.value)
         peers = [peer for membership in self._memberships for peer in membership.peers_of(name)]
         if change.field == "zero_checksum":
             return _Verdict(Effect.SWITCHES, peers, weaker=will is not None and will.zero_checksum)
