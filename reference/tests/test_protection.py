@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from ipaddress import IPv6Address
 from pathlib import Path
 
 import pytest
-from nvo3ref import ascon, chaskey, protection
+from nvo3ref import ascon, chaskey, protection, tenant_frames
+from nvo3ref.tunnel import TunnelPacket
 
 # Known answers, made with the designers' reference code; message byte i is i mod 256.
 KEY = bytes.fromhex("33343d839f389f004fe6982339cf7a41")
@@ -46,6 +48,25 @@ def packet() -> protection.Protected:
     return protection.Protected(
         "02:aa:00:00:00:01", "02:aa:00:00:00:02", "192.0.2.1", "192.0.2.2", 5001, 0x80001234, 4302, GENEVE[44:]
     ).sealed(PACKET_KEY)
+
+
+def over_ipv6() -> protection.Protected:
+    """The same packet: what an ICV binds are no outer addresses."""
+    return replace(packet(), source="2001:db8::1", destination="2001:db8::2", flow_label=0xABCDE)
+
+
+def _summed(frame: bytes) -> bytes:
+    """A frame over IPv6 with the UDP checksum that it should have."""
+    value = protection.ipv6_udp_checksum(frame[22:38], frame[38:54], frame[54:])
+    return frame[:60] + value.to_bytes(2) + frame[62:]
+
+
+def _more_fragments(frame: bytes) -> bytes:
+    """A frame over IPv4 that says that more of it follows; with the header checksum right."""
+    head = bytearray(frame[14:34])
+    head[6:8], head[10:12] = b"\x20\0", b"\0\0"
+    head[10:12] = tenant_frames.checksum(bytes(head)).to_bytes(2)
+    return frame[:14] + bytes(head) + frame[34:]
 
 
 @pytest.mark.parametrize("length", TAGS)
@@ -101,11 +122,13 @@ class TestProtected:
     @pytest.mark.parametrize(
         ("change", "reason"),
         [
-            (lambda data: data[:12] + b"\x86\xdd" + data[14:], "not IPv4"),
-            (lambda data: data[:12] + b"\x08\x06" + data[14:], "not IPv4"),
+            (lambda data: data[:12] + b"\x86\xdd" + data[14:], "IPv6 with version 4"),
+            (lambda data: data[:12] + b"\x08\x06" + data[14:], "neither IPv4 nor IPv6"),
             (lambda data: data[:60], "too short"),
             (lambda data: data + b"\x00", "IPv4 says"),
             (lambda data: data[:24] + b"\x00\x00" + data[26:], "checksum"),
+            (_more_fragments, "a fragment"),
+            (lambda data: data[:40] + b"\x00\x01" + data[42:], "UDP checksum"),
             (lambda data: data[:36] + b"\x12\xb5" + data[38:], "not Geneve"),
             (lambda data: data[:42] + b"\x00" + data[43:], "exactly the protection option"),
             (lambda data: data[:50] + b"\x01\x02" + data[52:], "another option"),
@@ -117,5 +140,61 @@ class TestProtected:
     def test_what_is_not_protected(self, change: object, reason: str) -> None:
         assert callable(change)
         result = protection.parse(change(packet().build()))
+        assert isinstance(result, str)
+        assert reason in result
+
+
+class TestIpv6:
+    def test_parse_is_the_inverse(self) -> None:
+        assert protection.parse(over_ipv6().build()) == over_ipv6()
+
+    def test_it_is_what_the_other_reader_writes(self) -> None:
+        """They share nothing but the text."""
+        other = TunnelPacket(
+            inner=packet().inner,
+            key=PACKET_KEY,
+            spi=0x80001234,
+            sequence=4302,
+            vni=5001,
+            source=IPv6Address("2001:db8::1").packed,
+            destination=IPv6Address("2001:db8::2").packed,
+            eth_dst=bytes.fromhex("02aa00000002"),
+            eth_src=bytes.fromhex("02aa00000001"),
+            udp_source=0xC000,
+            flow_label=0xABCDE,
+        )
+        assert over_ipv6().build() == other.encode()
+
+    def test_a_sum_of_zero_is_sent_as_ones(self) -> None:
+        """Otherwise it would say that there is none."""
+        checksum = int.from_bytes(over_ipv6().build()[60:62])
+        port = (over_ipv6().source_port + checksum) % 0xFFFF  # now all of it adds up to ones
+        frame = replace(over_ipv6(), source_port=port).build()
+        assert frame[60:62] == b"\xff\xff"
+        assert isinstance(protection.parse(frame), protection.Protected)
+
+    @pytest.mark.parametrize(
+        ("change", "reason"),
+        [
+            (lambda data: data[:12] + b"\x08\x00" + data[14:], "IPv4 header with options"),
+            (lambda data: data[:14] + b"\x40" + data[15:], "IPv6 with version 4"),
+            (lambda data: data[:80], "too short"),
+            (lambda data: data + b"\x00", "IPv6 says"),
+            (lambda data: data[:20] + b"\x3c" + data[21:], "next header 60"),
+            (lambda data: data[:20] + b"\x2c" + data[21:], "next header 44"),
+            (lambda data: data[:60] + bytes(2) + data[62:], "checksum 0x0000"),
+            (lambda data: data[:60] + bytes([data[60] ^ 1]) + data[61:], "checksum"),
+            (lambda data: data[:37] + b"\x07" + data[38:], "checksum"),
+            (lambda data: _summed(data[:22] + bytes(10) + b"\xff\xff\xc0\0\2\1" + data[38:]), "in the form of IPv6"),
+            (lambda data: _summed(data[:38] + bytes(10) + b"\xff\xff\xc0\0\2\1" + data[54:]), "in the form of IPv6"),
+            (lambda data: _summed(data[:58] + b"\0\x64" + data[60:]), "disagree"),
+            (lambda data: _summed(data[:56] + b"\x12\xb5" + data[58:]), "not Geneve"),
+            (lambda data: _summed(data[:62] + b"\x00" + data[63:]), "exactly the protection option"),
+            (lambda data: _summed(data[:86] + b"\x00\x10" + data[88:]), "are covered"),
+        ],
+    )
+    def test_what_is_not_protected(self, change: object, reason: str) -> None:
+        assert callable(change)
+        result = protection.parse(change(over_ipv6().build()))
         assert isinstance(result, str)
         assert reason in result
