@@ -108,7 +108,7 @@ def _nve(leaf: Leaf, socket: Path, vap_limit: dict[str, Any], peer_meter: dict[s
         # A domain file takes one spelling of a path; whoever names the lab's directory may use any.
         "p4runtime": f"unix:{socket.resolve() if '..' in socket.parts else socket}",
         "underlay": {
-            "address": leaf.address,
+            "address": leaf.address if leaf.ipv6 is None else [leaf.address, leaf.ipv6],
             "port": leaf.underlay_port,
             "mac": leaf.mac,
             "mtu": UNDERLAY_MTU,

@@ -245,7 +245,12 @@ class Lab:
     async def _start_underlay(self, plan: wiring.Plan) -> None:
         _guard, run = self._needed()
         links = [
-            {"name": leaf.name, "mac": leaf.mac, "address": leaf.address, "wire": plan.fabric[leaf.name]}
+            {
+                "name": leaf.name,
+                "mac": leaf.mac,
+                "ends": self.topology.ends_of(leaf),
+                "wire": plan.fabric[leaf.name],
+            }
             for leaf in self.topology.leaves
         ]
         vns = domain_file.watched(domain_file.domain(self.topology, self.view.switches))

@@ -129,15 +129,16 @@ def underlay_table(observation: dict[str, Any]) -> Table:
 
 
 def vn_table(observation: dict[str, Any]) -> Table:
-    """One row a VN: the level that it demands, and the packets of each suite that the underlay has seen."""
+    """A row a VN and family: the level that it demands, and packets of each suite that the underlay has seen."""
     table = Table(title="VNs, as the underlay has seen them", title_justify="left", box=box.SIMPLE_HEAD)
-    for name in ("VN", "VNI", "level"):
+    for name in ("VN", "VNI", "level", "over"):
         table.add_column(name, justify="right" if name == "VNI" else "left")
     for name in SUITES.values():
         table.add_column(name, justify="right")
     for vn in observation.get("vns", []):
-        packets = (str(vn["suites"].get(str(suite), 0)) for suite in SUITES)
-        table.add_row(vn["vn"], str(vn["vni"]), vn["level"], *packets)
+        for family, suites in vn["families"].items():
+            packets = (str(suites.get(str(suite), 0)) for suite in SUITES)
+            table.add_row(vn["vn"], str(vn["vni"]), vn["level"], family, *packets)
     return table
 
 

@@ -5,6 +5,9 @@ The reference topology has what an overlay has to keep apart: two tenants with t
 tenant behind several NVEs, a port with two VAPs, a port with one tagged VAP, and an NVE (leaf3) that serves one of
 the tenants only. The VN of blue, which every NVE serves, demands confidentiality. So the insider's keys are of that
 level, leaf1 and leaf2 have keys of both, and red, in clear, shows that whoever looks for plaintext finds it.
+
+leaf1 and leaf2 have underlay addresses of both families, and leaf3 has one of IPv4: so the tunnel of the first two is
+over IPv6, in VNs of both levels, and those of leaf3 are over IPv4.
 """
 
 from __future__ import annotations
@@ -12,9 +15,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-UNDERLAY_MTU = 1600
-"""Largest IP packet of an underlay link, bytes: one of a tenant of 1500 bytes makes one of 1586 (docs/wire-format.md).
-"""
+UNDERLAY_MTU = 1620
+"""Largest IP packet of an underlay link, bytes: one of a tenant of 1500 bytes makes one of 1586, or of 1606 over IPv6
+(docs/wire-format.md)."""
 TENANT_MTU = 1500
 UNDERLAY_PORT = 256
 """Underlay ports have numbers from 256 on: the parser of the NVE program cannot look a role up."""
@@ -57,7 +60,12 @@ class AccessPort:
 
 @dataclass(frozen=True)
 class Leaf:
-    """An NVE."""
+    """An NVE.
+
+    Attributes:
+        address: its underlay address of IPv4.
+        ipv6: that of IPv6, if it has one.
+    """
 
     name: str
     device_id: int
@@ -65,6 +73,18 @@ class Leaf:
     mac: str
     ports: tuple[AccessPort, ...]
     underlay_port: int = UNDERLAY_PORT
+    ipv6: str | None = None
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """In the underlay."""
+        return (self.address,) if self.ipv6 is None else (self.address, self.ipv6)
+
+    def ends_with(self, peer: Leaf) -> tuple[str, str]:
+        """Where the tunnel to another one begins and ends: over IPv6 if both have it."""
+        if self.ipv6 is None or peer.ipv6 is None:
+            return self.address, peer.address
+        return self.ipv6, peer.ipv6
 
     @property
     def hosts(self) -> tuple[Host, ...]:
@@ -118,6 +138,12 @@ class Topology:
     def tenant(self, name: str) -> Tenant:
         return next(tenant for tenant in self.tenants if tenant.name == name)
 
+    def ends_of(self, leaf: Leaf) -> list[tuple[str, str]]:
+        """From where to where packets of an NVE may go: its tunnels."""
+        tenants = {host.tenant for host in leaf.hosts}
+        others = (one for one in self.leaves if one.name != leaf.name)
+        return [leaf.ends_with(one) for one in others if tenants & {host.tenant for host in one.hosts}]
+
     def members(self, tenant: str) -> tuple[Host, ...]:
         return tuple(host for host in self.hosts if host.tenant == tenant)
 
@@ -153,6 +179,7 @@ def reference() -> Topology:
                     AccessPort(1, (Host("red1", "red", "02:00:00:00:01:01", "10.0.0.1"),)),
                     AccessPort(2, (Host("blue1", "blue", "02:00:00:00:02:01", "10.0.0.1"),)),
                 ),
+                ipv6="2001:db8::1",
             ),
             Leaf(
                 "leaf2",
@@ -169,6 +196,7 @@ def reference() -> Topology:
                         ),
                     ),
                 ),
+                ipv6="2001:db8::2",
             ),
             Leaf(
                 "leaf3",

@@ -7,6 +7,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,10 @@ class TestFabric:
             {
                 "name": f"leaf{number}",
                 "mac": f"02:aa:00:00:00:0{number}",
-                "address": f"192.0.2.{number}",
+                "ends": [
+                    (f"192.0.2.{number}", f"192.0.2.{3 - number}"),
+                    (f"2001:db8::{number}", f"2001:db8::{3 - number}"),
+                ],
                 "wire": {"local": str(run / f"{number}.b"), "peer": str(run / f"{number}.a")},
             }
             for number in (1, 2)
@@ -155,6 +159,8 @@ class TestFabric:
                 assert (await client.call("report"))["links"][0]["violations"] == 0
                 leaf1.send(packet(RED, 1, 2, bytes(60)).build())
                 leaf1.send(packet(RED, 2, 1, bytes(60)).build())
+                six = replace(packet(RED, 2, 2, bytes(60)), source="2001:db8::1", destination="2001:db8::2")
+                leaf1.send(six.build())
                 report = await client.call("report")
                 assert report["links"][0]["violations"] == 1
                 assert "VN red demands confidentiality" in report["links"][0]["examples"][0]
@@ -162,7 +168,8 @@ class TestFabric:
                     "vn": "red",
                     "vni": RED,
                     "level": "confidentiality",
-                    "suites": {"1": 2, "2": 1},
+                    "suites": {"1": 2, "2": 2},
+                    "families": {"IPv4": {"1": 2, "2": 1}, "IPv6": {"2": 1}},
                 }
                 with pytest.raises(RemoteError, match="no VN has VNI 1; there are 5001, 5002"):
                     await client.call("demand", vni=1, level="integrity")

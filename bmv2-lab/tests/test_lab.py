@@ -14,6 +14,7 @@ import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from nvo3lab import rundir, traffic
@@ -32,6 +33,13 @@ from .processes import Finished, Running, finished, tree, wait_gone
 
 SUITE = {"integrity": "1", "confidentiality": "2"}
 """Level → the suite that gives it, in a report."""
+FAMILIES = {"red": {"IPv6"}, "blue": {"IPv4", "IPv6"}}
+"""VN → what its tunnels are over: leaf3, which has no IPv6, serves blue alone."""
+
+
+def families(observation: dict[str, Any]) -> dict[str, set[str]]:
+    """VN → over what packets of it were seen."""
+    return {vn["vn"]: {family for family, suites in vn["families"].items() if suites} for vn in observation["vns"]}
 
 
 def wires(wiring: preflight.Wiring) -> str:
@@ -98,6 +106,7 @@ class TestUpAndDown:
                 assert closing.faults() == []
                 assert all(link["frames"] > 100 for link in closing.observation["links"])
                 assert all(vn["suites"].keys() == {SUITE[vn["level"]]} for vn in closing.observation["vns"])
+                assert families(closing.observation) == FAMILIES
 
         with stack:
             everything, held = asyncio.run(run())
@@ -293,6 +302,7 @@ class TestWhole:
         assert {name: vn["level"] for name, vn in seen.items()} == {"red": "integrity", "blue": "confidentiality"}
         assert seen["blue"]["suites"].keys() == {SUITE["confidentiality"]}
         assert seen["red"]["suites"][SUITE["integrity"]] > 100
+        assert families(report["observation"]) == FAMILIES
         assert not (short_directory / "run").exists()
 
     def test_a_frame_without_protection_is_reported(self, short_directory: Path) -> None:

@@ -15,6 +15,8 @@ from nvo3ref import protection
 from nvo3ref import tenant_frames as frames
 
 KEY = bytes(range(16))
+ENDS = frozenset({("192.0.2.1", "192.0.2.2"), ("2001:db8::1", "2001:db8::2")})
+"""A link of whose tunnels one is over IPv4, and another over IPv6."""
 
 
 def packet() -> protection.Protected:
@@ -23,11 +25,15 @@ def packet() -> protection.Protected:
     ).sealed(KEY)
 
 
+def over_ipv6() -> protection.Protected:
+    return replace(packet(), source="2001:db8::1", destination="2001:db8::2")
+
+
 def watching() -> Observer:
     """What the lab's own domain has it know: red demands integrity, blue confidentiality."""
     document = domain(reference(), {leaf.name: Path("/nowhere") for leaf in reference().leaves})
     vns = {vn["vni"]: WatchedVn.of_members(**vn) for vn in watched(document)}
-    return Observer("leaf1", "192.0.2.1", vns)
+    return Observer("leaf1", ENDS, vns)
 
 
 def between(source: str, destination: str, text: bytes = bytes(16)) -> bytes:
@@ -41,32 +47,63 @@ def of_blue(inner: bytes, suite: int = protection.SUITE_ASCON_AEAD128) -> protec
 
 class TestObserver:
     def test_protected_packets_pass(self) -> None:
-        observer = Observer("leaf1", "192.0.2.1")
+        observer = Observer("leaf1", ENDS)
         assert observer.sent(packet().build()) == packet()
         assert observer.sent(replace(packet(), sequence=4303).build()) is not None
         assert observer.report(0)["violations"] == 0
         assert observer.last == {("192.0.2.2", 0x80001234): 4303}
 
     def test_an_unprotected_frame_is_a_violation(self) -> None:
-        observer = Observer("leaf1", "192.0.2.1")
+        observer = Observer("leaf1", ENDS)
         arp = frames.arp(frames.ARP_REQUEST, "02:aa:00:00:00:01", "192.0.2.1", "00:00:00:00:00:00", "192.0.2.2")
         observer.sent(frames.ethernet(frames.BROADCAST, "02:aa:00:00:00:01", frames.ETHERTYPE_ARP, arp))
         report = observer.report(0)
         assert report["violations"] == 1
-        assert "not IPv4" in report["examples"][0]
+        assert "neither IPv4 nor IPv6" in report["examples"][0]
 
     def test_a_sequence_number_twice_is_a_violation(self) -> None:
-        observer = Observer("leaf1", "192.0.2.1")
+        observer = Observer("leaf1", ENDS)
         observer.sent(packet().build())
         assert observer.sent(replace(packet(), inner=bytes(60)).sealed(KEY).build()) is None
         assert "second time" in observer.report(0)["examples"][0]
 
-    def test_another_source_is_a_violation(self) -> None:
-        observer = Observer("leaf1", "192.0.2.1")
-        assert observer.sent(replace(packet(), source="192.0.2.7").build()) is None
+    @pytest.mark.parametrize(
+        ("source", "destination"),
+        [
+            ("192.0.2.7", "192.0.2.2"),
+            ("192.0.2.1", "192.0.2.7"),
+            ("192.0.2.2", "192.0.2.1"),
+            ("2001:db8::1", "2001:db8::1"),
+            ("2001:db8::7", "2001:db8::2"),
+            ("2001:db8::1", "2001:db8::7"),
+        ],
+    )
+    def test_other_addresses_are_a_violation(self, source: str, destination: str) -> None:
+        observer = Observer("leaf1", ENDS)
+        assert observer.sent(replace(packet(), source=source, destination=destination).build()) is None
+        assert f"no tunnel from {source} to {destination}" in observer.report(0)["examples"][0]
+
+    def test_the_other_family_is_a_violation(self) -> None:
+        """A tunnel is over one of them, and falls back to the other never."""
+        observer = Observer("leaf1", ENDS - {("192.0.2.1", "192.0.2.2")})
+        assert observer.sent(packet().build()) is None
+        assert observer.sent(over_ipv6().build()) == over_ipv6()
+
+    def test_both_families_are_looked_at(self) -> None:
+        observer = Observer("leaf1", ENDS)
+        assert observer.sent(packet().build()) == packet()
+        assert observer.sent(over_ipv6().build()) == over_ipv6()
+        assert observer.suites == {(5001, "IPv4", 1): 1, (5001, "IPv6", 1): 1}
+        assert observer.sent(over_ipv6().build()) is None, "that sequence number again"
+
+    def test_over_ipv6_a_datagram_has_its_checksum(self) -> None:
+        observer = Observer("leaf1", ENDS)
+        frame = over_ipv6().build()
+        assert observer.sent(frame[:60] + bytes(2) + frame[62:]) is None
+        assert "UDP checksum" in observer.report(0)["examples"][0]
 
     def test_a_talking_kernel_is_a_violation(self) -> None:
-        observer = Observer("leaf1", "192.0.2.1")
+        observer = Observer("leaf1", ENDS)
         observer.foreign(bytes(60))
         assert observer.report(0)["violations"] == 1
 
@@ -77,7 +114,7 @@ class TestLevels:
         assert observer.sent(replace(packet(), inner=between("red1", "red2")).sealed(KEY).build()) is not None
         assert observer.sent(of_blue(between("blue1", "blue2")).build()) is None, "that SPI and sequence again"
         assert observer.sent(replace(of_blue(between("blue1", "blue2")), sequence=1).sealed(KEY).build()) is not None
-        assert observer.suites == {(5001, 1): 1, (5002, 2): 2}
+        assert observer.suites == {(5001, "IPv4", 1): 1, (5002, "IPv4", 2): 2}
 
     def test_below_its_level_is_a_violation(self) -> None:
         observer = watching()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv6Address, ip_address
 from typing import Any
 
 from nvo3ref.protection import Protected
@@ -70,12 +70,12 @@ class _Honest:
 
 def _floor(world: World) -> Meter:
     """What leaf3 verifies in any case of leaf1. Raises LabError."""
-    source = IPv4Address(world.leaf(_SENDER).address)
+    source = ip_address(world.leaf(_SENDER).ends_with(world.leaf(_RECEIVER))[0])
     with SwitchReader(world.view.switches[_RECEIVER], world.leaf(_RECEIVER).device_id) as switch:
         peers = {
             entry.parameters["peer"]
             for entry in switch.entries("authorized_nve")
-            if IPv6Address(entry.key["source"]).ipv4_mapped == source
+            if (address := IPv6Address(entry.key["source"])) == source or address.ipv4_mapped == source
         }
         for meter in switch.meters("peer_floor"):
             if meter.key["peer"] in peers:

@@ -9,10 +9,9 @@ from dataclasses import replace
 from nvo3ref import tenant_frames as frames
 
 from nvo3lab.drill.model import Attack, Shot
-from nvo3lab.drill.world import World
+from nvo3lab.drill.world import STRANGERS, World
 
 _PACKETS = 40
-_STRANGER = "192.0.2.99"
 _INSIDER = "leaf3"
 
 
@@ -37,7 +36,10 @@ async def control(world: World) -> Shot:
 
 
 async def impersonate(world: World) -> Shot:
-    """With its own keys in the name of others: of leaf2, of an NVE that does not exist, and towards a third one."""
+    """With its own keys in the name of others: of leaf2, of an NVE that does not exist, and towards a third one.
+
+    Its own tunnels are over IPv4; what it sends in the name of others is of either family.
+    """
     stolen = await world.steal(_INSIDER, "leaf1")
     real, packets = [], []
     for source, destination in (("red2", "red1"), ("blue2", "blue1")):
@@ -47,11 +49,14 @@ async def impersonate(world: World) -> Shot:
             # Under leaf2's SPI of either level, as seen on the wire, and with the only key there is.
             packets.append(world.guess(real[-1], inner, number).sealed(stolen.key))
     inside = [world.marked_frame("blue2", world.host("blue1"), number) for number in range(_PACKETS)]
-    for packet in await world.forge(stolen, world.vni("blue"), inside):
-        packets.append(replace(packet, source=world.leaf("leaf2").address))
-        packets.append(replace(packet, source=_STRANGER))
-    sent = await world.into_underlay("leaf1", packets)
     leaf2 = world.leaf("leaf2")
+    others, own = leaf2.ends_with(world.leaf("leaf1"))
+    for packet in await world.forge(stolen, world.vni("blue"), inside):
+        packets.append(replace(packet, source=leaf2.address))
+        packets.append(replace(packet, source=others, destination=own))
+        packets.append(replace(packet, source=STRANGERS["IPv4"]))
+        packets.append(replace(packet, source=STRANGERS["IPv6"], destination=own))
+    sent = await world.into_underlay("leaf1", packets)
     other = [
         replace(packet, destination=leaf2.address, destination_mac=leaf2.mac)
         for packet in await world.forge(stolen, world.vni("blue"), inside)

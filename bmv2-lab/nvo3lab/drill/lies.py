@@ -11,7 +11,7 @@ import asyncio
 import base64
 import os
 from collections import Counter
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 from typing import Any
 
 from nvo3lab.drill import messages as wire
@@ -137,7 +137,8 @@ async def _is_told(world: World) -> bool:
 async def insider_messages(world: World) -> Shot:
     """Every field, as wrong as its type allows, in one session after the other."""
     device = str(world.plane.device_file("nve", _LIAR))
-    addresses = [IPv4Address(world.leaf(name).address).packed for name in _OTHERS]
+    ends = [world.leaf(_LIAR).ends_with(world.leaf(name))[1] for name in _OTHERS]
+    addresses = [ip_address(one).packed for one in ends]
     before = _between_others(await world.status())
     ended: Counter[str] = Counter()
     faults: list[str] = []

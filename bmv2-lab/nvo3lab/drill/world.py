@@ -8,7 +8,7 @@ import base64
 import os
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 from typing import Any
 
 from nvo3ref import protection
@@ -33,6 +33,8 @@ _PACE_IN_ROUND_TRIP = 4.0
 _SLOWEST_PACE = 40.0
 _FLOOD = {"embedded": 8000.0, "bmv2": 1000.0}
 """Frames a second of a flood."""
+STRANGERS = {"IPv4": "192.0.2.99", "IPv6": "2001:db8::99"}
+"""An address of no NVE's, in each family."""
 _AHEAD = 4000
 """How far ahead of the sender an insider numbers its own packets: within the replay window, beyond what is sent
 meanwhile."""
@@ -94,6 +96,10 @@ class World:
         for host in self.view.hosts.values():
             await host.call("expect_marker", marker=self.marker.hex(), kind="marked")
             await host.call("expect_marker", marker=self.bait_marker.hex(), kind="bait")
+
+    def at(self, host: str) -> Leaf:
+        """The NVE of a host."""
+        return self.topology.leaf_of(host)
 
     def leaf(self, name: str) -> Leaf:
         return self.topology.leaf(name)
@@ -253,8 +259,8 @@ class World:
     @staticmethod
     def keyed(stolen: StolenKey, vni: int, sequence: int, inner: bytes) -> Protected:
         """A packet as the sender with this key protects it."""
-        one, other, suite = stolen.sender, stolen.receiver, stolen.suite
-        packet = Protected(one.mac, other.mac, one.address, other.address, vni, stolen.spi, sequence, inner, suite)
+        one, other = stolen.sender, stolen.receiver
+        packet = Protected(one.mac, other.mac, *one.ends_with(other), vni, stolen.spi, sequence, inner, stolen.suite)
         return packet.sealed(stolen.key)
 
     # What an attacker on the path catches.
@@ -307,7 +313,7 @@ class World:
         return await asyncio.to_thread(self._read_key, self.leaf(sender), self.leaf(receiver), level)
 
     def _read_key(self, sender: Leaf, receiver: Leaf, level: str) -> StolenKey:
-        destination = int(IPv4Address(receiver.address))
+        destination = int(ip_address(sender.ends_with(receiver)[1]))
         with SwitchReader(self.view.switches[sender.name], sender.device_id) as switch:
             tunnels = {
                 entry.key["interface"]
@@ -328,7 +334,7 @@ class World:
         first = await self.view.underlay.call(
             "claim",
             name=sender.name,
-            destination=receiver.address,
+            destination=sender.ends_with(receiver)[1],
             spi=stolen.spi,
             count=len(content),
             ahead=_AHEAD,

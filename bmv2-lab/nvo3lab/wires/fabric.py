@@ -22,7 +22,7 @@ from nvo3ref.tenant_frames import ETHERNET_LENGTH, ETHERTYPE_ARP, mac_text
 
 from nvo3lab.rpc import serve
 from nvo3lab.topology import CONFIDENTIALITY, ECHO_OVERHEAD, ECHO_SIZES, TOKEN
-from nvo3lab.wires.observer import GIVEN, Observer, WatchedVn
+from nvo3lab.wires.observer import FAMILIES, GIVEN, Observer, WatchedVn
 from nvo3lab.wires.reader import Known, Reader
 from nvo3lab.wires.wire import Port, open_port, send_paced
 
@@ -52,7 +52,7 @@ class Fabric:
         for link in configuration["links"]:
             name = link["name"]
             self._by_mac[link["mac"]] = name
-            self._observers[name] = Observer(name, link["address"], self._vns)
+            self._observers[name] = Observer(name, frozenset(map(tuple, link["ends"])), self._vns)
 
             def on_frame(frame: bytes, foreign: bool, name: str = name) -> None:
                 self._on_frame(name, frame, foreign)
@@ -157,12 +157,18 @@ class Fabric:
         }
 
     def _report_of(self, vn: WatchedVn) -> dict[str, Any]:
-        """Which suites all links have seen in a VN."""
-        suites: Counter[int] = Counter()
+        """Which suites all links have seen in a VN, altogether and over each family."""
+        found: dict[str, Counter[int]] = {family: Counter() for family in FAMILIES}
         for observer in self._observers.values():
-            suites.update({suite: count for (vni, suite), count in observer.suites.items() if vni == vn.vni})
-        packets = {str(suite): count for suite, count in sorted(suites.items())}
-        return {"vn": vn.name, "vni": vn.vni, "level": vn.level, "suites": packets}
+            for (vni, family, suite), count in observer.suites.items():
+                if vni == vn.vni:
+                    found[family][suite] += count
+        families = {
+            family: {str(suite): count for suite, count in sorted(one.items())} for family, one in found.items()
+        }
+        whole = found["IPv4"] + found["IPv6"]
+        packets = {str(suite): count for suite, count in sorted(whole.items())}
+        return {"vn": vn.name, "vni": vn.vni, "level": vn.level, "suites": packets, "families": families}
 
     def _drain(self) -> None:
         """Take what the NVEs have sent until now."""

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The observer of one underlay link: it looks at every frame that an NVE sends, and at whatever else is on the link.
 
-Each must be a protected packet, from an NVE that is on this link, with a sequence number that this key has not used
-before: the pair of key and sequence is the one thing that both suites must never see twice. Its suite must give the
-level that its VN demands, and where that is confidentiality, nothing may be readable of what is known of the tenants.
+Each must be a protected packet, from the NVE on this link to one that it has a tunnel to, over IPv4 or IPv6 as that
+tunnel is, with a sequence number that this key has not used before: the pair of key and sequence is the one thing that
+both suites must never see twice. Its suite must give the level that its VN demands, and where that is confidentiality,
+nothing may be readable of what is known of the tenants.
 """
 
 from __future__ import annotations
@@ -23,6 +24,13 @@ LEVELS = (INTEGRITY, CONFIDENTIALITY)
 """The higher ones last."""
 GIVEN = {protection.SUITE_CHASKEY12: INTEGRITY, protection.SUITE_ASCON_AEAD128: CONFIDENTIALITY}
 """Suite → level."""
+FAMILIES = ("IPv4", "IPv6")
+"""Of the outer addresses."""
+
+
+def family_of(packet: protection.Protected) -> str:
+    """One of `FAMILIES`."""
+    return FAMILIES[packet.is_ipv6]
 
 
 @dataclass
@@ -58,20 +66,20 @@ class Observer:
 
     Args:
         name: of the NVE at the link's other end.
-        address: its underlay address; what it sends comes from there.
+        ends: of its tunnels, from where to where: what it sends has these addresses.
         vns: VNI → what is demanded; the same for the observers of all links.
     """
 
     name: str
-    address: str
+    ends: frozenset[tuple[str, str]]
     vns: dict[int, WatchedVn] = field(default_factory=dict)
     frames: int = 0
     protected: int = 0
     violations: int = 0
     examples: list[str] = field(default_factory=list)
     last: dict[tuple[str, int], int] = field(default_factory=dict)
-    suites: Counter[tuple[int, int]] = field(default_factory=Counter)
-    """(VNI, suite) → packets."""
+    suites: Counter[tuple[int, str, int]] = field(default_factory=Counter)
+    """(VNI, family of the outer addresses, suite) → packets."""
     _seen: set[tuple[str, int, int]] = field(default_factory=set)
 
     def sent(self, frame: bytes) -> protection.Protected | None:
@@ -81,9 +89,9 @@ class Observer:
         if isinstance(packet, str):
             self._complain(packet, frame)
             return None
-        self.suites[packet.vni, packet.suite] += 1
-        if packet.source != self.address:
-            self._complain(f"source {packet.source}, but the link is that of {self.address}", frame)
+        self.suites[packet.vni, family_of(packet), packet.suite] += 1
+        if (packet.source, packet.destination) not in self.ends:
+            self._complain(f"{self.name} has no tunnel from {packet.source} to {packet.destination}", frame)
             return None
         use = (packet.destination, packet.spi, packet.sequence)
         if use in self._seen:
