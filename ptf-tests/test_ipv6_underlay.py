@@ -13,7 +13,7 @@ import test_replay
 from harness.base import NveTest, varied
 from harness.batch import Batch, UnderlayBatch
 from harness.schema import entry
-from harness.world import RED, A, B, Peer, derived
+from harness.world import RED, A, B, Peer, derived, permit
 from nvo3ref.frames import ip4_frame, ip6
 from nvo3ref.reasons import Reason
 from nvo3ref.tunnel import (
@@ -266,3 +266,20 @@ class BothFamiliesSideBySide(NveTest):
         mapped = {"source": bytes(10) + b"\xff\xff" + old.address, "destination": bytes(10) + b"\xff\xff" + old.local}
         self.dropped(256, old.packet(frame).but(**mapped).encode(), Reason.UNAUTHORIZED_NVE)
         self.passes(256, good.encode(), (B.port, B.on_wire(frame)))
+
+
+class NeitherEndIsOfTheOtherFamily(NveTest):
+    """A packet of IPv6 with one address in the form in which tables have those of IPv4: no entry lets it in."""
+
+    def runTest(self) -> None:
+        four = self.world.peer1
+        six = Peer(self.session, 3, ip6(0x1), 256, (RED,), "other family")
+        six.incarnation = self.world.incarnation
+        self.insert(*six.rx_entries())
+        good = six.packet(self.world.far1.frame_to(B))
+        form = bytes(10) + b"\xff\xff"
+        for half in ({"source": form + four.address}, {"destination": form + four.local}):
+            ends = {"source": six.address, "destination": six.local} | half
+            self.insert(permit(**ends, peer=six.number, tag=six.tag))
+            self.dropped(256, good.but(**half).encode(), Reason.UNAUTHORIZED_NVE)
+        self.passes(256, good.encode(), (B.port, B.on_wire(self.world.far1.frame_to(B))))
