@@ -61,7 +61,8 @@ Otherwise different:
   follows no symbolic link and overwrites no file of others;
 - an interface that is missing when a program is pushed, or goes later, leaves its port without it until it is there
   (again); a push that fails leaves the old program with all its ports;
-- ports are added, removed and listed with p4softswitch.v1.Ports, beside P4Runtime; BMv2 does it over Thrift;
+- ports are added, removed, listed and watched with p4softswitch.v1.Ports, beside P4Runtime; BMv2 does it over Thrift,
+  and tells nobody when a link changes;
 - an interface is taken from the host's own network stack, or refused (`host_stack`); sockets and interfaces have one
   switch (`claims`); BMv2 shares both with whoever comes;
 - without `--grpc-server-addr` it listens on the loopback interface only, and its UNIX sockets are their owner's alone.

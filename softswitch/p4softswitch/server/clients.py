@@ -29,6 +29,9 @@ of some other device counts as one for good."""
 MAX_READS = 16
 """Reads at a time."""
 
+MAX_WATCHES = 16
+"""Calls at a time that are told of the states of ports: one for each controller that there may be."""
+
 
 @dataclass(frozen=True)
 class Deadlines:
@@ -148,6 +151,7 @@ class Clients:
         self.deadlines = deadlines or Deadlines()
         self.idle = Seats(idle, "calls that nothing has come of")
         self.reads = Seats(MAX_READS, "Reads")
+        self.watches = Seats(MAX_WATCHES, "Watches of ports")
         self._lock = threading.Lock()
         self._waits: set[Wait] = set()
         self._stopped = threading.Event()

@@ -63,12 +63,13 @@ class Ports:
         drop_port: int = MAX_PORT,
         host: HostStack | None = None,
         claims: Claims | None = None,
+        changed: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`cpu`: number of the CPU port and where its packets go. `sink_of`: if given, packets of every port but these
         go there, and the specs are not attached, as BMv2 ignores its interfaces when it carries packets over gRPC.
         `host`: what keeps this host's network stack away from the interfaces. `claims`: what keeps other switches away
-        from interfaces and sockets.
+        from interfaces and sockets. `changed`: called when what `states` tells is not as it was; it must not wait.
         """
         self._ports = {spec.port: _Port(spec, Attempts(clock)) for spec in specs} if sink_of is None else {}
         self._capture_names = CaptureNames(pcap_dir)
@@ -77,6 +78,7 @@ class Ports:
         self._drop_port = drop_port
         self._host = host
         self._claims = claims
+        self._changed = changed
         self._clock = clock
         self._missed: Counter[int] = Counter()
         self._making_links = threading.Lock()
@@ -307,6 +309,7 @@ class Ports:
             self._let_go(spec)
             raise _not_added(spec, error) from None
         self._ports[spec.port] = port
+        self._changed()
         _LOG.info("port %d (%s): added", spec.port, spec.attached_to)
         if engine is not None:
             self._look(engine, port, found)
@@ -334,6 +337,7 @@ class Ports:
             self._leave(engine, port)
             self._detach(engine, port)
         del self._ports[number]
+        self._changed()
         self._let_go(port.spec)
         _LOG.warning("port %d (%s): removed", number, port.spec.attached_to)
 
@@ -373,6 +377,7 @@ class Ports:
         before, port.state = port.state, state
         if state == before:
             return
+        self._changed()
         where = f"port {port.spec.port} ({port.spec.attached_to})"
         # That a peer begins later is usual; what was up and is not any more, and is again, is news.
         first = before == NO_PROGRAM and (state == UP or (state.state == "down" and name is None))

@@ -16,10 +16,11 @@ import grpc
 from .arbitration import MAX_CONNECTIONS
 from .claims import Claims, Taken, owner_of_tcp_port
 from .clientlosses import ClientLosses
-from .clients import MAX_IDLE, MAX_READS, Clients, Deadlines
+from .clients import MAX_IDLE, MAX_READS, MAX_WATCHES, Clients, Deadlines
 from .dataplane import DataplaneService
 from .device import Device, EngineFactory
 from .host_stack import HostStack
+from .portfeed import PortFeed
 from .ports import MAX_PORT, Ports, PortSpec
 from .portservice import PortService
 from .portwatch import PortWatch
@@ -135,6 +136,7 @@ class Switch:
         if options.dataplane_address:
             self._clients.append(Clients(options.deadlines, idle=_DATAPLANE_IDLE))
             self._dataplane = DataplaneService(options.device_id, self._clients[1], losses)
+        feed = PortFeed()
         self._ports = Ports(
             options.ports,
             pcap_dir=options.pcap_dir,
@@ -143,6 +145,7 @@ class Switch:
             drop_port=options.drop_port,
             host=self._host,
             claims=self._claims,
+            changed=feed.changed,
         )
         self.device = Device(
             options.device_id,
@@ -156,8 +159,8 @@ class Switch:
         self._service = P4RuntimeService(self.device, options.cpu_port, configs, losses, clients)
         self._watch = PortWatch(lambda: self._ports.links, self.device.refresh_ports)
         self._servers: list[grpc.Server] = []
-        server = _server(MAX_IDLE + MAX_CONNECTIONS + MAX_READS + _OTHERS)
-        statistics, port_service = StatisticsService(self.device, losses), PortService(self.device)
+        server = _server(MAX_IDLE + MAX_CONNECTIONS + MAX_READS + MAX_WATCHES + _OTHERS)
+        statistics, port_service = StatisticsService(self.device, losses), PortService(self.device, feed)
         server.add_generic_rpc_handlers(
             (
                 self._service.handler(),
