@@ -49,6 +49,8 @@ def parse_statistics(answer: bytes) -> SwitchStatistics:
             raise ValueError("states that are no object")
         ports = {int(number): _port(port, states.get(number)) for number, port in document["ports"].items()}
         return SwitchStatistics(_counts(document.get("engine")), ports)
+    except RecursionError:
+        raise ValueError("not the statistics of a switch: nested too deep") from None
     except ValueError as error:
         raise ValueError(f"not the statistics of a switch: {error}") from None
 

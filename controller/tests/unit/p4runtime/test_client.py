@@ -311,7 +311,8 @@ class TestPackets:
         [b"", b"[]", b"{}", b'{"ports": {"one": {}}}', b'{"engine": {}, "ports": {"1": {"checksum_unfinished": 1}}}',
          b'{"engine": {}, "ports": {"1": {"interface": "a"}}, "states": {"1": {"state": "up"}}}',
          b'{"engine": {}, "ports": {}, "states": []}',
-         b'{"engine": {"packets_in": "7"}, "ports": {}}', b'{"engine": {"packets_in": -1}, "ports": {}}', b"\xff"],
+         b'{"engine": {"packets_in": "7"}, "ports": {}}', b'{"engine": {"packets_in": -1}, "ports": {}}',
+         b"\xff", b"[" * 100_000],
     )  # fmt: skip
     def test_statistics_of_another_form(self, answer):
         with pytest.raises(ValueError, match="not the statistics"):
