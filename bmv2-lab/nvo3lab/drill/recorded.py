@@ -23,6 +23,8 @@ _EACH = 20
 _ROTATIONS = 3
 _INTERVAL = {"embedded": 0.02, "bmv2": 0.1}
 """Seconds between echoes, of streams between all pairs at once."""
+_PATIENCE = 20.0
+"""For the last answers, seconds: longer than a process of a busy machine waits for its turn."""
 _RESTARTED = "leaf3"
 _PAIRS = (("red1", "red2"), ("blue2", "blue1"), ("blue3", "blue1"), ("blue1", "blue3"))
 """One direction of each tunnel in turn, and of each level: where a packet is sent, and where it has to arrive."""
@@ -142,7 +144,9 @@ class Streams:
     async def __aexit__(self, *_exception: object) -> None:
         for answer in await asyncio.gather(
             *(
-                self._world.view.hosts[source.name].call("stream_stop", stream=f"all {destination.name}")
+                self._world.view.hosts[source.name].call(
+                    "stream_stop", stream=f"all {destination.name}", patience=_PATIENCE
+                )
                 for source, destination in self._pairs
             )
         ):

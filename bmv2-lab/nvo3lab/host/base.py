@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from nvo3lab.host.echo import EchoStream
+from nvo3lab.host.echo import DEADLINE, EchoStream
 from nvo3lab.host.ledger import Ledger
 from nvo3lab.wires.wire import open_port, send_paced
 
@@ -75,10 +75,10 @@ class TenantHost:
     async def stream_end(self, stream: str) -> dict[str, Any]:
         return await self._streams[stream].end()
 
-    async def stream_stop(self, stream: str) -> dict[str, Any]:
-        """Stop a stream. Returns the summary of what is left of its window."""
+    async def stream_stop(self, stream: str, patience: float = DEADLINE) -> dict[str, Any]:
+        """Stop a stream. Returns the summary of what is left of its window. patience: for the last answers, seconds."""
         await self._streams[stream].stop()
-        result = await self._streams[stream].end()
+        result = await self._streams[stream].end(patience)
         del self._streams[stream]
         return result
 

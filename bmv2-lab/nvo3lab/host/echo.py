@@ -83,13 +83,13 @@ class EchoStream:
         """Start a window: requests sent from now on count."""
         self._window = _Window()
 
-    async def end(self) -> dict[str, Any]:
-        """End the window, once each of its requests is answered or lost.
+    async def end(self, patience: float = DEADLINE) -> dict[str, Any]:
+        """End the window, once each of its requests is answered or lost: not answered in `patience` seconds from now.
 
         Returns its summary, and when the last request was sent that was answered (seconds since the window began).
         """
         window, self._window = self._window, _Window()
-        limit = time.monotonic() + DEADLINE
+        limit = time.monotonic() + patience
         while time.monotonic() < limit and any(number not in self._round_trip for number in window.sent):
             await asyncio.sleep(_SETTLE)
         answered = [number for number in window.sent if number in self._round_trip]
