@@ -86,6 +86,8 @@ class Connection:
         self._stub: Any = p4r_grpc.P4RuntimeStub(self._channel)
         self._stream: Any = None
         self._reader: asyncio.Task[None] | None = None
+        self._writing = asyncio.Lock()
+        """grpc.aio takes one message at a time: a second one that comes before it is written ends the stream."""
         self._broken: asyncio.Future[SwitchError] = asyncio.get_running_loop().create_future()
 
     @classmethod
@@ -170,9 +172,10 @@ class Connection:
 
     async def send(self, message: p4r.StreamMessageRequest) -> None:
         """Send over the stream. Raises SwitchUnreachable."""
-        self.check()
         try:
-            await self._stream.write(message)
+            async with self._writing:
+                self.check()
+                await self._stream.write(message)
         except grpc.aio.AioRpcError as error:
             raise SwitchUnreachable(f"{self.name}: {_failure(error)}") from None
         except asyncio.InvalidStateError:

@@ -277,6 +277,22 @@ class TestPackets:
 
         asyncio.run(run())
 
+    def test_many_at_once(self, start_switch):
+        """Whoever sends does not know of the others: tenants' packets, questions to the pipeline, frames in clear."""
+
+        async def run():
+            client = await connected(start_switch("s", 1))
+            await client.push_pipeline()
+            frame = bytes(1400)
+            await asyncio.gather(*(client.packet_out(PacketOutOp.FORWARD, frame, egress_port=1) for _ in range(500)))
+            await client.packet_out(PacketOutOp.REPORT_STATE, interface=7)
+            while (packet := await client.packet_in())["reason"] != PuntReason.STATE:
+                pass
+            assert packet["interface"] == 7
+            await client.close()
+
+        asyncio.run(run())
+
     def test_drops_are_counted_by_name(self, start_switch):
         async def run():
             client = await loaded(start_switch())
