@@ -12,7 +12,6 @@
     │   ├── RpcFailed            a call failed, with gRPC's code and the switch's words
     │   ├── WriteRefused         some updates of a write were refused, each with its reason
     │   ├── ReadRefused          a read was refused, or its answer cannot be understood
-    │   ├── NoSuchService        the switch has no such service beside P4Runtime
     │   ├── NoAnswer             the pipeline did not answer a packet-out in time
     │   ├── IncarnationLost      the registers and the entry of the incarnation no longer agree
     │   ├── IncarnationRetired   the NVA has no keys for the incarnation any more: the switch takes another one
@@ -138,10 +137,6 @@ class WriteRefused(SwitchError):
 
 class ReadRefused(SwitchError):
     """A read was refused, or its answer cannot be understood."""
-
-
-class NoSuchService(SwitchError):
-    """The switch has no such service beside P4Runtime."""
 
 
 class NoAnswer(SwitchError):

@@ -4,13 +4,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 
 from finsy.proto import U128, p4r, rpc_code
 
 from nvo3sec.errors import (
-    NoSuchService,
     NotPrimary,
     PipelineMissing,
     PipelineRefused,
@@ -21,7 +19,6 @@ from nvo3sec.errors import (
 )
 from nvo3sec.p4runtime.codec import Codec
 from nvo3sec.p4runtime.connection import ELECTION_ID, PUSH_TIMEOUT_S, Connection, RpcFailed, code_name
-from nvo3sec.p4runtime.portstates import PORTS_WATCH_METHOD, PortStates, parse_port_states
 from nvo3sec.p4runtime.statistics import STATISTICS_METHOD, SwitchStatistics, parse_statistics
 from nvo3sec.program.artifacts import Artifacts
 from nvo3sec.program.entry import CounterValue, Entry, Group, PacketIn, Pairs, SwitchState, Update
@@ -195,18 +192,6 @@ class SwitchClient:
             raise ReadRefused(f"{self.name}: {failure}") from None
         except ValueError as error:
             raise ReadRefused(f"{self.name}: {error}") from None
-
-    async def watch_ports(self) -> AsyncGenerator[PortStates, None]:
-        """How the ports are: at once, and again after each change, until the switch ends it. Raises NoSuchService,
-        ReadRefused, SwitchUnreachable."""
-        try:
-            async with contextlib.aclosing(self._connection.stream_other(PORTS_WATCH_METHOD)) as answers:
-                async for answer in answers:
-                    yield parse_port_states(answer)
-        except RpcFailed as failure:
-            if failure.code == rpc_code.UNIMPLEMENTED:
-                raise NoSuchService(f"{self.name}: it does not tell how its ports are") from None
-            raise ReadRefused(f"{self.name}: port states: {failure}") from None
 
     async def _read_counters(self, entities: list[p4r.Entity]) -> AsyncIterator[p4r.Entity]:
         try:

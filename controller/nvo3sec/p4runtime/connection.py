@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import grpc
@@ -200,22 +200,6 @@ class Connection:
         self.check()
         call = self._channel.unary_unary(method)
         return bytes(await self._guard(lambda: call(b"", timeout=RPC_TIMEOUT_S)))
-
-    async def stream_other(self, method: str) -> AsyncGenerator[bytes, None]:
-        """The answers of a streaming method beside P4Runtime, with an empty request, until the switch ends it. Raises
-        RpcFailed, SwitchUnreachable."""
-        self.check()
-        call = self._channel.unary_stream(method)(b"")
-        try:
-            async for answer in call:
-                yield bytes(answer)
-        except grpc.aio.AioRpcError as error:
-            failure = _failure(error)
-            if failure.code == rpc_code.UNAVAILABLE:
-                raise SwitchUnreachable(f"{self.name}: {failure}") from None
-            raise failure from None
-        finally:
-            call.cancel()
 
     async def read(self, entities: list[p4r.Entity]) -> AsyncIterator[p4r.Entity]:
         """Read. Raises RpcFailed, SwitchUnreachable."""
