@@ -265,6 +265,7 @@ class QuestionsThatAreNotWellFormed(_Control):
             nd(NS, option=option) + bytes(1),
             nd(NS, **to_own) + bytes(2),
             nd(NS, source=bytes(16), option=option),  # whoever has no address yet has no option
+            nd(NS, source=bytes(16), **to_own),  # and asks all
         ):
             self.ignored(wrong)
         for short in (nd(NS, option=option)[:-1], nd(NS, **to_own)[:-8]):

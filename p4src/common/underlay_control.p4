@@ -161,7 +161,7 @@ control UnderlayControl(inout headers_t hdr, inout metadata_t meta, in port_t in
                     is_question = hdr.ipv6.src == 0 ? 1w0 : 1w1;
                     if (!hdr.nd.isValid() || meta.frame_length != IPV6_HEADERS_LENGTH + hdr.ipv6.payload_length
                         || hdr.ipv6.src[127:120] == IPV6_GROUP
-                        || (is_group == 0 && hdr.ipv6.dst != hdr.nd.target)
+                        || (is_group == 0 && (is_question == 0 || hdr.ipv6.dst != hdr.nd.target))
                         || (is_group == 1 && hdr.ipv6.dst[127:120] != IPV6_GROUP)) {
                         is_wanted = 0;
                     } else if (hdr.nd_option.isValid()) {
