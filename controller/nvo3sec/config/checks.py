@@ -14,6 +14,7 @@ from nvo3sec.config.yaml_lines import Path
 from nvo3sec.domain.keys.suite_limits import SUITE_LIMITS
 from nvo3sec.domain.overlay.addresses import IpAddress, format_mac, own_addresses
 from nvo3sec.domain.overlay.model import REPLICAS_PER_PORT_LIMIT, Level
+from nvo3sec.domain.overlay.mtu import Family
 
 SOCKET_PATH_LIMIT = 107
 """Bytes of a UNIX socket path that Linux takes (sun_path without its terminator)."""
@@ -128,6 +129,8 @@ def _check_underlay(nves: set[str], index: int, nve: NveSection) -> Iterator[Fau
         seen.add(route.peer)
         if route.port is not None and route.port != nve.underlay.port and route.mac is None:
             yield Fault((*path[:-1], "port"), "another port than underlay.port needs a mac of its own")
+    if nve.underlay.zero_checksum and all(Family.of(address) is Family.IPV4 for address in nve.underlay.address):
+        yield Fault((*base, "zero_checksum"), "is of tunnels over IPv6; this NVE has no address of that")
     if nve.p4runtime.removeprefix("unix:").encode()[SOCKET_PATH_LIMIT:]:
         yield Fault(("nves", index, "p4runtime"), f"a socket path has at most {SOCKET_PATH_LIMIT} bytes")
 

@@ -105,6 +105,17 @@ class TestExample:
             assert nve.addresses == (four, six)
         assert parse(with_value(["nves", 0, "underlay", "address"], ["192.0.2.1"])) == parse(EXAMPLE)
 
+    def test_no_checksum_is_left_out_of_tunnels_over_ipv4(self):
+        document = yaml.safe_load(EXAMPLE)
+        underlay = document["nves"][1]["underlay"]
+        underlay["zero_checksum"] = True
+        ((_, field, message),) = findings(yaml.dump(document, Dumper=WrittenOut))
+        assert field == "nves[1].underlay.zero_checksum"
+        assert message == "is of tunnels over IPv6; this NVE has no address of that"
+        underlay["address"] = [underlay["address"], "2001:db8::2"]
+        domain = parse(yaml.dump(document, Dumper=WrittenOut))
+        assert [nve.zero_checksum for nve in domain.nves] == [False, True, False]
+
     def test_what_fits_follows_from_the_tunnels(self):
         """A second address costs nothing until there is a tunnel between two of that family."""
         document = yaml.safe_load(EXAMPLE)
