@@ -55,6 +55,22 @@ class TestStack:
 
         asyncio.run(run())
 
+    def test_late_answers_are_waited_for_as_long_as_one_is_told(self) -> None:
+        sent: list[bytes] = []
+        stream = EchoStream("10.0.0.9", sent.append, 0.001, [56])
+
+        async def received(patience: float) -> int:
+            stream.begin()
+            stream._request()
+            asyncio.get_running_loop().call_later(0.02, stream.answered, sent[-1])
+            return int((await stream.end(patience))["received"])
+
+        async def run() -> None:
+            assert await received(0) == 0
+            assert await received(60) == 1
+
+        asyncio.run(run())
+
     def test_only_who_was_asked_answers(self) -> None:
         sent: list[bytes] = []
         stream = EchoStream("10.0.0.9", sent.append, 0.001, [56])

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import queue
 import threading
 import time
@@ -20,7 +19,7 @@ from p4softswitch.server import Deadlines, P4Error, Switch
 from p4softswitch.server.clients import MAX_IDLE, MAX_READS, Seats, Wait
 from p4softswitch.server.dataplane import PacketStreamRequest, PacketStreamResponse
 from server_fake_engine import FakeEngine
-from server_harness import DEVICE_ID, TIMEOUT, Controller, Insert, Program, options_in, update
+from server_harness import DEVICE_ID, TIMEOUT, Controller, Insert, Program, options_in, said_by, update
 
 LONG = 1e6
 """Seconds of a deadline that nobody is to miss."""
@@ -77,16 +76,8 @@ class Stream:
 @pytest.fixture
 def ended() -> Iterator[queue.SimpleQueue[str]]:
     """What the switch says of the calls that it ends. A client that takes nothing does not hear of it."""
-    said: queue.SimpleQueue[str] = queue.SimpleQueue()
-    handler = logging.Handler()
-    handler.emit = lambda record: said.put(record.getMessage())  # type: ignore[method-assign]
-    logger = logging.getLogger("p4softswitch.server.clients")
-    level = logger.level
-    logger.setLevel(logging.INFO)
-    logger.addHandler(handler)
-    yield said
-    logger.removeHandler(handler)
-    logger.setLevel(level)
+    with said_by("p4softswitch.server.clients") as said:
+        yield said
 
 
 def told(running: Switch, ended: queue.SimpleQueue[str]) -> str:

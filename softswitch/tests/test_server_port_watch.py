@@ -6,9 +6,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import logging
 import math
-import queue
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -25,7 +23,7 @@ from p4softswitch.server.portfeed import PortFeed
 from p4softswitch.server.portstate import PortSpec, PortState
 from server_command import running
 from server_fake_engine import FakeEngine
-from server_harness import TIMEOUT, Controller, Program, engine_missing, options_in
+from server_harness import TIMEOUT, Controller, Program, engine_missing, options_in, said_by
 
 WATCH = "/p4softswitch.v1.Ports/Watch"
 
@@ -142,36 +140,30 @@ class TestLimits:
 
     def test_one_that_does_not_read_is_cut_off(self, tmp_path: Path) -> None:
         """It holds up neither who reads nor the switch, however much changes."""
-        said: queue.SimpleQueue[str] = queue.SimpleQueue()
-        handler = logging.Handler()
-        handler.emit = lambda record: said.put(record.getMessage())  # type: ignore[method-assign]
-        logger = logging.getLogger("p4softswitch.server.clients")
-        level = logger.level
-        logger.setLevel(logging.INFO)
-        logger.addHandler(handler)
         turns = itertools.count()
-        try:
-            with switch(tmp_path) as started, channel(tmp_path) as opened, channel(tmp_path) as other:
-                started.device.port_states = lambda: {  # type: ignore[method-assign]
-                    port: (PortSpec(port, interface="inner"), PortState("down", f"{next(turns)} {'x' * 400}"))
-                    for port in range(512)
-                }
-                deaf, reader = watch(opened), watch(other)
-                stuck = []
-                while len(stuck) < 50 or stuck[-50] != stuck[-1]:
-                    started._ports._changed()
-                    assert len(json.loads(next(reader))["ports"]) == 512
-                    stuck.append(min(wait.since or math.inf for wait in list(started._clients[0].watches._taken)))
-                started._clients[0].check(stuck[-1] + 30)
-                assert said.get(timeout=TIMEOUT) == "a call was ended: the client did not take a message within 30 s"
-                with pytest.raises(grpc.RpcError) as caught:
-                    list(deaf)
-                assert caught.value.code() is grpc.StatusCode.CANCELLED
+        with (
+            said_by("p4softswitch.server.clients") as said,
+            switch(tmp_path) as started,
+            channel(tmp_path) as opened,
+            channel(tmp_path) as other,
+        ):
+            started.device.port_states = lambda: {  # type: ignore[method-assign]
+                port: (PortSpec(port, interface="inner"), PortState("down", f"{next(turns)} {'x' * 400}"))
+                for port in range(512)
+            }
+            deaf, reader = watch(opened), watch(other)
+            stuck = []
+            while len(stuck) < 50 or stuck[-50] != stuck[-1]:
                 started._ports._changed()
                 assert len(json.loads(next(reader))["ports"]) == 512
-        finally:
-            logger.removeHandler(handler)
-            logger.setLevel(level)
+                stuck.append(min(wait.since or math.inf for wait in list(started._clients[0].watches._taken)))
+            started._clients[0].check(stuck[-1] + 30)
+            assert said.get(timeout=TIMEOUT) == "a call was ended: the client did not take a message within 30 s"
+            with pytest.raises(grpc.RpcError) as caught:
+                list(deaf)
+            assert caught.value.code() is grpc.StatusCode.CANCELLED
+            started._ports._changed()
+            assert len(json.loads(next(reader))["ports"]) == 512
 
     def test_another_request(self, tmp_path: Path) -> None:
         with switch(tmp_path) as started, channel(tmp_path) as opened:

@@ -9,6 +9,7 @@ the first answer on the socket.
 from __future__ import annotations
 
 import contextlib
+import logging
 import queue
 import shutil
 import subprocess
@@ -362,6 +363,23 @@ def fake_switch(
     with Switch(load, options) as switch:
         switch.start(program)
         yield Target("fake", options.grpc_address, options.dataplane_address or "", engines)
+
+
+@contextlib.contextmanager
+def said_by(logger: str) -> Iterator[queue.SimpleQueue[str]]:
+    """What a logger of the server says from now on, whichever thread of it does."""
+    said: queue.SimpleQueue[str] = queue.SimpleQueue()
+    handler = logging.Handler()
+    handler.emit = lambda record: said.put(record.getMessage())  # type: ignore[method-assign]
+    found = logging.getLogger(logger)
+    level = found.level
+    found.setLevel(logging.INFO)
+    found.addHandler(handler)
+    try:
+        yield said
+    finally:
+        found.removeHandler(handler)
+        found.setLevel(level)
 
 
 @contextlib.contextmanager
