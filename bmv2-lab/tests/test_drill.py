@@ -26,6 +26,7 @@ from nvo3lab.p4rt import Entry, SwitchReader
 from nvo3lab.processes import preflight
 from nvo3lab.topology import reference
 from nvo3lab.view import View
+from nvo3ref.protection import Protected
 
 from .conftest import lab_process
 from .processes import finished
@@ -77,6 +78,22 @@ class TestJudge:
         counts = dict.fromkeys(("explained", "bait", "duplicate", "marked", "other"), 0)
         for caught, faults in (({"BAD_ICV": 10, "TX_LEASE_ABSENT": 2}, 0), ({"BAD_ICV": 8, "TX_LEASE_ABSENT": 2}, 1)):
             assert len(judge(attack, Shot(10, 10), caught, counts, CALM, CALM)[1]) == faults
+
+    def test_nobody_attacks_with_what_was_not_protected(self) -> None:
+        """What an attack makes of it would be refused for another reason, and prove nothing."""
+        real = Protected("02:00:00:00:00:01", "02:00:00:00:00:02", "192.0.2.1", "192.0.2.2", 1, 2, 3, bytes(60))
+        real = real.sealed(bytes(16))
+        world = World.__new__(World)
+
+        async def check() -> None:
+            frames = [real.build()]
+            world.catch = lambda *_: asyncio.sleep(0, frames)  # type: ignore[method-assign]
+            assert await world.catch_packets("a", "b", 1) == [await world.catch_one("a", "b")] == [real]
+            frames.append(b"\0" * 200)
+            with pytest.raises(LabError, match="what crossed the underlay is not protected: neither"):
+                await world.catch_packets("a", "b", 2)
+
+        asyncio.run(check())
 
     def test_a_drop_for_another_reason_is_a_fault(self) -> None:
         faults = verdict(caught={"BAD_ICV": 9, "UNDERLAY_CONTROL": 1})[1]
